@@ -1,0 +1,60 @@
+"use strict";
+const { boot, output, rejection, until } = require("./fixture");
+const { AgentVmError } = require("..");
+
+test("an abort rejects with ABORTED and leaves no process", async () => {
+  const vm = await boot();
+  const controller = new AbortController();
+  const pending = rejection(vm.exec("sleep 1000 & setsid sleep 1000 & sleep 1000", { signal: controller.signal }));
+  await until(async () => (await vm.allProcesses()).length >= 3);
+  controller.abort();
+  const error = await pending;
+  expect(error).toBeInstanceOf(AgentVmError);
+  expect(error.code).toBe("ABORTED");
+  expect(await vm.allProcesses()).toEqual([]);
+});
+
+test("a signal that is aborted already starts nothing", async () => {
+  const vm = await boot();
+  expect(await rejection(vm.exec("touch started", { signal: AbortSignal.abort() }))).toMatchObject({ code: "ABORTED" });
+  expect(await output(vm, "ls")).toBe("");
+});
+
+test("an abort right after the call leaves nothing either", async () => {
+  const vm = await boot();
+  for (let i = 0; i < 20; i++) {
+    const controller = new AbortController();
+    const pending = rejection(vm.exec("sleep 1000", { signal: controller.signal }));
+    if (i % 2) await new Promise(setImmediate);
+    controller.abort();
+    expect((await pending).code).toBe("ABORTED");
+  }
+  expect(await vm.allProcesses()).toEqual([]);
+});
+
+test("an abort after the end does nothing", async () => {
+  const vm = await boot();
+  const controller = new AbortController();
+  expect(await output(vm, "echo done", { signal: controller.signal })).toBe("done\n");
+  controller.abort();
+  expect(await output(vm, "echo on")).toBe("on\n");
+});
+
+test("AbortSignal.timeout aborts too", async () => {
+  const vm = await boot();
+  expect(await rejection(vm.exec("sleep 1000", { signal: AbortSignal.timeout(50) }))).toMatchObject({
+    code: "ABORTED",
+  });
+});
+
+test("one signal ends many commands, and no listener stays on it", async () => {
+  const vm = await boot();
+  const { getEventListeners } = require("node:events");
+  const controller = new AbortController();
+  await output(vm, "true", { signal: controller.signal });
+  expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
+  const pending = Array.from({ length: 10 }, () => rejection(vm.exec("sleep 1000", { signal: controller.signal })));
+  controller.abort();
+  expect((await Promise.all(pending)).map(({ code }) => code)).toEqual(Array(10).fill("ABORTED"));
+  expect(await vm.allProcesses()).toEqual([]);
+});

@@ -1,0 +1,31 @@
+"use strict";
+const { boot, output, rejection } = require("./fixture");
+
+test("cwd is where the command starts", async () => {
+  const vm = await boot();
+  expect(await output(vm, "pwd", { cwd: "/tmp" })).toBe("/tmp\n");
+  expect((await vm.execFile("pwd", [], { cwd: "/usr/lib" })).stdout).toBe("/usr/lib\n");
+  await output(vm, "mkdir 'a b ü' && echo x > 'a b ü/file'");
+  expect(await output(vm, "cat file", { cwd: "/home/user/a b ü" })).toBe("x\n");
+});
+
+test("one that is missing is ENOENT, with the call and the path", async () => {
+  const vm = await boot();
+  const error = await rejection(vm.exec("pwd", { cwd: "/no/such/folder" }));
+  expect(error).toMatchObject({ code: "ENOENT", syscall: "chdir", path: "/no/such/folder", errno: -2 });
+  expect(error.message).toContain("/no/such/folder");
+  expect(await output(vm, "pwd")).toBe("/home/user\n");
+});
+
+test("a file is ENOTDIR, and a folder that may not be entered is EACCES", async () => {
+  const vm = await boot();
+  await output(vm, "touch file; mkdir closed; chmod 0 closed");
+  expect(await rejection(vm.exec("pwd", { cwd: "/home/user/file" }))).toMatchObject({
+    code: "ENOTDIR",
+    syscall: "chdir",
+  });
+  expect(await rejection(vm.exec("pwd", { cwd: "/home/user/closed" }))).toMatchObject({
+    code: "EACCES",
+    syscall: "chdir",
+  });
+});

@@ -1,0 +1,61 @@
+"use strict";
+const { descendants } = require("./host-processes");
+const { boot, output, until } = require("./fixture");
+
+const sleeping = () => descendants(process.pid).filter(({ state }) => state !== "Z");
+
+test("a timeout keeps what was printed and says so", async () => {
+  const vm = await boot();
+  expect(await vm.exec("echo early; echo complaint >&2; sleep 1000; echo late", { timeout: 500 })).toMatchObject({
+    stdout: "early\n",
+    stderr: "complaint\n",
+    timedOut: true,
+    exitCode: 137,
+    signal: "SIGKILL",
+    reason: "timeout",
+    background: [],
+  });
+});
+
+test("it leaves no process behind: no child, none in the background, none in a session of its own", async () => {
+  const vm = await boot();
+  const before = sleeping().length;
+  const command = "sleep 1000 & setsid sleep 1000 & (trap '' TERM; setsid -f sh -c 'sleep 1000; :') ; sleep 1000";
+  expect(await vm.exec(command, { timeout: 300 })).toMatchObject({ timedOut: true });
+  expect(await vm.allProcesses()).toEqual([]);
+  await until(() => sleeping().length <= before);
+});
+
+test("it ends what ignores signals and what never stops printing", async () => {
+  const vm = await boot();
+  expect(await vm.exec("trap '' TERM INT HUP; while :; do :; done", { timeout: 200 })).toMatchObject({
+    timedOut: true,
+  });
+  const loud = await vm.exec("echo first; yes", { timeout: 200, maxOutputBytes: 1000 });
+  expect(loud).toMatchObject({ timedOut: true, stdoutTruncated: true, stdout: expect.stringMatching(/^first\ny\n/) });
+  expect(await vm.allProcesses()).toEqual([]);
+});
+
+test("what other commands left running stays", async () => {
+  const vm = await boot();
+  const { background } = await vm.exec("sleep 1000 & sleep 1000 &");
+  await vm.exec("sleep 1000", { timeout: 100 });
+  expect((await vm.allProcesses()).map(({ pid }) => pid).sort()).toEqual(background.map(({ pid }) => pid).sort());
+});
+
+test("a command that is done in time is not affected, and 0 means none", async () => {
+  const vm = await boot();
+  expect(await vm.exec("echo done", { timeout: 60_000 })).toMatchObject({
+    stdout: "done\n",
+    timedOut: false,
+    reason: "exited",
+  });
+  expect(await vm.exec("sleep 0.2; echo done", { timeout: 0 })).toMatchObject({ stdout: "done\n", timedOut: false });
+  expect(await vm.exec("echo done", { timeout: 2 ** 40 })).toMatchObject({ stdout: "done\n", timedOut: false });
+});
+
+test("the VM goes on afterwards", async () => {
+  const vm = await boot();
+  await Promise.all([1, 2, 3, 4].map(() => vm.exec("sleep 1000", { timeout: 50 })));
+  expect(await output(vm, "echo on")).toBe("on\n");
+});

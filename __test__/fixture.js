@@ -1,0 +1,49 @@
+"use strict";
+// VMs for one test each: booted when asked for, disposed when the test is over, however it went.
+
+const { AgentVm } = require("..");
+
+const booted = [];
+
+afterEach(async () => {
+  await Promise.all(booted.splice(0).map((vm) => vm.dispose()));
+});
+
+async function boot(options) {
+  const vm = await AgentVm.create(options);
+  booted.push(vm);
+  return vm;
+}
+
+/** The error that a promise rejects with. */
+async function rejection(promise) {
+  let value;
+  try {
+    value = await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`resolved, with ${JSON.stringify(value)}`);
+}
+
+/** Standard output of a command that must succeed. */
+async function output(vm, command, options) {
+  const result = await vm.exec(command, options);
+  if (result.exitCode !== 0) throw new Error(`${command}: exit code ${result.exitCode}: ${result.stderr}`);
+  return result.stdout;
+}
+
+/** Waits for something that happens soon; `seconds` only bounds how long a failing test takes on a busy machine. */
+async function until(condition, seconds = 20) {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${condition}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10);
+    });
+  }
+}
+
+module.exports = { boot, rejection, output, until };

@@ -1,0 +1,58 @@
+"use strict";
+const { descendants } = require("./host-processes");
+const { until } = require("./fixture");
+const { nodeScript } = require("./node-script");
+
+// A look at a WeakRef holds its object until the turn is over, so looks and collections take turns.
+const collect = `
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 10));
+  const collected = async (done) => {
+    for (let i = 0; i < 200; i++) {
+      gc();
+      await turn();
+      if (done()) return true;
+      await turn();
+    }
+    return false;
+  };`;
+
+test("an AgentVm that nobody holds is collected, and its processes go with it", async () => {
+  const server = nodeScript(
+    `${collect}
+    const refs = [];
+    // A function of its own, so that no variable of this one holds the last.
+    const one = async () => {
+      const vm = await AgentVm.create();
+      await vm.exec("sleep 1000 & echo x");
+      refs.push(new WeakRef(vm));
+    };
+    for (let i = 0; i < 5; i++) await one();
+    console.log(await collected(() => refs.every((ref) => ref.deref() === undefined)));
+    setInterval(() => gc(), 10);`,
+    { flags: ["--expose-gc"] },
+  );
+  expect(await server.line()).toBe("true");
+  await until(() => descendants(server.child.pid).length === 0);
+}, 60_000);
+
+test("one that something runs in, or that a call is pending on, is not", async () => {
+  const server = nodeScript(
+    `${collect}
+    const refs = [];
+    const results = [];
+    {
+      let vm = await AgentVm.create();
+      await vm.spawn("sh", ["-c", "sleep 1; echo spawned"], { onStdout: (data) => results.push(String(data)) });
+      refs.push(new WeakRef(vm));
+      vm = await AgentVm.create();
+      vm.exec("sleep 1; echo executed").then(({ stdout }) => results.push(stdout));
+      refs.push(new WeakRef(vm));
+    }
+    for (let i = 0; i < 20; i++) { gc(); await turn(); }
+    console.log(refs.every((ref) => ref.deref() !== undefined));
+    while (results.length < 2) { gc(); await turn(); }
+    console.log(results.sort().join(""));`,
+    { flags: ["--expose-gc"] },
+  );
+  expect((await server.ended).stdout).toBe("true\nexecuted\nspawned\n");
+}, 60_000);

@@ -1,0 +1,56 @@
+"use strict";
+// The host's process table, to see what a VM leaves behind on it.
+
+const fs = require("node:fs");
+
+/** One process: pid, parent, state letter and start time; null once it is gone. */
+function read(pid) {
+  try {
+    const text = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name, in parentheses, may hold anything.
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return { pid, state: fields[0], ppid: Number(fields[1]), start: fields[19] };
+  } catch {
+    return null;
+  }
+}
+
+function all() {
+  return fs
+    .readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => read(Number(name)))
+    .filter((process) => process !== null);
+}
+
+/** Children, grandchildren and so on. A VM's processes all descend from its init, and that from the server. */
+function descendants(pid) {
+  const table = all();
+  const found = new Set([pid]);
+  for (let before = 0; before !== found.size;) {
+    before = found.size;
+    for (const process of table) if (found.has(process.ppid)) found.add(process.pid);
+  }
+  return table.filter((process) => process.pid !== pid && found.has(process.pid));
+}
+
+/** Those of `processes` that still run: same number, same start. A zombie runs no more. */
+function running(processes) {
+  return processes.filter(({ pid, start }) => {
+    const now = read(pid);
+    return now !== null && now.start === start && now.state !== "Z" && now.state !== "X";
+  });
+}
+
+/** Processes whose command line contains `text`. */
+function withCommand(text) {
+  return all().filter(({ pid }) => {
+    try {
+      return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+module.exports = { descendants, running, withCommand };

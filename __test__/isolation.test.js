@@ -1,0 +1,70 @@
+"use strict";
+const fs = require("node:fs");
+const os = require("node:os");
+const { descendants, running } = require("./host-processes");
+const { boot, output, rejection, until } = require("./fixture");
+const { nodeScript } = require("./node-script");
+const { AgentVm } = require("..");
+
+test("namespaces is what one gets, asked for or not", async () => {
+  expect((await boot()).isolation).toBe("namespaces");
+  expect((await boot({ isolation: "namespaces" })).isolation).toBe("namespaces");
+});
+
+test("each VM has namespaces of its own, all of them", async () => {
+  const [one, other] = await Promise.all([boot(), boot()]);
+  const list = (vm) => output(vm, "for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done");
+  const [first, second] = (await Promise.all([list(one), list(other)])).map((text) => text.trim().split("\n"));
+  const host = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map((name) =>
+    fs.readlinkSync(`/proc/self/ns/${name}`),
+  );
+  expect(new Set([...first, ...second, ...host]).size).toBe(21);
+});
+
+test("landlock, which is not there yet, is refused and not weakened, with the cause and what to do", async () => {
+  const error = await rejection(AgentVm.create({ isolation: "landlock" }));
+  expect(error.code).toBe("ISOLATION_UNAVAILABLE");
+  expect(error.message).toMatch(/landlock/i);
+  expect(error.message.length).toBeGreaterThan(40);
+});
+
+test("none runs commands as the server's user on the host, in a home that goes with the VM", async () => {
+  const others = new Set(descendants(process.pid).map(({ pid }) => pid));
+  const vm = await boot({ isolation: "none" });
+  expect(vm.isolation).toBe("none");
+  expect(await output(vm, "id -u")).toBe(`${process.getuid()}\n`);
+  expect(await output(vm, "hostname")).toBe(`${os.hostname()}\n`);
+  const home = (await output(vm, "echo x > file; pwd")).trim();
+  expect(home).not.toBe(os.homedir());
+  expect(fs.readFileSync(`${home}/file`, "utf8")).toBe("x\n");
+  expect(await vm.exec("sleep 1000", { timeout: 100 })).toMatchObject({ timedOut: true });
+  await vm.exec("sleep 1000 & setsid -f sleep 1000");
+  const processes = descendants(process.pid).filter(({ pid }) => !others.has(pid));
+  expect(processes.length).toBeGreaterThanOrEqual(3);
+  await vm.dispose();
+  expect(fs.existsSync(home)).toBe(false);
+  await until(() => running(processes).length === 0);
+});
+
+test("none passes nothing of the environment in by itself either", async () => {
+  process.env.AGENT_VM_TEST_SECRET = "of the host";
+  try {
+    expect(await output(await boot({ isolation: "none" }), "env")).not.toContain("AGENT_VM_TEST_SECRET");
+  } finally {
+    delete process.env.AGENT_VM_TEST_SECRET;
+  }
+});
+
+test("none goes with its server", async () => {
+  const server = nodeScript(`
+    globalThis.vm = await AgentVm.create({ isolation: "none" });
+    await vm.exec("sleep 1000 & setsid -f sleep 1000");
+    console.log("ready");
+    setInterval(() => {}, 1000);`);
+  await server.line();
+  const processes = descendants(server.child.pid);
+  expect(processes.length).toBeGreaterThanOrEqual(3);
+  server.child.kill("SIGKILL");
+  await server.ended;
+  await until(() => running(processes).length === 0);
+});

@@ -1,0 +1,52 @@
+"use strict";
+const { boot, output } = require("./fixture");
+
+function fields(status) {
+  return Object.fromEntries(status.split("\n").map((line) => line.split(":\t")));
+}
+
+const nothing = "0000000000000000";
+const none = { CapInh: nothing, CapPrm: nothing, CapEff: nothing, CapBnd: nothing, CapAmb: nothing };
+
+test("a command has no capability, can gain none, and runs under a filter", async () => {
+  const vm = await boot();
+  expect(fields(await output(vm, "cat /proc/self/status"))).toMatchObject({ ...none, Seccomp: "2", NoNewPrivs: "1" });
+});
+
+test("so does init", async () => {
+  const vm = await boot();
+  expect(fields(await output(vm, "cat /proc/1/status"))).toMatchObject({ ...none, Seccomp: "2", NoNewPrivs: "1" });
+});
+
+test("a spawned process has none either", async () => {
+  const vm = await boot();
+  let printed = "";
+  const { pid } = await vm.spawn("cat", ["/proc/self/status"], { onStdout: (data) => (printed += data) });
+  await vm.waitProcess(pid);
+  expect(fields(printed)).toMatchObject({ ...none, Seccomp: "2", NoNewPrivs: "1" });
+});
+
+test("set-uid programs run as the user", async () => {
+  const vm = await boot();
+  const found = await output(vm, "find /usr/bin -perm -4000 -type f");
+  // Where the host has one, it must not work; su asks for no password when it is root.
+  expect((await vm.exec("su -c id root </dev/null")).stdout).not.toContain("uid=0");
+  expect((await vm.exec("sudo -n id")).stdout).not.toContain("uid=0");
+  expect(found).toEqual(expect.any(String));
+});
+
+test("set-uid files cannot be made", async () => {
+  const vm = await boot();
+  await output(vm, "cp /bin/true mine");
+  for (const mode of ["u+s", "g+s", "4755", "2755"]) {
+    expect((await vm.exec(`chmod ${mode} mine`)).stderr).toContain("Operation not permitted");
+  }
+  expect(await output(vm, "stat -c %a mine")).toBe("755\n");
+});
+
+test("no other id can be taken", async () => {
+  const vm = await boot();
+  const code = (await vm.exec(`python3 -c "import os; os.setuid(0)"`)).stderr;
+  expect(code).toMatch(/Error/);
+  expect((await vm.exec("chown 0 /tmp")).exitCode).not.toBe(0);
+});

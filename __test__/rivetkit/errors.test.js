@@ -1,0 +1,49 @@
+"use strict";
+
+const { startServer } = require("./fixture");
+
+test("known failures reach the client with code, message and metadata, over our client and rivetkit's", async () => {
+  const server = await startServer();
+  const { ours, plain } = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
+    const handle = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const calls = (vm) =>
+      Promise.all([
+        failure(vm.getProcess(99999)),
+        failure(vm.exec("true", { cwd: "/nowhere" })),
+        failure(vm.exec("true", { timeout: -1 })),
+        failure(vm.resizeShell("shell-9", 80, 24)),
+      ]);
+    await agent.exec("true");
+    return { ours: await calls(agent), plain: await calls(handle) };
+  });
+  const known = [
+    { group: "user", code: "PROCESS_NOT_FOUND", message: "Process not found: 99999" },
+    { group: "user", code: "ENOENT" },
+    { group: "user", code: "INVALID_ARGUMENT" },
+    { group: "user", code: "SHELL_NOT_FOUND", message: "Shell not found: shell-9" },
+  ];
+  expect(ours).toMatchObject(known);
+  expect(plain).toMatchObject(known);
+});
+
+test("a failure to boot reaches every first call, and the next call tries again", async () => {
+  const server = await startServer({ agent: { options: { hostname: "not a host name" } } });
+  const failures = await server.evaluate(async ({ agent, failure }) => {
+    const first = await Promise.all([1, 2, 3].map(() => failure(agent.exec("true"))));
+    return [...first, await failure(agent.spawn("true"))];
+  });
+  expect(failures).toHaveLength(4);
+  for (const each of failures) expect(each).toMatchObject({ group: "user", code: "INVALID_ARGUMENT" });
+});
+
+test("who may not connect is told so at once", async () => {
+  const server = await startServer();
+  const { refused, ms } = await server.evaluate(async ({ client, failure }) => {
+    const since = Date.now();
+    const agent = client.vm.getOrCreate(["test"], { params: { refuse: true } });
+    return { refused: await failure(agent.exec("true")), ms: Date.now() - since };
+  });
+  expect(refused.group).toBeDefined();
+  expect(refused).not.toHaveProperty("resolved");
+  expect(ms).toBeLessThan(15_000);
+});

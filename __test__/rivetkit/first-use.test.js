@@ -1,0 +1,40 @@
+"use strict";
+
+const { startServer } = require("./fixture");
+
+let server;
+beforeAll(async () => {
+  server = await startServer();
+});
+
+test("ten first calls at once boot one VM", async () => {
+  const { hosts, booted } = await server.evaluate(async ({ agent, until }) => {
+    let booted = 0;
+    agent.on("vmBooted", () => booted++);
+    // One of them leaves something that the others' VM would not have.
+    await Promise.all(Array.from({ length: 10 }, (_, index) => agent.exec(`echo ${index} > ${index}`)));
+    await until(() => booted > 0);
+    return { hosts: (await agent.exec("ls | wc -l")).stdout, booted };
+  });
+  expect(hosts).toBe("10\n");
+  expect(booted).toBe(1);
+});
+
+test("two actors never share a VM", async () => {
+  const [ours, theirs] = await server.evaluate(async ({ client }) => {
+    const agents = [client.vm.getOrCreate(["one"]), client.vm.getOrCreate(["other"])];
+    await agents[0].exec("echo secret > /tmp/mine");
+    return Promise.all(agents.map(async (agent) => (await agent.exec("ls /tmp")).stdout));
+  });
+  expect([ours, theirs]).toEqual(["mine\n", ""]);
+});
+
+test("a hundred actors have a VM each, and each answers", async () => {
+  const answers = await server.evaluate(async ({ client }) => {
+    const agents = Array.from({ length: 100 }, (_, index) => client.vm.getOrCreate([`many-${index}`]));
+    // In one call: an actor that has nothing to do may sleep before a second one, and its files go with its VM.
+    const command = (index) => `test ! -e number && echo ${index} > number && sleep 1 && cat number`;
+    return Promise.all(agents.map(async (agent, index) => (await agent.exec(command(index))).stdout.trim()));
+  });
+  expect(answers).toEqual(Array.from({ length: 100 }, (_, index) => String(index)));
+}, 90_000);

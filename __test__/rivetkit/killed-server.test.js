@@ -1,0 +1,71 @@
+"use strict";
+
+const { readFileSync, readdirSync } = require("node:fs");
+const { startServer } = require("./fixture");
+
+/** All processes below `pid`, by the host's /proc. */
+function descendants(pid) {
+  const parents = new Map();
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
+      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  const found = new Set([pid]);
+  for (let size = 0; size !== found.size;) {
+    size = found.size;
+    for (const [child, parent] of parents) if (found.has(parent)) found.add(child);
+  }
+  found.delete(pid);
+  return [...found];
+}
+
+const alive = (pid) => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2)[0] !== "Z";
+  } catch {
+    return false;
+  }
+};
+
+test("killing the server kills its VMs; started again, clients reconnect and work", async () => {
+  const server = await startServer();
+  const run = server.evaluate(async ({ agent, failure, pause, until }) => {
+    const exits = [];
+    const shutdowns = [];
+    agent.on("processExit", (event) => exits.push(event));
+    agent.on("vmShutdown", (event) => shutdowns.push(event));
+    const { pid } = await agent.spawn("sh", ["-c", "sleep 600 & sleep 600"]);
+    const waiting = failure(agent.waitProcess(pid));
+    await pause("running");
+    const after = await agent.exec("echo back; ps -e | grep -c sleep");
+    await until(() => exits.length > 0 && shutdowns.length > 0);
+    const next = await agent.spawn("true");
+    await until(() => exits.length > 1);
+    return { pid, next: next.pid, waited: await waiting, stdout: after.stdout, exits, shutdowns };
+  });
+  await run.reached("running");
+  const processes = descendants(server.pid).filter((pid) => !/rivet/.test(readFileSync(`/proc/${pid}/comm`, "utf8")));
+  expect(processes.length).toBeGreaterThanOrEqual(4); // init, sh, two times sleep
+  await server.kill("SIGKILL");
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(processes.filter(alive)).toEqual([]);
+
+  server.start();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  run.go("running");
+  const { pid, next, waited, stdout, exits, shutdowns } = await run;
+  expect(stdout).toBe("back\n0\n");
+  // What ran is told to have ended with its VM, though nobody was left to say so.
+  expect(waited).toMatchObject({ code: "VM_DISPOSED" });
+  expect(exits).toMatchObject([
+    { pid, exitCode: 137, signal: "SIGKILL", reason: "disposed" },
+    { pid: next, exitCode: 0 },
+  ]);
+  expect(shutdowns).toEqual([{ reason: "error" }]);
+}, 60_000);

@@ -1,0 +1,33 @@
+import { createRequire } from "node:module";
+
+const { AgentVm } = createRequire(import.meta.url)("../../index.js");
+
+export async function open() {
+  const vm = await AgentVm.create();
+  const onData = new Map();
+  vm.on("processOutput", ({ pid, data }) => onData.get(pid)?.(data));
+  vm.on("shellData", ({ shellId, data }) => onData.get(shellId)?.(data));
+  return {
+    async exec(command, { maxBytes } = {}) {
+      return (await vm.exec(command, maxBytes ? { maxOutputBytes: maxBytes } : undefined)).stdout;
+    },
+    async run(file, args) {
+      const { pid } = await vm.spawn(file, args);
+      return vm.waitProcess(pid);
+    },
+    async stream(file, args, take) {
+      const { pid } = await vm.spawn(file, args, { onStdout: take });
+      return vm.waitProcess(pid);
+    },
+    async openTerminal(file, args, take) {
+      const { shellId } = await vm.openShell({ command: file, args });
+      onData.set(shellId, take);
+      const exited = vm.waitShell(shellId);
+      // Who disposes the VM with the terminal open does not wait for it.
+      exited.catch(() => {});
+      return { write: (data) => vm.writeShell(shellId, data), exited };
+    },
+    processes: () => vm.allProcesses(),
+    close: () => vm.dispose(),
+  };
+}

@@ -1,0 +1,14 @@
+import pty from "node-pty";
+
+export async function open() {
+  return {
+    async openTerminal(file, args, take) {
+      // Without an encoding it gives bytes, as agent-vm does, and is spared the decoding.
+      const terminal = pty.spawn(file, args, { encoding: null, cols: 80, rows: 24 });
+      terminal.onData(take);
+      const exited = new Promise((resolve) => terminal.onExit(({ exitCode }) => resolve(exitCode)));
+      return { write: async (data) => terminal.write(data), exited };
+    },
+    async close() {},
+  };
+}

@@ -1,0 +1,68 @@
+// Spawned processes: how many a second, how fast their output comes, and how soon all of them are listed.
+import { setTimeout as sleep } from "node:timers/promises";
+import { check, each, parallel, timed } from "./measure.mjs";
+
+export const spawns = {
+  title: "200 spawns of true, 16 at a time",
+  unit: "/s",
+  contenders: ["agent-vm", "child_process", "execa"],
+  wanted: { against: "child_process", atLeast: 1.5 },
+  async measure({ open }) {
+    const session = await open();
+    const once = async () => check(await session.run("true", []), 0);
+    await each(20, once);
+    const samples = await each(3, () => parallel(200, 16, once));
+    await session.close();
+    return { samples };
+  },
+};
+
+export const stdout = {
+  title: "1 GiB of stdout into JavaScript",
+  unit: "MB/s",
+  contenders: ["agent-vm", "child_process"],
+  wanted: { against: "child_process", atLeast: 1.5 },
+  async measure({ open }) {
+    const session = await open();
+    const wanted = 1024 ** 3;
+    let bytes = 0;
+    let chunks = 0;
+    const before = process.memoryUsage().rss;
+    const begun = performance.now();
+    const code = await session.stream("dd", ["if=/dev/zero", "bs=1M", "count=1024", "status=none"], (chunk) => {
+      bytes += chunk.length;
+      chunks++;
+      check(chunk[0] + chunk[chunk.length - 1], 0);
+    });
+    const seconds = (performance.now() - begun) / 1000;
+    check([code, bytes], [0, wanted]);
+    await session.close();
+    const peak = process.resourceUsage().maxRSS * 1024 - before;
+    return {
+      samples: [wanted / 1e6 / seconds],
+      extra: { "peak MB more": peak / 1e6, "KiB a chunk": wanted / chunks / 1024 },
+    };
+  },
+};
+
+export const table = {
+  title: "allProcesses with 300 processes",
+  unit: "ms",
+  contenders: ["agent-vm"],
+  wanted: { value: 5 },
+  async measure({ open }) {
+    const session = await open();
+    const group = session.run("sh", ["-c", "for i in $(seq 299); do sleep 1000 & done; wait"]);
+    while ((await session.processes()).length < 300) await sleep(20);
+    const samples = await each(100, async () => {
+      let list;
+      const ms = await timed(async () => (list = await session.processes()));
+      check(list.length, 300);
+      check(list.filter(({ command }) => command === "sleep").length, 299);
+      return ms;
+    });
+    group.catch(() => {});
+    await session.close();
+    return { samples };
+  },
+};

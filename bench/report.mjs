@@ -1,0 +1,36 @@
+import { ratio } from "./statistics.mjs";
+
+/** Adds to a metric's results how agent-vm compares, and whether that is what is wanted. */
+export function compare({ unit, wanted = {} }, contenders) {
+  const ours = contenders["agent-vm"];
+  if (ours?.median === undefined) return { ratios: {}, verdict: "not measured" };
+  const ratios = {};
+  for (const [name, theirs] of Object.entries(contenders)) {
+    if (name !== "agent-vm" && theirs.median !== undefined) ratios[name] = ratio(ours, theirs);
+  }
+  const misses = [];
+  const against = ratios[wanted.against];
+  if (wanted.against && against === undefined) misses.push(`no ${wanted.against} to compare with`);
+  if (against > wanted.atMost) misses.push(`wanted at most ${wanted.atMost} × ${wanted.against}`);
+  if (against < wanted.atLeast) misses.push(`wanted at least ${wanted.atLeast} × ${wanted.against}`);
+  if (ours.median > wanted.value) misses.push(`wanted at most ${wanted.value} ${unit}`);
+  return { ratios, verdict: misses.length ? misses.join("; ") : "ok" };
+}
+
+const number = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+/** One line for each contender; the ratio is agent-vm's value by this one's. */
+export function lines({ title, unit }, { contenders, ratios, verdict }) {
+  const rows = Object.entries(contenders).map(([name, result]) => {
+    if (result.failed) return `  ${name.padEnd(16)} cannot run here: ${result.failed}`;
+    const extra = Object.entries(result.extra).map(([what, value]) => `${what}: ${number(value)}`);
+    const by = ratios[name] === undefined ? "" : number(ratios[name]);
+    const [middle, worst] = [number(result.median), number(result.p99)].map((text) => text.padStart(9));
+    // A p99 of a rate would be its best, and of a handful of samples it says nothing.
+    const p99 = result.samples >= 100 ? worst : "".padStart(9);
+    return `  ${name.padEnd(16)}${middle}${p99}${by.padStart(9)}   ${extra.join(", ")}`.trimEnd();
+  });
+  return [`${title}, ${unit} — ${verdict}`, ...rows, ""];
+}
+
+export const heading = `  ${"".padEnd(16)}${["median", "p99", "ratio"].map((word) => word.padStart(9)).join("")}\n`;

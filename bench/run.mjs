@@ -1,0 +1,84 @@
+// Measures agent-vm and its peers in one run, in turn, on the same work: `npm run bench -- [METRIC…] [--rounds N]`.
+// Prints a table, and writes all of it to bench/results/ as JSON.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { metrics } from "./metrics/index.mjs";
+import { compare, heading, lines } from "./report.mjs";
+import { setUp, versions } from "./setup.mjs";
+import { summary } from "./statistics.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** A contender that takes longer than this in one metric is stopped. */
+const SECONDS = 120;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string", default: "3" } },
+});
+const rounds = Number(values.rounds);
+const unknown = positionals.filter((name) => !(name in metrics));
+if (unknown.length || !(rounds >= 1)) {
+  console.error(`Usage: npm run bench -- [METRIC…] [--rounds N]; metrics: ${Object.keys(metrics).join(", ")}`);
+  process.exit(2);
+}
+const chosen = positionals.length ? positionals : Object.keys(metrics);
+
+/** One contender's result in one round, or the reason there is none. */
+async function contend(metric, contender) {
+  const args = ["--expose-gc", join(here, "contend.mjs"), metric, contender];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], timeout: SECONDS * 1000 });
+  const printed = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"])
+    child[name].setEncoding("utf8").on("data", (text) => (printed[name] += text));
+  const [code, signal] = await once(child, "close");
+  if (code === 0) return JSON.parse(printed.stdout);
+  const reason = printed.stderr.split("\n").find((line) => /Error|error/.test(line)) ?? printed.stderr.slice(-200);
+  return { failed: signal ? `ended by ${signal}` : reason.trim() };
+}
+
+async function measure(name) {
+  const results = new Map(metrics[name].contenders.map((contender) => [contender, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [contender, done] of results) {
+      if (!done.at(-1)?.failed) done.push(await contend(name, contender));
+    }
+  }
+  const contenders = {};
+  for (const [contender, done] of results) {
+    const failure = done.find(({ failed }) => failed);
+    contenders[contender] = failure ?? summary(done);
+  }
+  return { title: metrics[name].title, unit: metrics[name].unit, contenders, ...compare(metrics[name], contenders) };
+}
+
+setUp();
+const cpus = os.cpus();
+const machine = { kernel: os.release(), cpu: cpus[0].model, cores: cpus.length, root: process.getuid() === 0 };
+const report = { date: new Date().toISOString(), machine, versions: versions(), rounds, metrics: {} };
+console.log(
+  `\n${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, ${machine.root ? "as root" : "as a user"}`,
+);
+console.log(
+  `${Object.entries(report.versions)
+    .map((entry) => entry.join(" "))
+    .join(", ")}; ${rounds} rounds`,
+);
+console.log("Ratio: agent-vm's median by this contender's.\n");
+console.log(heading);
+for (const name of chosen) {
+  report.metrics[name] = await measure(name);
+  console.log(lines(metrics[name], report.metrics[name]).join("\n"));
+}
+
+mkdirSync(join(here, "results"), { recursive: true });
+const file = join(here, "results", `${report.date.replaceAll(":", "-")}.json`);
+writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+console.log(file);
+const missed = Object.values(report.metrics).filter(({ verdict }) => verdict !== "ok");
+console.log(missed.length ? `${missed.length} of ${chosen.length} miss what is wanted` : "Everything is as wanted");

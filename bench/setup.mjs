@@ -1,0 +1,65 @@
+// Gets the peers: npm's into this folder's node_modules, Debian's by apt where we are root. A peer that cannot be had is
+// no reason to stop: the table names it with the reason.
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { output, run } from "../scripts/step.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** bubblewrap is a peer itself and what sandbox-runtime runs on, with the other two. */
+const debian = ["bubblewrap", "socat", "ripgrep"];
+const programs = { bubblewrap: "bwrap", socat: "socat", ripgrep: "rg" };
+
+export function setUp() {
+  installDebianPackages();
+  installNodeModules();
+  buildNodePty();
+}
+
+function installDebianPackages() {
+  const missing = debian.filter((name) => output("which", [programs[name]]) === null);
+  if (missing.length === 0) return;
+  if (process.getuid() !== 0 || output("apt-get", ["--version"]) === null) {
+    console.log(`Not here, and measured without: ${missing.join(", ")}`);
+    return;
+  }
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  run("apt-get", ["update", "--quiet=2"], { env });
+  run("apt-get", ["--quiet=2", "install", "--yes", "--no-install-recommends", ...missing], { env });
+}
+
+function installNodeModules() {
+  const installed = join(here, "node_modules/.package-lock.json");
+  const lock = join(here, "package-lock.json");
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
+  run("npm", ["ci", "--prefix", here, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+
+/** node-pty brings no program for Linux: its addon is compiled, against this Node's own headers where they are installed. */
+function buildNodePty() {
+  const folder = join(here, "node_modules/node-pty");
+  if (!existsSync(folder) || existsSync(join(folder, "build/Release/pty.node"))) return;
+  const prefix = dirname(dirname(process.execPath));
+  const headers = existsSync(join(prefix, "include/node/node.h")) ? [`--nodedir=${prefix}`] : [];
+  run(process.execPath, [nodeGyp(), "rebuild", "--directory", folder, "--loglevel=error", ...headers]);
+}
+
+/** npm brings node-gyp along. */
+function nodeGyp() {
+  const modules = output("npm", ["root", "--global"])?.trim() ?? "";
+  return join(modules, "npm/node_modules/node-gyp/bin/node-gyp.js");
+}
+
+/** The versions that were measured. */
+export function versions() {
+  const found = { node: process.version };
+  const { dependencies } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+  for (const name of Object.keys(dependencies)) {
+    const path = join(here, "node_modules", name, "package.json");
+    if (existsSync(path)) found[name] = JSON.parse(readFileSync(path, "utf8")).version;
+  }
+  const bwrap = output("bwrap", ["--version"]);
+  if (bwrap) found.bubblewrap = bwrap.trim().split(" ").at(-1);
+  return found;
+}

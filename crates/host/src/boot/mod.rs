@@ -1,0 +1,369 @@
+//! Making a VM: its namespaces, ids and cgroup, and init in them.
+//!
+//! [`boot`] takes about a millisecond, all of it on the calling thread, which must not be one that others wait for. What
+//! it returns owns the VM: dropping it kills everything inside and gives back what the host lent.
+
+mod cgroup;
+mod ids;
+mod image;
+mod node;
+mod root;
+mod sys;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
+use agent_vm_protocol::message::{self, Boot, Limits, Reply, Request};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Uid, getegid, geteuid};
+
+use crate::error::Error;
+use cgroup::VmCgroup;
+use ids::IdLease;
+use sys::{Launch, LaunchFailure};
+
+pub use message::Isolation;
+pub use node::ServerNode;
+
+/// The VM user's uid and gid inside.
+pub const USER_ID: u32 = 1000;
+
+/// The VM user's home inside, in a VM with a root of its own.
+pub const HOME: &str = "/home/user";
+
+/// How long init may take to set up. A thousand times what it takes on an idle machine.
+const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP;
+
+/// How a VM is to be made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The init program's file.
+    pub init: PathBuf,
+    /// The server's own Node.js, shown first on the PATH.
+    pub node: Option<ServerNode>,
+    /// How far to wall it off.
+    pub isolation: Isolation,
+    /// The host name inside.
+    pub hostname: String,
+    /// Added to the environment of every process.
+    pub env: Vec<(String, String)>,
+    /// Bounds inside.
+    pub limits: Limits,
+    /// The level of init's log on standard error, if any.
+    pub log: Option<String>,
+}
+
+/// A booted VM.
+#[derive(Debug)]
+pub struct Machine {
+    /// The control socket.
+    pub channel: Channel,
+    /// The VM's `/proc`.
+    pub proc_fd: OwnedFd,
+    /// Where its processes live.
+    pub home: String,
+    /// What is to be given back when all of them are gone.
+    pub host: HostSide,
+}
+
+/// What the host holds for a VM. Dropping it kills the VM and waits for its end, about 0.2 ms.
+#[derive(Debug)]
+pub struct HostSide {
+    // In this order they are dropped: first the processes go, then what they held.
+    init: InitProcess,
+    _cgroup: Option<VmCgroup>,
+    _id: Option<IdLease>,
+    _home: Option<PrivateHome>,
+}
+
+impl HostSide {
+    /// Init's pid on the host.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.init.pid
+    }
+
+    /// Kills init and, with its pid namespace, everything inside.
+    pub fn kill(&self) {
+        sys::signal(self.init.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    /// A descriptor that becomes readable when init has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.init.pidfd.as_fd()
+    }
+}
+
+#[derive(Debug)]
+struct InitProcess {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Drop for InitProcess {
+    fn drop(&mut self) {
+        sys::signal(self.pidfd.as_fd(), libc::SIGKILL);
+        sys::reap(self.pidfd.as_fd());
+    }
+}
+
+/// A folder on the host that stands in for the home of a VM without a root of its own.
+#[derive(Debug)]
+struct PrivateHome(PathBuf);
+
+impl PrivateHome {
+    fn make() -> io::Result<Self> {
+        let template = std::env::temp_dir().join("agent-vm-home-XXXXXX");
+        Ok(Self(nix::unistd::mkdtemp(&template)?))
+    }
+}
+
+impl Drop for PrivateHome {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "a VM's home was left behind");
+        }
+    }
+}
+
+/// Why no VM was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The init program cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Image {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The control socket.
+    #[error("no control socket")]
+    Channel(#[source] io::Error),
+    /// The control socket, later.
+    #[error("the boot message was not sent")]
+    Frame(#[from] FrameError),
+    /// Root without ids to give.
+    #[error("this process is root, and its user namespace has no id that is nobody's")]
+    NoIds,
+    /// Looking for ids.
+    #[error("no id for the VM's user")]
+    Ids(#[source] io::Error),
+    /// Init did not start.
+    #[error("the kernel refused to {}", .0.step)]
+    Launch(LaunchError),
+    /// Writing the id maps.
+    #[error("the kernel refused the VM's ids")]
+    Maps(#[source] io::Error),
+    /// A folder for a VM without a root.
+    #[error("no folder for the VM's home")]
+    Home(#[source] io::Error),
+    /// Init could not make the sandbox.
+    #[error("init could not {step}")]
+    SetUp {
+        /// The step.
+        step: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// Init went away or said something else.
+    #[error("init died while it set the VM up")]
+    Died(#[source] Option<ReceiveError>),
+    /// Init did not finish.
+    #[error("init did not finish within {} s", BOOT_DEADLINE.as_secs())]
+    Deadline,
+}
+
+/// The step that failed before init ran.
+#[derive(Debug)]
+pub struct LaunchError {
+    step: &'static str,
+    errno: i32,
+}
+
+impl From<LaunchFailure> for BootError {
+    fn from(failure: LaunchFailure) -> Self {
+        Self::Launch(LaunchError {
+            step: failure.step,
+            errno: failure.errno,
+        })
+    }
+}
+
+impl BootError {
+    /// As users see it.
+    pub(crate) fn into_public(self) -> Error {
+        let cause = self.to_string();
+        match &self {
+            Self::Channel(source) | Self::Ids(source) | Self::Home(source) => Error::system(source, "boot"),
+            Self::Image { source, path } => Error::System {
+                errno: source.raw_os_error().unwrap_or(libc::EIO),
+                syscall: "open".into(),
+                path: Some(path.display().to_string()),
+            },
+            // The server has run out of something; the host can isolate.
+            Self::Launch(LaunchError { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN), .. })
+            | Self::SetUp { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM), .. } => {
+                Error::System { errno: *errno, syscall: "clone".into(), path: None }
+            }
+            Self::Launch(LaunchError { errno, .. }) | Self::SetUp { errno, .. } => {
+                let name = nix::errno::Errno::from_raw(*errno);
+                Error::IsolationUnavailable { cause: format!("{cause}: {name}"), remedy: crate::doctor::remedy(*errno) }
+            }
+            Self::Maps(source) => Error::IsolationUnavailable {
+                cause: format!("{cause}: {source}"),
+                remedy: crate::doctor::remedy(libc::EPERM),
+            },
+            Self::NoIds => Error::IsolationUnavailable {
+                cause,
+                remedy: "Map more ids into the container (at least one beside root's), or run the server as an ordinary \
+                         user"
+                    .into(),
+            },
+            Self::Frame(_) | Self::Died(_) | Self::Deadline => {
+                let detail = std::error::Error::source(&self).map(|source| format!(": {source}")).unwrap_or_default();
+                Error::IsolationUnavailable {
+                    cause: format!("{cause}{detail}"),
+                    remedy: "Set AGENT_VM_LOG=debug to see how far init came".into(),
+                }
+            }
+        }
+    }
+}
+
+/// Makes a VM. Returns when its sandbox stands and nothing has run in it yet.
+pub fn boot(options: &Options) -> Result<Machine, BootError> {
+    let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
+    let namespaces = options.isolation == Isolation::Namespaces;
+    let id = if namespaces && geteuid().is_root() {
+        Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
+    } else {
+        None
+    };
+    let owner = id.as_ref().map_or(geteuid().as_raw(), |lease| lease.id);
+    let cgroup = VmCgroup::make(owner);
+    let private_home = if namespaces {
+        None
+    } else {
+        Some(PrivateHome::make().map_err(BootError::Home)?)
+    };
+    let home = private_home
+        .as_ref()
+        .map_or_else(|| HOME.to_owned(), |home| home.0.display().to_string());
+
+    let own_map = (namespaces && id.is_none()).then(|| (USER_ID, geteuid().as_raw(), getegid().as_raw()));
+    let child = sys::launch(&Launch {
+        image: image::image(&options.init)?,
+        control: control.into(),
+        namespaces: if namespaces { NAMESPACES } else { 0 },
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        own_map,
+        log: options.log.as_deref(),
+    })?;
+    let Some(pidfd) = child.pidfd else {
+        return Err(BootError::Died(None));
+    };
+    let init = InitProcess {
+        pid: child.pid,
+        pidfd,
+    };
+    if let Some(lease) = &id {
+        write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
+    }
+
+    let mut fds = Vec::new();
+    let cgroup_index = match &cgroup {
+        Some(cgroup) => {
+            fds.push(cgroup.as_fd().try_clone_to_owned().map_err(BootError::Channel)?);
+            Some(0)
+        }
+        None => None,
+    };
+    let request = Request::Boot(Box::new(Boot {
+        isolation: options.isolation,
+        hostname: options.hostname.clone(),
+        take_id: id.as_ref().map(|_| USER_ID),
+        root: if namespaces {
+            root::entries(options)
+        } else {
+            Vec::new()
+        },
+        env: root::environment(options, &home),
+        limits: options.limits.clone(),
+        cgroup: cgroup_index,
+    }));
+    channel
+        .send(&Frame::new(&request, fds)?)
+        .map_err(BootError::Channel)?;
+    let proc_fd = await_ready(&channel)?;
+    Ok(Machine {
+        channel,
+        proc_fd,
+        home,
+        host: HostSide {
+            init,
+            _cgroup: cgroup,
+            _id: id,
+            _home: private_home,
+        },
+    })
+}
+
+/// Maps the VM's user onto `id`, which only the host may do when the id is not its own (`user_namespaces(7)`).
+fn write_maps(pid: i32, id: u32) -> io::Result<()> {
+    let line = format!("{USER_ID} {id} 1\n");
+    fs::write(format!("/proc/{pid}/uid_map"), &line)?;
+    fs::write(format!("/proc/{pid}/gid_map"), &line)
+}
+
+fn await_ready(channel: &Channel) -> Result<OwnedFd, BootError> {
+    let deadline = Instant::now() + BOOT_DEADLINE;
+    let mut buffer = Vec::new();
+    loop {
+        match channel.receive::<Reply>(&mut buffer) {
+            Ok(Some((Reply::Ready, mut fds))) if fds.len() == 1 => {
+                return fds.pop().ok_or(BootError::Died(None));
+            }
+            Ok(Some((Reply::BootFailed { step, errno }, _))) => return Err(BootError::SetUp { step, errno }),
+            Ok(_) => return Err(BootError::Died(None)),
+            Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(BootError::Died(Some(error))),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(BootError::Deadline);
+        }
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, timeout) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(BootError::Channel(error.into())),
+        }
+    }
+}
+
+/// Whether this process gives each VM an id of its own.
+#[must_use]
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Whether commands are named by cgroups here; otherwise by what they cannot easily shed.
+#[must_use]
+pub fn has_cgroup() -> bool {
+    cgroup::parent().is_some()
+}

@@ -1,0 +1,208 @@
+//! What a VM's root file system shows, and the environment that its processes start from.
+//!
+//! The host's programs, read-only, and none of its data: `/usr` and what belongs with it, a chosen part of `/etc`, and
+//! files of the VM's own where the host's would tell about the host.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use agent_vm_protocol::message::{BindSource, RootEntry};
+
+use super::node::ServerNode;
+use super::{HOME, Options};
+use crate::boot::Isolation;
+
+/// Folders that are links into `/usr` on merged systems and folders of their own elsewhere.
+const PROGRAM_FOLDERS: [&str; 8] = [
+    "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec",
+];
+
+/// The part of `/etc` that programs need and that says nothing of the host's users, hosts or secrets.
+const SHOWN_IN_ETC: [&str; 19] = [
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ca-certificates",
+    "pki/tls",
+    "pki/ca-trust",
+    "terminfo",
+    "localtime",
+    "timezone",
+    "mime.types",
+    "magic",
+    "fonts",
+    "python3",
+    "perl",
+    "inputrc",
+    "debian_version",
+];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
+                      user:x:1000:1000:user:/home/user:/bin/sh\n\
+                      nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n";
+const NSSWITCH: &str =
+    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
+
+/// The entries of the root, in the order they are made.
+pub fn entries(options: &Options) -> Vec<RootEntry> {
+    static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
+    let mut entries = HOST.get_or_init(host_programs).clone();
+    entries.extend(own_files(&options.hostname));
+    if let Some(node) = &options.node {
+        entries.extend(node.entries());
+    }
+    for (path, mode) in [
+        (HOME, 0o755),
+        ("/tmp", 0o1777),
+        ("/run", 0o755),
+        ("/var/tmp", 0o1777),
+    ] {
+        entries.push(RootEntry::Private {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    entries
+}
+
+/// `/usr` and what belongs with it, and the chosen part of `/etc`; the host is looked at once.
+fn host_programs() -> Vec<RootEntry> {
+    let mut entries = vec![bind("/usr")];
+    for folder in PROGRAM_FOLDERS {
+        let path = format!("/{folder}");
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                if let Ok(target) = fs::read_link(&path) {
+                    entries.push(RootEntry::Symlink {
+                        path,
+                        target: target.to_string_lossy().into_owned(),
+                    });
+                }
+            }
+            Ok(found) if found.is_dir() => entries.push(bind(&path)),
+            _ => {}
+        }
+    }
+    // Java's settings stand in a folder with the version in its name.
+    let java = fs::read_dir("/etc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    let java = java
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("java-"));
+    for name in SHOWN_IN_ETC.map(str::to_owned).into_iter().chain(java) {
+        let path = format!("/etc/{name}");
+        match fs::symlink_metadata(&path) {
+            // A link is shown as one: `/etc/localtime` leads into `/usr/share/zoneinfo`.
+            Ok(found) if found.is_symlink() => {
+                if let Ok(target) = fs::read_link(&path) {
+                    entries.push(RootEntry::Symlink {
+                        path,
+                        target: target.to_string_lossy().into_owned(),
+                    });
+                }
+            }
+            Ok(found) if found.is_dir() => entries.push(bind(&path)),
+            // A small file is cheaper copied than mounted.
+            Ok(found) if found.is_file() && found.len() <= 16 * 1024 => {
+                if let Ok(content) = fs::read_to_string(&path) {
+                    entries.push(RootEntry::File { path, content });
+                }
+            }
+            Ok(found) if found.is_file() => entries.push(bind(&path)),
+            _ => {}
+        }
+    }
+    entries
+}
+
+fn own_files(hostname: &str) -> Vec<RootEntry> {
+    let file = |path: &str, content: &str| RootEntry::File {
+        path: path.to_owned(),
+        content: content.to_owned(),
+    };
+    let mut entries = vec![
+        file("/etc/passwd", PASSWD),
+        file("/etc/group", GROUP),
+        file("/etc/nsswitch.conf", NSSWITCH),
+        file("/etc/hostname", &format!("{hostname}\n")),
+        file(
+            "/etc/hosts",
+            &format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
+        ),
+        file("/etc/resolv.conf", ""),
+        file("/etc/shells", "/bin/sh\n/bin/bash\n"),
+        file(
+            "/etc/protocols",
+            "ip\t0\tIP\nicmp\t1\tICMP\ntcp\t6\tTCP\nudp\t17\tUDP\n",
+        ),
+    ];
+    if Path::new("/usr/lib/os-release").exists() {
+        entries.push(RootEntry::Symlink {
+            path: "/etc/os-release".into(),
+            target: "../usr/lib/os-release".into(),
+        });
+    }
+    for (path, target) in [
+        ("/etc/mtab", "../proc/self/mounts"),
+        ("/var/run", "../run"),
+        ("/var/lock", "../run/lock"),
+    ] {
+        entries.push(RootEntry::Symlink {
+            path: path.into(),
+            target: target.into(),
+        });
+    }
+    entries
+}
+
+fn bind(path: &str) -> RootEntry {
+    RootEntry::Bind {
+        path: path.to_owned(),
+        source: BindSource::Path(path.to_owned()),
+        read_only: true,
+    }
+}
+
+/// The environment of every process: ours, then the user's.
+pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    let mut set = |name: &str, value: &str| match env.iter_mut().find(|(known, _)| known == name) {
+        Some((_, old)) => value.clone_into(old),
+        None => env.push((name.to_owned(), value.to_owned())),
+    };
+    let local = format!("{home}/.local");
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let node = if options.isolation == Isolation::Namespaces && options.node.is_some() {
+        format!("{}:", ServerNode::path())
+    } else {
+        String::new()
+    };
+    set("PATH", &format!("{node}{local}/bin:{usual}"));
+    set("HOME", home);
+    set("USER", "user");
+    set("LOGNAME", "user");
+    set(
+        "SHELL",
+        if Path::new("/bin/bash").exists() {
+            "/bin/bash"
+        } else {
+            "/bin/sh"
+        },
+    );
+    set("LANG", "C.UTF-8");
+    set("PIP_USER", "1");
+    set("PIP_BREAK_SYSTEM_PACKAGES", "1");
+    set("npm_config_prefix", &local);
+    for (name, value) in &options.env {
+        set(name, value);
+    }
+    env
+}

@@ -1,0 +1,303 @@
+//! The conversation with init: requests out, each reply to whoever waits for it.
+//!
+//! A request is sent on the calling thread if the socket takes it, which saves a hop to the I/O thread; what it does not
+//! take is queued and sent in order. Replies are read by one task on the I/O thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
+use agent_vm_protocol::message::{Background, Call, Reply, Request, Usage};
+use parking_lot::Mutex;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::Error;
+use crate::sys;
+
+/// Requests that may wait for their replies at a time; one more is refused.
+pub const MAX_CALLS: usize = 65_536;
+
+/// How long to wait before sending again where nothing tells when to: too many descriptors are on their way, or the host has
+/// none left to watch the socket with.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// A program that init has started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its number, and its family's.
+    pub call: Call,
+    /// Its pid in the VM.
+    pub pid: u32,
+    /// What its `Stdio` says.
+    pub fds: Vec<OwnedFd>,
+    /// How it ends. An error says that the VM is gone.
+    pub exit: oneshot::Receiver<Exit>,
+}
+
+/// How a program ended, as init saw it.
+#[derive(Debug)]
+pub struct Exit {
+    /// The exit status, or 128 + the signal.
+    pub code: i32,
+    /// The signal, or 0.
+    pub signal: i32,
+    /// What it used.
+    pub usage: Usage,
+    /// What is left of its family, where it was asked for.
+    pub background: Vec<Background>,
+}
+
+/// What becomes of a start. Called on the I/O thread, or on the caller's if the request is not even sent.
+pub type OnStart = Box<dyn FnOnce(Result<Started, Error>) + Send>;
+
+/// A reply that is not about a program.
+pub type Answer = (Reply, Vec<OwnedFd>);
+
+enum Waiting {
+    Start(OnStart),
+    Answer(oneshot::Sender<Result<Answer, Error>>),
+}
+
+/// The host's end of the control socket.
+pub struct Control {
+    channel: AsyncFd<Channel>,
+    next: AtomicU64,
+    state: Mutex<State>,
+    queued: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Frame>,
+    waiting: HashMap<Call, Waiting>,
+    exits: HashMap<Call, oneshot::Sender<Exit>>,
+    gone: bool,
+}
+
+impl Control {
+    /// Takes the socket over. Must be called within the runtime.
+    pub fn new(channel: Channel) -> io::Result<Self> {
+        Ok(Self {
+            channel: sys::watch(channel, Interest::READABLE)?,
+            next: AtomicU64::new(1),
+            state: Mutex::default(),
+            queued: Notify::new(),
+        })
+    }
+
+    /// A number for a request.
+    pub fn call(&self) -> Call {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a request that starts a program; `on_start` is called exactly once.
+    pub fn start(&self, call: Call, request: &Request, on_start: OnStart) {
+        if let Err((error, waiting)) = self.send(call, request, Vec::new(), Waiting::Start(on_start)) {
+            waiting.fail(error);
+        }
+    }
+
+    /// Sends any other request, and waits for its reply.
+    pub async fn ask(&self, call: Call, request: Request, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(call, &request, fds, Waiting::Answer(sender))
+            .map_err(|(error, _)| error)?;
+        receiver.await.unwrap_or(Err(Error::Disposed))
+    }
+
+    fn send(
+        &self,
+        call: Call,
+        request: &Request,
+        fds: Vec<OwnedFd>,
+        waiting: Waiting,
+    ) -> Result<(), (Error, Waiting)> {
+        let frame = match Frame::new(request, fds) {
+            Ok(frame) => frame,
+            Err(FrameError::TooLarge { .. }) => {
+                let error = Error::System {
+                    errno: libc::E2BIG,
+                    syscall: "execve".into(),
+                    path: None,
+                };
+                return Err((error, waiting));
+            }
+            Err(FrameError::File(error)) => return Err((Error::system(&error, "memfd_create"), waiting)),
+            Err(error) => return Err((Error::InvalidArgument(error.to_string()), waiting)),
+        };
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err((Error::Disposed, waiting));
+        }
+        if state.waiting.len() >= MAX_CALLS {
+            let text = format!("{MAX_CALLS} calls of this VM are waiting already; await some of them first");
+            return Err((Error::LimitExceeded(text), waiting));
+        }
+        state.waiting.insert(call, waiting);
+        if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
+            // Also after an error that will not pass: the reading side meets the end of the VM and fails this call.
+            state.queue.push_back(frame);
+            self.queued.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued and hands on what arrives, until init is gone.
+    pub async fn run(&self) {
+        tokio::select! {
+            () = self.send_queued() => {}
+            error = self.receive() => {
+                if let Some(error) = error {
+                    tracing::error!(%error, "the control socket failed; the VM is given up");
+                }
+            }
+        }
+    }
+
+    async fn send_queued(&self) {
+        loop {
+            self.queued.notified().await;
+            while !self.state.lock().queue.is_empty() {
+                match self.send_first() {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if self.writable().await.is_err() {
+                            tokio::time::sleep(RETRY).await;
+                        }
+                    }
+                    Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    // The receiving side meets the same end, after what init said before it.
+                    Err(_) => return std::future::pending().await,
+                }
+            }
+        }
+    }
+
+    /// Waits until the socket takes more. Watched for that only while it is full: otherwise every message that init takes
+    /// would wake the I/O thread, once or twice for each command.
+    async fn writable(&self) -> io::Result<()> {
+        let socket = self.channel.get_ref().as_fd().try_clone_to_owned()?;
+        drop(sys::watch(socket, Interest::WRITABLE)?.writable().await?);
+        Ok(())
+    }
+
+    fn send_first(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if let Some(frame) = state.queue.front() {
+            self.channel.get_ref().send(frame)?;
+            state.queue.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn receive(&self) -> Option<ReceiveError> {
+        let mut buffer = Vec::new();
+        loop {
+            let Ok(mut ready) = self.channel.readable().await else {
+                return None;
+            };
+            loop {
+                match self.channel.get_ref().receive::<Reply>(&mut buffer) {
+                    Ok(Some((reply, fds))) => self.deliver(reply, fds),
+                    Ok(None) => return None,
+                    Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Some(error),
+                }
+            }
+            ready.clear_ready();
+        }
+    }
+
+    fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) {
+        match reply {
+            Reply::Spawned { call, pid } => {
+                let (sender, exit) = oneshot::channel();
+                let waiting = {
+                    let mut state = self.state.lock();
+                    state.exits.insert(call, sender);
+                    state.waiting.remove(&call)
+                };
+                if let Some(Waiting::Start(on_start)) = waiting {
+                    on_start(Ok(Started { call, pid, fds, exit }));
+                }
+            }
+            Reply::Exited {
+                call,
+                code,
+                signal,
+                usage,
+                background,
+            } => {
+                let sender = self.state.lock().exits.remove(&call);
+                if let Some(sender) = sender {
+                    // Whoever waited may have given up with the VM.
+                    drop(sender.send(Exit {
+                        code,
+                        signal,
+                        usage,
+                        background,
+                    }));
+                }
+            }
+            Reply::Failed { call, error } => {
+                let waiting = self.state.lock().waiting.remove(&call);
+                if let Some(waiting) = waiting {
+                    waiting.fail(error.into());
+                }
+            }
+            Reply::Done { call }
+            | Reply::Connected { call }
+            | Reply::Opened { call }
+            | Reply::Attributes { call, .. } => {
+                let waiting = self.state.lock().waiting.remove(&call);
+                if let Some(Waiting::Answer(sender)) = waiting {
+                    // Whoever asked may have stopped waiting.
+                    drop(sender.send(Ok((reply, fds))));
+                }
+            }
+            Reply::Ready | Reply::BootFailed { .. } => tracing::error!("init booted twice"),
+        }
+    }
+
+    /// Lets init see the end of its socket, as if this process were gone.
+    pub fn hang_up(&self) {
+        // It fails only where the socket has ended already.
+        let _ended = nix::sys::socket::shutdown(
+            self.channel.get_ref().as_fd().as_raw_fd(),
+            nix::sys::socket::Shutdown::Both,
+        );
+    }
+
+    /// Fails every call that waits, and every one that comes.
+    pub fn close(&self) {
+        let (waiting, exits) = {
+            let mut state = self.state.lock();
+            state.gone = true;
+            state.queue.clear();
+            (
+                std::mem::take(&mut state.waiting),
+                std::mem::take(&mut state.exits),
+            )
+        };
+        drop(exits);
+        for waiting in waiting.into_values() {
+            waiting.fail(Error::Disposed);
+        }
+    }
+}
+
+impl Waiting {
+    fn fail(self, error: Error) {
+        match self {
+            Self::Start(on_start) => on_start(Err(error)),
+            Self::Answer(sender) => drop(sender.send(Err(error))),
+        }
+    }
+}

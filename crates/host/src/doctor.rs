@@ -1,0 +1,177 @@
+//! What this host can isolate, probe by probe, and how to get what is missing.
+
+use std::fs;
+
+use agent_vm_protocol::message::Isolation;
+
+use crate::boot::{self, Options};
+
+/// One probe.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// Whether it serves.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// How to get it.
+    pub remedy: Option<String>,
+}
+
+/// What all probes together say.
+#[derive(Debug, Clone)]
+pub struct Diagnosis {
+    /// The strongest level that works here.
+    pub level: Isolation,
+    /// The probes.
+    pub checks: Vec<Check>,
+}
+
+/// Looks at the host; boots a VM for it, and so takes some milliseconds.
+#[must_use]
+pub fn diagnose(options: &Options) -> Diagnosis {
+    let mut checks = vec![kernel(), user_namespaces(), ids(), cgroup()];
+    let booted = boot::boot(&Options {
+        isolation: Isolation::Namespaces,
+        ..options.clone()
+    });
+    let level = if booted.is_ok() {
+        Isolation::Namespaces
+    } else {
+        Isolation::None
+    };
+    checks.push(match booted {
+        Ok(_) => ok("namespaces", "a VM boots in namespaces of its own".into()),
+        Err(error) => {
+            let (cause, remedy) = match error.into_public() {
+                crate::Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
+                other => (other.to_string(), "Give the server what it ran out of".into()),
+            };
+            Check {
+                name: "namespaces",
+                ok: false,
+                detail: cause,
+                remedy: Some(remedy),
+            }
+        }
+    });
+    Diagnosis { level, checks }
+}
+
+fn ok(name: &'static str, detail: String) -> Check {
+    Check {
+        name,
+        ok: true,
+        detail,
+        remedy: None,
+    }
+}
+
+fn kernel() -> Check {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    // mount_setattr(2) came with 5.12, cgroup.kill with 5.14.
+    if version >= (5, 12) {
+        ok("kernel", format!("Linux {release}"))
+    } else {
+        Check {
+            name: "kernel",
+            ok: false,
+            detail: format!("Linux {release}; 5.12 or later is needed"),
+            remedy: Some(
+                "Run on a kernel of 5.12 or later; 5.14 or later to name commands by cgroups".into(),
+            ),
+        }
+    }
+}
+
+fn user_namespaces() -> Check {
+    match hindrance() {
+        None => ok("user namespaces", "no setting of the kernel forbids them".into()),
+        Some((detail, remedy)) => Check {
+            name: "user namespaces",
+            ok: false,
+            detail,
+            remedy: Some(remedy),
+        },
+    }
+}
+
+fn ids() -> Check {
+    let detail = if boot::is_root() {
+        "the server is root: each VM's user is an id of its own that is nobody's"
+    } else {
+        "the server is an ordinary user: inside, its own id is the VM's user"
+    };
+    ok("ids", detail.into())
+}
+
+fn cgroup() -> Check {
+    if boot::has_cgroup() {
+        return ok(
+            "cgroup",
+            "each command has a cgroup v2 of its own: kill takes all of it".into(),
+        );
+    }
+    Check {
+        name: "cgroup",
+        ok: false,
+        detail: "no cgroup v2 to make directories in: a process that forks twice, calls setsid and clears its environment \
+                 is found only by dispose"
+            .into(),
+        remedy: Some(
+            "Start the server in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes node server.js`, or \
+             `Delegate=yes` in its unit"
+                .into(),
+        ),
+    }
+}
+
+/// The setting that forbids user namespaces, if there is one, and its remedy.
+fn hindrance() -> Option<(String, String)> {
+    let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let is = |path: &str, value: &str| read(path).as_deref() == Some(value);
+    let found = |setting: &str, value: &str, wanted: &str| {
+        Some((
+            format!("{setting} is {value}"),
+            format!("Run `sysctl {setting}={wanted}` as root, and keep it in /etc/sysctl.d"),
+        ))
+    };
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return found("user.max_user_namespaces", "0", "10000");
+    }
+    if !boot::is_root() && is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return found("kernel.unprivileged_userns_clone", "0", "1");
+    }
+    if !boot::is_root() && is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return found("kernel.apparmor_restrict_unprivileged_userns", "1", "0");
+    }
+    None
+}
+
+/// What to do about a refusal of the kernel's.
+#[must_use]
+pub fn remedy(errno: i32) -> String {
+    if let Some((setting, remedy)) = hindrance() {
+        return format!("{remedy} ({setting})");
+    }
+    match errno {
+        libc::ENOSPC | libc::EUSERS => {
+            "A limit on namespaces is reached: dispose VMs that are not needed, or raise the user.max_*_namespaces settings"
+                .into()
+        }
+        libc::EPERM | libc::EACCES | libc::ENOSYS => {
+            "The server runs in a container or under a policy that forbids user namespaces: start it with \
+             `docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or the like; or choose \
+             a weaker `isolation` on purpose"
+                .into()
+        }
+        libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),
+        _ => "AgentVm.doctor() tells what this host lacks".into(),
+    }
+}

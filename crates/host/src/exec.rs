@@ -1,0 +1,249 @@
+//! One command from start to end, with all that it printed.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vm_protocol::message::{Background, Stdio};
+use tokio::sync::{Notify, watch};
+
+use crate::control::{Control, Started};
+use crate::error::Error;
+use crate::events::{AwaitTaken, ExitStatus, Taken};
+use crate::input::Input;
+use crate::output_log::Stream;
+use crate::program::{Program, kill_all, watch_exit};
+use crate::runtime;
+use crate::stream::{End, Kind, Source};
+
+/// Receives output as it comes. The next chunk of that stream is read when the [`Taken`] is dropped.
+pub type OnOutput = Box<dyn Fn(Stream, Vec<u8>, Taken) + Send + Sync>;
+
+/// What to run, and how.
+pub struct Exec {
+    /// The program.
+    pub program: Program,
+    /// What it reads; nothing is end-of-file at once.
+    pub stdin: Vec<u8>,
+    /// After that long everything it started is killed.
+    pub timeout: Option<Duration>,
+    /// Bytes to keep of each stream.
+    pub max_output_bytes: usize,
+    /// Also told of output as it comes.
+    pub on_output: Option<OnOutput>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct ExecResult {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed, up to the bound.
+    pub stdout: Vec<u8>,
+    /// Likewise.
+    pub stderr: Vec<u8>,
+    /// Whether there was more.
+    pub stdout_truncated: bool,
+    /// Likewise.
+    pub stderr_truncated: bool,
+    /// Whether its time was up.
+    pub timed_out: bool,
+    /// What it left running.
+    pub background: Vec<Background>,
+}
+
+/// What becomes of a call. Called exactly once.
+pub type OnResult = Box<dyn FnOnce(Result<ExecResult, Error>) + Send>;
+
+/// A handle on a running command.
+#[derive(Debug, Clone)]
+pub struct Abort(Arc<Notify>);
+
+impl Abort {
+    /// Kills everything the command started; its result is [`Error::Aborted`]. Does nothing once it has ended.
+    pub fn abort(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Starts `exec`; its result goes to `on_result`.
+pub(crate) fn start(control: &Arc<Control>, home: &str, exec: Exec, on_result: OnResult) -> Abort {
+    let call = control.call();
+    let stdio = if exec.stdin.is_empty() {
+        Stdio::Output
+    } else {
+        Stdio::Pipes
+    };
+    let Exec {
+        program,
+        stdin,
+        timeout,
+        max_output_bytes,
+        on_output,
+    } = exec;
+    let request = program.request(call, home, stdio, true);
+    let abort = Abort(Arc::new(Notify::new()));
+    let run = Run {
+        control: Arc::clone(control),
+        stdin,
+        timeout,
+        max_output_bytes,
+        on_output,
+        abort: abort.clone(),
+    };
+    control.start(
+        call,
+        &request,
+        Box::new(move |started| match started {
+            Ok(started) => drop(tokio::spawn(async move { on_result(run.follow(started).await) })),
+            Err(error) => on_result(Err(error)),
+        }),
+    );
+    abort
+}
+
+struct Run {
+    control: Arc<Control>,
+    stdin: Vec<u8>,
+    timeout: Option<Duration>,
+    max_output_bytes: usize,
+    on_output: Option<OnOutput>,
+    abort: Abort,
+}
+
+impl Run {
+    async fn follow(self, started: Started) -> Result<ExecResult, Error> {
+        let Started { call, exit, fds, .. } = started;
+        let (input, mut stdout, mut stderr) = match self.open(fds) {
+            Ok(open) => open,
+            Err(error) => {
+                kill_all(&self.control, call).await;
+                return Err(error);
+            }
+        };
+        let (exited_sender, exited) = watch::channel(false);
+        let ending = watch_exit(
+            &self.control,
+            call,
+            exit,
+            self.timeout,
+            Some(&self.abort.0),
+            exited_sender,
+        );
+        let (ended, (out, out_end), (err, err_end)) = tokio::join!(
+            ending,
+            self.collect(&mut stdout, Stream::Stdout, exited.clone()),
+            self.collect(&mut stderr, Stream::Stderr, exited.clone()),
+        );
+        input.fail();
+        for (source, end) in [(stdout, out_end), (stderr, err_end)] {
+            if end == End::StillOpen {
+                drop(tokio::spawn(discard(source)));
+            }
+        }
+        if ended.aborted {
+            return Err(Error::Aborted);
+        }
+        if ended.exit.is_none() {
+            return Err(Error::Disposed);
+        }
+        Ok(ExecResult {
+            status: ended.status(),
+            stdout: out.bytes,
+            stderr: err.bytes,
+            stdout_truncated: out.truncated,
+            stderr_truncated: err.truncated,
+            timed_out: ended.timed_out,
+            // What was killed with it may have been seen before it went.
+            background: match ended.exit {
+                Some(exit) if !ended.timed_out => exit.background,
+                _ => Vec::new(),
+            },
+        })
+    }
+
+    /// Takes over what init attached, and writes the standard input.
+    fn open(&self, fds: Vec<OwnedFd>) -> Result<(Arc<Input>, Source, Source), Error> {
+        let mut fds = fds.into_iter();
+        let input = if self.stdin.is_empty() {
+            Input::closed()
+        } else {
+            open_input(fds.next())?
+        };
+        let (stdout, stderr) = (open_source(fds.next())?, open_source(fds.next())?);
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        // A command need not read what it is given.
+        drop(input.write(&self.stdin, runtime)?);
+        input.close();
+        Ok((input, stdout, stderr))
+    }
+
+    async fn collect(
+        &self,
+        source: &mut Source,
+        stream: Stream,
+        mut exited: watch::Receiver<bool>,
+    ) -> (Kept, End) {
+        let mut kept = Kept {
+            bytes: Vec::new(),
+            truncated: false,
+        };
+        let end = source
+            .pump(&mut exited, |data| {
+                kept.add(&data, self.max_output_bytes);
+                let taken = self.tell(stream, data);
+                async move {
+                    if let Some(taken) = taken {
+                        taken.wait().await;
+                    }
+                }
+            })
+            .await;
+        (kept, end)
+    }
+
+    fn tell(&self, stream: Stream, data: Vec<u8>) -> Option<AwaitTaken> {
+        let on_output = self.on_output.as_ref()?;
+        let (taken, awaited) = Taken::new();
+        on_output(stream, data, taken);
+        Some(awaited)
+    }
+}
+
+struct Kept {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Kept {
+    fn add(&mut self, data: &[u8], limit: usize) {
+        let room = limit - self.bytes.len();
+        self.truncated |= data.len() > room;
+        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
+    }
+}
+
+/// Reads what a background process still writes, so that it never meets a full or broken pipe.
+async fn discard(mut source: Source) {
+    while source.read().await.is_some() {}
+}
+
+/// The descriptor that init attached, or an error that names its absence.
+pub(crate) fn open_source(fd: Option<OwnedFd>) -> Result<Source, Error> {
+    let fd = fd.ok_or_else(missing)?;
+    Source::new(fd, Kind::Pipe).map_err(|error| Error::system(&error, "epoll_ctl"))
+}
+
+/// Likewise, for writing.
+pub(crate) fn open_input(fd: Option<OwnedFd>) -> Result<Arc<Input>, Error> {
+    Input::new(fd.ok_or_else(missing)?).map_err(|error| Error::system(&error, "ioctl"))
+}
+
+/// A descriptor did not arrive: this process had no room for it (`unix(7)`, `SCM_RIGHTS`).
+pub(crate) fn missing() -> Error {
+    Error::System {
+        errno: libc::EMFILE,
+        syscall: "recvmsg".into(),
+        path: None,
+    }
+}

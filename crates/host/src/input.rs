@@ -1,0 +1,199 @@
+//! Writing to a process's standard input or a shell's terminal: in order, whole, and without holding up anything else.
+//!
+//! A write goes to the kernel at once, on the calling thread. What the kernel does not take is queued, and one task on the
+//! I/O thread writes it as there is room.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::Error;
+use crate::sys;
+
+/// Bytes that may wait for one process or shell; a write that would add to more than that is refused.
+pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Write {
+    /// The kernel has all of it.
+    Taken,
+    /// The rest is queued. Resolves when the kernel has all of it; an error says that the reader has gone.
+    Queued(oneshot::Receiver<()>),
+    /// Nobody can read it any more.
+    Closed,
+}
+
+/// The writing side of a pipe or terminal.
+#[derive(Debug)]
+pub struct Input {
+    state: Mutex<State>,
+    closed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    fd: Option<Arc<OwnedFd>>,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// Whether the descriptor is to be closed behind what is queued.
+    ends: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    data: Vec<u8>,
+    written: usize,
+    done: oneshot::Sender<()>,
+}
+
+impl Input {
+    /// Takes a descriptor over, which is made non-blocking.
+    pub fn new(fd: OwnedFd) -> io::Result<Arc<Self>> {
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(Arc::new(Self::over(Some(Arc::new(fd)))))
+    }
+
+    /// One that is closed from the start.
+    pub fn closed() -> Arc<Self> {
+        Arc::new(Self::over(None))
+    }
+
+    fn over(fd: Option<Arc<OwnedFd>>) -> Self {
+        let state = State {
+            fd,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            ends: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            closed: Notify::new(),
+        }
+    }
+
+    /// Writes `data` behind everything that was written before. `runtime` runs what is queued.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] over [`MAX_QUEUED`]; nothing of `data` is written then.
+    pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Write, Error> {
+        let mut state = self.state.lock();
+        let Some(fd) = state.fd.clone() else {
+            return Ok(Write::Closed);
+        };
+        if state.ends {
+            return Ok(Write::Closed);
+        }
+        if state.queued_bytes + data.len() > MAX_QUEUED && !state.queue.is_empty() {
+            let held = state.queued_bytes;
+            return Err(Error::LimitExceeded(format!(
+                "{held} bytes wait to be read already, and at most {MAX_QUEUED} may; await earlier writes first"
+            )));
+        }
+        let mut written = 0;
+        if state.queue.is_empty() {
+            while written < data.len() {
+                match sys::write(fd.as_fd(), &data[written..]) {
+                    Ok(count) => written += count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => {
+                        state.fail();
+                        return Ok(Write::Closed);
+                    }
+                }
+            }
+            if written == data.len() {
+                return Ok(Write::Taken);
+            }
+        }
+        let (done, receiver) = oneshot::channel();
+        let is_first = state.queue.is_empty();
+        state.queued_bytes += data.len() - written;
+        state.queue.push_back(Queued {
+            data: data[written..].to_vec(),
+            written: 0,
+            done,
+        });
+        drop(state);
+        if is_first {
+            let this = Arc::clone(self);
+            runtime.spawn(async move { this.write_queued(fd).await });
+        }
+        Ok(Write::Queued(receiver))
+    }
+
+    async fn write_queued(&self, fd: Arc<OwnedFd>) {
+        let number = fd.as_raw_fd();
+        let Ok(fd) = sys::watch(fd, Interest::WRITABLE) else {
+            tracing::warn!(number, "a queued write cannot be watched");
+            return self.fail();
+        };
+        loop {
+            let ready = tokio::select! {
+                ready = fd.writable() => ready,
+                () = self.closed.notified() => return,
+            };
+            let Ok(mut ready) = ready else { return self.fail() };
+            match self.write_some(&fd) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(_) => return self.fail(),
+            }
+        }
+    }
+
+    /// Writes from the queue's head; whether anything is left.
+    fn write_some(&self, fd: &AsyncFd<Arc<OwnedFd>>) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        if state.fd.is_none() {
+            return Ok(false);
+        }
+        if let Some(first) = state.queue.front_mut() {
+            let count = sys::write(fd.get_ref().as_fd(), &first.data[first.written..])?;
+            first.written += count;
+            let finished = first.written == first.data.len();
+            state.queued_bytes -= count;
+            if finished && let Some(first) = state.queue.pop_front() {
+                // Whoever wrote may not wait for it.
+                let _unheard = first.done.send(());
+            }
+        }
+        if state.queue.is_empty() {
+            if state.ends {
+                state.fail();
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Closes the descriptor, behind what is queued.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.ends = true;
+        if state.queue.is_empty() {
+            state.fail();
+        }
+    }
+
+    /// Closes the descriptor now; what is queued was written to nobody.
+    pub fn fail(&self) {
+        self.state.lock().fail();
+        self.closed.notify_waiters();
+    }
+}
+
+impl State {
+    fn fail(&mut self) {
+        self.fd = None;
+        self.queue.clear();
+        self.queued_bytes = 0;
+    }
+}

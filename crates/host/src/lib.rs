@@ -1,0 +1,38 @@
+//! One agent-vm seen from outside: boot, control, processes, terminals.
+//!
+//! A [`Vm`] is a set of namespaces with an init in it. This crate starts it, talks to init, reads and writes the pipes and
+//! terminals that init hands over, and remembers what was written. It knows nothing of JavaScript: events go to whatever
+//! implements [`Events`], results to closures.
+
+pub mod boot;
+mod control;
+pub mod doctor;
+mod error;
+mod events;
+mod exec;
+mod files;
+mod input;
+mod output_log;
+mod port;
+mod process;
+mod process_table;
+mod program;
+mod records;
+pub mod runtime;
+mod shell;
+mod stream;
+mod sys;
+mod vm;
+
+pub use agent_vm_protocol::message::{Attributes, Background, Limits};
+pub use error::Error;
+pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
+pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult};
+pub use files::{Entry, EntryKind, Walk};
+pub use input::{MAX_QUEUED, Write};
+pub use output_log::{Chunk, Replay, Stream};
+pub use process::{OnSpawn, Process, SpawnRequest};
+pub use process_table::{ProcessInfo, Status};
+pub use program::Program;
+pub use shell::{OnOpen, Shell, ShellRequest, name as shell_name};
+pub use vm::Vm;

@@ -1,0 +1,92 @@
+//! System calls on pipes and terminals that no safe wrapper has.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use agent_vm_protocol::Channel;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// What owns a descriptor and always names the same one, for as long as it lives.
+pub trait OwnsFd: AsFd + AsRawFd {}
+impl OwnsFd for OwnedFd {}
+impl OwnsFd for Arc<OwnedFd> {}
+impl OwnsFd for Channel {}
+
+/// Registers a descriptor with the runtime's `epoll`. Must be called within the runtime.
+pub fn watch<T: OwnsFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    // SAFETY: `OwnsFd` is implemented here alone, for types that keep their one descriptor open while they live.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
+}
+
+/// Sets `O_NONBLOCK`.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: FIONBIO reads one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw const on) }).map(drop)
+}
+
+/// Bytes that a read would find now.
+pub fn available(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Reads at most `room` bytes behind what `data` holds, which must have that much capacity left.
+pub fn read(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+    let spare = data.spare_capacity_mut();
+    let room = room.min(spare.len());
+    // SAFETY: the spare capacity has room for so many bytes.
+    let length = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), room) };
+    if length < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has written so many behind what was there.
+    unsafe { data.set_len(data.len() + length as usize) };
+    Ok(length as usize)
+}
+
+/// Writes what the kernel takes now.
+pub fn write(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the buffer is as long as said.
+        let length = unsafe { libc::write(fd.as_raw_fd(), data.as_ptr().cast(), data.len()) };
+        if length >= 0 {
+            return Ok(length as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Asks for a pipe of at least `bytes`.
+pub fn set_pipe_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes as libc::c_int) }).map(drop)
+}
+
+/// Tells a terminal its size; the kernel sends SIGWINCH to its foreground group if that is new.
+pub fn set_window_size(fd: BorrowedFd<'_>, cols: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

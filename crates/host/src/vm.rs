@@ -1,0 +1,373 @@
+//! One VM: what its calls do, and how it ends.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use agent_vm_protocol::message::{Request, Target};
+use parking_lot::Mutex;
+use tokio::io::Interest;
+use tokio::sync::watch;
+
+use crate::boot::{self, HostSide, Isolation, Machine, Options};
+use crate::control::{Answer, Control};
+use crate::error::Error;
+use crate::events::{Event, Events, ExitStatus, Reason, ShellId};
+use crate::exec::{self, Abort, Exec, OnResult};
+use crate::input::Write;
+use crate::output_log::Replay;
+use crate::process::{self, OnSpawn, Process, SpawnRequest};
+use crate::process_table::{self, ProcessInfo};
+use crate::records::{Records, ReplayBudget};
+use crate::runtime;
+use crate::shell::{self, OnOpen, Shell, ShellRequest};
+use crate::sys;
+
+/// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
+#[derive(Clone)]
+pub struct Vm {
+    owner: Arc<Owner>,
+}
+
+/// Ends the VM with its last owner; tasks hold [`Inner`] alone.
+struct Owner(Arc<Inner>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+pub(crate) struct Inner {
+    pub control: Arc<Control>,
+    pub home: String,
+    pub events: Arc<dyn Events>,
+    pub replay_bytes: usize,
+    pub processes: Mutex<Records<u32, Process>>,
+    pub shells: Mutex<Records<ShellId, Shell>>,
+    pub replay: Mutex<ReplayBudget>,
+    isolation: Isolation,
+    proc_fd: Arc<OwnedFd>,
+    host: Mutex<Option<HostSide>>,
+    init: i32,
+    disposing: AtomicBool,
+    next_shell: AtomicU64,
+    /// How many tasks still have an exit to tell of.
+    running: watch::Sender<usize>,
+    gone: watch::Sender<bool>,
+}
+
+/// Held by the task of a running process or shell until its exit is told.
+pub(crate) struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Inner {
+    pub fn running(self: &Arc<Self>) -> Running {
+        self.running.send_modify(|count| *count += 1);
+        Running(Arc::clone(self))
+    }
+
+    pub fn next_shell(&self) -> ShellId {
+        self.next_shell.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn kill(&self) {
+        self.disposing.store(true, Ordering::Relaxed);
+        if self.isolation == Isolation::None {
+            // What init started would outlive a SIGKILL of it: init ends it, and then itself.
+            self.control.hang_up();
+        } else if let Some(host) = &*self.host.lock() {
+            host.kill();
+        }
+    }
+
+    /// Follows the VM from here to its end.
+    async fn watch(self: Arc<Self>, pidfd: OwnedFd) {
+        self.control.run().await;
+        // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is
+        // still ending what it started.
+        if self.isolation == Isolation::Namespaces
+            && let Some(host) = &*self.host.lock()
+        {
+            host.kill();
+        }
+        match sys::watch(pidfd, Interest::READABLE) {
+            Ok(pidfd) => drop(pidfd.readable().await),
+            Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
+        }
+        self.control.close();
+        let mut running = self.running.subscribe();
+        // An error would say that `self` is gone.
+        drop(running.wait_for(|count| *count == 0).await);
+        // Init has ended, so this does not wait; removing cgroups may take a moment.
+        let host = self.host.lock().take();
+        drop(tokio::task::spawn_blocking(move || drop(host)).await);
+        self.events.emit(Event::Exit {
+            disposed: self.disposing.load(Ordering::Relaxed),
+        });
+        self.gone.send_replace(true);
+    }
+}
+
+impl Vm {
+    /// Boots a VM. Waits for the kernel for about a millisecond: not to be called where others wait.
+    pub fn boot(options: &Options, replay_bytes: usize, events: Arc<dyn Events>) -> Result<Self, Error> {
+        let Machine {
+            channel,
+            proc_fd,
+            home,
+            host,
+        } = boot::boot(options)?;
+        let failed = |error: io::Error| Error::system(&error, "epoll_ctl");
+        let runtime = runtime::handle().map_err(failed)?;
+        let _within = runtime.enter();
+        let pidfd = nix::unistd::dup(host.pidfd()).map_err(|error| Error::system(&error.into(), "dup"))?;
+        let init = if options.isolation == Isolation::Namespaces {
+            1
+        } else {
+            host.pid()
+        };
+        let inner = Arc::new(Inner {
+            control: Arc::new(Control::new(channel).map_err(failed)?),
+            home,
+            events,
+            replay_bytes,
+            processes: Mutex::default(),
+            shells: Mutex::default(),
+            replay: Mutex::default(),
+            isolation: options.isolation,
+            proc_fd: Arc::new(proc_fd),
+            host: Mutex::new(Some(host)),
+            init,
+            disposing: AtomicBool::new(false),
+            next_shell: AtomicU64::new(1),
+            running: watch::Sender::new(0),
+            gone: watch::Sender::new(false),
+        });
+        drop(runtime.spawn(Arc::clone(&inner).watch(pidfd)));
+        Ok(Self {
+            owner: Arc::new(Owner(inner)),
+        })
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.owner.0
+    }
+
+    /// Runs a command from start to end.
+    #[must_use = "the handle aborts the command; a command that cannot be aborted may drop it"]
+    pub fn exec(&self, exec: Exec, on_result: OnResult) -> Abort {
+        exec::start(&self.inner().control, &self.inner().home, exec, on_result)
+    }
+
+    /// Starts a process.
+    pub fn spawn(&self, request: SpawnRequest, on_spawn: OnSpawn) {
+        process::start(self.inner(), request, on_spawn);
+    }
+
+    /// Opens a shell.
+    pub fn open_shell(&self, request: ShellRequest, on_open: OnOpen) {
+        shell::start(self.inner(), request, on_open);
+    }
+
+    /// The newest process that was spawned with that pid.
+    pub fn process(&self, pid: u32) -> Result<Arc<Process>, Error> {
+        self.inner()
+            .processes
+            .lock()
+            .get(&pid)
+            .ok_or(Error::ProcessNotFound(pid))
+    }
+
+    /// All spawned processes that are remembered, in the order they were started.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Arc<Process>> {
+        self.inner().processes.lock().all()
+    }
+
+    /// The shell of that number.
+    pub fn shell(&self, id: ShellId) -> Result<Arc<Shell>, Error> {
+        self.inner()
+            .shells
+            .lock()
+            .get(&id)
+            .ok_or_else(|| Error::ShellNotFound(shell::name(id)))
+    }
+
+    /// All shells that are remembered, in the order they were opened.
+    #[must_use]
+    pub fn shells(&self) -> Vec<Arc<Shell>> {
+        self.inner().shells.lock().all()
+    }
+
+    /// Writes to a process's standard input.
+    pub fn write_stdin(&self, pid: u32, data: &[u8]) -> Result<Write, Error> {
+        let process = self.process(pid)?;
+        match process.input.write(data, runtime_handle()?)? {
+            Write::Closed => Err(Error::StdinClosed(pid)),
+            other => Ok(other),
+        }
+    }
+
+    /// Writes to a shell's terminal.
+    pub fn write_shell(&self, id: ShellId, data: &[u8]) -> Result<Write, Error> {
+        let shell = self.shell(id)?;
+        match shell.input.write(data, runtime_handle()?)? {
+            Write::Closed => Err(shell.not_found()),
+            other => Ok(other),
+        }
+    }
+
+    /// Waits until a process has ended and its exit event is out.
+    pub async fn wait_process(&self, pid: u32) -> Result<ExitStatus, Error> {
+        ended(&self.process(pid)?.status).await
+    }
+
+    /// Waits until a shell has ended and its exit event is out.
+    pub async fn wait_shell(&self, id: ShellId) -> Result<ExitStatus, Error> {
+        ended(&self.shell(id)?.status).await
+    }
+
+    /// Sends a signal to the group that a process leads, or to it alone. An exited spawned process is left alone.
+    pub async fn signal(&self, pid: u32, signal: i32) -> Result<(), Error> {
+        let target = self.target(pid);
+        let call = self.inner().control.call();
+        self.about_process(pid, call, Request::Signal { call, target, signal })
+            .await
+    }
+
+    /// Kills a process and everything it started; returns when none of it is left, and the exit of a spawned process is
+    /// told.
+    pub async fn kill(&self, pid: u32) -> Result<(), Error> {
+        let target = self.target(pid);
+        let call = self.inner().control.call();
+        self.about_process(pid, call, Request::Kill { call, target })
+            .await
+    }
+
+    fn target(&self, pid: u32) -> Target {
+        match self.process(pid) {
+            Ok(process) => Target::Family(process.call),
+            Err(_) => Target::Pid(pid),
+        }
+    }
+
+    async fn about_process(&self, pid: u32, call: u64, request: Request) -> Result<(), Error> {
+        match self.inner().control.ask(call, request, Vec::new()).await {
+            Err(Error::System {
+                errno: libc::ESRCH, ..
+            }) => Err(Error::ProcessNotFound(pid)),
+            other => other.map(drop),
+        }
+    }
+
+    /// Hangs up a shell's terminal; returns when all of its session is gone and its exit is told.
+    pub async fn close_shell(&self, id: ShellId) -> Result<(), Error> {
+        let shell = self.shell(id)?;
+        if shell.status.borrow().is_some() {
+            return Ok(());
+        }
+        let call = self.inner().control.call();
+        self.inner()
+            .control
+            .ask(
+                call,
+                Request::HangUp {
+                    call,
+                    family: shell.call,
+                },
+                Vec::new(),
+            )
+            .await?;
+        let status = ended(&shell.status).await;
+        shell.closed.notify_one();
+        status.map(drop)
+    }
+
+    /// Everything that runs in the VM.
+    pub async fn process_table(&self) -> Result<Vec<ProcessInfo>, Error> {
+        let inner = self.inner();
+        let (proc_fd, init) = (Arc::clone(&inner.proc_fd), inner.init);
+        let whole = inner.isolation == Isolation::Namespaces;
+        let reading = runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, whole));
+        let table = reading.await.map_err(|_| Error::Disposed)?;
+        if self.is_gone() {
+            Err(Error::Disposed)
+        } else {
+            Ok(table)
+        }
+    }
+
+    /// Sends one request and waits for its reply.
+    pub(crate) async fn ask(
+        &self,
+        request: impl FnOnce(u64) -> Request,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Answer, Error> {
+        let call = self.inner().control.call();
+        self.inner().control.ask(call, request(call), fds).await
+    }
+
+    /// Init's pid on the host.
+    #[must_use]
+    pub fn init_pid(&self) -> Option<i32> {
+        self.inner().host.lock().as_ref().map(HostSide::pid)
+    }
+
+    /// Where the VM's processes live.
+    #[must_use]
+    pub fn home(&self) -> &str {
+        &self.inner().home
+    }
+
+    /// Whether the VM has ended and its exit is told.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        *self.inner().gone.borrow()
+    }
+
+    /// Kills everything inside, and waits until it is gone and all exits are told.
+    pub async fn dispose(&self) {
+        self.inner().kill();
+        // An error would say that the VM is gone.
+        drop(self.inner().gone.subscribe().wait_for(|gone| *gone).await);
+    }
+}
+
+impl Process {
+    /// What is kept of its output from position `after` on.
+    #[must_use]
+    pub fn replay(&self, after: u64) -> Replay {
+        self.log.lock().read(after)
+    }
+}
+
+impl Shell {
+    /// What is kept of its terminal from position `after` on.
+    #[must_use]
+    pub fn replay(&self, after: u64) -> Replay {
+        self.log.lock().read(after)
+    }
+}
+
+async fn ended(status: &watch::Sender<Option<ExitStatus>>) -> Result<ExitStatus, Error> {
+    let mut status = status.subscribe();
+    let ended = *status
+        .wait_for(Option::is_some)
+        .await
+        .map_err(|_| Error::Disposed)?;
+    // What went with the VM answers as every call that was pending then.
+    ended
+        .filter(|status| status.reason != Reason::Disposed)
+        .ok_or(Error::Disposed)
+}
+
+fn runtime_handle() -> Result<&'static tokio::runtime::Handle, Error> {
+    runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))
+}

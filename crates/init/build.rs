@@ -1,0 +1,33 @@
+//! Compiles the seccomp policy for the target into the program that `src/seccomp/mod.rs` includes.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs};
+
+#[path = "seccomp/compile.rs"]
+mod compile;
+#[path = "seccomp/policy.rs"]
+mod policy;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=seccomp");
+
+    // Not `cfg!(target_arch)`: a build script runs on the machine that builds.
+    let target = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let machine = policy::Machine::named(&target)
+        .ok_or_else(|| format!("no seccomp policy for {target}; seccomp/policy.rs has x86_64 and aarch64"))?;
+
+    let mut source = String::from("[\n");
+    for instruction in compile::compile(machine)? {
+        let seccompiler::sock_filter { code, jt, jf, k } = instruction;
+        writeln!(
+            source,
+            "    libc::sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},"
+        )?;
+    }
+    source.push(']');
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("seccomp_filter.rs"), source)?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The VM's `/dev`: the devices that every program expects, terminals of its own, and nothing else.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::fcntl::{AT_FDCWD, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::symlinkat;
+
+use super::root::{file_flags, folder, open_path};
+use super::sys::{self, attr};
+use super::{At, BootError};
+
+/// Shown by bind: a user namespace cannot make device nodes.
+const DEVICES: [(&CStr, &CStr); 6] = [
+    (c"null", c"/dev/null"),
+    (c"zero", c"/dev/zero"),
+    (c"full", c"/dev/full"),
+    (c"random", c"/dev/random"),
+    (c"urandom", c"/dev/urandom"),
+    (c"tty", c"/dev/tty"),
+];
+
+const LINKS: [(&CStr, &CStr); 5] = [
+    (c"ptmx", c"pts/ptmx"),
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+];
+
+/// Terminals that a VM may have at a time: the kernel has 4,096 for everybody.
+const MAX_TERMINALS: &CStr = c"1024";
+
+/// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`.
+pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>) -> Result<(), BootError> {
+    let dev_fd = folder(root_fd, c"dev").at("make the folder /dev")?;
+    for (name, source) in DEVICES {
+        let step = || format!("show the device {}", source.to_string_lossy());
+        let device_fd = sys::clone_mount(AT_FDCWD, source, false).at(step())?;
+        sys::restrict_mount(device_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false).at(step())?;
+        openat(&dev_fd, name, file_flags(), Mode::from_bits_truncate(0o666)).at(step())?;
+        let target_fd = open_path(dev_fd.as_fd(), name).at(step())?;
+        sys::attach_mount(&device_fd, &target_fd).at(step())?;
+    }
+    for (name, target) in LINKS {
+        symlinkat(target, &dev_fd, name).at("make the links in /dev")?;
+    }
+
+    let pts_fd = folder(dev_fd.as_fd(), c"pts").at("make the folder /dev/pts")?;
+    // No gid: the group "tty" of the host is not mapped, and naming it is EINVAL.
+    let options = [
+        (c"newinstance", c""),
+        (c"mode", c"0620"),
+        (c"ptmxmode", c"0666"),
+        (c"max", MAX_TERMINALS),
+    ];
+    let terminals_fd =
+        sys::new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;
+    sys::attach_mount(&terminals_fd, &pts_fd).at("attach /dev/pts")?;
+
+    let target_fd = folder(dev_fd.as_fd(), c"shm").at("make the folder /dev/shm")?;
+    sys::attach_mount(shm_fd, &target_fd).at("attach /dev/shm")
+}

@@ -1,0 +1,143 @@
+//! From a bare process in new namespaces to PID 1 of a VM. One step a line; the order matters and is explained where it
+//! does.
+//!
+//! Nothing untrusted runs before [`boot`] has returned, and whatever fails ends the VM: there is no half of a sandbox.
+
+mod devices;
+mod identity;
+mod proc;
+mod root;
+mod sys;
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, OwnedFd};
+
+use agent_vm_protocol::message::{Boot, Isolation};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::prctl;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{sethostname, setsid};
+
+use crate::control::Attachments;
+use crate::seccomp;
+
+/// A step of the boot that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {errno}")]
+pub struct BootError {
+    /// The step, in words.
+    pub step: Cow<'static, str>,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+impl BootError {
+    /// `step` was refused with `errno`.
+    pub fn of(step: &'static str, errno: Errno) -> Self {
+        Self {
+            step: step.into(),
+            errno,
+        }
+    }
+
+    /// `step` failed with `error`.
+    pub fn new(step: &'static str, error: &std::io::Error) -> Self {
+        Self::of(step, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+}
+
+/// Names the step that a system call belongs to.
+trait At<T> {
+    fn at(self, step: impl Into<Cow<'static, str>>) -> Result<T, BootError>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: impl Into<Cow<'static, str>>) -> Result<T, BootError> {
+        self.map_err(|errno| BootError {
+            step: step.into(),
+            errno,
+        })
+    }
+}
+
+/// What booting leaves behind.
+#[derive(Debug)]
+pub struct Booted {
+    /// The VM's `/proc`.
+    pub proc_fd: OwnedFd,
+    /// The directory for the families' cgroups, if the host gave one.
+    pub cgroup_fd: Option<OwnedFd>,
+}
+
+/// Does what the isolation asks for.
+pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootError> {
+    // Away from the terminal and the process group of the server: its Ctrl-C is not for the VM.
+    match setsid() {
+        // Already a leader, which is as good.
+        Ok(_) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno).at("start a session"),
+    }
+    match boot.isolation {
+        Isolation::Namespaces => namespaces(boot, attachments)?,
+        Isolation::Landlock => return Err(Errno::ENOSYS).at("landlock is not there yet"),
+        Isolation::None => unconfined()?,
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
+    let cgroup_fd = match boot.cgroup {
+        None => None,
+        Some(index) => Some(
+            attachments
+                .take(index)
+                .ok_or(Errno::EBADF)
+                .at("take the cgroup directory")?,
+        ),
+    };
+    Ok(Booted { proc_fd, cgroup_fd })
+}
+
+fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<(), BootError> {
+    identity::take(boot.take_id)?;
+    identity::raise_open_files()?;
+
+    umask(Mode::empty());
+    let root_fd = root::build(boot, attachments)?;
+    // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
+    let proc_fd = proc::mount(root_fd.as_fd())?;
+    root::enter(&root_fd)?;
+    drop(root_fd);
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+
+    sethostname(&boot.hostname).at("set the host name")?;
+    loopback_up()?;
+    proc::forbid_user_namespaces(proc_fd.as_fd())?;
+    identity::limit(&boot.limits)?;
+
+    // Last, for each of these takes something away that the steps above need.
+    identity::renounce()?;
+    // Nothing inside may trace init, read its memory or follow its descriptors. After the capabilities, whose change
+    // sets this anew.
+    prctl::set_dumpable(false).at("hide init from tracing")?;
+    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))
+}
+
+fn unconfined() -> Result<(), BootError> {
+    identity::raise_open_files()?;
+    // Orphans come to init, as they do to the first process of a pid namespace, so that all of the VM descends from it.
+    prctl::set_child_subreaper(true).at("become a subreaper")?;
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    Ok(())
+}
+
+fn loopback_up() -> Result<(), BootError> {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .at("make a socket for the loopback interface")?;
+    sys::loopback_up(socket.as_fd()).at("bring the loopback interface up")
+}

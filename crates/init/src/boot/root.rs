@@ -1,0 +1,244 @@
+//! The root file system: a small tmpfs that holds the entries the host asked for, and in the end is read-only.
+//!
+//! It is mounted over the host's root, filled through its descriptor, and then becomes the root by `pivot_root`.
+//! Every target is looked up with `RESOLVE_IN_ROOT`, so a link in a folder that an earlier VM wrote to cannot lead a
+//! mount anywhere else.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path};
+
+use agent_vm_protocol::message::{BindSource, Boot, RootEntry};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
+use nix::unistd::{chdir, fchdir, pivot_root, symlinkat, write};
+
+use super::sys::{self, attr};
+use super::{At, BootError, devices};
+use crate::control::Attachments;
+
+/// Room for the entries themselves: small files, folders and links.
+const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
+
+/// Builds the root and returns it, mounted over the host's.
+pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<OwnedFd, BootError> {
+    let root_fd = sys::new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV)
+        .at("mount a tmpfs for the root")?;
+    let host_root_fd = open_path(AT_FDCWD, c"/").at("open the host's root")?;
+    // It must be somewhere for its folders to be bound. On the host's /proc, which nothing below needs any more, it goes
+    // when the host's root goes; to unmount it by itself would cost another wait for all processors.
+    let mut private = Private::mount(boot.limits.disk_bytes)?;
+    let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
+    sys::attach_mount(&private.stage_fd, &host_proc_fd).at("attach the private files")?;
+    sys::attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
+
+    for entry in &boot.root {
+        let path = path_of(entry);
+        make(root_fd.as_fd(), &mut private, entry, attachments).at(format!("make {path} in the root"))?;
+    }
+    let shm_fd = private.folder(0o1777).at("make a folder for /dev/shm")?;
+    devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
+    Ok(root_fd)
+}
+
+/// Makes it the root, read-only, and lets go of the host's.
+pub fn enter(root_fd: &OwnedFd) -> Result<(), BootError> {
+    fchdir(root_fd).at("change to the root")?;
+    // Both the same: the old root ends up over the new one, and is then the one that "." names.
+    pivot_root(".", ".").at("pivot_root")?;
+    umount2(".", MntFlags::MNT_DETACH).at("detach the host's root")?;
+    sys::restrict_mount(root_fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
+    chdir("/").at("change to /")?;
+    // Had anything of the host stayed below or above the root, this is where it would show.
+    let (here, above) = (
+        stat("/").at("look at the root")?,
+        stat("/..").at("look above the root")?,
+    );
+    if (here.st_dev, here.st_ino) != (above.st_dev, above.st_ino) {
+        return Err(Errno::EXDEV).at("leave the host's root behind");
+    }
+    Ok(())
+}
+
+fn path_of(entry: &RootEntry) -> &str {
+    match entry {
+        RootEntry::Directory { path }
+        | RootEntry::File { path, .. }
+        | RootEntry::Symlink { path, .. }
+        | RootEntry::Bind { path, .. }
+        | RootEntry::Private { path, .. } => path,
+    }
+}
+
+fn make(
+    root_fd: BorrowedFd<'_>,
+    private: &mut Private,
+    entry: &RootEntry,
+    attachments: &mut Attachments,
+) -> Result<(), Errno> {
+    let place = Place::of(root_fd, path_of(entry))?;
+    match entry {
+        RootEntry::Directory { .. } => place.folder().map(drop),
+        RootEntry::File { content, .. } => {
+            let fd = openat(
+                &place.parent_fd,
+                &*place.name,
+                file_flags(),
+                Mode::from_bits_truncate(0o644),
+            )?;
+            let mut rest = content.as_bytes();
+            while !rest.is_empty() {
+                rest = &rest[write(&fd, rest)?..];
+            }
+            Ok(())
+        }
+        RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
+        RootEntry::Bind {
+            source, read_only, ..
+        } => {
+            let mount_fd = match source {
+                BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, true)?,
+                BindSource::Mount(index) => attachments.take(*index).ok_or(Errno::EBADF)?,
+            };
+            let attributes = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
+            sys::restrict_mount(mount_fd.as_fd(), attributes, true)?;
+            let kind = SFlag::from_bits_truncate(fstat(&mount_fd)?.st_mode) & SFlag::S_IFMT;
+            let target_fd = if kind == SFlag::S_IFDIR {
+                place.folder()?
+            } else {
+                place.file()?
+            };
+            sys::attach_mount(&mount_fd, &target_fd)
+        }
+        RootEntry::Private { mode, .. } => {
+            let mount_fd = private.folder(*mode)?;
+            sys::attach_mount(&mount_fd, &place.folder()?)
+        }
+    }
+}
+
+/// A name in a folder of the root that exists.
+struct Place {
+    parent_fd: OwnedFd,
+    name: CString,
+}
+
+impl Place {
+    /// Makes the folders on the way to `path`.
+    fn of(root_fd: BorrowedFd<'_>, path: &str) -> Result<Self, Errno> {
+        let path = Path::new(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::EINVAL);
+        };
+        let mut components = path.components();
+        if components.next() != Some(Component::RootDir)
+            || !components.all(|c| matches!(c, Component::Normal(_)))
+        {
+            return Err(Errno::EINVAL);
+        }
+        let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+        let parent_fd = match open_folder(root_fd, parent) {
+            Err(Errno::ENOENT) => {
+                let mut fd = open_folder(root_fd, Path::new("/"))?;
+                for end in parent.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
+                    fd = match open_folder(root_fd, end) {
+                        Err(Errno::ENOENT) => {
+                            let name = end.file_name().ok_or(Errno::EINVAL)?;
+                            mkdirat(&fd, Path::new(name), Mode::from_bits_truncate(0o755))?;
+                            open_folder(root_fd, end)?
+                        }
+                        other => other?,
+                    };
+                }
+                fd
+            }
+            other => other?,
+        };
+        Ok(Self { parent_fd, name })
+    }
+
+    /// The folder of that name, made if it is missing.
+    fn folder(&self) -> Result<OwnedFd, Errno> {
+        folder(self.parent_fd.as_fd(), &self.name)
+    }
+
+    /// The file of that name, made if it is missing.
+    fn file(&self) -> Result<OwnedFd, Errno> {
+        match openat(
+            &self.parent_fd,
+            &*self.name,
+            file_flags(),
+            Mode::from_bits_truncate(0o644),
+        ) {
+            Ok(_) | Err(Errno::EEXIST) => open_path(self.parent_fd.as_fd(), &self.name),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// The one tmpfs that every private folder is a part of, so that they share its size.
+struct Private {
+    stage_fd: OwnedFd,
+    folders: u32,
+}
+
+impl Private {
+    fn mount(bytes: u64) -> Result<Self, BootError> {
+        let size = c_string(&bytes.to_string()).at("size the private files")?;
+        // A file of no bytes costs the kernel about 1 KiB that `size` does not count; this bounds that too.
+        let inodes =
+            c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at("size the private files")?;
+        let options = [
+            (c"mode", c"0755"),
+            (c"size", size.as_c_str()),
+            (c"nr_inodes", inodes.as_c_str()),
+        ];
+        let stage_fd = sys::new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
+            .at("mount a tmpfs for private files")?;
+        Ok(Self { stage_fd, folders: 0 })
+    }
+
+    /// A new folder of it, as a detached mount.
+    fn folder(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = c_string(&self.folders.to_string())?;
+        self.folders += 1;
+        mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
+        sys::clone_mount(self.stage_fd.as_fd(), &name, false)
+    }
+}
+
+/// The folder `name` of `parent_fd`, made if it is missing.
+pub(super) fn folder(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    match mkdirat(parent_fd, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST) => open_path(parent_fd, name),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A place to mount on: the name itself, whatever it is, but no link.
+pub(super) fn open_path(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    openat(
+        parent_fd,
+        name,
+        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// To make a file that does not exist.
+pub(super) fn file_flags() -> OFlag {
+    OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC
+}
+
+fn open_folder(root_fd: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root_fd, path, how)
+}
+
+fn c_string(text: &str) -> Result<CString, Errno> {
+    CString::new(text).map_err(|_| Errno::EINVAL)
+}

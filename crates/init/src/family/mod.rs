@@ -1,0 +1,247 @@
+//! Families: all that one spawned program has started, for as long as any of it may be left.
+//!
+//! With a cgroup, the family is what is in it. Without one, it is the session and the group of its first process (while
+//! those numbers are its own), what descends from it, and every process that carries the family's mark in its
+//! environment; a process that forks twice, leaves the session and clears its environment is then found only by the end
+//! of the VM.
+
+mod cgroup;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_vm_protocol::message::{Background, Call};
+use libc::pid_t;
+use nix::errno::Errno;
+
+use self::cgroup::Cgroups;
+pub use self::cgroup::Leaf;
+use crate::process_table::{Process, ProcessTable, descendants};
+
+/// The environment variable that marks a family where no cgroup does.
+pub const MARKER: &str = "AGENT_VM_FAMILY";
+
+/// The most processes that an exit lists as left behind.
+const BACKGROUND_BOUND: usize = 512;
+
+/// The most bytes of all their command lines together, and of one. A reply then fits into one packet.
+const COMMAND_BYTES: usize = 24 * 1024;
+const COMMAND_BOUND: usize = 4096;
+
+/// Families that have ended but are not empty are looked at this many at a time.
+const SWEEP: usize = 16;
+
+/// One family.
+#[derive(Debug)]
+pub struct Family {
+    /// Its first process, whose session and group bear the same number; `None` once that is reaped.
+    pub leader: Option<pid_t>,
+    /// Whether its end says what is left.
+    pub report_background: bool,
+    leaf: Option<Leaf>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Families {
+    known: BTreeMap<Call, Family>,
+    leaders: BTreeMap<pid_t, Call>,
+    cgroups: Option<Cgroups>,
+    /// Tells this VM's marks from another's that shares the host's processes.
+    salt: u64,
+    swept: Call,
+}
+
+impl Families {
+    /// None yet; in cgroups below `cgroup_fd` if there is one.
+    pub fn new(cgroup_fd: Option<std::os::fd::OwnedFd>, salt: u64) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            cgroups: cgroup_fd.map(Cgroups::new),
+            salt,
+            swept: 0,
+        }
+    }
+
+    /// A cgroup for a family that is about to start, where cgroups serve.
+    pub fn place(&mut self) -> Result<Option<Leaf>, Errno> {
+        self.cgroups.as_mut().map(Cgroups::take).transpose()
+    }
+
+    /// Takes back the place of a family that did not start.
+    pub fn abandon(&mut self, leaf: Option<Leaf>) -> Result<(), Errno> {
+        match (&mut self.cgroups, leaf) {
+            (Some(cgroups), Some(leaf)) => cgroups.give_back(leaf),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does ahead what the next family will need.
+    pub fn prepare(&mut self) -> Result<(), Errno> {
+        self.cgroups.as_mut().map_or(Ok(()), Cgroups::prepare)
+    }
+
+    /// The value of [`MARKER`] for a family's processes, where no cgroup serves.
+    pub fn mark(&self, call: Call) -> Option<String> {
+        self.cgroups
+            .is_none()
+            .then(|| format!("{:016x}-{call}", self.salt))
+    }
+
+    /// Enters a family whose first process runs.
+    pub fn enter(&mut self, call: Call, leader: pid_t, leaf: Option<Leaf>, report_background: bool) {
+        self.leaders.insert(leader, call);
+        self.known.insert(
+            call,
+            Family {
+                leader: Some(leader),
+                report_background,
+                leaf,
+            },
+        );
+    }
+
+    /// The family that `pid` is the living first process of.
+    pub fn led_by(&self, pid: pid_t) -> Option<Call> {
+        self.leaders.get(&pid).copied()
+    }
+
+    /// The living first process of a family.
+    pub fn leader(&self, call: Call) -> Option<pid_t> {
+        self.known.get(&call)?.leader
+    }
+
+    /// The cgroup of a family, while anything of it may be left.
+    pub fn leaf(&self, call: Call) -> Option<&Leaf> {
+        self.known.get(&call)?.leaf.as_ref()
+    }
+
+    /// Whether cgroups serve.
+    pub fn has_cgroups(&self) -> bool {
+        self.cgroups.is_some()
+    }
+
+    /// Takes note that the first process of a family was reaped, and returns what it left, where that was asked for.
+    pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
+        let Some(family) = self.known.get_mut(&call) else {
+            return Ok(Vec::new());
+        };
+        let Some(leader) = family.leader.take() else {
+            return Ok(Vec::new());
+        };
+        let report = family.report_background;
+        self.leaders.remove(&leader);
+        match &family.leaf {
+            Some(leaf) if leaf.is_populated()? => {
+                if report {
+                    return self.left(call, leader, table);
+                }
+            }
+            Some(_) => self.forget(call)?,
+            None => {
+                // Nothing is kept: the mark is all that names what may be left.
+                self.known.remove(&call);
+                if report && self.has_orphans(table) {
+                    return self.left(call, leader, table);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// What is left of a family whose first process, once `leader`, has just ended.
+    pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
+        let mut left = match self.leaf(call) {
+            Some(leaf) => leaf
+                .pids()?
+                .into_iter()
+                .filter_map(|pid| table.get(pid))
+                .collect(),
+            None => self.marked(call, Some(leader), table),
+        };
+        left.retain(Process::is_alive);
+        Ok(left)
+    }
+
+    /// What belongs to a family, by its mark, by the session and the group of its first process where that is still its
+    /// own, and by descent.
+    pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
+        let Some(mark) = self.mark(call) else {
+            return Vec::new();
+        };
+        let entry = format!("{MARKER}={mark}").into_bytes();
+        let processes = table.all();
+        let of_leader =
+            |p: &Process| leader.is_some_and(|leader| p.pid == leader || p.sid == leader || p.pgid == leader);
+        let (by_number, rest): (Vec<Process>, Vec<Process>) = processes.iter().partition(|p| of_leader(p));
+        let mut roots: BTreeSet<pid_t> = by_number.iter().map(|p| p.pid).collect();
+        // Only those that descent does not find are asked for their environment, which costs a page of theirs.
+        let known = descendants(&processes, roots.clone());
+        let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
+        roots.extend(
+            unknown
+                .filter(|p| table.has_environment(p.pid, &entry))
+                .map(|p| p.pid),
+        );
+        let members = descendants(&processes, roots);
+        processes
+            .into_iter()
+            .filter(|p| p.is_alive() && members.contains(&p.pid))
+            .collect()
+    }
+
+    /// Frees what families that have ended held and that is empty by now. To be called when orphans were reaped.
+    pub fn sweep(&mut self) -> Result<(), Errno> {
+        let ended = |(call, family): (&Call, &Family)| family.leader.is_none().then_some(*call);
+        let after: Vec<Call> = self
+            .known
+            .range(self.swept..)
+            .filter_map(ended)
+            .take(SWEEP)
+            .collect();
+        self.swept = if after.len() < SWEEP {
+            0
+        } else {
+            after.last().map_or(0, |last| last + 1)
+        };
+        for call in after {
+            if let Some(leaf) = self.leaf(call)
+                && !leaf.is_populated()?
+            {
+                self.forget(call)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, call: Call) -> Result<(), Errno> {
+        let leaf = self.known.remove(&call).and_then(|family| family.leaf);
+        self.abandon(leaf)
+    }
+
+    /// Whether init has children that are not first processes of families: only then can anything be left of one that
+    /// has ended.
+    fn has_orphans(&self, table: &ProcessTable) -> bool {
+        let Some(children) = table.children_of_init() else {
+            return true;
+        };
+        children.iter().any(|pid| !self.leaders.contains_key(pid))
+    }
+}
+
+/// Whether a process is past the moment between `fork` and the end of `execve`, in which it bears its parent's name or none.
+pub fn is_settled(process: &Process, table: &ProcessTable) -> bool {
+    !process.is_copy && !table.command(process.pid, 1).is_empty()
+}
+
+/// What is told of processes that are left.
+pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
+    let left = &left[..left.len().min(BACKGROUND_BOUND)];
+    let limit = (COMMAND_BYTES / left.len().max(1)).min(COMMAND_BOUND);
+    left.iter()
+        .map(|p| Background {
+            pid: p.pid as u32,
+            command: table.command(p.pid, limit),
+        })
+        .collect()
+}

@@ -1,0 +1,237 @@
+//! Steps on the VM's files, one system call or close to it each; the host reads and writes through what is opened here.
+//!
+//! Init does them as the VM's user, without a capability and with the VM's root, so the kernel itself keeps every path
+//! inside. Two things are left to guard against. The magic links of `/proc` lead past permissions (and, through init's
+//! own descriptors, to what only init may touch): they are never followed, `openat2(2)` sees to it, which is why every
+//! step goes through a descriptor opened by it. And nothing may make init wait: `O_NONBLOCK` answers at once for FIFOs
+//! and for files under a lease.
+
+mod sys;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use agent_vm_protocol::message::{Attributes, Failure, FileStep, OpenMode};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::control::Attachments;
+
+/// What a step gives.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing but that it is done.
+    Done,
+    /// An opened file or folder.
+    Opened(OwnedFd),
+    /// Attributes.
+    Attributes(Box<Attributes>),
+}
+
+/// Does one step.
+pub fn step(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Failure> {
+    let (syscall, path) = name(step);
+    run(step, attachments).map_err(|errno| Failure {
+        errno: errno as i32,
+        syscall: syscall.into(),
+        path: Some(path.into()),
+    })
+}
+
+fn name(step: &FileStep) -> (&'static str, &str) {
+    match step {
+        FileStep::Open { path, .. } => ("open", path),
+        FileStep::Stat {
+            path, follow: true, ..
+        } => ("stat", path),
+        FileStep::Stat {
+            path, follow: false, ..
+        } => ("lstat", path),
+        FileStep::Mkdir { path, .. } => ("mkdir", path),
+        FileStep::Rename { from, .. } => ("rename", from),
+        FileStep::Remove {
+            path,
+            is_directory: true,
+            ..
+        } => ("rmdir", path),
+        FileStep::Remove {
+            path,
+            is_directory: false,
+            ..
+        } => ("unlink", path),
+    }
+}
+
+fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno> {
+    let folder_fd = match step {
+        FileStep::Open { directory, .. }
+        | FileStep::Stat { directory, .. }
+        | FileStep::Remove { directory, .. } => directory
+            .map(|index| attachments.take(index).ok_or(Errno::EBADF))
+            .transpose()?,
+        FileStep::Mkdir { .. } | FileStep::Rename { .. } => None,
+    };
+    let base = match &folder_fd {
+        Some(fd) => fd.as_fd(),
+        None => AT_FDCWD,
+    };
+    match step {
+        FileStep::Open { path, mode, .. } => open(base, path, *mode).map(Outcome::Opened),
+        FileStep::Stat { path, follow, .. } => {
+            let flags = OFlag::O_PATH
+                | if *follow {
+                    OFlag::empty()
+                } else {
+                    OFlag::O_NOFOLLOW
+                };
+            let fd = resolve(base, path, flags)?;
+            Ok(Outcome::Attributes(Box::new(sys::attributes(fd.as_fd())?)))
+        }
+        FileStep::Mkdir {
+            path,
+            recursive: true,
+        } => folders(base, path).map(|_| Outcome::Done),
+        FileStep::Mkdir {
+            path,
+            recursive: false,
+        } => {
+            let Some((parent, name)) = split(path) else {
+                return Err(Errno::EEXIST);
+            };
+            mkdirat(folder(base, parent)?, name, Mode::from_bits_truncate(0o777))?;
+            Ok(Outcome::Done)
+        }
+        FileStep::Rename { from, to } => {
+            let (Some(from), Some(to)) = (split(from), split(to)) else {
+                return Err(Errno::EBUSY);
+            };
+            let (from_fd, to_fd) = (folder(base, from.0)?, folder(base, to.0)?);
+            renameat2(from_fd, from.1, to_fd, to.1, RenameFlags::empty())?;
+            Ok(Outcome::Done)
+        }
+        FileStep::Remove {
+            path, is_directory, ..
+        } => {
+            let Some((parent, name)) = split(path) else {
+                return Err(Errno::EBUSY);
+            };
+            let flag = if *is_directory {
+                UnlinkatFlags::RemoveDir
+            } else {
+                UnlinkatFlags::NoRemoveDir
+            };
+            unlinkat(folder(base, parent)?, name, flag)?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn open(base: BorrowedFd<'_>, path: &str, mode: OpenMode) -> Result<OwnedFd, Errno> {
+    // A terminal among the files must not become init's own.
+    let always = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    match mode {
+        OpenMode::Read => resolve(base, path, always | OFlag::O_RDONLY),
+        OpenMode::Directory { follow } => {
+            let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+            resolve(base, path, always | link | OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+        }
+        OpenMode::Write { parents } => {
+            let flags = always | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+            match resolve(base, path, flags) {
+                Err(Errno::ENOENT) if parents => {
+                    if let Some((parent, _)) = split(path) {
+                        folders(base, parent)?;
+                    }
+                    resolve(base, path, flags)
+                }
+                other => other,
+            }
+        }
+    }
+}
+
+/// Opens `path` without following a magic link.
+fn resolve(base: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let mode = if flags.contains(OFlag::O_CREAT) {
+        Mode::from_bits_truncate(0o666)
+    } else {
+        Mode::empty()
+    };
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .mode(mode)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let fd = loop {
+        match openat2(base, path, how) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    if is_inits(fd.as_fd())? {
+        Err(Errno::EACCES)
+    } else {
+        Ok(fd)
+    }
+}
+
+/// Whether it is one of the files in `/proc` that tell about init: `/proc/self` is init to init, and the kernel lets
+/// everybody look at himself.
+fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    if fstatfs(fd)?.filesystem_type() != PROC_SUPER_MAGIC {
+        return Ok(false);
+    }
+    let shown = readlinkat(AT_FDCWD, format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
+    let own = format!("/proc/{}", nix::unistd::getpid());
+    let shown = shown.as_encoded_bytes();
+    Ok(shown
+        .strip_prefix(own.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+}
+
+fn folder(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+}
+
+/// Opens a folder, making those on the way that are missing.
+fn folders(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    match folder(base, path) {
+        Err(Errno::ENOENT) => {}
+        // As mkdir says it of a file that is in the way.
+        Err(Errno::ENOTDIR) => {
+            return Err(if resolve(base, path, OFlag::O_PATH).is_ok() {
+                Errno::EEXIST
+            } else {
+                Errno::ENOTDIR
+            });
+        }
+        other => return other,
+    }
+    let mut fd = folder(base, if path.starts_with('/') { "/" } else { "." })?;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        fd = match folder(fd.as_fd(), name) {
+            Err(Errno::ENOENT) => {
+                match mkdirat(&fd, name, Mode::from_bits_truncate(0o777)) {
+                    // Somebody else was faster, or a link leads nowhere, which opening tells.
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                folder(fd.as_fd(), name)?
+            }
+            other => other?,
+        };
+    }
+    Ok(fd)
+}
+
+/// The folder and the last name of a path; nothing for the root.
+fn split(path: &str) -> Option<(&str, &str)> {
+    let path = path.trim_end_matches('/');
+    match path.rsplit_once('/') {
+        Some(("", name)) => Some(("/", name)),
+        Some((folder, name)) => Some((folder, name)),
+        None if path.is_empty() => None,
+        None => Some((".", path)),
+    }
+}

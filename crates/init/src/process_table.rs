@@ -1,0 +1,217 @@
+//! The VM's processes, read from `/proc`.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use libc::pid_t;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+/// The most of a process's environment that is searched. The kernel takes up to 6 MiB; ours is seldom over 8 KiB.
+const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
+
+/// Of the kernel's flags for a process (`include/linux/sched.h`).
+const PF_FORKNOEXEC: u64 = 0x40;
+
+/// One process, as `/proc/<pid>/stat` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: pid_t,
+    /// The letter of its state.
+    pub state: u8,
+    /// Its parent.
+    pub ppid: pid_t,
+    /// Its group.
+    pub pgid: pid_t,
+    /// Its session.
+    pub sid: pid_t,
+    /// Whether it is a copy of its parent that has executed nothing yet.
+    pub is_copy: bool,
+    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    pub start: u64,
+}
+
+impl Process {
+    /// Whether it still runs, or could: a zombie does not.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    #[allow(clippy::similar_names, reason = "they are those of proc_pid_stat(5)")]
+    fn parse(pid: pid_t, stat: &[u8]) -> Option<Self> {
+        // The command's name stands in parentheses and may hold anything, also parentheses.
+        let end = stat.iter().rposition(|&byte| byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let mut number = || fields.next()?.parse().ok();
+        let (ppid, pgid, sid) = (number()?, number()?, number()?);
+        let flags: u64 = fields.nth(2)?.parse().ok()?;
+        let start = fields.nth(12)?.parse().ok()?;
+        Some(Self {
+            pid,
+            state,
+            ppid,
+            pgid,
+            sid,
+            is_copy: flags & PF_FORKNOEXEC != 0,
+            start,
+        })
+    }
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct ProcessTable {
+    proc_fd: OwnedFd,
+    init: pid_t,
+    /// Whether everything in `/proc` is the VM's; else only what descends from init is.
+    own: bool,
+}
+
+impl ProcessTable {
+    /// Reads from `proc_fd`, which is the VM's own `/proc` if `own`.
+    pub fn new(proc_fd: OwnedFd, own: bool) -> Self {
+        Self {
+            proc_fd,
+            init: nix::unistd::getpid().as_raw(),
+            own,
+        }
+    }
+
+    /// The process of that number, if there is one in `/proc`.
+    pub fn get(&self, pid: pid_t) -> Option<Process> {
+        let mut buffer = [0; 1024];
+        let length = self.open(pid, "stat").ok()?.read(&mut buffer).ok()?;
+        Process::parse(pid, &buffer[..length])
+    }
+
+    /// Every process of the VM but init.
+    pub fn all(&self) -> Vec<Process> {
+        let everything: Vec<Process> = self.pids().into_iter().filter_map(|pid| self.get(pid)).collect();
+        if self.own {
+            return everything
+                .into_iter()
+                .filter(|process| process.pid != self.init)
+                .collect();
+        }
+        let mut ours = descendants(&everything, [self.init].into());
+        ours.remove(&self.init);
+        everything
+            .into_iter()
+            .filter(|process| ours.contains(&process.pid))
+            .collect()
+    }
+
+    /// Whether a process belongs to the VM and is not init.
+    pub fn contains(&self, process: &Process) -> bool {
+        if process.pid == self.init {
+            return false;
+        }
+        // A parent of a higher number is no sign of a loop, so the way up is bounded instead.
+        let mut ppid = process.ppid;
+        for _ in 0..4096 {
+            if self.own || ppid == self.init {
+                return true;
+            }
+            match self.get(ppid) {
+                Some(parent) if ppid > 1 => ppid = parent.ppid,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Children of init, or nothing if the kernel does not tell (`CONFIG_PROC_CHILDREN`).
+    pub fn children_of_init(&self) -> Option<Vec<pid_t>> {
+        let path = format!("{0}/task/{0}/children", self.init);
+        let mut text = String::new();
+        self.open_path(&path).ok()?.read_to_string(&mut text).ok()?;
+        Some(
+            text.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect(),
+        )
+    }
+
+    /// The command line, joined by blanks, at most `limit` bytes of it.
+    pub fn command(&self, pid: pid_t, limit: usize) -> String {
+        let mut bytes = Vec::new();
+        let read = self
+            .open(pid, "cmdline")
+            .and_then(|file| file.take(limit as u64).read_to_end(&mut bytes));
+        // A process that has just ended has no command line any more; nor has one that wiped it.
+        if read.is_err() {
+            bytes.clear();
+        }
+        while bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+        for byte in &mut bytes {
+            if *byte == 0 {
+                *byte = b' ';
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.
+    pub fn has_environment(&self, pid: pid_t, entry: &[u8]) -> bool {
+        let mut bytes = Vec::new();
+        // One that is not the VM's to read (it made itself untraceable) cannot be told apart from one without it.
+        match self
+            .open(pid, "environ")
+            .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes))
+        {
+            Ok(_) => bytes.split(|&byte| byte == 0).any(|found| found == entry),
+            Err(_) => false,
+        }
+    }
+
+    fn pids(&self) -> Vec<pid_t> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        // Only a lack of descriptors or memory can keep it from opening; then nobody is found, and who asked tries again.
+        let Ok(mut folder) = Dir::openat(&self.proc_fd, ".", flags, Mode::empty()) else {
+            return Vec::new();
+        };
+        folder
+            .iter()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+            .collect()
+    }
+
+    fn open(&self, pid: pid_t, file: &str) -> io::Result<File> {
+        self.open_path(&format!("{pid}/{file}"))
+    }
+
+    fn open_path(&self, path: &str) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(self.proc_fd.as_fd(), path, flags, Mode::empty())
+            .map_err(|errno: Errno| io::Error::from(errno))?;
+        Ok(File::from(fd))
+    }
+}
+
+/// The numbers in `roots` and of all that descends from them.
+pub fn descendants(processes: &[Process], roots: BTreeSet<pid_t>) -> BTreeSet<pid_t> {
+    let mut found = roots;
+    loop {
+        let before = found.len();
+        found.extend(
+            processes
+                .iter()
+                .filter(|process| found.contains(&process.ppid))
+                .map(|p| p.pid)
+                .collect::<Vec<_>>(),
+        );
+        if found.len() == before {
+            return found;
+        }
+    }
+}

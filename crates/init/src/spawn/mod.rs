@@ -1,0 +1,189 @@
+//! Starting programs: everything is prepared here, then a child that shares init's memory makes a handful of system calls
+//! and executes. Init never copies itself.
+
+pub mod sys;
+mod terminal;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use agent_vm_protocol::message::{Failure, Spawn, Stdio};
+use agent_vm_vfork::sys::Stack;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
+
+use self::sys::{ChildError, Plan, Step};
+
+/// Where programs are looked for when the environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Starts programs.
+#[derive(Debug)]
+pub struct Spawner {
+    stack: Stack,
+    null_fd: OwnedFd,
+    env: Vec<(String, String)>,
+    open_files: (u64, u64),
+    filter: bool,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Its pid, which is also its session's and its group's.
+    pub pid: libc::pid_t,
+    /// The host's ends, in the order of [`Stdio`].
+    pub host_fds: Vec<OwnedFd>,
+}
+
+impl Spawner {
+    /// Prepares to start programs with `env` and at most `open_files` open files each. `filter` says whether they run
+    /// under the system call filter.
+    pub fn new(env: Vec<(String, String)>, open_files: u64, filter: bool) -> io::Result<Self> {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let open_files = open_files.min(hard);
+        Ok(Self {
+            stack: Stack::new()?,
+            null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
+            env,
+            open_files: (open_files, open_files),
+            filter,
+        })
+    }
+
+    /// Starts what `request` asks for, in `cgroup` or else marked with `marker` in its environment.
+    pub fn start(
+        &mut self,
+        request: &Spawn,
+        cgroup: Option<BorrowedFd<'_>>,
+        marker: Option<(&str, &str)>,
+    ) -> Result<Started, Failure> {
+        let plan = self.plan(request, marker)?;
+        let (host_fds, child_fds) = Self::stdio(request.stdio)?;
+        let stdio = match &child_fds[..] {
+            [terminal] => sys::thrice(terminal),
+            [stdout, stderr] => [self.null_fd.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            [stdin, stdout, stderr, ..] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            [] => sys::thrice(&self.null_fd),
+        };
+        match sys::start(&mut self.stack, &plan, stdio, cgroup) {
+            Ok(pid) => Ok(Started { pid, host_fds }),
+            Err(error) => Err(failure(&error, request)),
+        }
+    }
+
+    fn plan(&self, request: &Spawn, marker: Option<(&str, &str)>) -> Result<Plan, Failure> {
+        // The marker is last, so that no request can override it.
+        let added: BTreeMap<&str, &str> = request
+            .env
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .chain(marker)
+            .collect();
+        let kept = self.env.iter().filter(|(name, _)| !added.contains_key(&**name));
+        let environment = kept
+            .map(|(name, value)| (&**name, &**value))
+            .chain(added.iter().map(|(n, v)| (*n, *v)));
+        let mut path = DEFAULT_PATH;
+        let mut strings = Vec::new();
+        for (name, value) in environment {
+            if name == "PATH" {
+                path = value;
+            }
+            strings.push(c_string(format!("{name}={value}"))?);
+        }
+
+        let mut arguments = vec![c_string(request.program.clone())?];
+        for argument in &request.arguments {
+            arguments.push(c_string(argument.clone())?);
+        }
+        Ok(Plan {
+            candidates: candidates(&request.program, path)?,
+            arguments,
+            environment: strings,
+            directory: c_string(request.cwd.clone())?,
+            open_files: self.open_files,
+            terminal: matches!(request.stdio, Stdio::Terminal { .. }),
+            filter: self.filter,
+        })
+    }
+
+    /// The host's ends and the child's.
+    fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
+        let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno, "pipe2"));
+        Ok(match stdio {
+            Stdio::Output => {
+                let (out_read, out_write) = pipe()?;
+                let (err_read, err_write) = pipe()?;
+                (vec![out_read, err_read], vec![out_write, err_write])
+            }
+            Stdio::Pipes => {
+                let (in_read, in_write) = pipe()?;
+                let (out_read, out_write) = pipe()?;
+                let (err_read, err_write) = pipe()?;
+                (
+                    vec![in_write, out_read, err_read],
+                    vec![in_read, out_write, err_write],
+                )
+            }
+            Stdio::Terminal { cols, rows } => {
+                let terminal = terminal::open(cols, rows)?;
+                (vec![terminal.master_fd], vec![terminal.slave_fd])
+            }
+        })
+    }
+}
+
+/// What `execvp(3)` would try: the program itself if it holds a slash, else each folder of the PATH.
+fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Failure> {
+    if program.is_empty() {
+        return Ok(Vec::new());
+    }
+    if program.contains('/') {
+        return Ok(vec![c_string(program.to_owned())?]);
+    }
+    path.split(':')
+        .map(|folder| {
+            c_string(if folder.is_empty() {
+                program.to_owned()
+            } else {
+                format!("{folder}/{program}")
+            })
+        })
+        .collect()
+}
+
+fn c_string(text: String) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| failed(Errno::EINVAL, "execve"))
+}
+
+fn failed(errno: Errno, syscall: &str) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: syscall.into(),
+        path: None,
+    }
+}
+
+fn failure(error: &ChildError, request: &Spawn) -> Failure {
+    let (syscall, path) = match error.step {
+        Step::None => ("clone", None),
+        Step::Session => ("setsid", None),
+        Step::Terminal => ("ioctl", None),
+        Step::Descriptors => ("dup2", None),
+        Step::Limit => ("setrlimit", None),
+        Step::Directory => ("chdir", Some(&request.cwd)),
+        Step::Close => ("close_range", None),
+        Step::Filter => ("seccomp", None),
+        Step::Execute => ("execve", Some(&request.program)),
+    };
+    Failure {
+        path: path.cloned(),
+        ..failed(error.errno, syscall)
+    }
+}

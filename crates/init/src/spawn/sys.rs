@@ -1,0 +1,257 @@
+//! The child between `vfork` and `execve`: it shares init's memory, so it only makes system calls.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_void};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use agent_vm_vfork::sys::{Options, Stack, vfork};
+use libc::{c_char, c_int};
+use nix::errno::Errno;
+
+use crate::seccomp;
+
+/// The step at which a child failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// It did not.
+    None,
+    /// `setsid(2)`.
+    Session,
+    /// `ioctl(2)` with TIOCSCTTY.
+    Terminal,
+    /// `dup2(2)` of the standard descriptors.
+    Descriptors,
+    /// `setrlimit(2)`.
+    Limit,
+    /// `chdir(2)`.
+    Directory,
+    /// `close_range(2)`.
+    Close,
+    /// `seccomp(2)`.
+    Filter,
+    /// `execve(2)`.
+    Execute,
+}
+
+/// All that a child needs, made before it starts.
+#[derive(Debug)]
+pub struct Plan {
+    /// Program paths, tried in turn as `execvp(3)` does.
+    pub candidates: Vec<CString>,
+    /// Arguments, the program's own name first.
+    pub arguments: Vec<CString>,
+    /// `NAME=value`.
+    pub environment: Vec<CString>,
+    /// The working directory.
+    pub directory: CString,
+    /// The limits on open files, soft and hard.
+    pub open_files: (u64, u64),
+    /// Whether standard input is the session's terminal.
+    pub terminal: bool,
+    /// Whether the child takes on the filter that init itself is spared.
+    pub filter: bool,
+}
+
+/// A child's own failure.
+#[derive(Debug)]
+pub struct ChildError {
+    /// Where it happened; [`Step::None`] if no child could be started at all.
+    pub step: Step,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+/// What the child reads and writes; it points into a [`Plan`].
+struct Shared {
+    candidates: *const *const c_char,
+    arguments: *const *const c_char,
+    script_arguments: *mut *const c_char,
+    environment: *const *const c_char,
+    directory: *const c_char,
+    stdio: [RawFd; 3],
+    open_files: libc::rlimit,
+    terminal: bool,
+    filter: bool,
+    step: Step,
+    errno: c_int,
+}
+
+/// Starts the planned program with `stdio` as its standard descriptors, in `cgroup` if there is one. Returns its pid once
+/// it has executed.
+pub fn start(
+    stack: &mut Stack,
+    plan: &Plan,
+    stdio: [BorrowedFd<'_>; 3],
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<libc::pid_t, ChildError> {
+    let candidates = pointers(&plan.candidates);
+    let arguments = pointers(&plan.arguments);
+    let environment = pointers(&plan.environment);
+    // For a file without an interpreter: the shell, the file (filled in by the child), the arguments after the first.
+    let mut script_arguments = vec![c"/bin/sh".as_ptr(), ptr::null()];
+    script_arguments.extend(arguments.iter().skip(1));
+
+    let mut shared = Shared {
+        candidates: candidates.as_ptr(),
+        arguments: arguments.as_ptr(),
+        script_arguments: script_arguments.as_mut_ptr(),
+        environment: environment.as_ptr(),
+        directory: plan.directory.as_ptr(),
+        stdio: stdio.map(|fd| fd.as_raw_fd()),
+        open_files: libc::rlimit {
+            rlim_cur: plan.open_files.0,
+            rlim_max: plan.open_files.1,
+        },
+        terminal: plan.terminal,
+        filter: plan.filter,
+        step: Step::None,
+        errno: 0,
+    };
+    let options = Options {
+        exit_signal: libc::SIGCHLD,
+        cgroup,
+        ..Options::default()
+    };
+    let pointer = &raw mut shared;
+    // SAFETY: `child` makes system calls only and never returns; `shared` and all it points to live until after the call,
+    // which returns once the child has left this memory.
+    let result = unsafe { vfork(stack, &options, child, pointer.cast()) };
+    let started = result.map_err(|error| ChildError {
+        step: Step::None,
+        errno: errno_of(&error),
+    })?;
+    // SAFETY: the child that wrote here has left; the pointer is to a live local.
+    let (step, errno) = unsafe { (ptr::read_volatile(&raw const (*pointer).step), (*pointer).errno) };
+    if step == Step::None {
+        return Ok(started.pid);
+    }
+    // It has exited or is about to, and nobody else may see it as a child that ended.
+    while nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None) == Err(Errno::EINTR) {}
+    Err(ChildError {
+        step,
+        errno: Errno::from_raw(errno),
+    })
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// Runs in the child.
+///
+/// # Safety
+/// `argument` is a [`Shared`] whose pointers are good.
+unsafe extern "C" fn child(argument: *mut c_void) -> ! {
+    // SAFETY: the caller's promise; the parent is suspended, so nobody else uses it.
+    let shared = unsafe { &mut *argument.cast::<Shared>() };
+    // SAFETY: as above.
+    let step = unsafe { run(shared) };
+    shared.errno = Errno::last_raw();
+    shared.step = step;
+    // SAFETY: ends this process alone, without running anything that belongs to the parent.
+    unsafe { libc::_exit(127) }
+}
+
+/// Returns only on failure, with the step; `errno` says why.
+///
+/// # Safety
+/// As for [`child`].
+unsafe fn run(shared: &mut Shared) -> Step {
+    // SAFETY: all of these take integers or pointers into `shared`, whose targets outlive the call.
+    unsafe {
+        if libc::setsid() < 0 {
+            return Step::Session;
+        }
+        if shared.terminal && libc::ioctl(shared.stdio[0], libc::TIOCSCTTY, 0) < 0 {
+            return Step::Terminal;
+        }
+        for (number, fd) in shared.stdio.iter().enumerate() {
+            if libc::dup2(*fd, number as c_int) < 0 {
+                return Step::Descriptors;
+            }
+        }
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
+            return Step::Limit;
+        }
+        if libc::chdir(shared.directory) < 0 {
+            return Step::Directory;
+        }
+        // Every descriptor of init is close-on-exec; this keeps the promise should one ever not be.
+        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) < 0 {
+            return Step::Close;
+        }
+        if shared.filter && seccomp::confine_program().is_err() {
+            return Step::Filter;
+        }
+        // Init has every disposition at its default, and `execve` keeps them; only the mask is init's own.
+        let none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        execute(shared);
+    }
+    Step::Execute
+}
+
+/// Tries each candidate, as `execvp(3)` does: one that is not there or not a folder's is passed over, one that may not be
+/// executed is remembered, and a file without an interpreter is run by the shell.
+///
+/// # Safety
+/// As for [`child`].
+unsafe fn execute(shared: &mut Shared) {
+    let mut refused = false;
+    let mut next = shared.candidates;
+    // SAFETY: the lists end with a null pointer, and what they point to outlives the call.
+    unsafe {
+        while !(*next).is_null() {
+            libc::execve(*next, shared.arguments, shared.environment);
+            match Errno::last_raw() {
+                libc::ENOEXEC => {
+                    *shared.script_arguments.add(1) = *next;
+                    libc::execve(
+                        *shared.script_arguments,
+                        shared.script_arguments,
+                        shared.environment,
+                    );
+                    return;
+                }
+                libc::EACCES => refused = true,
+                libc::ENOENT | libc::ENOTDIR => {}
+                _ => return,
+            }
+            next = next.add(1);
+        }
+    }
+    Errno::set_raw(if refused { libc::EACCES } else { libc::ENOENT });
+}
+
+/// The other side of a terminal whose master is `master_fd`, in the VM's own `/dev/pts` wherever that is mounted.
+pub fn terminal_slave(master_fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: takes integers only and returns a fresh descriptor.
+    let fd = Errno::result(unsafe { libc::ioctl(master_fd.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor of its own for what `fd` refers to.
+pub fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the caller keeps `fd` open over the call; -1 is refused by the kernel.
+    let fd = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lends out a descriptor three times.
+pub fn thrice<F: AsFd>(fd: &F) -> [BorrowedFd<'_>; 3] {
+    [fd.as_fd(), fd.as_fd(), fd.as_fd()]
+}

@@ -1,0 +1,42 @@
+//! Terminals of the VM's own, for shells.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use agent_vm_protocol::message::Failure;
+use nix::errno::Errno;
+use portable_pty::{NativePtySystem, PtySize, PtySystem};
+
+use super::sys;
+
+/// A terminal: the side that the host gets, and the side that the program gets.
+#[derive(Debug)]
+pub struct Terminal {
+    /// For the host.
+    pub master_fd: OwnedFd,
+    /// For the program.
+    pub slave_fd: OwnedFd,
+}
+
+/// Opens a terminal of that size in the VM's `/dev/pts`.
+pub fn open(cols: u16, rows: u16) -> Result<Terminal, Failure> {
+    let failed = |errno: Errno| Failure {
+        errno: errno as i32,
+        syscall: "openpty".into(),
+        path: Some("/dev/ptmx".into()),
+    };
+    let size = PtySize {
+        rows,
+        cols,
+        pixel_width: 0,
+        pixel_height: 0,
+    };
+    // The crate reports a text; the number is still where the C library left it.
+    let pair = NativePtySystem::default()
+        .openpty(size)
+        .map_err(|_| failed(Errno::last()))?;
+    let master = pair.master.as_raw_fd().ok_or_else(|| failed(Errno::EBADF))?;
+    let master_fd = sys::duplicate(master).map_err(failed)?;
+    // Before the pair goes: a terminal whose last other side closes reads as hung up.
+    let slave_fd = sys::terminal_slave(master_fd.as_fd()).map_err(failed)?;
+    Ok(Terminal { master_fd, slave_fd })
+}

@@ -1,0 +1,134 @@
+//! System calls of the main loop that nix does not have or does not have safely.
+#![allow(unsafe_code)]
+
+use std::error::Error;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use agent_vm_protocol::message::Usage;
+use libc::{c_int, pid_t};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Where the host puts init's end of the control socket.
+const CONTROL_FD: RawFd = 3;
+
+/// Takes over the control socket, so that no child gets it.
+pub fn control_socket() -> Result<OwnedFd, Errno> {
+    // SAFETY: descriptor 3 is the host's gift and nothing in this process has used it yet; if it is not open, the call
+    // below says so and the descriptor is never used.
+    let fd = unsafe { BorrowedFd::borrow_raw(CONTROL_FD) };
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, and this is the only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(CONTROL_FD) })
+}
+
+/// Sets every disposition to its default: the host's ignored signals would go on to every program, and an ignored
+/// SIGCHLD would make the kernel swallow exits.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: the default disposition runs no code. KILL, STOP and the C library's own are refused, which is as good.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Waits until `fd` has something to read.
+pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
+    let mut watched = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut watched, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A child that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Reaped {
+    /// Its number, free from now on.
+    pub pid: pid_t,
+    /// The exit status, or 128 + the signal.
+    pub code: i32,
+    /// The signal that ended it, or 0.
+    pub signal: i32,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Reaps one child that has ended, if there is one.
+pub fn reap() -> Option<Reaped> {
+    let mut status: c_int = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both point to memory of the right type that the call writes.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    // No child has ended, or there is none.
+    if pid <= 0 {
+        return None;
+    }
+    // SAFETY: all-zero is a valid `rusage`, and the kernel may have written it.
+    let usage = unsafe { usage.assume_init() };
+    let signal = if libc::WIFSIGNALED(status) {
+        libc::WTERMSIG(status)
+    } else {
+        0
+    };
+    let code = if signal == 0 {
+        libc::WEXITSTATUS(status)
+    } else {
+        128 + signal
+    };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    Some(Reaped {
+        pid,
+        code,
+        signal,
+        usage: Usage {
+            user_us: micros(usage.ru_utime),
+            system_us: micros(usage.ru_stime),
+            max_rss_kib: usage.ru_maxrss as u64,
+        },
+    })
+}
+
+/// A descriptor for a process, which stays with it when its number is used again.
+pub fn pidfd_open(pid: pid_t) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes integers only.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends a signal to the process that `pidfd` refers to.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information is passed; the rest are integers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) })?;
+    Ok(())
+}
+
+/// Sends a signal to the group that `pid`, which is over 1, leads.
+pub fn kill_group(pid: pid_t, signal: c_int) -> Result<(), Errno> {
+    // -1 would be everybody, and 0 init's own group.
+    if pid <= 1 {
+        return Err(Errno::ESRCH);
+    }
+    // SAFETY: takes integers only.
+    Errno::result(unsafe { libc::kill(-pid, signal) })?;
+    Ok(())
+}
+
+/// Writes an error and its causes to standard error, which is `/dev/null` unless the server logs.
+pub fn log(error: &dyn Error) {
+    let mut line = format!("agent-vm-init: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line.push('\n');
+    // A log that cannot be written has nobody to be reported to.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

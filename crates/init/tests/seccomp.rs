@@ -1,0 +1,417 @@
+//! The filter in this kernel: each call is made, by its number in libc, in a process that is under it.
+#![allow(unsafe_code, reason = "raw system calls are the subject")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a panic")]
+
+#[path = "../src/seccomp/mod.rs"]
+mod seccomp;
+
+use libc::{EAFNOSUPPORT, EBADF, EFAULT, ENOENT, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
+
+/// What a program under the filter gets from `call`: 0, or the error's number.
+fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
+    under(
+        || seccomp::confine().is_ok() && seccomp::confine_program().is_ok(),
+        call,
+    )
+}
+
+fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
+    // SAFETY: the child makes system calls and exits; it allocates nothing and takes no lock.
+    unsafe {
+        let child = libc::fork();
+        assert!(child >= 0, "fork failed");
+        if child == 0 {
+            // `vhangup` on a terminal of ours, should the filter not hold.
+            libc::setsid();
+            if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !confine() {
+                libc::_exit(255);
+            }
+            let failed = call() == -1;
+            libc::_exit(if failed { *libc::__errno_location() } else { 0 });
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        assert!(
+            libc::WIFEXITED(status),
+            "killed by signal {}",
+            libc::WTERMSIG(status)
+        );
+        let answer = libc::WEXITSTATUS(status);
+        assert_ne!(answer, 255, "the filter could not be installed");
+        answer
+    }
+}
+
+/// As [`under_filter`], for a call with these arguments and -1 for the rest, which no call takes for an order.
+fn answer<const N: usize>(number: c_long, arguments: [c_long; N]) -> i32 {
+    let mut all = [-1; 6];
+    all[..N].copy_from_slice(&arguments);
+    // SAFETY: the arguments are numbers, bad addresses, or addresses of what outlives the call.
+    under_filter(|| unsafe { libc::syscall(number, all[0], all[1], all[2], all[3], all[4], all[5]) })
+}
+
+#[test]
+fn what_an_escape_is_made_of_is_not_permitted() {
+    let refused = [
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_open_tree,
+        libc::SYS_move_mount,
+        libc::SYS_fsopen,
+        libc::SYS_fsconfig,
+        libc::SYS_fsmount,
+        libc::SYS_fspick,
+        libc::SYS_mount_setattr,
+        467, // open_tree_attr
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_keyctl,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_delete_module,
+        libc::SYS_kexec_load,
+        libc::SYS_kexec_file_load,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_name_to_handle_at,
+        libc::SYS_fanotify_init,
+        libc::SYS_fanotify_mark,
+        libc::SYS_lookup_dcookie,
+        libc::SYS_quotactl,
+        libc::SYS_quotactl_fd,
+        libc::SYS_swapon,
+        libc::SYS_swapoff,
+        libc::SYS_reboot,
+        libc::SYS_acct,
+        libc::SYS_settimeofday,
+        libc::SYS_clock_settime,
+        libc::SYS_adjtimex,
+        libc::SYS_clock_adjtime,
+        libc::SYS_sethostname,
+        libc::SYS_setdomainname,
+        libc::SYS_syslog,
+        libc::SYS_vhangup,
+        libc::SYS_kcmp,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_iopl,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_ioperm,
+    ];
+    for number in refused {
+        assert_eq!(answer(number, []), EPERM, "call {number}");
+    }
+}
+
+#[test]
+fn what_a_filter_cannot_see_into_is_not_there() {
+    let refused = [
+        libc::SYS_clone3,
+        libc::SYS_openat2,
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+        libc::SYS_nfsservctl,
+        457, // statmount
+        458, // listmount
+        470,
+        1000,
+    ];
+    for number in refused {
+        assert_eq!(answer(number, []), ENOSYS, "call {number}");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn left_over_calls_are_not_there() {
+    let refused = [
+        libc::SYS_modify_ldt,
+        libc::SYS__sysctl,
+        174, // create_module
+        177, // get_kernel_syms
+        178, // query_module
+        libc::SYS_uselib,
+        libc::SYS_ustat,
+        libc::SYS_sysfs,
+    ];
+    for number in refused {
+        assert_eq!(answer(number, []), ENOSYS, "call {number}");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_entries_of_i386_and_x32_lead_nowhere() {
+    const X32: c_long = 0x4000_0000;
+    for number in [libc::SYS_getpid, libc::SYS_mount, 512, 547] {
+        assert_eq!(answer(X32 | number, []), ENOSYS, "x32 call {number}");
+    }
+    // getpid and mount of i386
+    for number in [20_i64, 21] {
+        let got = under_filter(|| {
+            let result: i64;
+            // SAFETY: rbx is put back; with these arguments no call of either number touches memory of ours.
+            unsafe {
+                std::arch::asm!(
+                    "xchg rbx, {zero}", "int 0x80", "xchg rbx, {zero}",
+                    zero = inout(reg) 0_i64 => _,
+                    inlateout("rax") number => result,
+                    inout("rcx") 0_i64 => _, inout("rdx") 0_i64 => _, in("rsi") 0_i64, in("rdi") 0_i64,
+                    out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                );
+                *libc::__errno_location() = -(result as i32);
+            }
+            if result < 0 { -1 } else { 0 }
+        });
+        assert_eq!(got, ENOSYS, "i386 call {number}");
+    }
+}
+
+#[test]
+fn no_clone_makes_a_namespace() {
+    use libc::{
+        CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+    };
+    for flag in [
+        CLONE_NEWCGROUP,
+        CLONE_NEWIPC,
+        CLONE_NEWNET,
+        CLONE_NEWNS,
+        CLONE_NEWPID,
+        CLONE_NEWUSER,
+        CLONE_NEWUTS,
+    ] {
+        for extra in [
+            0,
+            c_long::from(libc::SIGCHLD),
+            1 << 32,
+            c_long::from(CLONE_NEWUSER),
+        ] {
+            assert_eq!(
+                answer(libc::SYS_clone, [c_long::from(flag) | extra, 0, 0, 0, 0]),
+                EPERM,
+                "flag {flag:#x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_typed_into_a_terminal() {
+    for request in [0x5412, 0x541c, 0x5423] {
+        for high in [0, 1 << 32, !0xffff_ffff] {
+            assert_eq!(
+                answer(libc::SYS_ioctl, [-1, request | high]),
+                EPERM,
+                "request {request:#x}, {high:#x}"
+            );
+        }
+    }
+    assert_eq!(answer(libc::SYS_ioctl, [-1, 0x5401]), EBADF);
+}
+
+#[test]
+fn only_ordinary_sockets_are_made() {
+    let (stream, datagram, raw) = (
+        c_long::from(libc::SOCK_STREAM),
+        c_long::from(libc::SOCK_DGRAM),
+        c_long::from(libc::SOCK_RAW),
+    );
+    let flags = c_long::from(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+    for (family, kind, protocol) in [
+        (1, stream, 0),
+        (1, 5, 0),
+        (2, stream, 0),
+        (2, stream | flags, 6),
+        (2, datagram, 17),
+        (10, stream, 0),
+        (16, raw, 0),
+    ] {
+        assert_eq!(
+            answer(libc::SYS_socket, [family, kind, protocol]),
+            0,
+            "{family}, {kind}, {protocol}"
+        );
+    }
+    for family in (0..64).filter(|family| ![1, 2, 10, 16].contains(family)) {
+        for high in [0, 1 << 32] {
+            assert_eq!(
+                answer(libc::SYS_socket, [family | high, stream, 0]),
+                EAFNOSUPPORT,
+                "family {family}"
+            );
+        }
+        assert_eq!(
+            answer(libc::SYS_socketpair, [family, stream, 0]),
+            EAFNOSUPPORT,
+            "pair of family {family}"
+        );
+    }
+    for protocol in 1..32 {
+        assert_eq!(
+            answer(libc::SYS_socket, [16, raw, protocol]),
+            EPROTONOSUPPORT,
+            "netlink {protocol}"
+        );
+    }
+    for (kind, protocol) in [
+        (stream, 132),
+        (stream, 256),
+        (datagram, 136),
+        (datagram, 115),
+        (5, 0),
+        (6, 0),
+        (10, 0),
+    ] {
+        for family in [2, 10] {
+            let got = answer(libc::SYS_socket, [family, kind, protocol]);
+            assert_eq!(got, EPROTONOSUPPORT, "{family}, {kind}, {protocol}");
+        }
+    }
+    let mut pair = [0_i32; 2];
+    assert_eq!(
+        answer(libc::SYS_socketpair, [1, stream, 0, pair.as_mut_ptr() as c_long]),
+        0
+    );
+}
+
+/// libc lacks it on aarch64.
+const FCHMODAT2: c_long = 452;
+
+/// A path in a folder that does not exist: a call that passes the filter ends in ENOENT.
+const NOWHERE: *const libc::c_char = c"/nonexistent/file".as_ptr();
+
+#[test]
+fn no_file_gets_a_set_id_bit() {
+    let path = NOWHERE as c_long;
+    let at = c_long::from(libc::AT_FDCWD);
+    let (creat, tmpfile) = (c_long::from(libc::O_CREAT), c_long::from(libc::O_TMPFILE));
+    for mode in [0o4755, 0o2755, 0o6000, 0o4000 | 1 << 32] {
+        for (number, arguments) in [
+            (libc::SYS_fchmod, [-1, mode, 0, 0]),
+            (libc::SYS_fchmodat, [at, path, mode, 0]),
+            (FCHMODAT2, [at, path, mode, 0]),
+            (libc::SYS_mkdirat, [at, path, mode, 0]),
+            (libc::SYS_mknodat, [at, path, mode, 0]),
+            (libc::SYS_mknodat, [at, path, mode | 0o100_000, 0]),
+            (libc::SYS_openat, [at, path, creat, mode]),
+            (libc::SYS_openat, [at, path, tmpfile | 2, mode]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_open, [path, creat, mode, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_open, [path, tmpfile | 2, mode, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_creat, [path, mode, 0, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_chmod, [path, mode, 0, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_mkdir, [path, mode, 0, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_mknod, [path, mode, 0, 0]),
+        ] {
+            assert_eq!(answer(number, arguments), EPERM, "call {number}, mode {mode:#o}");
+        }
+        // Where nothing is made the mode is whatever was in the register.
+        assert_eq!(answer(libc::SYS_openat, [at, path, 0, mode]), ENOENT);
+    }
+    for mode in [0o644, 0o1777] {
+        assert_eq!(answer(libc::SYS_fchmodat, [at, path, mode]), ENOENT);
+        assert_eq!(answer(libc::SYS_mkdirat, [at, path, mode]), ENOENT);
+        assert_eq!(answer(libc::SYS_openat, [at, path, creat, mode]), ENOENT);
+    }
+}
+
+#[test]
+fn no_device_is_made() {
+    let path = NOWHERE as c_long;
+    let at = c_long::from(libc::AT_FDCWD);
+    for kind in [libc::S_IFCHR, libc::S_IFBLK] {
+        let mode = c_long::from(kind | 0o666);
+        assert_eq!(answer(libc::SYS_mknodat, [at, path, mode, 0]), EPERM);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(answer(libc::SYS_mknod, [path, mode, 0]), EPERM);
+    }
+    for kind in [0, libc::S_IFREG, libc::S_IFIFO, libc::S_IFSOCK] {
+        assert_eq!(
+            answer(libc::SYS_mknodat, [at, path, c_long::from(kind | 0o600), 0]),
+            ENOENT
+        );
+    }
+}
+
+#[test]
+fn a_personality_is_a_usual_one() {
+    const READ_IMPLIES_EXEC: c_long = 0x40_0000;
+    const MMAP_PAGE_ZERO: c_long = 0x10_0000;
+    for persona in [0, 0xffff_ffff, 0x8, 0x4_0000, 0x4_0008] {
+        assert_eq!(answer(libc::SYS_personality, [persona]), 0, "{persona:#x}");
+    }
+    for persona in [
+        READ_IMPLIES_EXEC,
+        MMAP_PAGE_ZERO,
+        MMAP_PAGE_ZERO | 0x4_0000,
+        READ_IMPLIES_EXEC | 1 << 32,
+    ] {
+        assert_eq!(answer(libc::SYS_personality, [persona]), EPERM, "{persona:#x}");
+    }
+}
+
+#[test]
+fn what_debuggers_and_runtimes_use_reaches_the_kernel() {
+    let errors = [
+        (libc::SYS_process_vm_readv, [0, 0, 0], libc::EINVAL),
+        (libc::SYS_pidfd_getfd, [-1, 0, 0], EBADF),
+        (libc::SYS_seccomp, [1, 0, 0], EFAULT),
+    ];
+    for (number, arguments, errno) in errors {
+        assert_eq!(answer(number, arguments), errno, "call {number}");
+    }
+    assert_eq!(
+        answer(libc::SYS_ptrace, [c_long::from(libc::PTRACE_TRACEME), 0, 0, 0]),
+        0
+    );
+    assert_eq!(answer(libc::SYS_memfd_create, [NOWHERE as c_long, 0]), 0);
+}
+
+#[test]
+fn init_keeps_what_only_programs_lose() {
+    for (number, errno) in [
+        (libc::SYS_clone3, libc::EFAULT),
+        (libc::SYS_openat2, libc::EFAULT),
+    ] {
+        // SAFETY: the kernel finds bad addresses and does nothing.
+        let got = under(
+            || seccomp::confine().is_ok(),
+            || unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, 0) },
+        );
+        assert!(
+            got == errno || got == libc::E2BIG || got == libc::EINVAL,
+            "call {number}: {got}"
+        );
+    }
+}
+
+#[test]
+fn a_child_cannot_put_the_filter_off() {
+    let got = under_filter(|| {
+        // SAFETY: the grandchild exits at once; the status is written before it is read.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::syscall(libc::SYS_unshare, 0);
+                libc::_exit(*libc::__errno_location());
+            }
+            let mut status = 0;
+            libc::waitpid(child, &raw mut status, 0);
+            *libc::__errno_location() = libc::WEXITSTATUS(status);
+        }
+        -1
+    });
+    assert_eq!(got, EPERM);
+}

@@ -1,0 +1,113 @@
+//! The compiled filter of both architectures, read as the kernel would: every number has the answer the policy gives it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a panic")]
+
+#[path = "../seccomp/compile.rs"]
+mod compile;
+#[path = "../seccomp/policy.rs"]
+mod policy;
+
+use policy::{ENOSYS, EPERM, Machine};
+use seccompiler::sock_filter;
+
+const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+/// What the program returns for `number`, or `None` if that depends on an argument.
+fn answer(program: &[sock_filter], arch: u32, number: u32) -> Option<u32> {
+    let mut accumulator = 0;
+    let mut at = 0;
+    loop {
+        let instruction = &program[at];
+        at += 1;
+        let jump = |taken| usize::from(if taken { instruction.jt } else { instruction.jf });
+        match (instruction.code, instruction.k) {
+            (0x20, 0) => accumulator = number,
+            (0x20, 4) => accumulator = arch,
+            (0x20, _) => return None,
+            (0x05, distance) => at += distance as usize,
+            (0x15, k) => at += jump(accumulator == k),
+            (0x35, k) => at += jump(accumulator >= k),
+            (0x06, answer) => return Some(answer),
+            (code, _) => panic!("instruction {code:#x} before an argument was read"),
+        }
+    }
+}
+
+#[test]
+fn every_number_has_the_answer_of_the_policy() {
+    for machine in MACHINES {
+        let program = compile::compile(machine).unwrap();
+        let listed =
+            |calls: &[policy::Call], number| calls.iter().any(|call| call.number(machine) == Some(number));
+        for number in 0..2048 {
+            let expected = if !machine.known().iter().any(|range| range.contains(&number)) {
+                Some(ERRNO | ENOSYS)
+            } else if listed(policy::NOT_PERMITTED, number) {
+                Some(ERRNO | EPERM)
+            } else if listed(policy::NOT_THERE, number) {
+                Some(ERRNO | ENOSYS)
+            } else if policy::checks()
+                .iter()
+                .any(|check| check.call.number(machine) == Some(number))
+            {
+                None
+            } else {
+                Some(ALLOW)
+            };
+            assert_eq!(
+                answer(&program, machine.audit_arch(), number),
+                expected,
+                "{machine:?}: {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn numbers_beyond_the_known_and_those_of_x32_are_unknown() {
+    for machine in MACHINES {
+        let program = compile::compile(machine).unwrap();
+        let x32 = (0..1024).map(|number| 0x4000_0000 | number);
+        for number in x32.chain([470, 0x7fff_ffff, 0x8000_0000, u32::MAX]) {
+            assert_eq!(
+                answer(&program, machine.audit_arch(), number),
+                Some(ERRNO | ENOSYS),
+                "{machine:?}: {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_number_of_another_architecture_is_known() {
+    const I386: u32 = 0x4000_0003;
+    const ARM: u32 = 0x4000_0028;
+    for (machine, other) in [
+        (Machine::X86_64, Machine::Aarch64),
+        (Machine::Aarch64, Machine::X86_64),
+    ] {
+        let program = compile::compile(machine).unwrap();
+        for arch in [I386, ARM, other.audit_arch(), 0] {
+            for number in 0..512 {
+                assert_eq!(
+                    answer(&program, arch, number),
+                    Some(ERRNO | ENOSYS),
+                    "{machine:?}: {arch:#x}, {number}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_takes_programs_of_this_length() {
+    for machine in MACHINES {
+        assert!(compile::compile(machine).unwrap().len() <= 4096);
+        assert_eq!(
+            Machine::named(&format!("{machine:?}").to_lowercase()),
+            Some(machine)
+        );
+    }
+    assert_eq!(Machine::named("riscv64"), None);
+}

@@ -1,0 +1,374 @@
+//! The messages. Numbers named `call` are the host's, unique in a VM's life; every reply bears its request's.
+//!
+//! Init answers in any order. A request that init cannot carry out is answered with [`Reply::Failed`], never dropped.
+
+use serde::{Deserialize, Serialize};
+
+/// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
+pub type Call = u64;
+
+/// Where in the message's list of attached descriptors one is.
+pub type Attached = u8;
+
+/// From host to init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The first message, and only the first. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
+    Boot(Box<Boot>),
+    /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`], or with [`Reply::Failed`].
+    Spawn(Box<Spawn>),
+    /// Send a signal. Answered with [`Reply::Done`]; a target that has exited is done as well.
+    Signal {
+        /// This request's number.
+        call: Call,
+        /// Whom.
+        target: Target,
+        /// The signal's number, 1 to 64.
+        signal: i32,
+    },
+    /// SIGKILL the target and everything it started. Answered with [`Reply::Done`] when none of it is left.
+    Kill {
+        /// This request's number.
+        call: Call,
+        /// Whom. An exited family is still searched for what it left behind.
+        target: Target,
+    },
+    /// Hang up the terminal session of a spawned shell: SIGHUP and SIGCONT to every process of the session, SIGKILL after
+    /// two seconds to what is left. Answered with [`Reply::Done`] when none of it is left.
+    HangUp {
+        /// This request's number.
+        call: Call,
+        /// The shell's number.
+        family: Call,
+    },
+    /// Make a TCP connection in the VM's network to a port of its loopback. Answered with [`Reply::Connected`], which has
+    /// the socket attached; it may still be connecting.
+    Connect {
+        /// This request's number.
+        call: Call,
+        /// The port, 1 to 65535.
+        port: u16,
+        /// To `::1` rather than `127.0.0.1`.
+        ipv6: bool,
+    },
+    /// One step on the VM's files, done as the VM's user. Answered with the variant that [`FileStep`] names.
+    File {
+        /// This request's number.
+        call: Call,
+        /// What to do.
+        step: FileStep,
+    },
+}
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// What a [`Request::Spawn`] of that number started. Signals reach the group that its process leads, or else that
+    /// process alone, and nothing once it has exited.
+    Family(Call),
+    /// Any process of the VM by pid; signals reach the group that it leads, or else that process alone. Init's own pid,
+    /// and one that does not exist, is ESRCH.
+    Pid(u32),
+}
+
+/// How far the VM is walled off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// Namespaces of its own, a private root, seccomp.
+    Namespaces,
+    /// Landlock and seccomp in the host's namespaces.
+    Landlock,
+    /// Nothing: init only starts and reaps.
+    None,
+}
+
+/// What init sets up before it says [`Reply::Ready`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// How far the VM is walled off; with [`Isolation::None`] the fields up to `limits` are not used.
+    pub isolation: Isolation,
+    /// The host name inside.
+    pub hostname: String,
+    /// The uid and gid to take on, where the host has mapped one for init to change to (a host that is root).
+    pub take_id: Option<u32>,
+    /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
+    pub root: Vec<RootEntry>,
+    /// The environment that every process starts from.
+    pub env: Vec<(String, String)>,
+    /// Bounds for every process.
+    pub limits: Limits,
+    /// A directory of the cgroup v2 hierarchy, attached, in which init makes one for each family.
+    pub cgroup: Option<Attached>,
+}
+
+/// One entry of the root file system. Paths are absolute, of normal components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootEntry {
+    /// An empty, read-only folder.
+    Directory {
+        /// Where.
+        path: String,
+    },
+    /// A small read-only file.
+    File {
+        /// Where.
+        path: String,
+        /// What it says.
+        content: String,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where.
+        path: String,
+        /// What it points to.
+        target: String,
+    },
+    /// A file or folder of the host.
+    Bind {
+        /// Where.
+        path: String,
+        /// What is shown there.
+        source: BindSource,
+        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        read_only: bool,
+    },
+    /// A folder of the VM's own, writable, on the one tmpfs that all of these share.
+    Private {
+        /// Where.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// What a bind shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BindSource {
+    /// A path of the host's.
+    Path(String),
+    /// A detached mount, attached (`open_tree(2)` with `OPEN_TREE_CLONE`).
+    Mount(Attached),
+}
+
+/// Bounds that init sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Processes and threads of the VM's user.
+    pub pids: u64,
+    /// Open files of a process.
+    pub open_files: u64,
+    /// Bytes of the tmpfs that private folders share.
+    pub disk_bytes: u64,
+}
+
+/// A program to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawn {
+    /// This request's number, and the family's.
+    pub call: Call,
+    /// The program: a path if it holds a slash, else looked up on the PATH of its environment.
+    pub program: String,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// Added to [`Boot::env`]; a name that stands there is replaced.
+    pub env: Vec<(String, String)>,
+    /// The working directory.
+    pub cwd: String,
+    /// What its standard descriptors are.
+    pub stdio: Stdio,
+    /// Whether [`Reply::Exited`] lists what is left of the family.
+    pub report_background: bool,
+}
+
+/// The standard descriptors of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdio {
+    /// Standard input at end of file; pipes for the rest. Attached to [`Reply::Spawned`]: stdout, stderr.
+    Output,
+    /// Three pipes. Attached to [`Reply::Spawned`]: stdin, stdout, stderr.
+    Pipes,
+    /// A terminal of the VM's own, of which the program's session is the owner. Attached: its master side.
+    Terminal {
+        /// Columns, 1 to 65535.
+        cols: u16,
+        /// Rows, 1 to 65535.
+        rows: u16,
+    },
+}
+
+/// From init to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`.
+    Ready,
+    /// The sandbox cannot be made. Init exits.
+    BootFailed {
+        /// The step, in words: "mount a tmpfs for the root".
+        step: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// The program runs. Attached: what [`Stdio`] says.
+    Spawned {
+        /// Of the [`Request::Spawn`].
+        call: Call,
+        /// In the VM's pid namespace.
+        pid: u32,
+    },
+    /// A spawned program has ended and is reaped.
+    Exited {
+        /// Of the [`Request::Spawn`].
+        call: Call,
+        /// The exit status, or 128 + the signal.
+        code: i32,
+        /// The signal that ended it, or 0.
+        signal: i32,
+        /// What it used, with the children it waited for (`getrusage(2)`).
+        usage: Usage,
+        /// What is left of the family, where it was asked for.
+        background: Vec<Background>,
+    },
+    /// A request without a result of its own is carried out.
+    Done {
+        /// The request's number.
+        call: Call,
+    },
+    /// A request was not carried out.
+    Failed {
+        /// The request's number.
+        call: Call,
+        /// Why.
+        error: Failure,
+    },
+    /// Attached: a TCP socket, connected or connecting.
+    Connected {
+        /// The request's number.
+        call: Call,
+    },
+    /// Attached: the opened file or directory.
+    Opened {
+        /// The request's number.
+        call: Call,
+    },
+    /// A file's attributes.
+    Attributes {
+        /// The request's number.
+        call: Call,
+        /// As `statx(2)` gives them.
+        attributes: Attributes,
+    },
+}
+
+/// An operating system call that failed inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kernel's number.
+    pub errno: i32,
+    /// The call's name, as in section 2 of the manual.
+    pub syscall: String,
+    /// The path it was about, or nothing.
+    pub path: Option<String>,
+}
+
+/// What a process used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time outside of the kernel, µs.
+    pub user_us: u64,
+    /// Processor time inside of the kernel, µs.
+    pub system_us: u64,
+    /// The largest resident set of any one process, KiB.
+    pub max_rss_kib: u64,
+}
+
+/// A process that outlived the command that started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Background {
+    /// In the VM's pid namespace.
+    pub pid: u32,
+    /// Its command line, joined by blanks; bytes that are not UTF-8 replaced. At most 4 KiB.
+    pub command: String,
+}
+
+/// One system call on the VM's files, or close to it. `directory` is an attached descriptor that `path` is relative to;
+/// without it `path` is absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileStep {
+    /// Open, answered with [`Reply::Opened`]. Never blocks on a FIFO, never follows a link into `/proc`'s magic links.
+    Open {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The file.
+        path: String,
+        /// For what.
+        mode: OpenMode,
+    },
+    /// Attributes, of the link itself if `follow` is false. Answered with [`Reply::Attributes`].
+    Stat {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The file.
+        path: String,
+        /// Whether a final symbolic link is followed.
+        follow: bool,
+    },
+    /// Make a folder of mode 0777 less the umask. Answered with [`Reply::Done`].
+    Mkdir {
+        /// The folder.
+        path: String,
+        /// Whether missing parents are made too and an existing folder is no error.
+        recursive: bool,
+    },
+    /// Rename. Answered with [`Reply::Done`].
+    Rename {
+        /// The old path.
+        from: String,
+        /// The new path.
+        to: String,
+    },
+    /// Remove a name. Answered with [`Reply::Done`].
+    Remove {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The name.
+        path: String,
+        /// Whether it is a folder (which must be empty).
+        is_directory: bool,
+    },
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpenMode {
+    /// Reading.
+    Read,
+    /// Writing, emptied first, made if it is missing (mode 0666 less the umask); `parents` makes missing folders too.
+    Write {
+        /// Whether missing folders on the way are made.
+        parents: bool,
+    },
+    /// Listing; anything but a directory is ENOTDIR, and a final symbolic link is followed only if `follow` is true.
+    Directory {
+        /// Whether a final symbolic link is followed.
+        follow: bool,
+    },
+}
+
+/// A file's attributes, as `statx(2)` gives them. Times are nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are stat(2)'s own")]
+pub struct Attributes {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub nlink: u32,
+    pub ino: u64,
+    pub size: u64,
+    pub blocks: u64,
+    pub dev: u64,
+    pub rdev: u64,
+    pub atime_ns: i64,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
+    pub birthtime_ns: i64,
+}

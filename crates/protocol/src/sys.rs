@@ -1,0 +1,118 @@
+//! The system calls of the channel.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+
+use crate::channel::MAX_DESCRIPTORS;
+
+/// A connected pair of sockets that keep message bounds.
+pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+}
+
+/// Sends one message with descriptors attached.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+            Ok(_) => return Ok(()),
+            Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A message as it came.
+pub struct Received {
+    /// Bytes of it in the buffer; none at end of file.
+    pub length: usize,
+    /// What was attached.
+    pub fds: Vec<OwnedFd>,
+    /// Whether bytes did not fit.
+    pub truncated: bool,
+}
+
+/// Receives one message and what is attached to it.
+///
+/// When this process has no room for more descriptors, the kernel hands over those that fit and closes the rest; whoever
+/// uses the message finds out which are missing. (nix lists nothing at all then, and what fitted would leak.)
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    // One more than a message may carry, for the memory file of a large one. In words of eight bytes: a header's alignment.
+    let mut space = [0u64; (MAX_DESCRIPTORS + 1) * size_of::<RawFd>() / 8 + 4];
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all-zero is a valid msghdr: no name, no parts, no control.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = space.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&space) as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let length = loop {
+        // SAFETY: `message` points at a buffer and at control space of the lengths it says.
+        let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        if length >= 0 {
+            break length as usize;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled the control space in; the macros stay within `msg_controllen`. Every descriptor in it
+    // was made for this process by this call, so nobody else owns it.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(header);
+                let length = (*header).cmsg_len as usize - (data as usize - header as usize);
+                for raw in std::slice::from_raw_parts(data, length).chunks_exact(size_of::<RawFd>()) {
+                    fds.extend(
+                        raw.try_into()
+                            .map(|raw| OwnedFd::from_raw_fd(RawFd::from_ne_bytes(raw))),
+                    );
+                }
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    Ok(Received {
+        length,
+        fds,
+        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
+    })
+}
+
+/// A memory file that holds `bytes`.
+pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(c"agent-vm-message", MFdFlags::MFD_CLOEXEC)?;
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}
+
+/// All of a memory file from its start, refused if it is over `limit` bytes.
+pub fn read_memory_file(fd: &OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let file = File::from(fd.try_clone()?);
+    let size = file.metadata()?.len();
+    if size > limit as u64 {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    let mut body = vec![0; size as usize];
+    file.read_exact_at(&mut body, 0)?;
+    Ok(body)
+}

@@ -1,0 +1,237 @@
+//! The one call, over `clone(2)` and `clone3(2)`.
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+use std::ffi::c_void;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use libc::c_int;
+
+/// Bytes of stack that the child has. It makes system calls and formats a few numbers; it calls nothing deep.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// A stack for children, made once and used for one child at a time.
+#[derive(Debug)]
+pub struct Stack {
+    base: *mut c_void,
+}
+
+// SAFETY: the mapping is plain memory with no tie to a thread, and `&mut self` guards its one use at a time.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    /// Maps a stack of 64 KiB.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                STACK_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self { base })
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: `base` is a mapping of this length that `new` made and nobody else unmaps; no child runs on it, since
+        // `vfork` returns only when the child has left it.
+        unsafe { libc::munmap(self.base, STACK_BYTES) };
+    }
+}
+
+/// Where and how a child starts.
+#[derive(Debug, Default)]
+pub struct Options<'a> {
+    /// `CLONE_NEW*` flags: the namespaces that the child gets for itself.
+    pub namespaces: c_int,
+    /// The signal that the parent is sent when the child ends: `SIGCHLD`, or 0 for none.
+    pub exit_signal: c_int,
+    /// A directory of the cgroup v2 hierarchy that the child starts in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether to return a descriptor that refers to the child.
+    pub pidfd: bool,
+}
+
+/// A child that has executed a program, or that has ended before it could.
+#[derive(Debug)]
+pub struct Child {
+    /// Its pid in the caller's pid namespace.
+    pub pid: libc::pid_t,
+    /// Refers to the child whatever becomes of its number; `Some` if asked for.
+    pub pidfd: Option<OwnedFd>,
+}
+
+/// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory, and returns once it has executed a
+/// program or exited. Every signal is blocked meanwhile, so no handler of the caller runs in the child; the child
+/// inherits that mask and sets its own before it executes.
+///
+/// Without a `cgroup` it is `clone(2)` that is called, because container runtimes' seccomp profiles answer `clone3(2)`
+/// with ENOSYS.
+///
+/// # Errors
+/// What `clone(2)` lists: EPERM where the host refuses the namespaces, EAGAIN at a process limit, ENOSPC at a namespace
+/// limit.
+///
+/// # Safety
+/// `entry` must not return, unwind, allocate, take a lock or touch thread-local state other than `errno`: it shares
+/// memory and thread identity with the suspended caller. `argument` must be what `entry` expects and outlive the call.
+pub unsafe fn vfork(
+    stack: &mut Stack,
+    options: &Options<'_>,
+    entry: unsafe extern "C" fn(*mut c_void) -> !,
+    argument: *mut c_void,
+) -> io::Result<Child> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | options.namespaces;
+    if options.pidfd {
+        flags |= libc::CLONE_PIDFD;
+    }
+
+    // SAFETY: both sets are written by the calls before they are read.
+    let saved = unsafe {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut saved = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), saved.as_mut_ptr());
+        saved.assume_init()
+    };
+
+    let result = if let Some(cgroup) = options.cgroup {
+        // SAFETY: all-zero is a valid `clone_args`: every field is an integer for which 0 means "not used".
+        let mut arguments: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+        // `CLONE_INTO_CGROUP` is bit 33, beyond the width of libc's constant on some targets.
+        arguments.flags = u64::from(flags as u32) | 0x2_0000_0000;
+        arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
+        arguments.exit_signal = options.exit_signal as u64;
+        arguments.stack = stack.base as u64;
+        arguments.stack_size = STACK_BYTES as u64;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+        // SAFETY: `arguments` is complete and outlives the call; the child's stack is ours alone; the rest is the
+        // caller's promise.
+        unsafe {
+            clone_and_call(
+                libc::SYS_clone3,
+                [
+                    ptr::from_mut(&mut arguments) as usize,
+                    size_of::<libc::clone_args>(),
+                    0,
+                ],
+                entry,
+                argument,
+            )
+        }
+    } else {
+        let top = stack.base as usize + STACK_BYTES;
+        let flags = (flags | options.exit_signal) as usize;
+        // SAFETY: as above; `clone` writes the pidfd where its third argument points.
+        unsafe {
+            clone_and_call(
+                libc::SYS_clone,
+                [flags, top, ptr::from_mut(&mut pidfd) as usize],
+                entry,
+                argument,
+            )
+        }
+    };
+
+    // SAFETY: restores the mask that was read above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const saved, ptr::null_mut()) };
+
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error((-result) as i32));
+    }
+    // SAFETY: the kernel stored a fresh descriptor there, which nobody else owns.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok(Child {
+        pid: result as libc::pid_t,
+        pidfd,
+    })
+}
+
+/// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's answer in the parent.
+///
+/// # Safety
+/// The arguments must be right for the call and name a stack of the child's own.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_and_call(
+    number: libc::c_long,
+    arguments: [usize; 3],
+    entry: unsafe extern "C" fn(*mut c_void) -> !,
+    argument: *mut c_void,
+) -> isize {
+    let result: isize;
+    // SAFETY: the child returns from `syscall` with rax 0 on its own stack and leaves through `entry`; the parent's
+    // registers are as the kernel's calling convention says.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") 0usize,
+            in("r8") 0usize,
+            in("r12") entry,
+            in("r13") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// As on x86-64; there `clone` takes its last two arguments in the other order, and both are 0 here.
+///
+/// # Safety
+/// The arguments must be right for the call and name a stack of the child's own.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_and_call(
+    number: libc::c_long,
+    arguments: [usize; 3],
+    entry: unsafe extern "C" fn(*mut c_void) -> !,
+    argument: *mut c_void,
+) -> isize {
+    let result: isize;
+    // SAFETY: the child returns from `svc` with x0 0 on its own stack and leaves through `entry`; the kernel preserves
+    // every other register.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x11",
+            "blr x10",
+            "brk 1",
+            "2:",
+            inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1],
+            in("x2") arguments[2],
+            in("x3") 0usize,
+            in("x4") 0usize,
+            in("x8") number,
+            in("x10") entry,
+            in("x11") argument,
+        );
+    }
+    result
+}

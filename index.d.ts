@@ -1,0 +1,321 @@
+// The public contract of `agent-vm`, as its users see it. The shipped index.d.ts may say more (docs, overloads,
+// options), never less and never otherwise. Names and shapes of the process and shell calls follow the agentOS
+// documentation that users come from, so that their code moves over unchanged.
+/// <reference types="node" />
+import type { EventEmitter } from "node:events";
+import type { Duplex } from "node:stream";
+
+// ---------------------------------------------------------------- what holds throughout
+// Arguments are checked first, then VM_DISPOSED, then ids.
+// exec runs `sh -c`; it emits no processOutput or processExit and is not in listProcesses (allProcesses has it).
+// waitProcess and waitShell resolve after the exit event, which follows all that the process itself wrote.
+// Exited processes and shells (the last 1,024 of each) still answer wait, read, get and list. On them, closeShell,
+//   closeProcessStdin, stopProcess do nothing, also a second time; writeShell and resizeShell reject with SHELL_NOT_FOUND.
+// A pid names the newest process that spawn gave it to; once another process has the number, calls on the old record
+//   touch nothing.
+// stopProcess and signalProcess reach the group that the pid leads, or else that process alone.
+// A call's env is added to the VM's. Its PATH finds the program. timeout 0 means none.
+// spawn: stdin is an open pipe; the `stdin` option is written first and the pipe stays open. onStdout and the events both
+//   fire. An abort kills everything it started; reason "signal".
+// VM gone: what ran ends with reason "disposed", exit code 137, SIGKILL, zero usage; then `exit` is emitted; then dispose
+//   resolves. Calls that were pending reject with VM_DISPOSED.
+// activeCount: spawned processes and shells that run, and execs under way; not what they left in the background.
+// A VM is garbage-collectable when activeCount is 0 and no call is pending. A running spawn or shell keeps it, and Node, alive.
+// An argument, and exec's command, is at most 128 KiB (the kernel's limit): E2BIG.
+// Where there is no cgroup to name a family by, a process that forks twice, calls setsid and clears its environment is
+//   found only by dispose: doctor() says so. Everywhere else kill, timeout and abort take everything.
+
+// ---------------------------------------------------------------- errors
+/** Every rejection is an AgentVmError (exported as a class). Branch on `code`, which is stable; `message` is for people. */
+export class AgentVmError extends Error {
+  code:
+    | "INVALID_ARGUMENT" // wrong type or value: the message names the argument and what it takes
+    | "ISOLATION_UNAVAILABLE" // this host cannot isolate as asked: the message names the cause and the remedy
+    | "VM_DISPOSED" // the VM was disposed or has died
+    | "PROCESS_NOT_FOUND" // message: "Process not found: 99999"
+    | "SHELL_NOT_FOUND" // message: "Shell not found: shell-9"
+    | "STDIN_CLOSED" // writing to a stdin that was closed or whose process has gone
+    | "LIMIT_EXCEEDED" // a configured limit refused it: the message names the limit and its value
+    | "ABORTED" // the given AbortSignal
+    | "ENOENT"
+    | "EACCES"
+    | "EEXIST"
+    | "ENOTDIR"
+    | "EISDIR"
+    | "ENOTEMPTY"
+    | "ENOSPC"
+    | string; // the errno's name
+  /** Set where an operating system call failed. */
+  errno?: number;
+  syscall?: string;
+  path?: string;
+}
+
+// ---------------------------------------------------------------- the VM
+export interface AgentVmOptions {
+  /** Directory to use as the root filesystem. Default: the host's own programs, read-only, none of its data. */
+  rootfs?: string;
+  /** Host directories to show inside. `readOnly` defaults to true. */
+  mounts?: { path: string; hostPath: string; readOnly?: boolean }[];
+  /** Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. */
+  home?: string;
+  /** agentOS software packages, nested arrays and all (`software: [common, pi]`). */
+  software?: unknown[];
+  /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
+  env?: Record<string, string>;
+  hostname?: string;
+  /** Loopback only ("none", the default), the host's network ("host"), or named destinations alone. */
+  network?: "none" | "host" | { allow: string[] };
+  limits?: {
+    /** Total memory, and cores' worth of time. Default: no limit. Asked for where no cgroup can serve: ISOLATION_UNAVAILABLE. */
+    memoryBytes?: number;
+    cpus?: number;
+    /** Defaults: 4,096 processes and threads, 4,096 open files a process, 1 GiB of private files (one tmpfs). */
+    pids?: number;
+    openFiles?: number;
+    diskBytes?: number;
+    /** Kept output per process and shell, for replay. Default 1 MiB; those that have exited share 16 MiB, oldest dropped first. */
+    replayBytes?: number;
+  };
+  /** "namespaces" (default) or refuse; "landlock" for hosts that forbid user namespaces; "none" only on explicit wish. */
+  isolation?: "namespaces" | "landlock" | "none";
+}
+
+export interface AgentVmEvents {
+  processOutput: [ProcessOutputEvent];
+  processExit: [ProcessExitEvent];
+  shellData: [ShellDataEvent];
+  shellExit: [ShellExitEvent];
+  /** The network option refused a connection from inside. */
+  networkDenied: [{ host: string; port: number; reason: string }];
+  /** The VM is gone: disposed, or its init was killed. Every open process and shell has had its exit event before. */
+  exit: [{ reason: "disposed" | "died" }];
+}
+/** `seq` counts the bytes of that process's stream (stdout and stderr together) or shell before this chunk. */
+export interface ProcessOutputEvent {
+  pid: number;
+  stream: "stdout" | "stderr";
+  data: Uint8Array;
+  seq: number;
+}
+export interface ProcessExitEvent extends ExitStatus {
+  pid: number;
+}
+export interface ShellDataEvent {
+  shellId: string;
+  data: Uint8Array;
+  seq: number;
+}
+export interface ShellExitEvent extends ExitStatus {
+  shellId: string;
+}
+
+export interface ExitStatus {
+  /** As a shell reports it: the exit status, or 128 + signal number. */
+  exitCode: number;
+  signal: NodeJS.Signals | null;
+  reason: "exited" | "signal" | "timeout" | "oom" | "disposed";
+  usage: { userMs: number; systemMs: number; maxRssBytes: number };
+}
+
+export class AgentVm extends EventEmitter<AgentVmEvents> {
+  private constructor();
+  static create(options?: AgentVmOptions): Promise<AgentVm>;
+  /** What this host can isolate, probe by probe, and how to get what is missing. Never throws. */
+  static doctor(): Promise<{
+    level: "namespaces" | "landlock" | "none";
+    checks: { name: string; ok: boolean; detail: string; remedy?: string }[];
+  }>;
+
+  // one-shot
+  exec(command: string, options?: ExecOptions): Promise<ExecResult>;
+  execFile(file: string, args?: string[], options?: ExecOptions): Promise<ExecResult>;
+
+  // long-running
+  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<{ pid: number }>;
+  /** Resolves when the process's pipe has taken all of it; writes to one process keep their order. */
+  writeProcessStdin(pid: number, data: string | Uint8Array): Promise<void>;
+  closeProcessStdin(pid: number): Promise<void>;
+  waitProcess(pid: number): Promise<number>;
+  listProcesses(): Promise<SpawnedProcessInfo[]>;
+  getProcess(pid: number): Promise<SpawnedProcessInfo>;
+  // stopProcess, killProcess and signalProcess take any pid that allProcesses lists, and every pid that spawn gave;
+  // waitProcess, getProcess and the stdin calls take those that spawn gave. Init's pid is PROCESS_NOT_FOUND to all.
+  /** SIGTERM to the process's group. On an exited process: nothing. */
+  stopProcess(pid: number): Promise<void>;
+  /** SIGKILL to the process and everything it started. On an exited process: what it left behind is killed. */
+  killProcess(pid: number): Promise<void>;
+  signalProcess(pid: number, signal: NodeJS.Signals): Promise<void>;
+  /** Kept output from byte `after` on, across stdout and stderr, in order; `truncatedBytes` says what is no longer kept. */
+  readProcessOutput(
+    pid: number,
+    options?: { after?: number },
+  ): Promise<{ chunks: ProcessOutputEvent[]; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
+
+  // everything in the VM
+  allProcesses(): Promise<ProcessInfo[]>;
+  processTree(): Promise<ProcessTreeNode[]>;
+
+  // shells
+  openShell(options?: OpenShellOptions): Promise<{ shellId: string }>;
+  writeShell(shellId: string, data: string | Uint8Array): Promise<void>;
+  resizeShell(shellId: string, cols: number, rows: number): Promise<void>;
+  /**
+   * SIGHUP and SIGCONT to every process of the shell's session, SIGKILL after 2 s to what is left of it; resolves when all
+   * of it is gone. What had left the session (setsid) lives on.
+   */
+  closeShell(shellId: string): Promise<void>;
+  waitShell(shellId: string): Promise<number>;
+  listShells(): Promise<
+    {
+      shellId: string;
+      pid: number;
+      command: string;
+      args: string[];
+      cols: number;
+      rows: number;
+      running: boolean;
+      exitCode: number | null;
+    }[]
+  >;
+  readShell(
+    shellId: string,
+    options?: { after?: number },
+  ): Promise<{ data: Uint8Array; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
+
+  // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
+  readFile(path: string): Promise<Uint8Array>;
+  writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
+  readFiles(paths: string[]): Promise<{ path: string; content: Uint8Array | null; error?: string }[]>;
+  writeFiles(
+    entries: { path: string; content: string | Uint8Array }[],
+  ): Promise<{ path: string; success: boolean; error?: string }[]>;
+  mkdir(path: string, options?: { recursive?: boolean }): Promise<void>;
+  readdir(path: string): Promise<string[]>;
+  readdirRecursive(
+    path: string,
+    options?: { maxDepth?: number; exclude?: string[] },
+  ): Promise<{ path: string; type: "file" | "directory" | "symlink"; size: number }[]>;
+  stat(path: string): Promise<VmStat>;
+  exists(path: string): Promise<boolean>;
+  move(from: string, to: string): Promise<void>;
+  delete(path: string, options?: { recursive?: boolean }): Promise<void>; // an empty directory needs no recursive
+
+  // network into the VM
+  /** A connection to a port that something inside listens on, made inside the VM's own network. */
+  connect(port: number): Promise<Duplex>;
+  fetch(port: number, request: Request | string | URL, init?: RequestInit): Promise<Response>;
+
+  // lifetime
+  /** How many processes and shells are running: what keeps an actor from sleeping. */
+  readonly activeCount: number;
+  readonly isolation: "namespaces" | "landlock" | "none";
+  /** Kills everything inside and frees it all. Idempotent. Pending calls reject with VM_DISPOSED. */
+  dispose(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+// ---------------------------------------------------------------- processes
+export interface ExecOptions {
+  env?: Record<string, string>;
+  /** Default /home/user. */
+  cwd?: string;
+  /** Default: empty, at end of file. */
+  stdin?: string | Uint8Array;
+  /** Milliseconds; then everything the command started is killed (SIGKILL, exit code 137). The result says so and keeps what was printed. */
+  timeout?: number;
+  /** Aborts likewise; the call rejects with ABORTED. */
+  signal?: AbortSignal;
+  onStdout?: (data: Uint8Array) => void;
+  onStderr?: (data: Uint8Array) => void;
+  /** Kept per stream. Default 16 MiB. The rest is read and dropped, and the result says so. */
+  maxOutputBytes?: number;
+}
+export interface ExecResult extends ExitStatus {
+  stdout: string;
+  stderr: string;
+  stdoutTruncated: boolean;
+  stderrTruncated: boolean;
+  timedOut: boolean;
+  /** What the command left running in the background. exec returns when the command ends, not when these do. */
+  background: { pid: number; command: string }[];
+}
+export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
+export interface SpawnedProcessInfo {
+  pid: number;
+  command: string;
+  args: string[];
+  running: boolean;
+  exitCode: number | null;
+}
+export interface ProcessInfo {
+  pid: number;
+  /** 0 for processes that have no parent in the VM. The VM's own init is not listed: a fresh VM has no processes. */
+  ppid: number;
+  pgid: number;
+  sid: number;
+  /** The runtime that the process runs on. */
+  driver: "node" | "python" | "native" | string;
+  /** As it was started, without its folder: "node". */
+  command: string;
+  args: string[];
+  /** "" where it cannot be read. */
+  cwd: string;
+  status: "running" | "stopped" | "exited";
+  exitCode: number | null;
+  /** Milliseconds since the Unix epoch. */
+  startTime: number;
+  exitTime: number | null;
+  rssBytes: number;
+  cpuMs: number;
+}
+export interface ProcessTreeNode extends ProcessInfo {
+  children: ProcessTreeNode[];
+}
+
+// ---------------------------------------------------------------- shells
+export interface OpenShellOptions {
+  /** Default: bash where the VM has it, else sh; interactive. */
+  command?: string;
+  args?: string[];
+  env?: Record<string, string>;
+  cwd?: string;
+  cols?: number;
+  rows?: number;
+}
+
+export interface VmStat {
+  mode: number;
+  size: number;
+  blocks: number;
+  dev: number;
+  rdev: number;
+  ino: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  isDirectory: boolean;
+  isSymbolicLink: boolean;
+  atimeMs: number;
+  mtimeMs: number;
+  ctimeMs: number;
+  birthtimeMs: number;
+}
+
+// ---------------------------------------------------------------- agent-vm/rivetkit (server) and agent-vm/client
+// agentOs({ options, onBeforeConnect?, sleepTimeout?, … }): an actor definition for rivetkit's setup({ use: { vm } }).
+//   `options` are AgentVmOptions (plus `persist`); rivetkit's own actor options stand beside it.
+//   Actions: every method above that takes and returns plain values, by the same name, but not dispose; `delete` is also
+//   `deleteFile`; vmFetch(port, url, { method, headers, body }) resolves to { status, statusText,
+//   headers: Record<string, string>, body: Uint8Array }.
+//   Events: processOutput, processExit, shellData, shellExit, networkDenied, vmBooted {}, vmShutdown { reason }.
+//   The actor boots its VM once, on first use; stays awake while anything runs; and sleeps when the last process and shell
+//   are gone, however they ended.
+//   Everything works at any size under setup()'s default message limits: events go out in chunks of at most 32 KiB, and our
+//   client carries larger arguments and results in pieces. rivetkit's plain client gets a rejection for a call that is too
+//   large, naming maxIncomingMessageSize or maxOutgoingMessageSize.
+// createClient<typeof registry>(endpoint): rivetkit's client, whose actor handles also have `on`, `once`, `off` and `dispose`,
+//   so that the documented snippets run as printed. A handle connects on its first call or subscription. A connection
+//   without subscriptions or pending calls closes after a second, so that the actor can sleep; a subscription keeps it.
+//   `handle.dispose()` closes it; the next call opens another. No call holds one action longer than 20 s: waitProcess,
+//   waitShell and long execs are started and followed, and survive a lost connection.

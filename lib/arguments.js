@@ -1,0 +1,233 @@
+"use strict";
+// What calls take. A check returns the value in the form that the addon wants, or throws an INVALID_ARGUMENT that names the
+// argument and says what would be right.
+
+const { constants: bufferConstants } = require("node:buffer");
+const os = require("node:os");
+const nodePath = require("node:path");
+const { types } = require("node:util");
+
+const { invalid } = require("./error");
+
+/** How a wrong value is shown: short, and its type where that is what is wrong. */
+function show(value) {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
+  return Array.isArray(value) ? "an array" : `a value of type ${typeof value}`;
+}
+
+function text(name, value) {
+  if (typeof value !== "string") throw invalid(`${name} must be a string, not ${show(value)}`);
+  if (value.includes("\0")) throw invalid(`${name} must not contain a NUL byte`);
+  // Half a surrogate pair has no UTF-8: it becomes U+FFFD, as wherever Node.js hands text to the system.
+  return value.toWellFormed();
+}
+
+function program(name, value) {
+  const file = text(name, value);
+  if (file === "") throw invalid(`${name} must name a program, not be empty`);
+  return file;
+}
+
+function texts(name, value) {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw invalid(`${name} must be an array of strings, not ${show(value)}`);
+  // Unlike map, this sees holes.
+  return Array.from(value, (item, index) => text(`${name}[${index}]`, item));
+}
+
+function absolutePath(name, value) {
+  const file = text(name, value);
+  if (!nodePath.posix.isAbsolute(file)) {
+    throw invalid(`${name} must be an absolute path inside the VM, not ${show(value)}`);
+  }
+  return file;
+}
+
+/** An environment as pairs. */
+function env(name, value) {
+  if (value === undefined) return undefined;
+  if (!isPlainObject(value)) throw invalid(`${name} must be an object of strings, not ${show(value)}`);
+  return Object.entries(value).map(([key, entry]) => {
+    if (key === "" || key.includes("=") || key.includes("\0")) {
+      throw invalid(`${name} has the name ${show(key)}; a name must not be empty nor contain "=" or a NUL byte`);
+    }
+    return [key.toWellFormed(), text(`${name}.${key}`, entry)];
+  });
+}
+
+/** Not a Map, say, whose entries are no members and would be ignored. Objects of other realms and of classes are. */
+function isPlainObject(value) {
+  return Object.prototype.toString.call(value) === "[object Object]";
+}
+
+/** An object whose every member has a check; `undefined` members are as if absent. */
+function members(name, value, checks) {
+  if (value === undefined) return {};
+  if (!isPlainObject(value)) throw invalid(`${name} must be an object, not ${show(value)}`);
+  const checked = {};
+  // Inherited ones count: options may be made from defaults with Object.create.
+  for (const key in value) {
+    if (value[key] === undefined) continue;
+    if (!Object.hasOwn(checks, key)) {
+      throw invalid(`${name} has no member ${show(key)}; there are ${Object.keys(checks).join(", ")}`);
+    }
+    checked[key] = checks[key](name === "options" ? key : `${name}.${key}`, value[key]);
+  }
+  return checked;
+}
+
+function integer(minimum, maximum) {
+  return (name, value) => {
+    if (!Number.isInteger(value) || value < minimum || value > maximum) {
+      throw invalid(`${name} must be a whole number from ${minimum} to ${maximum}, not ${show(value)}`);
+    }
+    return value;
+  };
+}
+
+const pid = integer(1, 0x7fffffff);
+const size = integer(1, 65535);
+const position = integer(0, Number.MAX_SAFE_INTEGER);
+
+function milliseconds(name, value) {
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+    throw invalid(`${name} must be a number of milliseconds, 0 or more (0 means none), not ${show(value)}`);
+  }
+  return value;
+}
+
+/** Text or bytes as bytes. */
+function data(name, value) {
+  if (typeof value === "string") return Buffer.from(value);
+  if (types.isUint8Array(value)) return value;
+  throw invalid(`${name} must be a string or a Uint8Array, not ${show(value)}`);
+}
+
+function callback(name, value) {
+  if (typeof value !== "function") throw invalid(`${name} must be a function, not ${show(value)}`);
+  return value;
+}
+
+function abortSignal(name, value) {
+  if (typeof value?.aborted !== "boolean" || typeof value.addEventListener !== "function") {
+    throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
+  }
+  return value;
+}
+
+function oneOf(...choices) {
+  return (name, value) => {
+    if (!choices.includes(value)) {
+      throw invalid(`${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, not ${show(value)}`);
+    }
+    return value;
+  };
+}
+
+/** A signal's number by its name. */
+function signal(name, value) {
+  if (typeof value !== "string" || !Object.hasOwn(os.constants.signals, value)) {
+    throw invalid(`${name} must be the name of a signal, like "SIGTERM", not ${show(value)}`);
+  }
+  return os.constants.signals[value];
+}
+
+function boolean(name, value) {
+  if (typeof value !== "boolean") throw invalid(`${name} must be true or false, not ${show(value)}`);
+  return value;
+}
+
+function paths(name, value) {
+  return texts(name, value ?? null).map((item, index) => absolutePath(`${name}[${index}]`, item));
+}
+
+/** Files to write: each a path and its content, as bytes. */
+function files(name, value) {
+  if (!Array.isArray(value)) throw invalid(`${name} must be an array of { path, content }, not ${show(value)}`);
+  return value.map((entry, index) => {
+    const { path, content } = members(`${name}[${index}]`, entry, { path: absolutePath, content: data });
+    if (path === undefined) throw invalid(`${name}[${index}].path must be a string, not undefined`);
+    if (content === undefined)
+      throw invalid(`${name}[${index}].content must be a string or a Uint8Array, not undefined`);
+    return { path, content };
+  });
+}
+
+function shellId(name, value) {
+  return text(name, value);
+}
+
+/** Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)). */
+function hostname(name, value) {
+  const label = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+  if (text(name, value).length > 64 || !value.split(".").every((part) => label.test(part))) {
+    throw invalid(`${name} must be labels of letters, digits and hyphens, 64 characters at most, not ${show(value)}`);
+  }
+  return value;
+}
+
+const run = {
+  env,
+  cwd: absolutePath,
+  stdin: data,
+  timeout: milliseconds,
+  signal: abortSignal,
+  onStdout: callback,
+  onStderr: callback,
+};
+const exec = { ...run, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
+const recursive = { recursive: boolean };
+const walk = { maxDepth: integer(0, 4096), exclude: texts };
+const port = integer(1, 65535);
+const shell = { command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
+const after = { after: position };
+
+/** Options that are known and not built yet: refused, so that nobody takes them for granted. */
+const later = (name) => {
+  throw invalid(`${name} is not available in this version`);
+};
+
+const create = {
+  rootfs: later,
+  mounts: later,
+  home: later,
+  software: later,
+  env,
+  hostname,
+  network: (name, value) => (value === "none" ? value : later(`${name} ${show(value)}`)),
+  limits: (name, value) =>
+    members(name, value, {
+      memoryBytes: later,
+      cpus: later,
+      pids: integer(2, 4_194_304),
+      openFiles: integer(16, 1_048_576),
+      diskBytes: integer(1_048_576, Number.MAX_SAFE_INTEGER),
+      replayBytes: integer(0, 1_073_741_824),
+    }),
+  isolation: oneOf("namespaces", "landlock", "none"),
+};
+
+module.exports = {
+  text,
+  program,
+  path: absolutePath,
+  paths,
+  files,
+  recursive,
+  walk,
+  port,
+  texts,
+  pid,
+  size,
+  data,
+  signal,
+  shellId,
+  members,
+  run,
+  exec,
+  shell,
+  after,
+  create,
+};

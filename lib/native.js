@@ -1,0 +1,32 @@
+"use strict";
+// Finds the addon and its init: beside this package in a checkout, in the platform's own package otherwise.
+
+const fs = require("node:fs");
+const path = require("node:path");
+
+const { AgentVmError } = require("./error");
+
+const target = `linux-${process.arch}-gnu`;
+
+function load() {
+  const folders = [path.join(__dirname, "..")];
+  try {
+    folders.push(path.dirname(require.resolve(`agent-vm-${target}/package.json`)));
+  } catch {
+    // Not installed: a checkout has none, and the message below says what to do elsewhere.
+  }
+  const folder = folders.find((candidate) => fs.existsSync(path.join(candidate, `agent-vm.${target}.node`)));
+  if (process.platform !== "linux" || folder === undefined) {
+    throw new AgentVmError(
+      "ISOLATION_UNAVAILABLE",
+      `agent-vm has no binary for ${process.platform}-${process.arch} here. It runs on Linux, x64 and arm64, with glibc. ` +
+        `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
+    );
+  }
+  return {
+    NativeVm: require(path.join(folder, `agent-vm.${target}.node`)).NativeVm,
+    init: path.join(folder, `agent-vm-init.${target}`),
+  };
+}
+
+module.exports = load();

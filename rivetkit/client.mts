@@ -1,0 +1,141 @@
+// `agent-vm/client`: rivetkit's client, whose actor handles also listen, carry calls of any size, and survive the loss of
+// their connection. It runs in browsers too.
+import type {
+  AnyActorDefinition,
+  EventSchemaConfig,
+  InferEventArgs,
+  InferSchemaMap,
+  Registry,
+  RegistryActors,
+} from "rivetkit";
+import {
+  type ActorAccessor as RivetAccessor,
+  type ActorHandle as RivetHandle,
+  ActorHandleRaw,
+  type ClientConfigInput,
+  type ClientRaw,
+  type ExtractActorsFromRegistry,
+  createClient as createRivetClient,
+} from "rivetkit/client";
+import { Link } from "./link.mjs";
+import type { Listener } from "./streams.mjs";
+
+type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
+  ? E extends EventSchemaConfig
+    ? E
+    : Record<never, never>
+  : Record<never, never>;
+/** rivetkit's own inference takes what `event<T>()` gives for a queue's token, and answers `unknown`. */
+type Payload<E extends EventSchemaConfig, K extends keyof E> = E[K] extends { readonly _eventType?: infer T }
+  ? unknown extends T
+    ? InferSchemaMap<E>[K]
+    : T
+  : InferSchemaMap<E>[K];
+type Callback<E extends EventSchemaConfig, K extends keyof E> = (...args: InferEventArgs<Payload<E, K>>) => void;
+
+/** What a handle has beside rivetkit's own. */
+export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable {
+  /**
+   * Calls `callback` for every event from now on. The subscription keeps a connection open, and with it the actor
+   * awake; after a lost connection it goes on with what was missed. Returns a function that ends it.
+   */
+  on<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
+  /** Likewise, for one event. */
+  once<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
+  off<K extends keyof E & string>(name: K, callback: Callback<E, K>): void;
+  /** Ends every subscription and closes the connection. The next call, or subscription, opens another. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * rivetkit's handle. It connects on its first call or subscription; a connection without either closes after a second.
+ * A call whose connection is lost goes on with the next one; if the VM is gone by then, it rejects with VM_DISPOSED.
+ */
+export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & Listening<EventsOf<AD>>;
+
+export interface ActorAccessor<AD extends AnyActorDefinition> {
+  get(...args: Parameters<RivetAccessor<AD>["get"]>): ActorHandle<AD>;
+  getOrCreate(...args: Parameters<RivetAccessor<AD>["getOrCreate"]>): ActorHandle<AD>;
+  getForId(...args: Parameters<RivetAccessor<AD>["getForId"]>): ActorHandle<AD>;
+  create(...args: Parameters<RivetAccessor<AD>["create"]>): Promise<ActorHandle<AD>>;
+}
+
+export type Client<A extends Registry<RegistryActors>> = ClientRaw & {
+  [K in keyof ExtractActorsFromRegistry<A>]: ActorAccessor<ExtractActorsFromRegistry<A>[K]>;
+};
+
+/** rivetkit's `createClient`, with the handles described at ActorHandle. */
+export function createClient<A extends Registry<RegistryActors>>(
+  endpointOrConfig?: string | ClientConfigInput,
+): Client<A> {
+  const client: object = createRivetClient<A>(endpointOrConfig);
+  const links = new Set<WeakRef<Link>>();
+  const listen = (raw: ActorHandleRaw): object => {
+    const link = new Link(raw);
+    for (const known of links) if (!known.deref()) links.delete(known);
+    links.add(new WeakRef(link));
+    return listening(raw, link);
+  };
+  return new Proxy(client, {
+    get(target, name) {
+      if (name === "dispose") {
+        return async () => {
+          for (const link of links) link.deref()?.dispose();
+          await (target as ClientRaw).dispose();
+        };
+      }
+      const value: unknown = Reflect.get(target, name);
+      if (typeof name === "symbol" || name in target || typeof value !== "object" || value === null) return value;
+      return accessor(value as Record<string, (...args: unknown[]) => unknown>, listen);
+    },
+  }) as Client<A>;
+}
+
+/** rivetkit's `client.vm`, each of whose functions gives a handle or a promise of one. */
+function accessor(
+  functions: Record<string, (...args: unknown[]) => unknown>,
+  listen: (raw: ActorHandleRaw) => object,
+): object {
+  return Object.fromEntries(
+    Object.entries(functions).map(([name, get]) => [
+      name,
+      (...args: unknown[]) => {
+        const handle = get(...args);
+        return handle instanceof Promise ? handle.then(listen) : listen(handle as ActorHandleRaw);
+      },
+    ]),
+  );
+}
+
+function listening(raw: ActorHandleRaw, link: Link): object {
+  const add = (once: boolean) => (name: string, callback: Listener) => {
+    const off = link.streams.add(name, callback, once);
+    link.listening();
+    return off;
+  };
+  const dispose = async (): Promise<void> => link.dispose();
+  const own = new Map<string | symbol, unknown>([
+    ["on", add(false)],
+    ["once", add(true)],
+    ["off", (name: string, callback: Listener) => link.streams.remove(name, callback)],
+    ["dispose", dispose],
+    [Symbol.asyncDispose, dispose],
+  ]);
+  return new Proxy(raw, {
+    get(target, name) {
+      if (own.has(name)) return own.get(name);
+      if (typeof name === "symbol" || name === "then" || name in ActorHandleRaw.prototype) {
+        return Reflect.get(target, name);
+      }
+      return action(link, name);
+    },
+  });
+}
+
+/** An action, and those below it: rivetkit's actors may nest them (`handle.files.read()`). */
+function action(link: Link, path: string): object {
+  return new Proxy((...args: unknown[]) => link.call(path, args), {
+    get: (target, name) =>
+      typeof name === "symbol" || name === "then" ? Reflect.get(target, name) : action(link, `${path}.${name}`),
+  });
+}

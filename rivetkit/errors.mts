@@ -1,0 +1,18 @@
+// Which failures a client may know, and in what form they reach it.
+import { AgentVmError } from "agent-vm";
+import { UserError } from "rivetkit";
+
+/** Known failures with their code and message; all else stays inside, as rivetkit's `internal_error`. */
+export function toClient(error: unknown): unknown {
+  if (!(error instanceof AgentVmError)) return error;
+  const { errno, syscall, path } = error;
+  const metadata = Object.fromEntries(
+    Object.entries({ errno, syscall, path }).filter(([, value]) => value !== undefined),
+  );
+  return failure(error.code, error.message, metadata);
+}
+
+export function failure(code: string, message: string, metadata?: object): UserError {
+  const known = metadata && Object.keys(metadata).length > 0;
+  return new UserError(message, { code, ...(known ? { metadata } : {}) });
+}

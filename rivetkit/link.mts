@@ -1,0 +1,264 @@
+// What a handle has to its actor: a connection while there is something to use it for, and calls that survive its loss.
+import { type ActorHandleRaw, RivetError } from "rivetkit/client";
+import { ConnectionLost, Session, isPassing } from "./session.mjs";
+import { Streams } from "./streams.mjs";
+import {
+  type Answer,
+  BEGIN,
+  type Begin,
+  FOLLOW,
+  INLINE_ARGUMENTS,
+  PART,
+  PART_BYTES,
+  PIECE,
+  PIECE_BYTES,
+  decode,
+  encode,
+  encodedSize,
+  fromBase64,
+  toBase64,
+} from "./wire.mjs";
+
+/** A connection that nothing uses closes after this, so that the actor can sleep. */
+const IDLE_MS = 1000;
+/** How long calls wait for a connection before they fail: longer than an actor takes to move to another server. */
+const RECONNECT_MS = 60_000;
+/**
+ * Before a call, a connection that was silent for longer is asked whether it is there: see SILENT_MS. Not before one that
+ * writes to something running, which is gone if the connection is dead, and where every round trip is felt.
+ */
+const FRESH_MS = 1000;
+const FRESH_PING_MS = 3000;
+/** Parts, or pieces, under way at once. */
+const WINDOW = 8;
+
+/** Calls whose order among themselves matters, by what they have in common. */
+const ORDERED: ReadonlyMap<string, string> = new Map([
+  ["writeProcessStdin", "process"],
+  ["closeProcessStdin", "process"],
+  ["writeShell", "shell"],
+  ["resizeShell", "shell"],
+]);
+
+interface Call {
+  readonly id: string;
+  readonly method: string;
+  readonly after?: string;
+  /** The start of the actor that may have it. */
+  sentTo: string | undefined;
+}
+
+/** The actor did not start the call. */
+class NotTaken extends Error {}
+
+export class Link {
+  readonly #handle: ActorHandleRaw;
+  #session: Promise<Session> | undefined;
+  #open: Session | undefined;
+  #pending = 0;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  #disposals = 0;
+  /** Calls answered, of which the actor is told with the next one. */
+  #done: string[] = [];
+  /** The last call of each order that is not answered yet. */
+  readonly #last = new Map<string, string>();
+  readonly streams: Streams;
+
+  constructor(handle: ActorHandleRaw) {
+    this.#handle = handle;
+    this.streams = new Streams(() => this.#rest());
+  }
+
+  /** A listener came: there has to be a connection, and it has to subscribe. */
+  listening(): void {
+    clearTimeout(this.#idle);
+    if (this.#open) this.#subscribe(this.#open).catch(() => this.#open?.close());
+    else this.#keepSubscribed();
+  }
+
+  async call(method: string, args: unknown[]): Promise<unknown> {
+    const disposals = this.#disposals;
+    this.#pending++;
+    clearTimeout(this.#idle);
+    const id = newId();
+    const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
+    const after = order === undefined ? undefined : this.#last.get(order);
+    if (order !== undefined) this.#last.set(order, id);
+    try {
+      const call: Call = { id, method, ...(after === undefined ? {} : { after }), sentTo: undefined };
+      for (;;) {
+        const session = await (order === undefined ? this.#fresh() : this.#connected());
+        if (disposals !== this.#disposals) throw new ConnectionLost("The handle was disposed");
+        if (session.incarnation === undefined) return await session.action(method, args);
+        // The VM that may have got the call is gone: another one is not to get it.
+        if (call.sentTo !== undefined && call.sentTo !== session.incarnation) throw vmGone();
+        try {
+          const value = await this.#carry(session, session.incarnation, call, args);
+          this.streams.noticeResult(method, value);
+          return value;
+        } catch (error) {
+          if (disposals !== this.#disposals || !isPassing(error)) throw error;
+          session.close();
+        }
+      }
+    } finally {
+      if (order !== undefined && this.#last.get(order) === id) this.#last.delete(order);
+      this.#done.push(id);
+      this.#pending--;
+      this.#rest();
+    }
+  }
+
+  /** Closes the connection and forgets the listeners. The next call, or listener, opens another. */
+  dispose(): void {
+    this.#disposals++;
+    this.streams.clear();
+    clearTimeout(this.#idle);
+    this.#open?.close();
+    this.#open = undefined;
+    this.#session = undefined;
+  }
+
+  async #carry(session: Session, incarnation: string, call: Call, args: unknown[]): Promise<unknown> {
+    const { id, method, after, sentTo } = call;
+    const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encode(args) : undefined;
+    const parts = large ? await this.#upload(session, id, large) : undefined;
+    const done = this.#done.splice(0, 256);
+    const request: Begin = { id, method, incarnation, args: parts ?? args, done, ...(after ? { after } : {}) };
+    let answer: Answer;
+    try {
+      call.sentTo = incarnation;
+      answer = await session.action<Answer>(BEGIN, [request]);
+      if (answer.state === "stale") throw new NotTaken("The actor was started anew");
+      if (answer.state === "incomplete") throw new NotTaken("The parts of the arguments are no longer there");
+    } catch (error) {
+      // An actor that is about to stop refuses the call; its next start may have it.
+      if (!(error instanceof ConnectionLost)) call.sentTo = sentTo;
+      throw error;
+    }
+    for (;;) {
+      switch (answer.state) {
+        case "done":
+          return answer.value;
+        case "large":
+          return decode(await this.#download(session, id, answer.bytes));
+        case "pending":
+          answer = await session.action<Answer>(FOLLOW, [id, incarnation]);
+          break;
+        default:
+          throw new ConnectionLost("The actor was started anew");
+      }
+    }
+  }
+
+  async #upload(session: Session, id: string, bytes: Uint8Array): Promise<number> {
+    const count = Math.ceil(bytes.byteLength / PART_BYTES);
+    await inWindow(count, (index) => {
+      const part = bytes.subarray(index * PART_BYTES, (index + 1) * PART_BYTES);
+      return session.action(PART, [id, index, toBase64(part)]);
+    });
+    return count;
+  }
+
+  async #download(session: Session, id: string, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    await inWindow(Math.ceil(length / PIECE_BYTES), async (index) => {
+      const at = index * PIECE_BYTES;
+      bytes.set(fromBase64(await session.action<string>(PIECE, [id, at])), at);
+    });
+    return bytes;
+  }
+
+  #subscribe(session: Session): Promise<void> {
+    return this.streams.subscribe(session, (method, args) => {
+      if (session.incarnation === undefined) throw new ConnectionLost("The actor is not one of agent-vm's");
+      return this.#carry(session, session.incarnation, { id: newId(), method, sentTo: undefined }, args);
+    });
+  }
+
+  /** A session that was heard from lately, opened where there is none. */
+  async #fresh(): Promise<Session> {
+    for (;;) {
+      const session = await this.#connected();
+      if (session.silentMs > FRESH_MS) await session.ping(FRESH_PING_MS);
+      if (!session.gone) return session;
+    }
+  }
+
+  #connected(): Promise<Session> {
+    if (!this.#session) {
+      const session = this.#connect();
+      this.#session = session;
+      session.catch(() => {
+        if (this.#session === session) this.#session = undefined;
+      });
+    }
+    return this.#session;
+  }
+
+  async #connect(): Promise<Session> {
+    const disposals = this.#disposals;
+    const deadline = Date.now() + RECONNECT_MS;
+    for (let pause = 100; ; pause = Math.min(2 * pause, 2000)) {
+      try {
+        const session = await Session.open(this.#handle);
+        if (disposals !== this.#disposals) session.close();
+        session.onGone(() => this.#lost(session));
+        if (session.gone) throw new ConnectionLost("The connection to the actor was lost");
+        this.#open = session;
+        // Subscribed before any call goes out: what a call starts is heard from its first byte.
+        if (this.streams.size > 0) await this.#subscribe(session);
+        return session;
+      } catch (error) {
+        if (!isPassing(error) || Date.now() > deadline || disposals !== this.#disposals) throw error;
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+    }
+  }
+
+  #lost(session: Session): void {
+    if (this.#open === session) {
+      this.#open = undefined;
+      this.#session = undefined;
+    }
+    if (this.streams.size > 0) this.#keepSubscribed();
+  }
+
+  /** Listeners want a connection for as long as they are there. */
+  #keepSubscribed(): void {
+    this.#connected().catch(() => {
+      // Whatever it was, calls tell it. Listeners have nobody to tell, and go on waiting.
+      setTimeout(() => {
+        if (this.streams.size > 0) this.#keepSubscribed();
+      }, 5000);
+    });
+  }
+
+  #rest(): void {
+    if (this.#pending > 0 || this.streams.size > 0) return;
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      this.#open?.close();
+      this.#open = undefined;
+      this.#session = undefined;
+    }, IDLE_MS);
+  }
+}
+
+/** Calls `send` for each index, WINDOW at a time. */
+async function inWindow(count: number, send: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) await send(next++);
+  };
+  await Promise.all(Array.from({ length: Math.min(WINDOW, count) }, lane));
+}
+
+function newId(): string {
+  // randomUUID is there in secure pages only.
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function vmGone(): RivetError {
+  return new RivetError("user", "VM_DISPOSED", "The VM that the call was for is gone: its actor was started anew");
+}

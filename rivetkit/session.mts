@@ -1,0 +1,153 @@
+// One connection to an actor, from its opening to its loss. It is never revived: who needs another opens another.
+import type { ActorConnRaw, ActorHandleRaw } from "rivetkit/client";
+import { HELLO, type Hello } from "./wire.mjs";
+
+/** A connection that does not open in this time will not. */
+const OPEN_MS = 10_000;
+/**
+ * A connection may be dead and look open: the engine holds its end while the server behind it is gone, and forgets what
+ * was under way. So one that was silent for this long is asked whether it is there.
+ */
+const SILENT_MS = 4000;
+/** How long it may take to answer that. */
+const PING_MS = 4000;
+
+/** What a call on a connection rejects with when the connection goes. */
+export class ConnectionLost extends Error {
+  override name = "ConnectionLost";
+}
+
+export class Session {
+  readonly #connection: ActorConnRaw;
+  #gone = false;
+  /** What waits for the end of the connection. */
+  readonly #whenGone = new Set<() => void>();
+  #heard = Date.now();
+  #waiting = 0;
+  #pinging = false;
+  readonly #watch: ReturnType<typeof setInterval>;
+
+  /** The start of the actor that this speaks to; undefined where the actor is not one of this package's. */
+  readonly incarnation: string | undefined;
+
+  static async open(handle: ActorHandleRaw): Promise<Session> {
+    // Typed, it would have the actions and events of no actor at all.
+    const connection = handle.connect() as unknown as ActorConnRaw;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new ConnectionLost(`The actor did not answer in ${OPEN_MS} ms`)), OPEN_MS);
+    });
+    try {
+      const hello = connection.action<[], Hello>({ name: HELLO, args: [] });
+      const { incarnation } = await Promise.race([hello, late]);
+      return new Session(connection, incarnation);
+    } catch (error) {
+      if (isCode(error, "actor", "action_not_found")) return new Session(connection, undefined);
+      void connection.dispose();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private constructor(connection: ActorConnRaw, incarnation: string | undefined) {
+    this.#connection = connection;
+    this.incarnation = incarnation;
+    connection.onStatusChange((status) => {
+      if (status !== "connected") this.close();
+    });
+    this.#watch = setInterval(() => {
+      if (Date.now() - this.#heard >= SILENT_MS && (this.#waiting > 0 || this.subscribed)) void this.ping(PING_MS);
+    }, SILENT_MS / 2);
+    if (connection.connStatus !== "connected") this.close();
+  }
+
+  /** Whether events are expected: then silence is looked into. */
+  subscribed = false;
+
+  /** The connection was lost or closed. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  onGone(listener: () => void): void {
+    this.#whenGone.add(listener);
+  }
+
+  get silentMs(): number {
+    return Date.now() - this.#heard;
+  }
+
+  /** Asks the actor whether it is there, and still the same start of it; otherwise the connection counts as lost. */
+  async ping(timeoutMs: number): Promise<void> {
+    if (this.#pinging || this.incarnation === undefined) return;
+    this.#pinging = true;
+    const timer = setTimeout(() => this.close(), timeoutMs);
+    try {
+      const { incarnation } = await this.action<Hello>(HELLO, []);
+      if (incarnation !== this.incarnation) this.close();
+    } catch {
+      this.close();
+    } finally {
+      clearTimeout(timer);
+      this.#pinging = false;
+    }
+  }
+
+  async action<T>(name: string, args: unknown[]): Promise<T> {
+    if (this.#gone) throw new ConnectionLost("The connection to the actor was lost");
+    this.#waiting++;
+    let lost: () => void = () => {};
+    try {
+      const loss = new Promise<never>((_resolve, reject) => {
+        lost = () => reject(new ConnectionLost("The connection to the actor was lost"));
+        this.#whenGone.add(lost);
+      });
+      return await Promise.race([this.#connection.action<unknown[], T>({ name, args }), loss]);
+    } finally {
+      this.#whenGone.delete(lost);
+      this.#waiting--;
+      this.#heard = Date.now();
+    }
+  }
+
+  on(name: string, listener: (event: unknown) => void): () => void {
+    return this.#connection.on(name, (event: unknown) => {
+      this.#heard = Date.now();
+      listener(event);
+    });
+  }
+
+  close(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    clearInterval(this.#watch);
+    for (const listener of [...this.#whenGone]) listener();
+    this.#whenGone.clear();
+    // It rejects what was under way once more.
+    this.#connection.dispose().catch(() => {});
+  }
+}
+
+export function isCode(error: unknown, group: string, ...codes: string[]): boolean {
+  if (typeof error !== "object" || error === null || !("group" in error) || !("code" in error)) return false;
+  return error.group === group && codes.includes(String(error.code));
+}
+
+/** Whether trying again on a new connection may help. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof ConnectionLost) return true;
+  if (typeof error !== "object" || error === null || !("group" in error)) return error instanceof Error;
+  if (error.group === "guard") return true;
+  // Stopping and starting, or nobody there yet to run it: a server that has just been started is not known at once.
+  return isCode(
+    error,
+    "actor",
+    "stopping",
+    "starting",
+    "restarting",
+    "dropped_reply",
+    "no_runner_config_configured",
+    "no_envoys",
+  );
+}

@@ -1,0 +1,247 @@
+// A handle's listeners, and how far each stream of the VM has come with them: after a lost connection they get what
+// they missed, once and in order, before what comes new.
+import type { ExitStatus, ProcessOutputEvent, ShellDataEvent } from "agent-vm";
+import { type Session, isCode } from "./session.mjs";
+import { POSITIONS, type Positions, type StreamPosition } from "./wire.mjs";
+
+export type Listener = (...args: never[]) => void;
+/** Calls the actor over the connection that is being subscribed. */
+export type Read = (method: string, args: unknown[]) => Promise<unknown>;
+
+type Id = number | string;
+interface Position {
+  seq: number;
+  exited: boolean;
+}
+type StreamEvent = { pid?: number; shellId?: string; data?: Uint8Array; seq?: number };
+
+/** As many as the VM keeps: ended ones beyond it have nothing to be caught up with. */
+const KEPT_ENDED = 1024;
+/** Events held back while a client catches up. Past it the connection is given up, and the next one reads on. */
+const HELD_BACK = 4096;
+
+const disposed: ExitStatus = {
+  exitCode: 137,
+  signal: "SIGKILL",
+  reason: "disposed",
+  usage: { userMs: 0, systemMs: 0, maxRssBytes: 0 },
+};
+
+export class Streams {
+  readonly #emptied: () => void;
+  readonly #listeners = new Map<string, Set<{ callback: Listener; once: boolean }>>();
+  #session: Session | undefined;
+  #subscribed = new Map<string, () => void>();
+  #incarnation: string | undefined;
+  #positions = new Map<Id, Position>();
+  #heldBack: { name: string; event: StreamEvent }[] | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** `emptied` is called when the last listener has gone. */
+  constructor(emptied: () => void) {
+    this.#emptied = emptied;
+  }
+
+  get size(): number {
+    return this.#listeners.size;
+  }
+
+  add(name: string, callback: Listener, once: boolean): () => void {
+    const listener = { callback, once };
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => this.#drop(name, listener);
+  }
+
+  remove(name: string, callback: Listener): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      if (listener.callback === callback) return this.#drop(name, listener);
+    }
+  }
+
+  #drop(name: string, listener: { callback: Listener; once: boolean }): void {
+    const listeners = this.#listeners.get(name);
+    if (!listeners?.delete(listener) || listeners.size > 0) return;
+    this.#listeners.delete(name);
+    this.#subscribed.get(name)?.();
+    this.#subscribed.delete(name);
+    if (this.#listeners.size > 0) return;
+    if (this.#session) this.#session.subscribed = false;
+    this.#forget();
+    this.#emptied();
+  }
+
+  clear(): void {
+    this.#listeners.clear();
+    this.#subscribed.clear();
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#session = undefined;
+    this.#incarnation = undefined;
+    this.#positions.clear();
+    this.#heldBack = undefined;
+  }
+
+  /**
+   * Subscribes the connection to what is listened to. Resolves when the actor has it, and the listeners have what they
+   * missed since the connection before.
+   */
+  subscribe(session: Session, read: Read): Promise<void> {
+    const turn = this.#turn.then(() => this.#subscribe(session, read));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #subscribe(session: Session, read: Read): Promise<void> {
+    const resumed = session !== this.#session && this.#incarnation !== undefined;
+    if (session !== this.#session) {
+      this.#session = session;
+      this.#subscribed = new Map();
+      this.#heldBack = resumed ? [] : undefined;
+    }
+    const added = [...this.#listeners.keys()].filter((name) => !this.#subscribed.has(name));
+    if (added.length === 0) return;
+    session.subscribed = true;
+    for (const name of added) {
+      this.#subscribed.set(
+        name,
+        session.on(name, (event) => this.#arrived(session, name, event as StreamEvent)),
+      );
+    }
+    // An actor of somebody else's, whose events are passed on as they come.
+    if (session.incarnation === undefined) return;
+    // Its answer comes after the subscriptions were taken, and says where the streams stood.
+    const positions = await session.action<Positions>(POSITIONS, []);
+    if (resumed) await this.#catchUp(positions, read);
+    else for (const { id, seq, exit } of [...positions.processes, ...positions.shells]) this.#raise(id, seq, exit);
+    this.#incarnation = positions.incarnation;
+  }
+
+  /** What a call started is known from then on, also if it is never heard of again. */
+  noticeResult(method: string, value: unknown): void {
+    if (this.#incarnation === undefined) return;
+    if (method === "spawn") this.#position((value as { pid: number }).pid);
+    if (method === "openShell") this.#position((value as { shellId: string }).shellId);
+  }
+
+  #arrived(session: Session, name: string, event: StreamEvent): void {
+    if (session !== this.#session) return;
+    if (!this.#heldBack) return this.#deliver(name, event);
+    this.#heldBack.push({ name, event });
+    if (this.#heldBack.length > HELD_BACK) session.close();
+  }
+
+  #deliver(name: string, event: StreamEvent): void {
+    const id = event?.pid ?? event?.shellId;
+    if (id !== undefined && event.data && event.seq !== undefined) {
+      const position = this.#position(id);
+      // Beginning anew: another process has the number.
+      if (position.exited && event.seq === 0) position.exited = false;
+      position.seq = event.seq + event.data.byteLength;
+    } else if (id !== undefined && (name === "processExit" || name === "shellExit")) {
+      this.#end(id);
+    }
+    this.#emit(name, event);
+  }
+
+  async #catchUp({ incarnation, processes, shells }: Positions, read: Read): Promise<void> {
+    if (incarnation !== this.#incarnation) this.#endAll();
+    for (const stream of processes) {
+      await this.#missed("processOutput", stream, async (after) => {
+        const output = (await read("readProcessOutput", [stream.id, { after }])) as { chunks: ProcessOutputEvent[] };
+        return output.chunks;
+      });
+      this.#missedExit("processExit", stream);
+    }
+    for (const stream of shells) {
+      await this.#missed("shellData", stream, async (after) => {
+        const output = (await read("readShell", [stream.id, { after }])) as { data: Uint8Array; nextSeq: number };
+        const { data, nextSeq } = output;
+        return [{ shellId: stream.id, data, seq: nextSeq - data.byteLength } satisfies ShellDataEvent];
+      });
+      this.#missedExit("shellExit", stream);
+    }
+    const heldBack = this.#heldBack ?? [];
+    this.#heldBack = undefined;
+    for (const { name, event } of heldBack) {
+      const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
+      if (position && event.data && event.seq !== undefined && event.seq < position.seq) {
+        const known = position.seq - event.seq;
+        if (known >= event.data.byteLength) continue;
+        this.#deliver(name, { ...event, data: event.data.subarray(known), seq: position.seq });
+      } else if (!(position?.exited && (name === "processExit" || name === "shellExit"))) {
+        this.#deliver(name, event);
+      }
+    }
+  }
+
+  async #missed(
+    name: "processOutput" | "shellData",
+    { id, seq }: StreamPosition<Id>,
+    read: (after: number) => Promise<{ data: Uint8Array; seq: number }[]>,
+  ): Promise<void> {
+    if (!this.#listeners.has(name)) return;
+    const position = this.#position(id);
+    if (position.exited && seq < position.seq) Object.assign(position, { seq: 0, exited: false });
+    if (seq <= position.seq) return;
+    try {
+      for (const event of await read(position.seq)) if (event.data.byteLength > 0) this.#deliver(name, event);
+    } catch (error) {
+      // Ended so long ago that it is no longer kept.
+      if (!isCode(error, "user", "PROCESS_NOT_FOUND", "SHELL_NOT_FOUND")) throw error;
+    }
+  }
+
+  #missedExit(name: "processExit" | "shellExit", { id, exit }: StreamPosition<Id>): void {
+    if (!exit || this.#positions.get(id)?.exited) return;
+    this.#end(id);
+    this.#emit(name, exit);
+  }
+
+  /** The VM went with its server, which could not say so. */
+  #endAll(): void {
+    let ran = false;
+    for (const [id, { exited }] of this.#positions) {
+      if (exited) continue;
+      ran = true;
+      if (typeof id === "number") this.#emit("processExit", { pid: id, ...disposed });
+      else this.#emit("shellExit", { shellId: id, ...disposed });
+    }
+    this.#positions.clear();
+    if (ran) this.#emit("vmShutdown", { reason: "error" });
+  }
+
+  #position(id: Id): Position {
+    let position = this.#positions.get(id);
+    if (!position) this.#positions.set(id, (position = { seq: 0, exited: false }));
+    return position;
+  }
+
+  #raise(id: Id, seq: number, exit: object | null): void {
+    const position = this.#position(id);
+    position.seq = Math.max(position.seq, seq);
+    position.exited ||= exit !== null;
+  }
+
+  #end(id: Id): void {
+    this.#position(id).exited = true;
+    const ended = [...this.#positions].filter(([, { exited }]) => exited);
+    for (const [oldest] of ended.slice(0, Math.max(0, ended.length - KEPT_ENDED))) this.#positions.delete(oldest);
+  }
+
+  #emit(name: string, event: unknown): void {
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      if (listener.once) this.#drop(name, listener);
+      try {
+        (listener.callback as (event: unknown) => void)(event);
+      } catch (error) {
+        // A listener's error is its program's, and no reason for the others to miss the event.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}

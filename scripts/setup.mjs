@@ -1,0 +1,58 @@
+// Gets what building and testing need, on a fresh clone as on an old one. Does nothing when nothing is missing.
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { output, root, step } from "./step.mjs";
+
+function refuse(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+function older(version, wanted) {
+  const [a, b] = [version, wanted].map((text) => text.split(".").map(Number));
+  return a[0] !== b[0] ? a[0] < b[0] : (a[1] ?? 0) < (b[1] ?? 0);
+}
+
+function installNodeModules() {
+  // npm writes this copy of the lock last, so that an install cut short is seen.
+  const installed = join(root, "node_modules/.package-lock.json");
+  const lock = join(root, "package-lock.json");
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
+  // Some of rivetkit's dependencies would compile C++ for features that are not used here. Its newest parts ask for
+  // Node 22 and say so loudly under 20, where what is used of them runs.
+  step("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+
+function checkRust() {
+  const wanted = /^rust-version = "(.+)"/m.exec(readFileSync(join(root, "Cargo.toml"), "utf8"))[1];
+  const cargo = output("cargo", ["--version"]);
+  const version = /\d+\.\d+/.exec(cargo ?? "")?.[0];
+  if (version && !older(version, wanted)) return;
+  refuse(
+    `agent-vm is built with Rust ${wanted} or later; ${version ? `here is ${version}` : "there is no cargo here"}.\n` +
+      "Install it from https://rustup.rs, then run this again.",
+  );
+}
+
+function installDebianPackages() {
+  const missing = readFileSync(join(root, "scripts/debian-packages.txt"), "utf8")
+    .split("\n")
+    .filter((line) => line && !line.startsWith("#"))
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, file]) => !existsSync(file))
+    .map(([name]) => name);
+  if (missing.length === 0) return;
+  const install = `apt-get install --yes --no-install-recommends ${missing.join(" ")}`;
+  if (process.getuid() !== 0) refuse(`Missing for the tests. As root: apt-get update && ${install}`);
+  if (output("apt-get", ["--version"]) === null) {
+    refuse(`Missing for the tests, and this is no Debian. Their names there: ${missing.join(" ")}`);
+  }
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  step("apt-get", ["update", "--quiet=2"], { env });
+  step("apt-get", ["--quiet=2", ...install.split(" ").slice(1)], { env });
+}
+
+if (older(process.versions.node, "20.0")) refuse(`agent-vm needs Node 20 or later; this is ${process.versions.node}.`);
+checkRust();
+installNodeModules();
+installDebianPackages();

@@ -1,0 +1,35 @@
+// Runs one command of a script in the open: what is run and how it ended is what the reader of a log needs.
+import { spawnSync } from "node:child_process";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+
+// rustup adds its folder to login shells alone, and npm adds node_modules/.bin under `npm run` alone.
+const path = [join(root, "node_modules/.bin"), process.env.PATH, join(homedir(), ".cargo/bin")].join(delimiter);
+
+/** Runs a command in the project's folder; returns its exit status, 128 + n after signal n, 127 if it is not there. */
+export function run(command, args, { env = {} } = {}) {
+  console.log(`$ ${[command, ...args].join(" ")}`);
+  const { status, signal, error } = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, PATH: path, ...env },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (error) console.error(`${command}: ${error.message}`);
+  if (signal) console.error(`${command}: ended by ${signal}`);
+  return status ?? (error ? 127 : 128);
+}
+
+/** Runs a command that the rest of the script cannot do without. */
+export function step(command, args, options) {
+  const status = run(command, args, options);
+  if (status !== 0) process.exit(status);
+}
+
+/** What a command prints, or null if it fails or is not there. */
+export function output(command, args) {
+  const { status, stdout } = spawnSync(command, args, { cwd: root, env: { ...process.env, PATH: path } });
+  return status === 0 ? stdout.toString() : null;
+}

@@ -1,0 +1,11 @@
+//! The N-API shell: the only room that knows Node.js.
+//!
+//! One class, [`vm::NativeVm`], whose methods take plain values and a call number. A method answers at once where it can;
+//! otherwise the answer comes later through the VM's one threadsafe function, with the events, in the order in which
+//! things happened. `index.js` makes promises, emitter and error objects of it.
+
+mod files;
+mod message;
+mod options;
+mod sys;
+mod vm;

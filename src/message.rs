@@ -1,0 +1,232 @@
+//! What is told to JavaScript: events, and answers to calls.
+
+use std::os::fd::OwnedFd;
+
+use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Replay, Stream, Taken, shell_name};
+use serde_json::json;
+
+/// A value on its way to JavaScript.
+#[derive(Debug)]
+pub enum Value {
+    Undefined,
+    Bool(bool),
+    Number(f64),
+    Name(&'static str),
+    /// Valid UTF-8.
+    Text(Vec<u8>),
+    /// Becomes a `Buffer` without a copy.
+    Bytes(Vec<u8>),
+    List(Vec<Value>),
+    /// Becomes a number that whoever receives it owns.
+    Descriptor(OwnedFd),
+}
+
+impl Value {
+    /// Text whose invalid sequences become U+FFFD, as `TextDecoder` does it.
+    pub fn lossy(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.into_bytes()),
+            Err(error) => Self::Text(
+                String::from_utf8_lossy(error.as_bytes())
+                    .into_owned()
+                    .into_bytes(),
+            ),
+        }
+    }
+
+    /// A string.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into().into_bytes())
+    }
+
+    /// A tree of plain values, as JSON that `index.js` parses: one string is cheaper than many properties.
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self::text(value.to_string())
+    }
+}
+
+/// One call of the VM's threadsafe function. The first value tells what it is.
+#[derive(Debug)]
+pub enum Message {
+    /// A call's result.
+    Settled { call: f64, result: Result<Value, Error> },
+    /// Output of an `exec`.
+    ExecOutput {
+        call: f64,
+        stream: Stream,
+        data: Vec<u8>,
+        taken: Taken,
+    },
+    /// What a VM tells unasked.
+    Event(Event),
+}
+
+impl Message {
+    /// The arguments. A chunk counts as taken from here on: JavaScript has it, and the next may be read meanwhile.
+    pub fn into_values(self) -> Vec<Value> {
+        match self {
+            Self::Settled { call, result } => match result {
+                Ok(value) => vec![
+                    Value::Name("settled"),
+                    Value::Number(call),
+                    Value::Undefined,
+                    value,
+                ],
+                Err(error) => vec![Value::Name("settled"), Value::Number(call), error_value(&error)],
+            },
+            Self::ExecOutput {
+                call,
+                stream,
+                data,
+                taken,
+            } => {
+                drop(taken);
+                vec![
+                    Value::Name("execOutput"),
+                    Value::Number(call),
+                    stream_value(stream),
+                    Value::Bytes(data),
+                ]
+            }
+            Self::Event(event) => event_values(event),
+        }
+    }
+}
+
+fn event_values(event: Event) -> Vec<Value> {
+    match event {
+        Event::ProcessOutput {
+            pid,
+            stream,
+            data,
+            seq,
+            taken,
+        } => {
+            drop(taken);
+            let (pid, seq) = (Value::Number(f64::from(pid)), Value::Number(seq as f64));
+            vec![
+                Value::Name("processOutput"),
+                pid,
+                stream_value(stream),
+                Value::Bytes(data),
+                seq,
+            ]
+        }
+        Event::ProcessExit { pid, status } => {
+            vec![
+                Value::Name("processExit"),
+                Value::Number(f64::from(pid)),
+                status_value(status),
+            ]
+        }
+        Event::ShellData {
+            shell,
+            data,
+            seq,
+            taken,
+        } => {
+            drop(taken);
+            let (shell, seq) = (Value::text(shell_name(shell)), Value::Number(seq as f64));
+            vec![Value::Name("shellData"), shell, Value::Bytes(data), seq]
+        }
+        Event::ShellExit { shell, status } => {
+            vec![
+                Value::Name("shellExit"),
+                Value::text(shell_name(shell)),
+                status_value(status),
+            ]
+        }
+        Event::Exit { disposed } => vec![Value::Name("exit"), Value::Bool(disposed)],
+    }
+}
+
+pub fn stream_value(stream: Stream) -> Value {
+    Value::Name(match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    })
+}
+
+/// `[exitCode, signal number, reason, userMs, systemMs, maxRssBytes]`.
+pub fn status_value(status: ExitStatus) -> Value {
+    Value::List(vec![
+        Value::Number(f64::from(status.code)),
+        Value::Number(f64::from(status.signal)),
+        Value::Name(status.reason.name()),
+        Value::Number(status.user_us as f64 / 1000.0),
+        Value::Number(status.system_us as f64 / 1000.0),
+        Value::Number(status.max_rss_bytes as f64),
+    ])
+}
+
+/// `[status, stdout, stderr, stdoutTruncated, stderrTruncated, timedOut, background as JSON or undefined]`.
+pub fn exec_value(result: ExecResult) -> Value {
+    let background = if result.background.is_empty() {
+        Value::Undefined
+    } else {
+        let left: Vec<_> = result
+            .background
+            .iter()
+            .map(|one| json!({ "pid": one.pid, "command": one.command }))
+            .collect();
+        Value::json(&left.into())
+    };
+    Value::List(vec![
+        status_value(result.status),
+        Value::lossy(whole_letters(result.stdout, result.stdout_truncated)),
+        Value::lossy(whole_letters(result.stderr, result.stderr_truncated)),
+        Value::Bool(result.stdout_truncated),
+        Value::Bool(result.stderr_truncated),
+        Value::Bool(result.timed_out),
+        background,
+    ])
+}
+
+/// Cut-off output without the beginning of a letter at its end.
+fn whole_letters(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
+    if truncated {
+        // A letter has at most four bytes, so the last three may be a beginning.
+        let tail = bytes.len().saturating_sub(3);
+        for at in (tail..bytes.len()).rev() {
+            let is_beginning = bytes[at] >= 0xc0;
+            if is_beginning
+                && std::str::from_utf8(&bytes[at..]).is_err_and(|error| error.error_len().is_none())
+            {
+                bytes.truncate(at);
+                break;
+            }
+        }
+    }
+    bytes
+}
+
+/// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined`.
+pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
+    let chunks = replay.chunks.into_iter().map(|chunk| {
+        Value::List(vec![
+            stream_value(chunk.stream),
+            Value::Bytes(chunk.data),
+            Value::Number(chunk.seq as f64),
+        ])
+    });
+    Value::List(vec![
+        Value::List(chunks.collect()),
+        Value::Number(replay.next_seq as f64),
+        Value::Number(replay.truncated as f64),
+        status.map_or(Value::Undefined, status_value),
+    ])
+}
+
+/// What `index.js` makes an `AgentVmError` of, as JSON.
+pub fn error_value(error: &Error) -> Value {
+    let mut fields = json!({ "code": error.code(), "message": error.to_string() });
+    if let Error::System { errno, syscall, path } = error {
+        // As Node.js has it: negative.
+        fields["errno"] = json!(-errno);
+        fields["syscall"] = json!(syscall);
+        if let Some(path) = path {
+            fields["path"] = json!(path);
+        }
+    }
+    Value::json(&fields)
+}

@@ -1,0 +1,114 @@
+//! Options as `index.js` passes them: checked there, so what does not fit here is a mistake of ours.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_vm_host::boot::{Isolation, Options, ServerNode};
+use agent_vm_host::{Limits, Program};
+use serde::Deserialize;
+
+/// `AgentVm.create`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateOptions {
+    init: PathBuf,
+    node: Option<PathBuf>,
+    isolation: IsolationName,
+    hostname: String,
+    env: Vec<(String, String)>,
+    limits: LimitOptions,
+    log: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum IsolationName {
+    Namespaces,
+    Landlock,
+    None,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LimitOptions {
+    pids: u64,
+    open_files: u64,
+    disk_bytes: u64,
+    replay_bytes: usize,
+}
+
+impl CreateOptions {
+    /// For the host, and how many bytes of output each process keeps.
+    pub fn into_host(self) -> (Options, usize) {
+        let replay_bytes = self.limits.replay_bytes;
+        let options = Options {
+            init: self.init,
+            node: self.node.as_deref().map(ServerNode::of),
+            isolation: match self.isolation {
+                IsolationName::Namespaces => Isolation::Namespaces,
+                IsolationName::Landlock => Isolation::Landlock,
+                IsolationName::None => Isolation::None,
+            },
+            hostname: self.hostname,
+            env: self.env,
+            limits: Limits {
+                pids: self.limits.pids,
+                open_files: self.limits.open_files,
+                disk_bytes: self.limits.disk_bytes,
+            },
+            log: self.log,
+        };
+        (options, replay_bytes)
+    }
+}
+
+/// `exec`, `execFile`, `spawn` and `openShell`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunOptions {
+    file: String,
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<(String, String)>,
+    cwd: Option<String>,
+    timeout: Option<f64>,
+    max_output_bytes: Option<usize>,
+    #[serde(default)]
+    streams: bool,
+    cols: Option<u16>,
+    rows: Option<u16>,
+}
+
+/// Bytes that an `exec` keeps of each stream unless told otherwise.
+const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
+impl RunOptions {
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+            .filter(|ms| *ms > 0.0)
+            .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
+    }
+
+    pub fn max_output_bytes(&self) -> usize {
+        self.max_output_bytes.unwrap_or(MAX_OUTPUT_BYTES)
+    }
+
+    /// Whether output is also told as it comes.
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Columns and rows of a terminal.
+    pub fn size(&self) -> (u16, u16) {
+        (self.cols.unwrap_or(80), self.rows.unwrap_or(24))
+    }
+
+    pub fn into_program(self) -> Program {
+        Program {
+            file: self.file,
+            arguments: self.args,
+            env: self.env,
+            cwd: self.cwd,
+        }
+    }
+}
