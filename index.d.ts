@@ -55,9 +55,29 @@ export class AgentVmError extends Error {
 export interface AgentVmOptions {
   /** Directory to use as the root filesystem. Default: the host's own programs, read-only, none of its data. */
   rootfs?: string;
-  /** Host directories to show inside. `readOnly` defaults to true. */
+  /**
+   * Host directories, or regular files, to show inside; at most 100. `readOnly` defaults to true and covers what is mounted
+   * below `hostPath` too.
+   *
+   * `path` is absolute, without `.` and `..`, and no place of the VM's own (`/`, `/usr`, `/etc`, `/home/user`, below `/dev`
+   * or `/proc`, …: INVALID_ARGUMENT). Missing folders on the way are made, also in a home or a writable mount that it lies
+   * in; in what is read-only they have to be there (EROFS), and none may be a symbolic link (ELOOP).
+   *
+   * `hostPath` is absolute; symbolic links in it are resolved by `create`. One that is missing or that the server may not
+   * read rejects `create` with ENOENT, ENOTDIR or EACCES and `path` set to it. Its owner is the VM's `user` inside, as with
+   * `home`. A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not
+   * root also in a read-only one: show no folder that holds any.
+   */
   mounts?: { path: string; hostPath: string; readOnly?: boolean }[];
-  /** Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. */
+  /**
+   * Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. An absolute path;
+   * symbolic links in it are resolved by `create`, which rejects as for `mounts`.
+   *
+   * Its owner keeps it: inside he is the VM's `user`, and what is made inside is his on the host. Under a root server,
+   * files of other owners in it can be read as others may, and not be written; the file system has to know idmapped mounts
+   * (ext4, XFS, Btrfs, tmpfs and most others; not overlay, NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not
+   * count what is written there. With `isolation: "none"` it is where HOME leads.
+   */
   home?: string;
   /** agentOS software packages, nested arrays and all (`software: [common, pi]`). */
   software?: unknown[];

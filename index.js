@@ -499,13 +499,18 @@ async function each(items, work) {
   return results;
 }
 
-function createOptions({ env = [], hostname = "agent-vm", isolation = "namespaces", limits = {} }) {
+function createOptions({ home, mounts = [], env = [], hostname = "agent-vm", isolation = "namespaces", limits = {} }) {
+  if (isolation !== "namespaces" && mounts.length > 0) {
+    throw invalid(`mounts needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
+  }
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20 } = limits;
   return JSON.stringify({
     init,
     node: process.execPath,
     isolation,
     hostname,
+    home,
+    mounts,
     env,
     limits: { pids, openFiles, diskBytes, replayBytes },
     log: process.env.AGENT_VM_LOG,

@@ -1,18 +1,31 @@
 "use strict";
 // VMs for one test each: booted when asked for, disposed when the test is over, however it went.
 
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+
 const { AgentVm } = require("..");
 
 const booted = [];
+const folders = [];
 
 afterEach(async () => {
   await Promise.all(booted.splice(0).map((vm) => vm.dispose()));
+  for (const made of folders.splice(0)) fs.rmSync(made, { recursive: true });
 });
 
 async function boot(options) {
   const vm = await AgentVm.create(options);
   booted.push(vm);
   return vm;
+}
+
+/** A new folder of the host's, gone when the test is over. */
+function folder() {
+  const made = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  folders.push(made);
+  return made;
 }
 
 /** The error that a promise rejects with. */
@@ -46,4 +59,4 @@ async function until(condition, seconds = 20) {
   }
 }
 
-module.exports = { boot, rejection, output, until };
+module.exports = { boot, folder, rejection, output, until };

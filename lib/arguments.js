@@ -184,6 +184,60 @@ const port = integer(1, 65535);
 const shell = { command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
 const after = { after: position };
 
+/** What a mount may not stand on, since the VM has something of its own there or would lose what it is made of. */
+const TAKEN = new Set(
+  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/node /proc /sbin /sys /usr /var".split(
+    " ",
+  ),
+);
+/** Nor below these. */
+const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/node/"];
+/** Each takes a descriptor of a message that carries 128. */
+const MOUNTS = 100;
+
+function hostPath(name, value) {
+  const file = text(name, value);
+  if (!nodePath.posix.isAbsolute(file)) {
+    throw invalid(`${name} must be an absolute path on the host, not ${show(value)}`);
+  }
+  return file;
+}
+
+/** A place for a mount, without double or trailing slashes. */
+function mountPoint(name, value) {
+  const names = absolutePath(name, value)
+    .split("/")
+    .filter((part) => part !== "");
+  if (names.some((part) => part === "." || part === "..")) {
+    throw invalid(`${name} must be a path without "." and "..", not ${show(value)}`);
+  }
+  const path = `/${names.join("/")}`;
+  if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
+  if (TAKEN.has(path) || CLOSED.some((folder) => path.startsWith(folder))) {
+    throw invalid(`${name} must be a place that the VM has no use for itself, which ${show(path)} is not`);
+  }
+  return path;
+}
+
+function mounts(name, value) {
+  if (!Array.isArray(value))
+    throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${show(value)}`);
+  if (value.length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${value.length}`);
+  const places = new Map();
+  return Array.from(value, (item, index) => {
+    const here = `${name}[${index}]`;
+    const mount = members(here, item ?? null, { path: mountPoint, hostPath, readOnly: boolean });
+    for (const member of ["path", "hostPath"]) {
+      if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
+    }
+    if (places.has(mount.path)) {
+      throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${show(mount.path)}`);
+    }
+    places.set(mount.path, here);
+    return { readOnly: true, ...mount };
+  });
+}
+
 /** Options that are known and not built yet: refused, so that nobody takes them for granted. */
 const later = (name) => {
   throw invalid(`${name} is not available in this version`);
@@ -191,8 +245,8 @@ const later = (name) => {
 
 const create = {
   rootfs: later,
-  mounts: later,
-  home: later,
+  mounts,
+  home: hostPath,
   software: later,
   env,
   hostname,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_vm_host::boot::{Isolation, Options, ServerNode};
+use agent_vm_host::boot::{Isolation, Mount, Options, ServerNode};
 use agent_vm_host::{Limits, Program};
 use serde::Deserialize;
 
@@ -15,9 +15,20 @@ pub struct CreateOptions {
     node: Option<PathBuf>,
     isolation: IsolationName,
     hostname: String,
+    home: Option<PathBuf>,
+    #[serde(default)]
+    mounts: Vec<MountOption>,
     env: Vec<(String, String)>,
     limits: LimitOptions,
     log: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MountOption {
+    path: String,
+    host_path: PathBuf,
+    read_only: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -50,6 +61,16 @@ impl CreateOptions {
                 IsolationName::None => Isolation::None,
             },
             hostname: self.hostname,
+            home: self.home,
+            mounts: self
+                .mounts
+                .into_iter()
+                .map(|mount| Mount {
+                    path: mount.path,
+                    host_path: mount.host_path,
+                    read_only: mount.read_only,
+                })
+                .collect(),
             env: self.env,
             limits: Limits {
                 pids: self.limits.pids,

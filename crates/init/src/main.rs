@@ -78,6 +78,7 @@ fn run() -> Result<(), Fatal> {
             let reply = Reply::BootFailed {
                 step: error.step.clone().into_owned(),
                 errno: error.errno as i32,
+                path: error.path.clone(),
             };
             control.send(&reply, Vec::new())?;
             Err(error.into())

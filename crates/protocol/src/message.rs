@@ -132,6 +132,16 @@ pub enum RootEntry {
         /// Whether writing to it, and to whatever is mounted below it, is refused.
         read_only: bool,
     },
+    /// A file or folder of the host that the VM's owner asked for, as with a bind. Links on the way to it are not
+    /// followed, for an earlier VM may have left them; what fails names its path.
+    Mount {
+        /// Where.
+        path: String,
+        /// What is shown there.
+        source: BindSource,
+        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        read_only: bool,
+    },
     /// A folder of the VM's own, writable, on the one tmpfs that all of these share.
     Private {
         /// Where.
@@ -141,6 +151,21 @@ pub enum RootEntry {
     },
 }
 
+impl RootEntry {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Directory { path }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Mount { path, .. }
+            | Self::Private { path, .. } => path,
+        }
+    }
+}
+
 /// What a bind shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindSource {
@@ -148,6 +173,14 @@ pub enum BindSource {
     Path(String),
     /// A detached mount, attached (`open_tree(2)` with `OPEN_TREE_CLONE`).
     Mount(Attached),
+    /// A path of the host's without links in it that must still lead to what is attached, else ESTALE. For a host that may
+    /// not clone mounts itself.
+    Opened {
+        /// The path's bytes.
+        path: Vec<u8>,
+        /// What it led to when the host looked (`O_PATH`).
+        fd: Attached,
+    },
 }
 
 /// Bounds that init sets.
@@ -207,6 +240,8 @@ pub enum Reply {
         step: String,
         /// What the kernel answered.
         errno: i32,
+        /// The path of the [`RootEntry::Mount`] that it was about, if it was about one.
+        path: Option<String>,
     },
     /// The program runs. Attached: what [`Stdio`] says.
     Spawned {

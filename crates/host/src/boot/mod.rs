@@ -4,6 +4,7 @@
 //! it returns owns the VM: dropping it kills everything inside and gives back what the host lent.
 
 mod cgroup;
+mod directories;
 mod ids;
 mod image;
 mod node;
@@ -17,15 +18,17 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
-use agent_vm_protocol::message::{self, Boot, Limits, Reply, Request};
+use agent_vm_protocol::message::{self, Attached, Boot, Limits, Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Uid, getegid, geteuid};
 
 use crate::error::Error;
 use cgroup::VmCgroup;
+use directories::DirectoryError;
 use ids::IdLease;
 use sys::{Launch, LaunchFailure};
 
+pub use directories::Mount;
 pub use message::Isolation;
 pub use node::ServerNode;
 
@@ -57,6 +60,10 @@ pub struct Options {
     pub isolation: Isolation,
     /// The host name inside.
     pub hostname: String,
+    /// The host's directory that is the VM user's home; none for a private one.
+    pub home: Option<PathBuf>,
+    /// What else of the host is shown.
+    pub mounts: Vec<Mount>,
     /// Added to the environment of every process.
     pub env: Vec<(String, String)>,
     /// Bounds inside.
@@ -172,6 +179,17 @@ pub enum BootError {
     /// A folder for a VM without a root.
     #[error("no folder for the VM's home")]
     Home(#[source] io::Error),
+    /// A directory of the host's.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Init could not mount one of those.
+    #[error("{path} cannot be mounted on")]
+    Mount {
+        /// Where it should be, inside.
+        path: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
     /// Init could not make the sandbox.
     #[error("init could not {step}")]
     SetUp {
@@ -215,6 +233,12 @@ impl BootError {
                 syscall: "open".into(),
                 path: Some(path.display().to_string()),
             },
+            Self::Directory(error) => error.to_public(),
+            Self::Mount { path, errno } => Error::System {
+                errno: *errno,
+                syscall: "mount".into(),
+                path: Some(path.clone()),
+            },
             // The server has run out of something; the host can isolate.
             Self::Launch(LaunchError { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN), .. })
             | Self::SetUp { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM), .. } => {
@@ -256,14 +280,24 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     };
     let owner = id.as_ref().map_or(geteuid().as_raw(), |lease| lease.id);
     let cgroup = VmCgroup::make(owner);
-    let private_home = if namespaces {
-        None
-    } else {
-        Some(PrivateHome::make().map_err(BootError::Home)?)
+    let mut fds = Vec::new();
+    let mut root = Vec::new();
+    let mut private_home = None;
+    let home = match &options.home {
+        _ if namespaces => {
+            let shown = directories::entries(options, id.as_ref().map(|lease| lease.id), &mut fds)?;
+            root = root::entries(options, shown);
+            HOME.to_owned()
+        }
+        Some(home) => {
+            directories::check_home(home)?;
+            home.display().to_string()
+        }
+        None => {
+            let made = PrivateHome::make().map_err(BootError::Home)?;
+            private_home.insert(made).0.display().to_string()
+        }
     };
-    let home = private_home
-        .as_ref()
-        .map_or_else(|| HOME.to_owned(), |home| home.0.display().to_string());
 
     let own_map = (namespaces && id.is_none()).then(|| (USER_ID, geteuid().as_raw(), getegid().as_raw()));
     let child = sys::launch(&Launch {
@@ -285,11 +319,10 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
     }
 
-    let mut fds = Vec::new();
     let cgroup_index = match &cgroup {
         Some(cgroup) => {
             fds.push(cgroup.as_fd().try_clone_to_owned().map_err(BootError::Channel)?);
-            Some(0)
+            Some((fds.len() - 1) as Attached)
         }
         None => None,
     };
@@ -297,11 +330,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         isolation: options.isolation,
         hostname: options.hostname.clone(),
         take_id: id.as_ref().map(|_| USER_ID),
-        root: if namespaces {
-            root::entries(options)
-        } else {
-            Vec::new()
-        },
+        root,
         env: root::environment(options, &home),
         limits: options.limits.clone(),
         cgroup: cgroup_index,
@@ -338,7 +367,12 @@ fn await_ready(channel: &Channel) -> Result<OwnedFd, BootError> {
             Ok(Some((Reply::Ready, mut fds))) if fds.len() == 1 => {
                 return fds.pop().ok_or(BootError::Died(None));
             }
-            Ok(Some((Reply::BootFailed { step, errno }, _))) => return Err(BootError::SetUp { step, errno }),
+            Ok(Some((Reply::BootFailed { step, errno, path }, _))) => {
+                return Err(match path {
+                    Some(path) => BootError::Mount { path, errno },
+                    None => BootError::SetUp { step, errno },
+                });
+            }
             Ok(_) => return Err(BootError::Died(None)),
             Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(BootError::Died(Some(error))),

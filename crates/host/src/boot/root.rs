@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use agent_vm_protocol::message::{BindSource, RootEntry};
 
+use super::directories::depth;
 use super::node::ServerNode;
 use super::{HOME, Options};
 use crate::boot::Isolation;
@@ -41,6 +42,14 @@ const SHOWN_IN_ETC: [&str; 19] = [
     "debian_version",
 ];
 
+/// Writable folders of the VM's own, with their permission bits.
+const PRIVATE_FOLDERS: [(&str, u32); 4] = [
+    (HOME, 0o755),
+    ("/tmp", 0o1777),
+    ("/run", 0o755),
+    ("/var/tmp", 0o1777),
+];
+
 const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
                       user:x:1000:1000:user:/home/user:/bin/sh\n\
                       nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
@@ -48,25 +57,26 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n";
 const NSSWITCH: &str =
     "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
 
-/// The entries of the root, in the order they are made.
-pub fn entries(options: &Options) -> Vec<RootEntry> {
+/// The entries of the root, in the order they are made. `shown` are the host's own directories.
+pub fn entries(options: &Options, shown: Vec<RootEntry>) -> Vec<RootEntry> {
     static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
     let mut entries = HOST.get_or_init(host_programs).clone();
     entries.extend(own_files(&options.hostname));
     if let Some(node) = &options.node {
         entries.extend(node.entries());
     }
-    for (path, mode) in [
-        (HOME, 0o755),
-        ("/tmp", 0o1777),
-        ("/run", 0o755),
-        ("/var/tmp", 0o1777),
-    ] {
-        entries.push(RootEntry::Private {
+    let mut last: Vec<_> = PRIVATE_FOLDERS
+        .iter()
+        .filter(|(path, _)| *path != HOME || options.home.is_none())
+        .map(|&(path, mode)| RootEntry::Private {
             path: path.to_owned(),
             mode,
-        });
-    }
+        })
+        .chain(shown)
+        .collect();
+    // What lies below another is made after it, or would be hidden by it.
+    last.sort_by_key(|entry| depth(entry.path()));
+    entries.extend(last);
     entries
 }
 

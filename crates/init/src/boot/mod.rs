@@ -31,6 +31,8 @@ pub struct BootError {
     pub step: Cow<'static, str>,
     /// The kernel's answer.
     pub errno: Errno,
+    /// The path inside of the mount that it was about, if it was about one that was asked for.
+    pub path: Option<String>,
 }
 
 impl BootError {
@@ -39,6 +41,7 @@ impl BootError {
         Self {
             step: step.into(),
             errno,
+            path: None,
         }
     }
 
@@ -58,6 +61,7 @@ impl<T> At<T> for Result<T, Errno> {
         self.map_err(|errno| BootError {
             step: step.into(),
             errno,
+            path: None,
         })
     }
 }

@@ -4,8 +4,9 @@
 //! Every target is looked up with `RESOLVE_IN_ROOT`, so a link in a folder that an earlier VM wrote to cannot lead a
 //! mount anywhere else.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use agent_vm_protocol::message::{BindSource, Boot, RootEntry};
@@ -35,8 +36,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<OwnedFd, Boot
     sys::attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
 
     for entry in &boot.root {
-        let path = path_of(entry);
-        make(root_fd.as_fd(), &mut private, entry, attachments).at(format!("make {path} in the root"))?;
+        make(root_fd.as_fd(), &mut private, entry, attachments).map_err(|errno| refused(entry, errno))?;
     }
     let shm_fd = private.folder(0o1777).at("make a folder for /dev/shm")?;
     devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
@@ -62,13 +62,12 @@ pub fn enter(root_fd: &OwnedFd) -> Result<(), BootError> {
     Ok(())
 }
 
-fn path_of(entry: &RootEntry) -> &str {
-    match entry {
-        RootEntry::Directory { path }
-        | RootEntry::File { path, .. }
-        | RootEntry::Symlink { path, .. }
-        | RootEntry::Bind { path, .. }
-        | RootEntry::Private { path, .. } => path,
+fn refused(entry: &RootEntry, errno: Errno) -> BootError {
+    let path = entry.path();
+    BootError {
+        step: format!("make {path} in the root").into(),
+        errno,
+        path: matches!(entry, RootEntry::Mount { .. }).then(|| path.to_owned()),
     }
 }
 
@@ -78,7 +77,7 @@ fn make(
     entry: &RootEntry,
     attachments: &mut Attachments,
 ) -> Result<(), Errno> {
-    let place = Place::of(root_fd, path_of(entry))?;
+    let place = Place::of(root_fd, entry.path(), !matches!(entry, RootEntry::Mount { .. }))?;
     match entry {
         RootEntry::Directory { .. } => place.folder().map(drop),
         RootEntry::File { content, .. } => {
@@ -97,24 +96,48 @@ fn make(
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
         RootEntry::Bind {
             source, read_only, ..
+        }
+        | RootEntry::Mount {
+            source, read_only, ..
         } => {
-            let mount_fd = match source {
-                BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, true)?,
-                BindSource::Mount(index) => attachments.take(*index).ok_or(Errno::EBADF)?,
-            };
+            let mount_fd = source_mount(source, attachments)?;
             let attributes = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
             sys::restrict_mount(mount_fd.as_fd(), attributes, true)?;
-            let kind = SFlag::from_bits_truncate(fstat(&mount_fd)?.st_mode) & SFlag::S_IFMT;
-            let target_fd = if kind == SFlag::S_IFDIR {
+            let target_fd = if kind(mount_fd.as_fd())? == SFlag::S_IFDIR {
                 place.folder()?
             } else {
                 place.file()?
             };
+            // What is there already may be anything that an earlier VM left.
+            if kind(target_fd.as_fd())? == SFlag::S_IFLNK {
+                return Err(Errno::ELOOP);
+            }
             sys::attach_mount(&mount_fd, &target_fd)
         }
         RootEntry::Private { mode, .. } => {
             let mount_fd = private.folder(*mode)?;
             sys::attach_mount(&mount_fd, &place.folder()?)
+        }
+    }
+}
+
+/// What a bind shows, as a detached mount.
+fn source_mount(source: &BindSource, attachments: &mut Attachments) -> Result<OwnedFd, Errno> {
+    match source {
+        BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, true),
+        BindSource::Mount(index) => attachments.take(*index).ok_or(Errno::EBADF),
+        BindSource::Opened { path, fd } => {
+            let seen_fd = attachments.take(*fd).ok_or(Errno::EBADF)?;
+            let how = OpenHow::new()
+                .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+                .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+            let found_fd = openat2(AT_FDCWD, OsStr::from_bytes(path), how)?;
+            // The descriptor is of the host's mounts, of which this namespace has a copy: only by path can it be found here.
+            let (seen, found) = (fstat(&seen_fd)?, fstat(&found_fd)?);
+            if (seen.st_dev, seen.st_ino) != (found.st_dev, found.st_ino) {
+                return Err(Errno::ESTALE);
+            }
+            sys::clone_mount(found_fd.as_fd(), c"", true)
         }
     }
 }
@@ -126,8 +149,8 @@ struct Place {
 }
 
 impl Place {
-    /// Makes the folders on the way to `path`.
-    fn of(root_fd: BorrowedFd<'_>, path: &str) -> Result<Self, Errno> {
+    /// Makes the folders on the way to `path`. ELOOP if one of them is a link, unless `links` are followed.
+    fn of(root_fd: BorrowedFd<'_>, path: &str, links: bool) -> Result<Self, Errno> {
         let path = Path::new(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::EINVAL);
@@ -139,15 +162,16 @@ impl Place {
             return Err(Errno::EINVAL);
         }
         let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
-        let parent_fd = match open_folder(root_fd, parent) {
+        let open_folder = |path: &Path| open_folder(root_fd, path, links);
+        let parent_fd = match open_folder(parent) {
             Err(Errno::ENOENT) => {
-                let mut fd = open_folder(root_fd, Path::new("/"))?;
+                let mut fd = open_folder(Path::new("/"))?;
                 for end in parent.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-                    fd = match open_folder(root_fd, end) {
+                    fd = match open_folder(end) {
                         Err(Errno::ENOENT) => {
                             let name = end.file_name().ok_or(Errno::EINVAL)?;
                             mkdirat(&fd, Path::new(name), Mode::from_bits_truncate(0o755))?;
-                            open_folder(root_fd, end)?
+                            open_folder(end)?
                         }
                         other => other?,
                     };
@@ -232,11 +256,20 @@ pub(super) fn file_flags() -> OFlag {
     OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC
 }
 
-fn open_folder(root_fd: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+fn open_folder(root_fd: BorrowedFd<'_>, path: &Path, links: bool) -> Result<OwnedFd, Errno> {
+    let links = if links {
+        ResolveFlag::RESOLVE_NO_MAGICLINKS
+    } else {
+        ResolveFlag::RESOLVE_NO_SYMLINKS
+    };
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | links);
     openat2(root_fd, path, how)
+}
+
+fn kind(fd: BorrowedFd<'_>) -> Result<SFlag, Errno> {
+    Ok(SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT)
 }
 
 fn c_string(text: &str) -> Result<CString, Errno> {

@@ -91,9 +91,12 @@ pub fn new_mount(name: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Re
     })
 }
 
-/// A copy of the mount that shows `path` (relative to `directory`), with what is mounted below it if `recursive`.
+/// A copy of the mount that shows `path` (relative to `directory`; `directory` itself if it is empty), with what is mounted below it if `recursive`.
 pub fn clone_mount(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
-    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
+    let flags = OPEN_TREE_CLONE
+        | OPEN_TREE_CLOEXEC
+        | libc::AT_EMPTY_PATH as c_uint
+        | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is a C string that outlives the call.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags) })
 }

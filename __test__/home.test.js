@@ -1,0 +1,78 @@
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+const { AgentVm } = require("..");
+const { boot, output, rejection, folder } = require("./fixture");
+
+test("a home outlives its VM, and the next one goes on in it", async () => {
+  const home = folder();
+  const first = await boot({ home });
+  expect(await output(first, "echo kept > note; mkdir deep; pwd; id -un")).toBe("/home/user\nuser\n");
+  await first.writeFile("/home/user/deep/from-server", "written");
+  await first.dispose();
+  expect(fs.readFileSync(path.join(home, "note"), "utf8")).toBe("kept\n");
+  const second = await boot({ home });
+  expect(await output(second, "cat note deep/from-server")).toBe("kept\nwritten");
+});
+
+test("its owner stays the owner on the host, and is the user inside", async () => {
+  const home = folder();
+  fs.writeFileSync(path.join(home, "secret"), "of the owner", { mode: 0o600 });
+  fs.chmodSync(home, 0o700);
+  const vm = await boot({ home });
+  expect(await output(vm, "cat secret; stat -c ' %U:%G' . secret; touch mine; stat -c ' %U:%G' mine")).toBe(
+    "of the owner user:user\n user:user\n user:user\n",
+  );
+  const { uid, gid, mode } = fs.statSync(home);
+  expect({ uid, gid, mode: mode & 0o7777 }).toEqual({ uid: process.getuid(), gid: process.getgid(), mode: 0o700 });
+  expect(fs.statSync(path.join(home, "mine"))).toMatchObject({ uid: process.getuid(), gid: process.getgid() });
+});
+
+test("a home in a folder that only the server may enter is one all the same", async () => {
+  const above = folder();
+  const home = path.join(above, "home");
+  fs.mkdirSync(home);
+  fs.chmodSync(above, 0o700);
+  expect(await output(await boot({ home }), "touch here && ls")).toBe("here\n");
+});
+
+test("links in the path are followed when the VM is made", async () => {
+  const above = folder();
+  fs.mkdirSync(path.join(above, "real"));
+  fs.symlinkSync("real", path.join(above, "link"));
+  await output(await boot({ home: path.join(above, "link") }), "touch here");
+  expect(fs.readdirSync(path.join(above, "real"))).toEqual(["here"]);
+});
+
+test("two VMs may share one", async () => {
+  const home = folder();
+  const [one, other] = await Promise.all([boot({ home }), boot({ home })]);
+  await one.writeFile("/home/user/word", "between us");
+  expect(await output(other, "cat word")).toBe("between us");
+});
+
+test("a home that is missing, no folder or no path of the host rejects create and is named", async () => {
+  const file = path.join(folder(), "file");
+  fs.writeFileSync(file, "");
+  const missing = path.join(file, "..", "missing");
+  expect(await rejection(AgentVm.create({ home: missing }))).toMatchObject({
+    code: "ENOENT",
+    syscall: "open",
+    path: missing,
+    message: expect.stringContaining(missing),
+  });
+  expect(await rejection(AgentVm.create({ home: file }))).toMatchObject({ code: "ENOTDIR", path: file });
+  expect(await rejection(AgentVm.create({ home: "relative" }))).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: expect.stringContaining("home must be an absolute path on the host"),
+  });
+});
+
+test("without isolation it is where HOME leads, and stays when the VM goes", async () => {
+  const home = folder();
+  const vm = await boot({ home, isolation: "none" });
+  expect(await output(vm, "cd; pwd; touch here")).toBe(`${home}\n`);
+  await vm.dispose();
+  expect(fs.readdirSync(home)).toEqual(["here"]);
+  expect(await rejection(AgentVm.create({ home: `${home}/no`, isolation: "none" }))).toMatchObject({ code: "ENOENT" });
+});

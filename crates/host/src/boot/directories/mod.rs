@@ -1,0 +1,239 @@
+//! The host's own directories in a VM: opened here, with the server's rights and no more, and handed to init as mounts.
+//!
+//! The owner of a directory is the VM's user inside. A root server maps the one onto the other with an idmapped mount,
+//! and whatever else lies in the directory belongs to nobody there: readable as it is for others, never written. An
+//! ordinary user's server needs no map, its own id being the VM's user.
+//!
+//! Set-user-id bits and device nodes have no effect inside, and neither can be made there: that the filter refuses
+//! (init's `seccomp`), since it would be the host where they have one.
+
+mod sys;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::{AccessFlags, faccessat};
+
+use super::{HOME, Options};
+use crate::error::Error;
+use sys::attr;
+
+/// A file or folder of the host that the VM shows.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// Where, inside: absolute, of normal components.
+    pub path: String,
+    /// What. Links in it are resolved when the VM is made.
+    pub host_path: PathBuf,
+    /// Whether writing to it, and to whatever is mounted below it, is refused.
+    pub read_only: bool,
+}
+
+/// Why a directory of the host's cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Not there, or closed to the server.
+    #[error("{} cannot be opened", path.display())]
+    Open {
+        /// The path as it was given.
+        path: PathBuf,
+        /// The call that failed.
+        syscall: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A device, a FIFO or a socket.
+    #[error("{} is neither a directory nor a regular file", path.display())]
+    Kind {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The file system cannot map owners.
+    #[error("the file system of {} cannot show its owner as the VM's user", path.display())]
+    Owner {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+impl DirectoryError {
+    /// As users see it.
+    pub fn to_public(&self) -> Error {
+        match self {
+            Self::Open { path, syscall, source } => Error::System {
+                errno: source.raw_os_error().unwrap_or(libc::EIO),
+                syscall: (*syscall).into(),
+                path: Some(path.display().to_string()),
+            },
+            Self::Kind { path } => Error::InvalidArgument(format!(
+                "{} is a device, a FIFO or a socket; a VM can show directories and regular files",
+                path.display()
+            )),
+            Self::Owner { source, .. } => Error::IsolationUnavailable {
+                cause: format!("{self}: {source}"),
+                remedy: "Use a directory on ext4, XFS, Btrfs or tmpfs, show it read-only, or run the server as the ordinary \
+                         user who owns it"
+                    .into(),
+            },
+        }
+    }
+}
+
+/// Opens what `options` asks for and gives the entries that show it, those further up first. The descriptors that they
+/// name are added to `fds`. `id` is the host id of the VM's user where that is not the server's own.
+pub fn entries(
+    options: &Options,
+    id: Option<u32>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<Vec<RootEntry>, DirectoryError> {
+    let home = options.home.as_ref().map(|host_path| Mount {
+        path: HOME.to_owned(),
+        host_path: host_path.clone(),
+        read_only: false,
+    });
+    let home = home.iter().map(|mount| (mount, Wanted::Home));
+    let others = options.mounts.iter().map(|mount| (mount, Wanted::Anything));
+    let mut mounts: Vec<_> = home.chain(others).collect();
+    // A mount below another stands on it.
+    mounts.sort_by_key(|(mount, _)| depth(&mount.path));
+    let mut entries = Vec::with_capacity(mounts.len());
+    for (mount, wanted) in mounts {
+        let opened = Opened::at(&mount.host_path, wanted)?;
+        let index = fds.len() as Attached;
+        let source = if let Some(id) = id {
+            fds.push(opened.mount(id, mount.read_only)?);
+            BindSource::Mount(index)
+        } else {
+            let path = opened.real_path()?;
+            fds.push(opened.fd);
+            BindSource::Opened { path, fd: index }
+        };
+        entries.push(RootEntry::Mount {
+            path: mount.path.clone(),
+            source,
+            read_only: mount.read_only,
+        });
+    }
+    Ok(entries)
+}
+
+/// How many names a path has.
+pub fn depth(path: &str) -> usize {
+    path.split('/').filter(|name| !name.is_empty()).count()
+}
+
+/// Checks that a home exists and is one, where it is used as it is.
+pub fn check_home(path: &Path) -> Result<(), DirectoryError> {
+    Opened::at(path, Wanted::Home).map(drop)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// A folder that can be written to.
+    Home,
+    /// A folder or a regular file.
+    Anything,
+}
+
+/// A path of the host's that was found to be what it should.
+struct Opened<'a> {
+    path: &'a Path,
+    fd: OwnedFd,
+    stat: FileStat,
+}
+
+impl<'a> Opened<'a> {
+    fn at(path: &'a Path, wanted: Wanted) -> Result<Self, DirectoryError> {
+        let failed = |syscall, error: nix::Error| DirectoryError::Open {
+            path: path.to_owned(),
+            syscall,
+            source: error.into(),
+        };
+        let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        if wanted == Wanted::Home {
+            flags |= OFlag::O_DIRECTORY;
+        }
+        let fd = open(path, flags, Mode::empty()).map_err(|error| failed("open", error))?;
+        let stat = fstat(&fd).map_err(|error| failed("fstat", error))?;
+        let access = match SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) {
+            SFlag::S_IFDIR => AccessFlags::R_OK | AccessFlags::X_OK,
+            SFlag::S_IFREG => AccessFlags::R_OK,
+            _ => {
+                return Err(DirectoryError::Kind {
+                    path: path.to_owned(),
+                });
+            }
+        };
+        let writing = match wanted {
+            Wanted::Home => AccessFlags::W_OK,
+            Wanted::Anything => AccessFlags::empty(),
+        };
+        faccessat(
+            AT_FDCWD,
+            &*magic_link(fd.as_fd()),
+            access | writing,
+            AtFlags::AT_EACCESS,
+        )
+        .map_err(|error| failed("access", error))?;
+        Ok(Self { path, fd, stat })
+    }
+
+    /// Where it lies, without links.
+    fn real_path(&self) -> Result<Vec<u8>, DirectoryError> {
+        match fs::read_link(magic_link(self.fd.as_fd())) {
+            Ok(path) => Ok(path.into_os_string().into_vec()),
+            Err(source) => Err(DirectoryError::Open {
+                path: self.path.to_owned(),
+                syscall: "readlink",
+                source,
+            }),
+        }
+    }
+
+    /// As a detached mount in which the owner is `id`.
+    fn mount(&self, id: u32, read_only: bool) -> Result<OwnedFd, DirectoryError> {
+        let cannot = |syscall| {
+            move |source| DirectoryError::Open {
+                path: self.path.to_owned(),
+                syscall,
+                source,
+            }
+        };
+        let mount_fd = sys::clone_mount(self.fd.as_fd()).map_err(cannot("open_tree"))?;
+        let uid_map = format!("{} {id} 1\n", self.stat.st_uid);
+        // The kernel lets nobody write to what has a group that is not mapped. In a read-only mount none is (of `id`, which
+        // belongs to nobody, there are no files): so neither the FIFOs nor the sockets of the host that lie there, which
+        // are no files and heed no read-only mount, can be written or connected to.
+        let group = if read_only { id } else { self.stat.st_gid };
+        let gid_map = format!("{group} {id} 1\n");
+        let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;
+        let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };
+        match sys::restrict_mount(mount_fd.as_fd(), attributes, Some(namespace_fd.as_fd())) {
+            Ok(()) => {}
+            // This file system, or one mounted below, cannot map owners, or does so already. What is only read can do
+            // without: it is what it is for others then.
+            Err(error) if read_only && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) => {
+                sys::restrict_mount(mount_fd.as_fd(), attributes, None).map_err(cannot("mount_setattr"))?;
+            }
+            Err(source) => {
+                return Err(DirectoryError::Owner {
+                    path: self.path.to_owned(),
+                    source,
+                });
+            }
+        }
+        Ok(mount_fd)
+    }
+}
+
+fn magic_link(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
