@@ -14,7 +14,7 @@ pub enum Value {
     Name(&'static str),
     /// Valid UTF-8.
     Text(Vec<u8>),
-    /// Becomes a `Buffer` without a copy.
+    /// Becomes a `Buffer`; a large one without a copy.
     Bytes(Vec<u8>),
     List(Vec<Value>),
     /// Becomes a number that whoever receives it owns.

@@ -33,7 +33,7 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             Value::Number(number) => ToNapiValue::to_napi_value(env, number),
             Value::Name(name) => ToNapiValue::to_napi_value(env, name),
             Value::Text(bytes) => string(env, &bytes),
-            Value::Bytes(bytes) => ToNapiValue::to_napi_value(env, Buffer::from(bytes)),
+            Value::Bytes(bytes) => buffer(env, bytes),
             Value::Descriptor(fd) => ToNapiValue::to_napi_value(env, fd.into_raw_fd()),
             Value::List(values) => {
                 let mut array = ptr::null_mut();
@@ -50,6 +50,29 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             }
         }
     }
+}
+
+/// The largest buffer whose bytes are copied into memory of V8's own. That is freed by the quick collections of the young
+/// generation; memory that V8 is lent waits for a full one, which a fast stream would bring about every few dozen megabytes.
+const COPIED_BYTES: usize = 256 * 1024;
+
+fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
+    if bytes.len() > COPIED_BYTES {
+        // SAFETY: `env` is the environment whose thread we are on.
+        return unsafe { ToNapiValue::to_napi_value(env, Buffer::from(bytes)) };
+    }
+    let (mut value, mut data) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: pointer and length are of one slice, which is copied.
+    check_status!(unsafe {
+        sys::napi_create_buffer_copy(
+            env,
+            bytes.len(),
+            bytes.as_ptr().cast(),
+            &raw mut data,
+            &raw mut value,
+        )
+    })?;
+    Ok(value)
 }
 
 /// A string of valid UTF-8. Plain ASCII, as most output is, takes V8's one-byte path, several times as fast.

@@ -1,5 +1,6 @@
 //! Reading one pipe or terminal of a process: as fast as the receiver takes it, and at the end exactly what was written.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -12,9 +13,16 @@ use crate::sys;
 /// The smallest buffer to read into.
 const SMALLEST_READ: usize = 4 * 1024;
 
-/// The largest, and what a pipe that is always full is grown to. An unprivileged user may have 64 such pipes
-/// (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
-const LARGEST_READ: usize = 1024 * 1024;
+/// The largest. What is read, copied to the log and handed on stays in a core's own cache; larger pieces do not.
+const LARGEST_READ: usize = 256 * 1024;
+
+/// What a pipe that is always full is grown to: room for the writer while the reader holds a piece. An unprivileged user may
+/// have 128 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
+const GROWN_PIPE: usize = 512 * 1024;
+
+/// Chunks of one stream that the receiver may hold at a time; reading goes on when it has let go of half of them, so that a
+/// fast stream costs one wake-up for several chunks.
+const WINDOW: usize = 4;
 
 /// A pipe's size as the kernel makes it.
 const FULL_PIPE: usize = 64 * 1024;
@@ -68,8 +76,8 @@ impl Source {
         self.fd.get_ref().as_fd()
     }
 
-    /// Reads and gives each chunk to `take`, waiting for it to be done with one before it gives the next, which is read
-    /// meanwhile. Returns at end-of-file; or, once `exited` says so, when all that had been written by then is taken.
+    /// Reads and gives each chunk to `take`; while [`WINDOW`] of them are not done with, nothing is read. Returns at
+    /// end-of-file; or, once `exited` says so, when all that had been written by then is taken.
     pub async fn pump<F>(
         &mut self,
         exited: &mut watch::Receiver<bool>,
@@ -78,8 +86,9 @@ impl Source {
     where
         F: Future<Output = ()>,
     {
-        let mut taking: Option<F> = None;
+        let mut taking = Window::default();
         while !*exited.borrow() {
+            taking.make_room().await;
             let chunk = tokio::select! {
                 biased;
                 chunk = self.read() => chunk,
@@ -91,35 +100,35 @@ impl Source {
                     break;
                 }
             };
-            if let Some(taking) = taking.take() {
-                taking.await;
-            }
-            match chunk {
-                Some(data) => taking = Some(take(data)),
-                None => return End::Closed,
-            }
-        }
-        if let Some(taking) = taking {
-            taking.await;
+            let Some(data) = chunk else {
+                taking.drain().await;
+                return End::Closed;
+            };
+            taking.push(take(data));
         }
         let mut left = match self.kind {
             Kind::Pipe => sys::available(self.fd()).unwrap_or(0),
             // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
             Kind::Terminal => TERMINAL_BACKLOG,
         };
+        let mut end = End::StillOpen;
         while left > 0 {
+            taking.make_room().await;
             match read_some(self.fd(), self.kind, self.capacity) {
-                Ok(piece) if piece.data.is_empty() => return End::Closed,
-                Ok(Piece { data, .. }) => {
+                Ok(Piece { data, .. }) if !data.is_empty() => {
                     self.adapt(data.len());
                     left = left.saturating_sub(data.len());
-                    take(data).await;
+                    taking.push(take(data));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return End::StillOpen,
-                Err(_) => return End::Closed,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(_) | Err(_) => {
+                    end = End::Closed;
+                    break;
+                }
             }
         }
-        End::StillOpen
+        taking.drain().await;
+        end
     }
 
     /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
@@ -149,9 +158,43 @@ impl Source {
         }
         if self.kind == Kind::Pipe && !self.grown && length >= FULL_PIPE {
             self.grown = true;
-            if let Err(error) = sys::set_pipe_size(self.fd(), LARGEST_READ) {
+            if let Err(error) = sys::set_pipe_size(self.fd(), GROWN_PIPE) {
                 tracing::debug!(%error, fd = self.fd().as_raw_fd(), "a full pipe was not grown");
             }
+        }
+    }
+}
+
+/// The chunks of a stream that the receiver is not done with, in order.
+struct Window<F>(VecDeque<F>);
+
+impl<F> Default for Window<F> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<F: Future<Output = ()>> Window<F> {
+    fn push(&mut self, taking: F) {
+        self.0.push_back(taking);
+    }
+
+    /// Waits, if it is full, until half of it is done with.
+    async fn make_room(&mut self) {
+        if self.0.len() < WINDOW {
+            return;
+        }
+        // Receivers are done with chunks in their order, so the last of these comes when all of them have.
+        let last = self.0.drain(..WINDOW / 2).next_back();
+        if let Some(last) = last {
+            last.await;
+        }
+    }
+
+    /// Waits until all of it is done with.
+    async fn drain(&mut self) {
+        if let Some(last) = self.0.drain(..).next_back() {
+            last.await;
         }
     }
 }
