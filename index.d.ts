@@ -87,8 +87,13 @@ export interface AgentVmOptions {
   /** Loopback only ("none", the default), the host's network ("host"), or named destinations alone. */
   network?: "none" | "host" | { allow: string[] };
   limits?: {
-    /** Total memory, and cores' worth of time. Default: no limit. Asked for where no cgroup can serve: ISOLATION_UNAVAILABLE. */
+    /**
+     * Total memory in bytes, 4 MiB or more: all programs of the VM together, their private files (which are in memory) and
+     * the kernel's own structures for them. At the bound the kernel kills the largest process; see `reason: "oom"`.
+     * Default: no limit. ISOLATION_UNAVAILABLE where no cgroup can hold it: `AgentVm.doctor()` tells.
+     */
     memoryBytes?: number;
+    /** Cores' worth of time, 0.01 or more, fractions too. At the bound programs wait. Default and errors as `memoryBytes`. */
     cpus?: number;
     /** Defaults: 4,096 processes and threads, 4,096 open files a process, 1 GiB of private files (one tmpfs). */
     pids?: number;
@@ -134,6 +139,11 @@ export interface ExitStatus {
   /** As a shell reports it: the exit status, or 128 + signal number. */
   exitCode: number;
   signal: NodeJS.Signals | null;
+  /**
+   * "oom": the kernel killed it because `limits.memoryBytes` was reached, or killed something it had started, whose end it
+   * passes on as its own (as `sh -c "program"` does: exit code 137, no signal). What the kernel killed is counted by command,
+   * not by process: a command that lost a child this way, and is then killed with SIGKILL from inside, is "oom" as well.
+   */
   reason: "exited" | "signal" | "timeout" | "oom" | "disposed";
   usage: { userMs: number; systemMs: number; maxRssBytes: number };
 }
@@ -230,10 +240,20 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /** How many processes and shells are running: what keeps an actor from sleeping. */
   readonly activeCount: number;
   readonly isolation: "namespaces" | "landlock" | "none";
+  /** What holds each limit; null where there is none. */
+  readonly enforcement: Readonly<
+    Record<"memoryBytes" | "cpus" | "pids" | "openFiles" | "diskBytes", Enforcement | null>
+  >;
   /** Kills everything inside and frees it all. Idempotent. Pending calls reject with VM_DISPOSED. */
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * A mechanism of the kernel's: a controller of cgroup version 1 or 2, a resource limit (setrlimit(2); of processes, those of
+ * the VM's user in its user namespace), or the size of the file system in memory that private files are in.
+ */
+export type Enforcement = "cgroup1" | "cgroup2" | "rlimit" | "tmpfs";
 
 // ---------------------------------------------------------------- processes
 export interface ExecOptions {

@@ -40,6 +40,7 @@ const EXITED = 1024;
 class AgentVm extends EventEmitter {
   #native;
   #isolation;
+  #enforcement;
   #gone = false;
   #nextCall = 1;
   #pending = new Map();
@@ -71,9 +72,10 @@ class AgentVm extends EventEmitter {
 
   static async create(options) {
     const checked = check.members("options", options, check.create);
+    refuseUnheld(checked);
     const vm = new AgentVm(constructing, checked.isolation ?? "namespaces");
     try {
-      await vm.#ask("boot", createOptions(checked));
+      vm.#enforcement = Object.freeze(JSON.parse(await vm.#ask("boot", createOptions(checked))));
     } catch (error) {
       vm.#gone = true;
       throw error;
@@ -346,6 +348,10 @@ class AgentVm extends EventEmitter {
     return this.#isolation;
   }
 
+  get enforcement() {
+    return this.#enforcement;
+  }
+
   dispose() {
     this.#disposal ??= this.#dispose();
     return this.#disposal;
@@ -499,11 +505,23 @@ async function each(items, work) {
   return results;
 }
 
+/** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
+function refuseUnheld({ isolation, limits = {} }) {
+  if (isolation !== "none") return;
+  for (const name of ["pids", "diskBytes"]) {
+    if (limits[name] === undefined) continue;
+    throw new AgentVmError(
+      "ISOLATION_UNAVAILABLE",
+      `limits.${name} cannot be enforced with isolation "none". Leave it out, or choose isolation "namespaces"`,
+    );
+  }
+}
+
 function createOptions({ home, mounts = [], env = [], hostname = "agent-vm", isolation = "namespaces", limits = {} }) {
   if (isolation !== "namespaces" && mounts.length > 0) {
     throw invalid(`mounts needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
   }
-  const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20 } = limits;
+  const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
   return JSON.stringify({
     init,
     node: process.execPath,
@@ -512,7 +530,7 @@ function createOptions({ home, mounts = [], env = [], hostname = "agent-vm", iso
     home,
     mounts,
     env,
-    limits: { pids, openFiles, diskBytes, replayBytes },
+    limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },
     log: process.env.AGENT_VM_LOG,
   });
 }

@@ -100,6 +100,10 @@ describe("create refuses", () => {
   test.each([
     [{ network: "bridge" }],
     [{ limits: { pids: 0 } }],
+    [{ limits: { memoryBytes: 1024 } }],
+    [{ limits: { memoryBytes: "64m" } }],
+    [{ limits: { cpus: 0 } }],
+    [{ limits: { cpus: NaN } }],
     [{ limits: 1 }],
     [{ mounts: {} }],
     [{ home: 1 }],

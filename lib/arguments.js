@@ -87,6 +87,14 @@ function integer(minimum, maximum) {
   };
 }
 
+/** Cores' worth of time: the kernel gives no less than a hundredth of one. */
+function cores(name, value) {
+  if (typeof value !== "number" || !(value >= 0.01 && value <= 8192)) {
+    throw invalid(`${name} must be a number of cores from 0.01 to 8192, not ${show(value)}`);
+  }
+  return value;
+}
+
 const pid = integer(1, 0x7fffffff);
 const size = integer(1, 65535);
 const position = integer(0, Number.MAX_SAFE_INTEGER);
@@ -253,8 +261,8 @@ const create = {
   network: (name, value) => (value === "none" ? value : later(`${name} ${show(value)}`)),
   limits: (name, value) =>
     members(name, value, {
-      memoryBytes: later,
-      cpus: later,
+      memoryBytes: integer(4_194_304, Number.MAX_SAFE_INTEGER),
+      cpus: cores,
       pids: integer(2, 4_194_304),
       openFiles: integer(16, 1_048_576),
       diskBytes: integer(1_048_576, Number.MAX_SAFE_INTEGER),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_vm_host::boot::{Isolation, Mount, Options, ServerNode};
+use agent_vm_host::boot::{Isolation, Mount, Options, Resources, ServerNode};
 use agent_vm_host::{Limits, Program};
 use serde::Deserialize;
 
@@ -46,6 +46,8 @@ struct LimitOptions {
     open_files: u64,
     disk_bytes: u64,
     replay_bytes: usize,
+    memory_bytes: Option<u64>,
+    cpus: Option<f64>,
 }
 
 impl CreateOptions {
@@ -76,6 +78,10 @@ impl CreateOptions {
                 pids: self.limits.pids,
                 open_files: self.limits.open_files,
                 disk_bytes: self.limits.disk_bytes,
+            },
+            resources: Resources {
+                memory_bytes: self.limits.memory_bytes,
+                cpus: self.limits.cpus,
             },
             log: self.log,
         };

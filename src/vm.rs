@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use agent_vm_host::boot::Isolation;
+use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::{
     Abort, Error, Event, Events, Exec, ExecResult, OnOutput, ProcessInfo, ShellRequest, SpawnRequest, Status,
     Vm, Write, doctor, runtime, shell_name,
@@ -88,7 +88,7 @@ impl NativeVm {
         }
     }
 
-    /// Boots it.
+    /// Boots it. Settles with what holds each limit, as JSON.
     #[napi]
     pub fn boot(&self, call: f64, options: String) -> Result<Answer> {
         let (options, replay_bytes) = parse::<CreateOptions>(&options)?.into_host();
@@ -100,8 +100,9 @@ impl NativeVm {
             };
             let booted = Vm::boot(&options, replay_bytes, Arc::new(events));
             let result = booted.map(|vm| {
+                let enforcement = enforcement(vm.enforcement());
                 *slot.lock() = Some(vm);
-                Value::Undefined
+                Value::json(&enforcement)
             });
             bridge.settle(call, result);
         }))
@@ -498,6 +499,17 @@ fn spawned(process: &agent_vm_host::Process) -> serde_json::Value {
         "args": process.arguments,
         "running": status.is_none(),
         "exitCode": status.map(|status| status.code),
+    })
+}
+
+fn enforcement(by: Enforcement) -> serde_json::Value {
+    let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
+    json!({
+        "memoryBytes": name(by.memory),
+        "cpus": name(by.cpus),
+        "pids": name(by.pids),
+        "openFiles": name(by.open_files),
+        "diskBytes": name(by.disk),
     })
 }
 

@@ -46,6 +46,8 @@ pub struct Exit {
     pub code: i32,
     /// The signal, or 0.
     pub signal: i32,
+    /// Whether the kernel killed it for want of memory.
+    pub oom: bool,
     /// What it used.
     pub usage: Usage,
     /// What is left of its family, where it was asked for.
@@ -232,6 +234,7 @@ impl Control {
                 call,
                 code,
                 signal,
+                oom,
                 usage,
                 background,
             } => {
@@ -241,6 +244,7 @@ impl Control {
                     drop(sender.send(Exit {
                         code,
                         signal,
+                        oom,
                         usage,
                         background,
                     }));

@@ -4,7 +4,7 @@ use std::fs;
 
 use agent_vm_protocol::message::Isolation;
 
-use crate::boot::{self, Options};
+use crate::boot::{self, Controller, Options, Version};
 
 /// One probe.
 #[derive(Debug, Clone)]
@@ -31,7 +31,14 @@ pub struct Diagnosis {
 /// Looks at the host; boots a VM for it, and so takes some milliseconds.
 #[must_use]
 pub fn diagnose(options: &Options) -> Diagnosis {
-    let mut checks = vec![kernel(), user_namespaces(), ids(), cgroup()];
+    let mut checks = vec![
+        kernel(),
+        user_namespaces(),
+        ids(),
+        cgroup(),
+        limit("memory limit", "limits.memoryBytes", Controller::Memory),
+        limit("cpu limit", "limits.cpus", Controller::Cpu),
+    ];
     let booted = boot::boot(&Options {
         isolation: Isolation::Namespaces,
         ..options.clone()
@@ -112,7 +119,7 @@ fn ids() -> Check {
 }
 
 fn cgroup() -> Check {
-    if boot::has_cgroup() {
+    if boot::names_commands() {
         return ok(
             "cgroup",
             "each command has a cgroup v2 of its own: kill takes all of it".into(),
@@ -129,6 +136,19 @@ fn cgroup() -> Check {
              `Delegate=yes` in its unit"
                 .into(),
         ),
+    }
+}
+
+fn limit(name: &'static str, option: &str, controller: Controller) -> Check {
+    match boot::serves(controller) {
+        Ok(Version::Two) => ok(name, format!("{option} is held by a controller of cgroup v2")),
+        Ok(Version::One) => ok(name, format!("{option} is held by a controller of cgroup v1")),
+        Err(unavailable) => Check {
+            name,
+            ok: false,
+            detail: unavailable.to_string(),
+            remedy: Some(unavailable.remedy()),
+        },
     }
 }
 

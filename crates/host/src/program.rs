@@ -118,6 +118,7 @@ impl Ended {
         };
         let reason = match exit.signal {
             _ if self.timed_out => Reason::Timeout,
+            _ if exit.oom && !self.aborted => Reason::Oom,
             0 => Reason::Exited,
             _ => Reason::Signal,
         };

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::sync::watch;
 
-use crate::boot::{self, HostSide, Isolation, Machine, Options};
+use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Options};
 use crate::control::{Answer, Control};
 use crate::error::Error;
 use crate::events::{Event, Events, ExitStatus, Reason, ShellId};
@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     pub shells: Mutex<Records<ShellId, Shell>>,
     pub replay: Mutex<ReplayBudget>,
     isolation: Isolation,
+    enforcement: Enforcement,
     proc_fd: Arc<OwnedFd>,
     host: Mutex<Option<HostSide>>,
     init: i32,
@@ -122,6 +123,7 @@ impl Vm {
             channel,
             proc_fd,
             home,
+            enforcement,
             host,
         } = boot::boot(options)?;
         let failed = |error: io::Error| Error::system(&error, "epoll_ctl");
@@ -142,6 +144,7 @@ impl Vm {
             shells: Mutex::default(),
             replay: Mutex::default(),
             isolation: options.isolation,
+            enforcement,
             proc_fd: Arc::new(proc_fd),
             host: Mutex::new(Some(host)),
             init,
@@ -318,6 +321,12 @@ impl Vm {
     #[must_use]
     pub fn init_pid(&self) -> Option<i32> {
         self.inner().host.lock().as_ref().map(HostSide::pid)
+    }
+
+    /// What holds its limits.
+    #[must_use]
+    pub fn enforcement(&self) -> Enforcement {
+        self.inner().enforcement
     }
 
     /// Where the VM's processes live.

@@ -77,6 +77,7 @@ impl Jobs {
         families: &Families,
         table: &ProcessTable,
     ) -> Result<(), Errno> {
+        families.will_be_killed(target);
         let family = match target {
             Target::Family(family) => Some(family),
             Target::Pid(pid) => families.led_by(signal::find(table, pid)?.pid),
@@ -226,6 +227,7 @@ impl Kind {
                         signal::to_exactly(table, process, libc::SIGHUP)?;
                         signal::to_exactly(table, process, libc::SIGCONT)?;
                     } else if now >= *kill_at {
+                        families.will_be_killed(Target::Family(*family));
                         signal::to_exactly(table, process, libc::SIGKILL)?;
                     }
                 }
@@ -252,6 +254,7 @@ pub fn exited(call: Call, reaped: &Reaped, background: Vec<Background>) -> Reply
         call,
         code: reaped.code,
         signal: reaped.signal,
+        oom: reaped.oom,
         usage: reaped.usage,
         background,
     }

@@ -12,6 +12,9 @@ use crate::sys;
 
 /// Sends `signal` to the target: to the group that it leads, or else to it alone.
 pub fn send(families: &Families, table: &ProcessTable, target: Target, signal: c_int) -> Result<(), Failure> {
+    if signal == libc::SIGKILL {
+        families.will_be_killed(target);
+    }
     let sent = match target {
         Target::Family(call) => match families.leader(call) {
             Some(leader) => to_leader(leader, signal),

@@ -55,6 +55,8 @@ pub struct Reaped {
     pub signal: i32,
     /// What it used.
     pub usage: Usage,
+    /// Whether the kernel killed it for want of memory. Not known here.
+    pub oom: bool,
 }
 
 /// Reaps one child that has ended, if there is one.
@@ -89,6 +91,7 @@ pub fn reap() -> Option<Reaped> {
             system_us: micros(usage.ru_stime),
             max_rss_kib: usage.ru_maxrss as u64,
         },
+        oom: false,
     })
 }
 

@@ -18,7 +18,7 @@ use crate::family::{Families, MARKER, background, is_settled};
 use crate::files::{self, Outcome};
 use crate::jobs::{Jobs, exited};
 use crate::process_table::ProcessTable;
-use crate::spawn::Spawner;
+use crate::spawn::{Cgroup, Spawner};
 use crate::{has_pid_namespace, network, signal, sys};
 
 /// Requests that are served, and children that are reaped, before the other gets its turn.
@@ -63,7 +63,7 @@ impl Vm {
         Ok(Self {
             children,
             spawner,
-            families: Families::new(booted.cgroup_fd, salt),
+            families: Families::new(booted.cgrouping, salt),
             jobs: Jobs::default(),
             table: ProcessTable::new(booted.proc_fd, pid_namespace),
             pid_namespace,
@@ -160,6 +160,15 @@ impl Vm {
             match self.families.led_by(reaped.pid) {
                 None => orphans = true,
                 Some(call) => {
+                    let mut reaped = reaped;
+                    reaped.oom = self
+                        .families
+                        .lacked_memory(call, &reaped)
+                        .unwrap_or_else(|errno| {
+                            // That it ended, and how, is known all the same.
+                            sys::log(&errno);
+                            false
+                        });
                     let left = self
                         .families
                         .leader_ended(call, &self.table)
@@ -255,20 +264,17 @@ impl Vm {
             syscall: "mkdirat".into(),
             path: None,
         };
-        let leaf = self.families.place().map_err(failed)?;
+        let place = self.families.place().map_err(failed)?;
         let mark = self.families.mark(request.call);
         let marker = mark.as_deref().map(|mark| (MARKER, mark));
-        match self
-            .spawner
-            .start(request, leaf.as_ref().map(AsFd::as_fd), marker)
-        {
+        match self.spawner.start(request, Cgroup::of(&place), marker) {
             Ok(started) => {
                 self.families
-                    .enter(request.call, started.pid, leaf, request.report_background);
+                    .enter(request.call, started.pid, place, request.report_background);
                 Ok((started.pid, started.host_fds))
             }
             Err(error) => {
-                self.families.abandon(leaf).map_err(failed)?;
+                self.families.abandon(place).map_err(failed)?;
                 Err(error)
             }
         }

@@ -97,8 +97,28 @@ pub struct Boot {
     pub env: Vec<(String, String)>,
     /// Bounds for every process.
     pub limits: Limits,
+    /// The VM's cgroups.
+    pub cgroups: Cgroups,
+}
+
+/// What init has of the host's cgroups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroups {
     /// A directory of the cgroup v2 hierarchy, attached, in which init makes one for each family.
-    pub cgroup: Option<Attached>,
+    pub families: Option<Attached>,
+    /// Where what the kernel kills for want of memory is counted, if the VM's memory is bounded.
+    pub memory: Option<MemoryCount>,
+    /// `tasks` files of cgroup v1, attached, which init joins by writing 0 to each: all that it starts is then in there.
+    pub joins: Vec<Attached>,
+}
+
+/// Where each family's killed processes are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryCount {
+    /// In the family's directory of [`Cgroups::families`].
+    InFamilies,
+    /// In one that init makes for each family in this directory, attached, of the memory hierarchy of cgroup v1.
+    Directory(Attached),
 }
 
 /// One entry of the root file system. Paths are absolute, of normal components.
@@ -258,6 +278,8 @@ pub enum Reply {
         code: i32,
         /// The signal that ended it, or 0.
         signal: i32,
+        /// Whether the kernel killed it for want of memory, or a part of it whose end it passes on as its own.
+        oom: bool,
         /// What it used, with the children it waited for (`getrusage(2)`).
         usage: Usage,
         /// What is left of the family, where it was asked for.

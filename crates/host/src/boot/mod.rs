@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod directories;
+mod enforcement;
 mod ids;
 mod image;
 mod node;
@@ -18,17 +19,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
-use agent_vm_protocol::message::{self, Attached, Boot, Limits, Reply, Request};
+use agent_vm_protocol::message::{self, Attached, Boot, Cgroups, Limits, MemoryCount, Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Uid, getegid, geteuid};
 
 use crate::error::Error;
-use cgroup::VmCgroup;
+use cgroup::{CgroupError, VmCgroups};
 use directories::DirectoryError;
 use ids::IdLease;
 use sys::{Launch, LaunchFailure};
 
+pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
 pub use directories::Mount;
+pub use enforcement::{Enforcement, Mechanism};
 pub use message::Isolation;
 pub use node::ServerNode;
 
@@ -46,8 +49,7 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWCGROUP;
+    | libc::CLONE_NEWNET;
 
 /// How a VM is to be made.
 #[derive(Debug, Clone)]
@@ -68,8 +70,19 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Bounds inside.
     pub limits: Limits,
+    /// Bounds that a cgroup holds, all of the VM together.
+    pub resources: Resources,
     /// The level of init's log on standard error, if any.
     pub log: Option<String>,
+}
+
+/// What a VM may take of the host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    /// Bytes of memory, private files and the kernel's own for them included.
+    pub memory_bytes: Option<u64>,
+    /// Cores' worth of time.
+    pub cpus: Option<f64>,
 }
 
 /// A booted VM.
@@ -81,6 +94,8 @@ pub struct Machine {
     pub proc_fd: OwnedFd,
     /// Where its processes live.
     pub home: String,
+    /// What holds its limits.
+    pub enforcement: Enforcement,
     /// What is to be given back when all of them are gone.
     pub host: HostSide,
 }
@@ -90,7 +105,7 @@ pub struct Machine {
 pub struct HostSide {
     // In this order they are dropped: first the processes go, then what they held.
     init: InitProcess,
-    _cgroup: Option<VmCgroup>,
+    _cgroups: VmCgroups,
     _id: Option<IdLease>,
     _home: Option<PrivateHome>,
 }
@@ -167,6 +182,9 @@ pub enum BootError {
     /// Root without ids to give.
     #[error("this process is root, and its user namespace has no id that is nobody's")]
     NoIds,
+    /// The VM's cgroups.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// Looking for ids.
     #[error("no id for the VM's user")]
     Ids(#[source] io::Error),
@@ -240,14 +258,24 @@ impl BootError {
                 path: Some(path.clone()),
             },
             // The server has run out of something; the host can isolate.
-            Self::Launch(LaunchError { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN), .. })
-            | Self::SetUp { errno: errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM), .. } => {
+            Self::Launch(LaunchError { errno, .. }) | Self::SetUp { errno, .. } if is_shortage(Some(*errno)) => {
                 Error::System { errno: *errno, syscall: "clone".into(), path: None }
             }
             Self::Launch(LaunchError { errno, .. }) | Self::SetUp { errno, .. } => {
                 let name = nix::errno::Errno::from_raw(*errno);
                 Error::IsolationUnavailable { cause: format!("{cause}: {name}"), remedy: crate::doctor::remedy(*errno) }
             }
+            Self::Cgroup(CgroupError::Unavailable(unavailable)) => Error::IsolationUnavailable {
+                cause,
+                remedy: unavailable.remedy(),
+            },
+            Self::Cgroup(CgroupError::Step { source, .. }) if is_shortage(source.raw_os_error()) => {
+                Error::system(source, "open")
+            }
+            Self::Cgroup(CgroupError::Step { source, .. }) => Error::IsolationUnavailable {
+                cause: format!("{cause}: {source}"),
+                remedy: "AgentVm.doctor() tells what cgroups this host has".into(),
+            },
             Self::Maps(source) => Error::IsolationUnavailable {
                 cause: format!("{cause}: {source}"),
                 remedy: crate::doctor::remedy(libc::EPERM),
@@ -269,6 +297,14 @@ impl BootError {
     }
 }
 
+/// Whether the kernel's answer is that the server has run out of something, which may pass.
+fn is_shortage(errno: Option<i32>) -> bool {
+    matches!(
+        errno,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
+    )
+}
+
 /// Makes a VM. Returns when its sandbox stands and nothing has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
@@ -279,7 +315,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         None
     };
     let owner = id.as_ref().map_or(geteuid().as_raw(), |lease| lease.id);
-    let cgroup = VmCgroup::make(owner);
+    let cgroups = VmCgroups::make(owner, &options.resources)?;
     let mut fds = Vec::new();
     let mut root = Vec::new();
     let mut private_home = None;
@@ -304,7 +340,8 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         image: image::image(&options.init)?,
         control: control.into(),
         namespaces: if namespaces { NAMESPACES } else { 0 },
-        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        cgroup: cgroups.start_fd(),
+        cgroup_namespace: namespaces,
         own_map,
         log: options.log.as_deref(),
     })?;
@@ -319,13 +356,9 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
     }
 
-    let cgroup_index = match &cgroup {
-        Some(cgroup) => {
-            fds.push(cgroup.as_fd().try_clone_to_owned().map_err(BootError::Channel)?);
-            Some((fds.len() - 1) as Attached)
-        }
-        None => None,
-    };
+    cgroups.confine(init.pid, owner, &options.resources)?;
+
+    let cgroups_for_init = attach(&cgroups, &mut fds)?;
     let request = Request::Boot(Box::new(Boot {
         isolation: options.isolation,
         hostname: options.hostname.clone(),
@@ -333,7 +366,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         root,
         env: root::environment(options, &home),
         limits: options.limits.clone(),
-        cgroup: cgroup_index,
+        cgroups: cgroups_for_init,
     }));
     channel
         .send(&Frame::new(&request, fds)?)
@@ -343,12 +376,36 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         channel,
         proc_fd,
         home,
+        enforcement: Enforcement::of(options.isolation, &cgroups),
         host: HostSide {
             init,
-            _cgroup: cgroup,
+            _cgroups: cgroups,
             _id: id,
             _home: private_home,
         },
+    })
+}
+
+/// Attaches what init needs of the VM's cgroups.
+fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootError> {
+    let mut attached = |fd: OwnedFd| {
+        fds.push(fd);
+        (fds.len() - 1) as Attached
+    };
+    let mut share = |fd: Option<BorrowedFd<'_>>| -> Result<Option<Attached>, BootError> {
+        let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
+        Ok(fd.map_err(BootError::Channel)?.map(&mut attached))
+    };
+    let families = share(cgroups.families_fd())?;
+    let memory = match share(cgroups.memory_fd())? {
+        Some(directory) => Some(MemoryCount::Directory(directory)),
+        None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
+    };
+    let joins = cgroups.joins()?.into_iter().map(attached).collect();
+    Ok(Cgroups {
+        families,
+        memory,
+        joins,
     })
 }
 
@@ -394,10 +451,4 @@ fn await_ready(channel: &Channel) -> Result<OwnedFd, BootError> {
 #[must_use]
 pub fn is_root() -> bool {
     Uid::effective().is_root()
-}
-
-/// Whether commands are named by cgroups here; otherwise by what they cannot easily shed.
-#[must_use]
-pub fn has_cgroup() -> bool {
-    cgroup::parent().is_some()
 }

@@ -1,9 +1,11 @@
 //! The child between `clone` and `execveat`: system calls only.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use agent_vm_vfork::sys::{Child, Options, Stack, vfork};
@@ -49,6 +51,8 @@ pub struct Launch<'a> {
     pub namespaces: c_int,
     /// Where it starts.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether it takes a cgroup namespace of its own, once it is where it starts: that is then the namespace's root.
+    pub cgroup_namespace: bool,
     /// The single ids that the child maps onto the given id inside, where it can do so itself: (inside, uid, gid).
     pub own_map: Option<(u32, u32, u32)>,
     /// What `AGENT_VM_LOG` is to be inside of init; standard error is then the server's, else `/dev/null`.
@@ -60,6 +64,7 @@ struct Plan {
     control: RawFd,
     null: RawFd,
     keep_stderr: bool,
+    cgroup_namespace: bool,
     maps: Option<Maps>,
     ambient: bool,
     argv: [*const c_char; 2],
@@ -94,6 +99,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
         control: launch.control.as_raw_fd(),
         null: null.as_raw_fd(),
         keep_stderr: log.is_some(),
+        cgroup_namespace: launch.cgroup_namespace,
         maps: launch.own_map.map(|(inside, uid, gid)| Maps {
             uid: line(inside, uid),
             gid: line(inside, gid),
@@ -123,6 +129,24 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
         return Err(failure);
     }
     Ok(child)
+}
+
+/// Whether a file's extended attribute has that value.
+pub fn has_attribute(path: &Path, name: &CStr, value: &[u8]) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut found = [0u8; 16];
+    // SAFETY: both strings are terminated, and the buffer is as long as said.
+    let length = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            found.as_mut_ptr().cast(),
+            found.len(),
+        )
+    };
+    usize::try_from(length).is_ok_and(|length| found.get(..length) == Some(value))
 }
 
 /// Waits for the end of the process that `pidfd` refers to, and lets the kernel forget it.
@@ -188,6 +212,9 @@ unsafe fn run(plan: &Plan) -> &'static str {
             if !write_file(c"/proc/self/uid_map", maps.uid.as_bytes()) {
                 return "write /proc/self/uid_map";
             }
+        }
+        if plan.cgroup_namespace && libc::unshare(libc::CLONE_NEWCGROUP) < 0 {
+            return "take a cgroup namespace";
         }
         if plan.ambient && !raise_capabilities() {
             return "keep capabilities for the set-up";

@@ -12,7 +12,7 @@ mod sys;
 use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Boot, Isolation};
+use agent_vm_protocol::message::{Attached, Boot, Isolation, MemoryCount};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 
 use crate::control::Attachments;
+use crate::family::{Cgrouping, memory};
 use crate::seccomp;
 
 /// A step of the boot that the kernel refused.
@@ -71,8 +72,8 @@ impl<T> At<T> for Result<T, Errno> {
 pub struct Booted {
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
-    /// The directory for the families' cgroups, if the host gave one.
-    pub cgroup_fd: Option<OwnedFd>,
+    /// What families live in.
+    pub cgrouping: Cgrouping,
 }
 
 /// Does what the isolation asks for.
@@ -83,6 +84,13 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at("start a session"),
     }
+    for &index in &boot.cgroups.joins {
+        let tasks_fd = attachments
+            .take(index)
+            .ok_or(Errno::EBADF)
+            .at("take a cgroup's tasks")?;
+        memory::join(tasks_fd).at("join a cgroup")?;
+    }
     match boot.isolation {
         Isolation::Namespaces => namespaces(boot, attachments)?,
         Isolation::Landlock => return Err(Errno::ENOSYS).at("landlock is not there yet"),
@@ -90,16 +98,21 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
-    let cgroup_fd = match boot.cgroup {
-        None => None,
-        Some(index) => Some(
-            attachments
-                .take(index)
-                .ok_or(Errno::EBADF)
-                .at("take the cgroup directory")?,
-        ),
+    let mut take = |index: Attached| {
+        attachments
+            .take(index)
+            .ok_or(Errno::EBADF)
+            .at("take a cgroup directory")
     };
-    Ok(Booted { proc_fd, cgroup_fd })
+    let cgrouping = Cgrouping {
+        families_fd: boot.cgroups.families.map(&mut take).transpose()?,
+        counts_kills: boot.cgroups.memory == Some(MemoryCount::InFamilies),
+        memory_fd: match boot.cgroups.memory {
+            Some(MemoryCount::Directory(index)) => Some(take(index)?),
+            _ => None,
+        },
+    };
+    Ok(Booted { proc_fd, cgrouping })
 }
 
 fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<(), BootError> {

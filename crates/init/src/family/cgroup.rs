@@ -15,6 +15,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::memory::counted;
+
 /// Empty directories that are kept for families to come.
 const IDLE_BOUND: usize = 16;
 
@@ -24,6 +26,8 @@ pub struct Cgroups {
     base_fd: OwnedFd,
     idle: Vec<Leaf>,
     made: u64,
+    /// Whether each directory counts what the kernel kills in it for want of memory.
+    counts_kills: bool,
 }
 
 /// A family's directory.
@@ -32,24 +36,30 @@ pub struct Leaf {
     name: String,
     fd: OwnedFd,
     killed: Cell<bool>,
+    kills_before: Option<u64>,
 }
 
 impl Cgroups {
-    /// Makes families' directories in `base_fd`.
-    pub fn new(base_fd: OwnedFd) -> Self {
+    /// Makes families' directories in `base_fd`, with the memory controller if `counts_kills`.
+    pub fn new(base_fd: OwnedFd, counts_kills: bool) -> Self {
         Self {
             base_fd,
             idle: Vec::new(),
             made: 0,
+            counts_kills,
         }
     }
 
     /// An empty directory.
     pub fn take(&mut self) -> Result<Leaf, Errno> {
-        match self.idle.pop() {
-            Some(leaf) => Ok(leaf),
-            None => self.make(),
+        let mut leaf = match self.idle.pop() {
+            Some(leaf) => leaf,
+            None => self.make()?,
+        };
+        if self.counts_kills {
+            leaf.kills_before = Some(leaf.count()?);
         }
+        Ok(leaf)
     }
 
     /// Makes sure that the next [`take`](Self::take) finds one.
@@ -83,6 +93,7 @@ impl Cgroups {
             name,
             fd,
             killed: Cell::new(false),
+            kills_before: None,
         })
     }
 }
@@ -93,6 +104,18 @@ impl Leaf {
         self.killed.set(true);
         let mut file = self.open(c"cgroup.kill", OFlag::O_WRONLY)?;
         file.write_all(b"1").map_err(|error| errno_of(&error))
+    }
+
+    /// How many of the family's processes the kernel has killed for want of memory, where that is counted here.
+    pub fn kills(&self) -> Result<u64, Errno> {
+        match self.kills_before {
+            Some(before) => Ok(self.count()?.saturating_sub(before)),
+            None => Ok(0),
+        }
+    }
+
+    fn count(&self) -> Result<u64, Errno> {
+        counted(&self.fd, "memory.events.local")
     }
 
     /// Whether something in it is alive. Zombies do not count.

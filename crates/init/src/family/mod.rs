@@ -6,16 +6,21 @@
 //! of the VM.
 
 mod cgroup;
+pub mod memory;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_vm_protocol::message::{Background, Call};
+use agent_vm_protocol::message::{Background, Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
+use std::os::fd::OwnedFd;
 
 use self::cgroup::Cgroups;
 pub use self::cgroup::Leaf;
+use self::memory::{MemoryCgroups, MemoryLeaf};
 use crate::process_table::{Process, ProcessTable, descendants};
+use crate::sys::Reaped;
 
 /// The environment variable that marks a family where no cgroup does.
 pub const MARKER: &str = "AGENT_VM_FAMILY";
@@ -37,7 +42,29 @@ pub struct Family {
     pub leader: Option<pid_t>,
     /// Whether its end says what is left.
     pub report_background: bool,
-    leaf: Option<Leaf>,
+    place: Place,
+    /// Whether a SIGKILL was sent to it on the host's behalf.
+    killed: Cell<bool>,
+}
+
+/// Where a family lives, by what the host has for it.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Names it.
+    pub leaf: Option<Leaf>,
+    /// Counts what is killed in it for want of memory, where `leaf` does not.
+    pub memory: Option<MemoryLeaf>,
+}
+
+/// What the VM's families live in.
+#[derive(Debug, Default)]
+pub struct Cgrouping {
+    /// Where their directories are made.
+    pub families_fd: Option<OwnedFd>,
+    /// Whether those count what is killed for want of memory.
+    pub counts_kills: bool,
+    /// Else where directories that do are made.
+    pub memory_fd: Option<OwnedFd>,
 }
 
 /// All of them.
@@ -46,31 +73,50 @@ pub struct Families {
     known: BTreeMap<Call, Family>,
     leaders: BTreeMap<pid_t, Call>,
     cgroups: Option<Cgroups>,
+    memory: Option<MemoryCgroups>,
     /// Tells this VM's marks from another's that shares the host's processes.
     salt: u64,
     swept: Call,
 }
 
 impl Families {
-    /// None yet; in cgroups below `cgroup_fd` if there is one.
-    pub fn new(cgroup_fd: Option<std::os::fd::OwnedFd>, salt: u64) -> Self {
+    /// None yet.
+    pub fn new(cgrouping: Cgrouping, salt: u64) -> Self {
+        let counts_kills = cgrouping.counts_kills;
         Self {
             known: BTreeMap::new(),
             leaders: BTreeMap::new(),
-            cgroups: cgroup_fd.map(Cgroups::new),
+            cgroups: cgrouping.families_fd.map(|fd| Cgroups::new(fd, counts_kills)),
+            memory: cgrouping.memory_fd.map(MemoryCgroups::new),
             salt,
             swept: 0,
         }
     }
 
-    /// A cgroup for a family that is about to start, where cgroups serve.
-    pub fn place(&mut self) -> Result<Option<Leaf>, Errno> {
-        self.cgroups.as_mut().map(Cgroups::take).transpose()
+    /// A place for a family that is about to start.
+    pub fn place(&mut self) -> Result<Place, Errno> {
+        let mut place = Place {
+            leaf: self.cgroups.as_mut().map(Cgroups::take).transpose()?,
+            memory: None,
+        };
+        match self.memory.as_mut().map(MemoryCgroups::take).transpose() {
+            Ok(memory) => {
+                place.memory = memory;
+                Ok(place)
+            }
+            Err(errno) => {
+                self.abandon(place)?;
+                Err(errno)
+            }
+        }
     }
 
     /// Takes back the place of a family that did not start.
-    pub fn abandon(&mut self, leaf: Option<Leaf>) -> Result<(), Errno> {
-        match (&mut self.cgroups, leaf) {
+    pub fn abandon(&mut self, place: Place) -> Result<(), Errno> {
+        if let (Some(memory), Some(leaf)) = (&mut self.memory, place.memory) {
+            memory.give_back(leaf);
+        }
+        match (&mut self.cgroups, place.leaf) {
             (Some(cgroups), Some(leaf)) => cgroups.give_back(leaf),
             _ => Ok(()),
         }
@@ -89,14 +135,15 @@ impl Families {
     }
 
     /// Enters a family whose first process runs.
-    pub fn enter(&mut self, call: Call, leader: pid_t, leaf: Option<Leaf>, report_background: bool) {
+    pub fn enter(&mut self, call: Call, leader: pid_t, place: Place, report_background: bool) {
         self.leaders.insert(leader, call);
         self.known.insert(
             call,
             Family {
                 leader: Some(leader),
                 report_background,
-                leaf,
+                place,
+                killed: Cell::new(false),
             },
         );
     }
@@ -113,7 +160,41 @@ impl Families {
 
     /// The cgroup of a family, while anything of it may be left.
     pub fn leaf(&self, call: Call) -> Option<&Leaf> {
-        self.known.get(&call)?.leaf.as_ref()
+        self.known.get(&call)?.place.leaf.as_ref()
+    }
+
+    /// Takes note that the host has a SIGKILL sent.
+    pub fn will_be_killed(&self, target: Target) {
+        let call = match target {
+            Target::Family(call) => Some(call),
+            Target::Pid(pid) => pid_t::try_from(pid).ok().and_then(|pid| self.led_by(pid)),
+        };
+        if let Some(family) = call.and_then(|call| self.known.get(&call)) {
+            family.killed.set(true);
+        }
+    }
+
+    /// Whether the kernel killed the first process of a family, just reaped, for want of memory; or a part of the family,
+    /// whose end that process passes on as its own, as a shell does. To be asked before [`leader_ended`](Self::leader_ended).
+    ///
+    /// The kernel counts what it kills by cgroup and names no process, so a family in which it has killed something, and
+    /// whose first process then dies of somebody's SIGKILL from inside, counts as well.
+    pub fn lacked_memory(&self, call: Call, reaped: &Reaped) -> Result<bool, Errno> {
+        let killed = 128 + libc::SIGKILL;
+        let Some(family) = self.known.get(&call).filter(|_| reaped.code == killed) else {
+            return Ok(false);
+        };
+        if family.killed.get() {
+            return Ok(false);
+        }
+        let kills = match &family.place {
+            Place {
+                memory: Some(memory), ..
+            } => memory.kills()?,
+            Place { leaf: Some(leaf), .. } => leaf.kills()?,
+            Place { .. } => 0,
+        };
+        Ok(kills > 0)
     }
 
     /// Whether cgroups serve.
@@ -131,7 +212,7 @@ impl Families {
         };
         let report = family.report_background;
         self.leaders.remove(&leader);
-        match &family.leaf {
+        match &family.place.leaf {
             Some(leaf) if leaf.is_populated()? => {
                 if report {
                     return self.left(call, leader, table);
@@ -140,7 +221,7 @@ impl Families {
             Some(_) => self.forget(call)?,
             None => {
                 // Nothing is kept: the mark is all that names what may be left.
-                self.known.remove(&call);
+                self.forget(call)?;
                 if report && self.has_orphans(table) {
                     return self.left(call, leader, table);
                 }
@@ -215,8 +296,10 @@ impl Families {
     }
 
     fn forget(&mut self, call: Call) -> Result<(), Errno> {
-        let leaf = self.known.remove(&call).and_then(|family| family.leaf);
-        self.abandon(leaf)
+        match self.known.remove(&call) {
+            Some(family) => self.abandon(family.place),
+            None => Ok(()),
+        }
     }
 
     /// Whether init has children that are not first processes of families: only then can anything be left of one that

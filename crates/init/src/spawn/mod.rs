@@ -18,6 +18,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 
 use self::sys::{ChildError, Plan, Step};
+use crate::family::Place;
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -30,6 +31,25 @@ pub struct Spawner {
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     filter: bool,
+}
+
+/// The cgroups that a program starts in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cgroup<'a> {
+    /// A directory of version 2.
+    pub into: Option<BorrowedFd<'a>>,
+    /// The `tasks` file of one of version 1.
+    pub join: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Cgroup<'a> {
+    /// Those of a family's place.
+    pub fn of(place: &'a Place) -> Self {
+        Self {
+            into: place.leaf.as_ref().map(AsFd::as_fd),
+            join: place.memory.as_ref().map(AsFd::as_fd),
+        }
+    }
 }
 
 /// A program that runs.
@@ -56,11 +76,11 @@ impl Spawner {
         })
     }
 
-    /// Starts what `request` asks for, in `cgroup` or else marked with `marker` in its environment.
+    /// Starts what `request` asks for, in `cgroup`, and marked with `marker` in its environment.
     pub fn start(
         &mut self,
         request: &Spawn,
-        cgroup: Option<BorrowedFd<'_>>,
+        cgroup: Cgroup<'_>,
         marker: Option<(&str, &str)>,
     ) -> Result<Started, Failure> {
         let plan = self.plan(request, marker)?;
@@ -173,6 +193,7 @@ fn failed(errno: Errno, syscall: &str) -> Failure {
 fn failure(error: &ChildError, request: &Spawn) -> Failure {
     let (syscall, path) = match error.step {
         Step::None => ("clone", None),
+        Step::Join => ("write", None),
         Step::Session => ("setsid", None),
         Step::Terminal => ("ioctl", None),
         Step::Descriptors => ("dup2", None),

@@ -10,6 +10,7 @@ use agent_vm_vfork::sys::{Options, Stack, vfork};
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 
+use super::Cgroup;
 use crate::seccomp;
 
 /// The step at which a child failed.
@@ -18,6 +19,8 @@ use crate::seccomp;
 pub enum Step {
     /// It did not.
     None,
+    /// `write(2)` to a cgroup's `tasks`.
+    Join,
     /// `setsid(2)`.
     Session,
     /// `ioctl(2)` with TIOCSCTTY.
@@ -71,6 +74,8 @@ struct Shared {
     script_arguments: *mut *const c_char,
     environment: *const *const c_char,
     directory: *const c_char,
+    /// -1 for none.
+    join: RawFd,
     stdio: [RawFd; 3],
     open_files: libc::rlimit,
     terminal: bool,
@@ -85,7 +90,7 @@ pub fn start(
     stack: &mut Stack,
     plan: &Plan,
     stdio: [BorrowedFd<'_>; 3],
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup: Cgroup<'_>,
 ) -> Result<libc::pid_t, ChildError> {
     let candidates = pointers(&plan.candidates);
     let arguments = pointers(&plan.arguments);
@@ -100,6 +105,7 @@ pub fn start(
         script_arguments: script_arguments.as_mut_ptr(),
         environment: environment.as_ptr(),
         directory: plan.directory.as_ptr(),
+        join: cgroup.join.map_or(-1, |fd| fd.as_raw_fd()),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
         open_files: libc::rlimit {
             rlim_cur: plan.open_files.0,
@@ -112,7 +118,7 @@ pub fn start(
     };
     let options = Options {
         exit_signal: libc::SIGCHLD,
-        cgroup,
+        cgroup: cgroup.into,
         ..Options::default()
     };
     let pointer = &raw mut shared;
@@ -170,6 +176,9 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
 unsafe fn run(shared: &mut Shared) -> Step {
     // SAFETY: all of these take integers or pointers into `shared`, whose targets outlive the call.
     unsafe {
+        if shared.join >= 0 && libc::write(shared.join, c"0".as_ptr().cast(), 1) < 0 {
+            return Step::Join;
+        }
         if libc::setsid() < 0 {
             return Step::Session;
         }

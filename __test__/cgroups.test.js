@@ -1,0 +1,59 @@
+"use strict";
+// What a server makes in the host's cgroups goes with its VMs, or else with the next server.
+
+const { descendants, running } = require("./host-processes");
+const { directoriesOf, serverNumber } = require("./host-cgroups");
+const { until } = require("./fixture");
+const { nodeScript } = require("./node-script");
+const { AgentVm } = require("..");
+
+let limits;
+let expected;
+beforeAll(async () => {
+  const { checks } = await AgentVm.doctor();
+  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 26 }), ...(served["cpu limit"] && { cpus: 1 }) };
+  expected = served.cgroup || served["memory limit"] ? 1 : 0;
+});
+
+/** A server with two VMs that run something; its number, its directories and its processes. */
+async function serverWithVms() {
+  const server = nodeScript(`
+    const limits = ${JSON.stringify(limits)};
+    const vms = await Promise.all([1, 2].map(() => AgentVm.create({ limits })));
+    process.on("SIGUSR2", async () => { await Promise.all(vms.map((vm) => vm.dispose())); console.log("disposed"); });
+    for (const vm of vms) await vm.exec("sleep 1000 & (sleep 1000 &)");
+    console.log("ready");
+    setInterval(() => {}, 1000);`);
+  await server.line();
+  const processes = descendants(server.child.pid);
+  const number = processes.map(({ pid }) => serverNumber(pid)).find(Boolean);
+  const directories = directoriesOf(number);
+  expect(directories.length).toBeGreaterThanOrEqual(2 * expected);
+  return { server, number, processes };
+}
+
+test("a VM's directories go when it is disposed, while its server lives", async () => {
+  const { server, number } = await serverWithVms();
+  server.child.kill("SIGUSR2");
+  await server.line();
+  expect(directoriesOf(number)).toEqual([]);
+});
+
+test("what a killed server leaves is removed by the next one", async () => {
+  const { server, number, processes } = await serverWithVms();
+  server.child.kill("SIGKILL");
+  await server.ended;
+  await until(() => running(processes).length === 0);
+  // Neither asks for limits: what is left is found all the same.
+  const next = nodeScript(`await (await AgentVm.create()).dispose(); console.log("done");`);
+  expect((await next.ended).stdout).toBe("done");
+  expect(directoriesOf(number)).toEqual([]);
+});
+
+test("a server that lives keeps its own when another one starts", async () => {
+  const { number } = await serverWithVms();
+  const before = directoriesOf(number);
+  await nodeScript(`await (await AgentVm.create()).dispose();`).ended;
+  expect(directoriesOf(number)).toEqual(before);
+});

@@ -1,0 +1,298 @@
+//! The cgroups of a VM: what names its commands, and what bounds its memory and its processor time.
+//!
+//! **Names.** Where the host has a directory of the version 2 hierarchy to give, each VM gets one, in which init makes one for
+//! every command: `cgroup.kill` then takes all that the command started, whatever it did to hide. The hierarchy needs no
+//! controllers for that, so it serves on hosts that keep those in version 1 as well.
+//!
+//! **Bounds**, made only when asked for. In version 2 the VM's directory is split: init has one part for itself, all programs
+//! share the other, which has the limits. In version 1 each controller has a directory of its own. Either way init stands
+//! outside of the bound on memory: the kernel's choice of a victim can never fall on it, so the VM goes on. Each command has
+//! a directory with a count of what the kernel killed in it for want of memory.
+//!
+//! The guest has no path to any of this: no hierarchy is mounted inside.
+
+mod directory;
+mod hierarchy;
+mod lease;
+mod place;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::Resources;
+use directory::{Directory, give};
+use lease::Lease;
+use place::{Place, Places};
+
+pub use place::{Controller, Unavailable, serves};
+
+/// What serves a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// cgroup v1.
+    One,
+    /// cgroup v2.
+    Two,
+}
+
+/// Why a VM got no cgroup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// A limit that nothing can hold here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The kernel refused a step.
+    #[error("could not {step}")]
+    Step {
+        /// The step, in words.
+        step: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+/// Names the step that a system call belongs to.
+trait At<T> {
+    fn at(self, step: &'static str) -> Result<T, CgroupError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, step: &'static str) -> Result<T, CgroupError> {
+        self.map_err(|source| CgroupError::Step { step, source })
+    }
+}
+
+/// A VM's directories; removed with all below them when dropped, which must be after the VM's last process is gone.
+#[derive(Debug, Default)]
+pub struct VmCgroups {
+    unified: Option<Unified>,
+    memory: Option<Directory>,
+    cpu: Option<Directory>,
+    /// What bounds the memory, if that was asked for.
+    pub memory_by: Option<Version>,
+    /// What bounds the processor time, if that was asked for.
+    pub cpu_by: Option<Version>,
+}
+
+/// In the version 2 hierarchy.
+#[derive(Debug)]
+struct Unified {
+    base: Directory,
+    /// Where init is moved once it has its cgroup namespace, and where programs live; without limits both are the base.
+    split: Option<Split>,
+}
+
+#[derive(Debug)]
+struct Split {
+    init: std::path::PathBuf,
+    programs_fd: OwnedFd,
+}
+
+impl VmCgroups {
+    /// Makes what a VM whose user is `owner` is to have. Names come with it where the host has a place for them; a limit
+    /// that nothing can hold is an error.
+    pub fn make(owner: u32, resources: &Resources) -> Result<Self, CgroupError> {
+        let places = Places::get().at("look for the server's cgroups")?;
+        places.sweep();
+        let serving = |controller: Controller| place::find(places, controller);
+        let memory = resources
+            .memory_bytes
+            .map(|bytes| serving(Controller::Memory).map(|place| (place, bytes)))
+            .transpose()?;
+        let cpu = resources
+            .cpus
+            .map(|cpus| serving(Controller::Cpu).map(|place| (place, cpus)))
+            .transpose()?;
+
+        let mut made = Self::default();
+        let mut in_unified = Limits::default();
+        match memory {
+            Some((Place::Unified, bytes)) => {
+                made.memory_by = Some(Version::Two);
+                in_unified.memory = Some(bytes);
+            }
+            Some((Place::Legacy(parent), bytes)) => {
+                made.memory_by = Some(Version::One);
+                made.memory = Some(legacy_memory(parent, &places.lease, owner, bytes)?);
+            }
+            None => {}
+        }
+        match cpu {
+            Some((Place::Unified, cpus)) => {
+                made.cpu_by = Some(Version::Two);
+                in_unified.cpus = Some(cpus);
+            }
+            Some((Place::Legacy(parent), cpus)) => {
+                made.cpu_by = Some(Version::One);
+                made.cpu = Some(legacy_cpu(parent, &places.lease, cpus)?);
+            }
+            None => {}
+        }
+        if let Some(parent) = &places.unified {
+            made.unified = Some(Unified::make(parent, &places.lease, owner, &in_unified)?);
+        }
+        Ok(made)
+    }
+
+    /// Where init starts.
+    pub fn start_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(|unified| unified.base.as_fd())
+    }
+
+    /// Where init makes a directory for each command.
+    pub fn families_fd(&self) -> Option<BorrowedFd<'_>> {
+        let unified = self.unified.as_ref()?;
+        Some(match &unified.split {
+            Some(split) => split.programs_fd.as_fd(),
+            None => unified.base.as_fd(),
+        })
+    }
+
+    /// Where init makes a directory for each command's memory, where that is in a hierarchy of its own.
+    pub fn memory_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Files that init joins a cgroup by, writing 0 to each: for the host to move it would cost milliseconds.
+    pub fn joins(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        let open = |directory: &Directory| {
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(directory.path().join("tasks"));
+            file.map(OwnedFd::from).at("open the VM's cpu cgroup")
+        };
+        self.cpu.iter().map(open).collect()
+    }
+
+    /// Puts the limits in force around init, which runs in the base and has a cgroup namespace that begins there.
+    pub fn confine(&self, init: i32, owner: u32, resources: &Resources) -> Result<(), CgroupError> {
+        let Some(Unified {
+            base,
+            split: Some(split),
+        }) = &self.unified
+        else {
+            return Ok(());
+        };
+        // The kernel gives controllers only to children of a directory that has no processes of its own.
+        set(&split.init, "cgroup.procs", &init.to_string()).at("move init into its cgroup")?;
+        let limits = Limits {
+            memory: resources
+                .memory_bytes
+                .filter(|_| self.memory_by == Some(Version::Two)),
+            cpus: resources.cpus.filter(|_| self.cpu_by == Some(Version::Two)),
+        };
+        let wanted = limits.controllers();
+        set(base.path(), "cgroup.subtree_control", &wanted).at("enable the VM's controllers")?;
+        let programs = base.path().join(PROGRAMS);
+        if let Some(bytes) = limits.memory {
+            set(&programs, "memory.max", &bytes.to_string()).at("limit the VM's memory")?;
+            // Else the limit would be on memory alone, and the rest would go to the disk. A kernel without swap has no file.
+            set_if_there(&programs, "memory.swap.max", "0").at("limit the VM's swap")?;
+            // One process is killed, not all that the VM runs.
+            set_if_there(&programs, "memory.oom.group", "0").at("let the VM outlive a lack of memory")?;
+            // Each command counts its own.
+            set(&programs, "cgroup.subtree_control", "+memory")
+                .at("count what is killed for want of memory")?;
+        }
+        if let Some(cpus) = limits.cpus {
+            let value = format!("{} {PERIOD_US}", quota_us(cpus));
+            set(&programs, "cpu.max", &value).at("limit the VM's processor time")?;
+        }
+        give(&programs, owner).at("hand the VM's cgroup over")
+    }
+}
+
+/// What is bounded in the version 2 hierarchy.
+#[derive(Debug, Default)]
+struct Limits {
+    memory: Option<u64>,
+    cpus: Option<f64>,
+}
+
+impl Limits {
+    fn controllers(&self) -> String {
+        let names = [self.memory.map(|_| "+memory"), self.cpus.map(|_| "+cpu")];
+        names.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The part of a split directory that init has for itself, and that of all programs.
+const INIT: &str = "init";
+const PROGRAMS: &str = "programs";
+
+impl Unified {
+    fn make(parent: &Path, lease: &Lease, owner: u32, limits: &Limits) -> Result<Self, CgroupError> {
+        let base = Directory::make(parent, &lease.name()).at("make a cgroup for the VM")?;
+        give(base.path(), owner).at("hand the VM's cgroup over")?;
+        let split = if limits.controllers().is_empty() {
+            None
+        } else {
+            let (init, _) = base.child(INIT).at("make a cgroup for init")?;
+            give(&init, owner).at("hand init's cgroup over")?;
+            let (_, programs_fd) = base.child(PROGRAMS).at("make a cgroup for the VM's programs")?;
+            Some(Split { init, programs_fd })
+        };
+        Ok(Self { base, split })
+    }
+}
+
+/// The period that a quota of processor time is per. The kernel's default (`cgroups-v2`, `sched-bwc`).
+const PERIOD_US: u64 = 100_000;
+
+/// The kernel takes no quota below 1 ms.
+fn quota_us(cpus: f64) -> u64 {
+    ((cpus * PERIOD_US as f64).round() as u64).max(1000)
+}
+
+fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result<Directory, CgroupError> {
+    let directory = Directory::make(parent, &lease.name()).at("make a memory cgroup for the VM")?;
+    let bytes = bytes.to_string();
+    set(directory.path(), "memory.limit_in_bytes", &bytes).at("limit the VM's memory")?;
+    // Memory and swap together; without swap accounting there is no such file.
+    set_if_there(directory.path(), "memory.memsw.limit_in_bytes", &bytes).at("limit the VM's swap")?;
+    give(directory.path(), owner).at("hand the VM's memory cgroup over")?;
+    Ok(directory)
+}
+
+fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, CgroupError> {
+    let directory = Directory::make(parent, &lease.name()).at("make a cpu cgroup for the VM")?;
+    set(directory.path(), "cpu.cfs_period_us", &PERIOD_US.to_string()).at("limit the VM's processor time")?;
+    set(directory.path(), "cpu.cfs_quota_us", &quota_us(cpus).to_string())
+        .at("limit the VM's processor time")?;
+    Ok(directory)
+}
+
+fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
+    fs::OpenOptions::new()
+        .write(true)
+        .open(directory.join(file))
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+}
+
+fn set_if_there(directory: &Path, file: &str, value: &str) -> io::Result<()> {
+    match set(directory, file, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether commands are named by cgroups here.
+#[must_use]
+pub fn names_commands() -> bool {
+    Places::get().is_ok_and(|places| places.unified.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_a_core_is_a_quota_that_the_kernel_takes() {
+        assert_eq!(quota_us(1.0), 100_000);
+        assert_eq!(quota_us(2.5), 250_000);
+        assert_eq!(quota_us(0.001), 1000);
+    }
+}

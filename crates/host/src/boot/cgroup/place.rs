@@ -1,0 +1,308 @@
+//! Where on this host VMs' cgroups can go.
+//!
+//! Directories are made in the server's own cgroup, so that whatever bounds the server bounds its VMs as well. In version 2
+//! a directory that has processes cannot give controllers to its children (`cgroups-v2`, "no internal process
+//! constraint"), so when a limit is first asked for, and the cgroup is the server's to arrange, what runs in it is moved one
+//! level down.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
+use super::hierarchy::{Hierarchy, own_directory};
+use super::lease::Lease;
+use super::{Version, set};
+use crate::boot::sys;
+
+/// Where a server moves what runs in its cgroup. It outlives the server, as its other processes may.
+const SERVERS: &str = "agent-vm-servers";
+
+/// How often new processes are looked for in a cgroup that is being emptied.
+const MOVE_TRIES: u32 = 8;
+
+/// What a controller bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// `limits.memoryBytes`.
+    Memory,
+    /// `limits.cpus`.
+    Cpu,
+}
+
+impl Controller {
+    /// The kernel's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// A file that says that version 1 can hold the limit: the kernel may be built without.
+    fn legacy_file(self) -> &'static str {
+        match self {
+            Self::Memory => "memory.limit_in_bytes",
+            Self::Cpu => "cpu.cfs_quota_us",
+        }
+    }
+
+    /// The option that asks for it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Memory => "limits.memoryBytes",
+            Self::Cpu => "limits.cpus",
+        }
+    }
+}
+
+/// A limit that nothing can hold here.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be enforced: {cause}", controller.option())]
+pub struct Unavailable {
+    controller: Controller,
+    cause: String,
+}
+
+impl Unavailable {
+    /// How to get it.
+    #[allow(clippy::unused_self, reason = "as the other errors have it")]
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        "Start the server in a cgroup that is delegated to it: `systemd-run --user --scope -p Delegate=yes node server.js`, or \
+         `Delegate=yes` in its unit; or run it as root, in a container with a writable /sys/fs/cgroup; or leave the limit out"
+            .into()
+    }
+}
+
+/// Where a controller's limit can be held.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In the VM's directory of version 2.
+    Unified,
+    /// In a directory to be made there.
+    Legacy(&'a Path),
+}
+
+/// What was found, once in a server's life.
+#[derive(Debug)]
+pub struct Places {
+    /// Names of this server's directories.
+    pub lease: Lease,
+    /// Where directories of version 2 can be made.
+    pub unified: Option<PathBuf>,
+    legacy: [OnceLock<Option<PathBuf>>; 2],
+    /// Where dead servers may have left something.
+    swept: Vec<PathBuf>,
+    enabled: Mutex<[bool; 2]>,
+}
+
+impl Places {
+    /// Looks, the first time.
+    pub fn get() -> io::Result<&'static Self> {
+        static PLACES: OnceLock<Places> = OnceLock::new();
+        // What fails for want of a descriptor, say, is tried again by the next VM.
+        if let Some(places) = PLACES.get() {
+            return Ok(places);
+        }
+        let lease = Lease::take()?;
+        let unified = match own_directory(Hierarchy::Unified)? {
+            Some(own) => {
+                let parent = arranged(&own);
+                // `cgroup.kill` came with Linux 5.14; without it a directory names a family but cannot end it.
+                can_make(&parent, &lease, "cgroup.kill")?.then_some(parent)
+            }
+            None => None,
+        };
+        let mut swept: Vec<PathBuf> = unified.iter().cloned().collect();
+        for controller in [Controller::Memory, Controller::Cpu] {
+            swept.extend(own_directory(Hierarchy::Legacy(controller.name()))?);
+        }
+        let found = Self {
+            lease,
+            unified,
+            swept,
+            legacy: [OnceLock::new(), OnceLock::new()],
+            enabled: Mutex::new([false; 2]),
+        };
+        Ok(PLACES.get_or_init(|| found))
+    }
+
+    /// Removes what dead servers left, now and then.
+    pub fn sweep(&self) {
+        self.lease.sweep(self.swept.iter().map(PathBuf::as_path));
+    }
+
+    fn legacy(&self, controller: Controller) -> io::Result<Option<&Path>> {
+        let place = &self.legacy[controller as usize];
+        if let Some(found) = place.get() {
+            return Ok(found.as_deref());
+        }
+        let found = match own_directory(Hierarchy::Legacy(controller.name()))? {
+            Some(own) => can_make(&own, &self.lease, controller.legacy_file())?.then_some(own),
+            None => None,
+        };
+        Ok(place.get_or_init(|| found).as_deref())
+    }
+}
+
+/// Where a limit can be held. In version 2 the controller is enabled for it.
+pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavailable> {
+    let unavailable = |cause: String| Unavailable { controller, cause };
+    let unified = match &places.unified {
+        Some(parent) => {
+            let mut enabled = places.enabled.lock();
+            if enabled[controller as usize] {
+                return Ok(Place::Unified);
+            }
+            match enable(parent, controller) {
+                Ok(()) => {
+                    enabled[controller as usize] = true;
+                    return Ok(Place::Unified);
+                }
+                Err(cause) => cause,
+            }
+        }
+        None => "there is no cgroup v2 directory that the server may make others in".into(),
+    };
+    match places.legacy(controller) {
+        Ok(Some(parent)) => Ok(Place::Legacy(parent)),
+        Ok(None) => Err(unavailable(format!(
+            "{unified}, and no {} cgroup of version 1 either",
+            controller.name()
+        ))),
+        Err(error) => Err(unavailable(format!(
+            "the server's cgroups cannot be read: {error}"
+        ))),
+    }
+}
+
+/// What would hold a limit, for those who only ask. Nothing is moved or enabled.
+pub fn serves(controller: Controller) -> Result<Version, Unavailable> {
+    let unavailable = |cause: String| Unavailable { controller, cause };
+    let places = Places::get().map_err(|error| unavailable(error.to_string()))?;
+    if let Some(parent) = &places.unified
+        && lists(parent, "cgroup.controllers", controller)
+        && (lists(parent, "cgroup.subtree_control", controller) || is_arrangeable(parent))
+    {
+        return Ok(Version::Two);
+    }
+    match places.legacy(controller) {
+        Ok(Some(_)) => Ok(Version::One),
+        Ok(None) => Err(unavailable(format!(
+            "no {} controller in a cgroup that the server may arrange",
+            controller.name()
+        ))),
+        Err(error) => Err(unavailable(error.to_string())),
+    }
+}
+
+/// The directory that holds what belongs to this server: its own, or the one above where it was moved down already, by an
+/// earlier server or by systemd (`DelegateSubgroup=`).
+fn arranged(own: &Path) -> PathBuf {
+    match own.parent() {
+        Some(parent) if own.ends_with(SERVERS) || (is_delegated(parent) && !is_delegated(own)) => {
+            parent.to_owned()
+        }
+        _ => own.to_owned(),
+    }
+}
+
+/// Whether systemd says that the directory is its user's to arrange (`Delegate=`).
+fn is_delegated(path: &Path) -> bool {
+    [c"user.delegate", c"trusted.delegate"]
+        .into_iter()
+        .any(|name| sys::has_attribute(path, name, b"1"))
+}
+
+/// Whether this server may move what runs in the directory. Root could do so anywhere, so it takes more than permission:
+/// a mark of systemd's, or that it is all that is to be seen of the hierarchy, as in a container.
+fn is_arrangeable(path: &Path) -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return nix::unistd::access(
+            &path.join("cgroup.subtree_control"),
+            nix::unistd::AccessFlags::W_OK,
+        )
+        .is_ok();
+    }
+    is_delegated(path)
+        || !path
+            .parent()
+            .is_some_and(|above| above.join("cgroup.procs").exists())
+}
+
+/// Whether one of the lists of controllers has it.
+fn lists(directory: &Path, file: &str, controller: Controller) -> bool {
+    fs::read_to_string(directory.join(file))
+        .is_ok_and(|list| list.split_whitespace().any(|name| name == controller.name()))
+}
+
+/// Gives the children of `parent` a controller; otherwise says what is in the way.
+fn enable(parent: &Path, controller: Controller) -> Result<(), String> {
+    let name = controller.name();
+    if !lists(parent, "cgroup.controllers", controller) {
+        return Err(format!("the server's cgroup v2 has no {name} controller"));
+    }
+    if lists(parent, "cgroup.subtree_control", controller) {
+        return Ok(());
+    }
+    let write = || set(parent, "cgroup.subtree_control", &format!("+{name}"));
+    let failed = |error: &io::Error| format!("the {name} controller cannot be enabled: {error}");
+    match write() {
+        Ok(()) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+        Err(error) => return Err(failed(&error)),
+    }
+    if !is_arrangeable(parent) {
+        return Err("the server's cgroup v2 is not delegated to it".into());
+    }
+    // Anything may fork meanwhile into the directory that is being emptied.
+    for _ in 0..MOVE_TRIES {
+        move_down(parent)
+            .map_err(|error| format!("the server cannot be moved to a cgroup of its own: {error}"))?;
+        match write() {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            other => return other.map_err(|error| failed(&error)),
+        }
+    }
+    Err(failed(&io::Error::from_raw_os_error(libc::EBUSY)))
+}
+
+/// Moves all that runs in `parent` to a directory below.
+fn move_down(parent: &Path) -> io::Result<()> {
+    let below = parent.join(SERVERS);
+    match fs::create_dir(&below) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    for pid in fs::read_to_string(parent.join("cgroup.procs"))?.lines() {
+        match set(&below, "cgroup.procs", pid) {
+            // It has ended.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether directories with that file can be made in `parent`. Running out of something is an error, not an answer.
+fn can_make(parent: &Path, lease: &Lease, file: &str) -> io::Result<bool> {
+    let probe = parent.join(lease.name());
+    match fs::create_dir(&probe) {
+        Ok(()) => {}
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+            ) =>
+        {
+            return Err(error);
+        }
+        Err(_) => return Ok(false),
+    }
+    let usable = probe.join(file).exists();
+    fs::remove_dir(&probe)?;
+    Ok(usable)
+}

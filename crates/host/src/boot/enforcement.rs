@@ -1,0 +1,69 @@
+//! Which mechanism holds each limit of a VM.
+
+use agent_vm_protocol::message::Isolation;
+
+use super::cgroup::{Version, VmCgroups};
+
+/// What holds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// A controller of cgroup v1.
+    Cgroup1,
+    /// A controller of cgroup v2.
+    Cgroup2,
+    /// A resource limit of the kernel's (`setrlimit(2)`).
+    Rlimit,
+    /// The size of a file system in memory.
+    Tmpfs,
+}
+
+impl Mechanism {
+    /// Its public name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup1 => "cgroup1",
+            Self::Cgroup2 => "cgroup2",
+            Self::Rlimit => "rlimit",
+            Self::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+impl From<Version> for Mechanism {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::One => Self::Cgroup1,
+            Version::Two => Self::Cgroup2,
+        }
+    }
+}
+
+/// What holds each limit; nothing where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enforcement {
+    /// Of memory.
+    pub memory: Option<Mechanism>,
+    /// Of processor time.
+    pub cpus: Option<Mechanism>,
+    /// Of processes and threads.
+    pub pids: Option<Mechanism>,
+    /// Of open files.
+    pub open_files: Option<Mechanism>,
+    /// Of private files.
+    pub disk: Option<Mechanism>,
+}
+
+impl Enforcement {
+    pub(super) fn of(isolation: Isolation, cgroups: &VmCgroups) -> Self {
+        let whole = isolation == Isolation::Namespaces;
+        Self {
+            memory: cgroups.memory_by.map(Mechanism::from),
+            cpus: cgroups.cpu_by.map(Mechanism::from),
+            // Counted per user of the VM's user namespace; without one it would count the server's own processes.
+            pids: whole.then_some(Mechanism::Rlimit),
+            open_files: Some(Mechanism::Rlimit),
+            disk: whole.then_some(Mechanism::Tmpfs),
+        }
+    }
+}

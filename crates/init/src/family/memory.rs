@@ -1,0 +1,146 @@
+//! A memory cgroup of version 1 for each family: in it the kernel counts what it killed for want of memory.
+//!
+//! The bound itself is the VM's, one level up and out of reach; a family's directory has none of its own. What a program
+//! starts is in its directory too, so the count is the family's and nobody else's.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// Empty directories that are kept for families to come.
+const IDLE_BOUND: usize = 16;
+
+/// The directory in which the families' are.
+#[derive(Debug)]
+pub struct MemoryCgroups {
+    base_fd: OwnedFd,
+    idle: Vec<MemoryLeaf>,
+    /// Of families that have ended, and in which something may still run.
+    ended: Vec<MemoryLeaf>,
+    made: u64,
+}
+
+/// A family's directory.
+#[derive(Debug)]
+pub struct MemoryLeaf {
+    name: String,
+    fd: OwnedFd,
+    tasks: File,
+    kills_before: u64,
+}
+
+impl MemoryCgroups {
+    /// Makes families' directories in `base_fd`.
+    pub fn new(base_fd: OwnedFd) -> Self {
+        Self {
+            base_fd,
+            idle: Vec::new(),
+            ended: Vec::new(),
+            made: 0,
+        }
+    }
+
+    /// An empty directory.
+    pub fn take(&mut self) -> Result<MemoryLeaf, Errno> {
+        self.sweep();
+        let mut leaf = match self.idle.pop() {
+            Some(leaf) => leaf,
+            None => self.make()?,
+        };
+        leaf.kills_before = leaf.count()?;
+        Ok(leaf)
+    }
+
+    /// Takes back a directory, when nothing is left in it.
+    pub fn give_back(&mut self, leaf: MemoryLeaf) {
+        self.ended.push(leaf);
+        self.sweep();
+    }
+
+    /// Frees the directories of ended families that are empty by now.
+    fn sweep(&mut self) {
+        for leaf in std::mem::take(&mut self.ended) {
+            if !leaf.is_empty() {
+                self.ended.push(leaf);
+            } else if self.idle.len() < IDLE_BOUND {
+                self.idle.push(leaf);
+            } else if let Err(errno) = unlinkat(&self.base_fd, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
+                // It goes with the VM.
+                crate::sys::log(&errno);
+            }
+        }
+    }
+
+    fn make(&mut self) -> Result<MemoryLeaf, Errno> {
+        let name = format!("family-{}", self.made);
+        self.made += 1;
+        mkdirat(&self.base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(&self.base_fd, name.as_str(), flags, Mode::empty())?;
+        let tasks = openat(&fd, "tasks", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?.into();
+        Ok(MemoryLeaf {
+            name,
+            fd,
+            tasks,
+            kills_before: 0,
+        })
+    }
+}
+
+impl MemoryLeaf {
+    /// How many of the family's processes the kernel has killed.
+    pub fn kills(&self) -> Result<u64, Errno> {
+        Ok(self.count()?.saturating_sub(self.kills_before))
+    }
+
+    fn count(&self) -> Result<u64, Errno> {
+        counted(&self.fd, "memory.oom_control")
+    }
+
+    fn is_empty(&self) -> bool {
+        use std::os::unix::fs::FileExt;
+        self.tasks
+            .read_at(&mut [0; 16], 0)
+            .is_ok_and(|length| length == 0)
+    }
+}
+
+/// A process joins by writing 0.
+impl AsFd for MemoryLeaf {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tasks.as_fd()
+    }
+}
+
+/// Joins the cgroup of version 1 whose `tasks` file this is.
+pub fn join(tasks_fd: OwnedFd) -> Result<(), Errno> {
+    File::from(tasks_fd)
+        .write_all(b"0")
+        .map_err(|error| errno_of(&error))
+}
+
+/// The number on the line `oom_kill` of a cgroup's file.
+pub(super) fn counted(directory_fd: &OwnedFd, file: &str) -> Result<u64, Errno> {
+    let mut text = String::new();
+    File::from(openat(
+        directory_fd,
+        file,
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?)
+    .read_to_string(&mut text)
+    .map_err(|error| errno_of(&error))?;
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .ok_or(Errno::ENODATA)
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
