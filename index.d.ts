@@ -232,8 +232,22 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   delete(path: string, options?: { recursive?: boolean }): Promise<void>; // an empty directory needs no recursive
 
   // network into the VM
-  /** A connection to a port that something inside listens on, made inside the VM's own network. */
+  /**
+   * A connection to a port that something inside listens on, made inside the VM's own network: to 127.0.0.1, or to ::1 if
+   * nobody listens there. It is a `net.Socket`. ECONNREFUSED if nobody listens; ETIMEDOUT if the listener has a full queue
+   * for 10 s. It closes, without an error event, when the VM goes.
+   */
   connect(port: number): Promise<Duplex>;
+  /**
+   * `fetch` as it is elsewhere, over a connection of its own to `port` of the VM. `request` is a path, which stands for
+   * `http://localhost:port/path`, or an http: URL, or a Request; the URL's host goes into the Host header and nowhere else.
+   * Redirects are followed to the URL's own host and to this port of the loopback; one to elsewhere is the response, with
+   * its status and its `location`. A body that nobody reads stops the server, until it is cancelled or garbage.
+   *
+   * Rejects, and fails a body that is being read, with ECONNREFUSED where nobody listens, ECONNRESET where an answer
+   * breaks off, EPROTO for what is not HTTP/1.1 or cannot be decoded, ELOOP after 20 redirects, EIO where the request's
+   * own body fails, and ABORTED. There is no time limit: `AbortSignal.timeout` makes one.
+   */
   fetch(port: number, request: Request | string | URL, init?: RequestInit): Promise<Response>;
 
   // lifetime

@@ -2,12 +2,14 @@
 // The public surface: checks arguments, keeps promises, emits events. All else happens in the addon.
 
 const { EventEmitter } = require("node:events");
+const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
 const timers = require("node:timers");
 
 const check = require("./lib/arguments");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
+const fetching = require("./lib/fetch");
 const { NativeVm, init } = require("./lib/native");
 
 // Where a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
@@ -48,6 +50,7 @@ class AgentVm extends EventEmitter {
   #running = 0;
   #outputs = new Map();
   #exited = [];
+  #sockets = new Set();
   #disposal;
 
   constructor(token, isolation) {
@@ -334,8 +337,51 @@ class AgentVm extends EventEmitter {
   async connect(port) {
     check.port("port", port);
     this.#require();
+    return this.#connect(port);
+  }
+
+  async fetch(port, request, init) {
+    check.port("port", port);
+    const asked = fetching.requestOf(port, request, init);
+    this.#require();
+    return fetching.fetch(
+      asked,
+      () => this.#connect(port),
+      (error) => this.#explain(error, port),
+    );
+  }
+
+  async #connect(port) {
     const fd = await this.#ask("connect", port);
-    return new net.Socket({ fd, readable: true, writable: true });
+    let socket;
+    try {
+      if (this.#gone) throw disposed();
+      socket = new net.Socket({ fd, readable: true, writable: true });
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+    const sockets = this.#sockets;
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    return socket;
+  }
+
+  /** What went wrong on a connection: the VM may have gone, and then that is the reason. */
+  async #explain(error, port) {
+    if (error instanceof AgentVmError) return error;
+    // Init is asked, for its end may not be known yet: what listened has gone with it, and been heard of first.
+    const gone =
+      this.#gone ||
+      !(await this.#ask("exists", "/").then(
+        () => true,
+        () => false,
+      ));
+    return gone ? disposed() : fetching.failure(error, port);
+  }
+
+  #closeSockets() {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   // ---- lifetime
@@ -360,6 +406,7 @@ class AgentVm extends EventEmitter {
   async #dispose() {
     if (this.#gone) return;
     this.#gone = true;
+    this.#closeSockets();
     await this.#ask("dispose");
   }
 
@@ -451,6 +498,7 @@ class AgentVm extends EventEmitter {
       }
       case "exit": {
         this.#gone = true;
+        this.#closeSockets();
         this.emit("exit", { reason: values[0] ? "disposed" : "died" });
         return;
       }

@@ -272,6 +272,7 @@ const create = {
 };
 
 module.exports = {
+  show,
   text,
   program,
   path: absolutePath,
@@ -285,6 +286,7 @@ module.exports = {
   size,
   data,
   signal,
+  abortSignal,
   shellId,
   members,
   run,

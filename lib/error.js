@@ -3,7 +3,7 @@
 /** Every rejection of this package. Branch on `code`, which is stable. */
 class AgentVmError extends Error {
   constructor(code, message, details) {
-    super(message);
+    super(message, details?.cause === undefined ? undefined : { cause: details.cause });
     this.name = "AgentVmError";
     this.code = code;
     if (details?.errno !== undefined) this.errno = details.errno;

@@ -2,10 +2,11 @@
 //! nothing is opened on the host.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use agent_vm_protocol::message::Request;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
 use tokio::io::Interest;
 
 use crate::error::Error;
@@ -13,17 +14,21 @@ use crate::exec::missing;
 use crate::sys;
 use crate::vm::Vm;
 
+/// How long a listener whose queue is full may take to make room. The kernel itself would try for two minutes.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
 impl Vm {
     /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nobody listens there.
     pub async fn connect(&self, port: u16) -> Result<OwnedFd, Error> {
-        match self.connect_to(port, false).await {
-            Err(Error::System {
-                errno: libc::ECONNREFUSED,
-                ..
-            }) => self.connect_to(port, true).await,
+        let connected = match self.connect_to(port, false).await {
+            Err(refused) if is(&refused, &[libc::ECONNREFUSED]) => match self.connect_to(port, true).await {
+                // No IPv6 here: what IPv4 said is the answer.
+                Err(error) if is(&error, &[libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL]) => Err(refused),
+                other => other,
+            },
             other => other,
-        }
-        .map_err(|error| match error {
+        };
+        connected.map_err(|error| match error {
             Error::System { errno, syscall, .. } => Error::System {
                 errno,
                 syscall,
@@ -40,12 +45,34 @@ impl Vm {
         let socket = fds.into_iter().next().ok_or_else(missing)?;
         let failed = |error: io::Error| Error::system(&error, "connect");
         let socket = sys::watch(socket, Interest::WRITABLE).map_err(failed)?;
-        drop(socket.writable().await.map_err(failed)?);
+        tokio::select! {
+            ready = socket.writable() => drop(ready.map_err(failed)?),
+            () = self.gone() => return Err(Error::Disposed),
+            () = tokio::time::sleep(CONNECT_DEADLINE) => return Err(errno("connect", libc::ETIMEDOUT)),
+        }
         match getsockopt(&socket.get_ref().as_fd(), sockopt::SocketError)
             .map_err(|errno| failed(errno.into()))?
         {
+            0 if is_its_own_peer(socket.get_ref().as_fd()) => Err(errno("connect", libc::ECONNREFUSED)),
             0 => Ok(socket.into_inner()),
-            errno => Err(failed(io::Error::from_raw_os_error(errno))),
+            // The last that a VM's network says when it goes is "refused".
+            _ if self.is_gone() => Err(Error::Disposed),
+            number => Err(errno("connect", number)),
         }
     }
+}
+
+fn is(error: &Error, numbers: &[i32]) -> bool {
+    matches!(error, Error::System { errno, .. } if numbers.contains(errno))
+}
+
+fn errno(syscall: &str, number: i32) -> Error {
+    Error::system(&io::Error::from_raw_os_error(number), syscall)
+}
+
+/// A socket whose own port the kernel chose to be the one that it connects to has reached nobody but itself: TCP takes
+/// that for two ends that open at once (RFC 9293, 3.5), and it happens to one in 28,000 where nobody listens.
+fn is_its_own_peer(socket_fd: BorrowedFd<'_>) -> bool {
+    let own = getsockname::<SockaddrStorage>(socket_fd.as_raw_fd());
+    own.is_ok() && own == getpeername::<SockaddrStorage>(socket_fd.as_raw_fd())
 }

@@ -341,11 +341,16 @@ impl Vm {
         *self.inner().gone.borrow()
     }
 
+    /// Waits until the VM has ended and its exit is told.
+    pub(crate) async fn gone(&self) {
+        // An error would say that the VM is gone.
+        drop(self.inner().gone.subscribe().wait_for(|gone| *gone).await);
+    }
+
     /// Kills everything inside, and waits until it is gone and all exits are told.
     pub async fn dispose(&self) {
         self.inner().kill();
-        // An error would say that the VM is gone.
-        drop(self.inner().gone.subscribe().wait_for(|gone| *gone).await);
+        self.gone().await;
     }
 }
 

@@ -1,0 +1,211 @@
+"use strict";
+// `fetch` into a VM: HTTP/1.1 by Node.js's own client, a connection for each request. All of the Fetch Standard that
+// concerns requests and responses holds; what belongs to browsers (CORS, cookies, caches, referrers) does not exist.
+//
+// Whatever a URL or a redirect names, connections go to the one port of the VM: there is no other way to make one here.
+
+const http = require("node:http");
+
+const check = require("./arguments");
+const { decodersOf } = require("./content-encoding");
+const { AgentVmError, invalid, aborted } = require("./error");
+const { sourceOf } = require("./request-body");
+const { bodyOf } = require("./response-body");
+
+const MOST_REDIRECTS = 20;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const WITHOUT_BODY = new Set([204, 205, 304]);
+
+/** Headers that speak of the connection, which is not the caller's (RFC 9110, 7.6.1). */
+const OF_THE_CONNECTION = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+const OF_THE_BODY = ["content-encoding", "content-language", "content-length", "content-location", "content-type"];
+const OF_THE_ORIGIN = ["authorization", "cookie", "host", "proxy-authorization"];
+
+/** What Node.js's fetch says unasked. */
+const UNASKED = { accept: "*/*", "accept-encoding": "gzip, deflate", "accept-language": "*", "user-agent": "node" };
+
+/** The arguments of `fetch` as one request, or an INVALID_ARGUMENT. */
+function requestOf(port, input, init) {
+  if (typeof input !== "string" && !(input instanceof URL) && !(input instanceof Request)) {
+    throw invalid(`request must be a Request, a URL, or a string like "/path", not ${check.show(input)}`);
+  }
+  // Followed here, and not by the Request: its listener would stay on the signal as long as its garbage does.
+  const given = init?.signal === undefined && input instanceof Request ? input.signal : init?.signal;
+  const signal = (given ?? undefined) && check.abortSignal("init.signal", given);
+  let request;
+  try {
+    const target = input instanceof Request ? input : new URL(input, `http://localhost:${port}`);
+    const isObject = typeof init === "object" && init !== null;
+    const unsignalled = isObject ? Object.create(init, { signal: { value: null } }) : (init ?? { signal: null });
+    request = new Request(target, unsignalled);
+  } catch (error) {
+    throw new AgentVmError("INVALID_ARGUMENT", `request and init must be what fetch takes: ${error.message}`, {
+      cause: error,
+    });
+  }
+  const url = new URL(request.url);
+  if (url.protocol !== "http:") {
+    throw invalid(`request must be a path or an http: URL, not ${check.show(request.url)}; for TLS there is connect`);
+  }
+  return { port, request, body: init?.body, url, signal };
+}
+
+/**
+ * Sends a request and follows where it is redirected to. `connect` makes a socket to the port; `explain` makes an
+ * AgentVmError of whatever went wrong on it.
+ */
+async function fetch({ port, request, body, url, signal }, connect, explain) {
+  const headers = new Headers(request.headers);
+  for (const name of OF_THE_CONNECTION) headers.delete(name);
+  for (const [name, value] of Object.entries(UNASKED)) if (!headers.has(name)) headers.set(name, value);
+  let { method } = request;
+  if (signal?.aborted) throw aborted();
+  let source = await sourceOf(request, body);
+  for (let redirects = 0; ; redirects++) {
+    const incoming = await exchange({ method, url, headers, source, signal }, connect, explain);
+    const next = REDIRECTS.has(incoming.statusCode) && redirectOf(incoming, request.redirect, url, port);
+    if (!next) return respond(incoming, { method, url, redirected: redirects > 0 }, explain);
+    incoming.destroy();
+    if (redirects === MOST_REDIRECTS) {
+      throw new AgentVmError("ELOOP", `${request.url} leads to more than ${MOST_REDIRECTS} redirects`);
+    }
+    const { statusCode } = incoming;
+    const becomesGet = statusCode === 303 ? method !== "HEAD" : statusCode < 303 && method === "POST";
+    if (becomesGet) {
+      if (method !== "GET") for (const name of OF_THE_BODY) headers.delete(name);
+      method = "GET";
+      source = undefined;
+    } else if (source?.once) {
+      throw new AgentVmError("EPROTO", `${url} redirects a request whose body is a stream, which is gone by now`);
+    }
+    if (next.origin !== url.origin) for (const name of OF_THE_ORIGIN) headers.delete(name);
+    if (!next.hash) next.hash = url.hash;
+    url = next;
+  }
+}
+
+/** Where a response redirects to, if that is to be followed. */
+function redirectOf(incoming, mode, url, port) {
+  const { location } = incoming.headers;
+  if (location === undefined || mode === "manual") return undefined;
+  let next;
+  try {
+    if (mode === "error") throw new AgentVmError("EPROTO", `${url} is redirected, and the request allows none`);
+    if (!URL.canParse(location, url)) throw new AgentVmError("EPROTO", `${url} redirects to no URL: ${location}`);
+    next = new URL(location, url);
+  } catch (error) {
+    incoming.destroy();
+    throw error;
+  }
+  // Elsewhere is out of this request's reach: the caller has the response, and with it the address.
+  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(next.hostname) && Number(next.port || 80) === port;
+  return next.protocol === "http:" && (next.host === url.host || loopback) ? next : undefined;
+}
+
+/** One request and the head of its response. */
+async function exchange({ method, url, headers, source, signal }, connect, explain) {
+  const body = source?.open();
+  let socket;
+  try {
+    socket = await connect();
+    if (signal?.aborted) throw aborted();
+  } catch (error) {
+    body?.destroy();
+    socket?.destroy();
+    throw error;
+  }
+  const fields = { host: url.host, ...Object.fromEntries(headers) };
+  delete fields["content-length"];
+  if (body && source.size === undefined) fields["transfer-encoding"] = "chunked";
+  else if (body) fields["content-length"] = source.size;
+  const outgoing = http.request({
+    createConnection: () => socket.setNoDelay(true),
+    method,
+    path: url.pathname + url.search,
+    headers: fields,
+    setHost: false,
+    insecureHTTPParser: false,
+  });
+  try {
+    return await headOf(outgoing, body, signal);
+  } catch (error) {
+    outgoing.destroy();
+    throw await explain(error);
+  }
+}
+
+function headOf(outgoing, body, signal) {
+  return new Promise((resolve, reject) => {
+    let incoming;
+    // A response that is whole stays so, whatever becomes of the request or the connection.
+    const fail = (error) => {
+      if (!incoming) reject(error);
+      else if (!incoming.complete) incoming.destroy(error);
+    };
+    const abort = () => (incoming ? incoming.destroy(aborted()) : reject(aborted()));
+    const over = () => {
+      signal?.removeEventListener("abort", abort);
+      // A response may be over before its request is: what is left of that goes nowhere.
+      body?.destroy();
+      outgoing.destroy();
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    body?.once("error", fail);
+    outgoing.on("error", fail);
+    outgoing.once("close", () => incoming ?? over());
+    outgoing.once("upgrade", (_, socket) => {
+      socket.destroy();
+      reject(new AgentVmError("EPROTO", "The server changed to another protocol; for that there is connect"));
+    });
+    outgoing.once("response", (response) => {
+      incoming = response;
+      // What goes wrong from here on is kept in `incoming.errored`, for whoever reads the body.
+      incoming.on("error", () => {});
+      incoming.once("close", over);
+      resolve(incoming);
+    });
+    if (body) body.pipe(outgoing);
+    else outgoing.end();
+  });
+}
+
+function respond(incoming, { method, url, redirected }, explain) {
+  const { statusCode: status, statusMessage: statusText, rawHeaders } = incoming;
+  let response;
+  try {
+    const headers = new Headers();
+    for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at], rawHeaders[at + 1]);
+    let body = null;
+    if (method === "HEAD" || WITHOUT_BODY.has(status)) incoming.destroy();
+    else body = bodyOf(incoming, decodersOf(headers.get("content-encoding")), explain);
+    response = new Response(body, { status, statusText, headers });
+  } catch (error) {
+    incoming.destroy();
+    const message = `The server's answer is none that fetch can give: status ${status}: ${error.message}`;
+    throw new AgentVmError("EPROTO", message, { cause: error });
+  }
+  // A Response that is made, not fetched, knows neither.
+  return Object.defineProperties(response, { url: { value: withoutHash(url) }, redirected: { value: redirected } });
+}
+
+function withoutHash(url) {
+  const shown = new URL(url);
+  shown.hash = "";
+  return shown.href;
+}
+
+/** An AgentVmError of what a connection, the HTTP parser or a decoder say. */
+function failure(error, port) {
+  const server = `The server on port ${port} of the VM`;
+  const { code = "EIO", errno, syscall } = error;
+  if (code.startsWith("HPE_")) {
+    return new AgentVmError("EPROTO", `${server} does not answer with HTTP/1.1: ${error.message}`, { cause: error });
+  }
+  if (code.startsWith("Z_") || code.startsWith("ERR_")) {
+    return new AgentVmError("EPROTO", `${server} sends what cannot be read: ${error.message}`, { cause: error });
+  }
+  const message = errno === undefined ? `${server} closed the connection before the end of its answer` : error.message;
+  return new AgentVmError(code, message, { errno, syscall, cause: error });
+}
+
+module.exports = { requestOf, fetch, failure };

@@ -1,0 +1,94 @@
+"use strict";
+// The body of a request on its way out: with its length where that can be known, because many small servers read no
+// chunks; and again for a redirect, unless it is a stream.
+
+const { Readable } = require("node:stream");
+const { types } = require("node:util");
+
+const { AgentVmError, invalid } = require("./error");
+
+/** How much of a Request's body is looked at to learn whether it is short. */
+const PEEK_BYTES = 65_536;
+
+/**
+ * Where a request's body comes from: `open()` makes a readable of it, `size` is its bytes if they are known, `once` says
+ * that it cannot be opened again. `given` is the body as the caller's `init` has it.
+ */
+async function sourceOf(request, given) {
+  if (request.body === null) return undefined;
+  if (given instanceof Blob) {
+    return { size: given.size, once: false, open: () => readableOf(given.stream().getReader()) };
+  }
+  if (typeof given?.[Symbol.asyncIterator] === "function") {
+    return { size: undefined, once: true, open: () => readableOf(request.body.getReader()) };
+  }
+  if (given !== undefined && given !== null) return whole(Buffer.from(await request.arrayBuffer()));
+  return peek(request.body.getReader());
+}
+
+function whole(bytes) {
+  return { size: bytes.length, once: false, open: () => Readable.from([bytes], { objectMode: false }) };
+}
+
+/**
+ * A Request does not say whether its body was made of text or of a stream. So: what it gives without being waited for,
+ * if that is short and all of it, is sent whole; anything else as a stream.
+ */
+async function peek(reader) {
+  const chunks = [];
+  let bytes = 0;
+  let next;
+  const late = new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+  while (bytes <= PEEK_BYTES) {
+    next = chunkOf(reader);
+    // Whoever reads on is told of its failure.
+    next.catch(() => {});
+    const chunk = await Promise.race([next, late]);
+    if (chunk === undefined) break;
+    next = undefined;
+    if (chunk === null) return whole(Buffer.concat(chunks, bytes));
+    chunks.push(chunk);
+    bytes += chunk.byteLength;
+  }
+  return { size: undefined, once: true, open: () => readableOf(reader, chunks, next) };
+}
+
+/** What was read, then what `next` will be, then what follows. */
+function readableOf(reader, chunks = [], next = undefined) {
+  const waited = next === undefined ? [] : [next];
+  return new Readable({
+    read() {
+      if (chunks.length > 0) {
+        this.push(chunks.shift());
+        return;
+      }
+      (waited.shift() ?? chunkOf(reader)).then(
+        (chunk) => this.push(chunk),
+        (error) => this.destroy(error),
+      );
+    },
+    destroy(error, done) {
+      // If it failed by itself, that is what `error` tells.
+      reader.cancel(error).catch(() => {});
+      done(error);
+    },
+  });
+}
+
+/** The next bytes, or null at the end. */
+async function chunkOf(reader) {
+  let read;
+  try {
+    read = await reader.read();
+  } catch (error) {
+    const reason = error?.message ?? String(error);
+    throw new AgentVmError("EIO", `The body of the request could not be read: ${reason}`, { cause: error });
+  }
+  if (read.done) return null;
+  if (!types.isUint8Array(read.value)) throw invalid("init.body must be a stream of Uint8Array chunks");
+  return read.value;
+}
+
+module.exports = { sourceOf };
