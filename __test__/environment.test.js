@@ -14,7 +14,7 @@ test("nothing of the host's environment is passed in", async () => {
     const vm = await boot();
     // /usr/bin/env alone: a shell adds PWD.
     const { stdout } = await vm.execFile("env");
-    const known = ["HOME", "LANG", "LOGNAME", "PATH", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_USER", "SHELL", "USER"];
+    const known = ["HOME", "LANG", "LOGNAME", "PATH", "PIP_BREAK_SYSTEM_PACKAGES", "SHELL", "USER"];
     // The mark names a command's processes where no cgroup does.
     expect(names(stdout).filter((name) => name !== "AGENT_VM_FAMILY")).toEqual([...known, "npm_config_prefix"].sort());
     expect(await output(vm, "cat /proc/[0-9]*/environ 2>/dev/null; true")).not.toContain("AGENT_VM_TEST_SECRET");
@@ -25,8 +25,8 @@ test("nothing of the host's environment is passed in", async () => {
 
 test("what is installed for the user alone is on the PATH, and language is UTF-8", async () => {
   const vm = await boot();
-  expect(await output(vm, "echo $HOME $USER $LANG $PIP_USER $PIP_BREAK_SYSTEM_PACKAGES $npm_config_prefix")).toBe(
-    "/home/user user C.UTF-8 1 1 /home/user/.local\n",
+  expect(await output(vm, "echo $HOME $USER $LANG $PIP_BREAK_SYSTEM_PACKAGES $npm_config_prefix")).toBe(
+    "/home/user user C.UTF-8 1 /home/user/.local\n",
   );
   await output(
     vm,

@@ -208,7 +208,11 @@ pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
         },
     );
     set("LANG", "C.UTF-8");
-    set("PIP_USER", "1");
+    // Where it cannot write to its own folders, pip installs for the user by itself; told to, it would refuse to do so in
+    // virtual environments, which have no such place.
+    if options.isolation == Isolation::None {
+        set("PIP_USER", "1");
+    }
     set("PIP_BREAK_SYSTEM_PACKAGES", "1");
     set("npm_config_prefix", &local);
     for (name, value) in &options.env {
