@@ -15,7 +15,19 @@ import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
 import { methods } from "./methods.mjs";
 import type { AgentOsActions, AgentOsEvents, AgentOsOptions } from "./remote.mjs";
-import { BEGIN, type Begin, FOLLOW, HELLO, PART, PIECE, POSITIONS, encodedSize } from "./wire.mjs";
+import {
+  type Answer,
+  BEGIN,
+  type Begin,
+  FOLLOW,
+  HELLO,
+  type Hello,
+  PART,
+  PIECE,
+  POSITIONS,
+  STOPPING,
+  encodedSize,
+} from "./wire.mjs";
 
 /** Nothing of the VM is in the actor's state; what it may keep is its home. */
 export type AgentOsState = Record<string, never>;
@@ -177,8 +189,10 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     },
     actions: {
       ...actions,
-      [HELLO]: (c: { vars: AgentOsVars }) => ({ incarnation: started(c).machine.incarnation }),
-      [BEGIN]: (c: { vars: AgentOsVars }, request: Begin) => started(c).calls.begin(request),
+      // While the actor stops there is none: its next start may have the call, which this one has not begun.
+      [HELLO]: (c: { vars: AgentOsVars }): Hello => ({ incarnation: c.vars.agentVm?.machine.incarnation ?? STOPPING }),
+      [BEGIN]: (c: { vars: AgentOsVars }, request: Begin): Promise<Answer> | Answer =>
+        c.vars.agentVm?.calls.begin(request) ?? { state: "stale", incarnation: STOPPING },
       [FOLLOW]: (c: { vars: AgentOsVars }, id: string, incarnation: string) => started(c).calls.follow(id, incarnation),
       [PART]: (c: { vars: AgentOsVars }, id: string, index: number, text: string) =>
         started(c).calls.part(id, index, text),

@@ -22,6 +22,8 @@ const MOST_CALLS = 4096;
 const MOST_BYTES = 2 * CALL_BYTES;
 /** How long an answer, or an upload that does not go on, waits for its client. */
 const KEPT_MS = 60_000;
+/** Ids remembered of calls that are no longer kept. */
+const MOST_OVER = 4096;
 /** A client's call ids; they are keys here, so they are short. */
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
 
@@ -47,6 +49,8 @@ export class Calls {
   /** Who waits for a call that has not come yet: at most one each, for a call has one successor. */
   readonly #waiting = new Map<string, () => void>();
   readonly #uploads = new Map<string, Upload>();
+  /** Calls answered and forgotten: one that comes after them, late, has nothing to wait for. */
+  readonly #over = new Set<string>();
   #held = 0;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -149,7 +153,7 @@ export class Calls {
 
   /** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
   async #turn(after: string | undefined): Promise<void> {
-    if (after === undefined) return;
+    if (after === undefined || this.#over.has(after)) return;
     if (!this.#calls.has(after)) {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
@@ -204,6 +208,11 @@ export class Calls {
     if (!call?.settled) return;
     this.#calls.delete(id);
     this.#held -= call.held;
+    this.#over.add(id);
+    for (const oldest of this.#over) {
+      if (this.#over.size <= MOST_OVER) break;
+      this.#over.delete(oldest);
+    }
   }
 
   #drop(id: string): void {

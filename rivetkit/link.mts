@@ -21,8 +21,15 @@ import {
 
 /** A connection that nothing uses closes after this, so that the actor can sleep. */
 const IDLE_MS = 1000;
-/** How long calls wait for a connection before they fail: longer than an actor takes to move to another server. */
+/** How long calls try to get through before they fail: longer than an actor takes to move to another server. */
 const RECONNECT_MS = 60_000;
+/** How long a connection may take to open, then to answer, at first; after one that does not, the next has twice as long. */
+const OPEN_MS = 8000;
+const ANSWER_MS = 1500;
+/** One that held for this long was a good one: what fails then fails anew. */
+const WELL_MS = 25_000;
+/** The first pause before trying again, and the longest: they double. */
+const PAUSE_MS = [100, 2000] as const;
 /**
  * Before a call, a connection that was silent for longer is asked whether it is there: see SILENT_MS. Not before one that
  * writes to something running, which is gone if the connection is dead, and where every round trip is felt.
@@ -55,6 +62,8 @@ export class Link {
   readonly #handle: ActorHandleRaw;
   #session: Promise<Session> | undefined;
   #open: Session | undefined;
+  /** Gives up the connection that is being opened, or waited for. */
+  #connecting = new AbortController();
   #pending = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #disposals = 0;
@@ -81,14 +90,16 @@ export class Link {
     this.#pending++;
     clearTimeout(this.#idle);
     const id = newId();
+    const tries = new Tries();
     const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
     const after = order === undefined ? undefined : this.#last.get(order);
     if (order !== undefined) this.#last.set(order, id);
+    const call: Call = { id, method, ...(after === undefined ? {} : { after }), sentTo: undefined };
     try {
-      const call: Call = { id, method, ...(after === undefined ? {} : { after }), sentTo: undefined };
       for (;;) {
         const session = await (order === undefined ? this.#fresh() : this.#connected());
-        if (disposals !== this.#disposals) throw new ConnectionLost("The handle was disposed");
+        if (disposals !== this.#disposals) throw disposed();
+        tries.begin();
         if (session.incarnation === undefined) return await session.action(method, args);
         // The VM that may have got the call is gone: another one is not to get it.
         if (call.sentTo !== undefined && call.sentTo !== session.incarnation) throw vmGone();
@@ -99,11 +110,12 @@ export class Link {
         } catch (error) {
           if (disposals !== this.#disposals || !isPassing(error)) throw error;
           session.close();
+          await tries.failed(error);
         }
       }
     } finally {
       if (order !== undefined && this.#last.get(order) === id) this.#last.delete(order);
-      this.#done.push(id);
+      if (call.sentTo !== undefined) this.#done.push(id);
       this.#pending--;
       this.#rest();
     }
@@ -114,6 +126,12 @@ export class Link {
     this.#disposals++;
     this.streams.clear();
     clearTimeout(this.#idle);
+    this.#disconnect();
+  }
+
+  #disconnect(): void {
+    this.#connecting.abort(disposed());
+    this.#connecting = new AbortController();
     this.#open?.close();
     this.#open = undefined;
     this.#session = undefined;
@@ -122,6 +140,7 @@ export class Link {
   async #carry(session: Session, incarnation: string, call: Call, args: unknown[]): Promise<unknown> {
     const { id, method, after, sentTo } = call;
     const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encode(args) : undefined;
+    if (!large) encode(args); // What cannot be sent is told to the caller; rivetkit would only log it.
     const parts = large ? await this.#upload(session, id, large) : undefined;
     const done = this.#done.splice(0, 256);
     const request: Begin = { id, method, incarnation, args: parts ?? args, done, ...(after ? { after } : {}) };
@@ -197,21 +216,29 @@ export class Link {
   }
 
   async #connect(): Promise<Session> {
-    const disposals = this.#disposals;
-    const deadline = Date.now() + RECONNECT_MS;
-    for (let pause = 100; ; pause = Math.min(2 * pause, 2000)) {
+    const stop = this.#connecting.signal;
+    const tries = new Tries();
+    for (let patience = 1; ; patience *= 2) {
+      tries.begin();
+      let session: Session | undefined;
       try {
-        const session = await Session.open(this.#handle);
-        if (disposals !== this.#disposals) session.close();
-        session.onGone(() => this.#lost(session));
-        if (session.gone) throw new ConnectionLost("The connection to the actor was lost");
-        this.#open = session;
+        session = await Session.open(this.#handle, patience * OPEN_MS, patience * ANSWER_MS, stop);
+        if (stop.aborted) throw disposed();
+        const opened = session;
+        opened.onGone(() => this.#lost(opened));
         // Subscribed before any call goes out: what a call starts is heard from its first byte.
-        if (this.streams.size > 0) await this.#subscribe(session);
-        return session;
+        while (!opened.gone && this.streams.lackedBy(opened)) await this.#subscribe(opened);
+        if (stop.aborted) throw disposed();
+        if (opened.gone) throw new ConnectionLost("The connection to the actor was lost");
+        this.#open = opened;
+        // Whoever asked for it may have gone meanwhile.
+        this.#rest();
+        return opened;
       } catch (error) {
-        if (!isPassing(error) || Date.now() > deadline || disposals !== this.#disposals) throw error;
-        await new Promise((resolve) => setTimeout(resolve, pause));
+        session?.close();
+        if (stop.aborted || !isPassing(error)) throw error;
+        await tries.failed(error);
+        if (stop.aborted) throw disposed();
       }
     }
   }
@@ -237,11 +264,31 @@ export class Link {
   #rest(): void {
     if (this.#pending > 0 || this.streams.size > 0) return;
     clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => {
-      this.#open?.close();
-      this.#open = undefined;
-      this.#session = undefined;
-    }, IDLE_MS);
+    this.#idle = setTimeout(() => this.#disconnect(), IDLE_MS);
+  }
+}
+
+/** Attempts at one thing: pauses between them, and an end when all have failed for RECONNECT_MS. */
+class Tries {
+  #began = 0;
+  #failing: number | undefined;
+  #pause: number = PAUSE_MS[0];
+
+  begin(): void {
+    this.#began = Date.now();
+  }
+
+  /** Resolves when it is time for another; rejects with the error when there have been enough. */
+  async failed(error: unknown): Promise<void> {
+    const now = Date.now();
+    if (this.#failing === undefined || now - this.#began > WELL_MS) {
+      this.#failing = this.#began;
+      this.#pause = PAUSE_MS[0];
+    }
+    if (now - this.#failing > RECONNECT_MS) throw error;
+    const pause = this.#pause;
+    this.#pause = Math.min(2 * pause, PAUSE_MS[1]);
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
@@ -257,6 +304,10 @@ async function inWindow(count: number, send: (index: number) => Promise<unknown>
 function newId(): string {
   // randomUUID is there in secure pages only.
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function disposed(): ConnectionLost {
+  return new ConnectionLost("The handle was disposed");
 }
 
 function vmGone(): RivetError {

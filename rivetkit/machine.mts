@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { AgentVm } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
+import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
@@ -29,8 +30,9 @@ export class Machine {
   #calls = 0;
   #letSleep: (() => void) | undefined;
   #stopped = false;
-  #processes = new Ledger<number>();
-  #shells = new Ledger<string>();
+  /** Of all VMs that this start has: one that dies leaves its exits here, for clients that were away. */
+  readonly #processes = new Ledger<number>();
+  readonly #shells = new Ledger<string>();
 
   constructor(actor: ActorSide, options: AgentOsOptions) {
     this.#actor = actor;
@@ -44,6 +46,7 @@ export class Machine {
 
   /** The VM, booted once however many ask; a failure to boot is every asker's, and the next one tries again. */
   async boot(): Promise<AgentVm> {
+    if (this.#stopped) throw failure("VM_DISPOSED", "The actor is stopping");
     if (this.#vm) return this.#vm;
     this.#booting ??= this.#create().finally(() => (this.#booting = undefined));
     return this.#booting;
@@ -54,8 +57,6 @@ export class Machine {
     if (persist) options.home = await homeOf(persist.directory, this.#actor.actorId);
     const vm = await AgentVm.create(options);
     this.#vm = vm;
-    this.#processes = new Ledger();
-    this.#shells = new Ledger();
     vm.on("processOutput", (event) => {
       this.#processes.sent(event.pid, event.seq, event.data.byteLength);
       for (const part of inParts(event)) this.#send("processOutput", part);
@@ -136,7 +137,12 @@ export class Machine {
   #hold(): void {
     if (this.#letSleep || this.#stopped) return;
     const busy = new Promise<void>((resolve) => (this.#letSleep = resolve));
-    void this.#actor.keepAwake(busy);
+    try {
+      void this.#actor.keepAwake(busy);
+    } catch (error) {
+      // It is stopping already, and what holds it awake no longer matters; the VM's listeners are not to fall over it.
+      this.#actor.log.warn({ msg: "agent-vm: the actor cannot be held awake", error: String(error) });
+    }
   }
 
   #settle(): void {

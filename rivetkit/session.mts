@@ -1,9 +1,7 @@
 // One connection to an actor, from its opening to its loss. It is never revived: who needs another opens another.
 import type { ActorConnRaw, ActorHandleRaw } from "rivetkit/client";
-import { HELLO, type Hello } from "./wire.mjs";
+import { HELLO, type Hello, NotPlain, STOPPING } from "./wire.mjs";
 
-/** A connection that does not open in this time will not. */
-const OPEN_MS = 10_000;
 /**
  * A connection may be dead and look open: the engine holds its end while the server behind it is gone, and forgets what
  * was under way. So one that was silent for this long is asked whether it is there.
@@ -30,23 +28,41 @@ export class Session {
   /** The start of the actor that this speaks to; undefined where the actor is not one of this package's. */
   readonly incarnation: string | undefined;
 
-  static async open(handle: ActorHandleRaw): Promise<Session> {
+  /**
+   * Rejects if the connection does not open in `openMs` (an actor may have to be started first, among many), or if the
+   * actor does not answer in `answerMs` once it is open: one that is made in the moment in which the actor goes to sleep
+   * leads nowhere. `stop` gives the opening up.
+   */
+  static async open(handle: ActorHandleRaw, openMs: number, answerMs: number, stop: AbortSignal): Promise<Session> {
+    stop.throwIfAborted();
     // Typed, it would have the actions and events of no actor at all.
     const connection = handle.connect() as unknown as ActorConnRaw;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new ConnectionLost(`The actor did not answer in ${OPEN_MS} ms`)), OPEN_MS);
+    let abort: () => void = () => {};
+    let forget: () => void = () => {};
+    const failed = new Promise<never>((_resolve, reject) => {
+      const within = (ms: number): void => {
+        clearTimeout(timer);
+        timer = setTimeout(() => reject(new ConnectionLost(`The actor did not answer in ${ms} ms`)), ms);
+      };
+      within(openMs);
+      forget = connection.onOpen(() => within(answerMs));
+      abort = () => reject(stop.reason as ConnectionLost);
     });
+    stop.addEventListener("abort", abort);
     try {
       const hello = connection.action<[], Hello>({ name: HELLO, args: [] });
-      const { incarnation } = await Promise.race([hello, late]);
+      const { incarnation } = await Promise.race([hello, failed]);
+      if (incarnation === STOPPING) throw new ConnectionLost("The actor is stopping");
       return new Session(connection, incarnation);
     } catch (error) {
       if (isCode(error, "actor", "action_not_found")) return new Session(connection, undefined);
-      void connection.dispose();
+      connection.dispose().catch(() => {});
       throw error;
     } finally {
       clearTimeout(timer);
+      forget();
+      stop.removeEventListener("abort", abort);
     }
   }
 
@@ -137,13 +153,19 @@ export function isCode(error: unknown, group: string, ...codes: string[]): boole
 /** Whether trying again on a new connection may help. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof ConnectionLost) return true;
+  if (error instanceof NotPlain) return false;
   if (typeof error !== "object" || error === null || !("group" in error)) return error instanceof Error;
-  if (error.group === "guard") return true;
+  if (error.group === "guard" || isCode(error, "ws", "going_away")) return true;
+  // The engine's own time for finding an actor, which it exceeds where it has many to start.
+  if (error.group === "pegboard" && "code" in error && String(error.code).endsWith("_timeout")) return true;
+  // An engine that has just been started makes its namespace a moment after it listens.
+  if (isCode(error, "namespace", "not_found")) return true;
   // Stopping and starting, or nobody there yet to run it: a server that has just been started is not known at once.
   return isCode(
     error,
     "actor",
     "stopping",
+    "stopped",
     "starting",
     "restarting",
     "dropped_reply",

@@ -46,6 +46,12 @@ export class Streams {
     return this.#listeners.size;
   }
 
+  /** Whether something is listened to that the connection is not subscribed to. */
+  lackedBy(session: Session): boolean {
+    if (session !== this.#session) return this.#listeners.size > 0;
+    return [...this.#listeners.keys()].some((name) => !this.#subscribed.has(name));
+  }
+
   add(name: string, callback: Listener, once: boolean): () => void {
     const listener = { callback, once };
     const listeners = this.#listeners.get(name) ?? new Set();

@@ -29,6 +29,8 @@ export const HOLD_MS = 15_000;
 export interface Hello {
   incarnation: string;
 }
+/** The incarnation of an actor that is about to end, and takes no calls. */
+export const STOPPING = "";
 
 export interface Begin {
   id: string;
@@ -71,8 +73,13 @@ export interface StreamPosition<Id> {
 /** Strings longer than this travel as bytes, and not inside the JSON. */
 const LONG_STRING = 4096;
 
+/** A value that cannot be sent. */
+export class NotPlain extends TypeError {
+  override name = "TypeError";
+}
+
 /**
- * Encodes a plain value: the length of a JSON text, the text, then the bytes that it refers to. Throws TypeError for
+ * Encodes a plain value: the length of a JSON text, the text, then the bytes that it refers to. Throws NotPlain for
  * what is not plain: functions, symbols, and objects of classes other than Uint8Array.
  */
 export function encode(value: unknown): Uint8Array {
@@ -94,7 +101,7 @@ export function encode(value: unknown): Uint8Array {
       const entries = Object.entries(item).map(([key, member]) => [key, plain(member)] as const);
       return "$" in item ? { $: "object", entries } : Object.fromEntries(entries);
     }
-    throw new TypeError(`A ${typeof item === "object" ? "class's object" : typeof item} cannot be sent to an actor`);
+    throw new NotPlain(`A ${typeof item === "object" ? "class's object" : typeof item} cannot be sent to an actor`);
   };
   const text = new TextEncoder().encode(JSON.stringify(plain(value)));
   const out = new Uint8Array(4 + text.byteLength + bytes);
