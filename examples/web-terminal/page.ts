@@ -1,0 +1,145 @@
+// The page: a shell of an actor's VM in xterm.js. Its address says which (`#my-agent/shell-1`), so that a reload, or
+// another browser, comes back to the same shell, with its history.
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal } from "@xterm/xterm";
+import { createClient } from "agent-vm/client";
+import type { registry } from "./server.mjs";
+import "@xterm/xterm/css/xterm.css";
+import "./page.css";
+
+const endpoint = document.querySelector<HTMLMetaElement>("meta[name=rivet-endpoint]")?.content ?? "";
+const element = (id: string): HTMLElement => {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`The page has no #${id}`);
+  return found;
+};
+const [name = "my-agent", wanted] = (location.hash.slice(1) || "my-agent").split("/");
+const agent = createClient<typeof registry>({ endpoint, devtools: false }).vm.getOrCreate([name]);
+
+const terminal = new Terminal({
+  cursorBlink: true,
+  fontFamily: '"DejaVu Sans Mono", ui-monospace, Menlo, Consolas, monospace',
+  fontSize: 14,
+  lineHeight: 1.15,
+  scrollback: 10_000,
+  theme: {
+    background: "#0d1017",
+    foreground: "#c8d0dc",
+    cursor: "#ffb454",
+    selectionBackground: "#2b3a55",
+    black: "#1c232f",
+    red: "#f07178",
+    green: "#7fd962",
+    yellow: "#ffb454",
+    blue: "#59c2ff",
+    magenta: "#d2a6ff",
+    cyan: "#95e6cb",
+    white: "#c8d0dc",
+    brightBlack: "#5c6773",
+  },
+});
+const fit = new FitAddon();
+terminal.loadAddon(fit);
+terminal.open(element("terminal"));
+fit.fit();
+terminal.focus();
+
+let shellId: string | undefined;
+/** The shell's byte that is to be shown next; unknown while its history is being read. */
+let next: number | undefined;
+/** What came while the history was being read. */
+let early: { data: Uint8Array; seq: number }[] = [];
+/** xterm.js answers what an old program once asked of the terminal: those answers are nobody's any more. */
+let replaying = false;
+
+function show({ data, seq }: { data: Uint8Array; seq: number }): void {
+  if (next === undefined) {
+    early.push({ data, seq });
+    return;
+  }
+  if (seq + data.byteLength <= next) return;
+  terminal.write(data.subarray(Math.max(0, next - seq)));
+  next = seq + data.byteLength;
+}
+
+// Subscribed before the history is read: nothing falls between the two.
+agent.on("shellData", (event) => {
+  if (event.shellId === shellId) show(event);
+});
+agent.on("shellExit", (event) => {
+  if (event.shellId === shellId) ended(event.exitCode);
+});
+
+function ended(exitCode: number): void {
+  shellId = undefined;
+  status("bad", "ended");
+  terminal.write(`\r\n\x1b[2m[exited with ${exitCode}: press Enter for a new shell]\x1b[0m`);
+}
+
+/** Shows a shell from the first byte that is kept of it. */
+async function attach(id: string): Promise<void> {
+  shellId = id;
+  next = undefined;
+  early = [];
+  const { data, nextSeq, exited } = await agent.readShell(id);
+  replaying = true;
+  terminal.reset();
+  terminal.write(data, () => (replaying = false));
+  next = nextSeq;
+  for (const event of early.splice(0)) show(event);
+  location.replace(`#${name}/${id}`);
+  document.title = element("title").textContent = `${name} · ${id}`;
+  if (exited) return ended(exited.exitCode);
+  await resize();
+  status("good", "connected");
+}
+
+async function start(id?: string): Promise<void> {
+  try {
+    // One that went with its VM is not there any more.
+    const known = id !== undefined && (await agent.listShells()).some((shell) => shell.shellId === id);
+    await attach(known ? id : (await agent.openShell({ cols: terminal.cols, rows: terminal.rows })).shellId);
+    const { stdout } = await agent.exec('echo "$(uname -s) · $(id -un)@$(hostname) · node $(node --version)"');
+    element("about").textContent = stdout;
+  } catch (error) {
+    status("bad", error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function resize(): Promise<void> {
+  element("size").textContent = `${terminal.cols}×${terminal.rows}`;
+  if (shellId !== undefined) await send(agent.resizeShell(shellId, terminal.cols, terminal.rows));
+}
+
+/** Follows a call: one that takes longer than a second waits for a connection. */
+async function send(call: Promise<void>): Promise<void> {
+  const late = setTimeout(() => status("wait", "reconnecting…"), 1000);
+  try {
+    await call;
+    if (shellId !== undefined) status("good", "connected");
+  } catch (error) {
+    // A shell that has gone says so with its exit.
+    if (shellId !== undefined) status("bad", error instanceof Error ? error.message : String(error));
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+function status(lamp: "good" | "wait" | "bad", text: string): void {
+  element("lamp").className = `lamp ${lamp}`;
+  element("status").textContent = text;
+}
+
+terminal.onData((data) => {
+  if (replaying) return;
+  if (shellId !== undefined) void send(agent.writeShell(shellId, data));
+  else if (data === "\r") void start();
+});
+terminal.onBinary((data) => {
+  const bytes = Uint8Array.from(data, (character) => character.charCodeAt(0));
+  if (shellId !== undefined && !replaying) void send(agent.writeShell(shellId, bytes));
+});
+terminal.onResize(() => void resize());
+new ResizeObserver(() => fit.fit()).observe(element("terminal"));
+
+void start(wanted);

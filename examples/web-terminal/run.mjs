@@ -1,0 +1,15 @@
+// Runs the web terminal: its server, with an engine of its own.
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { engine } from "../engine.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { env, stop } = await engine({ port: 6420, storage: join(here, "../../target/web-terminal-storage") });
+const server = spawn(process.execPath, [join(here, "server.mjs")], {
+  stdio: "inherit",
+  env: { ...process.env, ...env },
+});
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => server.kill("SIGTERM"));
+process.exitCode = await new Promise((resolve) => server.once("exit", (code) => resolve(code ?? 0)));
+await stop();

@@ -1,0 +1,54 @@
+// A terminal in the browser on a shell in an actor's VM. Here: the actors, and the page with its script.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { agentOs } from "agent-vm/rivetkit";
+import { build } from "esbuild";
+import { setup } from "rivetkit";
+
+const vm = agentOs({});
+
+export const registry = setup({ use: { vm }, noWelcome: true });
+registry.start();
+
+// The page speaks to rivetkit's engine itself, as any client does.
+const endpoint = `http://127.0.0.1:${process.env.RIVET_RUN_ENGINE_PORT ?? 6420}`;
+const beside = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
+
+const { outputFiles } = await build({
+  entryPoints: [beside("page.ts")],
+  bundle: true,
+  minify: true,
+  format: "esm",
+  platform: "browser",
+  target: "es2023",
+  outdir: "/",
+  write: false,
+  logLevel: "warning",
+});
+/** @type {Map<string, { type: string, content: string | Uint8Array }>} */
+const files = new Map();
+files.set("/", {
+  type: "text/html",
+  content: readFileSync(beside("page.html"), "utf8").replace("{endpoint}", endpoint),
+});
+for (const { path, contents } of outputFiles) {
+  files.set(path, { type: path.endsWith(".css") ? "text/css" : "text/javascript", content: contents });
+}
+// xterm.js makes style elements of its own.
+const policy = `default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'; connect-src ${endpoint} ${endpoint.replace("http", "ws")}`;
+
+const server = createServer((request, response) => {
+  const file = files.get(request.url ?? "");
+  if (!file) {
+    response.writeHead(404).end();
+    return;
+  }
+  response.writeHead(200, { "content-type": `${file.type}; charset=utf-8`, "content-security-policy": policy });
+  response.end(file.content);
+});
+// Only from this machine: whoever reaches the page has a shell in the VM.
+server.listen(Number(process.env.PORT ?? 3000), "127.0.0.1", () => {
+  const address = server.address();
+  if (typeof address === "object") console.log(`A terminal is at http://127.0.0.1:${address?.port}`);
+});
