@@ -1,4 +1,5 @@
 // The actor definition: rivetkit's hooks around a machine, and its actions as that machine's calls.
+import { isAbsolute } from "node:path";
 import { type ActorDefinition, type ActorOptionsInput, actor, event } from "rivetkit";
 import type {
   BeforeConnectContext,
@@ -136,8 +137,8 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
   if (options.persist && options.home !== undefined) {
     throw new TypeError("options.home is one directory for every actor, options.persist one each: give one of them");
   }
-  if (options.persist && typeof options.persist.directory !== "string") {
-    throw new TypeError("options.persist.directory must be a directory's path");
+  if (options.persist && !isAbsolute(String(options.persist.directory))) {
+    throw new TypeError(`options.persist.directory must be an absolute path, not ${String(options.persist.directory)}`);
   }
 
   /** A call by rivetkit's plain client: one action, its result in one message. */

@@ -92,8 +92,8 @@ export interface AgentOsEvents {
 /** AgentVmOptions, and what an actor's VM may keep. */
 export interface AgentOsOptions extends AgentVmOptions {
   /**
-   * Keeps /home/user while the actor sleeps, in a folder per actor under `directory`, until the actor is destroyed.
-   * For actors that move between servers, a directory that all the servers share.
+   * Keeps /home/user while the actor sleeps, in a folder per actor under `directory` (an absolute path; made where it is
+   * missing), until the actor is destroyed. For actors that move between servers, a directory that all the servers share.
    */
   persist?: { directory: string };
 }

@@ -1,0 +1,41 @@
+"use strict";
+
+const { spawnSync } = require("node:child_process");
+const { existsSync, readFileSync, readdirSync } = require("node:fs");
+const { join } = require("node:path");
+const { startServer, temporaryFolder } = require("./fixture");
+
+test("a kept home is there after sleep, and goes when the actor is destroyed", async () => {
+  const directory = join(temporaryFolder(), "homes");
+  const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
+  const id = await server.evaluate(async ({ agent, client }) => {
+    await agent.exec("echo kept > note; echo lost > /tmp/note; mkdir -p locked/deep && chmod 0 locked");
+    await client.vm.getOrCreate(["other"]).exec("echo other > note");
+    return agent.resolve();
+  });
+  expect(readFileSync(join(directory, id, "note"), "utf8")).toBe("kept\n");
+  expect(readdirSync(directory)).toHaveLength(2);
+
+  await server.said("sleep");
+  const seen = await server.evaluate(({ agent }) => agent.exec("cat note; ls /tmp"));
+  expect(seen.stdout).toBe("kept\n");
+
+  // As an operator does it, or rivetkit's dashboard.
+  await fetch(`${server.engine.endpoint}/actors/${id}?namespace=default`, { method: "DELETE" });
+  await server.said("destroy");
+  await server.until(() => !existsSync(join(directory, id)), "removal of the home");
+  expect(readdirSync(directory)).toHaveLength(1);
+  // The next actor of that name begins with nothing.
+  const fresh = await server.evaluate(({ agent }) => agent.exec("ls"));
+  expect(fresh.stdout).toBe("");
+});
+
+test.each([
+  [{ persist: { directory: "homes" } }, "must be an absolute path, not homes"],
+  [{ home: "/srv/home", persist: { directory: "/srv/homes" } }, "give one of them"],
+])("what persist cannot be is said where the actor is defined: %j", (options, message) => {
+  const script = `import { agentOs } from "agent-vm/rivetkit"; agentOs({ options: ${JSON.stringify(options)} })`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", script], { cwd: __dirname });
+  expect(status).toBe(1);
+  expect(stderr.toString()).toContain(message);
+});
