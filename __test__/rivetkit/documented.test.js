@@ -1,151 +1,136 @@
 "use strict";
-// The snippets of the agentOS documentation, "Processes & Shell", as printed there (what they print is collected).
+// The snippets of the agentOS documentation, "Processes & Shell", as printed there but for the imports, in documented/.
+// They are checked and run where users have them: beside the package as npm installs it from its tarballs.
 
-const { startServer } = require("./fixture");
+const { execFile, spawn } = require("node:child_process");
+const { cpSync, readFileSync, readdirSync, mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
+const { join } = require("node:path");
+const { promisify } = require("node:util");
+const { startServer, temporaryFolder } = require("./fixture");
 
+const root = join(__dirname, "../..");
+const run = (command, args, cwd) => promisify(execFile)(command, args, { cwd, encoding: "utf8" });
+const npm = (args, cwd) => run("npm", [...args, "--no-audit", "--no-fund", "--ignore-scripts"], cwd);
+
+const tarballs = temporaryFolder();
+const app = temporaryFolder();
 let server;
+
 beforeAll(async () => {
-  server = await startServer();
+  await run(process.execPath, [join(root, "scripts/pack.mjs"), "--destination", tarballs], root);
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  const files = readdirSync(tarballs).map((name) => join(tarballs, name));
+  // Nothing is fetched: the package needs nothing but its own.
+  await npm(["install", "--offline", ...files], app);
+}, 120_000);
+
+test("npm installs nothing with the package but its own files", () => {
+  const installed = readdirSync(join(app, "node_modules")).filter((name) => !name.startsWith("."));
+  expect(installed).toEqual(["agent-vm", `agent-vm-linux-${process.arch}-gnu`]);
 });
 
-test("one-shot execution", async () => {
-  const printed = await server.evaluate(async ({ client }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-
-    const result = await agent.exec("echo hello && ls /home/user");
-    return [result.stdout, result.stderr, result.exitCode];
-  });
-  expect(printed).toEqual(["hello\n", "", 0]);
+test("what npm installed runs, without rivetkit", async () => {
+  const script = `require("agent-vm").AgentVm.create().then((vm) => vm.exec("echo installed")).then(({ stdout }) => console.log(stdout))`;
+  expect((await run(process.execPath, ["--eval", script], app)).stdout).toBe("installed\n\n");
 });
 
-test("spawn a long-running process", async () => {
-  const { pid, printed } = await server.evaluate(async ({ client, until }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-    const script = "console.log('up'); console.error('oops'); setTimeout(() => process.exit(3), 200)";
-    await agent.exec("cat > server.js", { stdin: script });
-    const printed = [];
-
-    // Subscribe to process output
-    agent.on("processOutput", (data) => {
-      const text = new TextDecoder().decode(data.data);
-      printed.push(`[pid ${data.pid}] ${data.stream}: ${text}`);
-    });
-
-    agent.on("processExit", (data) => {
-      printed.push(`[pid ${data.pid}] exited with code ${data.exitCode}`);
-    });
-
-    // Spawn a dev server
-    const { pid } = await agent.spawn("node", ["/home/user/server.js"]);
-
-    await until(() => printed.length >= 3);
-    return { pid, printed };
-  });
-  expect(printed.slice(0, 2).sort()).toEqual([`[pid ${pid}] stderr: oops\n`, `[pid ${pid}] stdout: up\n`]);
-  expect(printed.slice(2)).toEqual([`[pid ${pid}] exited with code 3`]);
-});
-
-test("write to stdin", async () => {
-  const exitCode = await server.evaluate(async ({ client }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-
-    const { pid } = await agent.spawn("cat", []);
-
-    // Write to stdin
-    await agent.writeProcessStdin(pid, "hello from stdin\n");
-
-    // Close stdin when done
-    await agent.closeProcessStdin(pid);
-
-    // Wait for the process to exit
-    const exitCode = await agent.waitProcess(pid);
-    return exitCode;
-  });
-  expect(exitCode).toBe(0);
-});
-
-test("process lifecycle", async () => {
-  const { pid, processes, info, exitCode } = await server.evaluate(async ({ client }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-    await agent.exec("cat > server.js", { stdin: "setInterval(() => {}, 1000)" });
-
-    const { pid } = await agent.spawn("node", ["/home/user/server.js"]);
-
-    // List all spawned processes
-    const processes = await agent.listProcesses();
-
-    // Get info about a specific process
-    const info = await agent.getProcess(pid);
-
-    // Graceful stop (SIGTERM)
-    await agent.stopProcess(pid);
-
-    // Force kill (SIGKILL)
-    await agent.killProcess(pid);
-
-    return { pid, processes, info, exitCode: await agent.waitProcess(pid) };
-  });
-  expect(processes.filter((each) => each.pid === pid)).toEqual([
-    { pid, command: "node", args: ["/home/user/server.js"], running: true, exitCode: null },
-  ]);
-  expect([info.running, info.exitCode]).toEqual([true, null]);
-  expect(exitCode).toBeGreaterThan(128);
-});
-
-test("system-wide process visibility", async () => {
-  const { pid, all, tree } = await server.evaluate(async ({ client }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-    const { pid } = await agent.spawn("sh", ["-c", "sleep 60 & sleep 60; true"]);
-    while ((await agent.allProcesses()).length < 3) continue;
-
-    // All processes
-    const all = [];
-    for (const p of await agent.allProcesses()) {
-      all.push([p.pid, p.driver, p.command, p.status]);
+describe("beside rivetkit", () => {
+  beforeAll(async () => {
+    mkdirSync(join(app, "node_modules/@types"));
+    // What `npm install rivetkit typescript` would bring, which takes long.
+    for (const name of ["rivetkit", "ws", "@types/node"]) {
+      symlinkSync(join(root, "node_modules", name), join(app, "node_modules", name));
     }
-
-    // Process tree (parent-child hierarchy)
-    const tree = [];
-    for (const node of await agent.processTree()) {
-      tree.push([node.pid, node.command, node.children.length]);
+    server = await startServer({ script: join(app, "out/server.js") }, { start: false });
+    cpSync(join(__dirname, "documented"), app, { recursive: true });
+    for (const name of readdirSync(app).filter((each) => each.endsWith(".ts"))) {
+      const text = readFileSync(join(app, name), "utf8").replace("http://localhost:6420", server.engine.endpoint);
+      // The printed one closes its shell at once; here it is waited for what it was told.
+      const exit = 'await agent.writeShell(shellId, "stty size; exit\\n");\nawait agent.waitShell(shellId);\n';
+      writeFileSync(join(app, name), text.replace("// Close the shell when done\n", exit));
     }
+    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--project", app], app).catch(
+      (error) => {
+        throw new Error(error.stdout);
+      },
+    );
+    server.start();
+    await server.evaluate(({ client }) =>
+      client.vm
+        .getOrCreate(["my-agent"])
+        .writeFile(
+          "/home/user/server.js",
+          "console.log('up'); console.error('oops'); setTimeout(() => process.exit(3), 1500)",
+        ),
+    );
+  }, 120_000);
 
-    await agent.killProcess(pid);
-    return { pid, all, tree };
-  });
-  expect(all).toContainEqual([pid, "native", "sh", "running"]);
-  expect(all.filter(([, , command]) => command === "sleep")).toHaveLength(2);
-  expect(tree).toEqual([[pid, "sh", 2]]);
-});
-
-test("interactive shells", async () => {
-  const { printed, shells } = await server.evaluate(async ({ client, until }) => {
-    const agent = client.vm.getOrCreate(["my-agent"]);
-    let printed = "";
-
-    // Subscribe to shell output
-    agent.on("shellData", (data) => {
-      const text = new TextDecoder().decode(data.data);
-      printed += text;
+  /** Runs a snippet until it has printed what is looked for; one that listens would not end by itself. */
+  async function printed(name, ...expected) {
+    const child = spawn(process.execPath, [join(app, `out/${name}.js`)], {
+      env: { ...process.env, RIVET_LOG_LEVEL: "error" },
     });
+    let output = "";
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+    try {
+      for (const end = Date.now() + 60_000; !expected.every((each) => each.test(output));) {
+        if (Date.now() > end || child.exitCode) throw new Error(`${name} printed:\n${output}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    } finally {
+      child.kill("SIGKILL");
+      await ended;
+    }
+    return output;
+  }
 
-    // Open a shell
-    const { shellId } = await agent.openShell();
-
-    // Write commands to the shell
-    await agent.writeShell(shellId, "ls -la /home/user\n");
-
-    // Resize the terminal
-    await agent.resizeShell(shellId, 120, 40);
-
-    await until(() => printed.includes("total"));
-    await agent.writeShell(shellId, "stty size\n");
-    await until(() => printed.includes("40 120"));
-
-    // Close the shell when done
-    await agent.closeShell(shellId);
-    return { printed, shells: await agent.listShells() };
+  test("one-shot execution", async () => {
+    expect(await printed("one-shot", /exit code: \d+/)).toBe("stdout: hello\nserver.js\n\nstderr: \nexit code: 0\n");
   });
-  expect(printed).toContain("user@agent-vm:~$");
-  expect(shells).toMatchObject([{ running: false, cols: 120, rows: 40 }]);
+
+  test("spawn a long-running process", async () => {
+    const output = await printed("spawn", /exited with code/, /stdout: up/, /stderr: oops/);
+    const [, pid] = /^Started process: (\d+)$/m.exec(output);
+    expect(output).toContain(`[pid ${pid}] stdout: up\n`);
+    expect(output).toContain(`[pid ${pid}] stderr: oops\n`);
+    expect(output).toContain(`[pid ${pid}] exited with code 3\n`);
+  });
+
+  test("write to stdin", async () => {
+    expect(await printed("stdin", /exit code: \d+/)).toBe("exit code: 0\n");
+  });
+
+  test("process lifecycle", async () => {
+    const output = await printed("lifecycle", /^running: .* exit code: .*$/m);
+    expect(output).toMatch(
+      /args: \[ '\/home\/user\/server.js' \],\s+command: 'node',\s+exitCode: null,\s+pid: \d+,\s+running: true/,
+    );
+    expect(output).toContain("running: true exit code: null\n");
+  });
+
+  test("system-wide process visibility", async () => {
+    const spawned = server.evaluate(async ({ client, pause }) => {
+      const agent = client.vm.getOrCreate(["my-agent"]);
+      const { pid } = await agent.spawn("sh", ["-c", "sleep 60 & sleep 60; true"]);
+      while ((await agent.allProcesses()).filter(({ command }) => command === "sleep").length < 2) continue;
+      await pause("running");
+      await agent.killProcess(pid);
+      return pid;
+    });
+    await spawned.reached("running");
+    const output = await printed("visibility", /children: 2/);
+    spawned.go("running");
+    const pid = await spawned;
+    expect(output).toContain(`${pid} native sh running\n`);
+    expect(output.match(/^\d+ native sleep running$/gm)).toHaveLength(2);
+    expect(output).toContain(`${pid} sh children: 2\n`);
+  });
+
+  test("interactive shells", async () => {
+    const output = await printed("shell", /40 120/);
+    expect(output).toContain("user@agent-vm:~$ ");
+    expect(output).toMatch(/^total \d+\r$/m);
+    expect(output).toMatch(/^40 120\r$/m);
+  });
 });

@@ -1,0 +1,41 @@
+// The types of agent-vm/rivetkit and agent-vm/client: checked by `npm run lint:types`, never run.
+import { type ActorHandle, createClient } from "agent-vm/client";
+import { agentOs } from "agent-vm/rivetkit";
+import { setup } from "rivetkit";
+
+const vm = agentOs<{ token: string }>({
+  options: { persist: { directory: "/srv/homes" }, limits: { pids: 64 }, network: "none" },
+  sleepTimeout: 60_000,
+  actionTimeout: 60_000,
+  onBeforeConnect: (_c, params) => {
+    if (params.token === "") throw new Error("no token");
+  },
+  onSleep: (c) => c.log.info("sleeps"),
+});
+const registry = setup({ use: { vm } });
+
+const client = createClient<typeof registry>("http://localhost:6420");
+const agent: ActorHandle<typeof vm> = client.vm.getOrCreate(["my-agent"], { params: { token: "x" } });
+
+agent.exec("true").then(({ stdout, exitCode }): [string, number] => [stdout, exitCode]);
+agent.vmFetch(3000, "/", { method: "POST", body: "x" }).then((response): Uint8Array => response.body);
+agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
+const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {
+  const event: [number, "stdout" | "stderr", Uint8Array, number] = [pid, stream, data, seq];
+  return event;
+});
+off();
+agent.once("vmShutdown", ({ reason }): "sleep" | "destroy" | "error" => reason);
+agent.on("networkDenied", ({ host, port }): [string, number] => [host, port]);
+await agent.dispose();
+
+// @ts-expect-error -- no such call
+await agent.explode();
+// @ts-expect-error -- callbacks do not travel
+await agent.exec("true", { onStdout: () => {} });
+// @ts-expect-error -- no such event
+agent.on("processStarted", () => {});
+// @ts-expect-error -- a number is no option for sleeping in words
+agentOs({ sleepTimeout: "1s" });
+// @ts-expect-error -- a directory, not a switch
+agentOs({ options: { persist: true } });
