@@ -84,7 +84,20 @@ export interface AgentVmOptions {
   /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
   env?: Record<string, string>;
   hostname?: string;
-  /** Loopback only ("none", the default), the host's network ("host"), or named destinations alone. */
+  /**
+   * Loopback only ("none", the default), the host's network ("host"), or named destinations alone.
+   *
+   * An entry of `allow` (at most 1,024) is a name ("registry.npmjs.org"), a domain's subdomains ("*.github.com", not the
+   * domain itself), an address ("10.0.0.5", "::1", "[::1]") or a range ("10.0.0.0/8"), each with or without a port (":443");
+   * without one it means every port. Anything else is INVALID_ARGUMENT. Programs inside reach them through an HTTP and
+   * SOCKS 5 proxy on 127.0.0.1:1080, which the environment names (HTTP_PROXY and the like, NODE_USE_ENV_PROXY); names are
+   * resolved on the host. A listed name is refused where it leads to an address that is not public, unless that address is
+   * listed as well; "localhost" is the host's loopback. What is refused gets 403 and its reason, and is a `networkDenied`
+   * event. A list needs isolation "namespaces".
+   *
+   * "host" shares the host's ports and all that they reach, a cloud's metadata service among it. Under isolation "none" it
+   * is the only one, and the default.
+   */
   network?: "none" | "host" | { allow: string[] };
   limits?: {
     /**
@@ -111,7 +124,7 @@ export interface AgentVmEvents {
   processExit: [ProcessExitEvent];
   shellData: [ShellDataEvent];
   shellExit: [ShellExitEvent];
-  /** The network option refused a connection from inside. */
+  /** The network option refused a connection from inside; the program is answered when this has been emitted. */
   networkDenied: [{ host: string; port: number; reason: string }];
   /** The VM is gone: disposed, or its init was killed. Every open process and shell has had its exit event before. */
   exit: [{ reason: "disposed" | "died" }];

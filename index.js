@@ -496,6 +496,11 @@ class AgentVm extends EventEmitter {
         this.emit("shellExit", { shellId, ...exitStatus(status) });
         return;
       }
+      case "networkDenied": {
+        const [host, port, reason] = values;
+        this.emit("networkDenied", { host, port, reason });
+        return;
+      }
       case "exit": {
         this.#gone = true;
         this.#closeSockets();
@@ -565,9 +570,25 @@ function refuseUnheld({ isolation, limits = {} }) {
   }
 }
 
-function createOptions({ home, mounts = [], env = [], hostname = "agent-vm", isolation = "namespaces", limits = {} }) {
+function createOptions({
+  home,
+  mounts = [],
+  env = [],
+  hostname = "agent-vm",
+  isolation = "namespaces",
+  network = isolation === "none" ? "host" : "none",
+  limits = {},
+}) {
   if (isolation !== "namespaces" && mounts.length > 0) {
     throw invalid(`mounts needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
+  }
+  if (isolation !== "namespaces" && typeof network === "object") {
+    throw invalid(
+      `network with a list needs isolation "namespaces": under "${isolation}" the VM has no loopback of its own`,
+    );
+  }
+  if (isolation === "none" && network !== "host") {
+    throw invalid('network must be "host", or left out, under isolation "none", which has no walls');
   }
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
   return JSON.stringify({
@@ -577,6 +598,7 @@ function createOptions({ home, mounts = [], env = [], hostname = "agent-vm", iso
     hostname,
     home,
     mounts,
+    network,
     env,
     limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },
     log: process.env.AGENT_VM_LOG,

@@ -2,25 +2,31 @@
 // Servers of their own, for tests about how a server ends.
 
 const { spawn } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 const readline = require("node:readline");
 
 const root = path.join(__dirname, "..");
 const children = [];
+const folders = [];
 
 afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
+  for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true });
 });
 
 /**
  * Runs `source` in a Node.js of its own, with `AgentVm` and the like at hand, and await at its top. Returns the child with
- * `line()`, which resolves to the next line it prints, and `ended`, to `{ code, signal, stdout, stderr }`.
+ * `line()`, which resolves to the next line it prints, and `ended`, to `{ code, signal, stdout, stderr }`. Where `hosts` are
+ * given, the script has an `/etc/hosts` of that content, in a mount namespace of its own.
  */
-function nodeScript(source, { flags = [], env = {} } = {}) {
+function nodeScript(source, { flags = [], env = {}, hosts } = {}) {
   const whole = `
     const { AgentVm, AgentVmError } = require(${JSON.stringify(root)});
     (async () => { ${source} })();`;
-  const child = spawn(process.execPath, [...flags, "-e", whole], {
+  const command = [...(hosts === undefined ? [] : withHosts(hosts)), process.execPath, ...flags, "-e", whole];
+  const child = spawn(command[0], command.slice(1), {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -53,6 +59,20 @@ function nodeScript(source, { flags = [], env = {} } = {}) {
     ]);
   };
   return { child, line, ended };
+}
+
+/** The beginning of a command line: what follows runs with that `/etc/hosts`. */
+function withHosts(hosts) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  folders.push(folder);
+  const file = path.join(folder, "hosts");
+  fs.writeFileSync(file, hosts);
+  fs.chmodSync(folder, 0o755);
+  // An ordinary user mounts as the root of a user namespace, and is itself again in one below that.
+  const user = process.getuid() !== 0;
+  const back = user ? `unshare --user --map-user=${process.getuid()} --map-group=${process.getgid()} -- ` : "";
+  const script = `mount --bind "$0" /etc/hosts && exec ${back}"$@"`;
+  return ["unshare", ...(user ? ["--map-root-user"] : []), "--mount", "sh", "-c", script, file];
 }
 
 module.exports = { nodeScript, root };

@@ -8,6 +8,7 @@ const nodePath = require("node:path");
 const { types } = require("node:util");
 
 const { invalid } = require("./error");
+const { network } = require("./network");
 
 /** How a wrong value is shown: short, and its type where that is what is wrong. */
 function show(value) {
@@ -258,7 +259,7 @@ const create = {
   software: later,
   env,
   hostname,
-  network: (name, value) => (value === "none" ? value : later(`${name} ${show(value)}`)),
+  network,
   limits: (name, value) =>
     members(name, value, {
       memoryBytes: integer(4_194_304, Number.MAX_SAFE_INTEGER),

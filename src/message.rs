@@ -136,6 +136,21 @@ fn event_values(event: Event) -> Vec<Value> {
                 status_value(status),
             ]
         }
+        Event::NetworkDenied {
+            host,
+            port,
+            reason,
+            taken,
+        } => {
+            drop(taken);
+            let port = Value::Number(f64::from(port));
+            vec![
+                Value::Name("networkDenied"),
+                Value::text(host),
+                port,
+                Value::text(reason),
+            ]
+        }
         Event::Exit { disposed } => vec![Value::Name("exit"), Value::Bool(disposed)],
     }
 }

@@ -1,9 +1,11 @@
 //! Options as `index.js` passes them: checked there, so what does not fit here is a mistake of ours.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_vm_host::boot::{Isolation, Mount, Options, Resources, ServerNode};
+use agent_vm_host::boot::{Isolation, Mount, Network, Options, Resources, ServerNode};
+use agent_vm_host::proxy::{AddressRange, Destination, Rule};
 use agent_vm_host::{Limits, Program};
 use serde::Deserialize;
 
@@ -18,6 +20,7 @@ pub struct CreateOptions {
     home: Option<PathBuf>,
     #[serde(default)]
     mounts: Vec<MountOption>,
+    network: NetworkOption,
     env: Vec<(String, String)>,
     limits: LimitOptions,
     log: Option<String>,
@@ -37,6 +40,59 @@ enum IsolationName {
     Namespaces,
     Landlock,
     None,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum NetworkOption {
+    None,
+    Host,
+    #[serde(untagged)]
+    List {
+        allow: Vec<AllowOption>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct AllowOption {
+    #[serde(flatten)]
+    destination: DestinationOption,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum DestinationOption {
+    Name { name: String },
+    Subdomains { subdomains_of: String },
+    Addresses { address: IpAddr, prefix_length: u8 },
+}
+
+impl From<NetworkOption> for Network {
+    fn from(option: NetworkOption) -> Self {
+        match option {
+            NetworkOption::None => Self::None,
+            NetworkOption::Host => Self::Host,
+            NetworkOption::List { allow } => Self::Allow(allow.into_iter().map(Into::into).collect()),
+        }
+    }
+}
+
+impl From<AllowOption> for Rule {
+    fn from(option: AllowOption) -> Self {
+        let destination = match option.destination {
+            DestinationOption::Name { name } => Destination::Name(name),
+            DestinationOption::Subdomains { subdomains_of } => Destination::SubdomainsOf(subdomains_of),
+            DestinationOption::Addresses {
+                address,
+                prefix_length,
+            } => Destination::Addresses(AddressRange::new(address, prefix_length)),
+        };
+        Self {
+            destination,
+            port: option.port,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +129,7 @@ impl CreateOptions {
                     read_only: mount.read_only,
                 })
                 .collect(),
+            network: self.network.into(),
             env: self.env,
             limits: Limits {
                 pids: self.limits.pids,

@@ -51,6 +51,17 @@ pub enum Event {
         /// How.
         status: ExitStatus,
     },
+    /// The network option refused a connection from inside.
+    NetworkDenied {
+        /// Where to: a name, or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why, in words.
+        reason: String,
+        /// To be dropped when the receiver has room for more; whoever wanted to connect hears of it then.
+        taken: Taken,
+    },
     /// The VM is gone. Nothing follows.
     Exit {
         /// Whether `dispose` was called; else init died.

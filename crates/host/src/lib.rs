@@ -17,6 +17,7 @@ mod port;
 mod process;
 mod process_table;
 mod program;
+pub mod proxy;
 mod records;
 pub mod runtime;
 mod shell;

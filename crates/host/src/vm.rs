@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::sync::watch;
 
-use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Options};
+use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Network, Options};
 use crate::control::{Answer, Control};
 use crate::error::Error;
 use crate::events::{Event, Events, ExitStatus, Reason, ShellId};
@@ -19,6 +19,7 @@ use crate::input::Write;
 use crate::output_log::Replay;
 use crate::process::{self, OnSpawn, Process, SpawnRequest};
 use crate::process_table::{self, ProcessInfo};
+use crate::proxy::Proxy;
 use crate::records::{Records, ReplayBudget};
 use crate::runtime;
 use crate::shell::{self, OnOpen, Shell, ShellRequest};
@@ -89,7 +90,7 @@ impl Inner {
     }
 
     /// Follows the VM from here to its end.
-    async fn watch(self: Arc<Self>, pidfd: OwnedFd) {
+    async fn watch(self: Arc<Self>, pidfd: OwnedFd, proxy: Option<Proxy>) {
         self.control.run().await;
         // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is
         // still ending what it started.
@@ -103,6 +104,9 @@ impl Inner {
             Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
         }
         self.control.close();
+        if let Some(proxy) = proxy {
+            proxy.stop().await;
+        }
         let mut running = self.running.subscribe();
         // An error would say that `self` is gone.
         drop(running.wait_for(|count| *count == 0).await);
@@ -122,6 +126,7 @@ impl Vm {
         let Machine {
             channel,
             proc_fd,
+            listener,
             home,
             enforcement,
             host,
@@ -134,6 +139,12 @@ impl Vm {
             1
         } else {
             host.pid()
+        };
+        let proxy = match (listener, &options.network) {
+            (Some(listener), Network::Allow(rules)) => {
+                Some(Proxy::start(listener, rules.clone(), Arc::clone(&events)).map_err(failed)?)
+            }
+            _ => None,
         };
         let inner = Arc::new(Inner {
             control: Arc::new(Control::new(channel).map_err(failed)?),
@@ -153,7 +164,7 @@ impl Vm {
             running: watch::Sender::new(0),
             gone: watch::Sender::new(false),
         });
-        drop(runtime.spawn(Arc::clone(&inner).watch(pidfd)));
+        drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy)));
         Ok(Self {
             owner: Arc::new(Owner(inner)),
         })

@@ -61,17 +61,19 @@ fn run() -> Result<(), Fatal> {
         return Err(Fatal::NotBoot);
     };
 
-    let booted = boot::boot(&request, &mut attachments).and_then(|booted| {
+    let booted = boot::boot(&request, &mut attachments).and_then(|mut booted| {
         let proc_fd = booted
             .proc_fd
             .try_clone()
             .map_err(|error| boot::BootError::new("share /proc", &error))?;
-        Ok((Vm::new(*request, booted)?, proc_fd))
+        let listener_fd = booted.listener_fd.take();
+        let fds = [Some(proc_fd), listener_fd].into_iter().flatten().collect();
+        Ok((Vm::new(*request, booted)?, fds))
     });
     drop(attachments);
     match booted {
-        Ok((vm, proc_fd)) => {
-            control.send(&Reply::Ready, vec![proc_fd])?;
+        Ok((vm, fds)) => {
+            control.send(&Reply::Ready, fds)?;
             Ok(vm.run(control)?)
         }
         Err(error) => {

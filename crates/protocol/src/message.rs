@@ -82,6 +82,21 @@ pub enum Isolation {
     None,
 }
 
+/// Which network a VM has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A loopback of its own, and nothing else.
+    Own,
+    /// A loopback of its own, with a socket on it that the host serves: attached to [`Reply::Ready`] behind `/proc`, it
+    /// listens on `127.0.0.1` at this port.
+    Served {
+        /// The port, 1024 to 65535.
+        port: u16,
+    },
+    /// The host's.
+    Host,
+}
+
 /// What init sets up before it says [`Reply::Ready`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
@@ -89,6 +104,8 @@ pub struct Boot {
     pub isolation: Isolation,
     /// The host name inside.
     pub hostname: String,
+    /// Which network the VM has.
+    pub network: Network,
     /// The uid and gid to take on, where the host has mapped one for init to change to (a host that is root).
     pub take_id: Option<u32>,
     /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
@@ -252,7 +269,8 @@ pub enum Stdio {
 /// From init to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`.
+    /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`, and with
+    /// [`Network::Served`] the listening socket.
     Ready,
     /// The sandbox cannot be made. Init exits.
     BootFailed {

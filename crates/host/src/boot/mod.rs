@@ -19,11 +19,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
-use agent_vm_protocol::message::{self, Attached, Boot, Cgroups, Limits, MemoryCount, Reply, Request};
+use agent_vm_protocol::message::{
+    self, Attached, Boot, Cgroups, Limits, MemoryCount, Network as InitNetwork, Reply, Request,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Uid, getegid, geteuid};
 
 use crate::error::Error;
+use crate::proxy::{self, Rule};
 use cgroup::{CgroupError, VmCgroups};
 use directories::DirectoryError;
 use ids::IdLease;
@@ -44,12 +47,20 @@ pub const HOME: &str = "/home/user";
 /// How long init may take to set up. A thousand times what it takes on an idle machine.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWNET;
+/// Those of every VM that is walled off by them; its own network comes on top.
+const NAMESPACES: libc::c_int =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+
+/// What a VM can reach.
+#[derive(Debug, Clone)]
+pub enum Network {
+    /// Its own loopback.
+    None,
+    /// Its own loopback, and these destinations through a proxy on it.
+    Allow(Vec<Rule>),
+    /// The host's network, all of it.
+    Host,
+}
 
 /// How a VM is to be made.
 #[derive(Debug, Clone)]
@@ -66,6 +77,8 @@ pub struct Options {
     pub home: Option<PathBuf>,
     /// What else of the host is shown.
     pub mounts: Vec<Mount>,
+    /// What it can reach.
+    pub network: Network,
     /// Added to the environment of every process.
     pub env: Vec<(String, String)>,
     /// Bounds inside.
@@ -92,6 +105,8 @@ pub struct Machine {
     pub channel: Channel,
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
+    /// The socket inside that the proxy is to serve, where the network is [`Network::Allow`].
+    pub listener: Option<OwnedFd>,
     /// Where its processes live.
     pub home: String,
     /// What holds its limits.
@@ -179,6 +194,11 @@ pub enum BootError {
     /// The control socket, later.
     #[error("the boot message was not sent")]
     Frame(#[from] FrameError),
+    /// A network that only a namespace of its own can give.
+    #[error(
+        "network with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
+    )]
+    NoNetworkNamespace,
     /// Root without ids to give.
     #[error("this process is root, and its user namespace has no id that is nobody's")]
     NoIds,
@@ -280,6 +300,10 @@ impl BootError {
                 cause: format!("{cause}: {source}"),
                 remedy: crate::doctor::remedy(libc::EPERM),
             },
+            Self::NoNetworkNamespace => Error::IsolationUnavailable {
+                cause,
+                remedy: "Choose that isolation, or another network".into(),
+            },
             Self::NoIds => Error::IsolationUnavailable {
                 cause,
                 remedy: "Map more ids into the container (at least one beside root's), or run the server as an ordinary \
@@ -309,6 +333,9 @@ fn is_shortage(errno: Option<i32>) -> bool {
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
     let namespaces = options.isolation == Isolation::Namespaces;
+    if !namespaces && matches!(options.network, Network::Allow(_)) {
+        return Err(BootError::NoNetworkNamespace);
+    }
     let id = if namespaces && geteuid().is_root() {
         Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
     } else {
@@ -339,7 +366,11 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     let child = sys::launch(&Launch {
         image: image::image(&options.init)?,
         control: control.into(),
-        namespaces: if namespaces { NAMESPACES } else { 0 },
+        namespaces: match (namespaces, &options.network) {
+            (false, _) => 0,
+            (true, Network::Host) => NAMESPACES,
+            (true, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
+        },
         cgroup: cgroups.start_fd(),
         cgroup_namespace: namespaces,
         own_map,
@@ -362,6 +393,11 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     let request = Request::Boot(Box::new(Boot {
         isolation: options.isolation,
         hostname: options.hostname.clone(),
+        network: match options.network {
+            Network::None => InitNetwork::Own,
+            Network::Allow(_) => InitNetwork::Served { port: proxy::PORT },
+            Network::Host => InitNetwork::Host,
+        },
         take_id: id.as_ref().map(|_| USER_ID),
         root,
         env: root::environment(options, &home),
@@ -371,10 +407,11 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     channel
         .send(&Frame::new(&request, fds)?)
         .map_err(BootError::Channel)?;
-    let proc_fd = await_ready(&channel)?;
+    let (proc_fd, listener) = await_ready(&channel, matches!(options.network, Network::Allow(_)))?;
     Ok(Machine {
         channel,
         proc_fd,
+        listener,
         home,
         enforcement: Enforcement::of(options.isolation, &cgroups),
         host: HostSide {
@@ -416,13 +453,19 @@ fn write_maps(pid: i32, id: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/gid_map"), &line)
 }
 
-fn await_ready(channel: &Channel) -> Result<OwnedFd, BootError> {
+/// Waits for init; returns the VM's `/proc`, and the socket to serve where there is to be one.
+fn await_ready(channel: &Channel, served: bool) -> Result<(OwnedFd, Option<OwnedFd>), BootError> {
     let deadline = Instant::now() + BOOT_DEADLINE;
     let mut buffer = Vec::new();
     loop {
         match channel.receive::<Reply>(&mut buffer) {
-            Ok(Some((Reply::Ready, mut fds))) if fds.len() == 1 => {
-                return fds.pop().ok_or(BootError::Died(None));
+            Ok(Some((Reply::Ready, fds))) => {
+                let mut fds = fds.into_iter();
+                let (proc_fd, listener) = (fds.next().ok_or(BootError::Died(None))?, fds.next());
+                if listener.is_some() != served {
+                    return Err(BootError::Died(None));
+                }
+                return Ok((proc_fd, listener));
             }
             Ok(Some((Reply::BootFailed { step, errno, path }, _))) => {
                 return Err(match path {

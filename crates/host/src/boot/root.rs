@@ -4,6 +4,7 @@
 //! files of the VM's own where the host's would tell about the host.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -11,8 +12,9 @@ use agent_vm_protocol::message::{BindSource, RootEntry};
 
 use super::directories::depth;
 use super::node::ServerNode;
-use super::{HOME, Options};
+use super::{HOME, Network, Options};
 use crate::boot::Isolation;
+use crate::proxy;
 
 /// Folders that are links into `/usr` on merged systems and folders of their own elsewhere.
 const PROGRAM_FOLDERS: [&str; 8] = [
@@ -62,6 +64,7 @@ pub fn entries(options: &Options, shown: Vec<RootEntry>) -> Vec<RootEntry> {
     static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
     let mut entries = HOST.get_or_init(host_programs).clone();
     entries.extend(own_files(&options.hostname));
+    entries.extend(name_service(&options.hostname, &options.network));
     if let Some(node) = &options.node {
         entries.extend(node.entries());
     }
@@ -133,21 +136,48 @@ fn host_programs() -> Vec<RootEntry> {
     entries
 }
 
-fn own_files(hostname: &str) -> Vec<RootEntry> {
-    let file = |path: &str, content: &str| RootEntry::File {
+fn file(path: &str, content: &str) -> RootEntry {
+    RootEntry::File {
         path: path.to_owned(),
         content: content.to_owned(),
-    };
+    }
+}
+
+/// The host's own `/etc/hosts` and `/etc/resolv.conf` are of use only in its network. They are shown as they are when the
+/// VM is made: a resolver's file is often replaced, and a mount would stay with the old one.
+fn name_service(hostname: &str, network: &Network) -> [RootEntry; 2] {
+    let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let mut resolvers = String::new();
+    if matches!(network, Network::Host) {
+        let read = |path: &str| read_start(path).unwrap_or_default();
+        hosts.push_str(&read("/etc/hosts"));
+        resolvers = read("/etc/resolv.conf");
+    }
+    [file("/etc/hosts", &hosts), file("/etc/resolv.conf", &resolvers)]
+}
+
+/// The whole lines among the first MiB of a file: lists of blocked hosts can be longer than a control message may be.
+fn read_start(path: &str) -> io::Result<String> {
+    const MOST: u64 = 1024 * 1024;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == MOST {
+        bytes.truncate(
+            bytes
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1),
+        );
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn own_files(hostname: &str) -> Vec<RootEntry> {
     let mut entries = vec![
         file("/etc/passwd", PASSWD),
         file("/etc/group", GROUP),
         file("/etc/nsswitch.conf", NSSWITCH),
         file("/etc/hostname", &format!("{hostname}\n")),
-        file(
-            "/etc/hosts",
-            &format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
-        ),
-        file("/etc/resolv.conf", ""),
         file("/etc/shells", "/bin/sh\n/bin/bash\n"),
         file(
             "/etc/protocols",
@@ -215,6 +245,11 @@ pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
     }
     set("PIP_BREAK_SYSTEM_PACKAGES", "1");
     set("npm_config_prefix", &local);
+    if let Network::Allow(rules) = &options.network {
+        for (name, value) in proxy::environment(rules) {
+            set(name, &value);
+        }
+    }
     for (name, value) in &options.env {
         set(name, value);
     }

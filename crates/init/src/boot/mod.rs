@@ -3,6 +3,7 @@
 //!
 //! Nothing untrusted runs before [`boot`] has returned, and whatever fails ends the VM: there is no half of a sandbox.
 
+mod abstract_sockets;
 mod devices;
 mod identity;
 mod proc;
@@ -12,7 +13,7 @@ mod sys;
 use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Attached, Boot, Isolation, MemoryCount};
+use agent_vm_protocol::message::{Attached, Boot, Isolation, MemoryCount, Network};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -22,7 +23,7 @@ use nix::unistd::{sethostname, setsid};
 
 use crate::control::Attachments;
 use crate::family::{Cgrouping, memory};
-use crate::seccomp;
+use crate::{network, seccomp};
 
 /// A step of the boot that the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +70,12 @@ impl<T> At<T> for Result<T, Errno> {
 
 /// What booting leaves behind.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "descriptors are named so")]
 pub struct Booted {
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
+    /// The socket that the host serves, if the VM is to have one.
+    pub listener_fd: Option<OwnedFd>,
     /// What families live in.
     pub cgrouping: Cgrouping,
 }
@@ -91,11 +95,14 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
             .at("take a cgroup's tasks")?;
         memory::join(tasks_fd).at("join a cgroup")?;
     }
-    match boot.isolation {
+    let listener_fd = match boot.isolation {
         Isolation::Namespaces => namespaces(boot, attachments)?,
         Isolation::Landlock => return Err(Errno::ENOSYS).at("landlock is not there yet"),
-        Isolation::None => unconfined()?,
-    }
+        Isolation::None => {
+            unconfined()?;
+            None
+        }
+    };
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
     let mut take = |index: Attached| {
@@ -112,10 +119,15 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
             _ => None,
         },
     };
-    Ok(Booted { proc_fd, cgrouping })
+    Ok(Booted {
+        proc_fd,
+        listener_fd,
+        cgrouping,
+    })
 }
 
-fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<(), BootError> {
+/// Makes the sandbox; returns the socket for the host to serve, if there is to be one.
+fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<Option<OwnedFd>, BootError> {
     identity::take(boot.take_id)?;
     identity::raise_open_files()?;
 
@@ -128,7 +140,17 @@ fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<(), BootErro
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 
     sethostname(&boot.hostname).at("set the host name")?;
-    loopback_up()?;
+    let listener_fd = match boot.network {
+        Network::Own => {
+            loopback_up()?;
+            None
+        }
+        Network::Served { port } => {
+            loopback_up()?;
+            Some(network::listen_on(port).at("listen on the loopback interface")?)
+        }
+        Network::Host => None,
+    };
     proc::forbid_user_namespaces(proc_fd.as_fd())?;
     identity::limit(&boot.limits)?;
 
@@ -137,7 +159,11 @@ fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<(), BootErro
     // Nothing inside may trace init, read its memory or follow its descriptors. After the capabilities, whose change
     // sets this anew.
     prctl::set_dumpable(false).at("hide init from tracing")?;
-    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))
+    if boot.network == Network::Host {
+        abstract_sockets::fence()?;
+    }
+    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))?;
+    Ok(listener_fd)
 }
 
 fn unconfined() -> Result<(), BootError> {

@@ -1,0 +1,257 @@
+//! From what a program asks for to a connection, or to why there is none.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::Server;
+use super::rules::{Rule, Rules};
+use crate::events::{Event, Taken};
+
+/// Names of one VM that are looked up at a time. A look-up holds a thread for as long as the host's resolver takes.
+const LOOKUPS: usize = 4;
+
+/// How long a look-up is waited for, and how long a connection.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Addresses of one name that are tried, one after another.
+const MAX_ADDRESSES: usize = 8;
+
+/// Where a program wants to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub host: Host,
+    pub port: u16,
+}
+
+/// A host as a program names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// In lower case, without a dot at the end.
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Host {
+    /// An address, in brackets where it is IPv6 and `bracketed`, or a name of at most 253 letters, digits, hyphens,
+    /// underscores and dots. Nothing otherwise.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(inner) = text.strip_prefix('[') {
+            return inner
+                .strip_suffix(']')?
+                .parse()
+                .ok()
+                .map(IpAddr::V6)
+                .map(Self::Address);
+        }
+        if let Ok(address) = text.parse() {
+            return Some(Self::Address(address));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        (name.len() <= 253 && name.split('.').all(is_label)).then_some(Self::Name(name))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(address) => write!(f, "{}", SocketAddr::new(*address, self.port)),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The rules are against it.
+    #[error("the VM's network option refuses {target}: {reason}")]
+    Denied { target: Target, reason: String },
+    /// The host's resolver has no address.
+    #[error("the name {name} was not resolved")]
+    Lookup { name: String, source: io::Error },
+    /// It took too long.
+    #[error("no answer from {target} in time")]
+    Deadline { target: Target },
+    /// Every address that was tried failed; this is how the last one did.
+    #[error("{target} was not reached")]
+    Connect { target: Target, source: io::Error },
+}
+
+/// The rules of one VM, and its share of the resolver.
+#[derive(Debug)]
+pub struct Dialer {
+    rules: Rules,
+    lookups: Arc<Semaphore>,
+}
+
+impl Dialer {
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            rules: Rules::new(rules),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        }
+    }
+
+    /// Connects. The address that is connected to is the one that was checked: nobody looks the name up again.
+    async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
+        let addresses = self.permitted(target).await?;
+        let attempts = async {
+            let mut last = io::Error::from(io::ErrorKind::NotFound);
+            for address in addresses {
+                match TcpStream::connect(SocketAddr::new(address, target.port)).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(DialError::Connect {
+                target: target.clone(),
+                source: last,
+            })
+        };
+        let deadline = |_| DialError::Deadline {
+            target: target.clone(),
+        };
+        let stream = timeout(CONNECT_DEADLINE, attempts).await.map_err(deadline)??;
+        // A failure costs speed and nothing else.
+        drop(stream.set_nodelay(true));
+        Ok(stream)
+    }
+
+    async fn permitted(&self, target: &Target) -> Result<Vec<IpAddr>, DialError> {
+        let denied = |reason: String| DialError::Denied {
+            target: target.clone(),
+            reason,
+        };
+        let not_listed = || denied("it is not in the list of allowed destinations".into());
+        let name = match &target.host {
+            Host::Address(address) if self.rules.list_address(*address, target.port) => {
+                return Ok(vec![*address]);
+            }
+            Host::Name(name) if self.rules.list_name(name, target.port) => name,
+            _ => return Err(not_listed()),
+        };
+        let mut permitted = Vec::new();
+        let mut objection = None;
+        for address in self.look_up(target, name).await? {
+            match self.rules.object(name, address, target.port) {
+                None => permitted.push(address),
+                Some(kind) => objection = objection.or(Some((address, kind))),
+            }
+        }
+        match objection {
+            Some((address, kind)) if permitted.is_empty() => Err(denied(format!(
+                "its address {address} is {kind}, and that is not in the list of allowed destinations"
+            ))),
+            _ => Ok(permitted),
+        }
+    }
+
+    /// The addresses that the host's own resolver gives.
+    async fn look_up(&self, target: &Target, name: &str) -> Result<Vec<IpAddr>, DialError> {
+        let failed = |source| DialError::Lookup {
+            name: name.to_owned(),
+            source,
+        };
+        let lookup = async {
+            let place = Arc::clone(&self.lookups)
+                .acquire_owned()
+                .await
+                .map_err(io::Error::other)?;
+            let question = (name.to_owned(), target.port);
+            let answer = tokio::task::spawn_blocking(move || {
+                // Held for as long as the thread is, also when nobody waits any more.
+                let _place = place;
+                let addresses = question.to_socket_addrs()?;
+                Ok(addresses
+                    .map(|address| address.ip())
+                    .take(MAX_ADDRESSES)
+                    .collect())
+            });
+            answer.await.map_err(io::Error::other)?
+        };
+        let deadline = |_| DialError::Deadline {
+            target: target.clone(),
+        };
+        timeout(LOOKUP_DEADLINE, lookup)
+            .await
+            .map_err(deadline)?
+            .map_err(failed)
+    }
+}
+
+impl Server {
+    /// Connects, or tells why not. A denial is told as an event first, and returned when the event has been taken: that
+    /// bounds the events that wait to the connections there are.
+    pub(super) async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
+        let result = self.dialer.connect(target).await;
+        if let Err(DialError::Denied { target, reason }) = &result {
+            let (taken, await_taken) = Taken::new();
+            self.events.emit(Event::NetworkDenied {
+                host: target.host.to_string(),
+                port: target.port,
+                reason: reason.clone(),
+                taken,
+            });
+            await_taken.wait().await;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_addresses_or_names() {
+        let name = |text: &str| Some(Host::Name(text.into()));
+        let address = |text: &str| Some(Host::Address(text.parse().expect(text)));
+        assert_eq!(Host::parse("Example.COM."), name("example.com"));
+        assert_eq!(Host::parse("a_b-c.d"), name("a_b-c.d"));
+        assert_eq!(Host::parse("127.0.0.1"), address("127.0.0.1"));
+        assert_eq!(Host::parse("[::1]"), address("::1"));
+        assert_eq!(Host::parse("::1"), address("::1"));
+        // An old spelling of an address is a name that no list can hold.
+        assert_eq!(Host::parse("127.1"), name("127.1"));
+        let long = "a".repeat(64);
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "a/b",
+            "a@b",
+            "[127.0.0.1]",
+            "[a]",
+            "[::1",
+            "fe80::1%lo",
+            "ä.de",
+            &long,
+        ] {
+            assert_eq!(Host::parse(text), None, "{text}");
+        }
+    }
+}

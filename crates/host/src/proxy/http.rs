@@ -1,0 +1,349 @@
+//! HTTP proxying (RFC 9110 and 9112): `CONNECT host:port`, and requests for an `http://` URL.
+//!
+//! A request for a URL is sent on with `Connection: close`, so that a connection carries one request, and what follows its
+//! head is copied as it is: a message's body is never looked at.
+
+use std::io;
+
+use httparse::Status;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::dial::{DialError, Host, Target};
+use super::{Server, relay};
+
+/// The largest head of a request, and the most header fields in it.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_FIELDS: usize = 256;
+
+/// Fields that are between the client and us (RFC 9110, 7.6.1), and the one that we write anew.
+const OURS: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "upgrade",
+    "host",
+];
+
+/// What a client wants.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    target: Target,
+    kind: Kind,
+    /// What has been read behind the head.
+    rest: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Tunnel,
+    /// With the head to send on.
+    Forward(Vec<u8>),
+}
+
+/// A request that is none for a proxy.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum BadRequest {
+    #[error("This is not HTTP/1.0 or HTTP/1.1")]
+    Syntax,
+    #[error("The head of a request is at most {} KiB, with {MAX_FIELDS} fields", MAX_HEAD / 1024)]
+    TooLarge,
+    #[error("CONNECT takes host:port")]
+    Authority,
+    #[error("This is a proxy: it takes CONNECT host:port, and requests for http:// URLs")]
+    Target,
+}
+
+/// Reads a request's head, whose first byte is read already; nothing if the client went away or has its answer.
+pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Request>> {
+    let mut head = Vec::with_capacity(1024);
+    head.push(first);
+    let bad = loop {
+        match parse(&head) {
+            Ok(Some(request)) => return Ok(Some(request)),
+            Ok(None) if head.len() >= MAX_HEAD => break BadRequest::TooLarge,
+            Ok(None) => {}
+            Err(bad) => break bad,
+        }
+        let room = MAX_HEAD - head.len();
+        if (&mut *client).take(room as u64).read_buf(&mut head).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let status = match bad {
+        BadRequest::TooLarge => "431 Request Header Fields Too Large",
+        _ => "400 Bad Request",
+    };
+    client.write_all(&answer(status, &bad.to_string())).await?;
+    Ok(None)
+}
+
+/// Answers a request.
+pub async fn serve(mut client: TcpStream, request: Request, server: &Server) -> io::Result<()> {
+    let mut upstream = match server.dial(&request.target).await {
+        Ok(upstream) => upstream,
+        Err(error) => return relay::finish(client, &refusal(&error)).await,
+    };
+    match &request.kind {
+        Kind::Tunnel => {
+            upstream.write_all(&request.rest).await?;
+            client
+                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .await?;
+            relay::both_ways(&mut client, &mut upstream).await
+        }
+        Kind::Forward(head) => {
+            upstream.write_all(head).await?;
+            upstream.write_all(&request.rest).await?;
+            relay::until_answered(&mut client, &mut upstream).await
+        }
+    }
+}
+
+/// The request that `bytes` begin with, or nothing while its head is not complete.
+fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    let length = match head.parse(bytes) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::TooLarge),
+        Err(_) => return Err(BadRequest::Syntax),
+    };
+    let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
+        return Err(BadRequest::Syntax);
+    };
+    let rest = bytes[length..].to_vec();
+    if method == "CONNECT" {
+        let target = authority(target, None).ok_or(BadRequest::Authority)?;
+        let kind = Kind::Tunnel;
+        return Ok(Some(Request { target, kind, rest }));
+    }
+    let (authority_text, path) = split_url(target).ok_or(BadRequest::Target)?;
+    let target = authority(authority_text, Some(80)).ok_or(BadRequest::Target)?;
+    let forwarded = rewrite(method, authority_text, path, version, head.headers);
+    let kind = Kind::Forward(forwarded);
+    Ok(Some(Request { target, kind, rest }))
+}
+
+/// The authority and the rest of an `http://` URL.
+fn split_url(url: &str) -> Option<(&str, &str)> {
+    let scheme = url.get(..7)?;
+    if !scheme.eq_ignore_ascii_case("http://") {
+        return None;
+    }
+    let rest = &url[7..];
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // Clients send user and password as a field; what stands before the last @ is no part of the host.
+    Some((authority.rsplit('@').next()?, path))
+}
+
+/// `host:port`, or `host` where there is a port to fall back on.
+fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
+    // An IPv6 address stands in brackets here, so that its last colon is none before a port.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            (
+                host,
+                if port.is_empty() {
+                    fallback
+                } else {
+                    port.parse().ok().filter(|_| digits)
+                },
+            )
+        }
+        _ => (text, fallback),
+    };
+    let port = port.filter(|port| *port != 0)?;
+    if host.contains(':') && !host.starts_with('[') {
+        return None;
+    }
+    Some(Target {
+        host: Host::parse(host)?,
+        port,
+    })
+}
+
+/// The head as the server gets it.
+fn rewrite(
+    method: &str,
+    authority: &str,
+    path: &str,
+    version: u8,
+    fields: &[httparse::Header<'_>],
+) -> Vec<u8> {
+    let is = |field: &httparse::Header<'_>, name: &str| field.name.eq_ignore_ascii_case(name);
+    let listed = |field: &httparse::Header<'_>| {
+        let mut connections = fields.iter().filter(|other| is(other, "connection"));
+        connections.any(|connection| {
+            let names = connection.value.split(|byte| *byte == b',');
+            names
+                .map(<[u8]>::trim_ascii)
+                .any(|name| name.eq_ignore_ascii_case(field.name.as_bytes()))
+        })
+    };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let path = path.split('#').next().unwrap_or_default();
+    let mut head = format!("{method} {slash}{path} HTTP/1.{version}\r\nHost: {authority}\r\n").into_bytes();
+    let mut field = |name: &str, value: &[u8]| {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
+    };
+    for passed in fields {
+        if !OURS.iter().any(|name| is(passed, name)) && !listed(passed) {
+            field(passed.name, passed.value);
+        }
+    }
+    // WebSockets, of those few that do not ask for a tunnel.
+    match fields
+        .iter()
+        .find(|upgrade| is(upgrade, "upgrade") && listed(upgrade))
+    {
+        Some(upgrade) => {
+            field("Connection", b"Upgrade");
+            field("Upgrade", upgrade.value);
+        }
+        None => field("Connection", b"close"),
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn refusal(error: &DialError) -> Vec<u8> {
+    let (status, text) = match error {
+        DialError::Denied { .. } => ("403 Forbidden", error.to_string()),
+        DialError::Deadline { .. } => ("504 Gateway Timeout", error.to_string()),
+        DialError::Lookup { source, .. } | DialError::Connect { source, .. } => {
+            ("502 Bad Gateway", format!("{error}: {source}"))
+        }
+    };
+    answer(status, &format!("agent-vm: {text}"))
+}
+
+fn answer(status: &str, text: &str) -> Vec<u8> {
+    let length = text.len() + 1;
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, port: u16) -> Target {
+        let host = Host::parse(host).expect(host);
+        Target { host, port }
+    }
+
+    fn head_of(text: &str) -> String {
+        match parse(text.as_bytes()) {
+            Ok(Some(Request {
+                kind: Kind::Forward(head),
+                ..
+            })) => String::from_utf8(head).expect("UTF-8"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn connect_asks_for_a_tunnel() {
+        for (text, host, port) in [
+            ("example.com:443", "example.com", 443),
+            ("EXAMPLE.com.:80", "example.com", 80),
+            ("[::1]:8080", "[::1]", 8080),
+            ("10.0.0.5:1", "10.0.0.5", 1),
+        ] {
+            let request = parse(format!("CONNECT {text} HTTP/1.1\r\nHost: other\r\n\r\nearly").as_bytes());
+            let expected = Request {
+                target: target(host, port),
+                kind: Kind::Tunnel,
+                rest: b"early".into(),
+            };
+            assert_eq!(request, Ok(Some(expected)), "{text}");
+        }
+        for text in [
+            "example.com",
+            "example.com:",
+            ":443",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "::1:80",
+            "[::1]",
+            "u@a:1",
+            "a/b:1",
+        ] {
+            let request = parse(format!("CONNECT {text} HTTP/1.1\r\n\r\n").as_bytes());
+            assert_eq!(request, Err(BadRequest::Authority), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_sent_on_as_the_server_expects_it() {
+        assert_eq!(
+            head_of(
+                "POST http://user@Example.com:8080/a?b#c HTTP/1.1\r\nHost: evil\r\nProxy-Authorization: x\r\nA: 1\r\n\
+                 Connection: keep-alive, B\r\nB: 2\r\nProxy-Connection: x\r\nContent-Length: 3\r\n\r\nabc"
+            ),
+            "POST /a?b HTTP/1.1\r\nHost: Example.com:8080\r\nA: 1\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            head_of("GET http://a?q HTTP/1.0\r\n\r\n"),
+            "GET /?q HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            head_of("GET HTTP://[::1]/ HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: [::1]\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_where_it_goes_whatever_else_the_request_says() {
+        for (url, host, port) in [
+            ("http://a.test/", "a.test", 80),
+            ("http://a.test:81", "a.test", 81),
+            ("http://b.test@a.test/", "a.test", 80),
+            ("http://b.test:80@a.test:82/@c", "a.test", 82),
+            ("http://a.test?x=http://b.test/", "a.test", 80),
+            ("http://a.test#@b.test", "a.test", 80),
+        ] {
+            let request = parse(format!("GET {url} HTTP/1.1\r\nHost: b.test\r\n\r\n").as_bytes());
+            assert_eq!(
+                request.ok().flatten().map(|request| request.target),
+                Some(target(host, port)),
+                "{url}"
+            );
+        }
+        for url in [
+            "/",
+            "*",
+            "https://a/",
+            "ftp://a/",
+            "http:/a",
+            "http://",
+            "http://a:b/",
+            "http://a\\b/",
+            "http://a:1:2/",
+        ] {
+            let request = parse(format!("GET {url} HTTP/1.1\r\nHost: b.test\r\n\r\n").as_bytes());
+            assert_eq!(request, Err(BadRequest::Target), "{url}");
+        }
+    }
+
+    #[test]
+    fn half_a_head_is_waited_for_and_nonsense_is_not() {
+        assert_eq!(parse(b"GET http://a/ HTTP/1.1\r\nA: b\r\n"), Ok(None));
+        assert_eq!(parse(b"\x16\x03\x01"), Err(BadRequest::Syntax));
+        let many = "a: b\r\n".repeat(MAX_FIELDS + 1);
+        assert_eq!(
+            parse(format!("GET http://a/ HTTP/1.1\r\n{many}\r\n").as_bytes()),
+            Err(BadRequest::TooLarge)
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! SOCKS 5 (RFC 1928): CONNECT without authentication, to names and addresses.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::dial::{DialError, Host, Target};
+use super::{SOCKS_VERSION, Server, relay};
+
+const NO_AUTHENTICATION: u8 = 0;
+const NO_METHOD: u8 = 0xff;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// What a request is answered with.
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Succeeded = 0,
+    Failure = 1,
+    NotAllowed = 2,
+    NetworkUnreachable = 3,
+    HostUnreachable = 4,
+    Refused = 5,
+    CommandNotSupported = 7,
+    AddressNotSupported = 8,
+}
+
+impl Reply {
+    /// With the address that we are bound to left out, as all do who have none to tell.
+    fn bytes(self) -> [u8; 10] {
+        [SOCKS_VERSION, self as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
+    }
+}
+
+/// Reads what the client wants, its first byte being read already; nothing if it has been told that it cannot have that.
+pub async fn request(client: &mut TcpStream) -> io::Result<Option<Target>> {
+    let mut methods = vec![0; client.read_u8().await?.into()];
+    client.read_exact(&mut methods).await?;
+    if !methods.contains(&NO_AUTHENTICATION) {
+        client.write_all(&[SOCKS_VERSION, NO_METHOD]).await?;
+        return Ok(None);
+    }
+    client.write_all(&[SOCKS_VERSION, NO_AUTHENTICATION]).await?;
+
+    let mut head = [0; 4];
+    client.read_exact(&mut head).await?;
+    let [SOCKS_VERSION, command, _, kind] = head else {
+        return refuse(client, Reply::Failure).await;
+    };
+    let host = match kind {
+        IPV4 => Some(Host::Address(IpAddr::V4(Ipv4Addr::from_bits(
+            client.read_u32().await?,
+        )))),
+        IPV6 => Some(Host::Address(IpAddr::V6(Ipv6Addr::from_bits(
+            client.read_u128().await?,
+        )))),
+        NAME => {
+            let mut name = vec![0; client.read_u8().await?.into()];
+            client.read_exact(&mut name).await?;
+            std::str::from_utf8(&name).ok().and_then(Host::parse)
+        }
+        _ => None,
+    };
+    let Some(host) = host else {
+        return refuse(client, Reply::AddressNotSupported).await;
+    };
+    let port = client.read_u16().await?;
+    if command != CONNECT {
+        return refuse(client, Reply::CommandNotSupported).await;
+    }
+    if port == 0 {
+        return refuse(client, Reply::Failure).await;
+    }
+    Ok(Some(Target { host, port }))
+}
+
+async fn refuse(client: &mut TcpStream, reply: Reply) -> io::Result<Option<Target>> {
+    client.write_all(&reply.bytes()).await?;
+    Ok(None)
+}
+
+/// Connects the client to what it wants.
+pub async fn serve(mut client: TcpStream, target: Target, server: &Server) -> io::Result<()> {
+    match server.dial(&target).await {
+        Ok(mut upstream) => {
+            client.write_all(&Reply::Succeeded.bytes()).await?;
+            relay::both_ways(&mut client, &mut upstream).await
+        }
+        Err(error) => relay::finish(client, &reply_to(&error).bytes()).await,
+    }
+}
+
+fn reply_to(error: &DialError) -> Reply {
+    match error {
+        DialError::Denied { .. } => Reply::NotAllowed,
+        DialError::Lookup { .. } | DialError::Deadline { .. } => Reply::HostUnreachable,
+        DialError::Connect { source, .. } => match source.kind() {
+            io::ErrorKind::ConnectionRefused => Reply::Refused,
+            io::ErrorKind::NetworkUnreachable => Reply::NetworkUnreachable,
+            io::ErrorKind::HostUnreachable => Reply::HostUnreachable,
+            _ => Reply::Failure,
+        },
+    }
+}

@@ -1,0 +1,36 @@
+//! Unix sockets with abstract names belong to the network namespace: a VM in the host's network would reach those of the
+//! host's services (desktop buses, container runtimes). Names lie in memory, where seccomp cannot read them; Landlock can.
+
+use std::error::Error;
+use std::io;
+
+use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope};
+
+use super::BootError;
+
+/// Puts this process, and all that it will start, into a Landlock domain that connects to abstract sockets of its own
+/// alone. Needs `no_new_privs`.
+///
+/// Kernels before 6.12 cannot (`landlock(7)`, ABI 6), nor can those without Landlock. There this does nothing, and the
+/// network option's documentation says so.
+pub fn fence() -> Result<(), BootError> {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .scope(Scope::AbstractUnixSocket)
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map(drop)
+        .map_err(|error| BootError::new("fence off the host's abstract sockets", &cause(&error)))
+}
+
+/// The system call's error below Landlock's own.
+fn cause(error: &RulesetError) -> io::Error {
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        next = error.source();
+    }
+    io::Error::from_raw_os_error(libc::EIO)
+}

@@ -1,0 +1,91 @@
+"use strict";
+// What `network` takes, and each destination of `allow` in the form that the addon wants.
+
+const net = require("node:net");
+const { domainToASCII } = require("node:url");
+
+const { invalid } = require("./error");
+
+/** Destinations in one list: each is compared with every request. */
+const MAX_DESTINATIONS = 1024;
+
+const FORMS =
+  'a host name ("registry.npmjs.org"), a domain\'s subdomains ("*.github.com"), an address ("10.0.0.5", "[::1]") or a ' +
+  'range of addresses ("10.0.0.0/8"), each with or without a port (":443")';
+
+/** Host, prefix length and port as text, where they are given; null for what has no such parts. */
+function split(value) {
+  // Without brackets the last number of an IPv6 address would be taken for a port.
+  const bare = /^([0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*)(?:\/(\d{1,3}))?$/i.exec(value);
+  if (bare) return { ip: 6, host: bare[1], prefix: bare[2] };
+  const bracketed =
+    /^\[([^\]/]*)\](?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value) ?? /^\[([^\]/]*)\/(\d{1,3})\](?::(\d+))?$/.exec(value);
+  if (bracketed) return { ip: 6, host: bracketed[1], prefix: bracketed[2], port: bracketed[3] };
+  const plain = /^([^:/]*)(?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value);
+  if (plain) return { ip: net.isIPv4(plain[1]) ? 4 : 0, host: plain[1], prefix: plain[2], port: plain[3] };
+  return null;
+}
+
+/** `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`, with a `port` or none, which means all of them. */
+function destination(argument, value) {
+  const wrong = (why) => {
+    const shown = JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value);
+    return invalid(`${argument} must be ${FORMS}, not ${shown}${why ? `: ${why}` : ""}`);
+  };
+  if (value.includes("://")) throw wrong("it names a host, without a scheme or a path");
+  const parts = split(value);
+  if (parts === null) throw wrong();
+
+  const port = parts.port === undefined ? undefined : Number(parts.port);
+  if (port < 1 || port > 65535) throw wrong("a port is a number from 1 to 65535");
+
+  if (parts.ip !== 0) {
+    const bits = parts.ip === 6 ? 128 : 32;
+    const prefixLength = parts.prefix === undefined ? bits : Number(parts.prefix);
+    // A zone is an interface of the host's, which is nothing to name from inside.
+    if (net.isIP(parts.host) !== parts.ip || parts.host.includes("%")) throw wrong("that is no IPv6 address");
+    if (prefixLength > bits) throw wrong(`a range of these addresses ends in /0 to /${bits}`);
+    return { address: parts.host, prefixLength, port };
+  }
+  if (parts.prefix !== undefined) throw wrong();
+  const subdomains = parts.host.startsWith("*.");
+  const name = domainName(subdomains ? parts.host.slice(2) : parts.host);
+  if (name === null) throw wrong();
+  return subdomains ? { subdomainsOf: name, port } : { name, port };
+}
+
+/** As resolvers take it: lower case, letters beyond ASCII in their encoded form, no dot at the end; or null. */
+function domainName(text) {
+  // What the function below, made for URLs, would decode or cut off.
+  if (/[%*\s/\\?#@:[\]]/.test(text)) return null;
+  const name = domainToASCII(text).replace(/\.$/, "");
+  const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+  const labels = name.split(".");
+  if (name.length > 253 || !labels.every((part) => label.test(part))) return null;
+  // An address in one of its old spellings, such as 127.1.
+  return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1)) ? null : name;
+}
+
+/** "none", "host", or `{ allow }` with parsed destinations. */
+function network(argument, value) {
+  if (value === "none" || value === "host") return value;
+  const forms = `${argument} must be "none", "host" or { allow: [destinations] }`;
+  if (Object.prototype.toString.call(value) !== "[object Object]") throw invalid(forms);
+  const others = Object.keys(value).filter((key) => key !== "allow");
+  if (others.length > 0) throw invalid(`${forms}; it has no member ${JSON.stringify(others[0])}`);
+  const { allow } = value;
+  if (!Array.isArray(allow)) throw invalid(`${argument}.allow must be an array of strings; each is ${FORMS}`);
+  if (allow.length > MAX_DESTINATIONS) {
+    throw invalid(`${argument}.allow must hold at most ${MAX_DESTINATIONS} destinations, not ${allow.length}`);
+  }
+  return {
+    // Unlike map, this sees holes.
+    allow: Array.from(allow, (item, index) => {
+      const name = `${argument}.allow[${index}]`;
+      if (typeof item !== "string") throw invalid(`${name} must be a string; ${FORMS}`);
+      return destination(name, item);
+    }),
+  };
+}
+
+module.exports = { network };
