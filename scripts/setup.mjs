@@ -23,6 +23,16 @@ function installNodeModules() {
   step("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 
+/** What the tests of `network` run inside of a VM, where this Node.js is older than `NODE_USE_ENV_PROXY` (22.21). */
+function installNewerNode() {
+  if (!older(process.versions.node, "22.21")) return;
+  const folder = join(root, "node_modules/.cache/agent-vm/node-22");
+  const name = `node-linux-${process.arch}`;
+  if (existsSync(join(folder, "node_modules", name, "bin/node"))) return;
+  const flags = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  step("npm", ["install", "--prefix", folder, ...flags, `${name}@22.23.3`]);
+}
+
 function checkRust() {
   const wanted = /^rust-version = "(.+)"/m.exec(readFileSync(join(root, "Cargo.toml"), "utf8"))[1];
   const cargo = output("cargo", ["--version"]);
@@ -55,4 +65,5 @@ function installDebianPackages() {
 if (older(process.versions.node, "20.0")) refuse(`agent-vm needs Node 20 or later; this is ${process.versions.node}.`);
 checkRust();
 installNodeModules();
+installNewerNode();
 installDebianPackages();
