@@ -53,7 +53,20 @@ export class AgentVmError extends Error {
 
 // ---------------------------------------------------------------- the VM
 export interface AgentVmOptions {
-  /** Directory to use as the root filesystem. Default: the host's own programs, read-only, none of its data. */
+  /**
+   * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh. An absolute path; symbolic
+   * links in it are resolved by `create`, which rejects as for `mounts`. Default: the host's own programs, read-only, none of
+   * its data.
+   *
+   * The directory stays as it is: what is written goes to the VM's own layer and counts towards `limits.diskBytes`. Its owner
+   * is the VM's `user` inside, who may thus change it all in his layer, but for what belongs to others than the owner. A
+   * directory that the server's user does not own is hardly writable under a server that is not root, and one over which
+   * the kernel can lay no layer (before Linux 5.11, or a third overlay) is read-only.
+   *
+   * Of the VM's own are /dev, /proc, /tmp, /run, /var/tmp, the home, and in /etc: hostname, hosts, resolv.conf, and passwd and
+   * group, which are the root's with `user` added. The server's Node.js is not shown. What is mounted below the directory
+   * on the host is not either.
+   */
   rootfs?: string;
   /**
    * Host directories, or regular files, to show inside; at most 100. `readOnly` defaults to true and covers what is mounted
@@ -63,9 +76,10 @@ export interface AgentVmOptions {
    * or `/proc`, …: INVALID_ARGUMENT). Missing folders on the way are made, also in a home or a writable mount that it lies
    * in; in what is read-only they have to be there (EROFS), and none may be a symbolic link (ELOOP).
    *
-   * `hostPath` is absolute; symbolic links in it are resolved by `create`. One that is missing or that the server may not
+   * `hostPath` is absolute, and neither the host's root nor /proc, /sys or the like; symbolic links in it are resolved by
+   * `create`, so that it must not lead through what a guest can write to. One that is missing or that the server may not
    * read rejects `create` with ENOENT, ENOTDIR or EACCES and `path` set to it. Its owner is the VM's `user` inside, as with
-   * `home`. A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not
+   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host. A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not
    * root also in a read-only one: show no folder that holds any.
    */
   mounts?: { path: string; hostPath: string; readOnly?: boolean }[];
@@ -75,7 +89,7 @@ export interface AgentVmOptions {
    *
    * Its owner keeps it: inside he is the VM's `user`, and what is made inside is his on the host. Under a root server,
    * files of other owners in it can be read as others may, and not be written; the file system has to know idmapped mounts
-   * (ext4, XFS, Btrfs, tmpfs and most others; not overlay, NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not
+   * (ext4, XFS, Btrfs, tmpfs and others; not overlay or NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not
    * count what is written there. With `isolation: "none"` it is where HOME leads.
    */
   home?: string;

@@ -571,6 +571,7 @@ function refuseUnheld({ isolation, limits = {} }) {
 }
 
 function createOptions({
+  rootfs,
   home,
   mounts = [],
   env = [],
@@ -579,8 +580,10 @@ function createOptions({
   network = isolation === "none" ? "host" : "none",
   limits = {},
 }) {
-  if (isolation !== "namespaces" && mounts.length > 0) {
-    throw invalid(`mounts needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
+  for (const [name, asked] of Object.entries({ rootfs: rootfs !== undefined, mounts: mounts.length > 0 })) {
+    if (asked && isolation !== "namespaces") {
+      throw invalid(`${name} needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
+    }
   }
   if (isolation !== "namespaces" && typeof network === "object") {
     throw invalid(
@@ -596,6 +599,7 @@ function createOptions({
     node: process.execPath,
     isolation,
     hostname,
+    rootfs,
     home,
     mounts,
     network,

@@ -253,7 +253,7 @@ const later = (name) => {
 };
 
 const create = {
-  rootfs: later,
+  rootfs: hostPath,
   mounts,
   home: hostPath,
   software: later,

@@ -17,6 +17,7 @@ pub struct CreateOptions {
     node: Option<PathBuf>,
     isolation: IsolationName,
     hostname: String,
+    rootfs: Option<PathBuf>,
     home: Option<PathBuf>,
     #[serde(default)]
     mounts: Vec<MountOption>,
@@ -119,6 +120,7 @@ impl CreateOptions {
                 IsolationName::None => Isolation::None,
             },
             hostname: self.hostname,
+            rootfs: self.rootfs,
             home: self.home,
             mounts: self
                 .mounts

@@ -132,6 +132,11 @@ impl Attachments {
         }
     }
 
+    /// The descriptor at `index`, to look at.
+    pub fn get(&self, index: Attached) -> Option<BorrowedFd<'_>> {
+        self.fds.get(usize::from(index))?.as_ref().map(AsFd::as_fd)
+    }
+
     /// The descriptor at `index`, if there is one and it was not taken before.
     pub fn take(&mut self, index: Attached) -> Option<OwnedFd> {
         self.fds.get_mut(usize::from(index))?.take()

@@ -108,6 +108,9 @@ pub struct Boot {
     pub network: Network,
     /// The uid and gid to take on, where the host has mapped one for init to change to (a host that is root).
     pub take_id: Option<u32>,
+    /// A directory of the host's that is the root, below what `root` puts into it. It is never written to: what is
+    /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
+    pub rootfs: Option<BindSource>,
     /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
     pub root: Vec<RootEntry>,
     /// The environment that every process starts from.

@@ -28,7 +28,7 @@ use nix::unistd::{Uid, getegid, geteuid};
 use crate::error::Error;
 use crate::proxy::{self, Rule};
 use cgroup::{CgroupError, VmCgroups};
-use directories::DirectoryError;
+use directories::{DirectoryError, Rootfs};
 use ids::IdLease;
 use sys::{Launch, LaunchFailure};
 
@@ -73,6 +73,8 @@ pub struct Options {
     pub isolation: Isolation,
     /// The host name inside.
     pub hostname: String,
+    /// The host's directory that is the root; none for the host's own programs.
+    pub rootfs: Option<PathBuf>,
     /// The host's directory that is the VM user's home; none for a private one.
     pub home: Option<PathBuf>,
     /// What else of the host is shown.
@@ -344,12 +346,16 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     let owner = id.as_ref().map_or(geteuid().as_raw(), |lease| lease.id);
     let cgroups = VmCgroups::make(owner, &options.resources)?;
     let mut fds = Vec::new();
-    let mut root = Vec::new();
+    let (mut rootfs, mut root) = (None, Vec::new());
     let mut private_home = None;
     let home = match &options.home {
         _ if namespaces => {
-            let shown = directories::entries(options, id.as_ref().map(|lease| lease.id), &mut fds)?;
-            root = root::entries(options, shown);
+            let id = id.as_ref().map(|lease| lease.id);
+            if let Some(path) = &options.rootfs {
+                rootfs = Some(Rootfs::open(path, id, &mut fds)?);
+            }
+            let shown = directories::entries(options, id, &mut fds)?;
+            root = root::entries(options, rootfs.as_ref(), shown);
             HOME.to_owned()
         }
         Some(home) => {
@@ -399,8 +405,9 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
             Network::Host => InitNetwork::Host,
         },
         take_id: id.as_ref().map(|_| USER_ID),
+        env: root::environment(options, rootfs.as_ref(), &home),
+        rootfs: rootfs.map(|rootfs| rootfs.source),
         root,
-        env: root::environment(options, &home),
         limits: options.limits.clone(),
         cgroups: cgroups_for_init,
     }));

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use agent_vm_protocol::message::{BindSource, RootEntry};
 
-use super::directories::depth;
+use super::directories::{Rootfs, depth};
 use super::node::ServerNode;
 use super::{HOME, Network, Options};
 use crate::boot::Isolation;
@@ -52,21 +52,29 @@ const PRIVATE_FOLDERS: [(&str, u32); 4] = [
     ("/var/tmp", 0o1777),
 ];
 
-const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
-                      user:x:1000:1000:user:/home/user:/bin/sh\n\
-                      nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n";
+const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
+const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
+const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+const USER_GROUP: &str = "user:x:1000:\n";
 const NSSWITCH: &str =
     "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
 
-/// The entries of the root, in the order they are made. `shown` are the host's own directories.
-pub fn entries(options: &Options, shown: Vec<RootEntry>) -> Vec<RootEntry> {
+/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `shown` are the host's own
+/// directories.
+pub fn entries(options: &Options, rootfs: Option<&Rootfs>, shown: Vec<RootEntry>) -> Vec<RootEntry> {
     static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
-    let mut entries = HOST.get_or_init(host_programs).clone();
-    entries.extend(own_files(&options.hostname));
+    let mut entries = match rootfs {
+        Some(rootfs) => vec![
+            file("/etc/passwd", &with_user(&rootfs.passwd, USER)),
+            file("/etc/group", &with_user(&rootfs.group, USER_GROUP)),
+        ],
+        None => HOST.get_or_init(host_programs).clone(),
+    };
+    entries.push(file("/etc/hostname", &format!("{}\n", options.hostname)));
     entries.extend(name_service(&options.hostname, &options.network));
-    if let Some(node) = &options.node {
-        entries.extend(node.entries());
+    if rootfs.is_none() {
+        entries.extend(own_files());
+        entries.extend(options.node.iter().flat_map(ServerNode::entries));
     }
     let mut last: Vec<_> = PRIVATE_FOLDERS
         .iter()
@@ -172,12 +180,30 @@ fn read_start(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn own_files(hostname: &str) -> Vec<RootEntry> {
+/// A table of users or groups in which the VM's user is the one of that name and number.
+fn with_user(table: &str, entry: &str) -> String {
+    let is_same = |line: &str| {
+        let mut fields = line.split(':');
+        fields.next() == Some("user") || fields.nth(1) == Some("1000")
+    };
+    let others = table.lines().filter(|line| !is_same(line));
+    others
+        .chain([entry.trim_end()])
+        .fold(String::new(), |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        })
+}
+
+fn own_files() -> Vec<RootEntry> {
     let mut entries = vec![
-        file("/etc/passwd", PASSWD),
-        file("/etc/group", GROUP),
+        file("/etc/passwd", &format!("{ROOT}{USER}{NOBODY}")),
+        file(
+            "/etc/group",
+            &format!("root:x:0:\ntty:x:5:\n{USER_GROUP}nogroup:x:65534:\n"),
+        ),
         file("/etc/nsswitch.conf", NSSWITCH),
-        file("/etc/hostname", &format!("{hostname}\n")),
         file("/etc/shells", "/bin/sh\n/bin/bash\n"),
         file(
             "/etc/protocols",
@@ -212,7 +238,7 @@ fn bind(path: &str) -> RootEntry {
 }
 
 /// The environment of every process: ours, then the user's.
-pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
+pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| match env.iter_mut().find(|(known, _)| known == name) {
         Some((_, old)) => value.clone_into(old),
@@ -220,7 +246,7 @@ pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
     };
     let local = format!("{home}/.local");
     let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let node = if options.isolation == Isolation::Namespaces && options.node.is_some() {
+    let node = if options.isolation == Isolation::Namespaces && rootfs.is_none() && options.node.is_some() {
         format!("{}:", ServerNode::path())
     } else {
         String::new()
@@ -229,14 +255,8 @@ pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
     set("HOME", home);
     set("USER", "user");
     set("LOGNAME", "user");
-    set(
-        "SHELL",
-        if Path::new("/bin/bash").exists() {
-            "/bin/bash"
-        } else {
-            "/bin/sh"
-        },
-    );
+    let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
+    set("SHELL", if has_bash { "/bin/bash" } else { "/bin/sh" });
     set("LANG", "C.UTF-8");
     // Where it cannot write to its own folders, pip installs for the user by itself; told to, it would refuse to do so in
     // virtual environments, which have no such place.
@@ -254,4 +274,19 @@ pub fn environment(options: &Options, home: &str) -> Vec<(String, String)> {
         set(name, value);
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_takes_the_place_of_whoever_has_the_name_or_the_number() {
+        let table = "root:x:0:0::/root:/bin/sh\nuser:x:5:5::/:/bin/sh\ndebian:x:1000:1000::/:/bin/sh\nbin:x:2:1000::/:/\n";
+        assert_eq!(
+            with_user(table, USER),
+            format!("root:x:0:0::/root:/bin/sh\nbin:x:2:1000::/:/\n{USER}")
+        );
+        assert_eq!(with_user("", USER_GROUP), USER_GROUP);
+    }
 }

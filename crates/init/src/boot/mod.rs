@@ -8,6 +8,7 @@ mod devices;
 mod identity;
 mod proc;
 mod root;
+mod rootfs;
 mod sys;
 
 use std::borrow::Cow;
@@ -132,11 +133,11 @@ fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<Option<Owned
     identity::raise_open_files()?;
 
     umask(Mode::empty());
-    let root_fd = root::build(boot, attachments)?;
+    let root = root::build(boot, attachments)?;
     // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
-    let proc_fd = proc::mount(root_fd.as_fd())?;
-    root::enter(&root_fd)?;
-    drop(root_fd);
+    let proc_fd = proc::mount(root.fd.as_fd())?;
+    root::enter(&root)?;
+    drop(root);
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 
     sethostname(&boot.hostname).at("set the host name")?;

@@ -16,6 +16,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
 use nix::unistd::{chdir, fchdir, pivot_root, symlinkat, write};
 
+use super::rootfs::{self, Rootfs};
 use super::sys::{self, attr};
 use super::{At, BootError, devices};
 use crate::control::Attachments;
@@ -23,33 +24,78 @@ use crate::control::Attachments;
 /// Room for the entries themselves: small files, folders and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
 
-/// Builds the root and returns it, mounted over the host's.
-pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<OwnedFd, BootError> {
-    let root_fd = sys::new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV)
-        .at("mount a tmpfs for the root")?;
+/// A root that stands over the host's, and is not yet the root.
+pub struct Root {
+    /// Its mount.
+    pub fd: OwnedFd,
+    /// Whether it takes writes, in a layer of the VM's own.
+    layered: bool,
+}
+
+/// Builds the root over the host's.
+pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<Root, BootError> {
     let host_root_fd = open_path(AT_FDCWD, c"/").at("open the host's root")?;
     // It must be somewhere for its folders to be bound. On the host's /proc, which nothing below needs any more, it goes
     // when the host's root goes; to unmount it by itself would cost another wait for all processors.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
     sys::attach_mount(&private.stage_fd, &host_proc_fd).at("attach the private files")?;
+    let rootfs = match &boot.rootfs {
+        Some(source) => {
+            let lower_fd = source_mount(source, false, attachments).at("open the rootfs")?;
+            Some(rootfs::make(&lower_fd, &mut private, &boot.root, attachments)?)
+        }
+        None => None,
+    };
+    let (root_fd, layered, plain) = match rootfs {
+        None => (empty()?, false, false),
+        Some(Rootfs::Layered(fd)) => (fd, true, false),
+        Some(Rootfs::Plain(fd)) => (fd, false, true),
+    };
     sys::attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
 
     for entry in &boot.root {
-        make(root_fd.as_fd(), &mut private, entry, attachments).map_err(|errno| refused(entry, errno))?;
+        let is_mount = !matches!(
+            entry,
+            RootEntry::Directory { .. } | RootEntry::File { .. } | RootEntry::Symlink { .. }
+        );
+        let made = if plain {
+            rootfs::make_in_plain(root_fd.as_fd(), &mut private, entry, attachments)
+        } else if is_mount || !layered {
+            make(root_fd.as_fd(), &mut private, entry, attachments)
+        } else {
+            Ok(())
+        };
+        made.map_err(|errno| refused(entry, errno))?;
     }
     let shm_fd = private.folder(0o1777).at("make a folder for /dev/shm")?;
-    devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
-    Ok(root_fd)
+    if layered {
+        // The directory has a /dev of its own, whose nodes are no devices here.
+        let step = "make a folder for /dev";
+        let dev_fd = private.folder(0o755).at(step)?;
+        sys::attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
+        devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
+        sys::restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
+    } else {
+        devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
+    }
+    Ok(Root { fd: root_fd, layered })
 }
 
-/// Makes it the root, read-only, and lets go of the host's.
-pub fn enter(root_fd: &OwnedFd) -> Result<(), BootError> {
-    fchdir(root_fd).at("change to the root")?;
+/// A root with nothing in it.
+pub(super) fn empty() -> Result<OwnedFd, BootError> {
+    sys::new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at("mount a tmpfs for the root")
+}
+
+/// Makes it the root, read-only unless it has a layer for writes, and lets go of the host's.
+pub fn enter(root: &Root) -> Result<(), BootError> {
+    fchdir(&root.fd).at("change to the root")?;
     // Both the same: the old root ends up over the new one, and is then the one that "." names.
     pivot_root(".", ".").at("pivot_root")?;
     umount2(".", MntFlags::MNT_DETACH).at("detach the host's root")?;
-    sys::restrict_mount(root_fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
+    if !root.layered {
+        sys::restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
+    }
     chdir("/").at("change to /")?;
     // Had anything of the host stayed below or above the root, this is where it would show.
     let (here, above) = (
@@ -62,7 +108,7 @@ pub fn enter(root_fd: &OwnedFd) -> Result<(), BootError> {
     Ok(())
 }
 
-fn refused(entry: &RootEntry, errno: Errno) -> BootError {
+pub(super) fn refused(entry: &RootEntry, errno: Errno) -> BootError {
     let path = entry.path();
     BootError {
         step: format!("make {path} in the root").into(),
@@ -71,7 +117,8 @@ fn refused(entry: &RootEntry, errno: Errno) -> BootError {
     }
 }
 
-fn make(
+/// Makes an entry in the root.
+pub(super) fn make(
     root_fd: BorrowedFd<'_>,
     private: &mut Private,
     entry: &RootEntry,
@@ -80,19 +127,7 @@ fn make(
     let place = Place::of(root_fd, entry.path(), !matches!(entry, RootEntry::Mount { .. }))?;
     match entry {
         RootEntry::Directory { .. } => place.folder().map(drop),
-        RootEntry::File { content, .. } => {
-            let fd = openat(
-                &place.parent_fd,
-                &*place.name,
-                file_flags(),
-                Mode::from_bits_truncate(0o644),
-            )?;
-            let mut rest = content.as_bytes();
-            while !rest.is_empty() {
-                rest = &rest[write(&fd, rest)?..];
-            }
-            Ok(())
-        }
+        RootEntry::File { content, .. } => place.new_file(content),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
         RootEntry::Bind {
             source, read_only, ..
@@ -100,7 +135,7 @@ fn make(
         | RootEntry::Mount {
             source, read_only, ..
         } => {
-            let mount_fd = source_mount(source, attachments)?;
+            let mount_fd = source_mount(source, true, attachments)?;
             let attributes = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
             sys::restrict_mount(mount_fd.as_fd(), attributes, true)?;
             let target_fd = if kind(mount_fd.as_fd())? == SFlag::S_IFDIR {
@@ -121,10 +156,14 @@ fn make(
     }
 }
 
-/// What a bind shows, as a detached mount.
-fn source_mount(source: &BindSource, attachments: &mut Attachments) -> Result<OwnedFd, Errno> {
+/// What a bind shows, as a detached mount; with what the host has mounted below it if `recursive`.
+fn source_mount(
+    source: &BindSource,
+    recursive: bool,
+    attachments: &mut Attachments,
+) -> Result<OwnedFd, Errno> {
     match source {
-        BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, true),
+        BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, recursive),
         BindSource::Mount(index) => attachments.take(*index).ok_or(Errno::EBADF),
         BindSource::Opened { path, fd } => {
             let seen_fd = attachments.take(*fd).ok_or(Errno::EBADF)?;
@@ -137,20 +176,20 @@ fn source_mount(source: &BindSource, attachments: &mut Attachments) -> Result<Ow
             if (seen.st_dev, seen.st_ino) != (found.st_dev, found.st_ino) {
                 return Err(Errno::ESTALE);
             }
-            sys::clone_mount(found_fd.as_fd(), c"", true)
+            sys::clone_mount(found_fd.as_fd(), c"", recursive)
         }
     }
 }
 
 /// A name in a folder of the root that exists.
-struct Place {
-    parent_fd: OwnedFd,
-    name: CString,
+pub(super) struct Place {
+    pub(super) parent_fd: OwnedFd,
+    pub(super) name: CString,
 }
 
 impl Place {
     /// Makes the folders on the way to `path`. ELOOP if one of them is a link, unless `links` are followed.
-    fn of(root_fd: BorrowedFd<'_>, path: &str, links: bool) -> Result<Self, Errno> {
+    pub(super) fn of(root_fd: BorrowedFd<'_>, path: &str, links: bool) -> Result<Self, Errno> {
         let path = Path::new(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::EINVAL);
@@ -184,28 +223,32 @@ impl Place {
     }
 
     /// The folder of that name, made if it is missing.
-    fn folder(&self) -> Result<OwnedFd, Errno> {
+    pub(super) fn folder(&self) -> Result<OwnedFd, Errno> {
         folder(self.parent_fd.as_fd(), &self.name)
     }
 
+    /// A new file of that name.
+    pub(super) fn new_file(&self, content: &str) -> Result<(), Errno> {
+        new_file(self.parent_fd.as_fd(), &self.name, content)
+    }
+
     /// The file of that name, made if it is missing.
-    fn file(&self) -> Result<OwnedFd, Errno> {
-        match openat(
-            &self.parent_fd,
-            &*self.name,
-            file_flags(),
-            Mode::from_bits_truncate(0o644),
-        ) {
-            Ok(_) | Err(Errno::EEXIST) => open_path(self.parent_fd.as_fd(), &self.name),
-            Err(errno) => Err(errno),
+    pub(super) fn file(&self) -> Result<OwnedFd, Errno> {
+        // First looked for: to make what exists fails with EACCES where the folder is somebody else's.
+        match open_path(self.parent_fd.as_fd(), &self.name) {
+            Err(Errno::ENOENT) => {
+                self.new_file("")?;
+                open_path(self.parent_fd.as_fd(), &self.name)
+            }
+            other => other,
         }
     }
 }
 
 /// The one tmpfs that every private folder is a part of, so that they share its size.
-struct Private {
+pub(super) struct Private {
     stage_fd: OwnedFd,
-    folders: u32,
+    made: u32,
 }
 
 impl Private {
@@ -221,16 +264,44 @@ impl Private {
         ];
         let stage_fd = sys::new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
             .at("mount a tmpfs for private files")?;
-        Ok(Self { stage_fd, folders: 0 })
+        Ok(Self { stage_fd, made: 0 })
+    }
+
+    fn next_name(&mut self) -> Result<CString, Errno> {
+        let name = c_string(&self.made.to_string())?;
+        self.made += 1;
+        Ok(name)
+    }
+
+    /// A new folder of it, where it stands.
+    pub(super) fn stage(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = self.next_name()?;
+        mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
+        open_path(self.stage_fd.as_fd(), &name)
     }
 
     /// A new folder of it, as a detached mount.
     fn folder(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
-        let name = c_string(&self.folders.to_string())?;
-        self.folders += 1;
+        let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
         sys::clone_mount(self.stage_fd.as_fd(), &name, false)
     }
+
+    /// A new file of it, as a detached mount.
+    pub(super) fn file(&mut self, content: &str) -> Result<OwnedFd, Errno> {
+        let name = self.next_name()?;
+        new_file(self.stage_fd.as_fd(), &name, content)?;
+        sys::clone_mount(self.stage_fd.as_fd(), &name, false)
+    }
+}
+
+fn new_file(parent_fd: BorrowedFd<'_>, name: &CStr, content: &str) -> Result<(), Errno> {
+    let fd = openat(parent_fd, name, file_flags(), Mode::from_bits_truncate(0o644))?;
+    let mut rest = content.as_bytes();
+    while !rest.is_empty() {
+        rest = &rest[write(&fd, rest)?..];
+    }
+    Ok(())
 }
 
 /// The folder `name` of `parent_fd`, made if it is missing.
@@ -268,7 +339,8 @@ fn open_folder(root_fd: BorrowedFd<'_>, path: &Path, links: bool) -> Result<Owne
     openat2(root_fd, path, how)
 }
 
-fn kind(fd: BorrowedFd<'_>) -> Result<SFlag, Errno> {
+/// The type of what a descriptor refers to.
+pub(super) fn kind(fd: BorrowedFd<'_>) -> Result<SFlag, Errno> {
     Ok(SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT)
 }
 

@@ -7,6 +7,7 @@
 //! Set-user-id bits and device nodes have no effect inside, and neither can be made there: that the filter refuses
 //! (init's `seccomp`), since it would be the host where they have one.
 
+mod rootfs;
 mod sys;
 
 use std::fs;
@@ -17,12 +18,15 @@ use std::path::{Path, PathBuf};
 
 use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
+use nix::sys::statfs::fstatfs;
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::{HOME, Options};
 use crate::error::Error;
 use sys::attr;
+
+pub use rootfs::Rootfs;
 
 /// A file or folder of the host that the VM shows.
 #[derive(Debug, Clone)]
@@ -54,6 +58,12 @@ pub enum DirectoryError {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// The host's root, or files in which the kernel tells of the host and can be told what to do with it.
+    #[error("{} is the host itself", path.display())]
+    Host {
+        /// The path as it was given.
+        path: PathBuf,
+    },
     /// The file system cannot map owners.
     #[error("the file system of {} cannot show its owner as the VM's user", path.display())]
     Owner {
@@ -77,9 +87,13 @@ impl DirectoryError {
                 "{} is a device, a FIFO or a socket; a VM can show directories and regular files",
                 path.display()
             )),
+            Self::Host { path } => Error::InvalidArgument(format!(
+                "{} is the host's root or one of the kernel's own file systems; a VM can show directories of files",
+                path.display()
+            )),
             Self::Owner { source, .. } => Error::IsolationUnavailable {
                 cause: format!("{self}: {source}"),
-                remedy: "Use a directory on ext4, XFS, Btrfs or tmpfs, show it read-only, or run the server as the ordinary \
+                remedy: "Use a directory on ext4, XFS, Btrfs or tmpfs, or one that others may read and show it read-only, or run the server as the ordinary \
                          user who owns it"
                     .into(),
             },
@@ -107,15 +121,12 @@ pub fn entries(
     let mut entries = Vec::with_capacity(mounts.len());
     for (mount, wanted) in mounts {
         let opened = Opened::at(&mount.host_path, wanted)?;
-        let index = fds.len() as Attached;
-        let source = if let Some(id) = id {
-            fds.push(opened.mount(id, mount.read_only)?);
-            BindSource::Mount(index)
+        let access = if mount.read_only {
+            Access::Read
         } else {
-            let path = opened.real_path()?;
-            fds.push(opened.fd);
-            BindSource::Opened { path, fd: index }
+            Access::Write
         };
+        let source = opened.into_source(id, access, fds)?;
         entries.push(RootEntry::Mount {
             path: mount.path.clone(),
             source,
@@ -139,8 +150,21 @@ pub fn check_home(path: &Path) -> Result<(), DirectoryError> {
 enum Wanted {
     /// A folder that can be written to.
     Home,
+    /// A folder.
+    Folder,
     /// A folder or a regular file.
     Anything,
+}
+
+/// What a mount is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Reading, and of what is mounted below it too.
+    Read,
+    /// Writing as well.
+    Write,
+    /// To be the layer below one that is written to.
+    Layer,
 }
 
 /// A path of the host's that was found to be what it should.
@@ -158,7 +182,7 @@ impl<'a> Opened<'a> {
             source: error.into(),
         };
         let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        if wanted == Wanted::Home {
+        if wanted != Wanted::Anything {
             flags |= OFlag::O_DIRECTORY;
         }
         let fd = open(path, flags, Mode::empty()).map_err(|error| failed("open", error))?;
@@ -172,9 +196,14 @@ impl<'a> Opened<'a> {
                 });
             }
         };
+        if is_host(&fd, &stat).map_err(|error| failed("stat", error))? {
+            return Err(DirectoryError::Host {
+                path: path.to_owned(),
+            });
+        }
         let writing = match wanted {
             Wanted::Home => AccessFlags::W_OK,
-            Wanted::Anything => AccessFlags::empty(),
+            Wanted::Folder | Wanted::Anything => AccessFlags::empty(),
         };
         faccessat(
             AT_FDCWD,
@@ -184,6 +213,24 @@ impl<'a> Opened<'a> {
         )
         .map_err(|error| failed("access", error))?;
         Ok(Self { path, fd, stat })
+    }
+
+    /// As init can use it, where the VM's user is `id` or the server's own. What is to be attached is added to `fds`.
+    fn into_source(
+        self,
+        id: Option<u32>,
+        access: Access,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<BindSource, DirectoryError> {
+        let index = fds.len() as Attached;
+        if let Some(id) = id {
+            fds.push(self.mount(id, access)?);
+            Ok(BindSource::Mount(index))
+        } else {
+            let path = self.real_path()?;
+            fds.push(self.fd);
+            Ok(BindSource::Opened { path, fd: index })
+        }
     }
 
     /// Where it lies, without links.
@@ -198,8 +245,17 @@ impl<'a> Opened<'a> {
         }
     }
 
+    fn is_open_to_others(&self) -> bool {
+        let needed = if self.stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+            libc::S_IROTH | libc::S_IXOTH
+        } else {
+            libc::S_IROTH
+        };
+        self.stat.st_mode & needed == needed
+    }
+
     /// As a detached mount in which the owner is `id`.
-    fn mount(&self, id: u32, read_only: bool) -> Result<OwnedFd, DirectoryError> {
+    fn mount(&self, id: u32, access: Access) -> Result<OwnedFd, DirectoryError> {
         let cannot = |syscall| {
             move |source| DirectoryError::Open {
                 path: self.path.to_owned(),
@@ -207,20 +263,30 @@ impl<'a> Opened<'a> {
                 source,
             }
         };
-        let mount_fd = sys::clone_mount(self.fd.as_fd()).map_err(cannot("open_tree"))?;
+        let mount_fd =
+            sys::clone_mount(self.fd.as_fd(), access != Access::Layer).map_err(cannot("open_tree"))?;
         let uid_map = format!("{} {id} 1\n", self.stat.st_uid);
         // The kernel lets nobody write to what has a group that is not mapped. In a read-only mount none is (of `id`, which
         // belongs to nobody, there are no files): so neither the FIFOs nor the sockets of the host that lie there, which
-        // are no files and heed no read-only mount, can be written or connected to.
-        let group = if read_only { id } else { self.stat.st_gid };
+        // are no files and heed no read-only mount, can be written or connected to. A layer is covered by another file
+        // system, whose sockets and FIFOs are its own.
+        let group = match access {
+            Access::Read => id,
+            Access::Write | Access::Layer => self.stat.st_gid,
+        };
         let gid_map = format!("{group} {id} 1\n");
         let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;
+        let read_only = access != Access::Write;
         let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };
         match sys::restrict_mount(mount_fd.as_fd(), attributes, Some(namespace_fd.as_fd())) {
             Ok(()) => {}
-            // This file system, or one mounted below, cannot map owners, or does so already. What is only read can do
-            // without: it is what it is for others then.
-            Err(error) if read_only && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) => {
+            // This file system, or one mounted below, cannot map owners, or does so already. What is only read, and may be
+            // read by others, can do without: then it is inside what it is to others.
+            Err(error)
+                if read_only
+                    && self.is_open_to_others()
+                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) =>
+            {
                 sys::restrict_mount(mount_fd.as_fd(), attributes, None).map_err(cannot("mount_setattr"))?;
             }
             Err(source) => {
@@ -232,6 +298,26 @@ impl<'a> Opened<'a> {
         }
         Ok(mount_fd)
     }
+}
+
+/// Whether it is the host's root, or of a file system in which the kernel shows itself.
+fn is_host(fd: &OwnedFd, found: &FileStat) -> nix::Result<bool> {
+    /// `linux/magic.h`: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, devpts.
+    const KERNELS: [u32; 9] = [
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xcafe_4a11,
+        0x1cd1,
+    ];
+    let root = stat("/")?;
+    // The type's width differs between architectures; the numbers have 32 bits.
+    let magic = fstatfs(fd)?.filesystem_type().0 as u32;
+    Ok((root.st_dev, root.st_ino) == (found.st_dev, found.st_ino) || KERNELS.contains(&magic))
 }
 
 fn magic_link(fd: BorrowedFd<'_>) -> PathBuf {

@@ -45,9 +45,11 @@ fn result(answer: c_long) -> io::Result<c_long> {
     }
 }
 
-/// A copy of the mount that shows what `fd` refers to, with what is mounted below it, that is mounted nowhere.
-pub fn clone_mount(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | libc::AT_EMPTY_PATH as c_uint;
+/// A copy of the mount that shows what `fd` refers to, with what is mounted below it if `recursive`, that is mounted
+/// nowhere.
+pub fn clone_mount(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+    let recursive = if recursive { AT_RECURSIVE } else { 0 };
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive | libc::AT_EMPTY_PATH as c_uint;
     // SAFETY: the path is an empty C string.
     let answer = unsafe { libc::syscall(libc::SYS_open_tree, fd.as_raw_fd(), c"".as_ptr(), flags) };
     let mount_fd = result(answer)? as RawFd;

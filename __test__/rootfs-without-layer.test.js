@@ -1,0 +1,55 @@
+"use strict";
+const { execFileSync } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const { folder } = require("./fixture");
+const { muslRoot } = require("./rootfs-fixture");
+
+// A kernel stacks two overlays and no third, so a root that lies on two gets no layer.
+test("where no layer can be laid over it, it is read-only and works otherwise", () => {
+  const script = `
+    const { AgentVm } = require(${JSON.stringify(path.join(__dirname, ".."))});
+    (async () => {
+      const vm = await AgentVm.create({ rootfs: process.env.top });
+      const run = "hello; cat /etc/release; id -un; echo x > /tmp/x; echo x > x; ls -d /home/user; " +
+        "for f in /x /etc/release /etc/new /bin/new /usr/share/new; do echo x > $f; done";
+      console.log(JSON.stringify(await vm.exec(run)));
+      const codes = [];
+      for (const [name, readOnly] of [["bin", true], ["bin", false], ["closed", true]]) {
+        const mounts = [{ path: "/data", hostPath: process.env.top + "/" + name, readOnly }];
+        const made = await AgentVm.create({ mounts }).catch((error) => error);
+        codes.push(made.code ?? "made");
+        await made.dispose?.();
+      }
+      console.log(JSON.stringify(codes));
+      await vm.dispose();
+    })();`;
+  const [rootfs, work] = [muslRoot(folder()), folder()];
+  fs.chmodSync(rootfs, 0o755);
+  fs.mkdirSync(path.join(rootfs, "closed"), { mode: 0o700 });
+  for (const name of ["one", "two", "empty"]) fs.mkdirSync(path.join(work, name));
+  const mount = `
+    set -e; cd ${work}
+    mount -t overlay -o lowerdir=${rootfs}:empty overlay one
+    mount -t overlay -o lowerdir=one:empty overlay two
+    top=${work}/two exec "$@"`;
+  // An ordinary user mounts as root of a user namespace, in which his server has another where it is himself again.
+  const [uid, gid] = [process.getuid(), process.getgid()];
+  const [namespaces, back] = [
+    ["--user", "--map-root-user"],
+    ["unshare", `--map-user=${uid}`, `--map-group=${gid}`],
+  ];
+  const asRoot = ["--mount", "sh", "-c", mount, "sh"];
+  const server = [process.execPath, "-e", script];
+  const words = uid === 0 ? [...asRoot, ...server] : [...namespaces, ...asRoot, ...back, ...server];
+  const printed = execFileSync("unshare", words, { encoding: "utf8" });
+  const [ran, codes] = printed
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(ran.stdout).toBe("hello from musl\nof musl\nuser\n/home/user\n");
+  expect(ran.stderr.match(/Read-only file system/g)).toHaveLength(5);
+  // Nor can its owner be mapped, which a root server needs for what only the owner may read or write.
+  const refused = uid === 0 ? "ISOLATION_UNAVAILABLE" : "made";
+  expect(codes).toEqual(["made", refused, refused]);
+});

@@ -1,0 +1,178 @@
+//! A root that the user brought: a directory of the host's with a layer of the VM's own over it, or, where the kernel lays
+//! none over it, its folders read-only in a root like any other VM's.
+//!
+//! The layer lies on the tmpfs of the private folders and counts as they do. What the VM puts into its root is put into
+//! the layer before it is laid over: the directory's own folders may belong to someone who is nobody here, and then
+//! nothing can be made in them.
+
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use agent_vm_protocol::message::{BindSource, RootEntry};
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag};
+use nix::unistd::{fchdir, symlinkat};
+
+use super::root::{Place, Private, empty, file_flags, folder, kind, open_path, refused};
+use super::sys::{self, attr};
+use super::{At, BootError};
+use crate::control::Attachments;
+
+/// Folders that the VM mounts on whether the directory has them or not.
+const MOUNT_POINTS: [&CStr; 2] = [c"dev", c"proc"];
+
+/// A root, mounted nowhere yet.
+pub enum Rootfs {
+    /// With a layer that takes writes, in which all but what is mounted stands already.
+    Layered(OwnedFd),
+    /// Without one.
+    Plain(OwnedFd),
+}
+
+/// Makes one of what `lower_fd`, a detached mount, shows.
+pub fn make(
+    lower_fd: &OwnedFd,
+    private: &mut Private,
+    entries: &[RootEntry],
+    attachments: &Attachments,
+) -> Result<Rootfs, BootError> {
+    let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
+    sys::restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
+    let layer_fd = private.stage(0o700).at("make a folder for the layer")?;
+    let place = |name| folder(layer_fd.as_fd(), name).at("make the folders of the layer");
+    let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
+    place(c"work")?;
+    // The kernel takes a layer by path, and from this mount namespace only.
+    sys::attach_mount(lower_fd, &lower_place_fd).at("attach the rootfs")?;
+    for name in MOUNT_POINTS {
+        folder(upper_fd.as_fd(), name).at("make folders in the layer")?;
+    }
+    for entry in entries {
+        prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
+            .map_err(|errno| refused(entry, errno))?;
+    }
+    fchdir(&layer_fd).at("change to the layer")?;
+    let options = [
+        (c"lowerdir", c"lower"),
+        (c"upperdir", c"upper"),
+        (c"workdir", c"work"),
+        // A user namespace may not set the attributes that whiteouts and the like are otherwise marked by.
+        (c"userxattr", c""),
+    ];
+    let step = "lay a layer over the rootfs";
+    match sys::new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
+        Ok(root_fd) => Ok(Rootfs::Layered(root_fd)),
+        Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(step),
+        // No overlay in this kernel, none for user namespaces (before 5.11), or none over this file system.
+        Err(errno) => {
+            crate::sys::log(&BootError::of(step, errno));
+            plain(lower_fd.as_fd(), entries).map(Rootfs::Plain)
+        }
+    }
+}
+
+/// Puts what an entry needs into the layer.
+fn prepare(
+    upper_fd: BorrowedFd<'_>,
+    lower_fd: BorrowedFd<'_>,
+    entry: &RootEntry,
+    attachments: &Attachments,
+) -> Result<(), Errno> {
+    let path = Path::new(entry.path());
+    // A folder of the layer's would hide a link of that name, and with it all that it leads to.
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(lower_fd, path.parent().ok_or(Errno::EINVAL)?, how) {
+        Ok(_) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let place = Place::of(upper_fd, entry.path(), false)?;
+    match entry {
+        RootEntry::File { content, .. } => place.new_file(content),
+        RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
+        RootEntry::Directory { .. } | RootEntry::Private { .. } => place.folder().map(drop),
+        RootEntry::Bind { source, .. } | RootEntry::Mount { source, .. } => {
+            let is_folder = match source {
+                BindSource::Path(path) => Path::new(path).is_dir(),
+                BindSource::Mount(index) | BindSource::Opened { fd: index, .. } => {
+                    kind(attachments.get(*index).ok_or(Errno::EBADF)?)? == SFlag::S_IFDIR
+                }
+            };
+            if is_folder {
+                place.folder().map(drop)
+            } else {
+                place.file().map(drop)
+            }
+        }
+    }
+}
+
+/// A root without a layer: what stands at the top of the directory is shown by itself, but for the folders that the VM has
+/// its own of.
+fn plain(lower_fd: BorrowedFd<'_>, entries: &[RootEntry]) -> Result<OwnedFd, BootError> {
+    let step = "show the folders of the rootfs";
+    let root_fd = empty()?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut names = Dir::openat(lower_fd, ".", flags, Mode::empty()).at(step)?;
+    for found in names.iter() {
+        let found = found.at(step)?;
+        let name = found.file_name();
+        if name == c"." || name == c".." || is_own(name, entries) {
+            continue;
+        }
+        let place_fd = match found.file_type() {
+            Some(Type::Symlink) => {
+                let target = readlinkat(lower_fd, name).at(step)?;
+                symlinkat(&*target, &root_fd, name).at(step)?;
+                continue;
+            }
+            Some(Type::Directory) => folder(root_fd.as_fd(), name).at(step)?,
+            Some(Type::File) => {
+                openat(&root_fd, name, file_flags(), Mode::from_bits_truncate(0o644)).at(step)?;
+                open_path(root_fd.as_fd(), name).at(step)?
+            }
+            // Of the rest a root has no need.
+            _ => continue,
+        };
+        let mount_fd = sys::clone_mount(lower_fd, name, false).at(step)?;
+        sys::attach_mount(&mount_fd, &place_fd).at(step)?;
+    }
+    Ok(root_fd)
+}
+
+/// Whether the VM has something of its own at the root's `name`. In /home it has the one folder, and nothing else is
+/// needed there.
+fn is_own(name: &CStr, entries: &[RootEntry]) -> bool {
+    let path = Path::new("/").join(OsStr::from_bytes(name.to_bytes()));
+    let is_at = |entry: &RootEntry| {
+        let own = Path::new(entry.path());
+        own == path || (path == Path::new("/home") && own.starts_with(&path))
+    };
+    MOUNT_POINTS.contains(&name) || entries.iter().any(is_at)
+}
+
+/// Makes an entry in a root without a layer. What the directory lacks, a file or a folder of the VM's own finds no place
+/// in, and the VM is without it.
+pub fn make_in_plain(
+    root_fd: BorrowedFd<'_>,
+    private: &mut Private,
+    entry: &RootEntry,
+    attachments: &mut Attachments,
+) -> Result<(), Errno> {
+    let made = match entry {
+        RootEntry::File { path, content } => Place::of(root_fd, path, true).and_then(|place| {
+            let target_fd = place.file()?;
+            sys::attach_mount(&private.file(content)?, &target_fd)
+        }),
+        _ => super::root::make(root_fd, private, entry, attachments),
+    };
+    match (entry, made) {
+        (RootEntry::File { .. } | RootEntry::Private { .. }, Err(Errno::EROFS | Errno::EACCES)) => Ok(()),
+        (_, made) => made,
+    }
+}
