@@ -52,6 +52,7 @@ class AgentVm extends EventEmitter {
   #exited = [];
   #sockets = new Set();
   #disposal;
+  #onEnd;
 
   constructor(token, isolation) {
     super();
@@ -407,7 +408,18 @@ class AgentVm extends EventEmitter {
     if (this.#gone) return;
     this.#gone = true;
     this.#closeSockets();
-    await this.#ask("dispose");
+    const ended = new Promise((resolve) => {
+      this.#onEnd = resolve;
+    });
+    try {
+      await this.#ask("dispose");
+    } catch (error) {
+      if (error.code !== "VM_DISPOSED") throw error;
+      // It died just now; its last events are on their way.
+      hold(this);
+      await ended;
+      this.#releaseIfIdle();
+    }
   }
 
   async [Symbol.asyncDispose]() {
@@ -504,6 +516,7 @@ class AgentVm extends EventEmitter {
       case "exit": {
         this.#gone = true;
         this.#closeSockets();
+        this.#onEnd?.();
         this.emit("exit", { reason: values[0] ? "disposed" : "died" });
         return;
       }

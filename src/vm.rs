@@ -530,7 +530,7 @@ fn table_entry(process: &ProcessInfo) -> serde_json::Value {
         },
         "exitCode": process.exit_code,
         "startTime": process.start_time_ms,
-        "exitTime": null,
+        "exitTime": process.exit_time_ms,
         "rssBytes": process.rss_bytes,
         "cpuMs": process.cpu_ms,
     })

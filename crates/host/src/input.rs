@@ -98,14 +98,14 @@ impl Input {
         }
         let mut written = 0;
         if state.queue.is_empty() {
-            while written < data.len() {
-                match sys::write(fd.as_fd(), &data[written..]) {
-                    Ok(count) => written += count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => {
-                        state.fail();
-                        return Ok(Write::Closed);
-                    }
+            // Once only: a reader as fast as this would keep the calling thread at it to the end.
+            match sys::write(fd.as_fd(), data) {
+                Ok(count) => written = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    state.fail();
+                    return Ok(Write::Closed);
                 }
             }
             if written == data.len() {
@@ -134,16 +134,24 @@ impl Input {
             tracing::warn!(number, "a queued write cannot be watched");
             return self.fail();
         };
+        let closed = self.closed.notified();
+        tokio::pin!(closed);
+        // From here on none is missed; one before has left its mark.
+        closed.as_mut().enable();
+        if self.state.lock().fd.is_none() {
+            return;
+        }
         loop {
             let ready = tokio::select! {
                 ready = fd.writable() => ready,
-                () = self.closed.notified() => return,
+                () = &mut closed => return,
             };
             let Ok(mut ready) = ready else { return self.fail() };
             match self.write_some(&fd) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.fail(),
             }
         }

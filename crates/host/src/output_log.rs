@@ -121,10 +121,11 @@ impl OutputLog {
         self.bytes.len() + self.runs.len() * RUN_COST
     }
 
-    /// Forgets the bytes, not the count.
+    /// Forgets the bytes, not the count, and keeps none that come.
     pub fn forget(&mut self) {
         self.bytes = VecDeque::new();
         self.runs = VecDeque::new();
+        self.limit = 0;
     }
 
     /// Gives back memory beyond what is kept.

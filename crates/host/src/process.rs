@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::control::Started;
 use crate::error::Error;
-use crate::events::{Event, ExitStatus, Taken};
+use crate::events::{AwaitTaken, Event, ExitStatus, Taken};
 use crate::exec::{open_input, open_source};
 use crate::input::Input;
 use crate::output_log::{OutputLog, Stream};
@@ -151,14 +151,26 @@ async fn deliver(
         .await
 }
 
-/// Likewise for what its children write after it has gone.
-async fn deliver_rest(inner: &Inner, process: &Process, source: &mut Source, stream: Stream) {
+/// Likewise for what its children write after it has gone. It goes on being read when nobody is to be told of it any more, so
+/// that they meet neither a full nor a broken pipe: when the VM has told its own end, after which nothing comes, or when
+/// another spawned process has the number, under which this would be taken for that one's.
+async fn deliver_rest(inner: &Inner, process: &Arc<Process>, source: &mut Source, stream: Stream) {
     while let Some(data) = source.read().await {
-        tell(inner, process, stream, data).wait().await;
+        let newest = inner.processes.lock().get(&process.pid);
+        if inner.has_ended() || newest.is_some_and(|newest| !Arc::ptr_eq(&newest, process)) {
+            continue;
+        }
+        let held = process.log.lock().held();
+        let awaited = tell(inner, process, stream, data);
+        let has_grown = process.log.lock().held() > held;
+        if has_grown {
+            inner.replay.lock().keep();
+        }
+        awaited.wait().await;
     }
 }
 
-fn tell(inner: &Inner, process: &Process, stream: Stream, data: Vec<u8>) -> crate::events::AwaitTaken {
+fn tell(inner: &Inner, process: &Process, stream: Stream, data: Vec<u8>) -> AwaitTaken {
     let (taken, awaited) = Taken::new();
     let seq = process.log.lock().append(stream, &data);
     inner.events.emit(Event::ProcessOutput {

@@ -88,7 +88,12 @@ impl ReplayBudget {
         log.lock().shrink();
         self.logs.retain(|log| log.strong_count() > 0);
         self.logs.push_back(Arc::downgrade(log));
-        // Background processes may still add to the log of one that has exited, so sizes are taken anew.
+        self.keep();
+    }
+
+    /// Drops the oldest ones' bytes if there are too many. To be called when a log that was counted in has grown: what a
+    /// process left behind still adds to it.
+    pub fn keep(&mut self) {
         let mut held: usize = self
             .logs
             .iter()
@@ -145,5 +150,26 @@ mod tests {
         let kept: Vec<_> = logs.iter().map(|log| log.lock().held() > 0).collect();
         assert_eq!(kept, [vec![false; 4], vec![true; 16]].concat());
         assert_eq!(logs[0].lock().read(0).truncated, 2 * 1024 * 1024);
+    }
+
+    #[test]
+    fn what_is_added_after_an_exit_counts_too() {
+        let mut budget = ReplayBudget::default();
+        let logs: Vec<_> = (0..20)
+            .map(|_| Arc::new(Mutex::new(OutputLog::new(1024 * 1024))))
+            .collect();
+        for log in &logs {
+            budget.add(log);
+        }
+        for _ in 0..2 {
+            for log in &logs {
+                log.lock().append(Stream::Stdout, &vec![b'x'; 2 * 1024 * 1024]);
+                budget.keep();
+            }
+        }
+        let held: usize = logs.iter().map(|log| log.lock().held()).sum();
+        assert!(held <= EXITED_REPLAY, "{held}");
+        assert_eq!(logs[0].lock().read(0).truncated, 4 * 1024 * 1024);
+        assert!(logs[19].lock().held() > 0);
     }
 }

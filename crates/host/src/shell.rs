@@ -174,9 +174,19 @@ fn open(fds: Vec<OwnedFd>) -> Result<(Source, Arc<Input>, OwnedFd), Error> {
     Ok((source, input, terminal))
 }
 
+/// What its children write after it has gone, until the VM has told its own end.
 async fn deliver_rest(inner: &Inner, shell: &Shell, source: &mut Source) {
     while let Some(data) = source.read().await {
-        tell(inner, shell, data).wait().await;
+        if inner.has_ended() {
+            return;
+        }
+        let held = shell.log.lock().held();
+        let awaited = tell(inner, shell, data);
+        let has_grown = shell.log.lock().held() > held;
+        if has_grown {
+            inner.replay.lock().keep();
+        }
+        awaited.wait().await;
     }
 }
 

@@ -79,6 +79,11 @@ impl Inner {
         self.next_shell.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether the VM's end is told. What tells events on the I/O thread, where that is told too, tells none after it.
+    pub fn has_ended(&self) -> bool {
+        *self.gone.borrow()
+    }
+
     fn kill(&self) {
         self.disposing.store(true, Ordering::Relaxed);
         if self.isolation == Isolation::None {
@@ -250,7 +255,7 @@ impl Vm {
 
     /// Sends a signal to the group that a process leads, or to it alone. An exited spawned process is left alone.
     pub async fn signal(&self, pid: u32, signal: i32) -> Result<(), Error> {
-        let target = self.target(pid);
+        let target = target(pid, self.process(pid).ok().as_deref());
         let call = self.inner().control.call();
         self.about_process(pid, call, Request::Signal { call, target, signal })
             .await
@@ -259,16 +264,14 @@ impl Vm {
     /// Kills a process and everything it started; returns when none of it is left, and the exit of a spawned process is
     /// told.
     pub async fn kill(&self, pid: u32) -> Result<(), Error> {
-        let target = self.target(pid);
+        let spawned = self.process(pid).ok();
+        let target = target(pid, spawned.as_deref());
         let call = self.inner().control.call();
         self.about_process(pid, call, Request::Kill { call, target })
-            .await
-    }
-
-    fn target(&self, pid: u32) -> Target {
-        match self.process(pid) {
-            Ok(process) => Target::Family(process.call),
-            Err(_) => Target::Pid(pid),
+            .await?;
+        match spawned {
+            Some(process) => ended(&process.status).await.map(drop),
+            None => Ok(()),
         }
     }
 
@@ -310,12 +313,8 @@ impl Vm {
         let (proc_fd, init) = (Arc::clone(&inner.proc_fd), inner.init);
         let whole = inner.isolation == Isolation::Namespaces;
         let reading = runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, whole));
-        let table = reading.await.map_err(|_| Error::Disposed)?;
-        if self.is_gone() {
-            Err(Error::Disposed)
-        } else {
-            Ok(table)
-        }
+        // A reader that did not end well is not ours to explain; the VM may have gone under it.
+        reading.await.ok().flatten().ok_or(Error::Disposed)
     }
 
     /// Sends one request and waits for its reply.
@@ -349,7 +348,7 @@ impl Vm {
     /// Whether the VM has ended and its exit is told.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        *self.inner().gone.borrow()
+        self.inner().has_ended()
     }
 
     /// Waits until the VM has ended and its exit is told.
@@ -379,6 +378,11 @@ impl Shell {
     pub fn replay(&self, after: u64) -> Replay {
         self.log.lock().read(after)
     }
+}
+
+/// Whom a call about `pid` is for: what was spawned with that number, whoever has it now, or else whoever has it.
+fn target(pid: u32, spawned: Option<&Process>) -> Target {
+    spawned.map_or(Target::Pid(pid), |process| Target::Family(process.call))
 }
 
 async fn ended(status: &watch::Sender<Option<ExitStatus>>) -> Result<ExitStatus, Error> {

@@ -201,6 +201,10 @@ impl Kind {
                 };
                 if leaf.is_populated()? {
                     leaf.kill()?;
+                    // The kernel's kill passes over a process whose first thread has ended before the others.
+                    for process in leaf.pids()?.into_iter().filter_map(|pid| table.get(pid)) {
+                        signal::to_exactly(table, &process, libc::SIGKILL)?;
+                    }
                     return Ok(false);
                 }
                 // Nothing lives; its end is yet to be told.

@@ -1,6 +1,6 @@
 //! The VM's processes, read from `/proc`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,14 +32,22 @@ pub struct Process {
     pub sid: pid_t,
     /// Whether it is a copy of its parent that has executed nothing yet.
     pub is_copy: bool,
+    /// Its threads; the first counts until the process is reaped, also when that has ended before the others.
+    pub threads: u32,
     /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
     pub start: u64,
 }
 
 impl Process {
-    /// Whether it still runs, or could: a zombie does not.
+    /// Whether it still runs, or could: a zombie does not. One whose first thread alone has ended looks like a zombie, and
+    /// runs on in its other threads.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
+        !self.is_headless() || self.threads > 1
+    }
+
+    /// Whether its first thread has ended, and with it what `/proc/<pid>` tells of its memory.
+    fn is_headless(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
     }
 
     #[allow(clippy::similar_names, reason = "they are those of proc_pid_stat(5)")]
@@ -52,7 +60,8 @@ impl Process {
         let mut number = || fields.next()?.parse().ok();
         let (ppid, pgid, sid) = (number()?, number()?, number()?);
         let flags: u64 = fields.nth(2)?.parse().ok()?;
-        let start = fields.nth(12)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
         Some(Self {
             pid,
             state,
@@ -60,6 +69,7 @@ impl Process {
             pgid,
             sid,
             is_copy: flags & PF_FORKNOEXEC != 0,
+            threads,
             start,
         })
     }
@@ -161,11 +171,17 @@ impl ProcessTable {
     }
 
     /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.
-    pub fn has_environment(&self, pid: pid_t, entry: &[u8]) -> bool {
+    pub fn has_environment(&self, process: &Process, entry: &[u8]) -> bool {
         let mut bytes = Vec::new();
+        let task = if process.is_headless() {
+            self.living_thread(process.pid)
+        } else {
+            Some(process.pid)
+        };
+        let Some(task) = task else { return false };
         // One that is not the VM's to read (it made itself untraceable) cannot be told apart from one without it.
         match self
-            .open(pid, "environ")
+            .open(task, "environ")
             .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes))
         {
             Ok(_) => bytes.split(|&byte| byte == 0).any(|found| found == entry),
@@ -173,10 +189,20 @@ impl ProcessTable {
         }
     }
 
+    /// A thread of a process other than its first: each has a folder in `/proc` by its own number, though none is listed.
+    fn living_thread(&self, pid: pid_t) -> Option<pid_t> {
+        let threads = self.numbers(&format!("{pid}/task"));
+        threads.into_iter().find(|&thread| thread != pid)
+    }
+
     fn pids(&self) -> Vec<pid_t> {
+        self.numbers(".")
+    }
+
+    fn numbers(&self, path: &str) -> Vec<pid_t> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // Only a lack of descriptors or memory can keep it from opening; then nobody is found, and who asked tries again.
-        let Ok(mut folder) = Dir::openat(&self.proc_fd, ".", flags, Mode::empty()) else {
+        // It has ended; or there is a lack of descriptors or memory, nobody is found, and who asked tries again.
+        let Ok(mut folder) = Dir::openat(&self.proc_fd, path, flags, Mode::empty()) else {
             return Vec::new();
         };
         folder
@@ -200,18 +226,16 @@ impl ProcessTable {
 
 /// The numbers in `roots` and of all that descends from them.
 pub fn descendants(processes: &[Process], roots: BTreeSet<pid_t>) -> BTreeSet<pid_t> {
-    let mut found = roots;
-    loop {
-        let before = found.len();
-        found.extend(
-            processes
-                .iter()
-                .filter(|process| found.contains(&process.ppid))
-                .map(|p| p.pid)
-                .collect::<Vec<_>>(),
-        );
-        if found.len() == before {
-            return found;
-        }
+    let mut children: HashMap<pid_t, Vec<pid_t>> = HashMap::new();
+    for process in processes {
+        children.entry(process.ppid).or_default().push(process.pid);
     }
+    // By generation, not again and again through all: a VM may hold one chain of thousands.
+    let mut found = roots;
+    let mut next: Vec<pid_t> = found.iter().copied().collect();
+    while let Some(parent) = next.pop() {
+        let born = children.get(&parent).into_iter().flatten();
+        next.extend(born.filter(|&&child| found.insert(child)));
+    }
+    found
 }

@@ -31,23 +31,22 @@ pub fn send(families: &Families, table: &ProcessTable, target: Target, signal: c
     }
 }
 
-/// The process of the VM that has that number; init and what is not there are ESRCH.
+/// The process of the VM that has that number; init, a thread's number and what is not there are ESRCH.
 pub fn find(table: &ProcessTable, pid: u32) -> Result<Process, Errno> {
     let pid = pid_t::try_from(pid).map_err(|_| Errno::ESRCH)?;
     let process = table.get(pid).filter(|_| pid > 0).ok_or(Errno::ESRCH)?;
-    if table.contains(&process) {
-        Ok(process)
-    } else {
-        Err(Errno::ESRCH)
+    if !table.contains(&process) {
+        return Err(Errno::ESRCH);
     }
+    // `/proc` shows a thread's number too, to whoever asks for it by name.
+    sys::pidfd_open(pid).map(|_| process)
 }
 
 /// Sends `signal` to exactly that process, not to a later one of the same number. One that has ended is no error.
 pub fn to_exactly(table: &ProcessTable, process: &Process, signal: c_int) -> Result<(), Errno> {
     let pidfd = match sys::pidfd_open(process.pid) {
         Ok(pidfd) => pidfd,
-        // EINVAL is a thread's number, which no process has any more.
-        Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
+        Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(errno),
     };
     // The descriptor names whoever has the number now; the start time says whether that is still the one.

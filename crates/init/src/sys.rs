@@ -95,10 +95,15 @@ pub fn reap() -> Option<Reaped> {
     })
 }
 
-/// A descriptor for a process, which stays with it when its number is used again.
+/// A descriptor for a process, which stays with it when its number is used again. The number of none, or of a thread only,
+/// is ESRCH.
 pub fn pidfd_open(pid: pid_t) -> Result<OwnedFd, Errno> {
     // SAFETY: takes integers only.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = match Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }) {
+        // A thread's: EINVAL once, ENOENT since Linux 6.15.
+        Err(Errno::EINVAL | Errno::ENOENT) => return Err(Errno::ESRCH),
+        other => other?,
+    };
     // SAFETY: the kernel has just made it, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

@@ -261,7 +261,7 @@ impl Families {
         let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
         roots.extend(
             unknown
-                .filter(|p| table.has_environment(p.pid, &entry))
+                .filter(|p| table.has_environment(p, &entry))
                 .map(|p| p.pid),
         );
         let members = descendants(&processes, roots);

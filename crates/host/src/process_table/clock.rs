@@ -1,0 +1,51 @@
+//! The kernel's clocks as milliseconds since the Unix epoch.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+use procfs::process::Process;
+
+/// A difference between two looks at the machine's start that says that the clock was set; less is the looks' own.
+const SET_MS: u64 = 1000;
+
+/// When the machine was started. The same at every look, so that a process's start time is as good a name for it as the
+/// kernel's; unless the clock was set meanwhile.
+pub fn boot_time_ms() -> u64 {
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+        time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000
+    });
+    let looked = now_ms().saturating_sub(uptime);
+    let known = KNOWN.load(Ordering::Relaxed);
+    if known.abs_diff(looked) < SET_MS {
+        return known;
+    }
+    KNOWN.store(looked, Ordering::Relaxed);
+    looked
+}
+
+/// When a zombie last ran, which is when it ended. The kernel keeps no better record for anyone but its parent; this one
+/// is the scheduler's (`/proc/<pid>/sched`), whose clock is compared with the reader's own. Nothing where it has none.
+pub fn last_ran_ms(process: &Process) -> Option<u64> {
+    let last_ran = exec_start_ms(process.open_relative("sched").ok()?)?;
+    // So that the reader's own record is of now.
+    std::thread::yield_now();
+    let own = exec_start_ms(File::open("/proc/thread-self/sched").ok()?)?;
+    Some(now_ms().saturating_sub((own - last_ran).max(0.0) as u64))
+}
+
+fn exec_start_ms(sched: File) -> Option<f64> {
+    let mut text = String::new();
+    sched.take(4096).read_to_string(&mut text).ok()?;
+    let line = text.lines().find(|line| line.starts_with("se.exec_start"))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_millis() as u64)
+}
