@@ -10,7 +10,7 @@ const timers = require("node:timers");
 const check = require("./lib/arguments");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
 const fetching = require("./lib/fetch");
-const { NativeVm, init } = require("./lib/native");
+const { NativeVm, endTurn, init } = require("./lib/native");
 
 // Where a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
 const signalNames = new Map(
@@ -39,6 +39,20 @@ function release(vm) {
 /** Exited processes whose callbacks are kept for what their children still write; as many as are remembered. */
 const EXITED = 1024;
 
+/** Messages that the next of their kind may wait for. */
+const OUTPUT = new Set(["execOutput", "processOutput", "shellData"]);
+let turning = false;
+
+/** Tells the addon when this turn of the event loop is over: a slow listener must not keep the loop from all else. */
+function followTurn() {
+  if (turning) return;
+  turning = true;
+  timers.setImmediate(() => {
+    turning = false;
+    endTurn();
+  });
+}
+
 class AgentVm extends EventEmitter {
   #native;
   #isolation;
@@ -61,6 +75,7 @@ class AgentVm extends EventEmitter {
     // The addon outlives an object that nobody holds only until the garbage collector sees it.
     const self = new WeakRef(this);
     this.#native = new NativeVm((kind, ...values) => {
+      if (OUTPUT.has(kind)) followTurn();
       const vm = self.deref();
       if (vm === undefined) return;
       try {

@@ -23,8 +23,10 @@ function load() {
         `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
     );
   }
+  const { NativeVm, endTurn } = require(path.join(folder, `agent-vm.${target}.node`));
   return {
-    NativeVm: require(path.join(folder, `agent-vm.${target}.node`)).NativeVm,
+    NativeVm,
+    endTurn,
     init: path.join(folder, `agent-vm-init.${target}`),
   };
 }

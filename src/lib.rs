@@ -8,4 +8,5 @@ mod files;
 mod message;
 mod options;
 mod sys;
+mod turn;
 mod vm;

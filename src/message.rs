@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Replay, Stream, Taken, shell_name};
 use serde_json::json;
 
+use crate::turn;
+
 /// A value on its way to JavaScript.
 #[derive(Debug)]
 pub enum Value {
@@ -62,7 +64,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// The arguments. A chunk counts as taken from here on: JavaScript has it, and the next may be read meanwhile.
+    /// The arguments. A chunk counts as taken from here on, as far as the [`turn`] allows: JavaScript has it, and the next may
+    /// be read meanwhile.
     pub fn into_values(self) -> Vec<Value> {
         match self {
             Self::Settled { call, result } => match result {
@@ -80,7 +83,7 @@ impl Message {
                 data,
                 taken,
             } => {
-                drop(taken);
+                turn::take(taken);
                 vec![
                     Value::Name("execOutput"),
                     Value::Number(call),
@@ -102,7 +105,7 @@ fn event_values(event: Event) -> Vec<Value> {
             seq,
             taken,
         } => {
-            drop(taken);
+            turn::take(taken);
             let (pid, seq) = (Value::Number(f64::from(pid)), Value::Number(seq as f64));
             vec![
                 Value::Name("processOutput"),
@@ -125,7 +128,7 @@ fn event_values(event: Event) -> Vec<Value> {
             seq,
             taken,
         } => {
-            drop(taken);
+            turn::take(taken);
             let (shell, seq) = (Value::text(shell_name(shell)), Value::Number(seq as f64));
             vec![Value::Name("shellData"), shell, Value::Bytes(data), seq]
         }

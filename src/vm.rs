@@ -268,8 +268,9 @@ impl NativeVm {
             Ok(Write::Queued(done)) => self.later(call, async move {
                 match done.await {
                     Ok(()) => Ok(Value::Undefined),
-                    Err(_) if vm.is_gone() => Err(Error::Disposed),
-                    Err(_) => Err(gone),
+                    // Its reader may have gone alone, or with the VM.
+                    Err(_) if vm.is_alive().await => Err(gone),
+                    Err(_) => Err(Error::Disposed),
                 }
             }),
         }

@@ -253,6 +253,15 @@ impl Vm {
         ended(&self.shell(id)?.status).await
     }
 
+    /// Whether init still answers. When what it ran goes, and it may have gone with it, this tells which it was.
+    pub async fn is_alive(&self) -> bool {
+        let call = self.inner().control.call();
+        // The number is a request's, so no family bears it and nobody gets the signal.
+        let (target, signal) = (Target::Family(call), libc::SIGCONT);
+        let request = Request::Signal { call, target, signal };
+        self.inner().control.ask(call, request, Vec::new()).await.is_ok()
+    }
+
     /// Sends a signal to the group that a process leads, or to it alone. An exited spawned process is left alone.
     pub async fn signal(&self, pid: u32, signal: i32) -> Result<(), Error> {
         let target = target(pid, self.process(pid).ok().as_deref());
@@ -346,8 +355,7 @@ impl Vm {
     }
 
     /// Whether the VM has ended and its exit is told.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.inner().has_ended()
     }
 

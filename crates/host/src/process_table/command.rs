@@ -16,6 +16,9 @@ const TABLE_BYTES: usize = 4 * 1024 * 1024;
 /// What of a command line is always read.
 const LEAST_BYTES: usize = 1024;
 
+/// What the kernel adds to the path of a file that has been removed.
+const DELETED: &str = " (deleted)";
+
 /// The longest name that the kernel keeps (`TASK_COMM_LEN`, less the NUL); a longer one is cut to it.
 const NAME_BYTES: usize = 15;
 
@@ -84,11 +87,7 @@ impl Allowance {
 
 /// The command, from the command line, the kernel's name for the process, and the program it executes, where that is known.
 pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
-    let whole_name = || {
-        let program = executable.map_or("", base_name);
-        let is_cut = name.len() >= NAME_BYTES && program.starts_with(name);
-        if is_cut { program } else { name }.to_owned()
-    };
+    let program = executable.map(|path| base_name(path.trim_end_matches(DELETED)));
     // Each argument ends with a NUL, unless the process has written over it.
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     let mut words = line
@@ -96,9 +95,10 @@ pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
         .map(|word| String::from_utf8_lossy(word).into_owned());
     let first = words.next().unwrap_or_default();
     if first.is_empty() {
-        // A zombie has no command line left.
+        // A zombie has no command line left; the kernel's name for it is cut to its length.
+        let whole = program.filter(|program| name.len() >= NAME_BYTES && program.starts_with(name));
         return Command {
-            name: whole_name(),
+            name: whole.unwrap_or(name).to_owned(),
             arguments: Vec::new(),
         };
     }
@@ -108,17 +108,18 @@ pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
         arguments.clear();
     }
     // A login shell's own name begins with a hyphen.
-    let program = base_name(first.trim_start_matches('-'));
-    let is_title = first.contains(' ') && executable.is_some_and(|executable| base_name(executable) != program);
+    let told = base_name(first.trim_start_matches('-'));
+    // A title has blanks; so may a program's name have, but then it is its own.
+    let own = program.filter(|program| first.contains(' ') && *program != told);
     Command {
-        name: if is_title { whole_name() } else { program.to_owned() },
+        name: own.unwrap_or(told).to_owned(),
         arguments,
     }
 }
 
 /// The runtime's name, or `native`, from the program that a process executes.
 pub fn driver(executable: &str) -> &'static str {
-    let name = base_name(executable.trim_end_matches(" (deleted)"));
+    let name = base_name(executable.trim_end_matches(DELETED));
     let plain =
         name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == '-');
     RUNTIMES
@@ -180,7 +181,10 @@ mod tests {
     fn what_wrote_over_its_arguments_is_called_as_its_program() {
         let title = "nginx: master process /usr/sbin/nginx -g daemon off;";
         assert_eq!(told(title, "nginx", "/usr/sbin/nginx"), ("nginx".into(), vec![]));
-        assert_eq!(told("short\0\0\0\0\0", "short", "/bin/short").1, Vec::<String>::new());
+        assert_eq!(
+            told("short\0\0\0\0\0", "short", "/bin/short").1,
+            Vec::<String>::new()
+        );
         assert_eq!(
             told("/home/user/my tool\0x\0", "my tool", "/home/user/my tool").0,
             "my tool"
@@ -190,6 +194,9 @@ mod tests {
     #[test]
     fn a_zombie_is_called_as_the_kernel_calls_it() {
         assert_eq!(command(b"", "sleep", None).name, "sleep");
-        assert_eq!(told("", "a-name-of-fiftee", "/x/a-name-of-fifteen-and-more").0, "a-name-of-fifteen-and-more");
+        assert_eq!(
+            told("", "a-name-of-fiftee", "/x/a-name-of-fifteen-and-more").0,
+            "a-name-of-fifteen-and-more"
+        );
     }
 }

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use procfs::process::{ProcState, Process, Stat};
 use procfs::WithCurrentSystemInfo;
+use procfs::process::{ProcState, Process, Stat};
 
 use self::command::{Allowance, Command};
 
