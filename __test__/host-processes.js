@@ -3,13 +3,14 @@
 
 const fs = require("node:fs");
 
-/** One process: pid, parent, state letter and start time; null once it is gone. */
+/** One process: pid, name, parent, state letter and start time; null once it is gone. */
 function read(pid) {
   try {
     const text = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name, in parentheses, may hold anything.
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return { pid, state: fields[0], ppid: Number(fields[1]), start: fields[19] };
+    const name = text.slice(text.indexOf("(") + 1, text.lastIndexOf(")"));
+    return { pid, name, state: fields[0], ppid: Number(fields[1]), start: fields[19] };
   } catch {
     return null;
   }
@@ -23,9 +24,15 @@ function all() {
     .filter((process) => process !== null);
 }
 
+/**
+ * An init that was started ahead and is no VM's yet. Before it names itself it has the name of the thread that starts it,
+ * then that of its program.
+ */
+const isSpare = ({ name }) => name === "agent-vm-spare" || /^(agent-vm-block|memfd:)/.test(name);
+
 /** Children, grandchildren and so on. A VM's processes all descend from its init, and that from the server. */
-function descendants(pid) {
-  const table = all();
+function descendants(pid, { spares = false } = {}) {
+  const table = all().filter((process) => spares || !isSpare(process));
   const found = new Set([pid]);
   for (let before = 0; before !== found.size;) {
     before = found.size;

@@ -170,6 +170,7 @@ impl Vm {
             gone: watch::Sender::new(false),
         });
         drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy)));
+        boot::prepare_next(options);
         Ok(Self {
             owner: Arc::new(Owner(inner)),
         })

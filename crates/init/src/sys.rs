@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::error::Error;
+use std::ffi::CStr;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -93,6 +94,12 @@ pub fn reap() -> Option<Reaped> {
         },
         oom: false,
     })
+}
+
+/// Names this process in process tables; at most 15 bytes.
+pub fn set_name(name: &CStr) {
+    // SAFETY: a C string that outlives the call, which copies it. It has no way to fail.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// A descriptor for a process, which stays with it when its number is used again. The number of none, or of a thread only,

@@ -8,8 +8,10 @@ mod directories;
 mod enforcement;
 mod ids;
 mod image;
+mod launched;
 mod node;
 mod root;
+mod spare;
 mod sys;
 
 use std::fs;
@@ -23,14 +25,15 @@ use agent_vm_protocol::message::{
     self, Attached, Boot, Cgroups, Limits, MemoryCount, Network as InitNetwork, Reply, Request,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Uid, getegid, geteuid};
+use nix::unistd::Uid;
 
 use crate::error::Error;
 use crate::proxy::{self, Rule};
 use cgroup::{CgroupError, VmCgroups};
 use directories::{DirectoryError, Rootfs};
 use ids::IdLease;
-use sys::{Launch, LaunchFailure};
+use launched::{InitProcess, Launched, Specification};
+use sys::LaunchFailure;
 
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
 pub use directories::Mount;
@@ -136,26 +139,13 @@ impl HostSide {
 
     /// Kills init and, with its pid namespace, everything inside.
     pub fn kill(&self) {
-        sys::signal(self.init.pidfd.as_fd(), libc::SIGKILL);
+        self.init.kill();
     }
 
     /// A descriptor that becomes readable when init has ended.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.init.pidfd.as_fd()
-    }
-}
-
-#[derive(Debug)]
-struct InitProcess {
-    pid: i32,
-    pidfd: OwnedFd,
-}
-
-impl Drop for InitProcess {
-    fn drop(&mut self) {
-        sys::signal(self.pidfd.as_fd(), libc::SIGKILL);
-        sys::reap(self.pidfd.as_fd());
+        self.init.pidfd()
     }
 }
 
@@ -331,26 +321,39 @@ fn is_shortage(errno: Option<i32>) -> bool {
     )
 }
 
+impl Options {
+    fn specification(&self) -> Specification {
+        let namespaces = match (self.isolation, &self.network) {
+            (Isolation::Landlock | Isolation::None, _) => 0,
+            (Isolation::Namespaces, Network::Host) => NAMESPACES,
+            (Isolation::Namespaces, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
+        };
+        Specification::new(
+            self.init.clone(),
+            namespaces,
+            self.resources.clone(),
+            self.log.clone(),
+        )
+    }
+}
+
 /// Makes a VM. Returns when its sandbox stands and nothing has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
-    let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
     let namespaces = options.isolation == Isolation::Namespaces;
     if !namespaces && matches!(options.network, Network::Allow(_)) {
         return Err(BootError::NoNetworkNamespace);
     }
-    let id = if namespaces && geteuid().is_root() {
-        Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
-    } else {
-        None
+    let specification = options.specification();
+    let launched = match spare::take(&specification) {
+        Some(launched) => launched,
+        None => Launched::start(&specification)?,
     };
-    let owner = id.as_ref().map_or(geteuid().as_raw(), |lease| lease.id);
-    let cgroups = VmCgroups::make(owner, &options.resources)?;
     let mut fds = Vec::new();
     let (mut rootfs, mut root) = (None, Vec::new());
     let mut private_home = None;
     let home = match &options.home {
         _ if namespaces => {
-            let id = id.as_ref().map(|lease| lease.id);
+            let id = launched.id.as_ref().map(|lease| lease.id);
             if let Some(path) = &options.rootfs {
                 rootfs = Some(Rootfs::open(path, id, &mut fds)?);
             }
@@ -368,34 +371,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         }
     };
 
-    let own_map = (namespaces && id.is_none()).then(|| (USER_ID, geteuid().as_raw(), getegid().as_raw()));
-    let child = sys::launch(&Launch {
-        image: image::image(&options.init)?,
-        control: control.into(),
-        namespaces: match (namespaces, &options.network) {
-            (false, _) => 0,
-            (true, Network::Host) => NAMESPACES,
-            (true, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
-        },
-        cgroup: cgroups.start_fd(),
-        cgroup_namespace: namespaces,
-        own_map,
-        log: options.log.as_deref(),
-    })?;
-    let Some(pidfd) = child.pidfd else {
-        return Err(BootError::Died(None));
-    };
-    let init = InitProcess {
-        pid: child.pid,
-        pidfd,
-    };
-    if let Some(lease) = &id {
-        write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
-    }
-
-    cgroups.confine(init.pid, owner, &options.resources)?;
-
-    let cgroups_for_init = attach(&cgroups, &mut fds)?;
+    let cgroups_for_init = attach(&launched.cgroups, &mut fds)?;
     let request = Request::Boot(Box::new(Boot {
         isolation: options.isolation,
         hostname: options.hostname.clone(),
@@ -404,17 +380,25 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
             Network::Allow(_) => InitNetwork::Served { port: proxy::PORT },
             Network::Host => InitNetwork::Host,
         },
-        take_id: id.as_ref().map(|_| USER_ID),
+        take_id: launched.id.as_ref().map(|_| USER_ID),
         env: root::environment(options, rootfs.as_ref(), &home),
         rootfs: rootfs.map(|rootfs| rootfs.source),
         root,
         limits: options.limits.clone(),
         cgroups: cgroups_for_init,
     }));
-    channel
+    launched
+        .channel
         .send(&Frame::new(&request, fds)?)
         .map_err(BootError::Channel)?;
-    let (proc_fd, listener) = await_ready(&channel, matches!(options.network, Network::Allow(_)))?;
+    let served = matches!(options.network, Network::Allow(_));
+    let (proc_fd, listener) = await_ready(&launched.channel, served)?;
+    let Launched {
+        channel,
+        init,
+        cgroups,
+        id,
+    } = launched;
     Ok(Machine {
         channel,
         proc_fd,
@@ -453,11 +437,12 @@ fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootEr
     })
 }
 
-/// Maps the VM's user onto `id`, which only the host may do when the id is not its own (`user_namespaces(7)`).
-fn write_maps(pid: i32, id: u32) -> io::Result<()> {
-    let line = format!("{USER_ID} {id} 1\n");
-    fs::write(format!("/proc/{pid}/uid_map"), &line)?;
-    fs::write(format!("/proc/{pid}/gid_map"), &line)
+/// Starts an init ahead for the next VM of this kind.
+pub fn prepare_next(options: &Options) {
+    // Without walls there is nothing that takes time.
+    if options.isolation == Isolation::Namespaces {
+        spare::prepare(options.specification());
+    }
 }
 
 /// Waits for init; returns the VM's `/proc`, and the socket to serve where there is to be one.
