@@ -93,7 +93,20 @@ export interface AgentVmOptions {
    * count what is written there. With `isolation: "none"` it is where HOME leads.
    */
   home?: string;
-  /** agentOS software packages, nested arrays and all (`software: [common, pi]`). */
+  /**
+   * agentOS software packages, nested arrays and all (`software: [common, pi]`).
+   *
+   * A package of commands (`{ commands, commandDir, aptName }`) asks that the VM has native programs of these names on its
+   * PATH; its WebAssembly is not used. One that is missing rejects `create` with ENOENT, and the message names it, the
+   * package and the Debian package that brings it. Names with a leading underscore do not count.
+   *
+   * An agent (`{ type: "agent", packageDir, requires }`) or a tool (`… bins`) is npm packages. The node_modules folder that
+   * they and all they depend on lie in is shown, whole and read-only, below /opt/agent-vm/software, once for all of them: so
+   * install them where nothing lies that the VM must not read. Packages outside of any node_modules (a workspace's) are shown
+   * by themselves. Their commands are on the PATH, behind node and /home/user/.local/bin and before the system's; they run on
+   * the server's own Node.js. ENOENT for what `requires` names and is not installed, EACCES for a command that is not
+   * executable. Looked up once for each package object.
+   */
   software?: unknown[];
   /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
   env?: Record<string, string>;

@@ -11,6 +11,7 @@ const check = require("./lib/arguments");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
 const fetching = require("./lib/fetch");
 const { NativeVm, endTurn, init } = require("./lib/native");
+const { MISSING, missingError, needsOf } = require("./lib/software");
 
 // Where a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
 const signalNames = new Map(
@@ -92,14 +93,27 @@ class AgentVm extends EventEmitter {
   static async create(options) {
     const checked = check.members("options", options, check.create);
     refuseUnheld(checked);
+    const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked.isolation ?? "namespaces");
     try {
-      vm.#enforcement = Object.freeze(JSON.parse(await vm.#ask("boot", createOptions(checked))));
+      vm.#enforcement = Object.freeze(JSON.parse(await vm.#ask("boot", createOptions(checked, shown))));
     } catch (error) {
       vm.#gone = true;
       throw error;
     }
+    try {
+      await vm.#requirePrograms(commands);
+    } catch (error) {
+      await vm.dispose();
+      throw error;
+    }
     return vm;
+  }
+
+  async #requirePrograms(commands) {
+    if (commands.size === 0) return;
+    const { stdout } = await this.#exec("/bin/sh", ["-c", MISSING, "sh", ...commands.keys()], undefined);
+    if (stdout !== "") throw missingError(stdout.trimEnd().split("\n"), commands);
   }
 
   static async doctor() {
@@ -598,18 +612,16 @@ function refuseUnheld({ isolation, limits = {} }) {
   }
 }
 
-function createOptions({
-  rootfs,
-  home,
-  mounts = [],
-  env = [],
-  hostname = "agent-vm",
-  isolation = "namespaces",
-  network = isolation === "none" ? "host" : "none",
-  limits = {},
-}) {
-  for (const [name, asked] of Object.entries({ rootfs: rootfs !== undefined, mounts: mounts.length > 0 })) {
-    if (asked && isolation !== "namespaces") {
+function createOptions(options, software = { mounts: [], bins: [] }) {
+  const { rootfs, home, env = [], hostname = "agent-vm", isolation = "namespaces", limits = {} } = options;
+  const { mounts = [], network = isolation === "none" ? "host" : "none" } = options;
+  const asked = {
+    rootfs: rootfs !== undefined,
+    mounts: mounts.length > 0,
+    "software that is npm packages": software.mounts.length > 0,
+  };
+  for (const [name, isAsked] of Object.entries(asked)) {
+    if (isAsked && isolation !== "namespaces") {
       throw invalid(`${name} needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
     }
   }
@@ -629,7 +641,8 @@ function createOptions({
     hostname,
     rootfs,
     home,
-    mounts,
+    mounts: [...mounts, ...software.mounts],
+    bins: software.bins,
     network,
     env,
     limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },

@@ -9,6 +9,7 @@ const { types } = require("node:util");
 
 const { invalid } = require("./error");
 const { network } = require("./network");
+const { packagesOf } = require("./software");
 
 /** How a wrong value is shown: short, and its type where that is what is wrong. */
 function show(value) {
@@ -195,12 +196,12 @@ const after = { after: position };
 
 /** What a mount may not stand on, since the VM has something of its own there or would lose what it is made of. */
 const TAKEN = new Set(
-  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/node /proc /sbin /sys /usr /var".split(
+  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/agent-vm /opt/node /proc /sbin /sys /usr /var".split(
     " ",
   ),
 );
 /** Nor below these. */
-const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/node/"];
+const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
 /** Each takes a descriptor of a message that carries 128. */
 const MOUNTS = 100;
 
@@ -247,16 +248,11 @@ function mounts(name, value) {
   });
 }
 
-/** Options that are known and not built yet: refused, so that nobody takes them for granted. */
-const later = (name) => {
-  throw invalid(`${name} is not available in this version`);
-};
-
 const create = {
   rootfs: hostPath,
   mounts,
   home: hostPath,
-  software: later,
+  software: packagesOf,
   env,
   hostname,
   network,

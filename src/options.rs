@@ -21,6 +21,8 @@ pub struct CreateOptions {
     home: Option<PathBuf>,
     #[serde(default)]
     mounts: Vec<MountOption>,
+    #[serde(default)]
+    bins: Vec<(String, String)>,
     network: NetworkOption,
     env: Vec<(String, String)>,
     limits: LimitOptions,
@@ -131,6 +133,7 @@ impl CreateOptions {
                     read_only: mount.read_only,
                 })
                 .collect(),
+            bins: self.bins,
             network: self.network.into(),
             env: self.env,
             limits: Limits {

@@ -82,6 +82,8 @@ pub struct Options {
     pub home: Option<PathBuf>,
     /// What else of the host is shown.
     pub mounts: Vec<Mount>,
+    /// Commands of what is shown, on the PATH: names, and paths inside.
+    pub bins: Vec<(String, String)>,
     /// What it can reach.
     pub network: Network,
     /// Added to the environment of every process.

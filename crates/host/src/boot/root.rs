@@ -44,6 +44,9 @@ const SHOWN_IN_ETC: [&str; 19] = [
     "debian_version",
 ];
 
+/// Where the commands of shown software stand inside.
+const SOFTWARE_BINS: &str = "/opt/agent-vm/bin";
+
 /// Writable folders of the VM's own, with their permission bits.
 const PRIVATE_FOLDERS: [(&str, u32); 4] = [
     (HOME, 0o755),
@@ -76,6 +79,10 @@ pub fn entries(options: &Options, rootfs: Option<&Rootfs>, shown: Vec<RootEntry>
         entries.extend(own_files());
         entries.extend(options.node.iter().flat_map(ServerNode::entries));
     }
+    entries.extend(options.bins.iter().map(|(name, target)| RootEntry::Symlink {
+        path: format!("{SOFTWARE_BINS}/{name}"),
+        target: target.clone(),
+    }));
     let mut last: Vec<_> = PRIVATE_FOLDERS
         .iter()
         .filter(|(path, _)| *path != HOME || options.home.is_none())
@@ -251,7 +258,12 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     } else {
         String::new()
     };
-    set("PATH", &format!("{node}{local}/bin:{usual}"));
+    let software = if options.bins.is_empty() {
+        String::new()
+    } else {
+        format!("{SOFTWARE_BINS}:")
+    };
+    set("PATH", &format!("{node}{local}/bin:{software}{usual}"));
     set("HOME", home);
     set("USER", "user");
     set("LOGNAME", "user");

@@ -1,0 +1,82 @@
+"use strict";
+// The real packages of agentOS, got by npm when the tests run: half a gigabyte that working on agent-vm needs nowhere else.
+
+const { execFile } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { promisify } = require("node:util");
+
+const { root } = require("./node-script");
+
+const run = promisify(execFile);
+// One of them needs Node 22, which npm brings too.
+const NODE = `node-linux-${process.arch}`;
+const PACKAGES = ["@rivet-dev/agent-os-common@0.0.260331072558", "@rivet-dev/agent-os-pi@0.1.1", `${NODE}@22`];
+
+let folder;
+beforeAll(async () => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-agentos-"));
+  fs.chmodSync(folder, 0o755);
+  fs.writeFileSync(path.join(folder, "package.json"), '{ "private": true }');
+  // Their scripts would build what a VM has no use for.
+  const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
+  await run("npm", ["install", ...flags, ...PACKAGES], { cwd: folder });
+}, 300_000);
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10 }));
+
+/** Runs an ES module beside the packages, as a server that has them installed would; what it prints, as JSON. */
+async function server(node, source) {
+  const file = path.join(folder, `server-${Math.random().toString(36).slice(2)}.mjs`);
+  const require = `import { createRequire } from "node:module";
+    const { AgentVm } = createRequire(import.meta.url)(${JSON.stringify(root)});`;
+  fs.writeFileSync(file, require + source);
+  const { stdout } = await run(node, [file], { cwd: folder });
+  return JSON.parse(stdout);
+}
+
+test("agent-os-common asks for what a usual Debian has", async () => {
+  const printed = await server(
+    process.execPath,
+    `import common from "@rivet-dev/agent-os-common";
+    const vm = await AgentVm.create({ software: [common] });
+    const { stdout } = await vm.exec("printf 'b\\\\na\\\\n' | sort | tr a-z A-Z | tar --version | head -n 1; gzip --version | head -n 1");
+    const names = common.flatMap((set) => set.commands.map((command) => command.name));
+    await vm.dispose();
+    console.log(JSON.stringify({ stdout, names }));`,
+  );
+  // The native ones: WebAssembly's tar is not GNU's.
+  expect(printed.stdout).toMatch(/^tar \(GNU tar\).*\ngzip /);
+  expect(printed.names).toEqual(expect.arrayContaining(["sh", "cat", "awk", "find", "_stubs"]));
+}, 60_000);
+
+test("agent-os-pi runs inside, with all that it depends on, and is seen in the process tree", async () => {
+  const printed = await server(
+    path.join(folder, "node_modules", NODE, "bin/node"),
+    `import common from "@rivet-dev/agent-os-common";
+    import pi from "@rivet-dev/agent-os-pi";
+    const vm = await AgentVm.create({ software: [common, pi] });
+    const version = vm.exec("pi --version");
+    const seen = [];
+    const look = (nodes, depth) => {
+      for (const { command, args, driver, children } of nodes) {
+        if (driver === "node" && args.some((arg) => arg.endsWith("/pi"))) seen.push({ command, driver, depth });
+        look(children, depth + 1);
+      }
+    };
+    let over = false;
+    version.finally(() => (over = true));
+    while (!over && seen.length === 0) look(await vm.processTree(), 0);
+    const { exitCode, stdout, stderr } = await version;
+    const adapter = (await vm.exec("command -v pi-sdk-acp")).stdout;
+    const mounts = (await vm.exec("grep -c agent-vm /proc/self/mounts")).stdout;
+    await vm.dispose();
+    console.log(JSON.stringify({ exitCode, stdout, stderr, seen, adapter, mounts }));`,
+  );
+  const { version } = JSON.parse(
+    fs.readFileSync(path.join(folder, "node_modules/@mariozechner/pi-coding-agent/package.json"), "utf8"),
+  );
+  expect(printed).toMatchObject({ exitCode: 0, adapter: "/opt/agent-vm/bin/pi-sdk-acp\n", mounts: "1\n" });
+  expect(printed.stdout + printed.stderr).toContain(version);
+  expect(printed.seen).toEqual([{ command: "node", driver: "node", depth: 1 }]);
+}, 120_000);

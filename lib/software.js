@@ -1,0 +1,103 @@
+"use strict";
+// The option `software`: packages made for agentOS, as they are, for a VM that runs native programs.
+//
+// A package of commands brings them in WebAssembly, which is left aside: the VM has to have programs of these names. An
+// agent or a tool is npm packages, which are shown inside.
+
+const { readdir } = require("node:fs/promises");
+const nodePath = require("node:path");
+
+const { AgentVmError, invalid } = require("./error");
+const { programsOf } = require("./node-modules");
+
+const SHAPES =
+  "a package of commands ({ commands, commandDir }), an agent ({ type: 'agent', packageDir, requires }), a tool " +
+  "({ type: 'tool', packageDir, requires, bins }), or an array of these";
+
+/** Arrays in arrays: packages nest two or three deep, and only one that holds itself goes on for ever. */
+const DEPTH = 16;
+
+/** The packages, checked and in one list. */
+function packagesOf(name, value, depth = 0) {
+  if (Array.isArray(value) && depth < DEPTH) {
+    return Array.from(value, (item, index) => packagesOf(`${name}[${index}]`, item, depth + 1)).flat();
+  }
+  if (depth === 0) throw invalid(`${name} must be an array; each of it ${SHAPES}`);
+  return [packageOf(name, value)];
+}
+
+function packageOf(name, value) {
+  const wrong = (what) => invalid(`${name} must be ${SHAPES}; ${what}`);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("it is none of these");
+  const { name: called = name, type, aptName, commands, commandDir, aliases = {}, packageDir, requires, bins } = value;
+  if (typeof called !== "string") throw wrong("its name is no string");
+  if (packageDir !== undefined || type === "agent" || type === "tool") {
+    if (typeof packageDir !== "string" || !nodePath.isAbsolute(packageDir)) {
+      throw wrong(`its packageDir is no absolute path on the host`);
+    }
+    if (!isStrings(requires)) throw wrong("its requires is no array of npm packages' names");
+    if (bins !== undefined && !(isObject(bins) && isStrings(Object.values(bins)))) {
+      throw wrong("its bins is no object of npm packages' names");
+    }
+    return { called, source: value, packageDir, requires, bins };
+  }
+  if (type !== undefined && type !== "wasm-commands") throw wrong(`its type is ${JSON.stringify(type)}`);
+  if (commands === undefined && typeof commandDir !== "string") throw wrong("it has neither commands nor packageDir");
+  if (commands !== undefined && !Array.isArray(commands)) throw wrong("its commands is no array");
+  if (!isObject(aliases)) throw wrong("its aliases is no object");
+  if (aptName !== undefined && typeof aptName !== "string") throw wrong("its aptName is no string");
+  const names = commands && [...commands.map((command) => command?.name ?? command), ...Object.keys(aliases)];
+  if (names && !(isStrings(names) && names.every(isFileName))) throw wrong("one of its commands has no name");
+  return { called, aptName, commandDir, names, aliases: Object.keys(aliases) };
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isStrings = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
+const isFileName = (name) => /^[^/\0]+$/.test(name);
+
+/** What the packages found in `packages` need: `commands` that must be there, `mounts` and `bins` to show. */
+async function needsOf(packages) {
+  const commands = new Map();
+  const programs = [];
+  for (const one of packages) {
+    if (one.packageDir !== undefined) programs.push(one);
+    else {
+      const names = one.names ?? [...(await commandsIn(one.commandDir, one.called)), ...one.aliases];
+      // A name with an underscore is that of a part of the package, and not of a program.
+      for (const name of names) if (!name.startsWith("_") && !commands.has(name)) commands.set(name, one);
+    }
+  }
+  return { commands, ...(await programsOf(programs)) };
+}
+
+async function commandsIn(folder, called) {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    throw new AgentVmError(
+      error.code,
+      `The commandDir of the software package ${called} cannot be read: ${error.message}`,
+      {
+        ...error,
+        cause: error,
+      },
+    );
+  }
+}
+
+/** For `sh`: those of its arguments that no folder of the PATH has a program for, a line each. */
+const MISSING =
+  'set -f; IFS=:; for name; do for folder in $PATH; do [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
+  "printf '%s\\n' \"$name\"; done";
+
+/** An ENOENT for what `missing` of the `commands` are, by the names that MISSING printed. */
+function missingError(missing, commands) {
+  const told = missing.map((name) => {
+    const { called, aptName } = commands.get(name);
+    const remedy = aptName === undefined ? "" : `; the Debian package ${aptName} brings it`;
+    return `"${name}", which the software package ${called} asks for${remedy}`;
+  });
+  return new AgentVmError("ENOENT", `The VM has no program ${told.join(", nor ")}`, { path: missing[0] });
+}
+
+module.exports = { packagesOf, needsOf, MISSING, missingError };
