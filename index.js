@@ -66,6 +66,7 @@ class AgentVm extends EventEmitter {
   #outputs = new Map();
   #exited = [];
   #sockets = new Set();
+  #terminalEnv = [];
   #disposal;
   #onEnd;
 
@@ -95,6 +96,7 @@ class AgentVm extends EventEmitter {
     refuseUnheld(checked);
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked.isolation ?? "namespaces");
+    if (!checked.env?.some(([name]) => name === "TERM")) vm.#terminalEnv = [["TERM", "xterm-256color"]];
     try {
       vm.#enforcement = Object.freeze(JSON.parse(await vm.#ask("boot", createOptions(checked, shown))));
     } catch (error) {
@@ -242,9 +244,20 @@ class AgentVm extends EventEmitter {
   // ---- shells
 
   async openShell(options) {
-    const { command, args = [], env, ...rest } = check.members("options", options, check.shell);
+    const checked = check.members("options", options, check.shell);
     this.#require();
-    const message = JSON.stringify({ ...rest, ...shellProgram(command, args, env) });
+    if (checked.command !== undefined) return this.#openShell(checked);
+    try {
+      return await this.#openShell({ ...checked, command: "bash" });
+    } catch (error) {
+      if (error.code !== "ENOENT" || error.path !== "bash") throw error;
+      const env = [["SHELL", "/bin/sh"], ...(checked.env ?? [])];
+      return this.#openShell({ ...checked, command: "sh", env });
+    }
+  }
+
+  async #openShell({ command, env = [], ...rest }) {
+    const message = JSON.stringify({ args: [], ...rest, file: command, env: [...this.#terminalEnv, ...env] });
     const onValue = () => this.#running++;
     return { shellId: await this.#start("openShell", { onValue }, message).promise };
   }
@@ -648,19 +661,6 @@ function createOptions(options, software = { mounts: [], bins: [] }) {
     limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },
     log: process.env.AGENT_VM_LOG,
   });
-}
-
-/** bash where the VM has it, else sh: init's own `sh` finds out, and is the shell itself from then on. */
-const LOGIN_SHELL =
-  'if command -v bash >/dev/null; then SHELL=$(command -v bash) PS1="\\u@\\h:\\w\\$ " exec bash -i; ' +
-  'else SHELL=/bin/sh PS1="\\$ " exec sh -i; fi';
-
-function shellProgram(command, args, env = []) {
-  const terminal = [["TERM", "xterm-256color"], ...env];
-  if (command === undefined && args.length === 0) {
-    return { file: "/bin/sh", args: ["-c", LOGIN_SHELL], env: terminal };
-  }
-  return { file: command ?? "bash", args, env: [["PS1", "\\u@\\h:\\w\\$ "], ...terminal] };
 }
 
 function exitStatus([exitCode, signal, reason, userMs, systemMs, maxRssBytes]) {

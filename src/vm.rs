@@ -263,6 +263,7 @@ impl NativeVm {
         };
         match write(&vm) {
             Ok(Write::Taken) => Some(known(Ok(Value::Undefined))),
+            Ok(Write::Closed) | Err(_) if vm.is_ending() => Some(known(Err(Error::Disposed))),
             Ok(Write::Closed) => Some(known(Err(gone))),
             Err(error) => Some(known(Err(error))),
             Ok(Write::Queued(done)) => self.later(call, async move {
@@ -434,7 +435,9 @@ impl NativeVm {
 
     fn now(&self, answer: impl FnOnce(&Vm) -> std::result::Result<Value, Error>) -> Value {
         match self.vm() {
-            Ok(vm) => known(answer(&vm)),
+            Ok(vm) => {
+                known(answer(&vm).map_err(|error| if vm.is_ending() { Error::Disposed } else { error }))
+            }
             Err(answer) => answer,
         }
     }
@@ -486,10 +489,12 @@ fn on_blocking_thread(work: impl FnOnce() + Send + 'static) -> Answer {
     }
 }
 
-/// `shell-7` as 7.
+/// `shell-7` as 7, and no other spelling of it.
 fn shell_id(name: &str) -> std::result::Result<u64, Error> {
     let number = name.strip_prefix("shell-").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| Error::ShellNotFound(name.to_owned()))
+    number
+        .filter(|&id| shell_name(id) == name)
+        .ok_or_else(|| Error::ShellNotFound(name.to_owned()))
 }
 
 fn spawned(process: &agent_vm_host::Process) -> serde_json::Value {

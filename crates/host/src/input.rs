@@ -55,9 +55,10 @@ struct Queued {
 
 impl Input {
     /// Takes a descriptor over, which is made non-blocking.
-    pub fn new(fd: OwnedFd) -> io::Result<Arc<Self>> {
+    pub fn new(fd: impl Into<Arc<OwnedFd>>) -> io::Result<Arc<Self>> {
+        let fd = fd.into();
         sys::set_nonblocking(fd.as_fd())?;
-        Ok(Arc::new(Self::over(Some(Arc::new(fd)))))
+        Ok(Arc::new(Self::over(Some(fd))))
     }
 
     /// One that is closed from the start.
@@ -148,8 +149,12 @@ impl Input {
             };
             let Ok(mut ready) = ready else { return self.fail() };
             match self.write_some(&fd) {
-                Ok(true) => {}
+                // A reader that keeps up must not have the I/O thread to itself.
+                Ok(true) => tokio::task::yield_now().await,
                 Ok(false) => return,
+                // The other side is closed, which the runtime never forgets: waiting again would spin. A terminal whose
+                // buffer is full says no more than this.
+                Err(_) if ready.ready().is_write_closed() => return self.fail(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.fail(),

@@ -56,7 +56,7 @@ impl Vm {
             0 if is_its_own_peer(socket.get_ref().as_fd()) => Err(errno("connect", libc::ECONNREFUSED)),
             0 => Ok(socket.into_inner()),
             // The last that a VM's network says when it goes is "refused".
-            _ if self.is_gone() => Err(Error::Disposed),
+            _ if self.is_ending() => Err(Error::Disposed),
             number => Err(errno("connect", number)),
         }
     }

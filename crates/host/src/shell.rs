@@ -63,7 +63,7 @@ pub struct Terminal {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    fd: Option<OwnedFd>,
+    fd: Option<Arc<OwnedFd>>,
 }
 
 impl Shell {
@@ -136,15 +136,19 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
             on_open(Ok(id));
             drop(tokio::spawn(async move {
                 let (exited_sender, mut exited) = watch::channel(false);
-                let ending = watch_exit(&inner.control, call, exit, None, None, exited_sender);
+                let ending = async {
+                    let ended = watch_exit(&inner.control, call, exit, None, None, exited_sender).await;
+                    // Our sides of the terminal, so that those who still hold the other meet its end if nobody reads on.
+                    // Not later: what is left to deliver may wait for a slow listener, and nobody reads what is written.
+                    shell.input.fail();
+                    shell.terminal.lock().fd = None;
+                    ended
+                };
                 let delivering = source.pump(&mut exited, |data| {
                     let awaited = tell(&inner, &shell, data);
                     async move { awaited.wait().await }
                 });
                 let (ended, end) = tokio::join!(ending, delivering);
-                // Our sides of the terminal, so that those who still hold the other meet its end if nobody reads on.
-                shell.input.fail();
-                shell.terminal.lock().fd = None;
                 let status = ended.status();
                 inner.events.emit(Event::ShellExit { shell: id, status });
                 inner.replay.lock().add(&shell.log);
@@ -162,16 +166,14 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
     );
 }
 
-fn open(fds: Vec<OwnedFd>) -> Result<(Source, Arc<Input>, OwnedFd), Error> {
-    let failed = |error| Error::system(&error, "dup");
+fn open(fds: Vec<OwnedFd>) -> Result<(Source, Arc<Input>, Arc<OwnedFd>), Error> {
     let master = fds.into_iter().next().ok_or_else(missing)?;
-    let (terminal, writing) = (
-        master.try_clone().map_err(failed)?,
-        master.try_clone().map_err(failed)?,
-    );
+    // `epoll(7)` knows a descriptor once; reading and writing are watched apart.
+    let writing = master.try_clone().map_err(|error| Error::system(&error, "dup"))?;
+    let writing = Arc::new(writing);
     let source = Source::new(master, Kind::Terminal).map_err(|error| Error::system(&error, "epoll_ctl"))?;
-    let input = Input::new(writing).map_err(|error| Error::system(&error, "ioctl"))?;
-    Ok((source, input, terminal))
+    let input = Input::new(Arc::clone(&writing)).map_err(|error| Error::system(&error, "ioctl"))?;
+    Ok((source, input, writing))
 }
 
 /// What its children write after it has gone, until the VM has told its own end.

@@ -24,6 +24,10 @@ const GROWN_PIPE: usize = 512 * 1024;
 /// fast stream costs one wake-up for several chunks.
 const WINDOW: usize = 4;
 
+/// The largest from a terminal: about what the kernel holds of one. A program that keeps up with its reader would otherwise
+/// have the I/O thread to itself for milliseconds.
+const LARGEST_TERMINAL_READ: usize = 64 * 1024;
+
 /// A pipe's size as the kernel makes it.
 const FULL_PIPE: usize = 64 * 1024;
 
@@ -100,6 +104,8 @@ impl Source {
                     break;
                 }
             };
+            // A writer that keeps up with us must not have the I/O thread to itself.
+            tokio::task::yield_now().await;
             let Some(data) = chunk else {
                 taking.drain().await;
                 return End::Closed;
@@ -143,6 +149,9 @@ impl Source {
                     self.adapt(data.len());
                     return (!data.is_empty()).then_some(data);
                 }
+                // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
+                // again would spin.
+                Err(_) if ready.ready().is_read_closed() => return None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(_) => return None,
             }
@@ -152,7 +161,11 @@ impl Source {
     /// Reads as much at a time as comes: a full buffer asks for a larger one, a nearly empty one for a smaller.
     fn adapt(&mut self, length: usize) {
         if length == self.capacity {
-            self.capacity = (self.capacity * 4).min(LARGEST_READ);
+            let largest = match self.kind {
+                Kind::Pipe => LARGEST_READ,
+                Kind::Terminal => LARGEST_TERMINAL_READ,
+            };
+            self.capacity = (self.capacity * 4).min(largest);
         } else if length * 8 < self.capacity {
             self.capacity = (self.capacity / 2).max(SMALLEST_READ);
         }

@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     host: Mutex<Option<HostSide>>,
     init: i32,
     disposing: AtomicBool,
+    /// Whether the end has begun, of whatever kind.
+    ending: AtomicBool,
     next_shell: AtomicU64,
     /// How many tasks still have an exit to tell of.
     running: watch::Sender<usize>,
@@ -86,6 +88,7 @@ impl Inner {
 
     fn kill(&self) {
         self.disposing.store(true, Ordering::Relaxed);
+        self.ending.store(true, Ordering::Relaxed);
         if self.isolation == Isolation::None {
             // What init started would outlive a SIGKILL of it: init ends it, and then itself.
             self.control.hang_up();
@@ -97,6 +100,8 @@ impl Inner {
     /// Follows the VM from here to its end.
     async fn watch(self: Arc<Self>, pidfd: OwnedFd, proxy: Option<Proxy>) {
         self.control.run().await;
+        // Init's socket ends before its processes do, so that whoever meets their end can tell that the VM's is the cause.
+        self.ending.store(true, Ordering::Relaxed);
         // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is
         // still ending what it started.
         if self.isolation == Isolation::Namespaces
@@ -165,6 +170,7 @@ impl Vm {
             host: Mutex::new(Some(host)),
             init,
             disposing: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             next_shell: AtomicU64::new(1),
             running: watch::Sender::new(0),
             gone: watch::Sender::new(false),
@@ -355,9 +361,10 @@ impl Vm {
         &self.inner().home
     }
 
-    /// Whether the VM has ended and its exit is told.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.inner().has_ended()
+    /// Whether the VM's end has begun. What fails from then on fails for that reason.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.inner().ending.load(Ordering::Relaxed)
     }
 
     /// Waits until the VM has ended and its exit is told.

@@ -95,18 +95,27 @@ impl Jobs {
         Ok(())
     }
 
-    /// Begins to hang up the session that a family's first process leads; nothing to do once that has ended.
+    /// Begins to hang up the session that a family's first process leads; nothing to do once that has ended. One that is
+    /// being hung up already is not told twice, and has no more time for it.
     pub fn hang_up(&mut self, call: Call, family: Call, families: &Families) -> bool {
         let Some(session) = families.leader(family) else {
             return false;
         };
-        let kill_at = Instant::now() + GRACE;
+        let begun = self.jobs.iter().find_map(|job| match job.kind {
+            Kind::HangUp {
+                family: other,
+                kill_at,
+                ..
+            } if other == family => Some(kill_at),
+            _ => None,
+        });
+        let kill_at = begun.unwrap_or_else(|| Instant::now() + GRACE);
         self.begin(
             call,
             Kind::HangUp {
                 family,
                 session,
-                hung_up: false,
+                hung_up: begun.is_some(),
                 kill_at,
             },
             GRACE + DEADLINE,
@@ -148,11 +157,12 @@ impl Jobs {
     pub fn run(&mut self, families: &Families, table: &ProcessTable) -> Vec<Reply> {
         let now = Instant::now();
         let mut replies = Vec::new();
+        let mut everybody = Everybody { table, found: None };
         self.jobs.retain_mut(|job| {
             if job.due > now {
                 return true;
             }
-            let reply = match job.kind.pass(job.call, families, table, now) {
+            let reply = match job.kind.pass(job.call, families, &mut everybody, now) {
                 Ok(true) => job.kind.reply(job.call, table),
                 Ok(false) if now < job.deadline => {
                     job.due = now + job.pause;
@@ -191,9 +201,10 @@ impl Kind {
         &mut self,
         call: Call,
         families: &Families,
-        table: &ProcessTable,
+        everybody: &mut Everybody<'_>,
         now: Instant,
     ) -> Result<bool, Errno> {
+        let table = everybody.table;
         match self {
             Self::Family(family) => {
                 let Some(leaf) = families.leaf(*family) else {
@@ -222,7 +233,7 @@ impl Kind {
                 hung_up,
                 kill_at,
             } => {
-                let members = session_members(*family, *session, families, table)?;
+                let members = session_members(*family, *session, families, everybody)?;
                 if members.is_empty() {
                     return Ok(families.leader(*family) != Some(*session));
                 }
@@ -269,21 +280,39 @@ fn session_members(
     family: Call,
     session: pid_t,
     families: &Families,
-    table: &ProcessTable,
+    everybody: &mut Everybody<'_>,
 ) -> Result<Vec<Process>, Errno> {
-    let mut found = match families.leaf(family) {
+    let is_member = |process: &Process| process.sid == session && process.is_alive();
+    Ok(match families.leaf(family) {
         // A session of the family's has left no process in another cgroup.
         Some(leaf) => leaf
             .pids()?
             .into_iter()
-            .filter_map(|pid| table.get(pid))
+            .filter_map(|pid| everybody.table.get(pid))
+            .filter(is_member)
             .collect(),
         // With cgroups, a family that is forgotten is empty.
         None if families.has_cgroups() => Vec::new(),
-        None => table.all(),
-    };
-    found.retain(|process| process.sid == session && process.is_alive());
-    Ok(found)
+        None => everybody
+            .all()
+            .iter()
+            .filter(|process| is_member(process))
+            .copied()
+            .collect(),
+    })
+}
+
+/// Every process of the VM, as the first job of a turn that needs them finds them. A thousand sessions that are hung up at
+/// once would otherwise read the table a thousand times each.
+struct Everybody<'table> {
+    table: &'table ProcessTable,
+    found: Option<Vec<Process>>,
+}
+
+impl Everybody<'_> {
+    fn all(&mut self) -> &[Process] {
+        self.found.get_or_insert_with(|| self.table.all())
+    }
 }
 
 /// Kills what no cgroup names: stop all of it, so that it starts nothing more and nobody's parent changes; kill it; look

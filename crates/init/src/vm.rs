@@ -269,9 +269,10 @@ impl Vm {
         let marker = mark.as_deref().map(|mark| (MARKER, mark));
         match self.spawner.start(request, Cgroup::of(&place), marker) {
             Ok(started) => {
+                let (pid, report) = (started.pid, request.report_background);
                 self.families
-                    .enter(request.call, started.pid, place, request.report_background);
-                Ok((started.pid, started.host_fds))
+                    .enter(request.call, pid, started.terminal_fd, place, report);
+                Ok((pid, started.host_fds))
             }
             Err(error) => {
                 self.families.abandon(place).map_err(failed)?;

@@ -62,6 +62,12 @@ const USER_GROUP: &str = "user:x:1000:\n";
 const NSSWITCH: &str =
     "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
 
+/// Read by an interactive bash that was built to do so, as Debian's is; elsewhere its own short prompt stays. Not in the
+/// environment, where other shells would take the prompt for theirs and print its escapes; nor over one that is there.
+const BASHRC: &str = r#"[ "$PS1" = '\s-\v\$ ' ] && PS1='\u@\h:\w\$ '
+shopt -s checkwinsize
+"#;
+
 /// The entries of the root, in the order they are made. `rootfs` is what they are put into, `shown` are the host's own
 /// directories.
 pub fn entries(options: &Options, rootfs: Option<&Rootfs>, shown: Vec<RootEntry>) -> Vec<RootEntry> {
@@ -211,6 +217,7 @@ fn own_files() -> Vec<RootEntry> {
             &format!("root:x:0:\ntty:x:5:\n{USER_GROUP}nogroup:x:65534:\n"),
         ),
         file("/etc/nsswitch.conf", NSSWITCH),
+        file("/etc/bash.bashrc", BASHRC),
         file("/etc/shells", "/bin/sh\n/bin/bash\n"),
         file(
             "/etc/protocols",

@@ -10,11 +10,11 @@ pub mod memory;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
 
 use agent_vm_protocol::message::{Background, Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
-use std::os::fd::OwnedFd;
 
 use self::cgroup::Cgroups;
 pub use self::cgroup::Leaf;
@@ -42,6 +42,8 @@ pub struct Family {
     pub leader: Option<pid_t>,
     /// Whether its end says what is left.
     pub report_background: bool,
+    /// Its terminal, held open until its first process is reaped.
+    terminal_fd: Option<OwnedFd>,
     place: Place,
     /// Whether a SIGKILL was sent to it on the host's behalf.
     killed: Cell<bool>,
@@ -134,14 +136,22 @@ impl Families {
             .then(|| format!("{:016x}-{call}", self.salt))
     }
 
-    /// Enters a family whose first process runs.
-    pub fn enter(&mut self, call: Call, leader: pid_t, place: Place, report_background: bool) {
+    /// Enters a family whose first process runs, in the terminal that `terminal_fd` holds open if in any.
+    pub fn enter(
+        &mut self,
+        call: Call,
+        leader: pid_t,
+        terminal_fd: Option<OwnedFd>,
+        place: Place,
+        report_background: bool,
+    ) {
         self.leaders.insert(leader, call);
         self.known.insert(
             call,
             Family {
                 leader: Some(leader),
                 report_background,
+                terminal_fd,
                 place,
                 killed: Cell::new(false),
             },
@@ -211,6 +221,7 @@ impl Families {
             return Ok(Vec::new());
         };
         let report = family.report_background;
+        family.terminal_fd = None;
         self.leaders.remove(&leader);
         match &family.place.leaf {
             Some(leaf) if leaf.is_populated()? => {

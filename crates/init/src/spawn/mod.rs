@@ -59,6 +59,9 @@ pub struct Started {
     pub pid: libc::pid_t,
     /// The host's ends, in the order of [`Stdio`].
     pub host_fds: Vec<OwnedFd>,
+    /// The program's side of its terminal, to be held open for as long as it runs: a terminal that nobody holds reads as
+    /// hung up, and a program may well close it and open it again.
+    pub terminal_fd: Option<OwnedFd>,
 }
 
 impl Spawner {
@@ -84,7 +87,7 @@ impl Spawner {
         marker: Option<(&str, &str)>,
     ) -> Result<Started, Failure> {
         let plan = self.plan(request, marker)?;
-        let (host_fds, child_fds) = Self::stdio(request.stdio)?;
+        let (host_fds, mut child_fds) = Self::stdio(request.stdio)?;
         let stdio = match &child_fds[..] {
             [terminal] => sys::thrice(terminal),
             [stdout, stderr] => [self.null_fd.as_fd(), stdout.as_fd(), stderr.as_fd()],
@@ -92,7 +95,11 @@ impl Spawner {
             [] => sys::thrice(&self.null_fd),
         };
         match sys::start(&mut self.stack, &plan, stdio, cgroup) {
-            Ok(pid) => Ok(Started { pid, host_fds }),
+            Ok(pid) => Ok(Started {
+                pid,
+                host_fds,
+                terminal_fd: child_fds.pop().filter(|_| plan.terminal),
+            }),
             Err(error) => Err(failure(&error, request)),
         }
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_protocol::message::Failure;
 use nix::errno::Errno;
+use nix::sys::termios::{InputFlags, SetArg, tcgetattr, tcsetattr};
 use portable_pty::{NativePtySystem, PtySize, PtySystem};
 
 use super::sys;
@@ -19,11 +20,7 @@ pub struct Terminal {
 
 /// Opens a terminal of that size in the VM's `/dev/pts`.
 pub fn open(cols: u16, rows: u16) -> Result<Terminal, Failure> {
-    let failed = |errno: Errno| Failure {
-        errno: errno as i32,
-        syscall: "openpty".into(),
-        path: Some("/dev/ptmx".into()),
-    };
+    let failed = |errno: Errno| failure(errno, "openpty");
     let size = PtySize {
         rows,
         cols,
@@ -38,5 +35,18 @@ pub fn open(cols: u16, rows: u16) -> Result<Terminal, Failure> {
     let master_fd = sys::duplicate(master).map_err(failed)?;
     // Before the pair goes: a terminal whose last other side closes reads as hung up.
     let slave_fd = sys::terminal_slave(master_fd.as_fd()).map_err(failed)?;
+    // So that erasing takes a whole letter, also one of several bytes.
+    let unset = |errno: Errno| failure(errno, "tcsetattr");
+    let mut settings = tcgetattr(&slave_fd).map_err(unset)?;
+    settings.input_flags |= InputFlags::IUTF8;
+    tcsetattr(&slave_fd, SetArg::TCSANOW, &settings).map_err(unset)?;
     Ok(Terminal { master_fd, slave_fd })
+}
+
+fn failure(errno: Errno, syscall: &str) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: syscall.into(),
+        path: Some("/dev/ptmx".into()),
+    }
 }
