@@ -1,0 +1,166 @@
+"use strict";
+// Programs that people and agents live in, each driven as by hand and looked at on the screen of a terminal emulator.
+
+const { createVm } = require("./fixture/spawned");
+const { shellsOf } = require("./fixture/shells");
+const { screenOf } = require("./fixture/screen");
+
+let vm;
+let shells;
+beforeEach(async () => {
+  vm = await createVm();
+  shells = shellsOf(vm);
+});
+
+/** A program with a screen to look at, and a look at the result. */
+async function start(command, args = [], { cols = 80, rows = 24, ...options } = {}) {
+  const shell = await shells.open({ command, args, cols, rows, ...options });
+  const screen = screenOf(shell, cols, rows);
+  return { shell, screen, type: (keys) => shell.write(keys) };
+}
+
+const UP = "\x1b[A";
+
+test("bash: completion, history and editing of the line", async () => {
+  await vm.writeFile("/home/user/a-long-name.txt", "its content\n");
+  const { shell, screen, type } = await start("bash");
+  await screen.shows("user@agent-vm:~$");
+  await type("cat a-lo\t");
+  await screen.shows("user@agent-vm:~$ cat a-long-name.txt");
+  await type("\n");
+  await screen.shows("its content");
+  await type(`${UP}\x01echo \x1b[F | tr a-z A-Z\n`);
+  await screen.shows("CAT A-LONG-NAME.TXT");
+  // Back over letters of more than one byte, and of more than one column.
+  await type("echo zwölf沙🦀é\x7f\x7f\x7f丘\n");
+  await screen.shows("zwölf丘");
+  await type("exit\n");
+  expect(await shell.wait()).toBe(0);
+});
+
+test("vim: edit and save a file", async () => {
+  await vm.writeFile("/home/user/poem.txt", "first\nsecond\nthird\n");
+  const { shell, screen, type } = await start("vim", ["-u", "NONE", "-N", "poem.txt"]);
+  await screen.shows((lines) => lines[0] === "first" && lines[2] === "third" && lines[3] === "~");
+  expect(screen.isAlternate()).toBe(true);
+  await type("jA and a half, größer\x1b");
+  await screen.shows("second and a half, größer");
+  await type("ggdd");
+  await screen.shows((lines) => lines[0] === "second and a half, größer");
+  await vm.resizeShell(shell.id, 100, 30);
+  screen.terminal.resize(100, 30);
+  await screen.shows((lines) => lines.length === 30 && lines[28] === "~");
+  await type(":wq\n");
+  expect(await shell.wait()).toBe(0);
+  expect(Buffer.from(await vm.readFile("/home/user/poem.txt")).toString()).toBe("second and a half, größer\nthird\n");
+  expect(screen.isAlternate()).toBe(false);
+});
+
+test("python3's prompt", async () => {
+  const { shell, screen, type } = await start("python3", ["-q"]);
+  await screen.shows(">>>");
+  await type("def double(x):\n    return 2 * x\n\n");
+  await type("double('zwölf ')\n");
+  await screen.shows("'zwölf zwölf '");
+  await type("import time; time.sleep(1000)\n");
+  await screen.shows(/time\.sleep/);
+  await type("\x03");
+  await screen.shows("KeyboardInterrupt");
+  await type("exit(4)\n");
+  expect(await shell.wait()).toBe(4);
+});
+
+test("node's prompt", async () => {
+  const { shell, screen, type } = await start("node");
+  await screen.shows(">");
+  await type("[1, 2, 3].map((x) => x * 14)\n");
+  await screen.shows("[ 14, 28, 42 ]");
+  await type("process.stdout.columns + 'x' + process.stdout.rows + ' ' + process.stdin.isTTY\n");
+  await screen.shows("'80x24 true'");
+  // It reads key by key: completion.
+  await type("process.stdo\t");
+  await screen.shows(/process\.stdout/);
+  await type("\x03");
+  await type(".exit\n");
+  expect(await shell.wait()).toBe(0);
+});
+
+test("less: pages, a search, back to the shell's screen", async () => {
+  await vm.exec("seq -f 'line %g' 1 1000 > numbers");
+  const { shell, screen, type } = await start("bash");
+  await screen.shows("user@agent-vm:~$");
+  await type("less numbers\n");
+  await screen.shows((lines) => lines[0] === "line 1" && lines[22] === "line 23");
+  await type(" ");
+  await screen.shows((lines) => lines[0] === "line 24");
+  await type("/line 777\n");
+  await screen.shows((lines) => lines[0] === "line 777");
+  await type("G");
+  await screen.shows((lines) => lines[22] === "line 1000");
+  await type("q");
+  await screen.shows("user@agent-vm:~$ less numbers");
+  await shell.close();
+});
+
+test.each([
+  ["top", /load average/],
+  ["htop", /Load average/],
+])("%s shows the VM's processes and none of the host's", async (program, head) => {
+  await vm.spawn("sleep", ["4321"]);
+  const { shell, screen, type } = await start(program, [], { cols: 120, rows: 40 });
+  await screen.shows(head);
+  const lines = await screen.shows(/ sleep( 4321)?$/);
+  // The sleep, the program itself, and the VM's init.
+  const rows = lines.filter((line) => /^ *\d+ user /.test(line)).map((line) => line.trim().split(/ +/)[0]);
+  const { pid } = (await vm.listShells())[0];
+  const [sleep] = await vm.listProcesses();
+  expect(rows.sort()).toEqual(["1", String(sleep.pid), String(pid)].sort());
+  await type("q");
+  expect(await shell.wait()).toBe(0);
+});
+
+test("tmux: two panes, a resize, detach and attach again", async () => {
+  const { shell, screen, type } = await start("tmux", ["-f", "/dev/null"]);
+  await screen.shows(/^\[0\] 0:/);
+  await type("echo left $((40 + 2))\n");
+  await screen.shows("left 42");
+  await type("\x02%");
+  await type("echo right $((40 + 3)); tput cols\n");
+  await screen.shows(/^ *left 42 +│right 43|left 42 +│.*|│right 43/);
+  await screen.shows((lines) => lines.some((line) => /│right 43/.test(line)) && lines.some((line) => /│39/.test(line)));
+  await vm.resizeShell(shell.id, 120, 40);
+  screen.terminal.resize(120, 40);
+  await screen.shows((lines) => lines.length === 40 && /^\[0\] 0:/.test(lines[39]));
+  await type("\x02d");
+  expect(await shell.wait()).toBe(0);
+
+  // What tmux keeps is not the shell's: it has a session of its own.
+  const again = await start("tmux", ["attach"], { cols: 120, rows: 40 });
+  await again.screen.shows((lines) => lines.some((line) => /│right 43/.test(line)));
+  await again.shell.close();
+  const { stdout } = await vm.exec("tmux list-panes | wc -l; tmux kill-server");
+  expect(stdout).toBe("2\n");
+});
+
+test("an agent's own terminal program: it asks for the size and the cursor, and draws", async () => {
+  const script = `
+    const { stdin, stdout } = process;
+    stdin.setRawMode(true);
+    stdout.write("\\x1b[?1049h\\x1b[2J\\x1b[10;5H\\x1b[6n");
+    stdin.on("data", (data) => {
+      const key = data.toString();
+      const at = /\\x1b\\[(\\d+);(\\d+)R/.exec(key);
+      if (at) stdout.write(\`the cursor is at \${at[1]}, \${at[2]}\`);
+      else if (key === "q") (stdout.write("\\x1b[?1049l"), process.exit(0));
+      else stdout.write(\`\\x1b[12;5Hkey \${JSON.stringify(key)}\`);
+    });
+    process.on("SIGWINCH", () => setImmediate(() => stdout.write(\`\\x1b[14;5Hnow \${stdout.columns} by \${stdout.rows}\`)));`;
+  const { shell, screen, type } = await start("node", ["-e", script]);
+  await screen.shows("    the cursor is at 10, 5");
+  await type("\x1b[15~");
+  await screen.shows(String.raw`    key "\u001b[15~"`);
+  await vm.resizeShell(shell.id, 120, 40);
+  await screen.shows("    now 120 by 40");
+  await type("q");
+  expect(await shell.wait()).toBe(0);
+});
