@@ -227,15 +227,28 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   processTree(): Promise<ProcessTreeNode[]>;
 
   // shells
+  /**
+   * A program on a terminal of the VM's own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
+   * Rejects with ENOENT or EACCES, `path` saying for what, where the program or the folder cannot be used.
+   */
   openShell(options?: OpenShellOptions): Promise<{ shellId: string }>;
+  /**
+   * What a person types: `"ls\n"`, `"\x03"` for Ctrl-C. Goes to the terminal at once; resolves when the terminal has taken
+   * all of it. Writes to one shell keep their order. SHELL_NOT_FOUND if the shell ends first; LIMIT_EXCEEDED, and nothing is
+   * written, when 64 MiB wait already. While the terminal hands over lines (it does until a program asks for keys), the
+   * kernel keeps at most 4,095 bytes of one.
+   */
   writeShell(shellId: string, data: string | Uint8Array): Promise<void>;
+  /** From 1 to 65,535 each. The program in the foreground gets SIGWINCH if the size is new. */
   resizeShell(shellId: string, cols: number, rows: number): Promise<void>;
   /**
    * SIGHUP and SIGCONT to every process of the shell's session, SIGKILL after 2 s to what is left of it; resolves when all
-   * of it is gone. What had left the session (setsid) lives on.
+   * of it is gone. What had left the session (setsid) lives on. A call while another is under way waits for the same end.
    */
   closeShell(shellId: string): Promise<void>;
+  /** Resolves to the exit code, after `shellExit`. What a job left behind prints later still comes as `shellData`. */
   waitShell(shellId: string): Promise<number>;
+  /** In the order they were opened: those that run, and the last 1,024 that have ended. */
   listShells(): Promise<
     {
       shellId: string;
@@ -248,6 +261,11 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
       exitCode: number | null;
     }[]
   >;
+  /**
+   * What the terminal has shown, from byte `after` on (default 0), as far as it is kept (`limits.replayBytes`);
+   * `truncatedBytes` says how much of that is not. To follow a shell from any moment on, listen to `shellData` first, then
+   * read: events hold each byte once, so of those that came meanwhile, what lies before `nextSeq` is in `data` already.
+   */
   readShell(
     shellId: string,
     options?: { after?: number },
@@ -372,9 +390,13 @@ export interface OpenShellOptions {
   /** Default: bash where the VM has it, else sh; interactive. */
   command?: string;
   args?: string[];
+  /** Added to the VM's. TERM is `xterm-256color` unless this or the VM's `env` says otherwise. */
   env?: Record<string, string>;
+  /** Default /home/user. */
   cwd?: string;
+  /** From 1 to 65,535. Default 80. */
   cols?: number;
+  /** From 1 to 65,535. Default 24. */
   rows?: number;
 }
 

@@ -5,8 +5,8 @@ const { shellsOf } = require("./fixture/shells");
 /** Holds up the thread that JavaScript runs on. */
 const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Bytes on their way between the host's read and a listener: one chunk with JavaScript, one read meanwhile. */
-const UNDER_WAY = 3 * 64 * 1024;
+/** Bytes on their way between the host's read and a listener: a window of four chunks, and one that is read meanwhile. */
+const UNDER_WAY = 6 * 64 * 1024;
 
 let vm;
 let shells;

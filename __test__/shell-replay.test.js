@@ -35,15 +35,14 @@ async function join(vm, shellId, after = 0) {
 test("history is given from any byte on, while the shell runs and afterwards", async () => {
   const shell = await shells.open({ command: "sh", args: ["-c", "printf 'zwölf '; printf Boxer; read end; exit 3"] });
   await shell.shows("Boxer");
-  const check = async (exited) => {
+  const check = async (exit) => {
     const whole = shell.bytes();
     for (let after = 0; after <= whole.length; after++) {
       const { data, nextSeq, truncatedBytes, exited: status } = await vm.readShell(shell.id, { after });
       expect(data).toBeInstanceOf(Uint8Array);
       expect(Buffer.from(data).equals(whole.subarray(after))).toBe(true);
       expect({ nextSeq, truncatedBytes }).toEqual({ nextSeq: whole.length, truncatedBytes: 0 });
-      if (exited) expect(status).toEqual(shell.exit);
-      else expect(status).toBeNull();
+      expect(status).toEqual(exit);
     }
     const beyond = await vm.readShell(shell.id, { after: whole.length + 1000 });
     expect({ ...beyond, data: beyond.data.length }).toMatchObject({
@@ -52,11 +51,11 @@ test("history is given from any byte on, while the shell runs and afterwards", a
       truncatedBytes: 0,
     });
   };
-  await check(false);
+  await check(null);
   await shell.write("\n");
   expect(await shell.wait()).toBe(3);
   expect(shell.exit).toMatchObject({ exitCode: 3, reason: "exited" });
-  await check(true);
+  await check(shell.exit);
 });
 
 test("viewers that join and leave a busy shell have neither gap nor repetition", async () => {
