@@ -85,7 +85,10 @@ export interface AgentOsEvents {
   /** The network option refused a connection from inside. */
   networkDenied: { host: string; port: number; reason: string };
   vmBooted: Record<string, never>;
-  /** "error": the VM died, or its server did. The next call boots another. */
+  /**
+   * "error": the VM died, or the connection to it was lost before anybody said more. The next call boots another. An actor
+   * that sleeps because it is idle has nobody connected who could hear it.
+   */
   vmShutdown: { reason: "sleep" | "destroy" | "error" };
 }
 

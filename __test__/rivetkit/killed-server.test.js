@@ -1,37 +1,8 @@
 "use strict";
 
-const { readFileSync, readdirSync } = require("node:fs");
+const { readFileSync } = require("node:fs");
+const { descendants, running } = require("../host-processes");
 const { startServer } = require("./fixture");
-
-/** All processes below `pid`, by the host's /proc. */
-function descendants(pid) {
-  const parents = new Map();
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
-      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-  const found = new Set([pid]);
-  for (let size = 0; size !== found.size;) {
-    size = found.size;
-    for (const [child, parent] of parents) if (found.has(parent)) found.add(child);
-  }
-  found.delete(pid);
-  return [...found];
-}
-
-const alive = (pid) => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2)[0] !== "Z";
-  } catch {
-    return false;
-  }
-};
 
 test("killing the server kills its VMs; started again, clients reconnect and work", async () => {
   const server = await startServer();
@@ -50,11 +21,12 @@ test("killing the server kills its VMs; started again, clients reconnect and wor
     return { pid, next: next.pid, waited: await waiting, stdout: after.stdout, exits, shutdowns };
   });
   await run.reached("running");
-  const processes = descendants(server.pid).filter((pid) => !/rivet/.test(readFileSync(`/proc/${pid}/comm`, "utf8")));
+  const processes = descendants(server.pid).filter(
+    ({ pid }) => !/rivet/.test(readFileSync(`/proc/${pid}/comm`, "utf8")),
+  );
   expect(processes.length).toBeGreaterThanOrEqual(4); // init, sh, two times sleep
   await server.kill("SIGKILL");
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  expect(processes.filter(alive)).toEqual([]);
+  await server.until(() => running(processes).length === 0, "end of what ran in the VM");
 
   server.start();
   await new Promise((resolve) => setTimeout(resolve, 1500));

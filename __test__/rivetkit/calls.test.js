@@ -1,0 +1,156 @@
+"use strict";
+// Every call of a VM over an actor: that each arrives with its arguments and returns what the VM does.
+
+const { startServer } = require("./fixture");
+
+let server;
+beforeAll(async () => {
+  server = await startServer();
+});
+
+test("files", async () => {
+  const seen = await server.evaluate(async ({ agent, failure, text }) => {
+    await agent.writeFile("/home/user/deep/note", "written");
+    const written = await agent.writeFiles([
+      { path: "/home/user/a", content: new Uint8Array([0, 255]) },
+      { path: "/proc/a", content: "" },
+    ]);
+    await agent.mkdir("/home/user/one/two", { recursive: true });
+    await agent.move("/home/user/deep/note", "/home/user/one/moved");
+    const seen = {
+      written: written.map(({ path, success }) => [path, success]),
+      read: text(await agent.readFile("/home/user/one/moved")),
+      bytes: (await agent.readFiles(["/home/user/a", "/nowhere"])).map(({ content }) => content && [...content]),
+      names: (await agent.readdir("/home/user")).sort(),
+      tree: (await agent.readdirRecursive("/home/user/one")).map(({ path, type }) => [path, type]),
+      size: (await agent.stat("/home/user/a")).size,
+    };
+    await agent.delete("/home/user/a");
+    await agent.deleteFile("/home/user/one", { recursive: true });
+    seen.left = [await agent.exists("/home/user/a"), await agent.exists("/home/user/one")];
+    seen.missing = await failure(agent.deleteFile("/home/user/a"));
+    return seen;
+  });
+  expect(seen).toMatchObject({
+    written: [
+      ["/home/user/a", true],
+      ["/proc/a", false],
+    ],
+    read: "written",
+    bytes: [[0, 255], null],
+    names: ["a", "deep", "one"],
+    tree: expect.arrayContaining([
+      ["/home/user/one/two", "directory"],
+      ["/home/user/one/moved", "file"],
+    ]),
+    size: 2,
+    left: [false, false],
+    missing: { group: "user", code: "ENOENT", metadata: { path: "/home/user/a" } },
+  });
+});
+
+test("vmFetch speaks to a server inside, whatever the size of the answer", async () => {
+  const answers = await server.evaluate(async ({ agent, failure, text, until }) => {
+    const script = `require("node:http").createServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray());
+      response.writeHead(201, "Made", { "x-was": request.headers["x-is"] ?? "none", "content-type": "text/plain" });
+      response.end(request.url === "/large" ? Buffer.alloc(3_000_000, "x") : request.method + " " + request.url + " " + body);
+    }).listen(3000, () => console.log("listening"))`;
+    let listening = false;
+    const off = agent.on("processOutput", () => (listening = true));
+    const { pid } = await agent.spawn("node", ["-e", script]);
+    await until(() => listening);
+    off();
+    const posted = await agent.vmFetch(3000, "http://localhost/path?query", {
+      method: "POST",
+      headers: { "x-is": "sent" },
+      body: new TextEncoder().encode("body"),
+    });
+    const large = await agent.vmFetch(3000, "/large");
+    await agent.killProcess(pid);
+    return {
+      posted: { ...posted, body: text(posted.body) },
+      large: large.body.length,
+      nobody: await failure(agent.vmFetch(3001, "/")),
+    };
+  });
+  expect(answers.posted).toMatchObject({
+    status: 201,
+    statusText: "Made",
+    headers: { "x-was": "sent", "content-type": "text/plain" },
+    body: "POST /path?query body",
+  });
+  expect(answers.large).toBe(3_000_000);
+  expect(answers.nobody).toMatchObject({ group: "user", code: "ECONNREFUSED" });
+});
+
+test("processes and shells", async () => {
+  const seen = await server.evaluate(async ({ agent, text }) => {
+    const { stdout } = await agent.execFile("printf", ["%s|", "a b", "c"], { env: { X: "1" } });
+    const { pid } = await agent.spawn("sh", [
+      "-c",
+      "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done",
+    ]);
+    while (!(await agent.readProcessOutput(pid)).nextSeq) continue;
+    await agent.signalProcess(pid, "SIGUSR1");
+    const exitCode = await agent.waitProcess(pid);
+    const { chunks, exited } = await agent.readProcessOutput(pid, { after: 6 });
+    const { shellId } = await agent.openShell({ command: "cat", cols: 40, rows: 10 });
+    await agent.writeShell(shellId, new TextEncoder().encode("typed\n\u0004"));
+    const shell = [await agent.waitShell(shellId), text((await agent.readShell(shellId)).data)];
+    return { stdout, exitCode, late: chunks.map(({ data }) => text(data)).join(""), exited, shell, pid };
+  });
+  expect(seen).toMatchObject({
+    stdout: "a b|c|",
+    exitCode: 5,
+    // The signal reaches the group: the shell also tells of its sleep's end.
+    late: expect.stringMatching(/caught\n$/),
+    exited: { exitCode: 5, signal: null, reason: "exited" },
+    shell: [0, "typed\r\ntyped\r\n"],
+  });
+});
+
+test("another client reads what came before it, and goes on where that ends", async () => {
+  const first = server.evaluate(async ({ agent, pause }) => {
+    const { shellId } = await agent.openShell({
+      command: "sh",
+      args: ["-c", "seq 1 1000; read go; seq 1001 2000; read go"],
+    });
+    const { pid } = await agent.spawn("sh", ["-c", "seq 1 1000; read go; seq 1001 2000; read go"]);
+    while (!(await agent.exec("true")) || (await agent.readShell(shellId)).nextSeq < 4893) continue;
+    await pause("left");
+    return { shellId, pid };
+  });
+  await first.reached("left");
+  first.go("left");
+  const what = await first;
+  const seen = await server.evaluate(async ({ agent, arg: { shellId, pid }, text, until }) => {
+    const events = { shell: [], process: [] };
+    agent.on("shellData", (event) => event.shellId === shellId && events.shell.push(event));
+    agent.on("processOutput", (event) => event.pid === pid && events.process.push(event));
+    const shell = await agent.readShell(shellId);
+    const output = await agent.readProcessOutput(pid);
+    await agent.writeShell(shellId, "\n");
+    await agent.writeProcessStdin(pid, "\n");
+    const end = (list) => (list.length > 0 ? list.at(-1).seq + list.at(-1).data.length : 0);
+    const whole = { shell: 10_895, process: 8893 };
+    await until(() => end(events.shell) >= whole.shell && end(events.process) >= whole.process);
+    const after = (list, seq) =>
+      list
+        .filter((event) => event.seq >= seq)
+        .map(({ data }) => text(data))
+        .join("");
+    await agent.killProcess(pid);
+    await agent.closeShell(shellId);
+    return {
+      shell: text(shell.data) + after(events.shell, shell.nextSeq),
+      process: output.chunks.map(({ data }) => text(data)).join("") + after(events.process, output.nextSeq),
+      truncated: [shell.truncatedBytes, output.truncatedBytes],
+    };
+  }, what);
+  const numbers = (from, to, end) =>
+    Array.from({ length: to - from + 1 }, (_, index) => `${from + index}${end}`).join("");
+  expect(seen.process).toBe(numbers(1, 2000, "\n"));
+  expect(seen.shell).toBe(`${numbers(1, 1000, "\r\n")}\r\n${numbers(1001, 2000, "\r\n")}`);
+  expect(seen.truncated).toEqual([0, 0]);
+});

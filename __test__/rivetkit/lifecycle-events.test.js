@@ -1,0 +1,88 @@
+"use strict";
+
+const { readFileSync } = require("node:fs");
+const { descendants, running } = require("../host-processes");
+const { startServer } = require("./fixture");
+
+let server;
+beforeAll(async () => {
+  server = await startServer();
+});
+
+/** The inits of the server's VMs: its children that are not rivetkit's engine. */
+const inits = () =>
+  descendants(server.pid).filter(
+    ({ pid, ppid }) => ppid === server.pid && !readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("rivet"),
+  );
+
+test("a VM that dies says so, what ran in it ends, and the next call boots another", async () => {
+  const run = server.evaluate(async ({ agent, failure, pause, until }) => {
+    const seen = [];
+    agent.on("vmBooted", (event) => seen.push(["booted", event]));
+    agent.on("processExit", ({ pid, reason }) => seen.push(["exit", pid, reason]));
+    agent.on("vmShutdown", (event) => seen.push(["shutdown", event]));
+    const { pid } = await agent.spawn("sleep", ["600"]);
+    const waiting = failure(agent.exec("sleep 600"));
+    await pause("running");
+    const { code } = await waiting;
+    await until(() => seen.length >= 3);
+    const { stdout } = await agent.exec("ps -e | grep -c sleep");
+    await until(() => seen.length >= 4);
+    return { pid, seen, code, stdout };
+  });
+  await run.reached("running");
+  const [init, ...others] = inits();
+  expect(others).toEqual([]);
+  process.kill(init.pid, "SIGKILL");
+  run.go("running");
+  const { pid, seen, code, stdout } = await run;
+  expect(seen).toEqual([
+    ["booted", {}],
+    ["exit", pid, "disposed"],
+    ["shutdown", { reason: "error" }],
+    ["booted", {}],
+  ]);
+  expect([code, stdout]).toEqual(["VM_DISPOSED", "0\n"]);
+});
+
+test("a server that is asked to end says that its VMs go; what clients call then waits for the next one", async () => {
+  const run = server.evaluate(async ({ client, pause, sleep, until }) => {
+    const agent = client.vm.getOrCreate(["moved"]);
+    const seen = [];
+    agent.on("vmBooted", () => seen.push("booted"));
+    agent.on("processExit", ({ reason }) => seen.push(`exit: ${reason}`));
+    agent.on("vmShutdown", ({ reason }) => seen.push(`shutdown: ${reason}`));
+    await agent.spawn("sleep", ["600"]);
+    await pause("running");
+    // From here on it is known that there is nobody to take the call; before, it might have been taken.
+    await until(() => seen.includes("shutdown: sleep"));
+    await sleep(1500);
+    const { stdout } = await agent.exec("echo here again");
+    await until(() => seen.length >= 4);
+    return { seen, stdout };
+  });
+  await run.reached("running");
+  const inside = inits();
+  await server.kill("SIGTERM");
+  expect(running(inside)).toEqual([]);
+  expect(server.lines.filter((line) => /unhandled|uncaught/i.test(line))).toEqual([]);
+  run.go("running");
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  server.start();
+  expect(await run).toEqual({
+    seen: ["booted", "exit: disposed", "shutdown: sleep", "booted"],
+    stdout: "here again\n",
+  });
+});
+
+test("a connection that the network option refuses is told to who listens", async () => {
+  const server = await startServer({ agent: { options: { network: { allow: ["allowed.test"] } } } });
+  const denied = await server.evaluate(async ({ agent, until }) => {
+    const denied = [];
+    agent.on("networkDenied", (event) => denied.push(event));
+    await agent.exec("curl --silent http://refused.test/");
+    await until(() => denied.length > 0);
+    return denied;
+  });
+  expect(denied).toMatchObject([{ host: "refused.test", port: 80, reason: expect.any(String) }]);
+});
