@@ -1,0 +1,55 @@
+"use strict";
+// In a real terminal: tmux's.
+const { execFileSync } = require("node:child_process");
+
+const { agentVm, program } = require("./command");
+const { until } = require("../fixture");
+
+const socket = `agent-vm-test-${process.pid}`;
+const tmux = (...args) => execFileSync("tmux", ["-L", socket, "-f", "/dev/null", ...args], { encoding: "utf8" });
+const type = (text) => tmux("send-keys", "-t", "it", text, "Enter");
+const screen = () => tmux("capture-pane", "-p", "-t", "it");
+
+beforeEach(() => {
+  const command = `'${process.execPath}' '${program}' shell --hostname boxed; echo "left with $?"; exec cat`;
+  tmux("new-session", "-d", "-s", "it", "-x", "100", "-y", "30", command);
+});
+
+afterEach(() => {
+  tmux("kill-server");
+});
+
+test("a shell runs on the caller's terminal, in a VM, and its exit code is passed on", async () => {
+  await until(() => screen().includes("user@boxed:~$"));
+  type("echo $((6 * 7)) $(id -un); tty");
+  await until(() => /^42 user$/m.test(screen()) && screen().includes("/dev/pts/"));
+  type("exit 9");
+  await until(() => screen().includes("left with 9"));
+});
+
+test("it has the terminal's size from the start, and follows it", async () => {
+  await until(() => screen().includes("$"));
+  type("stty size");
+  await until(() => /^30 100$/m.test(screen()));
+  tmux("resize-window", "-t", "it", "-x", "120", "-y", "40");
+  await until(() => {
+    type("stty size");
+    return /^40 120$/m.test(screen());
+  });
+});
+
+test("the terminal is raw meanwhile: Ctrl-C is the program's, and what is typed is not shown twice", async () => {
+  await until(() => screen().includes("$"));
+  type("sleep 1000");
+  await until(() => screen().includes("sleep 1000"));
+  tmux("send-keys", "-t", "it", "C-c");
+  type("echo still here");
+  await until(() => /^still here$/m.test(screen()));
+  expect(screen().match(/echo still here/g)).toHaveLength(1);
+});
+
+test("without a terminal it says what to use", async () => {
+  const { code, stderr } = await agentVm(["shell"]);
+  expect(code).toBe(2);
+  expect(stderr).toContain("use run");
+});

@@ -1,0 +1,123 @@
+"use strict";
+// The command line's options, as the calls of the package take them.
+
+const path = require("node:path");
+const { parseArgs } = require("node:util");
+
+const text = { type: "string" };
+const flag = { type: "boolean" };
+const texts = { type: "string", multiple: true };
+
+const known = {
+  mount: texts,
+  home: text,
+  rootfs: text,
+  network: text,
+  limit: texts,
+  env: texts,
+  cwd: text,
+  hostname: text,
+  isolation: text,
+  timeout: text,
+  json: flag,
+  help: { ...flag, short: "h" },
+  version: flag,
+};
+
+/** A call that was put wrongly. */
+function usage(message) {
+  return Object.assign(new Error(`${message}\nTry 'agent-vm --help'.`), { code: "USAGE" });
+}
+
+/** The command, its options, and what follows `--`. */
+function parse(argv) {
+  const end = argv.indexOf("--");
+  const own = end < 0 ? argv : argv.slice(0, end);
+  let parsed;
+  try {
+    parsed = parseArgs({ args: own, options: known, allowPositionals: true });
+  } catch (error) {
+    throw usage(error.message);
+  }
+  const { values, positionals } = parsed;
+  const [command, ...rest] = positionals;
+  if (rest.length > 0) throw usage(`${JSON.stringify(rest[0])} is no option; the program to run follows "--"`);
+  return { command, options: values, words: end < 0 ? [] : argv.slice(end + 1) };
+}
+
+/** `AgentVm.create`'s options. */
+function createOptions(options) {
+  const { home, rootfs, hostname, isolation } = options;
+  return withoutUndefined({
+    home: home && path.resolve(home),
+    rootfs: rootfs && path.resolve(rootfs),
+    hostname,
+    isolation,
+    mounts: options.mount?.map(mount),
+    network: options.network === undefined ? undefined : network(options.network),
+    limits: options.limit && Object.fromEntries(options.limit.map(limit)),
+    env: options.env && Object.fromEntries(options.env.map(variable)),
+  });
+}
+
+function mount(value) {
+  const [hostPath, inside, access, ...rest] = value.split(":");
+  if (!hostPath || !inside || rest.length > 0 || ![undefined, "ro", "rw"].includes(access)) {
+    throw usage(`--mount takes HOST:INSIDE or HOST:INSIDE:rw, not ${JSON.stringify(value)}`);
+  }
+  return { path: inside, hostPath: path.resolve(hostPath), readOnly: access !== "rw" };
+}
+
+function network(value) {
+  if (value === "none" || value === "host") return value;
+  return { allow: value.split(",").filter((entry) => entry !== "") };
+}
+
+const LIMITS = {
+  memory: ["memoryBytes", bytes],
+  cpus: ["cpus", number],
+  pids: ["pids", number],
+  openFiles: ["openFiles", number],
+  disk: ["diskBytes", bytes],
+};
+
+function limit(value) {
+  const [, name, amount] = /^(\w+)=(.+)$/.exec(value) ?? [];
+  if (!Object.hasOwn(LIMITS, name ?? "")) {
+    throw usage(`--limit takes NAME=VALUE with one of ${Object.keys(LIMITS).join(", ")}, not ${JSON.stringify(value)}`);
+  }
+  const [option, read] = LIMITS[name];
+  const parsed = read(amount);
+  if (Number.isNaN(parsed))
+    throw usage(`--limit ${name} takes a number, like ${name}=100, not ${JSON.stringify(amount)}`);
+  return [option, parsed];
+}
+
+function number(value) {
+  return /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN;
+}
+
+function bytes(value) {
+  const [, amount, unit] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
+  if (amount === undefined) return NaN;
+  return Number(amount) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
+}
+
+function variable(value) {
+  const at = value.indexOf("=");
+  if (at < 1) throw usage(`--env takes NAME=VALUE, not ${JSON.stringify(value)}`);
+  return [value.slice(0, at), value.slice(at + 1)];
+}
+
+function timeout(value) {
+  if (value === undefined) return undefined;
+  const seconds = number(value);
+  if (Number.isNaN(seconds)) throw usage(`--timeout takes a number of seconds, not ${JSON.stringify(value)}`);
+  return seconds * 1000;
+}
+
+function withoutUndefined(object) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+}
+
+module.exports = { createOptions, parse, timeout, usage, withoutUndefined };

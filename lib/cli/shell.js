@@ -1,0 +1,39 @@
+"use strict";
+
+const { AgentVm } = require("../..");
+const { createOptions, usage, withoutUndefined } = require("./options");
+const { write } = require("./output");
+
+/** Runs a shell in a VM of its own on our terminal; resolves to its exit code. */
+async function shell(options, [command, ...args]) {
+  const { stdin, stdout } = process;
+  if (!stdin.isTTY || !stdout.isTTY) {
+    throw usage("shell needs a terminal; to run a program without one, use run");
+  }
+  const vm = await AgentVm.create(createOptions(options));
+  const size = () => ({ cols: stdout.columns || 80, rows: stdout.rows || 24 });
+  try {
+    vm.on("shellData", ({ data }) => write(1, data));
+    const { shellId } = await vm.openShell(
+      withoutUndefined({ command, args, cwd: options.cwd, env: terminal(), ...size() }),
+    );
+    // The shell's own terminal does what ours would have done with what is typed.
+    stdin.setRawMode(true);
+    stdin.on("data", (data) => vm.writeShell(shellId, data).catch(() => {}));
+    stdout.on("resize", () => vm.resizeShell(shellId, size().cols, size().rows).catch(() => {}));
+    for (const signal of ["SIGHUP", "SIGTERM"]) process.on(signal, () => vm.closeShell(shellId).catch(() => {}));
+    return await vm.waitShell(shellId);
+  } finally {
+    stdin.setRawMode(false);
+    stdin.pause();
+    await vm.dispose();
+  }
+}
+
+/** The kind of terminal that this is: its programs talk to it. */
+function terminal() {
+  const { TERM, COLORTERM } = process.env;
+  return withoutUndefined({ TERM, COLORTERM });
+}
+
+module.exports = { shell };
