@@ -79,8 +79,11 @@ export interface AgentVmOptions {
    * `hostPath` is absolute, and neither the host's root nor /proc, /sys or the like; symbolic links in it are resolved by
    * `create`, so that it must not lead through what a guest can write to. One that is missing or that the server may not
    * read rejects `create` with ENOENT, ENOTDIR or EACCES and `path` set to it. Its owner is the VM's `user` inside, as with
-   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host. A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not
-   * root also in a read-only one: show no folder that holds any.
+   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host.
+   *
+   * A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not root also in
+   * a read-only one: show no folder that holds any. Nor one with set-user-id programs of the owner's in a writable mount: a
+   * guest can make no such file, but can put its own code into one that is there, through a shared mapping.
    */
   mounts?: { path: string; hostPath: string; readOnly?: boolean }[];
   /**
@@ -272,6 +275,12 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   ): Promise<{ data: Uint8Array; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
 
   // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
+  // The magic links of /proc are not followed, and nothing that tells of init is opened: ELOOP or EACCES. What is no regular
+  // file (a device, a FIFO, a socket) is not read or written, and holds no call up: EINVAL, ENXIO. A file of 2 GiB or more is
+  // EFBIG to readFile. Names that are not UTF-8 show with U+FFFD in place of what is not: readdir lists them and a recursive
+  // delete takes them, but no path leads to them. writeFile follows a symlink, empties the file first (a new one has mode
+  // 0644) and, where the disk is full (ENOSPC), leaves what had room. move replaces a file; between mounts it copies and
+  // then deletes. A walk lists at most 1,000,000 names (LIMIT_EXCEEDED).
   readFile(path: string): Promise<Uint8Array>;
   writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
   readFiles(paths: string[]): Promise<{ path: string; content: Uint8Array | null; error?: string }[]>;

@@ -212,6 +212,7 @@ pub fn checks() -> Vec<Check> {
         open(both("openat", 257, 56), 2, 3),
         mknod(only_x86("mknod", 133), 1),
         mknod(both("mknodat", 259, 33), 2),
+        renameat2(),
     ]
 }
 
@@ -326,6 +327,16 @@ fn open(call: Call, flags: u8, mode: u8) -> Check {
             vec![masked(flags, CREAT_OR_TMPFILE, 0)],
             vec![masked(mode, SET_ID, 0)],
         ],
+    )
+}
+
+/// `RENAME_WHITEOUT` leaves a device node, an overlay's whiteout, in the place of what is moved.
+fn renameat2() -> Check {
+    const WHITEOUT: u32 = 0x4;
+    check(
+        both("renameat2", 316, 276),
+        EPERM,
+        vec![vec![masked(4, WHITEOUT, 0)]],
     )
 }
 

@@ -343,6 +343,11 @@ fn no_device_is_made() {
             ENOENT
         );
     }
+    // A whiteout in the place of what is moved is a device too.
+    assert_eq!(answer(libc::SYS_renameat2, [at, path, at, path, 4]), EPERM);
+    for flags in [0, 1, 2] {
+        assert_eq!(answer(libc::SYS_renameat2, [at, path, at, path, flags]), ENOENT);
+    }
 }
 
 #[test]

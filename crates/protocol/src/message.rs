@@ -368,7 +368,7 @@ pub struct Background {
     pub command: String,
 }
 
-/// One system call on the VM's files, or close to it. `directory` is an attached descriptor that `path` is relative to;
+/// One system call on the VM's files, or close to it. A path that was listed inside may be any bytes. `directory` is an attached descriptor that `path` is relative to;
 /// without it `path` is absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileStep {
@@ -377,7 +377,7 @@ pub enum FileStep {
         /// What `path` is relative to.
         directory: Option<Attached>,
         /// The file.
-        path: String,
+        path: Vec<u8>,
         /// For what.
         mode: OpenMode,
     },
@@ -409,7 +409,7 @@ pub enum FileStep {
         /// What `path` is relative to.
         directory: Option<Attached>,
         /// The name.
-        path: String,
+        path: Vec<u8>,
         /// Whether it is a folder (which must be empty).
         is_directory: bool,
     },

@@ -24,14 +24,14 @@ pub const MAX_ENTRIES: usize = 1_000_000;
 impl Vm {
     /// Reads a regular file whole.
     pub async fn read_file(&self, path: String) -> Result<Vec<u8>, Error> {
-        let fd = self.open(None, path.clone(), OpenMode::Read).await?;
+        let fd = self.open(None, path.clone().into(), OpenMode::Read).await?;
         blocking(move || read_whole(fd, &path)).await
     }
 
     /// Writes a regular file whole; missing parent folders are made.
     pub async fn write_file(&self, path: String, content: Vec<u8>) -> Result<(), Error> {
         let fd = self
-            .open(None, path.clone(), OpenMode::Write { parents: true })
+            .open(None, path.clone().into(), OpenMode::Write { parents: true })
             .await?;
         blocking(move || write_whole(fd, &path, &content)).await
     }
@@ -46,7 +46,7 @@ impl Vm {
     /// The names in a folder, in order of their bytes.
     pub async fn readdir(&self, path: String) -> Result<Vec<String>, Error> {
         let fd = self
-            .open(None, path.clone(), OpenMode::Directory { follow: true })
+            .open(None, path.clone().into(), OpenMode::Directory { follow: true })
             .await?;
         let entries = blocking(move || tree::list(fd.as_fd(), &path)).await?;
         Ok(entries.into_iter().map(|entry| entry.name).collect())
@@ -86,11 +86,44 @@ impl Vm {
         }
     }
 
-    /// Renames. EXDEV between folders that lie on different mounts.
+    /// Renames. EXDEV between folders that lie on different mounts, if nothing else is in the way.
     pub async fn rename(&self, from: String, to: String) -> Result<(), Error> {
-        self.step(FileStep::Rename { from, to }, Vec::new())
-            .await
-            .map(drop)
+        let step = FileStep::Rename {
+            from: from.clone(),
+            to: to.clone(),
+        };
+        match self.step(step, Vec::new()).await {
+            Err(
+                error @ Error::System {
+                    errno: libc::EXDEV, ..
+                },
+            ) => {
+                // The kernel says so before it looks for either.
+                let in_the_way = self.not_renamable(&from, to).await?;
+                Err(in_the_way.map_or(error, |errno| Error::System {
+                    errno,
+                    syscall: "rename".into(),
+                    path: Some(from),
+                }))
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// What a rename would fail with, were it on one mount.
+    async fn not_renamable(&self, from: &str, to: String) -> Result<Option<i32>, Error> {
+        let is_directory = |attributes: Attributes| attributes.mode & libc::S_IFMT == libc::S_IFDIR;
+        let from = match self.attributes(from.to_owned(), false).await {
+            Ok(attributes) => is_directory(attributes),
+            Err(Error::System { errno, .. }) => return Ok(Some(errno)),
+            Err(error) => return Err(error),
+        };
+        match self.attributes(to, false).await.map(is_directory) {
+            Ok(true) if !from => Ok(Some(libc::EISDIR)),
+            Ok(false) if from => Ok(Some(libc::ENOTDIR)),
+            Err(error @ Error::Disposed) => Err(error),
+            _ => Ok(None),
+        }
     }
 
     /// Removes a name; a folder with all that is in it if `recursive`, else only if it is empty.
@@ -98,14 +131,14 @@ impl Vm {
         let is_directory = self.attributes(path.clone(), false).await?.mode & libc::S_IFMT == libc::S_IFDIR;
         if is_directory && recursive {
             let fd = self
-                .open(None, path.clone(), OpenMode::Directory { follow: false })
+                .open(None, path.clone().into(), OpenMode::Directory { follow: false })
                 .await?;
             self.empty(fd, path.clone()).await?;
         }
         self.step(
             FileStep::Remove {
                 directory: None,
-                path,
+                path: path.into(),
                 is_directory,
             },
             Vec::new(),
@@ -115,7 +148,12 @@ impl Vm {
     }
 
     /// Opens a file of the VM's. `path` is relative to `directory` if there is one.
-    async fn open(&self, directory: Option<OwnedFd>, path: String, mode: OpenMode) -> Result<OwnedFd, Error> {
+    async fn open(
+        &self,
+        directory: Option<OwnedFd>,
+        path: Vec<u8>,
+        mode: OpenMode,
+    ) -> Result<OwnedFd, Error> {
         let step = FileStep::Open {
             directory: directory.as_ref().map(|_| 0),
             path,

@@ -30,6 +30,8 @@ pub enum EntryKind {
 pub struct Entry {
     /// The name; bytes that are not UTF-8 replaced. In a walk, the whole path.
     pub name: String,
+    /// The name as it is.
+    pub bytes: Vec<u8>,
     /// What it is.
     pub kind: EntryKind,
     /// Bytes.
@@ -51,7 +53,7 @@ pub struct Walk {
 /// no more descriptors are open than the tree is deep.
 struct Pending {
     above: Option<Arc<OwnedFd>>,
-    name: String,
+    name: Vec<u8>,
     path: String,
     depth: u32,
 }
@@ -59,7 +61,7 @@ struct Pending {
 /// A folder that is being emptied.
 struct Level {
     fd: Arc<OwnedFd>,
-    name: String,
+    name: Vec<u8>,
     path: String,
     left: std::vec::IntoIter<Entry>,
 }
@@ -71,7 +73,7 @@ impl Vm {
         let mut found = Vec::new();
         let mut pending = vec![Pending {
             above: None,
-            name: walk.path.clone(),
+            name: walk.path.clone().into(),
             path: walk.path.clone(),
             depth: 0,
         }];
@@ -94,7 +96,7 @@ impl Vm {
                 }
                 let path = below(&next.path, &entry.name);
                 if entry.kind == EntryKind::Directory && walk.max_depth.is_none_or(|most| next.depth < most) {
-                    let (name, path) = (entry.name.clone(), path.clone());
+                    let (name, path) = (entry.bytes.clone(), path.clone());
                     pending.push(Pending {
                         above: Some(Arc::clone(&fd)),
                         name,
@@ -114,7 +116,7 @@ impl Vm {
 
     /// Removes all that is in a folder, the deepest first.
     pub(super) async fn empty(&self, folder: OwnedFd, path: String) -> Result<(), Error> {
-        let mut levels = vec![Level::open(folder, String::new(), path).await?];
+        let mut levels = vec![Level::open(folder, Vec::new(), path).await?];
         while let Some(level) = levels.last_mut() {
             let Some(entry) = level.left.next() else {
                 let Some(done) = levels.pop() else { break };
@@ -125,12 +127,14 @@ impl Vm {
             };
             let path = below(&level.path, &entry.name);
             if entry.kind == EntryKind::Directory {
-                let opened = self.open_folder(Some(&level.fd), entry.name.clone(), false).await;
+                let opened = self
+                    .open_folder(Some(&level.fd), entry.bytes.clone(), false)
+                    .await;
                 let folder = opened.map_err(|error| at(error, &path))?;
-                levels.push(Level::open(folder, entry.name, path).await?);
+                levels.push(Level::open(folder, entry.bytes, path).await?);
             } else {
                 let fd = Arc::clone(&level.fd);
-                self.remove_in(&fd, entry.name, &path, false).await?;
+                self.remove_in(&fd, entry.bytes, &path, false).await?;
             }
         }
         Ok(())
@@ -139,7 +143,7 @@ impl Vm {
     async fn open_folder(
         &self,
         above: Option<&OwnedFd>,
-        name: String,
+        name: Vec<u8>,
         follow: bool,
     ) -> Result<OwnedFd, Error> {
         let above = above
@@ -152,7 +156,7 @@ impl Vm {
     async fn remove_in(
         &self,
         directory: &OwnedFd,
-        name: String,
+        name: Vec<u8>,
         path: &str,
         is_directory: bool,
     ) -> Result<(), Error> {
@@ -175,7 +179,7 @@ impl Vm {
 }
 
 impl Level {
-    async fn open(folder: OwnedFd, name: String, path: String) -> Result<Self, Error> {
+    async fn open(folder: OwnedFd, name: Vec<u8>, path: String) -> Result<Self, Error> {
         let fd = Arc::new(folder);
         let left = listed(&fd, &path).await?.into_iter();
         Ok(Self { fd, name, path, left })
@@ -244,6 +248,7 @@ pub fn list(fd: BorrowedFd<'_>, path: &str) -> Result<Vec<Entry>, Error> {
         let size = stat.map_or(0, |stat| stat.st_size as u64);
         entries.push(Entry {
             name: name.to_string_lossy().into_owned(),
+            bytes: name.to_bytes().to_vec(),
             kind,
             size,
         });
@@ -251,6 +256,6 @@ pub fn list(fd: BorrowedFd<'_>, path: &str) -> Result<Vec<Entry>, Error> {
             return Err(too_many(path));
         }
     }
-    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    entries.sort_unstable_by(|one, other| one.bytes.cmp(&other.bytes));
     Ok(entries)
 }

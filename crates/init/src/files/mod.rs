@@ -36,21 +36,21 @@ pub fn step(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, F
     run(step, attachments).map_err(|errno| Failure {
         errno: errno as i32,
         syscall: syscall.into(),
-        path: Some(path.into()),
+        path: Some(String::from_utf8_lossy(path).into_owned()),
     })
 }
 
-fn name(step: &FileStep) -> (&'static str, &str) {
+fn name(step: &FileStep) -> (&'static str, &[u8]) {
     match step {
         FileStep::Open { path, .. } => ("open", path),
         FileStep::Stat {
             path, follow: true, ..
-        } => ("stat", path),
+        } => ("stat", path.as_bytes()),
         FileStep::Stat {
             path, follow: false, ..
-        } => ("lstat", path),
-        FileStep::Mkdir { path, .. } => ("mkdir", path),
-        FileStep::Rename { from, .. } => ("rename", from),
+        } => ("lstat", path.as_bytes()),
+        FileStep::Mkdir { path, .. } => ("mkdir", path.as_bytes()),
+        FileStep::Rename { from, .. } => ("rename", from.as_bytes()),
         FileStep::Remove {
             path,
             is_directory: true,
@@ -86,25 +86,25 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
                 } else {
                     OFlag::O_NOFOLLOW
                 };
-            let fd = resolve(base, path, flags)?;
+            let fd = resolve(base, path.as_bytes(), flags)?;
             Ok(Outcome::Attributes(Box::new(sys::attributes(fd.as_fd())?)))
         }
         FileStep::Mkdir {
             path,
             recursive: true,
-        } => folders(base, path).map(|_| Outcome::Done),
+        } => folders(base, path.as_bytes()).map(|_| Outcome::Done),
         FileStep::Mkdir {
             path,
             recursive: false,
         } => {
-            let Some((parent, name)) = split(path) else {
+            let Some((parent, name)) = split(path.as_bytes()) else {
                 return Err(Errno::EEXIST);
             };
             mkdirat(folder(base, parent)?, name, Mode::from_bits_truncate(0o777))?;
             Ok(Outcome::Done)
         }
         FileStep::Rename { from, to } => {
-            let (Some(from), Some(to)) = (split(from), split(to)) else {
+            let (Some(from), Some(to)) = (split(from.as_bytes()), split(to.as_bytes())) else {
                 return Err(Errno::EBUSY);
             };
             let (from_fd, to_fd) = (folder(base, from.0)?, folder(base, to.0)?);
@@ -128,7 +128,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
     }
 }
 
-fn open(base: BorrowedFd<'_>, path: &str, mode: OpenMode) -> Result<OwnedFd, Errno> {
+fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Errno> {
     // A terminal among the files must not become init's own.
     let always = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     match mode {
@@ -153,7 +153,7 @@ fn open(base: BorrowedFd<'_>, path: &str, mode: OpenMode) -> Result<OwnedFd, Err
 }
 
 /// Opens `path` without following a magic link.
-fn resolve(base: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+fn resolve(base: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
     let mode = if flags.contains(OFlag::O_CREAT) {
         Mode::from_bits_truncate(0o666)
     } else {
@@ -190,12 +190,12 @@ fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
-fn folder(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+fn folder(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
 /// Opens a folder, making those on the way that are missing.
-fn folders(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+fn folders(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     match folder(base, path) {
         Err(Errno::ENOENT) => {}
         // As mkdir says it of a file that is in the way.
@@ -208,8 +208,8 @@ fn folders(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         }
         other => return other,
     }
-    let mut fd = folder(base, if path.starts_with('/') { "/" } else { "." })?;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
+    let mut fd = folder(base, if path.starts_with(b"/") { b"/" } else { b"." })?;
+    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
         fd = match folder(fd.as_fd(), name) {
             Err(Errno::ENOENT) => {
                 match mkdirat(&fd, name, Mode::from_bits_truncate(0o777)) {
@@ -226,12 +226,12 @@ fn folders(base: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 }
 
 /// The folder and the last name of a path; nothing for the root.
-fn split(path: &str) -> Option<(&str, &str)> {
-    let path = path.trim_end_matches('/');
-    match path.rsplit_once('/') {
-        Some(("", name)) => Some(("/", name)),
-        Some((folder, name)) => Some((folder, name)),
-        None if path.is_empty() => None,
-        None => Some((".", path)),
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
+    let path = &path[..end];
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => Some((b"/", &path[1..])),
+        Some(at) => Some((&path[..at], &path[at + 1..])),
+        None => Some((b".", path)),
     }
 }

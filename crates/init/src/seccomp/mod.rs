@@ -16,7 +16,7 @@
 //! | `clone3` | ENOSYS | its flags lie in memory, which a filter cannot read; libc falls back to `clone` |
 //! | `openat2` | ENOSYS | its mode lies in memory; programs fall back to `openat` |
 //! | mode with set-uid or set-gid in `chmod` `fchmod` `fchmodat` `fchmodat2` `mkdir` `mkdirat` `creat` `mknod` `mknodat`, and `open` `openat` where they may make a file | EPERM | such a file on a folder of the host's would be one on the host |
-//! | `mknod` `mknodat` of devices | EPERM | doors to drivers |
+//! | `mknod` `mknodat` of devices, `renameat2` that leaves a whiteout | EPERM | doors to drivers; a whiteout is a device node |
 //! | `ioctl` `TIOCSTI` `TIOCLINUX` | EPERM | type into a terminal that is shared with someone else |
 //! | `ioctl` `TIOCSETD` | EPERM | loads line disciplines, a frequent way to root |
 //! | `socket` `socketpair` of a family other than Unix, IPv4, IPv6, netlink | EAFNOSUPPORT | vsock and packet sockets are doors; the others are code that nobody inside needs |
