@@ -49,8 +49,8 @@ struct Job {
 
 #[derive(Debug)]
 enum Kind {
-    /// Kill a family that a cgroup names.
-    Family(Call),
+    /// Kill a family that a cgroup names; once, and again from then on.
+    Family { family: Call, again: Instant },
     /// Kill what has to be searched for.
     Search(Search),
     /// Hang up a session.
@@ -83,7 +83,10 @@ impl Jobs {
             Target::Pid(pid) => families.led_by(signal::find(table, pid)?.pid),
         };
         let kind = match (family, target) {
-            (Some(family), _) if families.has_cgroups() => Kind::Family(family),
+            (Some(family), _) if families.has_cgroups() => Kind::Family {
+                family,
+                again: Instant::now(),
+            },
             (Some(family), _) => Kind::Search(Search::new(Whom::Family(family))),
             (None, Target::Pid(pid)) => {
                 let root = signal::find(table, pid)?;
@@ -188,7 +191,7 @@ impl Jobs {
     pub fn nudge(&mut self) {
         let now = Instant::now();
         for job in &mut self.jobs {
-            if matches!(job.kind, Kind::Family(_)) {
+            if matches!(job.kind, Kind::Family { .. }) {
                 job.due = now;
             }
         }
@@ -206,11 +209,16 @@ impl Kind {
     ) -> Result<bool, Errno> {
         let table = everybody.table;
         match self {
-            Self::Family(family) => {
+            Self::Family { family, again } => {
                 let Some(leaf) = families.leaf(*family) else {
                     return Ok(true);
                 };
                 if leaf.is_populated()? {
+                    // Not at every end of one of thousands: what the kernel has been told to kill, it kills.
+                    if now < *again {
+                        return Ok(false);
+                    }
+                    *again = now + LONGEST_PAUSE;
                     leaf.kill()?;
                     // The kernel's kill passes over a process whose first thread has ended before the others.
                     for process in leaf.pids()?.into_iter().filter_map(|pid| table.get(pid)) {
@@ -258,7 +266,7 @@ impl Kind {
     fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
         match self {
             Self::End { reaped, left, .. } => exited(call, reaped, background(left, table)),
-            Self::Family(_) | Self::Search(_) | Self::HangUp { .. } => Reply::Done { call },
+            Self::Family { .. } | Self::Search(_) | Self::HangUp { .. } => Reply::Done { call },
         }
     }
 }
