@@ -216,7 +216,10 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // waitProcess, getProcess and the stdin calls take those that spawn gave. Init's pid is PROCESS_NOT_FOUND to all.
   /** SIGTERM to the process's group. On an exited process: nothing. */
   stopProcess(pid: number): Promise<void>;
-  /** SIGKILL to the process and everything it started. On an exited process: what it left behind is killed. */
+  /**
+   * SIGKILL to the process and everything it started. On an exited process: what it left behind is killed. Resolves when none
+   * of it is left and, of a spawned process, the exit is told.
+   */
   killProcess(pid: number): Promise<void>;
   signalProcess(pid: number, signal: NodeJS.Signals): Promise<void>;
   /** Kept output from byte `after` on, across stdout and stderr, in order; `truncatedBytes` says what is no longer kept. */
@@ -377,15 +380,17 @@ export interface ProcessInfo {
   sid: number;
   /** The runtime that the process runs on. */
   driver: "node" | "python" | "native" | string;
-  /** As it was started, without its folder: "node". */
+  /** As it was started, without its folder: "node". The process may have made up another, and arguments. */
   command: string;
+  /** At most 128 KiB of them, and about 4 MiB of all processes'; what is more is cut off. None of a zombie. */
   args: string[];
   /** "" where it cannot be read. */
   cwd: string;
   status: "running" | "stopped" | "exited";
   exitCode: number | null;
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch; the same at every look. */
   startTime: number;
+  /** Of a zombie: when it last ran, by the scheduler's clock, where the kernel tells (`/proc/<pid>/sched`). */
   exitTime: number | null;
   rssBytes: number;
   cpuMs: number;

@@ -1,0 +1,78 @@
+"use strict";
+const { execFileSync } = require("node:child_process");
+const os = require("node:os");
+const { createVm, record, until } = require("./fixture/spawned");
+const { descendants } = require("./host-processes");
+
+/**
+ * A namespace has millions of numbers, and comes to the first again only after all of them. From Linux 6.14 on it may have
+ * fewer of its own, and the host's root may say so; before, the setting is the whole machine's.
+ */
+function fewNumbers(init) {
+  execFileSync("nsenter", ["--target", String(init), "--pid", "sh", "-c", "echo 340 > /proc/sys/kernel/pid_max"]);
+}
+
+const [major, minor] = os.release().split(".").map(Number);
+const rootMay = process.getuid() === 0 && (major > 6 || (major === 6 && minor >= 14));
+
+test("numbers of what has exited are not given out again soon", async () => {
+  const vm = await createVm();
+  const seen = new Set();
+  for (let i = 0; i < 200; i++) {
+    const { pid } = await vm.spawn("true");
+    await vm.waitProcess(pid);
+    seen.add(pid);
+  }
+  expect(seen.size).toBe(200);
+});
+
+if (rootMay) {
+  test("a number given out again names the newest process that spawn gave it to; calls on the old record touch nobody else", async () => {
+    const before = new Set(descendants(process.pid).map(({ pid }) => pid));
+    const vm = await createVm();
+    const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+    fewNumbers(init.pid);
+    // The first 300 are given out once only.
+    await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
+    const left =
+      "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo of the old one; touch /tmp/written; exec sleep 1002";
+    const old = await vm.spawn("sh", ["-c", `setsid sh -c '${left}' & exit 3`]);
+    expect(await vm.waitProcess(old.pid)).toBe(3);
+    const running = async (seconds) =>
+      (await vm.allProcesses()).find(({ command, args }) => command === "sleep" && args[0] === String(seconds));
+
+    // Somebody else has the number, whom spawn did not give it to.
+    await vm.exec(`while :; do sleep 1001 & [ $! = ${old.pid} ] && exit; kill $!; wait $!; done; echo never`);
+    expect((await running(1001)).pid).toBe(old.pid);
+    await vm.stopProcess(old.pid);
+    await vm.signalProcess(old.pid, "SIGKILL");
+    expect(await vm.getProcess(old.pid)).toMatchObject({ command: "sh", running: false, exitCode: 3 });
+    expect(await vm.waitProcess(old.pid)).toBe(3);
+    expect((await running(1001)).pid).toBe(old.pid);
+    await vm.exec(`kill ${old.pid}`);
+    await until(async () => (await running(1001)) === undefined);
+
+    // And then a process that was spawned.
+    const recorded = record(vm);
+    let newest;
+    for (let i = 0; newest?.pid !== old.pid; i++) {
+      expect(i).toBeLessThan(200);
+      if (newest) await vm.killProcess(newest.pid);
+      newest = await vm.spawn("cat");
+    }
+    recorded.events.length = 0;
+    expect(await vm.getProcess(old.pid)).toMatchObject({ command: "cat", running: true, exitCode: null });
+    await vm.writeProcessStdin(newest.pid, "of the new one\n");
+    await vm.exec("touch /tmp/go; until [ -e /tmp/written ]; do sleep 0.02; done");
+    await until(() => recorded.text(newest.pid) === "of the new one\n");
+    await until(async () => running(1002));
+    // What the old one left was read, and told to nobody under a number that is another's.
+    await vm.exec("true");
+    expect(recorded.text(newest.pid)).toBe("of the new one\n");
+    const { chunks } = await vm.readProcessOutput(newest.pid);
+    expect(String(Buffer.concat(chunks.map(({ data }) => data)))).toBe("of the new one\n");
+    await vm.killProcess(newest.pid);
+    expect(await vm.waitProcess(newest.pid)).toBe(137);
+    expect(await running(1002)).toBeDefined();
+  });
+}
