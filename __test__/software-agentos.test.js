@@ -17,7 +17,6 @@ const PACKAGES = ["@rivet-dev/agent-os-common@0.0.260331072558", "@rivet-dev/age
 let folder;
 beforeAll(async () => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-agentos-"));
-  fs.chmodSync(folder, 0o755);
   fs.writeFileSync(path.join(folder, "package.json"), '{ "private": true }');
   // Their scripts would build what a VM has no use for.
   const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];

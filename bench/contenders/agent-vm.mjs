@@ -27,6 +27,8 @@ export async function open() {
       exited.catch(() => {});
       return { write: (data) => vm.writeShell(shellId, data), exited };
     },
+    writeFile: (name, content) => vm.writeFile(`/home/user/${name}`, content),
+    readFile: (name) => vm.readFile(`/home/user/${name}`),
     processes: () => vm.allProcesses(),
     close: () => vm.dispose(),
   };

@@ -359,8 +359,12 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
             if let Some(path) = &options.rootfs {
                 rootfs = Some(Rootfs::open(path, id, &mut fds)?);
             }
+            let node = match &options.node {
+                Some(node) if rootfs.is_none() => node.entries(id, &mut fds)?,
+                _ => Vec::new(),
+            };
             let shown = directories::entries(options, id, &mut fds)?;
-            root = root::entries(options, rootfs.as_ref(), shown);
+            root = root::entries(options, rootfs.as_ref(), node, shown);
             HOME.to_owned()
         }
         Some(home) => {

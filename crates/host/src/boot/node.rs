@@ -1,8 +1,11 @@
 //! The server's own Node.js, as the VM shows it.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use agent_vm_protocol::message::{BindSource, RootEntry};
+use agent_vm_protocol::message::RootEntry;
+
+use super::directories::{self, DirectoryError};
 
 /// Where it stands inside; its `bin` is first on the PATH.
 const PREFIX: &str = "/opt/node";
@@ -36,11 +39,16 @@ impl ServerNode {
         format!("{PREFIX}/bin")
     }
 
-    /// What the VM's root holds of it: links where `/usr` has it already, read-only binds otherwise.
-    pub(super) fn entries(&self) -> Vec<RootEntry> {
-        let mut entries = vec![show(&self.executable, &format!("{PREFIX}/bin/node"))];
+    /// What the VM's root holds of it: links where `/usr` has it already, read-only binds otherwise. `id` and `fds` as with
+    /// the host's other directories.
+    pub(super) fn entries(
+        &self,
+        id: Option<u32>,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Vec<RootEntry>, DirectoryError> {
+        let mut entries = vec![show(&self.executable, &format!("{PREFIX}/bin/node"), id, fds)?];
         if let Some(npm) = &self.npm {
-            entries.push(show(npm, &format!("{PREFIX}/lib/node_modules/npm")));
+            entries.push(show(npm, &format!("{PREFIX}/lib/node_modules/npm"), id, fds)?);
             for (command, script) in [("npm", "npm-cli.js"), ("npx", "npx-cli.js")] {
                 entries.push(RootEntry::Symlink {
                     path: format!("{PREFIX}/bin/{command}"),
@@ -48,22 +56,25 @@ impl ServerNode {
                 });
             }
         }
-        entries
+        Ok(entries)
     }
 }
 
-fn show(source: &Path, path: &str) -> RootEntry {
-    let source = source.to_string_lossy().into_owned();
-    if source.starts_with("/usr/") {
-        RootEntry::Symlink {
-            path: path.to_owned(),
-            target: source,
-        }
+fn show(
+    source: &Path,
+    path: &str,
+    id: Option<u32>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<RootEntry, DirectoryError> {
+    let path = path.to_owned();
+    if source.starts_with("/usr") {
+        let target = source.to_string_lossy().into_owned();
+        Ok(RootEntry::Symlink { path, target })
     } else {
-        RootEntry::Bind {
-            path: path.to_owned(),
-            source: BindSource::Path(source),
+        Ok(RootEntry::Bind {
+            path,
+            source: directories::installed(source, id, fds)?,
             read_only: true,
-        }
+        })
     }
 }

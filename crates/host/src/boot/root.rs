@@ -68,9 +68,14 @@ const BASHRC: &str = r#"[ "$PS1" = '\s-\v\$ ' ] && PS1='\u@\h:\w\$ '
 shopt -s checkwinsize
 "#;
 
-/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `shown` are the host's own
-/// directories.
-pub fn entries(options: &Options, rootfs: Option<&Rootfs>, shown: Vec<RootEntry>) -> Vec<RootEntry> {
+/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `node` is the server's Node.js,
+/// `shown` are the host's own directories.
+pub fn entries(
+    options: &Options,
+    rootfs: Option<&Rootfs>,
+    node: Vec<RootEntry>,
+    shown: Vec<RootEntry>,
+) -> Vec<RootEntry> {
     static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
     let mut entries = match rootfs {
         Some(rootfs) => vec![
@@ -83,7 +88,7 @@ pub fn entries(options: &Options, rootfs: Option<&Rootfs>, shown: Vec<RootEntry>
     entries.extend(name_service(&options.hostname, &options.network));
     if rootfs.is_none() {
         entries.extend(own_files());
-        entries.extend(options.node.iter().flat_map(ServerNode::entries));
+        entries.extend(node);
     }
     entries.extend(options.bins.iter().map(|(name, target)| RootEntry::Symlink {
         path: format!("{SOFTWARE_BINS}/{name}"),

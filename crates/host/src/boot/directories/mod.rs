@@ -136,6 +136,24 @@ pub fn entries(
     Ok(entries)
 }
 
+/// A part of the server's own installation, to be shown read-only. A root server hands it over, for it may lie where init
+/// could not search its way: version managers put Node.js into root's home. `id` and `fds` as with [`entries`].
+pub fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DirectoryError> {
+    let opened = Opened::at(path, Wanted::Anything)?;
+    if id.is_none() || !opened.is_open_to_others() {
+        return opened.into_source(id, Access::Read, fds);
+    }
+    // Whose it is does not matter then, and a map of owners costs a user namespace.
+    let mount_fd = sys::clone_mount(opened.fd.as_fd(), true).map_err(|source| DirectoryError::Open {
+        path: path.to_owned(),
+        syscall: "open_tree",
+        source,
+    })?;
+    let index = fds.len() as Attached;
+    fds.push(mount_fd);
+    Ok(BindSource::Mount(index))
+}
+
 /// How many names a path has.
 pub fn depth(path: &str) -> usize {
     path.split('/').filter(|name| !name.is_empty()).count()
