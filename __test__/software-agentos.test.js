@@ -8,6 +8,7 @@ const path = require("node:path");
 const { promisify } = require("node:util");
 
 const { root } = require("./node-script");
+const { startServer } = require("./rivetkit/fixture");
 
 const run = promisify(execFile);
 // One of them needs Node 22, which npm brings too.
@@ -79,3 +80,34 @@ test("agent-os-pi runs inside, with all that it depends on, and is seen in the p
   expect(printed.stdout + printed.stderr).toContain(version);
   expect(printed.seen).toEqual([{ command: "node", driver: "node", depth: 1 }]);
 }, 120_000);
+
+test.each([
+  ["common, pi", "Node 22", "pi --version", () => path.join(folder, "node_modules", NODE, "bin/node")],
+  ["common", "the Node that runs this", "echo b a | tr ' ' '\\n' | sort", () => process.execPath],
+])(
+  "the documented rivetkit server with software: [%s] runs on %s",
+  async (software, _name, command, node) => {
+    const app = path.join(folder, software.replace(/\W+/g, "-"));
+    fs.mkdirSync(path.join(app, "node_modules"), { recursive: true });
+    fs.symlinkSync(root, path.join(app, "node_modules/agent-vm"));
+    for (const name of ["rivetkit", "ws"]) {
+      fs.symlinkSync(path.join(root, "node_modules", name), path.join(app, "node_modules", name));
+    }
+    const imports = software.split(", ").map((name) => `import ${name} from "@rivet-dev/agent-os-${name}";`);
+    const script = path.join(app, "server.mjs");
+    fs.writeFileSync(
+      script,
+      `import { agentOs } from "agent-vm/rivetkit";
+    import { setup } from "rivetkit";
+    ${imports.join("\n")}
+    const vm = agentOs({ options: { software: [${software}] } });
+    export const registry = setup({ use: { vm } });
+    registry.start();`,
+    );
+    const started = await startServer({ script, node: node() });
+    const result = await started.evaluate(({ agent, arg }) => agent.exec(arg), command);
+    expect(result).toMatchObject({ exitCode: 0 });
+    expect(result.stdout + result.stderr).toMatch(software === "common" ? /^a\nb\n$/ : /\d+\.\d+\.\d+/);
+  },
+  120_000,
+);
