@@ -74,15 +74,3 @@ test("a server that is asked to end says that its VMs go; what clients call then
     stdout: "here again\n",
   });
 });
-
-test("a connection that the network option refuses is told to who listens", async () => {
-  const server = await startServer({ agent: { options: { network: { allow: ["allowed.test"] } } } });
-  const denied = await server.evaluate(async ({ agent, until }) => {
-    const denied = [];
-    agent.on("networkDenied", (event) => denied.push(event));
-    await agent.exec("curl --silent http://refused.test/");
-    await until(() => denied.length > 0);
-    return denied;
-  });
-  expect(denied).toMatchObject([{ host: "refused.test", port: 80, reason: expect.any(String) }]);
-});
