@@ -232,6 +232,13 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   allProcesses(): Promise<ProcessInfo[]>;
   processTree(): Promise<ProcessTreeNode[]>;
 
+  /**
+   * What the VM uses: its processes now, the processor time that these have used and the memory they hold (pages that
+   * several share count for each), and the bytes given to and read from its commands, processes and shells since it booted
+   * (what exec drops counts too; file calls and ports do not).
+   */
+  stats(): Promise<{ processes: number; cpuMs: number; memoryBytes: number; bytesIn: number; bytesOut: number }>;
+
   // shells
   /**
    * A program on a terminal of the VM's own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
@@ -430,6 +437,26 @@ export interface VmStat {
   mtimeMs: number;
   ctimeMs: number;
   birthtimeMs: number;
+}
+
+// ---------------------------------------------------------------- diagnostics
+/**
+ * What is published on `node:diagnostics_channel` when something has ended, for traces and metrics: on `agent-vm:boot` when
+ * `create` has settled, on `agent-vm:exec` when `exec` or `execFile` has, on `agent-vm:spawn` when a spawned process has
+ * exited or could not be started. Only what began with a subscriber there is told.
+ */
+export interface AgentVmDiagnostic extends Partial<ExitStatus> {
+  /** Milliseconds since the Unix epoch. */
+  startTime: number;
+  durationMs: number;
+  /** Absent where a boot failed. */
+  vm?: AgentVm;
+  /** exec and spawn: what was run. `exec(command)` is `/bin/sh -c command`. */
+  file?: string;
+  args?: string[];
+  pid?: number;
+  /** What the call rejected with. */
+  error?: unknown;
 }
 
 // ---------------------------------------------------------------- agent-vm/rivetkit (server) and agent-vm/client

@@ -8,6 +8,7 @@ const os = require("node:os");
 const timers = require("node:timers");
 
 const check = require("./lib/arguments");
+const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
 const fetching = require("./lib/fetch");
 const { NativeVm, endTurn, init } = require("./lib/native");
@@ -92,6 +93,15 @@ class AgentVm extends EventEmitter {
   }
 
   static async create(options) {
+    return diagnostics.observe(
+      "boot",
+      {},
+      () => AgentVm.#create(options),
+      (vm) => ({ vm }),
+    );
+  }
+
+  static async #create(options) {
     const checked = check.members("options", options, check.create);
     refuseUnheld(checked);
     const { commands, ...shown } = await needsOf(checked.software ?? []);
@@ -128,11 +138,20 @@ class AgentVm extends EventEmitter {
   // ---- one-shot
 
   async exec(command, options) {
-    return this.#exec("/bin/sh", ["-c", check.text("command", command)], options);
+    return this.#observedExec("/bin/sh", ["-c", check.text("command", command)], options);
   }
 
   async execFile(file, args, options) {
-    return this.#exec(check.program("file", file), check.texts("args", args), options);
+    return this.#observedExec(check.program("file", file), check.texts("args", args), options);
+  }
+
+  #observedExec(file, args, options) {
+    return diagnostics.observe(
+      "exec",
+      { vm: this, file, args },
+      () => this.#exec(file, args, options),
+      ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
+    );
   }
 
   async #exec(file, args, options) {
@@ -164,8 +183,9 @@ class AgentVm extends EventEmitter {
     const { stdin, signal, onStdout, onStderr, ...rest } = check.members("options", options, check.run);
     this.#require();
     if (signal?.aborted) throw aborted();
+    const told = diagnostics.begin("spawn", { vm: this, file, args: words });
     const onValue = (pid) => {
-      const output = { stdout: onStdout, stderr: onStderr, release: () => {} };
+      const output = { stdout: onStdout, stderr: onStderr, release: () => {}, told };
       if (signal) {
         const abort = () => this.#ask("killProcess", pid).catch(() => {});
         output.release = () => signal.removeEventListener("abort", abort);
@@ -176,7 +196,12 @@ class AgentVm extends EventEmitter {
       this.#running++;
     };
     const message = JSON.stringify({ ...rest, file, args: words });
-    return { pid: await this.#start("spawn", { onValue }, message, stdin).promise };
+    try {
+      return { pid: await this.#start("spawn", { onValue }, message, stdin).promise };
+    } catch (error) {
+      told?.({ error });
+      throw error;
+    }
   }
 
   async writeProcessStdin(pid, data) {
@@ -239,6 +264,13 @@ class AgentVm extends EventEmitter {
     const roots = [];
     for (const node of nodes.values()) (nodes.get(node.ppid)?.children ?? roots).push(node);
     return roots;
+  }
+
+  async stats() {
+    const processes = await this.allProcesses();
+    const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
+    const [bytesIn, bytesOut] = await this.#ask("traffic");
+    return { processes: processes.length, cpuMs: sum("cpuMs"), memoryBytes: sum("rssBytes"), bytesIn, bytesOut };
   }
 
   // ---- shells
@@ -579,7 +611,8 @@ class AgentVm extends EventEmitter {
   }
 
   #processExited(pid, status) {
-    this.#outputs.get(pid)?.release();
+    const { release, told } = this.#outputs.get(pid) ?? {};
+    release?.();
     this.#exited.push(pid);
     if (this.#exited.length > EXITED) {
       const oldest = this.#exited.shift();
@@ -587,7 +620,9 @@ class AgentVm extends EventEmitter {
       if (!this.#exited.includes(oldest) && oldest !== pid) this.#outputs.delete(oldest);
     }
     this.#ended();
-    this.emit("processExit", { pid, ...exitStatus(status) });
+    const exit = exitStatus(status);
+    told?.({ pid, ...exit });
+    this.emit("processExit", { pid, ...exit });
   }
 
   #ended() {

@@ -368,6 +368,18 @@ impl NativeVm {
         })
     }
 
+    /// Bytes given to and taken from everything inside, `[in, out]`.
+    #[napi]
+    pub fn traffic(&self, _call: f64) -> Value {
+        self.now(|vm| {
+            let (given, written) = vm.traffic().counts();
+            Ok(Value::List(vec![
+                Value::Number(given as f64),
+                Value::Number(written as f64),
+            ]))
+        })
+    }
+
     /// Tells a shell's program its size.
     #[napi]
     pub fn resize_shell(&self, _call: f64, shell: String, cols: u16, rows: u16) -> Value {

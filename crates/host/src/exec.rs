@@ -15,6 +15,8 @@ use crate::output_log::Stream;
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
 use crate::stream::{End, Kind, Source};
+use crate::traffic::Traffic;
+use crate::vm::Inner;
 
 /// Receives output as it comes. The next chunk of that stream is read when the [`Taken`] is dropped.
 pub type OnOutput = Box<dyn Fn(Stream, Vec<u8>, Taken) + Send + Sync>;
@@ -67,7 +69,8 @@ impl Abort {
 }
 
 /// Starts `exec`; its result goes to `on_result`.
-pub(crate) fn start(control: &Arc<Control>, home: &str, exec: Exec, on_result: OnResult) -> Abort {
+pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
+    let control = &inner.control;
     let call = control.call();
     let stdio = if exec.stdin.is_empty() {
         Stdio::Output
@@ -81,10 +84,11 @@ pub(crate) fn start(control: &Arc<Control>, home: &str, exec: Exec, on_result: O
         max_output_bytes,
         on_output,
     } = exec;
-    let request = program.request(call, home, stdio, true);
+    let request = program.request(call, &inner.home, stdio, true);
     let abort = Abort(Arc::new(Notify::new()));
     let run = Run {
         control: Arc::clone(control),
+        traffic: Arc::clone(&inner.traffic),
         stdin,
         timeout,
         max_output_bytes,
@@ -104,6 +108,7 @@ pub(crate) fn start(control: &Arc<Control>, home: &str, exec: Exec, on_result: O
 
 struct Run {
     control: Arc<Control>,
+    traffic: Arc<Traffic>,
     stdin: Vec<u8>,
     timeout: Option<Duration>,
     max_output_bytes: usize,
@@ -174,6 +179,7 @@ impl Run {
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
         // A command need not read what it is given.
         drop(input.write(&self.stdin, runtime)?);
+        self.traffic.give(self.stdin.len());
         input.close();
         Ok((input, stdout, stderr))
     }
@@ -190,6 +196,7 @@ impl Run {
         };
         let end = source
             .pump(&mut exited, |data| {
+                self.traffic.take(data.len());
                 kept.add(&data, self.max_output_bytes);
                 let taken = self.tell(stream, data);
                 async move {

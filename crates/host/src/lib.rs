@@ -23,6 +23,7 @@ pub mod runtime;
 mod shell;
 mod stream;
 mod sys;
+mod traffic;
 mod vm;
 
 pub use agent_vm_protocol::message::{Attributes, Background, Limits};
@@ -36,4 +37,5 @@ pub use process::{OnSpawn, Process, SpawnRequest};
 pub use process_table::{ProcessInfo, Status};
 pub use program::Program;
 pub use shell::{OnOpen, Shell, ShellRequest, name as shell_name};
+pub use traffic::Traffic;
 pub use vm::Vm;

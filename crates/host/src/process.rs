@@ -72,6 +72,7 @@ pub(crate) fn start(inner: &Arc<Inner>, request: SpawnRequest, on_spawn: OnSpawn
                 Err(error) => return on_spawn(Err(error)),
             };
             let Started { call, pid, fds, exit } = started;
+            inner.traffic.give(stdin.len());
             let (input, stdout, stderr) = match open(fds, &stdin) {
                 Ok(open) => open,
                 Err(error) => {
@@ -172,6 +173,7 @@ async fn deliver_rest(inner: &Inner, process: &Arc<Process>, source: &mut Source
 
 fn tell(inner: &Inner, process: &Process, stream: Stream, data: Vec<u8>) -> AwaitTaken {
     let (taken, awaited) = Taken::new();
+    inner.traffic.take(data.len());
     let seq = process.log.lock().append(stream, &data);
     inner.events.emit(Event::ProcessOutput {
         pid: process.pid,

@@ -194,6 +194,7 @@ async fn deliver_rest(inner: &Inner, shell: &Shell, source: &mut Source) {
 
 fn tell(inner: &Inner, shell: &Shell, data: Vec<u8>) -> AwaitTaken {
     let (taken, awaited) = Taken::new();
+    inner.traffic.take(data.len());
     let seq = shell.log.lock().append(Stream::Stdout, &data);
     inner.events.emit(Event::ShellData {
         shell: shell.id,

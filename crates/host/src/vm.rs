@@ -24,6 +24,7 @@ use crate::records::{Records, ReplayBudget};
 use crate::runtime;
 use crate::shell::{self, OnOpen, Shell, ShellRequest};
 use crate::sys;
+use crate::traffic::Traffic;
 
 /// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
 #[derive(Clone)]
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub home: String,
     pub events: Arc<dyn Events>,
     pub replay_bytes: usize,
+    pub traffic: Arc<Traffic>,
     pub processes: Mutex<Records<u32, Process>>,
     pub shells: Mutex<Records<ShellId, Shell>>,
     pub replay: Mutex<ReplayBudget>,
@@ -161,6 +163,7 @@ impl Vm {
             home,
             events,
             replay_bytes,
+            traffic: Arc::default(),
             processes: Mutex::default(),
             shells: Mutex::default(),
             replay: Mutex::default(),
@@ -189,7 +192,7 @@ impl Vm {
     /// Runs a command from start to end.
     #[must_use = "the handle aborts the command; a command that cannot be aborted may drop it"]
     pub fn exec(&self, exec: Exec, on_result: OnResult) -> Abort {
-        exec::start(&self.inner().control, &self.inner().home, exec, on_result)
+        exec::start(self.inner(), exec, on_result)
     }
 
     /// Starts a process.
@@ -237,7 +240,10 @@ impl Vm {
         let process = self.process(pid)?;
         match process.input.write(data, runtime_handle()?)? {
             Write::Closed => Err(Error::StdinClosed(pid)),
-            other => Ok(other),
+            other => {
+                self.inner().traffic.give(data.len());
+                Ok(other)
+            }
         }
     }
 
@@ -246,8 +252,17 @@ impl Vm {
         let shell = self.shell(id)?;
         match shell.input.write(data, runtime_handle()?)? {
             Write::Closed => Err(shell.not_found()),
-            other => Ok(other),
+            other => {
+                self.inner().traffic.give(data.len());
+                Ok(other)
+            }
         }
+    }
+
+    /// What its processes were given and have written.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.inner().traffic
     }
 
     /// Waits until a process has ended and its exit event is out.

@@ -1,0 +1,51 @@
+"use strict";
+const diagnostics = require("node:diagnostics_channel");
+
+const { boot, rejection } = require("./fixture");
+const { AgentVm } = require("..");
+
+const subscribed = [];
+function messages(name) {
+  const told = [];
+  const take = (message) => told.push(message);
+  diagnostics.subscribe(name, take);
+  subscribed.push([name, take]);
+  return told;
+}
+afterEach(() => {
+  for (const [name, take] of subscribed.splice(0)) diagnostics.unsubscribe(name, take);
+});
+
+const timed = { startTime: expect.any(Number), durationMs: expect.any(Number) };
+
+test("boots are told on agent-vm:boot, also those that fail", async () => {
+  const told = messages("agent-vm:boot");
+  const vm = await boot();
+  expect(told).toEqual([{ ...timed, vm }]);
+  const error = await rejection(AgentVm.create({ hostname: "" }));
+  expect(told[1]).toEqual({ ...timed, error });
+});
+
+test("commands are told on agent-vm:exec", async () => {
+  const vm = await boot();
+  const told = messages("agent-vm:exec");
+  const before = Date.now();
+  await vm.exec("sleep 0.1; exit 3");
+  expect(told).toMatchObject([
+    { vm, file: "/bin/sh", args: ["-c", "sleep 0.1; exit 3"], exitCode: 3, reason: "exited" },
+  ]);
+  expect(told[0].durationMs).toBeGreaterThan(90);
+  expect(told[0].startTime).toBeGreaterThanOrEqual(before);
+  const error = await rejection(vm.execFile("no-such-program"));
+  expect(told[1]).toMatchObject({ file: "no-such-program", args: [], error });
+});
+
+test("processes are told on agent-vm:spawn when they have ended", async () => {
+  const vm = await boot();
+  const told = messages("agent-vm:spawn");
+  const { pid } = await vm.spawn("sh", ["-c", "exit 4"]);
+  await vm.waitProcess(pid);
+  expect(told).toMatchObject([{ vm, file: "sh", args: ["-c", "exit 4"], pid, exitCode: 4, signal: null }]);
+  const error = await rejection(vm.spawn("no-such-program"));
+  expect(told[1]).toMatchObject({ file: "no-such-program", error });
+});

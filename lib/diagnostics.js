@@ -1,0 +1,36 @@
+"use strict";
+// What happens in VMs, told on node:diagnostics_channel: for traces and metrics. Without a subscriber it costs a look.
+
+const { channel } = require("node:diagnostics_channel");
+
+const channels = {
+  boot: channel("agent-vm:boot"),
+  exec: channel("agent-vm:exec"),
+  spawn: channel("agent-vm:spawn"),
+};
+
+/** Does the work; tells of it when it has ended, with `members` of its result or the `error`. */
+function observe(name, fields, work, members) {
+  const told = begin(name, fields);
+  return told === undefined ? work() : follow(told, work, members);
+}
+
+async function follow(told, work, members) {
+  try {
+    const result = await work();
+    told(members(result));
+    return result;
+  } catch (error) {
+    told({ error });
+    throw error;
+  }
+}
+
+/** Starts the clock, if somebody listens; what it returns is to be called with what else there is to tell at the end. */
+function begin(name, fields) {
+  if (!channels[name].hasSubscribers) return undefined;
+  const [startTime, begun] = [Date.now(), performance.now()];
+  return (more) => channels[name].publish({ ...fields, startTime, durationMs: performance.now() - begun, ...more });
+}
+
+module.exports = { begin, observe };
