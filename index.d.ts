@@ -145,7 +145,15 @@ export interface AgentVmOptions {
     /** Kept output per process and shell, for replay. Default 1 MiB; those that have exited share 16 MiB, oldest dropped first. */
     replayBytes?: number;
   };
-  /** "namespaces" (default) or refuse; "landlock" for hosts that forbid user namespaces; "none" only on explicit wish. */
+  /**
+   * "namespaces" (default) or refuse; "landlock" for hosts that forbid user namespaces; "none" only on explicit wish. A level
+   * that the host cannot give is ISOLATION_UNAVAILABLE, with cause and remedy; another one is never taken in its place.
+   *
+   * "landlock" (Linux 6.12 or later) walls programs off in the host's own namespaces; README has a table of what it keeps.
+   * There the VM sees the host's paths, its home is a private folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it
+   * has no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `rootfs`,
+   * `hostname`, `limits.diskBytes` and any `network` but "none" are INVALID_ARGUMENT.
+   */
   isolation?: "namespaces" | "landlock" | "none";
 }
 

@@ -11,6 +11,7 @@ const check = require("./lib/arguments");
 const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
 const fetching = require("./lib/fetch");
+const { requirePossible } = require("./lib/levels");
 const { NativeVm, endTurn, init } = require("./lib/native");
 const { MISSING, missingError, needsOf } = require("./lib/software");
 
@@ -104,6 +105,7 @@ class AgentVm extends EventEmitter {
   static async #create(options) {
     const checked = check.members("options", options, check.create);
     refuseUnheld(checked);
+    requirePossible(checked);
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked.isolation ?? "namespaces");
     if (!checked.env?.some(([name]) => name === "TERM")) vm.#terminalEnv = [["TERM", "xterm-256color"]];

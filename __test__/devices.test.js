@@ -48,3 +48,15 @@ test("no device can be made", async () => {
   }
   expect(await output(vm, "mkfifo pipe && stat -c %F pipe")).toBe("fifo\n");
 });
+
+test("typing into a terminal of one's own is refused", async () => {
+  const vm = await boot();
+  const script = `
+import fcntl, os, termios
+master, slave = os.openpty()
+try:
+    fcntl.ioctl(slave, termios.TIOCSTI, b"x")
+except OSError as error:
+    print(error.strerror)`;
+  expect((await vm.execFile("python3", ["-c", script])).stdout).toBe("Operation not permitted\n");
+});

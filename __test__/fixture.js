@@ -15,8 +15,15 @@ afterEach(async () => {
   for (const made of folders.splice(0)) fs.rmSync(made, { recursive: true });
 });
 
+let level = {};
+
+/** Boots the VMs of this test file at another level of isolation, where a test does not ask for one itself. */
+function atLevel(isolation) {
+  level = { isolation };
+}
+
 async function boot(options) {
-  const vm = await AgentVm.create(options);
+  const vm = await AgentVm.create({ ...level, ...options });
   booted.push(vm);
   return vm;
 }
@@ -59,4 +66,4 @@ async function until(condition, seconds = 20) {
   }
 }
 
-module.exports = { boot, folder, rejection, output, until };
+module.exports = { atLevel, boot, folder, rejection, output, until };

@@ -2,9 +2,8 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const { descendants, running } = require("./host-processes");
-const { boot, output, rejection, until } = require("./fixture");
+const { boot, output, until } = require("./fixture");
 const { nodeScript } = require("./node-script");
-const { AgentVm } = require("..");
 
 test("namespaces is what one gets, asked for or not", async () => {
   expect((await boot()).isolation).toBe("namespaces");
@@ -19,13 +18,6 @@ test("each VM has namespaces of its own, all of them", async () => {
     fs.readlinkSync(`/proc/self/ns/${name}`),
   );
   expect(new Set([...first, ...second, ...host]).size).toBe(21);
-});
-
-test("landlock, which is not there yet, is refused and not weakened, with the cause and what to do", async () => {
-  const error = await rejection(AgentVm.create({ isolation: "landlock" }));
-  expect(error.code).toBe("ISOLATION_UNAVAILABLE");
-  expect(error.message).toMatch(/landlock/i);
-  expect(error.message.length).toBeGreaterThan(40);
 });
 
 test("none runs commands as the server's user on the host, in a home that goes with the VM", async () => {

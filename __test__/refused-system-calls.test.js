@@ -114,18 +114,6 @@ for flag in (0x10000000, 0x20000000, 0x00020000, 0x40000000, 0x04000000, 0x08000
   expect((await vm.execFile("python3", ["-c", script])).stdout).toBe("EPERM\n".repeat(7));
 });
 
-test("typing into a terminal of one's own is refused", async () => {
-  const vm = await boot();
-  const script = `
-import fcntl, os, termios
-master, slave = os.openpty()
-try:
-    fcntl.ioctl(slave, termios.TIOCSTI, b"x")
-except OSError as error:
-    print(error.strerror)`;
-  expect((await vm.execFile("python3", ["-c", script])).stdout).toBe("Operation not permitted\n");
-});
-
 test("compilers, pipelines, threads and a debugger of one's own children work all the same", async () => {
   const vm = await boot();
   const source = '#include <stdio.h>\nint main(void) { puts("compiled"); return 0; }\n';

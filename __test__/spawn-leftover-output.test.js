@@ -17,13 +17,13 @@ test("a process's exit does not wait for children that hold its pipes", async ()
 
 test("what a child writes after its parent's exit arrives, on both streams, and can be read again", async () => {
   const recorded = record(vm);
-  const script = "(while [ ! -e /tmp/go ]; do sleep 0.02; done; echo late; echo later >&2) & echo early";
+  const script = "(while [ ! -e ${TMPDIR:-/tmp}/go ]; do sleep 0.02; done; echo late; echo later >&2) & echo early";
   const { pid } = await vm.spawn("sh", ["-c", script]);
   expect(await vm.waitProcess(pid)).toBe(0);
   const before = await vm.readProcessOutput(pid);
   expect(before).toMatchObject({ nextSeq: 6, truncatedBytes: 0, exited: { exitCode: 0, reason: "exited" } });
 
-  await vm.exec("touch /tmp/go");
+  await vm.exec("touch ${TMPDIR:-/tmp}/go");
   await until(() => recorded.outputs(pid).length >= 3);
   const types = recorded.of(pid).map((event) => event.type);
   expect(types).toEqual(["output", "exit", "output", "output"]);

@@ -1,4 +1,4 @@
-//! Compiles the seccomp policy for the target into the program that `src/seccomp/mod.rs` includes.
+//! Compiles the seccomp policy for the target into the programs that `src/seccomp/mod.rs` includes.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -9,6 +9,8 @@ use std::{env, fs};
 mod compile;
 #[path = "seccomp/policy.rs"]
 mod policy;
+#[path = "seccomp/shared_host.rs"]
+mod shared_host;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -19,15 +21,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let machine = policy::Machine::named(&target)
         .ok_or_else(|| format!("no seccomp policy for {target}; seccomp/policy.rs has x86_64 and aarch64"))?;
 
-    let mut source = String::from("[\n");
-    for instruction in compile::compile(machine)? {
-        let seccompiler::sock_filter { code, jt, jf, k } = instruction;
-        writeln!(
-            source,
-            "    libc::sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},"
-        )?;
+    let folder = env::var("OUT_DIR")?;
+    for (name, table) in [
+        ("seccomp_filter.rs", policy::for_all()),
+        ("seccomp_filter_shared_host.rs", shared_host::table()),
+    ] {
+        let mut source = String::from("[\n");
+        for instruction in compile::compile(machine, &table)? {
+            let seccompiler::sock_filter { code, jt, jf, k } = instruction;
+            writeln!(
+                source,
+                "    libc::sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},"
+            )?;
+        }
+        source.push(']');
+        fs::write(Path::new(&folder).join(name), source)?;
     }
-    source.push(']');
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("seccomp_filter.rs"), source)?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
@@ -71,6 +71,8 @@ pub struct Control {
     next: AtomicU64,
     state: Mutex<State>,
     queued: Notify,
+    /// The pid of init's deputy, or 0.
+    deputy: AtomicU32,
 }
 
 #[derive(Default)]
@@ -83,13 +85,19 @@ struct State {
 
 impl Control {
     /// Takes the socket over. Must be called within the runtime.
-    pub fn new(channel: Channel) -> io::Result<Self> {
+    pub fn new(channel: Channel, deputy: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             channel: sys::watch(channel, Interest::READABLE)?,
             next: AtomicU64::new(1),
             state: Mutex::default(),
             queued: Notify::new(),
+            deputy: AtomicU32::new(deputy.unwrap_or(0)),
         })
+    }
+
+    /// The pid of init's deputy, if it has one.
+    pub fn deputy(&self) -> Option<u32> {
+        Some(self.deputy.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     /// A number for a request.
@@ -266,7 +274,8 @@ impl Control {
                     drop(sender.send(Ok((reply, fds))));
                 }
             }
-            Reply::Ready | Reply::BootFailed { .. } => tracing::error!("init booted twice"),
+            Reply::Deputy { pid } => self.deputy.store(pid, Ordering::Relaxed),
+            Reply::Ready { .. } | Reply::BootFailed { .. } => tracing::error!("init booted twice"),
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Diagnosis {
     pub checks: Vec<Check>,
 }
 
-/// Looks at the host; boots a VM for it, and so takes some milliseconds.
+/// Looks at the host; boots VMs for it, and so takes some milliseconds.
 #[must_use]
 pub fn diagnose(options: &Options) -> Diagnosis {
     let mut checks = vec![
@@ -39,30 +39,39 @@ pub fn diagnose(options: &Options) -> Diagnosis {
         limit("memory limit", "limits.memoryBytes", Controller::Memory),
         limit("cpu limit", "limits.cpus", Controller::Cpu),
     ];
-    let booted = boot::boot(&Options {
-        isolation: Isolation::Namespaces,
-        ..options.clone()
-    });
-    let level = if booted.is_ok() {
-        Isolation::Namespaces
-    } else {
-        Isolation::None
-    };
-    checks.push(match booted {
-        Ok(_) => ok("namespaces", "a VM boots in namespaces of its own".into()),
-        Err(error) => {
-            let (cause, remedy) = match error.into_public() {
-                crate::Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
-                other => (other.to_string(), "Give the server what it ran out of".into()),
-            };
-            Check {
-                name: "namespaces",
-                ok: false,
-                detail: cause,
-                remedy: Some(remedy),
+    let mut level = Isolation::None;
+    // The strongest last.
+    for (isolation, name, works) in [
+        (Isolation::Landlock, "landlock", "a VM boots behind Landlock"),
+        (
+            Isolation::Namespaces,
+            "namespaces",
+            "a VM boots in namespaces of its own",
+        ),
+    ] {
+        let booted = boot::boot(&Options {
+            isolation,
+            ..options.clone()
+        });
+        checks.push(match booted {
+            Ok(_) => {
+                level = isolation;
+                ok(name, works.into())
             }
-        }
-    });
+            Err(error) => {
+                let (cause, remedy) = match error.into_public() {
+                    crate::Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
+                    other => (other.to_string(), "Give the server what it ran out of".into()),
+                };
+                Check {
+                    name,
+                    ok: false,
+                    detail: cause,
+                    remedy: Some(remedy),
+                }
+            }
+        });
+    }
     Diagnosis { level, checks }
 }
 
@@ -186,10 +195,16 @@ pub fn remedy(errno: i32) -> String {
                 .into()
         }
         libc::EPERM | libc::EACCES | libc::ENOSYS => {
-            "The server runs in a container or under a policy that forbids user namespaces: start it with \
-             `docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or the like; or choose \
-             a weaker `isolation` on purpose"
-                .into()
+            let weaker = if boot::check_landlock().is_ok() {
+                "the weaker `isolation: \"landlock\"`, which this kernel can do,"
+            } else {
+                "a weaker `isolation`"
+            };
+            format!(
+                "The server runs in a container or under a policy that forbids user namespaces: start it with `docker run \
+                 --security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or the like; or choose {weaker} \
+                 on purpose"
+            )
         }
         libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),
         _ => "AgentVm.doctor() tells what this host lacks".into(),

@@ -9,6 +9,7 @@ use agent_vm_protocol::message::Request;
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
 use tokio::io::Interest;
 
+use crate::boot::Isolation;
 use crate::error::Error;
 use crate::exec::missing;
 use crate::sys;
@@ -19,7 +20,16 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Vm {
     /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nobody listens there.
+    ///
+    /// Without namespaces there is no such loopback: [`Error::IsolationUnavailable`].
     pub async fn connect(&self, port: u16) -> Result<OwnedFd, Error> {
+        if self.isolation() == Isolation::Landlock {
+            return Err(Error::IsolationUnavailable {
+                cause: "A VM of isolation \"landlock\" has no network, not even a loopback, so nothing listens in it"
+                    .into(),
+                remedy: "Use isolation \"namespaces\", or a process's standard streams".into(),
+            });
+        }
         let connected = match self.connect_to(port, false).await {
             Err(refused) if is(&refused, &[libc::ECONNREFUSED]) => match self.connect_to(port, true).await {
                 // No IPv6 here: what IPv4 said is the answer.

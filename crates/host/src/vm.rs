@@ -91,7 +91,7 @@ impl Inner {
     fn kill(&self) {
         self.disposing.store(true, Ordering::Relaxed);
         self.ending.store(true, Ordering::Relaxed);
-        if self.isolation == Isolation::None {
+        if self.isolation != Isolation::Namespaces {
             // What init started would outlive a SIGKILL of it: init ends it, and then itself.
             self.control.hang_up();
         } else if let Some(host) = &*self.host.lock() {
@@ -138,6 +138,7 @@ impl Vm {
         let Machine {
             channel,
             proc_fd,
+            deputy,
             listener,
             home,
             enforcement,
@@ -159,7 +160,7 @@ impl Vm {
             _ => None,
         };
         let inner = Arc::new(Inner {
-            control: Arc::new(Control::new(channel).map_err(failed)?),
+            control: Arc::new(Control::new(channel, deputy).map_err(failed)?),
             home,
             events,
             replay_bytes,
@@ -343,7 +344,9 @@ impl Vm {
         let inner = self.inner();
         let (proc_fd, init) = (Arc::clone(&inner.proc_fd), inner.init);
         let whole = inner.isolation == Isolation::Namespaces;
-        let reading = runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, whole));
+        let deputy = inner.control.deputy().map(|pid| pid as i32);
+        let reading =
+            runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, deputy, whole));
         // A reader that did not end well is not ours to explain; the VM may have gone under it.
         reading.await.ok().flatten().ok_or(Error::Disposed)
     }
@@ -368,6 +371,12 @@ impl Vm {
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         self.inner().enforcement
+    }
+
+    /// How far the VM is walled off.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        self.inner().isolation
     }
 
     /// Where the VM's processes live.

@@ -13,7 +13,7 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-use crate::policy::{self, Call, Check, ENOSYS, EPERM, Machine, Step, Test};
+use crate::policy::{Call, Check, ENOSYS, Machine, Step, Table, Test};
 
 /// `linux/filter.h`; `libc` has them for Linux only, and the building machine may be another.
 const LOAD_WORD: u16 = 0x20;
@@ -43,8 +43,8 @@ const fn refuse(errno: u32) -> sock_filter {
     statement(RETURN, RETURN_ERRNO | errno)
 }
 
-/// The program for `machine`.
-pub fn compile(machine: Machine) -> Result<BpfProgram, Box<dyn Error>> {
+/// The program that answers as `table` says on `machine`.
+pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Error>> {
     let mut program = vec![
         statement(LOAD_WORD, ARCH_OFFSET),
         sock_filter {
@@ -56,13 +56,13 @@ pub fn compile(machine: Machine) -> Result<BpfProgram, Box<dyn Error>> {
         refuse(ENOSYS),
         statement(LOAD_WORD, NUMBER_OFFSET),
     ];
-    program.extend(search(&runs(machine)?));
+    program.extend(search(&runs(machine, table)?));
     Ok(program)
 }
 
 /// Code by the first number that it is for; each holds up to the next one, and the last for all numbers there are. That
 /// one is ENOSYS, and x32 calls, which have bit 30 set, end there too.
-fn runs(machine: Machine) -> Result<Vec<(u32, BpfProgram)>, Box<dyn Error>> {
+fn runs(machine: Machine, table: &Table) -> Result<Vec<(u32, BpfProgram)>, Box<dyn Error>> {
     let known: Vec<u32> = machine.known().into_iter().flatten().collect();
     let mut codes: BTreeMap<u32, BpfProgram> = known.iter().map(|number| (*number, vec![ALLOW])).collect();
 
@@ -75,15 +75,14 @@ fn runs(machine: Machine) -> Result<Vec<(u32, BpfProgram)>, Box<dyn Error>> {
             _ => Err(format!("{} ({number}) is listed twice or is no known number", call.name).into()),
         }
     };
-    for call in policy::NOT_PERMITTED {
-        decide(*call, vec![refuse(EPERM)])?;
+    for (calls, errno) in &table.refused {
+        for call in *calls {
+            decide(*call, vec![refuse(*errno)])?;
+        }
     }
-    for call in policy::NOT_THERE {
-        decide(*call, vec![refuse(ENOSYS)])?;
-    }
-    for check in policy::checks() {
+    for check in &table.checks {
         if let Some(number) = check.call.number(machine) {
-            decide(check.call, arguments(&check, number, machine)?)?;
+            decide(check.call, arguments(check, number, machine)?)?;
         }
     }
 

@@ -58,7 +58,7 @@ impl Call {
     }
 }
 
-const fn both(name: &'static str, x86_64: u32, aarch64: u32) -> Call {
+pub const fn both(name: &'static str, x86_64: u32, aarch64: u32) -> Call {
     Call {
         name,
         x86_64: Some(x86_64),
@@ -67,11 +67,11 @@ const fn both(name: &'static str, x86_64: u32, aarch64: u32) -> Call {
 }
 
 /// Since 424 all architectures number alike.
-const fn new(name: &'static str, number: u32) -> Call {
+pub const fn new(name: &'static str, number: u32) -> Call {
     both(name, number, number)
 }
 
-const fn only_x86(name: &'static str, number: u32) -> Call {
+pub const fn only_x86(name: &'static str, number: u32) -> Call {
     Call {
         name,
         x86_64: Some(number),
@@ -83,6 +83,7 @@ const fn only_x86(name: &'static str, number: u32) -> Call {
 pub const EPERM: u32 = 1;
 pub const ENOSYS: u32 = 38;
 pub const EPROTONOSUPPORT: u32 = 93;
+pub const EOPNOTSUPP: u32 = 95;
 pub const EAFNOSUPPORT: u32 = 97;
 
 /// Refused whatever the arguments, with the error that a process without privilege gets from the kernel.
@@ -163,15 +164,15 @@ pub enum Test {
     Masked { argument: u8, mask: u32, value: u32 },
 }
 
-const fn is(argument: u8, value: u32) -> Test {
+pub const fn is(argument: u8, value: u32) -> Test {
     Test::Is { argument, value }
 }
 
-const fn is_not(argument: u8, value: u32) -> Test {
+pub const fn is_not(argument: u8, value: u32) -> Test {
     Test::IsNot { argument, value }
 }
 
-const fn masked(argument: u8, mask: u32, value: u32) -> Test {
+pub const fn masked(argument: u8, mask: u32, value: u32) -> Test {
     Test::Masked {
         argument,
         mask,
@@ -193,8 +194,25 @@ pub struct Check {
     pub steps: Vec<Step>,
 }
 
+/// The answers of one filter: what stands in neither list is allowed, and a number without a meaning is ENOSYS.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Refused whatever the arguments, and with which error.
+    pub refused: Vec<(&'static [Call], u32)>,
+    /// Refused unless the arguments pass.
+    pub checks: Vec<Check>,
+}
+
+/// For init and all that runs in any VM.
+pub fn for_all() -> Table {
+    Table {
+        refused: vec![(NOT_PERMITTED, EPERM), (NOT_THERE, ENOSYS)],
+        checks: checks(),
+    }
+}
+
 /// All calls whose answer depends on their arguments.
-pub fn checks() -> Vec<Check> {
+fn checks() -> Vec<Check> {
     vec![
         clone(),
         personality(),
@@ -216,7 +234,7 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
-fn check(call: Call, errno: u32, allow_if: Vec<Vec<Test>>) -> Check {
+pub fn check(call: Call, errno: u32, allow_if: Vec<Vec<Test>>) -> Check {
     Check {
         call,
         steps: vec![Step { allow_if, errno }],
@@ -256,7 +274,7 @@ fn ioctl() -> Check {
     check(both("ioctl", 16, 29), EPERM, vec![allowed])
 }
 
-const AF_UNIX: u32 = 1;
+pub const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 const AF_NETLINK: u32 = 16;

@@ -126,7 +126,8 @@ pub struct Attachments {
 }
 
 impl Attachments {
-    fn new(fds: Vec<OwnedFd>) -> Self {
+    /// These, in their order.
+    pub fn new(fds: Vec<OwnedFd>) -> Self {
         Self {
             fds: fds.into_iter().map(Some).collect(),
         }
@@ -135,6 +136,11 @@ impl Attachments {
     /// The descriptor at `index`, to look at.
     pub fn get(&self, index: Attached) -> Option<BorrowedFd<'_>> {
         self.fds.get(usize::from(index))?.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Those that were not taken, in their order.
+    pub fn into_fds(self) -> Vec<OwnedFd> {
+        self.fds.into_iter().flatten().collect()
     }
 
     /// The descriptor at `index`, if there is one and it was not taken before.

@@ -8,9 +8,11 @@
 
 mod boot;
 mod control;
+mod deputy;
 mod family;
 mod files;
 mod jobs;
+mod mediate;
 mod network;
 mod process_table;
 mod seccomp;
@@ -18,6 +20,7 @@ mod signal;
 mod spawn;
 mod sys;
 mod vm;
+mod walls;
 
 use std::process::ExitCode;
 
@@ -76,7 +79,8 @@ fn run() -> Result<(), Fatal> {
     drop(attachments);
     match booted {
         Ok((vm, fds)) => {
-            control.send(&Reply::Ready, fds)?;
+            let deputy = vm.deputy();
+            control.send(&Reply::Ready { deputy }, fds)?;
             Ok(vm.run(control)?)
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::pid_t;
 use nix::dir::Dir;
@@ -80,6 +80,8 @@ impl Process {
 pub struct ProcessTable {
     proc_fd: OwnedFd,
     init: pid_t,
+    /// Init's deputy, which is no more of the VM's processes than init is.
+    deputy: pid_t,
     /// Whether everything in `/proc` is the VM's; else only what descends from init is.
     own: bool,
 }
@@ -90,8 +92,24 @@ impl ProcessTable {
         Self {
             proc_fd,
             init: nix::unistd::getpid().as_raw(),
+            deputy: 0,
             own,
         }
+    }
+
+    /// Leaves that process out from now on, and no other deputy. False if it did so before.
+    pub fn set_deputy(&mut self, pid: Option<pid_t>) -> bool {
+        let pid = pid.unwrap_or(0);
+        std::mem::replace(&mut self.deputy, pid) != pid
+    }
+
+    fn is_of_init(&self, pid: pid_t) -> bool {
+        pid == self.init || pid == self.deputy
+    }
+
+    /// The `/proc` that it reads.
+    pub fn proc_fd(&self) -> BorrowedFd<'_> {
+        self.proc_fd.as_fd()
     }
 
     /// The process of that number, if there is one in `/proc`.
@@ -111,7 +129,7 @@ impl ProcessTable {
                 .collect();
         }
         let mut ours = descendants(&everything, [self.init].into());
-        ours.remove(&self.init);
+        ours.retain(|pid| !self.is_of_init(*pid));
         everything
             .into_iter()
             .filter(|process| ours.contains(&process.pid))
@@ -120,7 +138,7 @@ impl ProcessTable {
 
     /// Whether a process belongs to the VM and is not init.
     pub fn contains(&self, process: &Process) -> bool {
-        if process.pid == self.init {
+        if self.is_of_init(process.pid) {
             return false;
         }
         // A parent of a higher number is no sign of a loop, so the way up is bounded instead.
@@ -145,6 +163,7 @@ impl ProcessTable {
         Some(
             text.split_ascii_whitespace()
                 .filter_map(|pid| pid.parse().ok())
+                .filter(|pid| *pid != self.deputy)
                 .collect(),
         )
     }

@@ -60,15 +60,30 @@ pub struct Reaped {
     pub oom: bool,
 }
 
+/// What came of looking for a child that has ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Child {
+    /// There is none.
+    None,
+    /// One that had made init its tracer is on its own again.
+    Released,
+    /// One is reaped.
+    Ended(Reaped),
+}
+
 /// Reaps one child that has ended, if there is one.
-pub fn reap() -> Option<Reaped> {
+pub fn reap() -> Child {
     let mut status: c_int = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both point to memory of the right type that the call writes.
     let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
     // No child has ended, or there is none.
     if pid <= 0 {
-        return None;
+        return Child::None;
+    }
+    if libc::WIFSTOPPED(status) {
+        release(pid, libc::WSTOPSIG(status));
+        return Child::Released;
     }
     // SAFETY: all-zero is a valid `rusage`, and the kernel may have written it.
     let usage = unsafe { usage.assume_init() };
@@ -83,7 +98,7 @@ pub fn reap() -> Option<Reaped> {
         128 + signal
     };
     let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
-    Some(Reaped {
+    Child::Ended(Reaped {
         pid,
         code,
         signal,
@@ -94,6 +109,15 @@ pub fn reap() -> Option<Reaped> {
         },
         oom: false,
     })
+}
+
+/// Lets a child go on that any child may turn into: with `PTRACE_TRACEME` it makes its parent its tracer unasked, and then
+/// waits for it at every signal.
+fn release(pid: pid_t, signal: c_int) {
+    // That one only says that it has executed something.
+    let signal = if signal == libc::SIGTRAP { 0 } else { signal };
+    // SAFETY: no memory is passed. It fails only if the child has been killed meanwhile, which is told by itself.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, libc::c_long::from(signal)) };
 }
 
 /// Names this process in process tables; at most 15 bytes.

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Failure, Reply, Request, Spawn};
+use agent_vm_protocol::message::{Boot, Failure, FileStep, Isolation, Reply, Request, Spawn};
 use libc::pid_t;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,11 +15,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::boot::{BootError, Booted};
 use crate::control::{Attachments, Backlog, Control, ControlError};
+use crate::deputy::Deputy;
 use crate::family::{Families, MARKER, background, is_settled};
 use crate::files::{self, Outcome};
 use crate::jobs::{Jobs, exited};
+use crate::mediate::Listeners;
 use crate::process_table::ProcessTable;
 use crate::spawn::{Cgroup, Spawner};
+use crate::sys::Child;
 use crate::{has_pid_namespace, network, signal, sys};
 
 /// Requests that are served, and children that are reaped, before the other gets its turn.
@@ -34,13 +38,26 @@ const LAST_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Vm {
     children: SignalFd,
-    spawner: Spawner,
+    hands: Hands,
     families: Families,
     jobs: Jobs,
     table: ProcessTable,
     pid_namespace: bool,
+    /// The folder of the VM's files on the host, if it has one there.
+    folder: Option<String>,
+    /// Where the kernel asks about the calls that init decides, if there are such.
+    listeners: Listeners,
     /// Whether the last turn left children unreaped.
     more_ended: bool,
+}
+
+/// Who starts programs and opens files.
+#[derive(Debug)]
+enum Hands {
+    /// Init itself.
+    Own(Spawner),
+    /// Its deputy.
+    Deputy(Box<Deputy>),
 }
 
 impl Vm {
@@ -57,25 +74,58 @@ impl Vm {
             .map_err(|errno| BootError::of("make a descriptor for signals", errno))?;
 
         let pid_namespace = has_pid_namespace(boot.isolation);
-        let spawner = Spawner::new(boot.env, boot.limits.open_files, pid_namespace)
+        let filter = boot.isolation != Isolation::None;
+        let spawner = Spawner::new(boot.env, boot.limits.open_files, filter)
             .map_err(|error| BootError::new("prepare to start programs", &error))?;
         let salt = random().map_err(|error| BootError::new("read /dev/urandom", &error))?;
+        let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
+        let mut listeners = Listeners::default();
+        let hands = match booted.walls {
+            None => Hands::Own(spawner),
+            Some(walls) => {
+                let mut deputy = Deputy::new(walls, spawner)?;
+                table.set_deputy(deputy.pid());
+                listeners.extend(deputy.take_listeners());
+                Hands::Deputy(Box::new(deputy))
+            }
+        };
         Ok(Self {
             children,
-            spawner,
+            hands,
             families: Families::new(booted.cgrouping, salt),
             jobs: Jobs::default(),
-            table: ProcessTable::new(booted.proc_fd, pid_namespace),
+            table,
             pid_namespace,
+            folder: boot.walls.map(|walls| walls.folder),
+            listeners,
             more_ended: false,
         })
+    }
+
+    /// The pid of init's deputy, if it has one.
+    pub fn deputy(&self) -> Option<u32> {
+        match &self.hands {
+            Hands::Own(_) => None,
+            Hands::Deputy(deputy) => deputy.pid().map(|pid| pid as u32),
+        }
     }
 
     /// Serves until the host goes.
     pub fn run(mut self, mut control: Control) -> Result<(), ControlError> {
         let ended = self.serve(&mut control);
         if !self.pid_namespace {
+            // Its channel closes, and it kills what it can reach, before it ends as well.
+            if let Hands::Deputy(deputy) = &mut self.hands {
+                deputy.dismiss();
+            }
+            self.table.set_deputy(None);
             self.kill_descendants();
+        }
+        if let Some(folder) = &self.folder {
+            // The server may be gone without having removed it; what it finds left is its own to remove.
+            if let Err(error) = agent_vm_folder::remove_all(Path::new(folder)) {
+                sys::log(&error);
+            }
         }
         match ended {
             Err(ControlError::Closed) => Ok(()),
@@ -87,6 +137,10 @@ impl Vm {
         self.prepare();
         loop {
             let (readable, ended) = self.wait(control);
+            if let Hands::Deputy(deputy) = &self.hands {
+                self.listeners
+                    .serve(self.table.proc_fd(), deputy.walls().folder());
+            }
             if control.backlog() != Backlog::None {
                 control.flush()?;
             }
@@ -133,10 +187,12 @@ impl Vm {
             }
             None => PollTimeout::NONE,
         };
-        let mut watched = [
+        let mut watched = vec![
             PollFd::new(control.as_fd(), events),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
+        let asking = self.listeners.fds();
+        watched.extend(asking.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut watched, timeout) {
             Ok(_) => {
                 let happened = |at: usize| watched[at].revents().is_none_or(|events| !events.is_empty());
@@ -153,10 +209,20 @@ impl Vm {
         let mut orphans = false;
         self.more_ended = true;
         for _ in 0..TURN {
-            let Some(reaped) = sys::reap() else {
-                self.more_ended = false;
-                break;
+            let reaped = match sys::reap() {
+                Child::Ended(reaped) => reaped,
+                Child::Released => continue,
+                Child::None => {
+                    self.more_ended = false;
+                    break;
+                }
             };
+            if let Hands::Deputy(deputy) = &mut self.hands
+                && deputy.ended(reaped.pid)
+            {
+                self.replace_deputy(control)?;
+                continue;
+            }
             match self.families.led_by(reaped.pid) {
                 None => orphans = true,
                 Some(call) => {
@@ -202,14 +268,16 @@ impl Vm {
         &mut self,
         control: &mut Control,
         request: Request,
-        mut attachments: Attachments,
+        attachments: Attachments,
     ) -> Result<(), ControlError> {
         let (call, result) = match request {
             // A host that boots twice has lost track.
             Request::Boot(_) => return Err(ControlError::Closed),
             Request::Spawn(spawn) => {
                 let call = spawn.call;
-                match self.spawn(&spawn) {
+                let spawned = self.spawn(&spawn);
+                self.introduce_deputy(control)?;
+                match spawned {
                     Ok((pid, fds)) => {
                         return control.send(
                             &Reply::Spawned {
@@ -231,24 +299,37 @@ impl Vm {
                 (call, begun.map(|()| false).map_err(signal::failed))
             }
             Request::HangUp { call, family } => (call, Ok(!self.jobs.hang_up(call, family, &self.families))),
+            // Init's own network is the host's here.
+            Request::Connect { call, .. } if matches!(self.hands, Hands::Deputy(_)) => (
+                call,
+                Err(Failure {
+                    errno: Errno::ENETUNREACH as i32,
+                    syscall: "connect".into(),
+                    path: None,
+                }),
+            ),
             Request::Connect { call, port, ipv6 } => match network::connect_to(port, ipv6) {
                 Ok(fd) => return control.send(&Reply::Connected { call }, vec![fd]),
                 Err(error) => (call, Err(error)),
             },
-            Request::File { call, step } => match files::step(&step, &mut attachments) {
-                Ok(Outcome::Opened(fd)) => return control.send(&Reply::Opened { call }, vec![fd]),
-                Ok(Outcome::Attributes(attributes)) => {
-                    return control.send(
-                        &Reply::Attributes {
-                            call,
-                            attributes: *attributes,
-                        },
-                        Vec::new(),
-                    );
+            Request::File { call, step } => {
+                let outcome = self.file(step, attachments);
+                self.introduce_deputy(control)?;
+                match outcome {
+                    Ok(Outcome::Opened(fd)) => return control.send(&Reply::Opened { call }, vec![fd]),
+                    Ok(Outcome::Attributes(attributes)) => {
+                        return control.send(
+                            &Reply::Attributes {
+                                call,
+                                attributes: *attributes,
+                            },
+                            Vec::new(),
+                        );
+                    }
+                    Ok(Outcome::Done) => (call, Ok(true)),
+                    Err(error) => (call, Err(error)),
                 }
-                Ok(Outcome::Done) => (call, Ok(true)),
-                Err(error) => (call, Err(error)),
-            },
+            }
         };
         match result {
             Ok(true) => control.send(&Reply::Done { call }, Vec::new()),
@@ -258,7 +339,7 @@ impl Vm {
         }
     }
 
-    fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<std::os::fd::OwnedFd>), Failure> {
+    fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<OwnedFd>), Failure> {
         let failed = |errno: Errno| Failure {
             errno: errno as i32,
             syscall: "mkdirat".into(),
@@ -267,7 +348,12 @@ impl Vm {
         let place = self.families.place().map_err(failed)?;
         let mark = self.families.mark(request.call);
         let marker = mark.as_deref().map(|mark| (MARKER, mark));
-        match self.spawner.start(request, Cgroup::of(&place), marker) {
+        let cgroup = Cgroup::of(&place);
+        let started = match &mut self.hands {
+            Hands::Own(spawner) => spawner.start(request, cgroup, marker),
+            Hands::Deputy(deputy) => deputy.spawn(request, cgroup, marker),
+        };
+        match started {
             Ok(started) => {
                 let (pid, report) = (started.pid, request.report_background);
                 self.families
@@ -281,11 +367,43 @@ impl Vm {
         }
     }
 
+    fn file(&mut self, step: FileStep, mut attachments: Attachments) -> Result<Outcome, Failure> {
+        match &mut self.hands {
+            Hands::Own(_) => files::step(&step, &mut attachments),
+            Hands::Deputy(deputy) => deputy.file(step, attachments),
+        }
+    }
+
+    /// Makes another deputy in place of one that was killed.
+    fn replace_deputy(&mut self, control: &mut Control) -> Result<(), ControlError> {
+        if let Hands::Deputy(deputy) = &mut self.hands
+            && let Err(error) = deputy.start()
+        {
+            // The next errand tries again, and says so if it fails.
+            sys::log(&error);
+        }
+        self.introduce_deputy(control)
+    }
+
+    /// Tells who needs to know that there is another deputy, if there is.
+    fn introduce_deputy(&mut self, control: &mut Control) -> Result<(), ControlError> {
+        let Hands::Deputy(deputy) = &mut self.hands else {
+            return Ok(());
+        };
+        self.listeners.extend(deputy.take_listeners());
+        match deputy.pid() {
+            Some(pid) if self.table.set_deputy(Some(pid)) => {
+                control.send(&Reply::Deputy { pid: pid as u32 }, Vec::new())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the kernel does where it has a pid namespace to end.
     fn kill_descendants(&mut self) {
         let deadline = Instant::now() + LAST_DEADLINE;
         loop {
-            while sys::reap().is_some() {}
+            while !matches!(sys::reap(), Child::None) {}
             let left: Vec<_> = self
                 .table
                 .all()

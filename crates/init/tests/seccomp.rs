@@ -420,3 +420,39 @@ fn a_child_cannot_put_the_filter_off() {
     });
     assert_eq!(got, EPERM);
 }
+
+#[test]
+fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_landlock_does_not_see() {
+    let answer = |number: c_long, arguments: [c_long; 3]| {
+        // SAFETY: the arguments are numbers or addresses of nothing.
+        under(
+            || seccomp::confine().is_ok() && seccomp::confine_without_namespaces().is_ok(),
+            || unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2], 0, 0, 0) },
+        )
+    };
+    let (unix, inet) = (c_long::from(libc::AF_UNIX), c_long::from(libc::AF_INET));
+    let (stream, datagram) = (c_long::from(libc::SOCK_STREAM), c_long::from(libc::SOCK_DGRAM));
+    let other = c_long::from(std::process::id());
+    for (number, arguments, expected) in [
+        (libc::SYS_socket, [unix, stream, 0], EAFNOSUPPORT),
+        (libc::SYS_socket, [inet, stream, 0], EAFNOSUPPORT),
+        (libc::SYS_socketpair, [unix, datagram, 0], EPROTONOSUPPORT),
+        (libc::SYS_socketpair, [unix, stream, 0], EFAULT),
+        (libc::SYS_fchown, [-1, 0, 0], EPERM),
+        (libc::SYS_fsetxattr, [-1, 0, 0], libc::EOPNOTSUPP),
+        (libc::SYS_shmget, [0, 0, 0], ENOSYS),
+        (libc::SYS_mq_open, [0, 0, 0], ENOSYS),
+        (libc::SYS_inotify_init1, [0, 0, 0], ENOSYS),
+        (libc::SYS_prlimit64, [other, 0, 0], EPERM),
+        (libc::SYS_prlimit64, [0, 0, 0], 0),
+        (libc::SYS_setpriority, [0, other, 0], EPERM),
+        (libc::SYS_setpriority, [2, 0, 0], EPERM),
+        (libc::SYS_setpriority, [0, 0, 19], 0),
+        (libc::SYS_sched_setaffinity, [other, 8, 0], EPERM),
+        (libc::SYS_sched_setaffinity, [0, 8, 0], EFAULT),
+        (libc::SYS_ioctl, [-1, 0x4008_6602, 0], EPERM),
+        (libc::SYS_ioctl, [-1, 0x5401, 0], EBADF),
+    ] {
+        assert_eq!(answer(number, arguments), expected, "{number} {arguments:?}");
+    }
+}

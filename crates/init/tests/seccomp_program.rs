@@ -5,13 +5,19 @@
 mod compile;
 #[path = "../seccomp/policy.rs"]
 mod policy;
+#[path = "../seccomp/shared_host.rs"]
+mod shared_host;
 
-use policy::{ENOSYS, EPERM, Machine};
+use policy::{ENOSYS, Machine, Table};
 use seccompiler::sock_filter;
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
+
+fn tables() -> [Table; 2] {
+    [policy::for_all(), shared_host::table()]
+}
 
 /// What the program returns for `number`, or `None` if that depends on an argument.
 fn answer(program: &[sock_filter], arch: u32, number: u32) -> Option<u32> {
@@ -37,37 +43,43 @@ fn answer(program: &[sock_filter], arch: u32, number: u32) -> Option<u32> {
 #[test]
 fn every_number_has_the_answer_of_the_policy() {
     for machine in MACHINES {
-        let program = compile::compile(machine).unwrap();
-        let listed =
-            |calls: &[policy::Call], number| calls.iter().any(|call| call.number(machine) == Some(number));
-        for number in 0..2048 {
-            let expected = if !machine.known().iter().any(|range| range.contains(&number)) {
-                Some(ERRNO | ENOSYS)
-            } else if listed(policy::NOT_PERMITTED, number) {
-                Some(ERRNO | EPERM)
-            } else if listed(policy::NOT_THERE, number) {
-                Some(ERRNO | ENOSYS)
-            } else if policy::checks()
-                .iter()
-                .any(|check| check.call.number(machine) == Some(number))
-            {
-                None
-            } else {
-                Some(ALLOW)
-            };
-            assert_eq!(
-                answer(&program, machine.audit_arch(), number),
-                expected,
-                "{machine:?}: {number}"
-            );
+        for table in tables() {
+            every_number_is_answered(machine, &table);
         }
+    }
+}
+
+fn every_number_is_answered(machine: Machine, table: &Table) {
+    let program = compile::compile(machine, table).unwrap();
+    let is_listed =
+        |calls: &[policy::Call], number| calls.iter().any(|call| call.number(machine) == Some(number));
+    for number in 0..2048 {
+        let refused = table.refused.iter().find(|(calls, _)| is_listed(calls, number));
+        let expected = if !machine.known().iter().any(|range| range.contains(&number)) {
+            Some(ERRNO | ENOSYS)
+        } else if let Some((_, errno)) = refused {
+            Some(ERRNO | errno)
+        } else if table
+            .checks
+            .iter()
+            .any(|check| check.call.number(machine) == Some(number))
+        {
+            None
+        } else {
+            Some(ALLOW)
+        };
+        assert_eq!(
+            answer(&program, machine.audit_arch(), number),
+            expected,
+            "{machine:?}: {number}"
+        );
     }
 }
 
 #[test]
 fn numbers_beyond_the_known_and_those_of_x32_are_unknown() {
     for machine in MACHINES {
-        let program = compile::compile(machine).unwrap();
+        let program = compile::compile(machine, &policy::for_all()).unwrap();
         let x32 = (0..1024).map(|number| 0x4000_0000 | number);
         for number in x32.chain([470, 0x7fff_ffff, 0x8000_0000, u32::MAX]) {
             assert_eq!(
@@ -87,7 +99,7 @@ fn no_number_of_another_architecture_is_known() {
         (Machine::X86_64, Machine::Aarch64),
         (Machine::Aarch64, Machine::X86_64),
     ] {
-        let program = compile::compile(machine).unwrap();
+        let program = compile::compile(machine, &policy::for_all()).unwrap();
         for arch in [I386, ARM, other.audit_arch(), 0] {
             for number in 0..512 {
                 assert_eq!(
@@ -103,7 +115,9 @@ fn no_number_of_another_architecture_is_known() {
 #[test]
 fn the_kernel_takes_programs_of_this_length() {
     for machine in MACHINES {
-        assert!(compile::compile(machine).unwrap().len() <= 4096);
+        for table in tables() {
+            assert!(compile::compile(machine, &table).unwrap().len() <= 4096);
+        }
         assert_eq!(
             Machine::named(&format!("{machine:?}").to_lowercase()),
             Some(machine)

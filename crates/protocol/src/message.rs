@@ -100,17 +100,19 @@ pub enum Network {
 /// What init sets up before it says [`Reply::Ready`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
-    /// How far the VM is walled off; with [`Isolation::None`] the fields up to `limits` are not used.
+    /// How far the VM is walled off; with [`Isolation::None`] the fields up to `env` are not used.
     pub isolation: Isolation,
-    /// The host name inside.
+    /// The host name inside; with [`Isolation::Namespaces`] alone.
     pub hostname: String,
     /// Which network the VM has.
     pub network: Network,
-    /// The uid and gid to take on, where the host has mapped one for init to change to (a host that is root).
+    /// The uid and gid to take on, where the host is root: one that it has mapped, or, without namespaces, one of its own.
     pub take_id: Option<u32>,
     /// A directory of the host's that is the root, below what `root` puts into it. It is never written to: what is
     /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
     pub rootfs: Option<BindSource>,
+    /// With [`Isolation::Landlock`], and only then: what programs reach.
+    pub walls: Option<Walls>,
     /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
     pub root: Vec<RootEntry>,
     /// The environment that every process starts from.
@@ -139,6 +141,15 @@ pub enum MemoryCount {
     InFamilies,
     /// In one that init makes for each family in this directory, attached, of the memory hierarchy of cgroup v1.
     Directory(Attached),
+}
+
+/// What programs reach of the host's files where Landlock is what walls them off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
+    /// The folder of the VM's own files, which it may do everything with.
+    pub folder: String,
+    /// Files and folders of the host that it may read and execute. Those that are not there are passed over.
+    pub readable: Vec<String>,
 }
 
 /// One entry of the root file system. Paths are absolute, of normal components.
@@ -274,7 +285,15 @@ pub enum Stdio {
 pub enum Reply {
     /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`, and with
     /// [`Network::Served`] the listening socket.
-    Ready,
+    Ready {
+        /// The pid of init's deputy, where it has one.
+        deputy: Option<u32>,
+    },
+    /// Init has a new deputy: the last one was killed from inside.
+    Deputy {
+        /// Its pid.
+        pid: u32,
+    },
     /// The sandbox cannot be made. Init exits.
     BootFailed {
         /// The step, in words: "mount a tmpfs for the root".

@@ -59,6 +59,9 @@ pub struct Options<'a> {
     pub namespaces: c_int,
     /// The signal that the parent is sent when the child ends: `SIGCHLD`, or 0 for none.
     pub exit_signal: c_int,
+    /// Whether the child is a sibling of the caller: its parent is the caller's, which is sent the caller's own exit signal
+    /// when it ends (`CLONE_PARENT`).
+    pub sibling: bool,
     /// A directory of the cgroup v2 hierarchy that the child starts in (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to return a descriptor that refers to the child.
@@ -96,6 +99,13 @@ pub unsafe fn vfork(
 ) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
     let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | options.namespaces;
+    // `clone3(2)` takes no signal beside it.
+    let exit_signal = if options.sibling {
+        flags |= libc::CLONE_PARENT;
+        0
+    } else {
+        options.exit_signal
+    };
     if options.pidfd {
         flags |= libc::CLONE_PIDFD;
     }
@@ -115,7 +125,7 @@ pub unsafe fn vfork(
         // `CLONE_INTO_CGROUP` is bit 33, beyond the width of libc's constant on some targets.
         arguments.flags = u64::from(flags as u32) | 0x2_0000_0000;
         arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
-        arguments.exit_signal = options.exit_signal as u64;
+        arguments.exit_signal = exit_signal as u64;
         arguments.stack = stack.base as u64;
         arguments.stack_size = STACK_BYTES as u64;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
@@ -135,7 +145,7 @@ pub unsafe fn vfork(
         }
     } else {
         let top = stack.base as usize + STACK_BYTES;
-        let flags = (flags | options.exit_signal) as usize;
+        let flags = (flags | exit_signal) as usize;
         // SAFETY: as above; `clone` writes the pidfd where its third argument points.
         unsafe {
             clone_and_call(

@@ -57,11 +57,13 @@ pub struct Enforcement {
 impl Enforcement {
     pub(super) fn of(isolation: Isolation, cgroups: &VmCgroups) -> Self {
         let whole = isolation == Isolation::Namespaces;
+        let counted = isolation != Isolation::None;
         Self {
             memory: cgroups.memory_by.map(Mechanism::from),
             cpus: cgroups.cpu_by.map(Mechanism::from),
-            // Counted per user of the VM's user namespace; without one it would count the server's own processes.
-            pids: whole.then_some(Mechanism::Rlimit),
+            // Counted per user of the VM's user namespace; without one, the processes of the VM's user wherever they run,
+            // which are the server's too where that is not root.
+            pids: counted.then_some(Mechanism::Rlimit),
             open_files: Some(Mechanism::Rlimit),
             disk: whole.then_some(Mechanism::Tmpfs),
         }

@@ -18,8 +18,10 @@ use super::{BootError, Resources, USER_ID, image};
 pub struct Specification {
     /// The init program's file.
     pub init: PathBuf,
-    /// `CLONE_NEW*` flags, or 0 for a VM without walls.
+    /// `CLONE_NEW*` flags, or 0 for a VM in the host's own.
     pub namespaces: libc::c_int,
+    /// Whether its user is nobody's on the host, where the server is root.
+    pub own_id: bool,
     /// What its cgroups are to bound.
     pub resources: Resources,
     /// The level of init's log on standard error, if any.
@@ -29,10 +31,17 @@ pub struct Specification {
 
 impl Specification {
     /// Started by whoever this process is now.
-    pub fn new(init: PathBuf, namespaces: libc::c_int, resources: Resources, log: Option<String>) -> Self {
+    pub fn new(
+        init: PathBuf,
+        namespaces: libc::c_int,
+        own_id: bool,
+        resources: Resources,
+        log: Option<String>,
+    ) -> Self {
         Self {
             init,
             namespaces,
+            own_id,
             resources,
             log,
             user: (geteuid().as_raw(), getegid().as_raw()),
@@ -60,13 +69,14 @@ impl Launched {
         let Specification {
             init,
             namespaces,
+            own_id,
             resources,
             log,
             user: (uid, gid),
         } = specification;
         let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
         let walled = *namespaces != 0;
-        let id = if walled && *uid == 0 {
+        let id = if *own_id && *uid == 0 {
             Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
         } else {
             None
@@ -86,7 +96,7 @@ impl Launched {
             pid: child.pid,
             pidfd: child.pidfd.ok_or(BootError::Died(None))?,
         };
-        if let Some(lease) = &id {
+        if let Some(lease) = id.as_ref().filter(|_| walled) {
             write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
         }
         cgroups.confine(init.pid, owner, resources)?;

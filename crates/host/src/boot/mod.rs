@@ -8,13 +8,14 @@ mod directories;
 mod enforcement;
 mod ids;
 mod image;
+mod landlock;
 mod launched;
 mod node;
+mod private_folder;
 mod root;
 mod spare;
 mod sys;
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
 use agent_vm_protocol::message::{
-    self, Attached, Boot, Cgroups, Limits, MemoryCount, Network as InitNetwork, Reply, Request,
+    self, Attached, Boot, Cgroups, Limits, MemoryCount, Network as InitNetwork, Reply, Request, RootEntry,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
@@ -33,11 +34,13 @@ use cgroup::{CgroupError, VmCgroups};
 use directories::{DirectoryError, Rootfs};
 use ids::IdLease;
 use launched::{InitProcess, Launched, Specification};
+use private_folder::PrivateFolder;
 use sys::LaunchFailure;
 
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
 pub use directories::Mount;
 pub use enforcement::{Enforcement, Mechanism};
+pub use landlock::{LandlockError, check as check_landlock};
 pub use message::Isolation;
 pub use node::ServerNode;
 
@@ -112,6 +115,8 @@ pub struct Machine {
     pub channel: Channel,
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
+    /// The pid of init's deputy, if it has one.
+    pub deputy: Option<u32>,
     /// The socket inside that the proxy is to serve, where the network is [`Network::Allow`].
     pub listener: Option<OwnedFd>,
     /// Where its processes live.
@@ -129,7 +134,7 @@ pub struct HostSide {
     init: InitProcess,
     _cgroups: VmCgroups,
     _id: Option<IdLease>,
-    _home: Option<PrivateHome>,
+    _folder: Option<PrivateFolder>,
 }
 
 impl HostSide {
@@ -148,25 +153,6 @@ impl HostSide {
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.init.pidfd()
-    }
-}
-
-/// A folder on the host that stands in for the home of a VM without a root of its own.
-#[derive(Debug)]
-struct PrivateHome(PathBuf);
-
-impl PrivateHome {
-    fn make() -> io::Result<Self> {
-        let template = std::env::temp_dir().join("agent-vm-home-XXXXXX");
-        Ok(Self(nix::unistd::mkdtemp(&template)?))
-    }
-}
-
-impl Drop for PrivateHome {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "a VM's home was left behind");
-        }
     }
 }
 
@@ -209,8 +195,11 @@ pub enum BootError {
     #[error("the kernel refused the VM's ids")]
     Maps(#[source] io::Error),
     /// A folder for a VM without a root.
-    #[error("no folder for the VM's home")]
-    Home(#[source] io::Error),
+    #[error("no folder for the VM's files")]
+    Folder(#[source] io::Error),
+    /// The kernel has no Landlock, or too little of it.
+    #[error(transparent)]
+    Landlock(#[from] LandlockError),
     /// A directory of the host's.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -259,13 +248,14 @@ impl BootError {
     pub(crate) fn into_public(self) -> Error {
         let cause = self.to_string();
         match &self {
-            Self::Channel(source) | Self::Ids(source) | Self::Home(source) => Error::system(source, "boot"),
+            Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
                 syscall: "open".into(),
                 path: Some(path.display().to_string()),
             },
             Self::Directory(error) => error.to_public(),
+            Self::Landlock(error) => Error::IsolationUnavailable { cause, remedy: error.remedy() },
             Self::Mount { path, errno } => Error::System {
                 errno: *errno,
                 syscall: "mount".into(),
@@ -333,9 +323,65 @@ impl Options {
         Specification::new(
             self.init.clone(),
             namespaces,
+            self.isolation != Isolation::None,
             self.resources.clone(),
             self.log.clone(),
         )
+    }
+}
+
+/// What a VM sees of files.
+struct View {
+    rootfs: Option<Rootfs>,
+    root: Vec<RootEntry>,
+    walls: Option<message::Walls>,
+    folder: Option<PrivateFolder>,
+    home: String,
+}
+
+impl View {
+    /// What `options` asks for; the descriptors that it names are added to `fds`. `id` is the host id of the VM's user where
+    /// that is not the server's own.
+    fn of(options: &Options, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, BootError> {
+        let mut view = Self {
+            rootfs: None,
+            root: Vec::new(),
+            walls: None,
+            folder: None,
+            home: HOME.to_owned(),
+        };
+        match (options.isolation, &options.home) {
+            (Isolation::Namespaces, _) => {
+                if let Some(path) = &options.rootfs {
+                    view.rootfs = Some(Rootfs::open(path, id, fds)?);
+                }
+                let node = match &options.node {
+                    Some(node) if view.rootfs.is_none() => node.entries(id, fds)?,
+                    _ => Vec::new(),
+                };
+                let shown = directories::entries(options, id, fds)?;
+                view.root = root::entries(options, view.rootfs.as_ref(), node, shown);
+            }
+            (Isolation::Landlock, _) => {
+                let folder = PrivateFolder::make(&["home", "tmp"], id).map_err(BootError::Folder)?;
+                view.walls = Some(message::Walls {
+                    folder: folder.path().to_owned(),
+                    readable: root::readable(options),
+                });
+                view.home = format!("{}/home", folder.path());
+                view.folder = Some(folder);
+            }
+            (Isolation::None, Some(home)) => {
+                directories::check_home(home)?;
+                view.home = home.display().to_string();
+            }
+            (Isolation::None, None) => {
+                let folder = PrivateFolder::make(&[], id).map_err(BootError::Folder)?;
+                folder.path().clone_into(&mut view.home);
+                view.folder = Some(folder);
+            }
+        }
+        Ok(view)
     }
 }
 
@@ -345,38 +391,16 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     if !namespaces && matches!(options.network, Network::Allow(_)) {
         return Err(BootError::NoNetworkNamespace);
     }
+    if options.isolation == Isolation::Landlock {
+        landlock::check()?;
+    }
     let specification = options.specification();
     let launched = match spare::take(&specification) {
         Some(launched) => launched,
         None => Launched::start(&specification)?,
     };
     let mut fds = Vec::new();
-    let (mut rootfs, mut root) = (None, Vec::new());
-    let mut private_home = None;
-    let home = match &options.home {
-        _ if namespaces => {
-            let id = launched.id.as_ref().map(|lease| lease.id);
-            if let Some(path) = &options.rootfs {
-                rootfs = Some(Rootfs::open(path, id, &mut fds)?);
-            }
-            let node = match &options.node {
-                Some(node) if rootfs.is_none() => node.entries(id, &mut fds)?,
-                _ => Vec::new(),
-            };
-            let shown = directories::entries(options, id, &mut fds)?;
-            root = root::entries(options, rootfs.as_ref(), node, shown);
-            HOME.to_owned()
-        }
-        Some(home) => {
-            directories::check_home(home)?;
-            home.display().to_string()
-        }
-        None => {
-            let made = PrivateHome::make().map_err(BootError::Home)?;
-            private_home.insert(made).0.display().to_string()
-        }
-    };
-
+    let view = View::of(options, launched.id.as_ref().map(|lease| lease.id), &mut fds)?;
     let cgroups_for_init = attach(&launched.cgroups, &mut fds)?;
     let request = Request::Boot(Box::new(Boot {
         isolation: options.isolation,
@@ -386,10 +410,14 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
             Network::Allow(_) => InitNetwork::Served { port: proxy::PORT },
             Network::Host => InitNetwork::Host,
         },
-        take_id: launched.id.as_ref().map(|_| USER_ID),
-        env: root::environment(options, rootfs.as_ref(), &home),
-        rootfs: rootfs.map(|rootfs| rootfs.source),
-        root,
+        take_id: launched
+            .id
+            .as_ref()
+            .map(|lease| if namespaces { USER_ID } else { lease.id }),
+        env: root::environment(options, view.rootfs.as_ref(), &view.home),
+        rootfs: view.rootfs.map(|rootfs| rootfs.source),
+        walls: view.walls,
+        root: view.root,
         limits: options.limits.clone(),
         cgroups: cgroups_for_init,
     }));
@@ -398,7 +426,16 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         .send(&Frame::new(&request, fds)?)
         .map_err(BootError::Channel)?;
     let served = matches!(options.network, Network::Allow(_));
-    let (proc_fd, listener) = await_ready(&launched.channel, served)?;
+    let Ready {
+        proc_fd,
+        listener,
+        deputy,
+    } = await_ready(&launched.channel, served).map_err(|error| match error {
+        BootError::SetUp { step, errno } if options.isolation == Isolation::Landlock => {
+            LandlockError::SetUp { step, errno }.into()
+        }
+        other => other,
+    })?;
     let Launched {
         channel,
         init,
@@ -408,14 +445,15 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     Ok(Machine {
         channel,
         proc_fd,
+        deputy,
         listener,
-        home,
+        home: view.home,
         enforcement: Enforcement::of(options.isolation, &cgroups),
         host: HostSide {
             init,
             _cgroups: cgroups,
             _id: id,
-            _home: private_home,
+            _folder: view.folder,
         },
     })
 }
@@ -451,19 +489,33 @@ pub fn prepare_next(options: &Options) {
     }
 }
 
-/// Waits for init; returns the VM's `/proc`, and the socket to serve where there is to be one.
-fn await_ready(channel: &Channel, served: bool) -> Result<(OwnedFd, Option<OwnedFd>), BootError> {
+/// What init hands over when it is ready.
+struct Ready {
+    /// The VM's `/proc`.
+    proc_fd: OwnedFd,
+    /// The socket to serve where there is to be one.
+    listener: Option<OwnedFd>,
+    /// The pid of init's deputy, if it has one.
+    deputy: Option<u32>,
+}
+
+/// Waits for init.
+fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
     let deadline = Instant::now() + BOOT_DEADLINE;
     let mut buffer = Vec::new();
     loop {
         match channel.receive::<Reply>(&mut buffer) {
-            Ok(Some((Reply::Ready, fds))) => {
+            Ok(Some((Reply::Ready { deputy }, fds))) => {
                 let mut fds = fds.into_iter();
                 let (proc_fd, listener) = (fds.next().ok_or(BootError::Died(None))?, fds.next());
                 if listener.is_some() != served {
                     return Err(BootError::Died(None));
                 }
-                return Ok((proc_fd, listener));
+                return Ok(Ready {
+                    proc_fd,
+                    listener,
+                    deputy,
+                });
             }
             Ok(Some((Reply::BootFailed { step, errno, path }, _))) => {
                 return Err(match path {

@@ -39,6 +39,22 @@ impl ServerNode {
         format!("{PREFIX}/bin")
     }
 
+    /// Its own folder of commands, as the beginning of a PATH; nothing where the usual PATH has it.
+    pub(super) fn own_folder(&self) -> String {
+        match self.executable.parent() {
+            Some(folder) if !folder.starts_with("/usr") => format!("{}:", folder.display()),
+            _ => String::new(),
+        }
+    }
+
+    /// What of it has to be readable where it is seen at its own place.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        [Some(&self.executable), self.npm.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|path| path.display().to_string())
+    }
+
     /// What the VM's root holds of it: links where `/usr` has it already, read-only binds otherwise. `id` and `fds` as with
     /// the host's other directories.
     pub(super) fn entries(

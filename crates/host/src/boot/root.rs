@@ -76,13 +76,12 @@ pub fn entries(
     node: Vec<RootEntry>,
     shown: Vec<RootEntry>,
 ) -> Vec<RootEntry> {
-    static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
     let mut entries = match rootfs {
         Some(rootfs) => vec![
             file("/etc/passwd", &with_user(&rootfs.passwd, USER)),
             file("/etc/group", &with_user(&rootfs.group, USER_GROUP)),
         ],
-        None => HOST.get_or_init(host_programs).clone(),
+        None => host_programs_once().to_vec(),
     };
     entries.push(file("/etc/hostname", &format!("{}\n", options.hostname)));
     entries.extend(name_service(&options.hostname, &options.network));
@@ -107,6 +106,25 @@ pub fn entries(
     last.sort_by_key(|entry| depth(entry.path()));
     entries.extend(last);
     entries
+}
+
+/// The files and folders of the host that a VM may read and execute which sees them at their own places.
+pub fn readable(options: &Options) -> Vec<String> {
+    let mut paths: Vec<String> = host_programs_once()
+        .iter()
+        // A link can always be followed; where it leads is a matter of its own.
+        .filter(|entry| matches!(entry, RootEntry::Bind { .. } | RootEntry::File { .. }))
+        .map(|entry| entry.path().to_owned())
+        .collect();
+    // Bash complains of one that is there and that it may not read.
+    paths.push("/etc/bash.bashrc".to_owned());
+    paths.extend(options.node.iter().flat_map(ServerNode::paths));
+    paths
+}
+
+fn host_programs_once() -> &'static [RootEntry] {
+    static HOST: OnceLock<Vec<RootEntry>> = OnceLock::new();
+    HOST.get_or_init(host_programs)
 }
 
 /// `/usr` and what belongs with it, and the chosen part of `/etc`; the host is looked at once.
@@ -265,10 +283,10 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     };
     let local = format!("{home}/.local");
     let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let node = if options.isolation == Isolation::Namespaces && rootfs.is_none() && options.node.is_some() {
-        format!("{}:", ServerNode::path())
-    } else {
-        String::new()
+    let node = match (&options.node, options.isolation) {
+        (Some(_), Isolation::Namespaces) if rootfs.is_none() => format!("{}:", ServerNode::path()),
+        (Some(node), Isolation::Landlock) => node.own_folder(),
+        _ => String::new(),
     };
     let software = if options.bins.is_empty() {
         String::new()
@@ -282,6 +300,9 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
     set("SHELL", if has_bash { "/bin/bash" } else { "/bin/sh" });
     set("LANG", "C.UTF-8");
+    if let (Isolation::Landlock, Some(folder)) = (options.isolation, home.strip_suffix("/home")) {
+        set("TMPDIR", &format!("{folder}/tmp"));
+    }
     // Where it cannot write to its own folders, pip installs for the user by itself; told to, it would refuse to do so in
     // virtual environments, which have no such place.
     if options.isolation == Isolation::None {

@@ -10,6 +10,7 @@ use std::ptr;
 
 use agent_vm_vfork::sys::{Child, Options, Stack, vfork};
 use libc::{c_char, c_int, c_ulong};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -116,6 +117,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
         namespaces: launch.namespaces,
         // No SIGCHLD: the server's own handler (libuv's) has nothing to do with it.
         exit_signal: 0,
+        sibling: false,
         cgroup: launch.cgroup.as_ref().map(AsFd::as_fd),
         pidfd: true,
     };
@@ -177,6 +179,29 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: c_int) {
             0,
         )
     };
+}
+
+/// The version of the kernel's Landlock (`landlock_create_ruleset(2)`).
+pub fn landlock_abi() -> Result<u32, Errno> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`
+    const VERSION: c_int = 1;
+    // SAFETY: asked for its version, the call takes no ruleset.
+    let abi = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::null::<c_void>(),
+            0,
+            VERSION,
+        )
+    })?;
+    Ok(abi as u32)
+}
+
+/// Whether `clone3(2)`, which alone can start a child in a cgroup, is let through: container runtimes' profiles do not.
+pub fn has_clone3() -> bool {
+    // SAFETY: a structure of no size is refused before it is read.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<c_void>(), 0) };
+    result < 0 && Errno::last() != Errno::ENOSYS
 }
 
 unsafe extern "C" fn child(argument: *mut c_void) -> ! {

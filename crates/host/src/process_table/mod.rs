@@ -59,15 +59,15 @@ pub enum Status {
     Exited,
 }
 
-/// The process table, by pid; nothing if init is gone, and with it the VM. `init` is init's pid in that `/proc`, which is
-/// not listed; `whole` says that the table is the VM's own, else only what descends from init is of the VM.
-pub fn read(proc_fd: &OwnedFd, init: i32, whole: bool) -> Option<Vec<ProcessInfo>> {
+/// The process table, by pid; nothing if init is gone, and with it the VM. `init` is init's pid in that `/proc`, and
+/// `deputy` its deputy's, which are not listed; `whole` says that the table is the VM's own, else only what descends from init is of the VM.
+pub fn read(proc_fd: &OwnedFd, init: i32, deputy: Option<i32>, whole: bool) -> Option<Vec<ProcessInfo>> {
     let root = PathBuf::from(format!("/proc/self/fd/{}", proc_fd.as_raw_fd()));
     let mut pids: Vec<i32> = std::fs::read_dir(&root)
         .ok()?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != init)
+        .filter(|pid| *pid != init && Some(*pid) != deputy)
         .collect();
     pids.sort_unstable();
     let mut found: Vec<(Stat, Process)> = pids.iter().filter_map(|pid| open(&root, *pid)).collect();

@@ -13,6 +13,10 @@ pub fn take(id: Option<u32>) -> Result<(), BootError> {
     let Some(id) = id else { return Ok(()) };
     // Without this bit, leaving uid 0 of the namespace would clear them.
     sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at("keep capabilities over a change of user")?;
+    change(id)
+}
+
+fn change(id: u32) -> Result<(), BootError> {
     setgroups(&[]).at("leave the host's groups")?;
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setresgid(gid, gid, gid).at("take the VM's group")?;
@@ -55,6 +59,22 @@ pub fn renounce() -> Result<(), BootError> {
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     sys::set_securebits(bits).at("lock the secure bits")?;
+    sys::clear_capabilities().at("drop the capabilities")?;
+    prctl::set_no_new_privs().at("set no_new_privs")
+}
+
+/// Takes the given id, if any, and gives up every right for good, in the host's own namespaces. There init may be without
+/// capabilities from the start, and then may not lock them away either; `no_new_privs` alone sees to it that no program
+/// gains any (`capabilities(7)`).
+pub fn step_down(id: Option<u32>) -> Result<(), BootError> {
+    match sys::clear_bounding() {
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno).at("empty the capability bounding set"),
+    }
+    if let Some(id) = id {
+        change(id)?;
+    }
+    sys::clear_ambient().at("clear the ambient capabilities")?;
     sys::clear_capabilities().at("drop the capabilities")?;
     prctl::set_no_new_privs().at("set no_new_privs")
 }

@@ -20,10 +20,11 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{sethostname, setsid};
+use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
 use crate::control::Attachments;
 use crate::family::{Cgrouping, memory};
+use crate::walls::Walls;
 use crate::{network, seccomp};
 
 /// A step of the boot that the kernel refused.
@@ -79,6 +80,8 @@ pub struct Booted {
     pub listener_fd: Option<OwnedFd>,
     /// What families live in.
     pub cgrouping: Cgrouping,
+    /// What the deputy and all programs are to go behind, where there are no namespaces.
+    pub walls: Option<Walls>,
 }
 
 /// Does what the isolation asks for.
@@ -96,14 +99,12 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
             .at("take a cgroup's tasks")?;
         memory::join(tasks_fd).at("join a cgroup")?;
     }
-    let listener_fd = match boot.isolation {
-        Isolation::Namespaces => namespaces(boot, attachments)?,
-        Isolation::Landlock => return Err(Errno::ENOSYS).at("landlock is not there yet"),
-        Isolation::None => {
-            unconfined()?;
-            None
-        }
-    };
+    let (mut listener_fd, mut walls) = (None, None);
+    match boot.isolation {
+        Isolation::Namespaces => listener_fd = namespaces(boot, attachments)?,
+        Isolation::Landlock => walls = Some(landlock(boot)?),
+        Isolation::None => unconfined()?,
+    }
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
     let mut take = |index: Attached| {
@@ -124,6 +125,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         proc_fd,
         listener_fd,
         cgrouping,
+        walls,
     })
 }
 
@@ -165,6 +167,33 @@ fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<Option<Owned
     }
     seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))?;
     Ok(listener_fd)
+}
+
+fn landlock(boot: &Boot) -> Result<Walls, BootError> {
+    identity::raise_open_files()?;
+    prctl::set_child_subreaper(true).at("become a subreaper")?;
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    // Not where the server happens to stand.
+    chdir("/").at("change to /")?;
+
+    let wish = boot
+        .walls
+        .as_ref()
+        .ok_or(Errno::EINVAL)
+        .at("learn what the VM may read")?;
+    // While root may still search every folder.
+    let walls = Walls::build(wish).map_err(|error| BootError::of(error.step, error.errno))?;
+    identity::step_down(boot.take_id)?;
+    access(
+        wish.folder.as_str(),
+        AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
+    )
+    .at("reach the folder for the VM's files as the VM's user")?;
+    identity::limit(&boot.limits)?;
+
+    prctl::set_dumpable(false).at("hide init from tracing")?;
+    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))?;
+    Ok(walls)
 }
 
 fn unconfined() -> Result<(), BootError> {

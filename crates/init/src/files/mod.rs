@@ -40,7 +40,8 @@ pub fn step(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, F
     })
 }
 
-fn name(step: &FileStep) -> (&'static str, &[u8]) {
+/// The call that a step is, and the path it is about.
+pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
     match step {
         FileStep::Open { path, .. } => ("open", path),
         FileStep::Stat {

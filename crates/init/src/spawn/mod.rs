@@ -7,7 +7,7 @@ mod terminal;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::message::{Failure, Spawn, Stdio};
 use agent_vm_vfork::sys::Stack;
@@ -31,6 +31,7 @@ pub struct Spawner {
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     filter: bool,
+    sibling: bool,
 }
 
 /// The cgroups that a program starts in.
@@ -76,7 +77,18 @@ impl Spawner {
             env,
             open_files: (open_files, open_files),
             filter,
+            sibling: false,
         })
+    }
+
+    /// From now on what it starts is the caller's sibling: its parent is the caller's.
+    pub fn start_siblings(&mut self) {
+        self.sibling = true;
+    }
+
+    /// What it needs besides memory.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.null_fd.as_fd()
     }
 
     /// Starts what `request` asks for, in `cgroup`, and marked with `marker` in its environment.
@@ -86,22 +98,35 @@ impl Spawner {
         cgroup: Cgroup<'_>,
         marker: Option<(&str, &str)>,
     ) -> Result<Started, Failure> {
-        let plan = self.plan(request, marker)?;
-        let (host_fds, mut child_fds) = Self::stdio(request.stdio)?;
-        let stdio = match &child_fds[..] {
+        let (host_fds, mut child_fds) = stdio(request.stdio)?;
+        let pid = self.launch(request, &child_fds, cgroup, marker, None)?;
+        let is_terminal = matches!(request.stdio, Stdio::Terminal { .. });
+        Ok(Started {
+            pid,
+            host_fds,
+            terminal_fd: child_fds.pop().filter(|_| is_terminal),
+        })
+    }
+
+    /// As [`start`](Self::start), with the child's ends of [`stdio`] made elsewhere. Returns the pid, which the child itself
+    /// also tells `report_fd` if there is one, and after it the error if it does not come to execute.
+    pub fn launch(
+        &mut self,
+        request: &Spawn,
+        child_fds: &[OwnedFd],
+        cgroup: Cgroup<'_>,
+        marker: Option<(&str, &str)>,
+        report_fd: Option<BorrowedFd<'_>>,
+    ) -> Result<libc::pid_t, Failure> {
+        let mut plan = self.plan(request, marker)?;
+        plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
+        let stdio = match child_fds {
             [terminal] => sys::thrice(terminal),
             [stdout, stderr] => [self.null_fd.as_fd(), stdout.as_fd(), stderr.as_fd()],
             [stdin, stdout, stderr, ..] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             [] => sys::thrice(&self.null_fd),
         };
-        match sys::start(&mut self.stack, &plan, stdio, cgroup) {
-            Ok(pid) => Ok(Started {
-                pid,
-                host_fds,
-                terminal_fd: child_fds.pop().filter(|_| plan.terminal),
-            }),
-            Err(error) => Err(failure(&error, request)),
-        }
+        sys::start(&mut self.stack, &plan, stdio, cgroup).map_err(|error| failure(&error, request))
     }
 
     fn plan(&self, request: &Spawn, marker: Option<(&str, &str)>) -> Result<Plan, Failure> {
@@ -137,33 +162,35 @@ impl Spawner {
             open_files: self.open_files,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             filter: self.filter,
+            sibling: self.sibling,
+            report_fd: None,
         })
     }
+}
 
-    /// The host's ends and the child's.
-    fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
-        let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno, "pipe2"));
-        Ok(match stdio {
-            Stdio::Output => {
-                let (out_read, out_write) = pipe()?;
-                let (err_read, err_write) = pipe()?;
-                (vec![out_read, err_read], vec![out_write, err_write])
-            }
-            Stdio::Pipes => {
-                let (in_read, in_write) = pipe()?;
-                let (out_read, out_write) = pipe()?;
-                let (err_read, err_write) = pipe()?;
-                (
-                    vec![in_write, out_read, err_read],
-                    vec![in_read, out_write, err_write],
-                )
-            }
-            Stdio::Terminal { cols, rows } => {
-                let terminal = terminal::open(cols, rows)?;
-                (vec![terminal.master_fd], vec![terminal.slave_fd])
-            }
-        })
-    }
+/// The host's ends of a program's standard descriptors, and the program's.
+pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno, "pipe2"));
+    Ok(match stdio {
+        Stdio::Output => {
+            let (out_read, out_write) = pipe()?;
+            let (err_read, err_write) = pipe()?;
+            (vec![out_read, err_read], vec![out_write, err_write])
+        }
+        Stdio::Pipes => {
+            let (in_read, in_write) = pipe()?;
+            let (out_read, out_write) = pipe()?;
+            let (err_read, err_write) = pipe()?;
+            (
+                vec![in_write, out_read, err_read],
+                vec![in_read, out_write, err_write],
+            )
+        }
+        Stdio::Terminal { cols, rows } => {
+            let terminal = terminal::open(cols, rows)?;
+            (vec![terminal.master_fd], vec![terminal.slave_fd])
+        }
+    })
 }
 
 /// What `execvp(3)` would try: the program itself if it holds a slash, else each folder of the PATH.

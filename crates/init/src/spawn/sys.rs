@@ -56,6 +56,11 @@ pub struct Plan {
     pub terminal: bool,
     /// Whether the child takes on the filter that init itself is spared.
     pub filter: bool,
+    /// Whether its parent is the caller's.
+    pub sibling: bool,
+    /// Where the child itself tells its pid, and what it failed at (two `int`s). It reaches its end once the child has
+    /// executed, if the caller's own descriptor is closed.
+    pub report_fd: Option<RawFd>,
 }
 
 /// A child's own failure.
@@ -80,6 +85,7 @@ struct Shared {
     open_files: libc::rlimit,
     terminal: bool,
     filter: bool,
+    report_fd: RawFd,
     step: Step,
     errno: c_int,
 }
@@ -113,11 +119,13 @@ pub fn start(
         },
         terminal: plan.terminal,
         filter: plan.filter,
+        report_fd: plan.report_fd.unwrap_or(-1),
         step: Step::None,
         errno: 0,
     };
     let options = Options {
         exit_signal: libc::SIGCHLD,
+        sibling: plan.sibling,
         cgroup: cgroup.into,
         ..Options::default()
     };
@@ -134,8 +142,11 @@ pub fn start(
     if step == Step::None {
         return Ok(started.pid);
     }
-    // It has exited or is about to, and nobody else may see it as a child that ended.
-    while nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None) == Err(Errno::EINTR) {}
+    // It has exited or is about to, and nobody else may see it as a child that ended. (A sibling is for its parent to reap,
+    // to which it is the end of a process that it does not know.)
+    while !plan.sibling
+        && nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None) == Err(Errno::EINTR)
+    {}
     Err(ChildError {
         step,
         errno: Errno::from_raw(errno),
@@ -161,12 +172,23 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     // SAFETY: the caller's promise; the parent is suspended, so nobody else uses it.
     let shared = unsafe { &mut *argument.cast::<Shared>() };
+    // SAFETY: takes nothing.
+    report(shared.report_fd, unsafe { libc::getpid() });
     // SAFETY: as above.
     let step = unsafe { run(shared) };
     shared.errno = Errno::last_raw();
     shared.step = step;
+    report(shared.report_fd, shared.errno);
     // SAFETY: ends this process alone, without running anything that belongs to the parent.
     unsafe { libc::_exit(127) }
+}
+
+/// Tells one number to whoever listens, if there is anybody.
+fn report(fd: RawFd, number: c_int) {
+    if fd >= 0 {
+        // SAFETY: the number is as long as said. A pipe takes it, and whoever had the other end is not needed any more.
+        unsafe { libc::write(fd, (&raw const number).cast(), size_of::<c_int>()) };
+    }
 }
 
 /// Returns only on failure, with the step; `errno` says why.
@@ -197,7 +219,13 @@ unsafe fn run(shared: &mut Shared) -> Step {
             return Step::Directory;
         }
         // Every descriptor of init is close-on-exec; this keeps the promise should one ever not be.
-        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) < 0 {
+        let flags = if shared.report_fd < 0 {
+            0
+        } else {
+            // Open until the program runs.
+            4 // CLOSE_RANGE_CLOEXEC
+        };
+        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) < 0 {
             return Step::Close;
         }
         if shared.filter && seccomp::confine_program().is_err() {

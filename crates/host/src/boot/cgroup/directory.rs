@@ -59,6 +59,11 @@ impl AsFd for Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        // A VM without a pid namespace may have lost its init to somebody's SIGKILL, and not what that had started. A
+        // cgroup of version 1 has no such file.
+        if let Err(error) = fs::write(self.path.join("cgroup.kill"), "1") {
+            tracing::debug!(path = %self.path.display(), %error, "a VM's cgroup was not killed");
+        }
         let mut tries = 0;
         while let Err(error) = remove_tree(&self.path) {
             if error.raw_os_error() == Some(libc::EBUSY) && tries < REMOVE_TRIES {

@@ -112,7 +112,8 @@ impl Places {
             Some(own) => {
                 let parent = arranged(&own);
                 // `cgroup.kill` came with Linux 5.14; without it a directory names a family but cannot end it.
-                can_make(&parent, &lease, "cgroup.kill")?.then_some(parent)
+                let usable = sys::has_clone3() && can_make(&parent, &lease, "cgroup.kill")?;
+                usable.then_some(parent)
             }
             None => None,
         };

@@ -1,0 +1,49 @@
+//! A folder on the host for the files of a VM without a root of its own, gone with the VM.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
+
+/// The folder. It is removed when this is dropped, which must be after the VM's last process is gone.
+#[derive(Debug)]
+pub struct PrivateFolder {
+    path: PathBuf,
+    text: String,
+}
+
+impl PrivateFolder {
+    /// Makes one below the server's folder for temporary files, with these folders in it, all of them `owner`'s alone, or
+    /// the server's user's.
+    pub fn make(folders: &[&str], owner: Option<u32>) -> io::Result<Self> {
+        let template = std::env::temp_dir().join("agent-vm-home-XXXXXX");
+        let path = nix::unistd::mkdtemp(&template)?;
+        let made = Self {
+            text: path.display().to_string(),
+            path,
+        };
+        for name in folders {
+            fs::create_dir(made.path.join(name))?;
+        }
+        if let Some(owner) = owner {
+            for name in folders.iter().copied().chain([""]) {
+                chown(made.path.join(name), Some(owner), Some(owner))?;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        // Init may have been first.
+        if let Err(error) = agent_vm_folder::remove_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a VM's folder was left behind");
+        }
+    }
+}

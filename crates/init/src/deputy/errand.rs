@@ -1,0 +1,47 @@
+//! What init and its deputy say to each other, over a channel of their own.
+
+use agent_vm_protocol::message::{Attributes, Failure, FileStep, Spawn};
+use serde::{Deserialize, Serialize};
+
+/// From init.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Errand {
+    /// Start a program. Attached: a pipe for the program's own report, its standard descriptors, then what
+    /// [`Cgroup`](crate::spawn::Cgroup) has, in that order.
+    Start {
+        /// The program.
+        spawn: Box<Spawn>,
+        /// What is added to its environment after all else.
+        marker: Option<(String, String)>,
+        /// Whether a directory of a cgroup of version 2 is attached.
+        into: bool,
+        /// Whether the `tasks` file of one of version 1 is attached.
+        join: bool,
+    },
+    /// One step on files. Attached: what the step names.
+    File(FileStep),
+}
+
+/// From the deputy.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// It stands behind the walls. Attached: where the kernel asks about the calls that init decides.
+    Ready,
+    /// There are no walls for it.
+    NotReady {
+        /// What it was doing.
+        step: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// The program runs.
+    Started(i32),
+    /// Attached: what was opened.
+    Opened,
+    /// As `statx(2)` gives them.
+    Attributes(Attributes),
+    /// Done.
+    Done,
+    /// Not done.
+    Failed(Failure),
+}

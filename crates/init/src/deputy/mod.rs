@@ -1,0 +1,340 @@
+//! Init's deputy, in a VM without namespaces: a process that stands behind the same walls as programs do, and does for init
+//! what must be done with their rights and no others. It starts programs, and it opens files.
+//!
+//! All programs descend from it, or at least were cloned by it, so they share its Landlock domain: they can signal each
+//! other and nobody else. That lets them signal the deputy too, which has their user and their domain. What they gain by
+//! it is nothing: init, out of their reach, makes another. Programs of the old domain and of the new one then cannot
+//! signal each other; init can signal all.
+//!
+//! What the deputy starts has init as its parent (`CLONE_PARENT`), so init alone reaps.
+
+mod errand;
+mod serve;
+mod sys;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::message::{Failure, FileStep, Spawn, Stdio};
+use agent_vm_protocol::{Channel, Frame, ReceiveError};
+use libc::pid_t;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::pipe2;
+
+use self::errand::{Answer, Errand};
+use crate::boot::BootError;
+use crate::control::Attachments;
+use crate::files::Outcome;
+use crate::spawn::{Cgroup, Spawner, Started, stdio};
+use crate::walls::Walls;
+
+/// How long an errand may take. None waits for anything but the kernel.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long init waits before it looks whether somebody has stopped the deputy.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often one that was stopped is told to go on, before it is given up.
+const RESUMES: u32 = 4;
+
+/// How often an errand is given to another deputy, where the one before is gone and has not begun it.
+const TRIES: u32 = 3;
+
+/// The deputy, and what the next one is made from should it be killed.
+#[derive(Debug)]
+pub struct Deputy {
+    walls: Walls,
+    spawner: Spawner,
+    running: Option<Running>,
+    listeners: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: pid_t,
+    channel: Channel,
+}
+
+/// An errand that has no answer.
+enum Undone {
+    /// It was never given to the deputy.
+    Refused(Failure),
+    /// The deputy is gone, and may have done it or not.
+    Lost,
+}
+
+impl Deputy {
+    /// Starts the first one.
+    pub fn new(walls: Walls, spawner: Spawner) -> Result<Self, BootError> {
+        let mut deputy = Self {
+            walls,
+            spawner,
+            running: None,
+            listeners: Vec::new(),
+        };
+        deputy.start()?;
+        Ok(deputy)
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> Option<pid_t> {
+        self.running.as_ref().map(|running| running.pid)
+    }
+
+    /// The folder of the VM's own files.
+    pub fn walls(&self) -> &Walls {
+        &self.walls
+    }
+
+    /// New descriptors on which the kernel asks about the calls that init decides; one for each deputy.
+    pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.listeners)
+    }
+
+    /// Whether the child that has just been reaped was the deputy.
+    pub fn ended(&mut self, pid: pid_t) -> bool {
+        let was_it = self.pid() == Some(pid);
+        if was_it {
+            self.running = None;
+        }
+        was_it
+    }
+
+    /// Lets it go for good: it kills all that it can reach, and ends.
+    pub fn dismiss(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts one if there is none.
+    pub fn start(&mut self) -> Result<(), BootError> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let (channel, theirs) = Channel::pair().map_err(|error| BootError::new("make a socket", &error))?;
+        let pid = sys::fork(|| {
+            self.spawner.start_siblings();
+            serve::serve(&theirs, &self.walls, &mut self.spawner);
+        })
+        .map_err(|errno| BootError::of("start init's deputy", errno))?;
+        drop(theirs);
+        self.running = Some(Running { pid, channel });
+        match self.answer() {
+            Ok((Answer::Ready, fds)) => {
+                self.listeners.extend(fds);
+                Ok(())
+            }
+            Ok((Answer::NotReady { step, errno }, _)) => {
+                self.running = None;
+                Err(BootError {
+                    step: step.into(),
+                    errno: Errno::from_raw(errno),
+                    path: None,
+                })
+            }
+            Ok(_) | Err(_) => Err(BootError::of("start init's deputy", Errno::EAGAIN)),
+        }
+    }
+
+    /// Starts a program.
+    pub fn spawn(
+        &mut self,
+        request: &Spawn,
+        cgroup: Cgroup<'_>,
+        marker: Option<(&str, &str)>,
+    ) -> Result<Started, Failure> {
+        for _ in 0..TRIES {
+            let (host_fds, child_fds) = stdio(request.stdio)?;
+            let terminal_fd = match request.stdio {
+                Stdio::Terminal { .. } => share(child_fds.last().map(AsFd::as_fd))?,
+                Stdio::Output | Stdio::Pipes => None,
+            };
+            if let Some(pid) = self.try_spawn(request, child_fds, cgroup, marker)? {
+                return Ok(Started {
+                    pid,
+                    host_fds,
+                    terminal_fd,
+                });
+            }
+        }
+        Err(failure(Errno::EAGAIN, "clone"))
+    }
+
+    /// Nothing if the deputy was lost before it had started anything.
+    fn try_spawn(
+        &mut self,
+        request: &Spawn,
+        child_fds: Vec<OwnedFd>,
+        cgroup: Cgroup<'_>,
+        marker: Option<(&str, &str)>,
+    ) -> Result<Option<pid_t>, Failure> {
+        // A program can kill the deputy before that has told of it. What it says itself then is what counts.
+        let (report_fd, child_report_fd) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|errno| failure(errno, "pipe2"))?;
+        let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);
+        let errand = Errand::Start {
+            spawn: Box::new(request.clone()),
+            marker: marker.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            into: into.is_some(),
+            join: join.is_some(),
+        };
+        let fds = [child_report_fd]
+            .into_iter()
+            .chain(child_fds)
+            .chain(into)
+            .chain(join)
+            .collect();
+        match self.send_and_wait(&errand, fds) {
+            Ok((Answer::Started(pid), _)) => Ok(Some(pid)),
+            Ok((Answer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
+            Ok(_) => Err(failure(Errno::EPROTO, "clone")),
+            Err(Undone::Lost) => match reported(report_fd) {
+                (pid, None) => Ok(pid),
+                (_, Some(errno)) => Err(Failure {
+                    path: Some(request.program.clone()),
+                    ..failure(errno, "execve")
+                }),
+            },
+        }
+    }
+
+    /// Does one step on files.
+    pub fn file(&mut self, step: FileStep, attachments: Attachments) -> Result<Outcome, Failure> {
+        let (syscall, path) = crate::files::name(&step);
+        let failed = |errno, syscall: &str, path: &str| Failure {
+            path: Some(path.to_owned()),
+            ..failure(errno, syscall)
+        };
+        let (syscall, path) = (syscall.to_owned(), String::from_utf8_lossy(path).into_owned());
+        match self.send_and_wait(&Errand::File(step), attachments.into_fds()) {
+            Ok((Answer::Opened, mut fds)) => fds
+                .pop()
+                .map(Outcome::Opened)
+                // Init has no room for it.
+                .ok_or_else(|| failed(Errno::EMFILE, &syscall, &path)),
+            Ok((Answer::Attributes(attributes), _)) => Ok(Outcome::Attributes(Box::new(attributes))),
+            Ok((Answer::Done, _)) => Ok(Outcome::Done),
+            Ok((Answer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
+            Ok(_) => Err(failed(Errno::EPROTO, &syscall, &path)),
+            // It may be done or not.
+            Err(Undone::Lost) => Err(failed(Errno::EAGAIN, &syscall, &path)),
+        }
+    }
+
+    fn send_and_wait(
+        &mut self,
+        errand: &Errand,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Answer, Vec<OwnedFd>), Undone> {
+        let frame = Frame::new(errand, fds).map_err(|_| Undone::Refused(failure(Errno::E2BIG, "sendmsg")))?;
+        // One that was killed before it had this is replaced.
+        for _ in 0..TRIES {
+            self.start()
+                .map_err(|error| Undone::Refused(failure(error.errno, "fork")))?;
+            if self.send(&frame) {
+                return self.answer();
+            }
+            self.end();
+        }
+        Err(Undone::Lost)
+    }
+
+    /// Whether it was sent.
+    fn send(&self, frame: &Frame) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match running.channel.send(frame) {
+                Ok(()) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(&running.channel, PollFlags::POLLOUT, deadline, running.pid) {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<(Answer, Vec<OwnedFd>), Undone> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut buffer = Vec::new();
+        while let Some(running) = &self.running {
+            match running.channel.receive::<Answer>(&mut buffer) {
+                Ok(Some(answer)) => return Ok(answer),
+                Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(&running.channel, PollFlags::POLLIN, deadline, running.pid) {
+                        self.end();
+                    }
+                }
+                Ok(None) | Err(_) => self.end(),
+            }
+        }
+        Err(Undone::Lost)
+    }
+
+    /// Lets go of one that is of no more use. Its end is reaped as any other's.
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            sys::kill(running.pid);
+        }
+    }
+}
+
+/// Waits until the channel is ready; false once that is hopeless.
+fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> bool {
+    let mut resumes = 0;
+    loop {
+        let mut watched = [PollFd::new(channel.as_fd(), events)];
+        let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
+        match poll(&mut watched, timeout) {
+            Ok(0) if Instant::now() > deadline => return false,
+            Ok(0) if sys::is_stopped(pid) => {
+                if resumes == RESUMES {
+                    return false;
+                }
+                resumes += 1;
+                sys::resume(pid);
+            }
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// What a program said itself: its pid, and what kept it from executing, if anything did.
+fn reported(report_fd: OwnedFd) -> (Option<pid_t>, Option<Errno>) {
+    let mut file = File::from(report_fd);
+    let mut number = || {
+        let mut watched = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(DEADLINE).unwrap_or(PollTimeout::MAX);
+        // At its end, too, it is ready.
+        if poll(&mut watched, timeout) != Ok(1) {
+            return None;
+        }
+        let mut bytes = [0; size_of::<libc::c_int>()];
+        file.read_exact(&mut bytes).ok()?;
+        Some(libc::c_int::from_ne_bytes(bytes))
+    };
+    (number(), number().map(Errno::from_raw))
+}
+
+fn share(fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Failure> {
+    fd.map(|fd| fd.try_clone_to_owned())
+        .transpose()
+        .map_err(|error| failure(error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw), "dup"))
+}
+
+fn failure(errno: Errno, syscall: &str) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: syscall.to_owned(),
+        path: None,
+    }
+}

@@ -1,0 +1,121 @@
+//! The deputy itself: goes behind the walls, then does one errand after another until init is gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::{Channel, Frame, ReceiveError};
+use nix::errno::Errno;
+
+use super::errand::{Answer, Errand};
+use super::sys;
+use crate::control::Attachments;
+use crate::files::{self, Outcome};
+use crate::spawn::{Cgroup, Spawner};
+use crate::walls::{WallError, Walls};
+use crate::{mediate, seccomp, sys as main_sys};
+
+/// How long it goes on killing what is left, once init is gone.
+const LAST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Serves until init is gone.
+pub fn serve(channel: &Channel, walls: &Walls, spawner: &mut Spawner) {
+    match go_behind(channel, walls, spawner) {
+        Ok(listener) => {
+            if send(channel, &Answer::Ready, vec![listener]) {
+                run(channel, spawner);
+            }
+        }
+        Err(error) => {
+            let answer = Answer::NotReady {
+                step: error.step.to_owned(),
+                errno: error.errno as i32,
+            };
+            send(channel, &answer, Vec::new());
+            return;
+        }
+    }
+    // Init closed the channel as it ended, or was killed from outside. What it started cannot be found by descent any more.
+    let deadline = Instant::now() + LAST_DEADLINE;
+    while sys::kill_domain() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn go_behind(channel: &Channel, walls: &Walls, spawner: &Spawner) -> Result<OwnedFd, WallError> {
+    let failed = |step| {
+        move |error: std::io::Error| WallError {
+            step,
+            errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        }
+    };
+    walls.enter()?;
+    // What init has open is not for a process that programs may signal: first of all the control socket, which must end
+    // with init.
+    sys::close_all_but(&[channel.as_fd(), spawner.fd()]);
+    // All else rests on this: what ends a VM, too, is a signal to everybody whom the domain lets one reach.
+    if sys::may_signal_parent() {
+        return Err(WallError {
+            step: "keep signals behind the walls",
+            errno: Errno::EOPNOTSUPP,
+        });
+    }
+    seccomp::confine_without_namespaces()
+        .map_err(failed("install the filter for what Landlock does not hold"))?;
+    mediate::listen().map_err(failed("have the kernel ask about calls"))
+}
+
+fn run(channel: &Channel, spawner: &mut Spawner) {
+    let mut buffer = Vec::new();
+    loop {
+        let (errand, fds) = match channel.receive::<Errand>(&mut buffer) {
+            Ok(Some(errand)) => errand,
+            Err(ReceiveError::Socket(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if main_sys::wait_readable(channel).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) | Err(_) => return,
+        };
+        let (answer, fds) = match errand {
+            Errand::Start {
+                spawn,
+                marker,
+                into,
+                join,
+            } => {
+                let mut fds = fds;
+                let join_fd = if join { fds.pop() } else { None };
+                let into_fd = if into { fds.pop() } else { None };
+                if fds.is_empty() {
+                    // This process has no room for descriptors, and none came.
+                    return;
+                }
+                let report_fd = fds.remove(0);
+                let cgroup = Cgroup {
+                    into: into_fd.as_ref().map(AsFd::as_fd),
+                    join: join_fd.as_ref().map(AsFd::as_fd),
+                };
+                let marker = marker.as_ref().map(|(name, value)| (&**name, &**value));
+                match spawner.launch(&spawn, &fds, cgroup, marker, Some(report_fd.as_fd())) {
+                    Ok(pid) => (Answer::Started(pid), Vec::new()),
+                    Err(error) => (Answer::Failed(error), Vec::new()),
+                }
+            }
+            Errand::File(step) => match files::step(&step, &mut Attachments::new(fds)) {
+                Ok(Outcome::Opened(fd)) => (Answer::Opened, vec![fd]),
+                Ok(Outcome::Attributes(attributes)) => (Answer::Attributes(*attributes), Vec::new()),
+                Ok(Outcome::Done) => (Answer::Done, Vec::new()),
+                Err(error) => (Answer::Failed(error), Vec::new()),
+            },
+        };
+        if !send(channel, &answer, fds) {
+            return;
+        }
+    }
+}
+
+/// Whether it was sent: init takes each answer before it sends the next errand, so there is always room.
+fn send(channel: &Channel, answer: &Answer, fds: Vec<OwnedFd>) -> bool {
+    Frame::new(answer, fds).is_ok_and(|frame| channel.send(&frame).is_ok())
+}

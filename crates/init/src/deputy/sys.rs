@@ -1,0 +1,73 @@
+//! System calls of the deputy's.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::pid_t;
+use nix::errno::Errno;
+
+/// Runs `child` in a copy of this process, which ends with it. Returns the copy's pid.
+pub fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
+    // SAFETY: init has one thread, so the copy finds every lock free and may do whatever init may.
+    let pid = Errno::result(unsafe { libc::fork() })?;
+    if pid == 0 {
+        child();
+        // SAFETY: ends the copy without running what belongs to init.
+        unsafe { libc::_exit(0) };
+    }
+    Ok(pid)
+}
+
+/// Closes every descriptor but the standard ones and these.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first: u32 = 3;
+    for number in numbers {
+        if first < number {
+            close_range(first, number - 1);
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: takes integers only; what is closed here belongs to init's structures, which the copy of init never uses.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// Whether this process may signal its parent.
+pub fn may_signal_parent() -> bool {
+    // SAFETY: takes integers only; 0 is no signal.
+    unsafe { libc::kill(libc::getppid(), 0) == 0 }
+}
+
+/// Whether the child is stopped; one that has ended is not.
+pub fn is_stopped(pid: pid_t) -> bool {
+    // SAFETY: an all-zero siginfo is valid, and only written to.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, flags) == 0 && info.si_pid() == pid
+    }
+}
+
+/// Kills a child that is not yet reaped.
+pub fn kill(pid: pid_t) {
+    // SAFETY: takes integers only.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Lets a child that is stopped go on.
+pub fn resume(pid: pid_t) {
+    // SAFETY: takes integers only.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+}
+
+/// Sends SIGKILL to everybody who may be sent one, which behind the walls is who stands behind the same ones. False once
+/// there is nobody.
+pub fn kill_domain() -> bool {
+    // SAFETY: takes integers only.
+    unsafe { libc::kill(-1, libc::SIGKILL) == 0 }
+}
