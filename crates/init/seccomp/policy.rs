@@ -219,6 +219,13 @@ fn checks() -> Vec<Check> {
         ioctl(),
         socket(),
         socketpair(),
+        spare_init(both("prlimit64", 302, 261)),
+        spare_init(both("sched_setparam", 142, 118)),
+        spare_init(both("sched_setscheduler", 144, 119)),
+        spare_init(both("sched_setaffinity", 203, 122)),
+        spare_init(both("sched_setattr", 314, 274)),
+        spare_init_of(both("setpriority", 141, 140), 2),
+        spare_init_of(both("ioprio_set", 251, 30), 3),
         mode(only_x86("chmod", 90), 1),
         mode(both("fchmod", 91, 52), 1),
         mode(both("fchmodat", 268, 53), 2),
@@ -326,6 +333,20 @@ fn socketpair() -> Check {
         call: both("socketpair", 53, 199),
         steps: vec![known_family()],
     }
+}
+
+/// Init's number inside, and its group's.
+const INIT: u32 = 1;
+
+/// For calls that take a process first, and that the kernel allows upon any process of the same user: init is one, and
+/// what it starts inherits what was done to it. A limit on processor time, for one, would kill it.
+fn spare_init(call: Call) -> Check {
+    check(call, EPERM, vec![vec![is_not(0, INIT)]])
+}
+
+/// Likewise for those that take a kind first, of which `user` means all processes of one user, and then whom.
+fn spare_init_of(call: Call, user: u32) -> Check {
+    check(call, EPERM, vec![vec![is_not(0, user), is_not(1, INIT)]])
 }
 
 /// `S_ISUID | S_ISGID`

@@ -351,6 +351,42 @@ fn no_device_is_made() {
 }
 
 #[test]
+fn init_is_neither_limited_nor_put_back() {
+    let of_process = [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+    ];
+    for number in of_process {
+        for high in [0, 1 << 32] {
+            assert_eq!(answer(number, [1 | high, 0, 0, 0]), EPERM, "call {number}");
+        }
+        // Of the caller, these get as far as the kernel's own checks of the rest.
+        assert_ne!(answer(number, [0, 0, 0, 0]), EPERM, "call {number}");
+    }
+    // Of a process, of a group, and of a user, by whatever number.
+    for (number, process, group, user) in [(libc::SYS_setpriority, 0, 1, 2), (libc::SYS_ioprio_set, 1, 2, 3)]
+    {
+        for (kind, whom) in [
+            (process, 1),
+            (group, 1),
+            (user, 0),
+            (user, 1000),
+            (process | 1 << 32, 1 | 1 << 32),
+        ] {
+            assert_eq!(
+                answer(number, [kind, whom, 0]),
+                EPERM,
+                "call {number} of kind {kind}"
+            );
+        }
+        assert_eq!(answer(number, [process, 0, 0]), 0, "call {number}");
+    }
+}
+
+#[test]
 fn a_personality_is_a_usual_one() {
     const READ_IMPLIES_EXEC: c_long = 0x40_0000;
     const MMAP_PAGE_ZERO: c_long = 0x10_0000;

@@ -31,12 +31,15 @@ pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
     sys::attach_mount(&proc_fd, &target_fd).at("attach /proc")?;
     for name in MASKED_FILES {
         cover(proc_fd.as_fd(), name, || {
-            sys::clone_mount(AT_FDCWD, c"/dev/null", false)
+            let null_fd = sys::clone_mount(AT_FDCWD, c"/dev/null", false)?;
+            sys::restrict_mount(null_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false)?;
+            Ok(null_fd)
         })?;
     }
     for name in MASKED_FOLDERS {
         cover(proc_fd.as_fd(), name, || {
-            sys::new_mount(c"tmpfs", &[(c"size", c"4k")], attr::RDONLY)
+            let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+            sys::new_mount(c"tmpfs", &[(c"size", c"4k")], attributes)
         })?;
     }
     Ok(proc_fd)

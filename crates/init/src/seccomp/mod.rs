@@ -27,6 +27,7 @@
 //! | `open_by_handle_at` `name_to_handle_at` `lookup_dcookie` | EPERM | reach files by number, past every mount |
 //! | `fanotify_init` `fanotify_mark` `quotactl` `quotactl_fd` `acct` | EPERM | watch and rule whole filesystems |
 //! | `init_module` `finit_module` `delete_module` `kexec_load` `kexec_file_load` `reboot` `swapon` `swapoff` `iopl` `ioperm` `vhangup` | EPERM | the machine's own business |
+//! | `prlimit64` `sched_setparam` `sched_setscheduler` `sched_setaffinity` `sched_setattr` of process 1; `setpriority` `ioprio_set` of it or of all of a user's | EPERM | init is a process of the same user, and what it starts inherits these |
 //! | `settimeofday` `clock_settime` `adjtimex` `clock_adjtime` `sethostname` `setdomainname` | EPERM | clock and names are set by the host |
 //! | `syslog` `kcmp` | EPERM | tell kernel addresses |
 //! | `personality` other than Linux, Linux32, uname26, and without address randomisation | EPERM | executable data, a mapped page zero |
