@@ -1,7 +1,7 @@
 //! File calls and connections of the native class.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{Attributes, Entry, EntryKind, Walk};
+use agent_vm_host::{Attributes, Entry, EntryKind, Walk, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use serde_json::json;
@@ -23,7 +23,7 @@ impl NativeVm {
     /// Writes a file whole. The content is copied before this returns, so that it may be changed then.
     #[napi]
     pub fn write_file(&self, call: f64, path: String, content: Uint8Array) -> Answer {
-        let content = content.to_vec();
+        let content = copied(&content);
         self.ask(call, |vm| async move {
             vm.write_file(path, content).await.map(|()| Value::Undefined)
         })

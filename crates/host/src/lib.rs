@@ -30,7 +30,7 @@ pub use agent_vm_protocol::message::{Attributes, Background, Limits};
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
 pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult};
-pub use files::{Entry, EntryKind, Walk};
+pub use files::{Entry, EntryKind, Walk, copied};
 pub use input::{MAX_QUEUED, Write};
 pub use output_log::{Chunk, Replay, Stream};
 pub use process::{OnSpawn, Process, SpawnRequest};

@@ -11,6 +11,7 @@ use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request}
 
 use crate::error::Error;
 use crate::runtime;
+use crate::sys;
 use crate::vm::Vm;
 
 pub use tree::{Entry, EntryKind, Walk};
@@ -168,6 +169,14 @@ impl Vm {
     }
 }
 
+/// A copy of `content`, to be written later.
+#[must_use]
+pub fn copied(content: &[u8]) -> Vec<u8> {
+    let mut copy = sys::with_room(content.len());
+    copy.extend_from_slice(content);
+    copy
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -215,7 +224,7 @@ fn read_whole(fd: OwnedFd, path: &str) -> Result<Vec<u8>, Error> {
         return Err(too_large());
     }
     // One more, so that a file that has not grown is read in one call.
-    let mut content = Vec::with_capacity(length as usize + 1);
+    let mut content = sys::with_room(length as usize + 1);
     file.take(MAX_FILE + 1)
         .read_to_end(&mut content)
         .map_err(|error| failed(&error, "read", path))?;
