@@ -25,6 +25,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// `command &` the command is still a copy of the shell.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// How much longer where it waits for a processor to do so: it is then not the command's choice.
+const SETTLE_BUSY: Duration = Duration::from_millis(190);
+
 /// Between passes, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
@@ -233,7 +236,14 @@ impl Kind {
             Self::End { reaped, left, until } => {
                 // Its end is told even if nothing is known of what it left.
                 *left = families.left(call, reaped.pid, table).unwrap_or_default();
-                Ok(now >= *until || left.iter().all(|process| is_settled(process, table)))
+                let mut unsettled = left
+                    .iter()
+                    .filter(|process| !is_settled(process, table))
+                    .peekable();
+                if unsettled.peek().is_none() || now >= *until + SETTLE_BUSY {
+                    return Ok(true);
+                }
+                Ok(now >= *until && !unsettled.any(Process::is_runnable))
             }
             Self::HangUp {
                 family,

@@ -45,6 +45,11 @@ impl Process {
         !self.is_headless() || self.threads > 1
     }
 
+    /// Whether it has a processor, waits for one, or for a disk.
+    pub fn is_runnable(&self) -> bool {
+        matches!(self.state, b'R' | b'D')
+    }
+
     /// Whether its first thread has ended, and with it what `/proc/<pid>` tells of its memory.
     fn is_headless(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
