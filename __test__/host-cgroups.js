@@ -33,7 +33,12 @@ function vmDirectories() {
 
 /** The number that is in the names of all directories of the server whose VM's process `pid` is; none where it has none. */
 function serverNumber(pid) {
-  return /\/agent-vm-([0-9a-f]{16})-\d+/.exec(fs.readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1];
+  try {
+    return /\/agent-vm-([0-9a-f]{16})-\d+/.exec(fs.readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1];
+  } catch {
+    // It has ended.
+    return undefined;
+  }
 }
 
 /** Directories of the server with that number. */
@@ -41,4 +46,13 @@ function directoriesOf(number) {
   return number === undefined ? [] : vmDirectories().filter((directory) => directory.includes(`agent-vm-${number}-`));
 }
 
-module.exports = { serverNumber, directoriesOf };
+/** Directories of servers that are dead: nobody holds the socket by which the living lease their number. */
+function deadDirectories() {
+  const sockets = fs.readFileSync("/proc/net/unix", "utf8");
+  return vmDirectories().filter((directory) => {
+    const number = path.basename(directory).split("-")[2];
+    return !sockets.includes(`@agent-vm/cgroups/${number}`);
+  });
+}
+
+module.exports = { serverNumber, directoriesOf, deadDirectories };

@@ -19,14 +19,16 @@ afterEach(() => {
 /**
  * Runs `source` in a Node.js of its own, with `AgentVm` and the like at hand, and await at its top. Returns the child with
  * `line()`, which resolves to the next line it prints, and `ended`, to `{ code, signal, stdout, stderr }`. Where `hosts` are
- * given, the script has an `/etc/hosts` of that content, in a mount namespace of its own.
+ * given, the script has an `/etc/hosts` of that content, in a mount namespace of its own. `prefix` is a command that runs it,
+ * `from` the folder that the package is in.
  */
-function nodeScript(source, { flags = [], env = {}, hosts } = {}) {
+function nodeScript(source, { flags = [], env = {}, hosts, prefix = [], from = root } = {}) {
   const whole = `
-    const { AgentVm, AgentVmError } = require(${JSON.stringify(root)});
+    const { AgentVm, AgentVmError } = require(${JSON.stringify(from)});
     (async () => { ${source} })();`;
-  const command = [...(hosts === undefined ? [] : withHosts(hosts)), process.execPath, ...flags, "-e", whole];
-  const child = spawn(command[0], command.slice(1), {
+  const wrapper = hosts === undefined ? prefix : [...withHosts(hosts), ...prefix];
+  const [command, ...args] = [...wrapper, process.execPath, ...flags, "-e", whole];
+  const child = spawn(command, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

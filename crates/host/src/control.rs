@@ -60,6 +60,11 @@ pub type OnStart = Box<dyn FnOnce(Result<Started, Error>) + Send>;
 /// A reply that is not about a program.
 pub type Answer = (Reply, Vec<OwnedFd>);
 
+/// Init says what nobody asked for: it has lost track, or gone over to the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("init answered a call that was not made")]
+struct Unasked;
+
 enum Waiting {
     Start(OnStart),
     Answer(oneshot::Sender<Result<Answer, Error>>),
@@ -215,7 +220,12 @@ impl Control {
             };
             loop {
                 match self.channel.get_ref().receive::<Reply>(&mut buffer) {
-                    Ok(Some((reply, fds))) => self.deliver(reply, fds),
+                    Ok(Some((reply, fds))) => {
+                        if let Err(error) = self.deliver(reply, fds) {
+                            tracing::error!(%error, "the VM is given up");
+                            return None;
+                        }
+                    }
                     Ok(None) => return None,
                     Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Some(error),
@@ -225,16 +235,20 @@ impl Control {
         }
     }
 
-    fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) {
+    /// Hands a reply to whoever waits for it. One that nobody asked for breaks the protocol.
+    fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) -> Result<(), Unasked> {
         match reply {
             Reply::Spawned { call, pid } => {
                 let (sender, exit) = oneshot::channel();
-                let waiting = {
+                let on_start = {
                     let mut state = self.state.lock();
+                    let Some(Waiting::Start(_)) = state.waiting.get(&call) else {
+                        return Err(Unasked);
+                    };
                     state.exits.insert(call, sender);
                     state.waiting.remove(&call)
                 };
-                if let Some(Waiting::Start(on_start)) = waiting {
+                if let Some(Waiting::Start(on_start)) = on_start {
                     on_start(Ok(Started { call, pid, fds, exit }));
                 }
             }
@@ -246,37 +260,40 @@ impl Control {
                 usage,
                 background,
             } => {
-                let sender = self.state.lock().exits.remove(&call);
-                if let Some(sender) = sender {
-                    // Whoever waited may have given up with the VM.
-                    drop(sender.send(Exit {
-                        code,
-                        signal,
-                        oom,
-                        usage,
-                        background,
-                    }));
-                }
+                let sender = self.state.lock().exits.remove(&call).ok_or(Unasked)?;
+                // Whoever waited may have given up with the VM.
+                drop(sender.send(Exit {
+                    code,
+                    signal,
+                    oom,
+                    usage,
+                    background,
+                }));
             }
             Reply::Failed { call, error } => {
-                let waiting = self.state.lock().waiting.remove(&call);
-                if let Some(waiting) = waiting {
-                    waiting.fail(error.into());
-                }
+                let waiting = self.state.lock().waiting.remove(&call).ok_or(Unasked)?;
+                waiting.fail(error.into());
             }
             Reply::Done { call }
             | Reply::Connected { call }
             | Reply::Opened { call }
             | Reply::Attributes { call, .. } => {
-                let waiting = self.state.lock().waiting.remove(&call);
+                let waiting = {
+                    let mut state = self.state.lock();
+                    let Some(Waiting::Answer(_)) = state.waiting.get(&call) else {
+                        return Err(Unasked);
+                    };
+                    state.waiting.remove(&call)
+                };
                 if let Some(Waiting::Answer(sender)) = waiting {
                     // Whoever asked may have stopped waiting.
                     drop(sender.send(Ok((reply, fds))));
                 }
             }
             Reply::Deputy { pid } => self.deputy.store(pid, Ordering::Relaxed),
-            Reply::Ready { .. } | Reply::BootFailed { .. } => tracing::error!("init booted twice"),
+            Reply::Ready { .. } | Reply::BootFailed { .. } => return Err(Unasked),
         }
+        Ok(())
     }
 
     /// Lets init see the end of its socket, as if this process were gone.

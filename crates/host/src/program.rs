@@ -128,7 +128,7 @@ impl Ended {
             reason,
             user_us: exit.usage.user_us,
             system_us: exit.usage.system_us,
-            max_rss_bytes: exit.usage.max_rss_kib * 1024,
+            max_rss_bytes: exit.usage.max_rss_kib.saturating_mul(1024),
         }
     }
 }

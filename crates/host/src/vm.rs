@@ -105,11 +105,13 @@ impl Inner {
         // Init's socket ends before its processes do, so that whoever meets their end can tell that the VM's is the cause.
         self.ending.store(true, Ordering::Relaxed);
         // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is
-        // still ending what it started.
-        if self.isolation == Isolation::Namespaces
-            && let Some(host) = &*self.host.lock()
-        {
-            host.kill();
+        // still ending what it started, or begins to when it sees the end of its socket.
+        if self.isolation == Isolation::Namespaces {
+            if let Some(host) = &*self.host.lock() {
+                host.kill();
+            }
+        } else {
+            self.control.hang_up();
         }
         match sys::watch(pidfd, Interest::READABLE) {
             Ok(pidfd) => drop(pidfd.readable().await),

@@ -64,7 +64,7 @@ pub enum ReceiveError {
     /// The socket failed; `WouldBlock` where there is nothing to receive.
     #[error("the control socket failed")]
     Socket(#[source] io::Error),
-    /// The message was longer than a message can be, or of no known form.
+    /// The message was longer than a message can be, had more attached, or is of no known form.
     #[error("a control message arrived incomplete")]
     Truncated,
     /// The memory file of a large message is missing, wrong or not readable.
@@ -134,7 +134,8 @@ impl Channel {
     ) -> Result<Option<(M, Vec<OwnedFd>)>, ReceiveError> {
         buffer.resize(INLINE_BYTES + 1, 0);
         let received = sys::receive(self.fd.as_fd(), buffer).map_err(ReceiveError::Socket)?;
-        if received.truncated {
+        // No honest end attaches more; those past the room for them the kernel has closed.
+        if received.truncated || received.fds.len() > MAX_DESCRIPTORS + 1 {
             return Err(ReceiveError::Truncated);
         }
         let mut fds = received.fds;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
@@ -104,9 +105,12 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// All of a memory file from its start, refused if it is over `limit` bytes.
+/// All of a memory file from its start, refused if it is over `limit` bytes, or if it is any other kind of file, on which
+/// reading might wait.
 pub fn read_memory_file(fd: &OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;
+    // Only files in memory can be asked for their seals (`F_GET_SEALS(2const)`).
+    fcntl(fd, FcntlArg::F_GET_SEALS)?;
     let file = File::from(fd.try_clone()?);
     let size = file.metadata()?.len();
     if size > limit as u64 {

@@ -17,6 +17,9 @@ use nix::sys::stat::Mode;
 /// Where init finds its end of the control socket.
 const CONTROL_FD: RawFd = 3;
 
+/// The first that init has no use for.
+const FIRST_FREE_FD: RawFd = CONTROL_FD + 1;
+
 /// Capabilities that init sets the sandbox up with, over its own namespaces alone (`capabilities(7)`). A program executed
 /// by a uid that is not 0 keeps only its ambient ones.
 const CAPABILITIES: [u8; 8] = [
@@ -244,15 +247,15 @@ unsafe fn run(plan: &Plan) -> &'static str {
         if plan.ambient && !raise_capabilities() {
             return "keep capabilities for the set-up";
         }
-        // The program is read from a high descriptor that closes itself; the rest is closed here and now, also what the
+        // The program is read from another descriptor, which closes itself; the rest is closed here and now, also what the
         // server opened without close-on-exec.
-        let high = libc::fcntl(plan.image, libc::F_DUPFD_CLOEXEC, 100);
+        let high = libc::fcntl(plan.image, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if high < 0 {
             return "duplicate the init program's descriptor";
         }
         // Two steps, so that neither descriptor overwrites the other.
-        let control = libc::fcntl(plan.control, libc::F_DUPFD_CLOEXEC, 100);
-        let null = libc::fcntl(plan.null, libc::F_DUPFD_CLOEXEC, 100);
+        let control = libc::fcntl(plan.control, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+        let null = libc::fcntl(plan.null, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if control < 0
             || null < 0
             || libc::dup2(null, 0) < 0
@@ -263,7 +266,7 @@ unsafe fn run(plan: &Plan) -> &'static str {
             return "set init's descriptors up";
         }
         let cloexec = 4; // CLOSE_RANGE_CLOEXEC
-        if libc::syscall(libc::SYS_close_range, CONTROL_FD + 1, u32::MAX, cloexec) < 0 {
+        if libc::syscall(libc::SYS_close_range, FIRST_FREE_FD, u32::MAX, cloexec) < 0 {
             return "close the server's descriptors";
         }
         libc::syscall(

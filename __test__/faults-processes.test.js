@@ -1,0 +1,53 @@
+"use strict";
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { nodeScript, root } = require("./node-script");
+
+/** A command that runs a server as a user who may have `count` processes and threads. */
+function withFewProcesses(count) {
+  const few = ["prlimit", `--nproc=${count}:${count}`];
+  // In a user namespace of its own a user's processes are counted anew; root's are never refused, so root becomes a user
+  // that has none.
+  if (process.getuid() !== 0) return ["unshare", "--user", "--map-user=1000", "--map-group=1000", ...few];
+  const id = 50_000 + (process.pid % 10_000);
+  return ["setpriv", `--reuid=${id}`, `--regid=${id}`, "--clear-groups", "--inh-caps=-all", ...few];
+}
+
+test("no process to be had for a VM's init is EAGAIN, and a VM boots when there is one again", async () => {
+  // Where a user without rights can read it.
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-processes-"));
+  fs.chmodSync(folder, 0o755);
+  const files = fs.readdirSync(root).filter((name) => /^(index\.js|lib|package\.json|agent-vm.*)$/.test(name));
+  for (const name of files) fs.cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
+  const server = nodeScript(
+    `
+    const { spawn } = require("node:child_process");
+    await (await AgentVm.create()).dispose();
+    const children = [];
+    const start = () => new Promise((resolve) => {
+      const child = spawn("sleep", ["1000"], { stdio: "ignore" });
+      child.on("error", () => resolve(false));
+      child.on("spawn", () => resolve(children.push(child)));
+    });
+    while (children.length < 80 && (await start()));
+    const taken = children.length;
+    // One may take an init that was started ahead.
+    const booted = [];
+    let refused;
+    while (refused === undefined && booted.length < 3) {
+      await AgentVm.create().then((vm) => booted.push(vm), (error) => (refused = error.code));
+    }
+    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(children.map((child) => new Promise((resolve) => child.on("exit", resolve))));
+    await Promise.all(booted.map((vm) => vm.dispose()));
+    const vm = await AgentVm.create();
+    console.log(JSON.stringify({ all: taken < 80, refused, stdout: (await vm.exec("echo on")).stdout }));
+    await vm.dispose();`,
+    { prefix: withFewProcesses(80), from: folder },
+  );
+  const { stdout, stderr } = await server.ended;
+  fs.rmSync(folder, { recursive: true });
+  expect(stderr).toBe("");
+  expect(JSON.parse(stdout)).toEqual({ all: true, refused: "EAGAIN", stdout: "on\n" });
+});

@@ -1,0 +1,13 @@
+"use strict";
+const { execFile } = require("node:child_process");
+const path = require("node:path");
+const { promisify } = require("node:util");
+const { root } = require("./node-script");
+
+test("ten seconds of everything at random give right results, and leave nothing", async () => {
+  const script = path.join(root, "scripts/soak.mjs");
+  // What it prints when it fails, seed and all, is in the error.
+  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, "10"]);
+  expect(stdout).toMatch(/^soak: 10 s, seed \d+\n/);
+  expect(stdout).toMatch(/\nsoak: all as it should be\n$/);
+}, 180_000);

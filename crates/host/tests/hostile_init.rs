@@ -1,0 +1,391 @@
+//! The host against an init that has gone over to the guest: whatever it says and attaches, the server does not panic or
+//! hang, every call is answered, and dispose ends the VM and closes what it brought.
+//!
+//! This program is its own init: the host starts it from a file in memory, as it starts every init, under that name. What it
+//! does there follows from a number that it gets as the VM's host name.
+#![allow(clippy::unwrap_used, clippy::print_stdout, unsafe_code, missing_docs)]
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use agent_vm_host::boot::{Isolation, Network, Options, Resources};
+use agent_vm_host::{Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
+use agent_vm_protocol::message::{Attributes, Background, Boot, Failure, Reply, Request, Usage};
+use agent_vm_protocol::{Channel, Frame};
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use nix::unistd::pipe2;
+
+/// VMs that the test makes.
+const VMS: u64 = 120;
+
+/// How long a VM may take to answer all calls, and to end, on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() {
+    if std::env::args()
+        .next()
+        .is_some_and(|name| name == "agent-vm-init")
+    {
+        hostile();
+    } else {
+        the_server_goes_on();
+    }
+}
+
+/// Numbers that follow from the seed (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn bytes(&mut self, bound: u64) -> Vec<u8> {
+        (0..self.below(bound)).map(|_| self.next() as u8).collect()
+    }
+}
+
+// ---- the one side
+
+fn hostile() {
+    // SAFETY: the host gives init its socket as descriptor 3; nothing else here knows of it.
+    let channel = Channel::from(unsafe { OwnedFd::from_raw_fd(3) });
+    let Some(Request::Boot(boot)) = receive(&channel, PollTimeout::NONE) else {
+        return;
+    };
+    let seed: u64 = boot.hostname.trim_start_matches("seed-").parse().unwrap();
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    if !say_ready(&channel, &mut random, &boot) {
+        return;
+    }
+    let mut calls: VecDeque<u64> = VecDeque::new();
+    for _ in 0..random.below(400) {
+        if let Some(request) = receive(&channel, PollTimeout::from(2u8)) {
+            calls.push_back(number_of(&request));
+        }
+        let call = match random.below(4) {
+            0 => calls.pop_front(),
+            1 => calls.back().copied(),
+            2 => calls.front().copied(),
+            _ => Some(random.below(50)),
+        };
+        say(&channel, &mut random, call.unwrap_or(1));
+    }
+    match random.below(3) {
+        0 => {}
+        // A VM that neither answers nor ends.
+        1 => loop {
+            std::thread::sleep(Duration::from_secs(1000));
+        },
+        _ => std::process::abort(),
+    }
+}
+
+fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
+    let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    poll(&mut watched, timeout).ok()?;
+    channel
+        .receive(&mut Vec::new())
+        .ok()
+        .flatten()
+        .map(|(request, _)| request)
+}
+
+fn number_of(request: &Request) -> u64 {
+    match request {
+        Request::Boot(_) => 0,
+        Request::Spawn(spawn) => spawn.call,
+        Request::Signal { call, .. }
+        | Request::Kill { call, .. }
+        | Request::HangUp { call, .. }
+        | Request::Connect { call, .. }
+        | Request::File { call, .. } => *call,
+    }
+}
+
+/// Mostly as an honest init would, or else there would be nothing to see.
+fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
+    let (reply, fds) = match random.below(12) {
+        0 => (Reply::Ready { deputy: None }, Vec::new()),
+        1 => (Reply::Ready { deputy: None }, vec![attachment(random)]),
+        2 => (
+            Reply::BootFailed {
+                path: Some("\0/..".into()),
+                step: "x".repeat(20_000),
+                errno: random.next() as i32,
+            },
+            Vec::new(),
+        ),
+        3 => (Reply::Done { call: 0 }, Vec::new()),
+        4 => return send_raw(channel, &random.bytes(100), &[]),
+        _ => (
+            Reply::Ready { deputy: None },
+            vec![File::open("/proc").unwrap().into()],
+        ),
+    };
+    channel.send(&Frame::new(&reply, fds).unwrap()).is_ok()
+}
+
+fn say(channel: &Channel, random: &mut Random, call: u64) {
+    let count = match random.below(10) {
+        0 => 100,
+        other => other / 2,
+    };
+    let fds: Vec<OwnedFd> = (0..count).map(|_| attachment(random)).collect();
+    let number = random.next() as i32;
+    let reply = match random.below(12) {
+        0..=3 => Reply::Spawned {
+            call,
+            pid: random.next() as u32,
+        },
+        4 | 5 => Reply::Exited {
+            call,
+            code: number,
+            signal: random.next() as i32,
+            oom: number % 2 == 0,
+            usage: Usage {
+                user_us: u64::MAX,
+                system_us: u64::MAX,
+                max_rss_kib: random.next(),
+            },
+            background: vec![
+                Background {
+                    pid: u32::MAX,
+                    command: "\u{0}".repeat(100),
+                };
+                random.below(50) as usize
+            ],
+        },
+        6 => Reply::Done { call },
+        7 => Reply::Failed {
+            call,
+            error: Failure {
+                errno: number,
+                syscall: "\u{0}\n".into(),
+                path: None,
+            },
+        },
+        8 => Reply::Connected { call },
+        9 => Reply::Opened { call },
+        10 => Reply::Attributes {
+            call,
+            attributes: Attributes {
+                size: u64::MAX,
+                atime_ns: i64::MIN,
+                mode: random.next() as u32,
+                ..Attributes::default()
+            },
+        },
+        _ if random.below(20) == 0 => {
+            send_raw(channel, &random.bytes(200), &fds);
+            return;
+        }
+        _ => Reply::Ready { deputy: None },
+    };
+    // The host may have given it up, or not read for a while.
+    let _unheard = channel.send(&Frame::new(&reply, fds).unwrap());
+}
+
+fn send_raw(channel: &Channel, bytes: &[u8], fds: &[OwnedFd]) -> bool {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None).is_ok()
+}
+
+fn attachment(random: &mut Random) -> OwnedFd {
+    let memory = |size: u64| {
+        let file = File::from(memfd_create(c"hostile", MFdFlags::MFD_CLOEXEC).unwrap());
+        file.set_len(size).unwrap();
+        OwnedFd::from(file)
+    };
+    let socket = |kind| {
+        let (one, other) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        // Full, and its other end gone.
+        let _sent = nix::unistd::write(&other, &[7; 1000]);
+        one
+    };
+    match random.below(10) {
+        0 => memory(0),
+        1 => memory(1 << 40),
+        2 => pipe2(OFlag::O_CLOEXEC).unwrap().0,
+        3 => pipe2(OFlag::O_CLOEXEC).unwrap().1,
+        4 => File::open("/").unwrap().into(),
+        5 => File::open("/dev/zero").unwrap().into(),
+        6 => socket(SockType::Stream),
+        7 => socket(SockType::Datagram),
+        8 => File::open("/proc/self/status").unwrap().into(),
+        _ => File::open("/dev/null").unwrap().into(),
+    }
+}
+
+// ---- the other side
+
+#[derive(Default)]
+struct Ended(AtomicUsize);
+
+impl Events for Ended {
+    fn emit(&self, event: Event) {
+        if matches!(event, Event::Exit { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn options(seed: u64) -> Options {
+    Options {
+        init: std::env::current_exe().unwrap(),
+        hostname: format!("seed-{seed}"),
+        node: None,
+        isolation: Isolation::Namespaces,
+        rootfs: None,
+        bins: Vec::new(),
+        home: None,
+        mounts: Vec::new(),
+        network: Network::None,
+        env: Vec::new(),
+        limits: Limits {
+            pids: 100,
+            open_files: 100,
+            disk_bytes: 1 << 20,
+        },
+        resources: Resources::default(),
+        log: None,
+    }
+}
+
+fn the_server_goes_on() {
+    let panics = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&panics);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        usual(panic);
+    }));
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut before = 0;
+    let mut booted = 0;
+    for seed in 1..=VMS {
+        if seed == 20 {
+            before = open();
+        }
+        booted += usize::from(live(seed));
+    }
+    // The last descriptors are closed on the thread that read from them.
+    let deadline = Instant::now() + PATIENCE;
+    while open() > before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        open() <= before,
+        "descriptors stay open: {before}, then {}",
+        open()
+    );
+    assert_eq!(panics.load(Ordering::SeqCst), 0, "panics");
+    assert!(booted > VMS as usize / 2, "{booted} booted");
+    println!("test the_server_goes_on_whatever_its_inits_say ... ok ({booted} of {VMS} booted)");
+    println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+}
+
+/// One VM: every kind of call, then its end. Whether it booted.
+fn live(seed: u64) -> bool {
+    let events = Arc::new(Ended::default());
+    let Ok(vm) = Vm::boot(&options(seed), 1 << 16, Arc::clone(&events) as Arc<dyn Events>) else {
+        return false;
+    };
+    let program = || Program {
+        file: "true".into(),
+        arguments: Vec::new(),
+        env: Vec::new(),
+        cwd: None,
+    };
+    let pending = Arc::new(AtomicUsize::new(0));
+    let answered = |pending: &Arc<AtomicUsize>| {
+        pending.fetch_add(1, Ordering::SeqCst);
+        let pending = Arc::clone(pending);
+        move || {
+            pending.fetch_sub(1, Ordering::SeqCst);
+        }
+    };
+    let runtime = runtime::handle().unwrap();
+    for _ in 0..4 {
+        let done = answered(&pending);
+        drop(vm.exec(
+            Exec {
+                program: program(),
+                stdin: vec![1; 100_000],
+                timeout: Some(Duration::from_millis(50)),
+                max_output_bytes: 1 << 16,
+                on_output: None,
+            },
+            Box::new(move |_| done()),
+        ));
+        let done = answered(&pending);
+        vm.spawn(
+            SpawnRequest {
+                program: program(),
+                stdin: vec![1; 100_000],
+                timeout: Some(Duration::from_millis(50)),
+            },
+            Box::new(move |_| done()),
+        );
+        let done = answered(&pending);
+        vm.open_shell(
+            ShellRequest {
+                program: program(),
+                cols: 80,
+                rows: 24,
+            },
+            Box::new(move |_| done()),
+        );
+        let (calls, done) = (vm.clone(), answered(&pending));
+        drop(runtime.spawn(async move {
+            drop(calls.read_file("/x".into()).await);
+            drop(calls.write_file("/x".into(), vec![1; 1000]).await);
+            drop(calls.readdir("/".into()).await);
+            drop(calls.delete("/x".into(), true).await);
+            done();
+        }));
+        let (calls, done) = (vm.clone(), answered(&pending));
+        drop(runtime.spawn(async move {
+            drop(calls.connect(80).await);
+            drop(calls.kill(1).await);
+            drop(calls.signal(7, 15).await);
+            drop(calls.process_table().await);
+            done();
+        }));
+    }
+    std::thread::sleep(Duration::from_millis(30));
+    let (calls, done) = (vm.clone(), answered(&pending));
+    drop(runtime.spawn(async move {
+        calls.dispose().await;
+        done();
+    }));
+    drop(vm);
+    let deadline = Instant::now() + PATIENCE;
+    while pending.load(Ordering::SeqCst) > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "seed {seed}: {pending:?} calls are not answered"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(events.0.load(Ordering::SeqCst), 1, "seed {seed}: exit");
+    true
+}
