@@ -1,7 +1,7 @@
 //! The deputy itself: goes behind the walls, then does one errand after another until init is gone.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::errno::Errno;
@@ -14,8 +14,9 @@ use crate::spawn::{Cgroup, Spawner};
 use crate::walls::{WallError, Walls};
 use crate::{mediate, seccomp, sys as main_sys};
 
-/// How long it goes on killing what is left, once init is gone.
-const LAST_DEADLINE: Duration = Duration::from_secs(10);
+/// How often it kills what is left, once init is gone. One pass takes all, for the kernel lets nothing fork meanwhile; another
+/// takes what was just then entering.
+const LAST_PASSES: u32 = 3;
 
 /// Serves until init is gone.
 pub fn serve(channel: &Channel, walls: &Walls, spawner: &mut Spawner) {
@@ -35,8 +36,8 @@ pub fn serve(channel: &Channel, walls: &Walls, spawner: &mut Spawner) {
         }
     }
     // Init closed the channel as it ended, or was killed from outside. What it started cannot be found by descent any more.
-    let deadline = Instant::now() + LAST_DEADLINE;
-    while sys::kill_domain() && Instant::now() < deadline {
+    for _ in 0..LAST_PASSES {
+        sys::kill_domain();
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -65,9 +65,8 @@ pub fn resume(pid: pid_t) {
     unsafe { libc::kill(pid, libc::SIGCONT) };
 }
 
-/// Sends SIGKILL to everybody who may be sent one, which behind the walls is who stands behind the same ones. False once
-/// there is nobody.
-pub fn kill_domain() -> bool {
-    // SAFETY: takes integers only.
-    unsafe { libc::kill(-1, libc::SIGKILL) == 0 }
+/// Sends SIGKILL to everybody who may be sent one, which behind the walls is who stands behind the same ones.
+pub fn kill_domain() {
+    // SAFETY: takes integers only. It fails where there is nobody.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
 }
