@@ -12,7 +12,7 @@ const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, fromNative, invalid, disposed, aborted } = require("./lib/error");
 const fetching = require("./lib/fetch");
 const { requirePossible } = require("./lib/levels");
-const { NativeVm, endTurn, init } = require("./lib/native");
+const { NativeVm, endTurn, init, log } = require("./lib/native");
 const { MISSING, missingError, needsOf } = require("./lib/software");
 
 // Where a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
@@ -696,7 +696,7 @@ function createOptions(options, software = { mounts: [], bins: [] }) {
     network,
     env,
     limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },
-    log: process.env.AGENT_VM_LOG,
+    log,
   });
 }
 

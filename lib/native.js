@@ -1,5 +1,5 @@
 "use strict";
-// Finds the addon and its init: beside this package in a checkout, in the platform's own package otherwise.
+// Finds the addon and its init: beside this package in a checkout, in the platform's own package otherwise. Starts the log.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -23,12 +23,25 @@ function load() {
         `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
     );
   }
-  const { NativeVm, endTurn } = require(path.join(folder, `agent-vm.${target}.node`));
+  const { NativeVm, endTurn, startLog } = require(path.join(folder, `agent-vm.${target}.node`));
+  const log = logLevel();
+  if (log !== undefined) startLog(log);
   return {
     NativeVm,
     endTurn,
     init: path.join(folder, `agent-vm-init.${target}`),
+    log,
   };
+}
+
+const LEVELS = ["error", "warn", "info", "debug", "trace"];
+
+/** What AGENT_VM_LOG asks for; undefined for silence. A wish that is not understood is no reason not to start. */
+function logLevel() {
+  const wish = process.env.AGENT_VM_LOG ?? "";
+  if (wish === "" || LEVELS.includes(wish)) return wish || undefined;
+  process.emitWarning(`AGENT_VM_LOG takes ${LEVELS.join(", ")}; ${JSON.stringify(wish)} logs nothing`);
+  return undefined;
 }
 
 module.exports = load();

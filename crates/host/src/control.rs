@@ -132,6 +132,7 @@ impl Control {
         fds: Vec<OwnedFd>,
         waiting: Waiting,
     ) -> Result<(), (Error, Waiting)> {
+        tracing::trace!(call, request = request.name(), "asked");
         let frame = match Frame::new(request, fds) {
             Ok(frame) => frame,
             Err(FrameError::TooLarge { .. }) => {
@@ -239,6 +240,7 @@ impl Control {
     fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) -> Result<(), Unasked> {
         match reply {
             Reply::Spawned { call, pid } => {
+                tracing::debug!(call, pid, "started");
                 let (sender, exit) = oneshot::channel();
                 let on_start = {
                     let mut state = self.state.lock();
@@ -260,6 +262,7 @@ impl Control {
                 usage,
                 background,
             } => {
+                tracing::debug!(call, code, signal, oom, background = background.len(), "exited");
                 let sender = self.state.lock().exits.remove(&call).ok_or(Unasked)?;
                 // Whoever waited may have given up with the VM.
                 drop(sender.send(Exit {
@@ -271,6 +274,7 @@ impl Control {
                 }));
             }
             Reply::Failed { call, error } => {
+                tracing::debug!(call, ?error, "refused");
                 let waiting = self.state.lock().waiting.remove(&call).ok_or(Unasked)?;
                 waiting.fail(error.into());
             }

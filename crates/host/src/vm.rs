@@ -4,11 +4,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use agent_vm_protocol::message::{Request, Target};
 use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Network, Options};
 use crate::control::{Answer, Control};
@@ -127,9 +129,9 @@ impl Inner {
         // Init has ended, so this does not wait; removing cgroups may take a moment.
         let host = self.host.lock().take();
         drop(tokio::task::spawn_blocking(move || drop(host)).await);
-        self.events.emit(Event::Exit {
-            disposed: self.disposing.load(Ordering::Relaxed),
-        });
+        let disposed = self.disposing.load(Ordering::Relaxed);
+        tracing::info!(disposed, "it ended");
+        self.events.emit(Event::Exit { disposed });
         self.gone.send_replace(true);
     }
 }
@@ -137,6 +139,7 @@ impl Inner {
 impl Vm {
     /// Boots a VM. Waits for the kernel for about a millisecond: not to be called where others wait.
     pub fn boot(options: &Options, replay_bytes: usize, events: Arc<dyn Events>) -> Result<Self, Error> {
+        let begun = Instant::now();
         let Machine {
             channel,
             proc_fd,
@@ -145,7 +148,9 @@ impl Vm {
             home,
             enforcement,
             host,
-        } = boot::boot(options)?;
+        } = boot::boot(options).inspect_err(|error| tracing::warn!(?error, "a VM did not boot"))?;
+        tracing::info!(pid = host.pid(), isolation = ?options.isolation, took = ?begun.elapsed(), "a VM booted");
+        let vm = tracing::error_span!("vm", pid = host.pid());
         let failed = |error: io::Error| Error::system(&error, "epoll_ctl");
         let runtime = runtime::handle().map_err(failed)?;
         let _within = runtime.enter();
@@ -181,7 +186,7 @@ impl Vm {
             running: watch::Sender::new(0),
             gone: watch::Sender::new(false),
         });
-        drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy)));
+        drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy).instrument(vm)));
         boot::prepare_next(options);
         Ok(Self {
             owner: Arc::new(Owner(inner)),

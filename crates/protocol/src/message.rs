@@ -60,6 +60,22 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// What it asks, for a log: nothing of what it holds.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Boot(_) => "boot",
+            Self::Spawn(_) => "spawn",
+            Self::Signal { .. } => "signal",
+            Self::Kill { .. } => "kill",
+            Self::HangUp { .. } => "hang up",
+            Self::Connect { .. } => "connect",
+            Self::File { .. } => "file",
+        }
+    }
+}
+
 /// Whom a signal is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
