@@ -23,14 +23,20 @@ function installNodeModules() {
   step("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 
-/** What the tests of `network` run inside of a VM, where this Node.js is older than `NODE_USE_ENV_PROXY` (22.21). */
-function installNewerNode() {
-  if (!older(process.versions.node, "22.21")) return;
-  const folder = join(root, "node_modules/.cache/agent-vm/node-22");
+/**
+ * The Node.js versions that the packages are tried on, but for this one. Also what the tests of `network` run inside of a VM,
+ * where this one is older than `NODE_USE_ENV_PROXY` (22.21).
+ */
+function installOtherNodes() {
   const name = `node-linux-${process.arch}`;
-  if (existsSync(join(folder, "node_modules", name, "bin/node"))) return;
   const flags = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  step("npm", ["install", "--prefix", folder, ...flags, `${name}@22.23.3`]);
+  for (const version of ["20", "22.23.3", "24"]) {
+    const major = version.split(".")[0];
+    if (process.versions.node.startsWith(`${major}.`) && !older(process.versions.node, version)) continue;
+    const folder = join(root, `node_modules/.cache/agent-vm/node-${major}`);
+    if (existsSync(join(folder, "node_modules", name, "bin/node"))) continue;
+    step("npm", ["install", "--prefix", folder, ...flags, `${name}@${version}`]);
+  }
 }
 
 function checkRust() {
@@ -65,5 +71,5 @@ function installDebianPackages() {
 if (older(process.versions.node, "20.0")) refuse(`agent-vm needs Node 20 or later; this is ${process.versions.node}.`);
 checkRust();
 installNodeModules();
-installNewerNode();
+installOtherNodes();
 installDebianPackages();

@@ -2,26 +2,21 @@
 // The snippets of the agentOS documentation, "Processes & Shell", as printed there but for the imports, in documented/.
 // They are checked and run where users have them: beside the package as npm installs it from its tarballs.
 
-const { execFile, spawn } = require("node:child_process");
+const { spawn } = require("node:child_process");
 const { cpSync, readFileSync, readdirSync, mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
-const { promisify } = require("node:util");
 const { startServer, temporaryFolder } = require("./fixture");
+const { install, pack, run } = require("../fixture/packages");
 
 const root = join(__dirname, "../..");
-const run = (command, args, cwd) => promisify(execFile)(command, args, { cwd, encoding: "utf8" });
-const npm = (args, cwd) => run("npm", [...args, "--no-audit", "--no-fund", "--ignore-scripts"], cwd);
 
 const tarballs = temporaryFolder();
 const app = temporaryFolder();
 let server;
 
 beforeAll(async () => {
-  await run(process.execPath, [join(root, "scripts/pack.mjs"), "--destination", tarballs], root);
-  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-  const files = readdirSync(tarballs).map((name) => join(tarballs, name));
-  // Nothing is fetched: the package needs nothing but its own.
-  await npm(["install", "--offline", ...files], app);
+  const { main, platform } = await pack(tarballs);
+  await install(app, main, platform);
 }, 120_000);
 
 test("npm installs nothing with the package but its own files", () => {
@@ -31,7 +26,7 @@ test("npm installs nothing with the package but its own files", () => {
 
 test("what npm installed runs, without rivetkit", async () => {
   const script = `require("agent-vm").AgentVm.create().then((vm) => vm.exec("echo installed")).then(({ stdout }) => console.log(stdout))`;
-  expect((await run(process.execPath, ["--eval", script], app)).stdout).toBe("installed\n\n");
+  expect((await run(process.execPath, ["--eval", script], { cwd: app })).stdout).toBe("installed\n\n");
 });
 
 describe("beside rivetkit", () => {
@@ -49,11 +44,7 @@ describe("beside rivetkit", () => {
       const exit = 'await agent.writeShell(shellId, "stty size; exit\\n");\nawait agent.waitShell(shellId);\n';
       writeFileSync(join(app, name), text.replace("// Close the shell when done\n", exit));
     }
-    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--project", app], app).catch(
-      (error) => {
-        throw new Error(error.stdout);
-      },
-    );
+    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--project", app]);
     server.start();
     await server.evaluate(({ client }) =>
       client.vm

@@ -1,0 +1,74 @@
+"use strict";
+// The code in README and docs/ runs as it is printed. TypeScript, which takes an actor, is in __test__/rivetkit.
+const { execFile } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { promisify } = require("node:util");
+
+const { blocks, documents, parseShell, read } = require("./markdown");
+const { root } = require("../node-script");
+
+const run = promisify(execFile);
+const { scripts } = require("../../package.json");
+
+const found = documents().flatMap((name) => blocks(read(name)).map((block) => ({ name, ...block })));
+const of = (language) =>
+  found.filter((block) => block.language === language).map((block) => [`${block.name}:${block.line}`, block.code]);
+
+let folder;
+beforeAll(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-readme-"));
+  fs.mkdirSync(path.join(folder, "node_modules"));
+  fs.symlinkSync(root, path.join(folder, "node_modules/agent-vm"));
+});
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+/** A block as the program that its reader makes of it: what an earlier one has made, a VM, is there. */
+function whole(code) {
+  if (code.includes("import ")) return code;
+  const vm = code.includes("AgentVm.create") ? "" : "const vm = await AgentVm.create();";
+  return `import { AgentVm } from "agent-vm"; ${vm}\n${code}\nawait vm.dispose();`;
+}
+
+test("there are blocks of both kinds", () => {
+  expect(of("js").length).toBeGreaterThan(2);
+  expect(of("sh").length).toBeGreaterThan(2);
+});
+
+test.each(of("js"))(
+  "the JavaScript of %s runs, and ends",
+  async (place, code) => {
+    const file = path.join(folder, `${place.replaceAll(/\W/g, "-")}.mjs`);
+    fs.writeFileSync(file, whole(code));
+    const { stderr } = await run(process.execPath, [file], { cwd: folder, timeout: 60_000 });
+    expect(stderr).toBe("");
+  },
+  70_000,
+);
+
+test.each(of("sh"))("the commands of %s are a shell's, and there are such scripts", (_place, code) => {
+  parseShell(code);
+  for (const [, name] of code.matchAll(/\bnpm run (\S+)/g)) expect(Object.keys(scripts)).toContain(name);
+  for (const [, file] of code.matchAll(/\bnode ((?:examples|scripts|bench)\/\S+)/g)) {
+    expect(fs.existsSync(path.join(root, file))).toBe(true);
+  }
+});
+
+const commands = of("sh").flatMap(([, code]) =>
+  code.split("\n").filter((line) => /^npx agent-vm (doctor|run)/.test(line)),
+);
+
+test("README shows the command at work", () => {
+  expect(commands.length).toBeGreaterThan(1);
+});
+
+test.each(commands)(
+  "%s",
+  async (line) => {
+    const command = line.replace(/^npx agent-vm/, '"$node" "$agent_vm"');
+    const env = { ...process.env, node: process.execPath, agent_vm: path.join(root, "bin/agent-vm.js") };
+    await run("sh", ["-c", command], { cwd: folder, env, timeout: 60_000 });
+  },
+  70_000,
+);

@@ -1,0 +1,30 @@
+"use strict";
+// Every link from a document to a place of the project leads there.
+const fs = require("node:fs");
+const path = require("node:path");
+
+const { anchors, documents, links, read } = require("./markdown");
+const { root } = require("../node-script");
+
+test.each(documents())("the links of %s lead somewhere", (name) => {
+  const broken = links(read(name)).filter((target) => {
+    if (/^[a-z]+:/.test(target)) return !URL.canParse(target);
+    const [file, anchor] = target.split("#");
+    const to = file === "" ? name : path.join(path.dirname(name), decodeURI(file));
+    if (!fs.existsSync(path.join(root, to))) return true;
+    return anchor !== undefined && !anchors(read(to)).includes(anchor);
+  });
+  expect(broken).toEqual([]);
+});
+
+test("README leads to every other document of the project", () => {
+  const reached = new Set(["README.md"]);
+  for (const name of reached) {
+    for (const target of links(read(name))) {
+      const to = path.join(path.dirname(name), target.split("#")[0]);
+      if (!/^[a-z]+:/.test(target) && to.endsWith(".md")) reached.add(to);
+    }
+  }
+  const own = documents().filter((name) => !name.startsWith("npm/"));
+  expect(own.filter((name) => !reached.has(name))).toEqual([]);
+});

@@ -1,0 +1,70 @@
+"use strict";
+// The TypeScript of README and docs/: checked, and run against the server that it shows.
+const { execFile } = require("node:child_process");
+const { mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
+const { join } = require("node:path");
+const { promisify } = require("node:util");
+const { startServer, temporaryFolder } = require("./fixture");
+const { blocks, documents, read } = require("../documents/markdown");
+
+const root = join(__dirname, "../..");
+const run = promisify(execFile);
+const app = temporaryFolder();
+
+const found = documents()
+  .flatMap((name) => blocks(read(name)))
+  .filter(({ language }) => language === "ts")
+  .map(({ code }) => code);
+const named = (name) => found.find((code) => code.startsWith(`// ${name}`));
+const rest = found.filter((code) => !code.startsWith("// "));
+
+/** What the client's block has made is there for those that follow it. */
+const client = `import { createClient } from "agent-vm/client";
+import type { registry } from "./server.js";
+const client = createClient<typeof registry>("http://localhost:6420");
+`;
+
+let server;
+beforeAll(async () => {
+  server = await startServer({ script: join(app, "out/server.js") }, { start: false });
+  mkdirSync(join(app, "node_modules/@types"), { recursive: true });
+  symlinkSync(root, join(app, "node_modules/agent-vm"));
+  for (const name of ["rivetkit", "ws", "@types/node"]) {
+    symlinkSync(join(root, "node_modules", name), join(app, "node_modules", name));
+  }
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  const compilerOptions = {
+    target: "es2023",
+    module: "nodenext",
+    types: ["node"],
+    strict: true,
+    skipLibCheck: true,
+    outDir: "out",
+    rootDir: ".",
+  };
+  writeFileSync(join(app, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }));
+  const here = (code) =>
+    code.replace("http://localhost:6420", server.engine.endpoint).replace('"./server"', '"./server.js"');
+  writeFileSync(join(app, "server.ts"), named("server.ts"));
+  writeFileSync(join(app, "client.ts"), here(named("client.ts")));
+  rest.forEach((code, index) =>
+    writeFileSync(join(app, `rest-${index}.ts`), `${here(client)}${code}\nprocess.exit();\n`),
+  );
+  await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--project", app]).catch((error) => {
+    throw new Error(error.stdout);
+  });
+  server.start();
+}, 120_000);
+
+const env = { ...process.env, RIVET_LOG_LEVEL: "error" };
+const printed = async (name) =>
+  (await run(process.execPath, [join(app, `out/${name}.js`)], { env, timeout: 80_000 })).stdout;
+
+test("the client hears its process's output and exit code, and ends", async () => {
+  expect(await printed("client")).toMatch(/^(\d+) hello from inside\n\n\1 exited with 0\n$/);
+});
+
+test("the others run", async () => {
+  expect(rest.length).toBeGreaterThan(0);
+  for (const index of rest.keys()) expect(await printed(`rest-${index}`)).toContain("exit code: 0\n");
+});
