@@ -104,7 +104,7 @@ while True:
 
 test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispose ends it", async (_, program) => {
   const before = new Set(descendants(process.pid).map(({ pid }) => pid));
-  const vm = await boot({ limits: { pids: 200, diskBytes: 32 * MiB } });
+  const vm = await boot({ limits: { pids: 64, diskBytes: 32 * MiB } });
   const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
   const bystander = await boot();
   let bytes = 0;

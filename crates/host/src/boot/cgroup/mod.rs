@@ -4,6 +4,8 @@
 //! every command: `cgroup.kill` then takes all that the command started, whatever it did to hide. The hierarchy needs no
 //! controllers for that, so it serves on hosts that keep those in version 1 as well.
 //!
+//! **A share.** In version 1 each VM is a cpu cgroup: however many processes it runs, the scheduler weighs them as one.
+//!
 //! **Bounds**, made only when asked for. In version 2 the VM's directory is split: init has one part for itself, all programs
 //! share the other, which has the limits. In version 1 each controller has a directory of its own. Either way init stands
 //! outside of the bound on memory: the kernel's choice of a victim can never fall on it, so the VM goes on. Each command has
@@ -129,7 +131,7 @@ impl VmCgroups {
                 made.cpu_by = Some(Version::One);
                 made.cpu = Some(legacy_cpu(parent, &places.lease, cpus)?);
             }
-            None => {}
+            None => made.cpu = one_share(places),
         }
         if let Some(parent) = &places.unified {
             made.unified = Some(Unified::make(parent, &places.lease, owner, &in_unified)?);
@@ -255,6 +257,14 @@ fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result
     set_if_there(directory.path(), "memory.memsw.limit_in_bytes", &bytes).at("limit the VM's swap")?;
     give(directory.path(), owner).at("hand the VM's memory cgroup over")?;
     Ok(directory)
+}
+
+/// A cpu cgroup without a bound, where version 1 has a place: all of the VM then has one share of the processors. The kernel
+/// would otherwise give every session a share (`sched(7)`, autogroup), and a program that makes a hundred of them would leave
+/// the server a hundredth.
+fn one_share(places: &Places) -> Option<Directory> {
+    let parent = places.legacy(Controller::Cpu).ok()??;
+    Directory::make(parent, &places.lease.name()).ok()
 }
 
 fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, CgroupError> {

@@ -136,7 +136,8 @@ impl Places {
         self.lease.sweep(self.swept.iter().map(PathBuf::as_path));
     }
 
-    fn legacy(&self, controller: Controller) -> io::Result<Option<&Path>> {
+    /// Where directories of a version 1 controller can be made.
+    pub(super) fn legacy(&self, controller: Controller) -> io::Result<Option<&Path>> {
         let place = &self.legacy[controller as usize];
         if let Some(found) = place.get() {
             return Ok(found.as_deref());
