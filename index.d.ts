@@ -28,6 +28,7 @@ import type { Duplex } from "node:stream";
 // ---------------------------------------------------------------- errors
 /** Every rejection is an AgentVmError (exported as a class). Branch on `code`, which is stable; `message` is for people. */
 export class AgentVmError extends Error {
+  /** Which kind of error: one of these, or the name of the errno where a system call failed. */
   code:
     | "INVALID_ARGUMENT" // wrong type or value: the message names the argument and what it takes
     | "ISOLATION_UNAVAILABLE" // this host cannot isolate as asked: the message names the cause and the remedy
@@ -45,13 +46,16 @@ export class AgentVmError extends Error {
     | "ENOTEMPTY"
     | "ENOSPC"
     | string; // the errno's name
-  /** Set where an operating system call failed. */
+  /** Set where an operating system call failed: its number, positive. */
   errno?: number;
+  /** Likewise: the call that failed. */
   syscall?: string;
+  /** The path, or the program, that it failed for. */
   path?: string;
 }
 
 // ---------------------------------------------------------------- the VM
+/** How a VM is to be made. All of it is optional; what is wrong rejects `create` with INVALID_ARGUMENT. */
 export interface AgentVmOptions {
   /**
    * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh. An absolute path; symbolic
@@ -113,6 +117,7 @@ export interface AgentVmOptions {
   software?: unknown[];
   /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
   env?: Record<string, string>;
+  /** The host name inside. Default "agent-vm". */
   hostname?: string;
   /**
    * Loopback only ("none", the default), the host's network ("host"), or named destinations alone.
@@ -129,6 +134,7 @@ export interface AgentVmOptions {
    * is the only one, and the default.
    */
   network?: "none" | "host" | { allow: string[] };
+  /** Bounds of the whole VM or of each process. `vm.enforcement` tells what holds each. */
   limits?: {
     /**
      * Total memory in bytes, 4 MiB or more: all programs of the VM together, their private files (which are in memory) and
@@ -138,9 +144,11 @@ export interface AgentVmOptions {
     memoryBytes?: number;
     /** Cores' worth of time, 0.01 or more, fractions too. At the bound programs wait. Default and errors as `memoryBytes`. */
     cpus?: number;
-    /** Defaults: 4,096 processes and threads, 4,096 open files a process, 1 GiB of private files (one tmpfs). */
+    /** Processes and threads of the VM. Default 4,096. At the bound: EAGAIN inside. */
     pids?: number;
+    /** Open files of one process. Default 4,096. At the bound: EMFILE inside. */
     openFiles?: number;
+    /** Bytes of private files, which lie in one tmpfs, and so in memory. Default 1 GiB. At the bound: ENOSPC inside. */
     diskBytes?: number;
     /** Kept output per process and shell, for replay. Default 1 MiB; those that have exited share 16 MiB, oldest dropped first. */
     replayBytes?: number;
@@ -157,10 +165,15 @@ export interface AgentVmOptions {
   isolation?: "namespaces" | "landlock" | "none";
 }
 
+/** What an AgentVm emits. A listener that takes its time slows the program that writes, and loses nothing. */
 export interface AgentVmEvents {
+  /** A spawned process, or what it left behind, has written. */
   processOutput: [ProcessOutputEvent];
+  /** A spawned process has ended. Follows all that it wrote itself. */
   processExit: [ProcessExitEvent];
+  /** A shell's terminal has shown something. */
   shellData: [ShellDataEvent];
+  /** A shell has ended. Follows all that it wrote itself, unless `closeShell` hung up on it. */
   shellExit: [ShellExitEvent];
   /** The network option refused a connection from inside; the program is answered when this has been emitted. */
   networkDenied: [{ host: string; port: number; reason: string }];
@@ -174,33 +187,57 @@ export interface ProcessOutputEvent {
   data: Uint8Array;
   seq: number;
 }
+/** How the process `pid` has ended. */
 export interface ProcessExitEvent extends ExitStatus {
   pid: number;
 }
+/** Bytes that a terminal has shown, escape sequences and all. `seq` counts those of this shell before them. */
 export interface ShellDataEvent {
   shellId: string;
   data: Uint8Array;
   seq: number;
 }
+/** How the shell `shellId` has ended. */
 export interface ShellExitEvent extends ExitStatus {
   shellId: string;
 }
 
+/** How a program ended, and what it took. */
 export interface ExitStatus {
   /** As a shell reports it: the exit status, or 128 + signal number. */
   exitCode: number;
+  /** The signal that ended it, or null. */
   signal: NodeJS.Signals | null;
   /**
+   * "exited" by itself, or by a "signal"; killed at its "timeout"; or "disposed", with its VM.
+   *
    * "oom": the kernel killed it because `limits.memoryBytes` was reached, or killed something it had started, whose end it
    * passes on as its own (as `sh -c "program"` does: exit code 137, no signal). What the kernel killed is counted by command,
    * not by process: a command that lost a child this way, and is then killed with SIGKILL from inside, is "oom" as well.
    */
   reason: "exited" | "signal" | "timeout" | "oom" | "disposed";
+  /** Milliseconds of processor time, and the most memory at a time, of the program and those of its children it waited for. */
   usage: { userMs: number; systemMs: number; maxRssBytes: number };
 }
 
+/**
+ * An isolated Linux machine. It is made by `AgentVm.create()` and lives until `dispose()`, the end of the server's process
+ * or, once nothing runs in it and nobody holds it, garbage collection.
+ *
+ * Every call checks its arguments first (INVALID_ARGUMENT), then whether there still is a VM (VM_DISPOSED).
+ *
+ * @example
+ * ```js
+ * await using vm = await AgentVm.create({ limits: { pids: 100 } }); // TypeScript, or Node.js 24; else: vm.dispose()
+ * const { stdout, exitCode } = await vm.exec("python3 -c 'print(6 * 7)'", { timeout: 5000 });
+ * ```
+ */
 export class AgentVm extends EventEmitter<AgentVmEvents> {
   private constructor();
+  /**
+   * Boots a VM: a few milliseconds, and no process of the server's is forked for it. Rejects with ISOLATION_UNAVAILABLE where
+   * the host cannot isolate as asked, with cause and remedy in the message; with an errno for a directory that cannot be shown.
+   */
   static create(options?: AgentVmOptions): Promise<AgentVm>;
   /** What this host can isolate, probe by probe, and how to get what is missing. Never throws. */
   static doctor(): Promise<{
@@ -209,16 +246,37 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   }>;
 
   // one-shot
+  /**
+   * Runs a shell command (`/bin/sh -c`), and resolves when it has ended, to all that it printed. A command that fails, is killed
+   * or meets its timeout is a result, not a rejection. Rejects with ENOENT for a `cwd` that is not there, E2BIG for a command of
+   * more than 128 KiB, ABORTED.
+   */
   exec(command: string, options?: ExecOptions): Promise<ExecResult>;
+  /**
+   * Likewise, without a shell: the arguments arrive as they are. `file` is a path, or a name on the PATH; ENOENT or EACCES, with
+   * `path`, where it cannot be run.
+   */
   execFile(file: string, args?: string[], options?: ExecOptions): Promise<ExecResult>;
 
   // long-running
+  /**
+   * Starts a process, and resolves when it runs. Its output comes by the `processOutput` event and is kept for
+   * `readProcessOutput`; its standard input is a pipe that stays open until `closeProcessStdin`. While it runs it keeps the VM, and
+   * Node.js, alive. Rejects as `execFile`.
+   */
   spawn(command: string, args?: string[], options?: SpawnOptions): Promise<{ pid: number }>;
-  /** Resolves when the process's pipe has taken all of it; writes to one process keep their order. */
+  /**
+   * Resolves when the process's pipe has taken all of it; writes to one process keep their order. STDIN_CLOSED after
+   * `closeProcessStdin`, or where nobody reads any more; LIMIT_EXCEEDED, and nothing is written, when 64 MiB wait already.
+   */
   writeProcessStdin(pid: number, data: string | Uint8Array): Promise<void>;
+  /** End of file, once all that was written has been taken. A second time: nothing. */
   closeProcessStdin(pid: number): Promise<void>;
+  /** Resolves to the exit code, after `processExit`; at once for one that has exited. */
   waitProcess(pid: number): Promise<number>;
+  /** In the order they were spawned: those that run, and the last 1,024 that have exited. */
   listProcesses(): Promise<SpawnedProcessInfo[]>;
+  /** One of them. PROCESS_NOT_FOUND for a pid that spawn never gave, or that is forgotten. */
   getProcess(pid: number): Promise<SpawnedProcessInfo>;
   // stopProcess, killProcess and signalProcess take any pid that allProcesses lists, and every pid that spawn gave;
   // waitProcess, getProcess and the stdin calls take those that spawn gave. Init's pid is PROCESS_NOT_FOUND to all.
@@ -229,6 +287,9 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * of it is left and, of a spawned process, the exit is told.
    */
   killProcess(pid: number): Promise<void>;
+  /**
+   * Any signal by name, "SIGUSR1": to the group that the process leads, or else to it alone. On an exited process: nothing.
+   */
   signalProcess(pid: number, signal: NodeJS.Signals): Promise<void>;
   /** Kept output from byte `after` on, across stdout and stderr, in order; `truncatedBytes` says what is no longer kept. */
   readProcessOutput(
@@ -237,7 +298,9 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   ): Promise<{ chunks: ProcessOutputEvent[]; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
 
   // everything in the VM
+  /** Every process of the VM, also those of exec, of shells and in the background, as the kernel tells of them. */
   allProcesses(): Promise<ProcessInfo[]>;
+  /** The same, each with its children. At the top are those whose parent is init, or nobody. */
   processTree(): Promise<ProcessTreeNode[]>;
 
   /**
@@ -299,21 +362,38 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // delete takes them, but no path leads to them. writeFile follows a symlink, empties the file first (a new one has mode
   // 0644) and, where the disk is full (ENOSPC), leaves what had room. move replaces a file; between mounts it copies and
   // then deletes. A walk lists at most 1,000,000 names (LIMIT_EXCEEDED).
+  /** The whole content, up to 2 GiB (EFBIG). ENOENT, EACCES, EISDIR. */
   readFile(path: string): Promise<Uint8Array>;
+  /** Writes the whole content, a string as UTF-8. Makes missing parent folders. EACCES, EISDIR, EROFS, ENOSPC. */
   writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
+  /**
+   * Several, in their order. One that cannot be read has `content` null and the `error`; the call itself does not reject for it.
+   */
   readFiles(paths: string[]): Promise<{ path: string; content: Uint8Array | null; error?: string }[]>;
+  /** Several, in their order. What fails says so in its entry; the others are written. */
   writeFiles(
     entries: { path: string; content: string | Uint8Array }[],
   ): Promise<{ path: string; success: boolean; error?: string }[]>;
+  /**
+   * EEXIST where there is something, ENOENT without a parent; `recursive` makes the parents, and takes a folder that is there.
+   */
   mkdir(path: string, options?: { recursive?: boolean }): Promise<void>;
+  /** The names in a folder, without `.` and `..`, in no particular order. ENOENT, ENOTDIR, EACCES. */
   readdir(path: string): Promise<string[]>;
+  /**
+   * Everything below a folder, by full path; symbolic links are listed and not followed. `maxDepth` 0 is the folder's own
+   * entries; `exclude` are names that are left out, with all below them.
+   */
   readdirRecursive(
     path: string,
     options?: { maxDepth?: number; exclude?: string[] },
   ): Promise<{ path: string; type: "file" | "directory" | "symlink"; size: number }[]>;
   stat(path: string): Promise<VmStat>;
+  /** Whether there is something at the path, as far as the VM's user can see. */
   exists(path: string): Promise<boolean>;
+  /** Renames, and replaces a file that is there. */
   move(from: string, to: string): Promise<void>;
+  /** A file, a link or an empty folder; with `recursive`, a folder and all below it. ENOENT, ENOTEMPTY, EACCES. */
   delete(path: string, options?: { recursive?: boolean }): Promise<void>; // an empty directory needs no recursive
 
   // network into the VM
@@ -338,6 +418,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // lifetime
   /** How many processes and shells are running: what keeps an actor from sleeping. */
   readonly activeCount: number;
+  /** The level that it has: the one that was asked for. */
   readonly isolation: "namespaces" | "landlock" | "none";
   /** What holds each limit; null where there is none. */
   readonly enforcement: Readonly<
@@ -345,6 +426,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   >;
   /** Kills everything inside and frees it all. Idempotent. Pending calls reject with VM_DISPOSED. */
   dispose(): Promise<void>;
+  /** `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -355,7 +437,9 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
 export type Enforcement = "cgroup1" | "cgroup2" | "rlimit" | "tmpfs";
 
 // ---------------------------------------------------------------- processes
+/** Of `exec` and `execFile`. */
 export interface ExecOptions {
+  /** Added to the VM's. Its PATH finds the program. */
   env?: Record<string, string>;
   /** Default /home/user. */
   cwd?: string;
@@ -365,33 +449,49 @@ export interface ExecOptions {
   timeout?: number;
   /** Aborts likewise; the call rejects with ABORTED. */
   signal?: AbortSignal;
+  /** Called with each chunk as it comes, before the call resolves. What it throws is an uncaught exception. */
   onStdout?: (data: Uint8Array) => void;
+  /** Likewise, for standard error. */
   onStderr?: (data: Uint8Array) => void;
   /** Kept per stream. Default 16 MiB. The rest is read and dropped, and the result says so. */
   maxOutputBytes?: number;
 }
+/** How a command ended, and what it printed. */
 export interface ExecResult extends ExitStatus {
+  /** As UTF-8; what is none of it is U+FFFD. `onStdout` has the bytes. */
   stdout: string;
+  /** Likewise, of standard error. */
   stderr: string;
+  /** Whether there was more than `maxOutputBytes`. */
   stdoutTruncated: boolean;
+  /** Likewise, of standard error. */
   stderrTruncated: boolean;
+  /** Whether `timeout` ended it. */
   timedOut: boolean;
   /** What the command left running in the background. exec returns when the command ends, not when these do. */
   background: { pid: number; command: string }[];
 }
+/** As for exec; `stdin` is written first and the pipe stays open, and an aborted process ends with reason "signal". */
 export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
+/** A process as `spawn` was asked for it. */
 export interface SpawnedProcessInfo {
+  /** Inside, as `echo $$` tells it. */
   pid: number;
   command: string;
   args: string[];
   running: boolean;
+  /** Null while it runs. */
   exitCode: number | null;
 }
+/** A process as the kernel tells of it. */
 export interface ProcessInfo {
+  /** Inside, as `ps` there tells it. */
   pid: number;
   /** 0 for processes that have no parent in the VM. The VM's own init is not listed: a fresh VM has no processes. */
   ppid: number;
+  /** Its process group. */
   pgid: number;
+  /** Its session. */
   sid: number;
   /** The runtime that the process runs on. */
   driver: "node" | "python" | "native" | string;
@@ -401,23 +501,30 @@ export interface ProcessInfo {
   args: string[];
   /** "" where it cannot be read. */
   cwd: string;
+  /** "exited": a zombie, whose parent has not waited for it. */
   status: "running" | "stopped" | "exited";
+  /** Null unless it has exited. */
   exitCode: number | null;
   /** Milliseconds since the Unix epoch; the same at every look. */
   startTime: number;
   /** Of a zombie: when it last ran, by the scheduler's clock, where the kernel tells (`/proc/<pid>/sched`). */
   exitTime: number | null;
+  /** Memory that it holds now, what it shares with others included. */
   rssBytes: number;
+  /** Processor time so far, user and system. */
   cpuMs: number;
 }
+/** A process with those it is the parent of. */
 export interface ProcessTreeNode extends ProcessInfo {
   children: ProcessTreeNode[];
 }
 
 // ---------------------------------------------------------------- shells
+/** What a shell is to be. All of it is optional. */
 export interface OpenShellOptions {
   /** Default: bash where the VM has it, else sh; interactive. */
   command?: string;
+  /** Of `command`; none by default. */
   args?: string[];
   /** Added to the VM's. TERM is `xterm-256color` unless this or the VM's `env` says otherwise. */
   env?: Record<string, string>;
@@ -429,9 +536,13 @@ export interface OpenShellOptions {
   rows?: number;
 }
 
+/** What stat(2) tells, as Node's `fs.Stats` has it. */
 export interface VmStat {
+  /** Type and permissions: `mode & 0o777`. */
   mode: number;
+  /** Bytes. */
   size: number;
+  /** Of 512 bytes each. */
   blocks: number;
   dev: number;
   rdev: number;
