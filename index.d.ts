@@ -388,6 +388,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
     path: string,
     options?: { maxDepth?: number; exclude?: string[] },
   ): Promise<{ path: string; type: "file" | "directory" | "symlink"; size: number }[]>;
+  /** Of what a path leads to, symbolic links followed. ENOENT, ENOTDIR, EACCES, ELOOP. */
   stat(path: string): Promise<VmStat>;
   /** Whether there is something at the path, as far as the VM's user can see. */
   exists(path: string): Promise<boolean>;

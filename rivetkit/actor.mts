@@ -81,15 +81,19 @@ export interface AgentOsConfig<CP = undefined> extends ActorOptions {
     c: BeforeConnectContext<AgentOsState, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
     params: CP,
   ) => void | Promise<void>;
+  /** As an actor of rivetkit's has it. */
   onConnect?: (c: Connected<CP>, conn: Connected<CP>["conn"]) => void | Promise<void>;
+  /** As an actor of rivetkit's has it. */
   onDisconnect?: (
     c: DisconnectContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
     conn: Connected<CP>["conn"],
   ) => void | Promise<void>;
+  /** As an actor of rivetkit's has it. */
   onCreate?: (
     c: CreateContext<AgentOsState, undefined, undefined, AgentOsEventTokens, None>,
     input: undefined,
   ) => void | Promise<void>;
+  /** As an actor of rivetkit's has it; called when the VM can be used. */
   onWake?: (
     c: WakeContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
   ) => void | Promise<void>;
@@ -103,6 +107,7 @@ export interface AgentOsConfig<CP = undefined> extends ActorOptions {
   ) => void | Promise<void>;
 }
 
+/** What `agentOs` makes, for `setup({ use })`. */
 export type AgentOsDefinition<CP = undefined> = ActorDefinition<
   AgentOsState,
   CP,

@@ -42,6 +42,7 @@ export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable 
   on<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
   /** Likewise, for one event. */
   once<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
+  /** Takes a listener off; the last one lets go of the connection. */
   off<K extends keyof E & string>(name: K, callback: Callback<E, K>): void;
   /** Ends every subscription and closes the connection. The next call, or subscription, opens another. */
   dispose(): Promise<void>;
@@ -53,13 +54,19 @@ export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable 
  */
 export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & Listening<EventsOf<AD>>;
 
+/** Handles of one kind of actor, by key; the arguments are those of rivetkit's. */
 export interface ActorAccessor<AD extends AnyActorDefinition> {
+  /** An actor that there is already. */
   get(...args: Parameters<RivetAccessor<AD>["get"]>): ActorHandle<AD>;
+  /** An actor, created on the first call if need be. */
   getOrCreate(...args: Parameters<RivetAccessor<AD>["getOrCreate"]>): ActorHandle<AD>;
+  /** By the id that rivetkit gave it. */
   getForId(...args: Parameters<RivetAccessor<AD>["getForId"]>): ActorHandle<AD>;
+  /** A new one. Rejects where there is one of that key. */
   create(...args: Parameters<RivetAccessor<AD>["create"]>): Promise<ActorHandle<AD>>;
 }
 
+/** rivetkit's client, with an accessor for each actor of the registry. */
 export type Client<A extends Registry<RegistryActors>> = ClientRaw & {
   [K in keyof ExtractActorsFromRegistry<A>]: ActorAccessor<ExtractActorsFromRegistry<A>[K]>;
 };

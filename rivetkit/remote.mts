@@ -16,12 +16,14 @@ export type RemoteExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStd
 /** SpawnOptions without what cannot travel: output comes as `processOutput` events. */
 export type RemoteSpawnOptions = Omit<SpawnOptions, "signal" | "onStdout" | "onStderr">;
 
+/** What `vmFetch` sends. */
 export interface VmFetchInit {
   method?: string;
   headers?: Record<string, string>;
   body?: string | Uint8Array;
 }
 
+/** What the server inside answered, whole. */
 export interface VmFetchResult {
   status: number;
   statusText: string;
@@ -62,8 +64,11 @@ export interface RemoteCalls extends Pick<
   | "move"
   | "delete"
 > {
+  /** As `AgentVm.exec`; callbacks and signals do not travel. */
   exec(command: string, options?: RemoteExecOptions): Promise<ExecResult>;
+  /** As `AgentVm.execFile`, likewise. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
+  /** As `AgentVm.spawn`, likewise: its output comes by the actor's `processOutput`. */
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<{ pid: number }>;
   /** `delete` by the name that agentOS gives it. */
   deleteFile: AgentVm["delete"];
@@ -76,6 +81,7 @@ export type AgentOsActions = {
   [K in keyof RemoteCalls]: (c: unknown, ...args: Parameters<RemoteCalls[K]>) => ReturnType<RemoteCalls[K]>;
 };
 
+/** What the actor sends to those who listen. */
 export interface AgentOsEvents {
   /** At most 32 KiB of output at once. */
   processOutput: ProcessOutputEvent;
