@@ -72,6 +72,20 @@ test("without the platform's package, loading says where it runs and what to do"
   }
 });
 
+test("with a binary that the system cannot load, loading says which, why, and what to do", async () => {
+  const broken = path.join(folder, "broken");
+  await install(broken, tarballs.main, tarballs.platform);
+  const target = `linux-${process.arch}-gnu`;
+  const addon = path.join(broken, `node_modules/agent-vm-${target}/agent-vm.${target}.node`);
+  fs.truncateSync(addon, 0);
+  const script = `import("agent-vm").catch(({ code, message, path }) => console.log(JSON.stringify({ code, message, path })))`;
+  const error = JSON.parse((await run(process.execPath, ["--eval", script], { cwd: broken })).stdout);
+  expect(error).toMatchObject({ code: "ISOLATION_UNAVAILABLE", path: fs.realpathSync(addon) });
+  for (const words of ["cannot be loaded: ", "file too short", "glibc, not musl", "install agent-vm anew"]) {
+    expect(error.message).toContain(words);
+  }
+});
+
 test("publint finds nothing wrong", async () => {
   const publint = path.join(root, "node_modules/publint/src/cli.js");
   const { stdout } = await run(process.execPath, [publint, "run", tarballs.main, "--strict"]);

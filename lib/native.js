@@ -23,7 +23,7 @@ function load() {
         `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
     );
   }
-  const { NativeVm, endTurn, startLog } = require(path.join(folder, `agent-vm.${target}.node`));
+  const { NativeVm, endTurn, startLog } = loadAddon(path.join(folder, `agent-vm.${target}.node`));
   const log = logLevel();
   if (log !== undefined) startLog(log);
   return {
@@ -32,6 +32,20 @@ function load() {
     init: path.join(folder, `agent-vm-init.${target}`),
     log,
   };
+}
+
+/** The kernel's or the dynamic loader's word, where it takes none of the file: another C library, for one. */
+function loadAddon(file) {
+  try {
+    return require(file);
+  } catch (cause) {
+    throw new AgentVmError(
+      "ISOLATION_UNAVAILABLE",
+      `agent-vm's binary cannot be loaded: ${cause.message}. It needs glibc, not musl as in Alpine, and to be whole: ` +
+        `install agent-vm anew, or \`npm run build\` in a checkout`,
+      { cause, path: file },
+    );
+  }
 }
 
 const LEVELS = ["error", "warn", "info", "debug", "trace"];
