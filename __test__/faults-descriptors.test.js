@@ -18,6 +18,12 @@ const helpers = `
   const open = () => fs.readdirSync("/proc/self/fd").length;
   const take = () => { try { for (;;) taken.push(fs.openSync("/dev/null")); } catch { /* none is left */ } };
   const give = (count = taken.length) => { for (const fd of taken.splice(0, count)) fs.closeSync(fd); };
+  // An init that is being started ahead takes and gives back descriptors meanwhile.
+  const settled = async () => {
+    while (!descendants(process.pid, { spares: true }).some(({ name }) => name === "agent-vm-spare"))
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  };
   const code = (promise) => promise.then(() => "ok", (error) => error.code);`;
 
 test("a VM asked for when descriptors run out, at whatever step, is refused with EMFILE, and nothing of it is left", async () => {
@@ -59,6 +65,7 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
     await vm.exec("true");
     await vm.writeFile("/tmp/file", "content");
     const { pid } = await vm.spawn("cat");
+    await settled();
     take();
     const calls = {
       exec: () => vm.exec("echo on"),

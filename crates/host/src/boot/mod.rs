@@ -507,10 +507,14 @@ fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
         match channel.receive::<Reply>(&mut buffer) {
             Ok(Some((Reply::Ready { deputy }, fds))) => {
                 let mut fds = fds.into_iter();
-                let (proc_fd, listener) = (fds.next().ok_or(BootError::Died(None))?, fds.next());
-                if listener.is_some() != served {
-                    return Err(BootError::Died(None));
-                }
+                // What is attached and does not arrive found no room in this process (`unix(7)`, SCM_RIGHTS).
+                let no_room = || BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE));
+                let proc_fd = fds.next().ok_or_else(no_room)?;
+                let listener = match (fds.next(), served) {
+                    (Some(_), false) => return Err(BootError::Died(None)),
+                    (None, true) => return Err(no_room()),
+                    (listener, _) => listener,
+                };
                 return Ok(Ready {
                     proc_fd,
                     listener,
