@@ -46,10 +46,23 @@ function directoriesOf(number) {
   return number === undefined ? [] : vmDirectories().filter((directory) => directory.includes(`agent-vm-${number}-`));
 }
 
-/** Directories of servers that are dead: nobody holds the socket by which the living lease their number. */
+function isWritable(directory) {
+  try {
+    fs.accessSync(directory, fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Directories of servers that are dead, as far as they are ours to remove: nobody holds the socket by which the living lease
+ * their number.
+ */
 function deadDirectories() {
   const sockets = fs.readFileSync("/proc/net/unix", "utf8");
-  return vmDirectories().filter((directory) => {
+  const ours = vmDirectories().filter((directory) => isWritable(path.dirname(directory)));
+  return ours.filter((directory) => {
     const number = path.basename(directory).split("-")[2];
     return !sockets.includes(`@agent-vm/cgroups/${number}`);
   });
