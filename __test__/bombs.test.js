@@ -167,5 +167,10 @@ while True:
   for (const name of ["makes files without end", "opens descriptors without end, and pipes that are full"]) {
     await vm.execFile("python3", ["-c", bombs[name]], { timeout: 1000 });
   }
-  await until(async () => (await vm.exec("rm -rf /tmp/*; echo on").catch(() => ({}))).stdout === "on\n");
+  // Programs may find no memory for that; file calls need none of it.
+  const names = await vm.readdir("/tmp");
+  for (let at = 0; at < names.length; at += 1000) {
+    await Promise.all(names.slice(at, at + 1000).map((name) => vm.delete(`/tmp/${name}`)));
+  }
+  await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
 }, 60_000);

@@ -27,6 +27,16 @@ const disposed: ExitStatus = {
   usage: { userMs: 0, systemMs: 0, maxRssBytes: 0 },
 };
 
+/**
+ * What of an event is new, if anything: the output that was read to catch up may be ahead of the events that tell of it,
+ * also of some that come when the catching up is over.
+ */
+function unreadOf(event: StreamEvent, position: Position | undefined): StreamEvent | undefined {
+  if (!position || !event?.data || event.seq === undefined || event.seq >= position.seq) return event;
+  const known = position.seq - event.seq;
+  return known < event.data.byteLength ? { ...event, data: event.data.subarray(known), seq: position.seq } : undefined;
+}
+
 export class Streams {
   readonly #emptied: () => void;
   readonly #listeners = new Map<string, Set<{ callback: Listener; once: boolean }>>();
@@ -134,7 +144,14 @@ export class Streams {
 
   #arrived(session: Session, name: string, event: StreamEvent): void {
     if (session !== this.#session) return;
-    if (!this.#heldBack) return this.#deliver(name, event);
+    if (!this.#heldBack) {
+      const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
+      // Beginning anew: another process has the number.
+      const anew = position?.exited && event.seq === 0;
+      const unread = anew ? event : unreadOf(event, position);
+      if (unread) this.#deliver(name, unread);
+      return;
+    }
     this.#heldBack.push({ name, event });
     if (this.#heldBack.length > HELD_BACK) session.close();
   }
@@ -173,13 +190,9 @@ export class Streams {
     this.#heldBack = undefined;
     for (const { name, event } of heldBack) {
       const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
-      if (position && event.data && event.seq !== undefined && event.seq < position.seq) {
-        const known = position.seq - event.seq;
-        if (known >= event.data.byteLength) continue;
-        this.#deliver(name, { ...event, data: event.data.subarray(known), seq: position.seq });
-      } else if (!(position?.exited && (name === "processExit" || name === "shellExit"))) {
-        this.#deliver(name, event);
-      }
+      if (position?.exited && (name === "processExit" || name === "shellExit")) continue;
+      const unread = unreadOf(event, position);
+      if (unread) this.#deliver(name, unread);
     }
   }
 
