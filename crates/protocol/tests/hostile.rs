@@ -259,11 +259,14 @@ fn receive<M: DeserializeOwned>(
     received.map(|message| message.map(|(_, fds)| fds.len()))
 }
 
+/// Held by each test that opens or counts descriptors: those of one thread cannot be told from another's.
+fn alone_with_descriptors() -> std::sync::MutexGuard<'static, ()> {
+    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn descriptors_are_closed(run: impl FnOnce()) {
-    // Other tests of this process open some of their own: those of this thread alone cannot be told apart, so each test
-    // that counts holds the lock.
-    static COUNTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _counting = COUNTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = alone_with_descriptors();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     run();
@@ -329,6 +332,7 @@ fn more_descriptors_than_a_message_may_carry_are_refused_and_closed() {
 
 #[test]
 fn a_message_that_is_too_long_is_refused_whole() {
+    let _alone = alone_with_descriptors();
     assert!(matches!(
         receive::<Reply>(&vec![0; INLINE_BYTES + 2], &[]),
         Err(ReceiveError::Truncated)
@@ -346,6 +350,7 @@ fn a_message_that_is_too_long_is_refused_whole() {
 
 #[test]
 fn a_list_that_says_it_is_endless_takes_no_memory() {
+    let _alone = alone_with_descriptors();
     // Reply::Exited, whose list of what is left says that it has 2^64 - 1 entries.
     let mut bytes = postcard::to_allocvec(&replies()[3]).unwrap();
     let at = bytes.len() - 13;
@@ -367,6 +372,7 @@ fn a_list_that_says_it_is_endless_takes_no_memory() {
 
 #[test]
 fn what_an_honest_end_sends_arrives() {
+    let _alone = alone_with_descriptors();
     let (one, other) = Channel::pair().unwrap();
     for request in requests() {
         one.send(&Frame::new(&request, Vec::new()).unwrap()).unwrap();
