@@ -9,6 +9,4 @@ module.exports = {
   // VMs share the machine's cores with the tests that watch them.
   maxWorkers: 2,
   watchman: false,
-  // CI's machines are shared: a test that fails there is tried once more, and what it failed of is printed all the same.
-  setupFilesAfterEnv: process.env.CI ? ["<rootDir>/__test__/fixture/retry.js"] : [],
 };
