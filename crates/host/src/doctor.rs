@@ -49,7 +49,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
             "a VM boots in namespaces of its own",
         ),
     ] {
-        let booted = boot::boot(&Options {
+        let booted = boot::boot_anew(&Options {
             isolation,
             ..options.clone()
         });

@@ -58,14 +58,15 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Fatal> {
     sys::reset_signals();
-    // What `ps` on the host shows until the host says what VM this is to be.
-    sys::set_name(c"agent-vm-spare");
+    sys::set_name(sys::SPARE_NAME);
     let mut control = Control::new(sys::control_socket().map_err(Fatal::Socket)?);
     let (request, mut attachments) = first_request(&mut control)?;
     let Request::Boot(request) = request else {
         return Err(Fatal::NotBoot);
     };
-    sys::set_name(c"agent-vm-init");
+    if request.env.is_some() {
+        sys::set_name(sys::NAME);
+    }
 
     let booted = boot::boot(&request, &mut attachments).and_then(|mut booted| {
         let proc_fd = booted

@@ -120,6 +120,12 @@ fn release(pid: pid_t, signal: c_int) {
     unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, libc::c_long::from(signal)) };
 }
 
+/// What `ps` on the host shows of an init.
+pub const NAME: &CStr = c"agent-vm-init";
+
+/// And of one whose VM is nobody's yet.
+pub const SPARE_NAME: &CStr = c"agent-vm-spare";
+
 /// Names this process in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {
     // SAFETY: a C string that outlives the call, which copies it. It has no way to fail.

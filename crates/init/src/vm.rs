@@ -75,7 +75,7 @@ impl Vm {
 
         let pid_namespace = has_pid_namespace(boot.isolation);
         let filter = boot.isolation != Isolation::None;
-        let spawner = Spawner::new(boot.env, boot.limits.open_files, filter)
+        let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files, filter)
             .map_err(|error| BootError::new("prepare to start programs", &error))?;
         let salt = random().map_err(|error| BootError::new("read /dev/urandom", &error))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
@@ -273,6 +273,14 @@ impl Vm {
         let (call, result) = match request {
             // A host that boots twice has lost track.
             Request::Boot(_) => return Err(ControlError::Closed),
+            Request::Adopt { env } => {
+                let Hands::Own(spawner) = &mut self.hands else {
+                    return Err(ControlError::Closed);
+                };
+                spawner.set_env(env);
+                sys::set_name(sys::NAME);
+                return Ok(());
+            }
             Request::Spawn(spawn) => {
                 let call = spawn.call;
                 let spawned = self.spawn(&spawn);

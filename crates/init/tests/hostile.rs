@@ -110,7 +110,7 @@ fn boot() -> Request {
         rootfs: None,
         walls: None,
         root: Vec::new(),
-        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        env: Some(vec![("PATH".into(), "/usr/bin:/bin".into())]),
         limits: Limits {
             pids: 100,
             open_files: 100,

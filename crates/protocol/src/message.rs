@@ -15,6 +15,12 @@ pub type Attached = u8;
 pub enum Request {
     /// The first message, and only the first. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
     Boot(Box<Boot>),
+    /// A VM that was booted ahead becomes somebody's: the first request after [`Request::Boot`], and only with
+    /// [`Isolation::Namespaces`]. Not answered.
+    Adopt {
+        /// What [`Boot::env`] was not.
+        env: Vec<(String, String)>,
+    },
     /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`], or with [`Reply::Failed`].
     Spawn(Box<Spawn>),
     /// Send a signal. Answered with [`Reply::Done`]; a target that has exited is done as well.
@@ -66,6 +72,7 @@ impl Request {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Boot(_) => "boot",
+            Self::Adopt { .. } => "adopt",
             Self::Spawn(_) => "spawn",
             Self::Signal { .. } => "signal",
             Self::Kill { .. } => "kill",
@@ -131,8 +138,9 @@ pub struct Boot {
     pub walls: Option<Walls>,
     /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
     pub root: Vec<RootEntry>,
-    /// The environment that every process starts from.
-    pub env: Vec<(String, String)>,
+    /// The environment that every process starts from; none for a VM that is booted ahead, which [`Request::Adopt`] brings
+    /// one.
+    pub env: Option<Vec<(String, String)>>,
     /// Bounds for every process.
     pub limits: Limits,
     /// The VM's cgroups.

@@ -46,7 +46,7 @@ fn requests() -> Vec<Request> {
                     read_only: false,
                 },
             ],
-            env: vec![("PATH".into(), "/bin".into())],
+            env: Some(vec![("PATH".into(), "/bin".into())]),
             limits: Limits {
                 pids: 4096,
                 open_files: 4096,

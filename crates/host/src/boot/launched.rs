@@ -11,7 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::cgroup::VmCgroups;
 use super::ids::IdLease;
 use super::sys::{self, Launch};
-use super::{BootError, Resources, USER_ID, image};
+use super::{BootError, Isolation, Network, Options, Resources, USER_ID, image};
 
 /// How an init is started. One started for an equal launch serves as well as a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,21 +29,24 @@ pub struct Specification {
     user: (u32, u32),
 }
 
+/// Those of every VM that is walled off by them; its own network comes on top.
+const NAMESPACES: libc::c_int =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+
 impl Specification {
-    /// Started by whoever this process is now.
-    pub fn new(
-        init: PathBuf,
-        namespaces: libc::c_int,
-        own_id: bool,
-        resources: Resources,
-        log: Option<String>,
-    ) -> Self {
+    /// What `options` needs, started by whoever this process is now.
+    pub fn of(options: &Options) -> Self {
+        let namespaces = match (options.isolation, &options.network) {
+            (Isolation::Landlock | Isolation::None, _) => 0,
+            (Isolation::Namespaces, Network::Host) => NAMESPACES,
+            (Isolation::Namespaces, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
+        };
         Self {
-            init,
+            init: options.init.clone(),
             namespaces,
-            own_id,
-            resources,
-            log,
+            own_id: options.isolation != Isolation::None,
+            resources: options.resources.clone(),
+            log: options.log.clone(),
             user: (geteuid().as_raw(), getegid().as_raw()),
         }
     }

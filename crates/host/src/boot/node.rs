@@ -11,7 +11,7 @@ use super::directories::{self, DirectoryError};
 const PREFIX: &str = "/opt/node";
 
 /// A Node.js installation of the host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerNode {
     executable: PathBuf,
     npm: Option<PathBuf>,

@@ -1,16 +1,64 @@
-//! One init started ahead: making namespaces and starting a program takes as long as all the rest of a boot, and nothing in
-//! it depends on what the VM is to be.
+//! One VM made ahead: what making it takes does not depend on what it is to do.
 //!
-//! When a VM has booted, an init for the next is started in the background; the next boot takes it. One that nobody has
-//! taken within [`LINGER`] is given up, so that a server that makes no more VMs keeps nothing. It sees the host's mounts as
-//! they were when it was started, which is another reason to keep it only briefly.
+//! When a VM has booted, the next is made in the background, as far as it can be known; the next boot takes it. One that
+//! nobody has taken within [`LINGER`] is given up, so that a server that makes no more VMs keeps nothing. It sees the
+//! host's files as they were when it was made, which is another reason to keep it only briefly, and why a VM that shows
+//! directories of the server's choice is made ahead only as far as init's start.
 
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::launched::{Launched, Specification};
+use super::{BootError, Isolation, Machine, Network, Options};
 use crate::runtime;
+
+/// What kind of VM a spare can become.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kind {
+    launch: Specification,
+    /// All of what it is to be but its environment, where it can be booted ahead.
+    whole: Option<Box<Options>>,
+}
+
+impl Kind {
+    /// The kind that `options` asks for.
+    pub fn of(options: &Options) -> Self {
+        let of_the_host = matches!(options.network, Network::Host)
+            || options.rootfs.is_some()
+            || options.home.is_some()
+            || !options.mounts.is_empty();
+        let whole = options.isolation == Isolation::Namespaces && !of_the_host;
+        Self {
+            launch: Specification::of(options),
+            whole: whole.then(|| {
+                Box::new(Options {
+                    env: Vec::new(),
+                    ..options.clone()
+                })
+            }),
+        }
+    }
+}
+
+/// A VM as far as it is made.
+#[derive(Debug)]
+pub enum Spare {
+    /// Its init waits for its boot request.
+    Launched(Launched),
+    /// It stands, and has no environment yet.
+    Booted(Box<Machine>),
+}
+
+impl Spare {
+    fn make(kind: &Kind) -> Result<Self, BootError> {
+        let launched = Launched::start(&kind.launch)?;
+        match &kind.whole {
+            None => Ok(Self::Launched(launched)),
+            Some(options) => Ok(Self::Booted(Box::new(Machine::boot_ahead(launched, options)?))),
+        }
+    }
+}
 
 /// How long a spare is kept.
 const LINGER: Duration = Duration::from_secs(5);
@@ -31,14 +79,14 @@ enum Stage {
     None,
     /// Waits for a thread. Nobody waits for that: whoever would may hold the thread.
     Queued,
-    Starting(Specification),
+    Starting(Kind),
     /// Starting, and one boot waits for it; another is quicker by itself.
     Awaited,
-    Ready(Specification, Box<Launched>),
+    Ready(Kind, Box<Spare>),
 }
 
 /// The spare, if there is one of that kind or one is about to be.
-pub fn take(wanted: &Specification) -> Option<Launched> {
+pub fn take(wanted: &Kind) -> Option<Spare> {
     let mut state = SPARE.lock();
     if matches!(&state.stage, Stage::Starting(starting) if starting == wanted) {
         state.stage = Stage::Awaited;
@@ -51,19 +99,19 @@ pub fn take(wanted: &Specification) -> Option<Launched> {
         _ => return None,
     }
     match std::mem::replace(&mut state.stage, Stage::None) {
-        Stage::Ready(_, launched) => Some(*launched),
+        Stage::Ready(_, spare) => Some(*spare),
         _ => None,
     }
 }
 
 /// Starts a spare in the background, unless there is one.
-pub fn prepare(specification: Specification) {
+pub fn prepare(kind: Kind) {
     // Without a runtime there was no boot either.
     let Ok(runtime) = runtime::handle() else { return };
     let mut state = SPARE.lock();
     let replaced = match &state.stage {
         Stage::Queued | Stage::Starting(_) | Stage::Awaited => return,
-        Stage::Ready(ready, _) if *ready == specification => return,
+        Stage::Ready(ready, _) if *ready == kind => return,
         _ => std::mem::replace(&mut state.stage, Stage::Queued),
     };
     state.generation += 1;
@@ -71,15 +119,13 @@ pub fn prepare(specification: Specification) {
     drop(state);
     drop(runtime.spawn_blocking(move || {
         drop(replaced);
-        SPARE.lock().stage = Stage::Starting(specification.clone());
+        SPARE.lock().stage = Stage::Starting(kind.clone());
         // Whatever is wrong, the next boot will meet it and say so.
-        let launched = Launched::start(&specification).ok();
-        let started = launched.is_some();
-        SPARE.lock().stage = launched.map_or(Stage::None, |launched| {
-            Stage::Ready(specification, Box::new(launched))
-        });
+        let spare = Spare::make(&kind).ok();
+        let made = spare.is_some();
+        SPARE.lock().stage = spare.map_or(Stage::None, |spare| Stage::Ready(kind, Box::new(spare)));
         STARTED.notify_all();
-        if started {
+        if made {
             drop(runtime.spawn(async move {
                 tokio::time::sleep(LINGER).await;
                 drop(tokio::task::spawn_blocking(move || give_up(generation)).await);

@@ -81,6 +81,11 @@ impl Spawner {
         })
     }
 
+    /// Starts programs with `env` from now on.
+    pub fn set_env(&mut self, env: Vec<(String, String)>) {
+        self.env = env;
+    }
+
     /// From now on what it starts is the caller's sibling: its parent is the caller's.
     pub fn start_siblings(&mut self) {
         self.sibling = true;

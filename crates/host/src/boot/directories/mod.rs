@@ -29,7 +29,7 @@ use sys::attr;
 pub use rootfs::Rootfs;
 
 /// A file or folder of the host that the VM shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// Where, inside: absolute, of normal components.
     pub path: String,

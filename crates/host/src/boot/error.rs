@@ -1,0 +1,170 @@
+//! Why no VM was made.
+
+use std::io;
+use std::path::PathBuf;
+
+use agent_vm_protocol::channel::{FrameError, ReceiveError};
+
+use super::cgroup::CgroupError;
+use super::directories::DirectoryError;
+use super::landlock::LandlockError;
+use super::machine::BOOT_DEADLINE;
+use super::sys::LaunchFailure;
+use crate::error::Error;
+
+/// Why no VM was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The init program cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Image {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The control socket.
+    #[error("no control socket")]
+    Channel(#[source] io::Error),
+    /// The control socket, later.
+    #[error("the boot message was not sent")]
+    Frame(#[from] FrameError),
+    /// A network that only a namespace of its own can give.
+    #[error(
+        "network with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
+    )]
+    NoNetworkNamespace,
+    /// Root without ids to give.
+    #[error("this process is root, and its user namespace has no id that is nobody's")]
+    NoIds,
+    /// The VM's cgroups.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// Looking for ids.
+    #[error("no id for the VM's user")]
+    Ids(#[source] io::Error),
+    /// Init did not start.
+    #[error("the kernel refused to {}", .0.step)]
+    Launch(LaunchError),
+    /// Writing the id maps.
+    #[error("the kernel refused the VM's ids")]
+    Maps(#[source] io::Error),
+    /// A folder for a VM without a root.
+    #[error("no folder for the VM's files")]
+    Folder(#[source] io::Error),
+    /// The kernel has no Landlock, or too little of it.
+    #[error(transparent)]
+    Landlock(#[from] LandlockError),
+    /// A directory of the host's.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Init could not mount one of those.
+    #[error("{path} cannot be mounted on")]
+    Mount {
+        /// Where it should be, inside.
+        path: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// Init could not make the sandbox.
+    #[error("init could not {step}")]
+    SetUp {
+        /// The step.
+        step: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// Init went away or said something else.
+    #[error("init died while it set the VM up")]
+    Died(#[source] Option<ReceiveError>),
+    /// Init did not finish.
+    #[error("init did not finish within {} s", BOOT_DEADLINE.as_secs())]
+    Deadline,
+}
+
+/// The step that failed before init ran.
+#[derive(Debug)]
+pub struct LaunchError {
+    step: &'static str,
+    errno: i32,
+}
+
+impl From<LaunchFailure> for BootError {
+    fn from(failure: LaunchFailure) -> Self {
+        Self::Launch(LaunchError {
+            step: failure.step,
+            errno: failure.errno,
+        })
+    }
+}
+
+impl BootError {
+    /// As users see it.
+    pub(crate) fn into_public(self) -> Error {
+        let cause = self.to_string();
+        match &self {
+            Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
+            Self::Image { source, path } => Error::System {
+                errno: source.raw_os_error().unwrap_or(libc::EIO),
+                syscall: "open".into(),
+                path: Some(path.display().to_string()),
+            },
+            Self::Directory(error) => error.to_public(),
+            Self::Landlock(error) => Error::IsolationUnavailable { cause, remedy: error.remedy() },
+            Self::Mount { path, errno } => Error::System {
+                errno: *errno,
+                syscall: "mount".into(),
+                path: Some(path.clone()),
+            },
+            // The server has run out of something; the host can isolate.
+            Self::Launch(LaunchError { errno, .. }) | Self::SetUp { errno, .. } if is_shortage(Some(*errno)) => {
+                Error::System { errno: *errno, syscall: "clone".into(), path: None }
+            }
+            Self::Launch(LaunchError { errno, .. }) | Self::SetUp { errno, .. } => {
+                let name = nix::errno::Errno::from_raw(*errno);
+                Error::IsolationUnavailable { cause: format!("{cause}: {name}"), remedy: crate::doctor::remedy(*errno) }
+            }
+            Self::Cgroup(CgroupError::Unavailable(unavailable)) => Error::IsolationUnavailable {
+                cause,
+                remedy: unavailable.remedy(),
+            },
+            Self::Cgroup(CgroupError::Step { source, .. }) if is_shortage(source.raw_os_error()) => {
+                Error::system(source, "open")
+            }
+            Self::Cgroup(CgroupError::Step { source, .. }) => Error::IsolationUnavailable {
+                cause: format!("{cause}: {source}"),
+                remedy: "AgentVm.doctor() tells what cgroups this host has".into(),
+            },
+            Self::Maps(source) => Error::IsolationUnavailable {
+                cause: format!("{cause}: {source}"),
+                remedy: crate::doctor::remedy(libc::EPERM),
+            },
+            Self::NoNetworkNamespace => Error::IsolationUnavailable {
+                cause,
+                remedy: "Choose that isolation, or another network".into(),
+            },
+            Self::NoIds => Error::IsolationUnavailable {
+                cause,
+                remedy: "Map more ids into the container (at least one beside root's), or run the server as an ordinary \
+                         user"
+                    .into(),
+            },
+            Self::Frame(_) | Self::Died(_) | Self::Deadline => {
+                let detail = std::error::Error::source(&self).map(|source| format!(": {source}")).unwrap_or_default();
+                Error::IsolationUnavailable {
+                    cause: format!("{cause}{detail}"),
+                    remedy: "Set AGENT_VM_LOG=debug to see how far init came".into(),
+                }
+            }
+        }
+    }
+}
+
+/// Whether the kernel's answer is that the server has run out of something, which may pass.
+fn is_shortage(errno: Option<i32>) -> bool {
+    matches!(
+        errno,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
+    )
+}

@@ -1,0 +1,230 @@
+//! From an init that waits to a VM that stands.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
+use agent_vm_protocol::message::{
+    Attached, Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request,
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::cgroup::{Version, VmCgroups};
+use super::ids::IdLease;
+use super::landlock::LandlockError;
+use super::launched::{InitProcess, Launched};
+use super::private_folder::PrivateFolder;
+use super::view::View;
+use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, root};
+use crate::proxy;
+
+/// How long init may take to set up. A thousand times what it takes on an idle machine.
+pub const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A booted VM.
+#[derive(Debug)]
+pub struct Machine {
+    /// The control socket.
+    pub channel: Channel,
+    /// The VM's `/proc`.
+    pub proc_fd: OwnedFd,
+    /// The pid of init's deputy, if it has one.
+    pub deputy: Option<u32>,
+    /// The socket inside that the proxy is to serve, where the network is [`Network::Allow`].
+    pub listener: Option<OwnedFd>,
+    /// Where its processes live.
+    pub home: String,
+    /// What holds its limits.
+    pub enforcement: Enforcement,
+    /// What is to be given back when all of them are gone.
+    pub host: HostSide,
+}
+
+impl Machine {
+    /// Has a launched init set the VM up. Returns when its sandbox stands and nothing has run in it yet.
+    pub fn boot(launched: Launched, options: &Options) -> Result<Self, BootError> {
+        Self::set_up(launched, options, false)
+    }
+
+    /// Likewise, of a VM that is nobody's until [`adopt`](Self::adopt).
+    pub fn boot_ahead(launched: Launched, options: &Options) -> Result<Self, BootError> {
+        Self::set_up(launched, options, true)
+    }
+
+    fn set_up(launched: Launched, options: &Options, ahead: bool) -> Result<Self, BootError> {
+        let id = launched.id.as_ref().map(|lease| lease.id);
+        let mut fds = Vec::new();
+        let view = View::of(options, id, &mut fds)?;
+        let cgroups_for_init = attach(&launched.cgroups, &mut fds)?;
+        let request = Request::Boot(Box::new(Boot {
+            isolation: options.isolation,
+            hostname: options.hostname.clone(),
+            network: match options.network {
+                Network::None => InitNetwork::Own,
+                Network::Allow(_) => InitNetwork::Served { port: proxy::PORT },
+                Network::Host => InitNetwork::Host,
+            },
+            take_id: match options.isolation {
+                Isolation::Namespaces => id.map(|_| USER_ID),
+                Isolation::Landlock | Isolation::None => id,
+            },
+            env: (!ahead).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
+            rootfs: view.rootfs.map(|rootfs| rootfs.source),
+            walls: view.walls,
+            root: view.root,
+            limits: options.limits.clone(),
+            cgroups: cgroups_for_init,
+        }));
+        launched
+            .channel
+            .send(&Frame::new(&request, fds)?)
+            .map_err(BootError::Channel)?;
+        let served = matches!(options.network, Network::Allow(_));
+        let Ready {
+            proc_fd,
+            listener,
+            deputy,
+        } = await_ready(&launched.channel, served).map_err(|error| match error {
+            BootError::SetUp { step, errno } if options.isolation == Isolation::Landlock => {
+                LandlockError::SetUp { step, errno }.into()
+            }
+            other => other,
+        })?;
+        let Launched {
+            channel,
+            init,
+            cgroups,
+            id,
+        } = launched;
+        Ok(Self {
+            channel,
+            proc_fd,
+            deputy,
+            listener,
+            home: view.home,
+            enforcement: Enforcement::of(options.isolation, &cgroups),
+            host: HostSide {
+                init,
+                _cgroups: cgroups,
+                _id: id,
+                _folder: view.folder,
+            },
+        })
+    }
+
+    /// Makes one that was booted ahead the VM that `options` asks for: all but the environment it is already. False if it
+    /// has died meanwhile.
+    pub fn adopt(&self, options: &Options) -> Result<bool, FrameError> {
+        let env = root::environment(options, None, &self.home);
+        let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
+        Ok(self.channel.send(&frame).is_ok())
+    }
+}
+
+/// What the host holds for a VM. Dropping it kills the VM and waits for its end, about 0.2 ms.
+#[derive(Debug)]
+pub struct HostSide {
+    // In this order they are dropped: first the processes go, then what they held.
+    init: InitProcess,
+    _cgroups: VmCgroups,
+    _id: Option<IdLease>,
+    _folder: Option<PrivateFolder>,
+}
+
+impl HostSide {
+    /// Init's pid on the host.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.init.pid
+    }
+
+    /// Kills init and, with its pid namespace, everything inside.
+    pub fn kill(&self) {
+        self.init.kill();
+    }
+
+    /// A descriptor that becomes readable when init has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.init.pidfd()
+    }
+}
+
+/// Attaches what init needs of the VM's cgroups.
+fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootError> {
+    let mut attached = |fd: OwnedFd| {
+        fds.push(fd);
+        (fds.len() - 1) as Attached
+    };
+    let mut share = |fd: Option<BorrowedFd<'_>>| -> Result<Option<Attached>, BootError> {
+        let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
+        Ok(fd.map_err(BootError::Channel)?.map(&mut attached))
+    };
+    let families = share(cgroups.families_fd())?;
+    let memory = match share(cgroups.memory_fd())? {
+        Some(directory) => Some(MemoryCount::Directory(directory)),
+        None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
+    };
+    let joins = cgroups.joins()?.into_iter().map(attached).collect();
+    Ok(Cgroups {
+        families,
+        memory,
+        joins,
+    })
+}
+
+/// What init hands over when it is ready.
+struct Ready {
+    /// The VM's `/proc`.
+    proc_fd: OwnedFd,
+    /// The socket to serve where there is to be one.
+    listener: Option<OwnedFd>,
+    /// The pid of init's deputy, if it has one.
+    deputy: Option<u32>,
+}
+
+/// Waits for init.
+fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
+    let deadline = Instant::now() + BOOT_DEADLINE;
+    let mut buffer = Vec::new();
+    loop {
+        match channel.receive::<Reply>(&mut buffer) {
+            Ok(Some((Reply::Ready { deputy }, fds))) => {
+                let mut fds = fds.into_iter();
+                // What is attached and does not arrive found no room in this process (`unix(7)`, SCM_RIGHTS).
+                let no_room = || BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE));
+                let proc_fd = fds.next().ok_or_else(no_room)?;
+                let listener = match (fds.next(), served) {
+                    (Some(_), false) => return Err(BootError::Died(None)),
+                    (None, true) => return Err(no_room()),
+                    (listener, _) => listener,
+                };
+                return Ok(Ready {
+                    proc_fd,
+                    listener,
+                    deputy,
+                });
+            }
+            Ok(Some((Reply::BootFailed { step, errno, path }, _))) => {
+                return Err(match path {
+                    Some(path) => BootError::Mount { path, errno },
+                    None => BootError::SetUp { step, errno },
+                });
+            }
+            Ok(_) => return Err(BootError::Died(None)),
+            Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(BootError::Died(Some(error))),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(BootError::Deadline);
+        }
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, timeout) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(BootError::Channel(error.into())),
+        }
+    }
+}

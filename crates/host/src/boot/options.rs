@@ -1,0 +1,59 @@
+//! How a VM is to be made.
+
+use std::path::PathBuf;
+
+use agent_vm_protocol::message::Limits;
+
+use super::{Isolation, Mount, ServerNode};
+use crate::proxy::Rule;
+
+/// What a VM can reach.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Network {
+    /// Its own loopback.
+    None,
+    /// Its own loopback, and these destinations through a proxy on it.
+    Allow(Vec<Rule>),
+    /// The host's network, all of it.
+    Host,
+}
+
+/// How a VM is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The init program's file.
+    pub init: PathBuf,
+    /// The server's own Node.js, shown first on the PATH.
+    pub node: Option<ServerNode>,
+    /// How far to wall it off.
+    pub isolation: Isolation,
+    /// The host name inside.
+    pub hostname: String,
+    /// The host's directory that is the root; none for the host's own programs.
+    pub rootfs: Option<PathBuf>,
+    /// The host's directory that is the VM user's home; none for a private one.
+    pub home: Option<PathBuf>,
+    /// What else of the host is shown.
+    pub mounts: Vec<Mount>,
+    /// Commands of what is shown, on the PATH: names, and paths inside.
+    pub bins: Vec<(String, String)>,
+    /// What it can reach.
+    pub network: Network,
+    /// Added to the environment of every process.
+    pub env: Vec<(String, String)>,
+    /// Bounds inside.
+    pub limits: Limits,
+    /// Bounds that a cgroup holds, all of the VM together.
+    pub resources: Resources,
+    /// The level of init's log on standard error, if any.
+    pub log: Option<String>,
+}
+
+/// What a VM may take of the host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    /// Bytes of memory, private files and the kernel's own for them included.
+    pub memory_bytes: Option<u64>,
+    /// Cores' worth of time.
+    pub cpus: Option<f64>,
+}

@@ -1,0 +1,69 @@
+//! What a VM sees of files.
+
+use std::os::fd::OwnedFd;
+
+use agent_vm_protocol::message::{RootEntry, Walls};
+
+use super::directories::{self, Rootfs};
+use super::private_folder::PrivateFolder;
+use super::{BootError, HOME, Isolation, Options, root};
+
+/// What a VM sees of files.
+pub struct View {
+    /// The host's directory that is the root, if there is one.
+    pub rootfs: Option<Rootfs>,
+    /// What the root is made of.
+    pub root: Vec<RootEntry>,
+    /// What programs reach where Landlock walls them off.
+    pub walls: Option<Walls>,
+    /// The folder of the VM's files on the host, if it has one there.
+    pub folder: Option<PrivateFolder>,
+    /// Where its processes live.
+    pub home: String,
+}
+
+impl View {
+    /// What `options` asks for; the descriptors that it names are added to `fds`. `id` is the host id of the VM's user where
+    /// that is not the server's own.
+    pub fn of(options: &Options, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, BootError> {
+        let mut view = Self {
+            rootfs: None,
+            root: Vec::new(),
+            walls: None,
+            folder: None,
+            home: HOME.to_owned(),
+        };
+        match (options.isolation, &options.home) {
+            (Isolation::Namespaces, _) => {
+                if let Some(path) = &options.rootfs {
+                    view.rootfs = Some(Rootfs::open(path, id, fds)?);
+                }
+                let node = match &options.node {
+                    Some(node) if view.rootfs.is_none() => node.entries(id, fds)?,
+                    _ => Vec::new(),
+                };
+                let shown = directories::entries(options, id, fds)?;
+                view.root = root::entries(options, view.rootfs.as_ref(), node, shown);
+            }
+            (Isolation::Landlock, _) => {
+                let folder = PrivateFolder::make(&["home", "tmp"], id).map_err(BootError::Folder)?;
+                view.walls = Some(Walls {
+                    folder: folder.path().to_owned(),
+                    readable: root::readable(options),
+                });
+                view.home = format!("{}/home", folder.path());
+                view.folder = Some(folder);
+            }
+            (Isolation::None, Some(home)) => {
+                directories::check_home(home)?;
+                view.home = home.display().to_string();
+            }
+            (Isolation::None, None) => {
+                let folder = PrivateFolder::make(&[], id).map_err(BootError::Folder)?;
+                folder.path().clone_into(&mut view.home);
+                view.folder = Some(folder);
+            }
+        }
+        Ok(view)
+    }
+}
