@@ -25,14 +25,17 @@ function all() {
 }
 
 /**
- * An init that was started ahead and is no VM's yet. Before it names itself it has the name of the thread that starts it,
- * then that of its program.
+ * A VM that was made ahead and is nobody's yet. While it is being made it has the name of the zygote, which in turn has that of
+ * the thread that starts it, and then that of its program.
  */
-const isSpare = ({ name }) => name === "agent-vm-spare" || /^(agent-vm-block|memfd:)/.test(name);
+const isSpare = ({ name }) => name === "agent-vm-spare";
+
+/** What all inits of a server are copies of; it stays for as long as the server. */
+const isZygote = ({ name }) => /^(agent-vm-(zygote|block)|memfd:)/.test(name);
 
 /** Children, grandchildren and so on. A VM's processes all descend from its init, and that from the server. */
-function descendants(pid, { spares = false } = {}) {
-  const table = all().filter((process) => spares || !isSpare(process));
+function descendants(pid, { spares = false, zygote = false } = {}) {
+  const table = all().filter((process) => (spares || !isSpare(process)) && (zygote || !isZygote(process)));
   const found = new Set([pid]);
   for (let before = 0; before !== found.size;) {
     before = found.size;

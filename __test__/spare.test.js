@@ -5,7 +5,7 @@ const { until } = require("./fixture");
 
 const spares = (pid) => descendants(pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare");
 
-test("an init is started ahead for the next VM, which takes it", async () => {
+test("the next VM is made ahead, and taken", async () => {
   const server = nodeScript(`
     const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
     const named = (wanted) => descendants(process.pid, { spares: true }).filter(({ name }) => name === wanted);
@@ -25,7 +25,8 @@ test("it goes when no VM is made for a while, and with the server, however that 
 
   const other = nodeScript("await AgentVm.create(); setInterval(() => {}, 1000);");
   await until(() => spares(other.child.pid).length === 1);
-  const left = descendants(other.child.pid, { spares: true });
+  const left = descendants(other.child.pid, { spares: true, zygote: true });
+  expect(left.filter(({ name }) => name === "agent-vm-zygote")).toHaveLength(1);
   other.child.kill("SIGKILL");
   await until(() => running(left).length === 0);
   server.child.kill("SIGKILL");
@@ -44,3 +45,41 @@ test("boots at once share it and wait for nobody", async () => {
   expect(stderr).toBe("");
   expect(stdout).toBe("20\n20\n20");
 }, 60_000);
+
+test("it is of its own VM alone: what differs is not taken from it", async () => {
+  const server = nodeScript(`
+    const vms = [];
+    for (const options of [{}, { env: { A: "1" } }, { hostname: "other" }, { env: { B: "2" } }, { limits: { pids: 50 } }]) {
+      const vm = await AgentVm.create(options);
+      vms.push((await vm.exec("echo $A $B $(uname -n) $(awk '/processes/ {print $3}' /proc/self/limits) $HOME")).stdout.trim());
+    }
+    console.log(vms.join("\\n"));
+    process.exit();`);
+  const { stdout, stderr } = await server.ended;
+  expect(stderr).toBe("");
+  const home = "/home/user";
+  expect(stdout.split("\n")).toEqual([
+    `agent-vm 4096 ${home}`,
+    `1 agent-vm 4096 ${home}`,
+    `other 4096 ${home}`,
+    `2 agent-vm 4096 ${home}`,
+    `agent-vm 50 ${home}`,
+  ]);
+});
+
+test("one that was killed meanwhile is passed over, and so is a zygote", async () => {
+  const server = nodeScript(`
+    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const named = (wanted) => descendants(process.pid, { spares: true, zygote: true }).find(({ name }) => name === wanted);
+    const until = async (name) => { while (!named(name)) await new Promise(setImmediate); return named(name).pid; };
+    await AgentVm.create();
+    for (const name of ["agent-vm-spare", "agent-vm-zygote", "agent-vm-zygote"]) {
+      await until("agent-vm-spare");
+      process.kill(await until(name), "SIGKILL");
+      console.log((await (await AgentVm.create({ hostname: name })).exec("uname -n")).stdout.trim());
+    }
+    process.exit();`);
+  const { stdout, stderr } = await server.ended;
+  expect(stderr).toBe("");
+  expect(stdout).toBe("agent-vm-spare\nagent-vm-zygote\nagent-vm-zygote");
+});

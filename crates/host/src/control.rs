@@ -295,7 +295,10 @@ impl Control {
                 }
             }
             Reply::Deputy { pid } => self.deputy.store(pid, Ordering::Relaxed),
-            Reply::Ready { .. } | Reply::BootFailed { .. } => return Err(Unasked),
+            Reply::Launched { .. }
+            | Reply::LaunchFailed { .. }
+            | Reply::Ready { .. }
+            | Reply::BootFailed { .. } => return Err(Unasked),
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
 use agent_vm_protocol::message::{Attributes, Background, Boot, Failure, Reply, Request, Usage};
 use agent_vm_protocol::{Channel, Frame};
+use agent_vm_vfork::sys as vfork;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -64,8 +65,8 @@ impl Random {
 
 fn hostile() {
     // SAFETY: the host gives init its socket as descriptor 3; nothing else here knows of it.
-    let channel = Channel::from(unsafe { OwnedFd::from_raw_fd(3) });
-    let Some(Request::Boot(boot)) = receive(&channel, PollTimeout::NONE) else {
+    let zygote = Channel::from(unsafe { OwnedFd::from_raw_fd(3) });
+    let Some((channel, boot)) = honest_zygote(zygote) else {
         return;
     };
     let seed: u64 = boot.hostname.trim_start_matches("seed-").parse().unwrap();
@@ -96,6 +97,40 @@ fn hostile() {
     }
 }
 
+/// As init's own: in each of the copies that the host asks for, its socket and its boot request.
+fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
+    loop {
+        let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        poll(&mut watched, PollTimeout::NONE).ok()?;
+        let (request, fds) = channel.receive(&mut Vec::new()).ok()??;
+        let launch = match request {
+            Request::Launch(launch) => launch,
+            Request::Boot(boot) => return Some((channel, boot)),
+            _ => return None,
+        };
+        let mut fds = fds.into_iter();
+        let socket = fds.next()?;
+        let cgroup = fds.next();
+        let options = vfork::Options {
+            namespaces: launch.namespaces,
+            sibling: true,
+            cgroup: cgroup.as_ref().map(AsFd::as_fd),
+            pidfd: true,
+            ..vfork::Options::default()
+        };
+        // SAFETY: on this side the program has one thread.
+        match unsafe { vfork::copy(&options) }.unwrap() {
+            Some(vfork::Child { pid, pidfd }) => {
+                let reply = Reply::Launched { pid };
+                channel
+                    .send(&Frame::new(&reply, pidfd.into_iter().collect()).unwrap())
+                    .unwrap();
+            }
+            None => channel = Channel::from(socket),
+        }
+    }
+}
+
 fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
     let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
     poll(&mut watched, timeout).ok()?;
@@ -108,7 +143,7 @@ fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
 
 fn number_of(request: &Request) -> u64 {
     match request {
-        Request::Boot(_) => 0,
+        Request::Launch(_) | Request::Boot(_) | Request::Adopt { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
         Request::Signal { call, .. }
         | Request::Kill { call, .. }

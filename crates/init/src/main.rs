@@ -1,8 +1,9 @@
 //! PID 1 of an agent-vm.
 //!
-//! The host starts it in fresh namespaces with the control socket as descriptor 3. It makes the sandbox ([`boot`]), gives
-//! up every right it had for that, and from then on starts, signals and reaps programs on the host's behalf ([`vm`]). It
-//! ends when the control socket does, and the kernel ends the VM with it.
+//! The host starts one with the control socket as descriptor 3, and has it copy itself into fresh namespaces for each VM
+//! ([`launch`]). The copy makes the sandbox ([`boot`]), gives up every right it had for that, and from then on starts,
+//! signals and reaps programs on the host's behalf ([`vm`]). It ends when its control socket does, and the kernel ends the
+//! VM with it.
 //!
 //! One thread, no data: what programs read and write goes through descriptors that are handed over, never through init.
 
@@ -12,6 +13,7 @@ mod deputy;
 mod family;
 mod files;
 mod jobs;
+mod launch;
 mod mediate;
 mod network;
 mod process_table;
@@ -24,10 +26,14 @@ mod walls;
 
 use std::process::ExitCode;
 
-use agent_vm_protocol::message::{Isolation, Reply, Request};
+use agent_vm_protocol::message::{Boot, Isolation, Reply, Request};
+use agent_vm_vfork::sys::Child;
 use nix::errno::Errno;
+use nix::unistd::setsid;
 
+use crate::boot::BootError;
 use crate::control::{Attachments, Control, ControlError};
+use crate::launch::Side;
 use crate::vm::Vm;
 
 /// Why a VM was over before it began.
@@ -42,7 +48,7 @@ enum Fatal {
     #[error("the first request is not to boot")]
     NotBoot,
     #[error(transparent)]
-    Boot(#[from] boot::BootError),
+    Boot(#[from] BootError),
 }
 
 fn main() -> ExitCode {
@@ -58,11 +64,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Fatal> {
     sys::reset_signals();
-    sys::set_name(sys::SPARE_NAME);
-    let mut control = Control::new(sys::control_socket().map_err(Fatal::Socket)?);
-    let (request, mut attachments) = first_request(&mut control)?;
-    let Request::Boot(request) = request else {
-        return Err(Fatal::NotBoot);
+    sys::set_name(sys::ZYGOTE_NAME);
+    // The server's Ctrl-C is not for it. It fails where this is a leader already.
+    let _ = setsid();
+    let control = Control::new(sys::control_socket().map_err(Fatal::Socket)?);
+    let Some((mut control, request, mut attachments)) = await_boot(control)? else {
+        return Ok(());
     };
     if request.env.is_some() {
         sys::set_name(sys::NAME);
@@ -72,7 +79,7 @@ fn run() -> Result<(), Fatal> {
         let proc_fd = booted
             .proc_fd
             .try_clone()
-            .map_err(|error| boot::BootError::new("share /proc", &error))?;
+            .map_err(|error| BootError::new("share /proc", &error))?;
         let listener_fd = booted.listener_fd.take();
         let fds = [Some(proc_fd), listener_fd].into_iter().flatten().collect();
         Ok((Vm::new(*request, booted)?, fds))
@@ -84,24 +91,55 @@ fn run() -> Result<(), Fatal> {
             control.send(&Reply::Ready { deputy }, fds)?;
             Ok(vm.run(control)?)
         }
-        Err(error) => {
-            let reply = Reply::BootFailed {
-                step: error.step.clone().into_owned(),
-                errno: error.errno as i32,
-                path: error.path.clone(),
-            };
-            control.send(&reply, Vec::new())?;
-            Err(error.into())
+        Err(error) => Err(refuse(&mut control, error)),
+    }
+}
+
+/// Waits for the request to boot, and copies this process as often as is asked for before. Returns what the process has
+/// then become by; nothing where the host has no more use for it.
+fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attachments)>, Fatal> {
+    loop {
+        let (request, attachments) = match control.receive() {
+            Ok(Some(received)) => received,
+            Ok(None) => {
+                sys::wait_readable(&control).map_err(Fatal::Wait)?;
+                continue;
+            }
+            Err(ControlError::Closed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let launch = match request {
+            Request::Boot(boot) => return Ok(Some((control, boot, attachments))),
+            Request::Launch(launch) => launch,
+            _ => return Err(Fatal::NotBoot),
+        };
+        match launch::launch(&launch, attachments) {
+            Ok(Side::Zygote(Child { pid, pidfd })) => {
+                control.send(&Reply::Launched { pid }, pidfd.into_iter().collect())?;
+            }
+            Err(errno) => control.send(&Reply::LaunchFailed { errno: errno as i32 }, Vec::new())?,
+            Ok(Side::Copy(socket)) => {
+                sys::set_name(sys::SPARE_NAME);
+                // The zygote's socket closes here.
+                control = Control::new(socket);
+                if let Err(error) = launch::settle(&launch) {
+                    return Err(refuse(&mut control, error));
+                }
+            }
         }
     }
 }
 
-fn first_request(control: &mut Control) -> Result<(Request, Attachments), Fatal> {
-    loop {
-        if let Some(request) = control.receive()? {
-            return Ok(request);
-        }
-        sys::wait_readable(control).map_err(Fatal::Wait)?;
+/// Tells the host why there is no VM.
+fn refuse(control: &mut Control, error: BootError) -> Fatal {
+    let reply = Reply::BootFailed {
+        step: error.step.clone().into_owned(),
+        errno: error.errno as i32,
+        path: error.path.clone(),
+    };
+    match control.send(&reply, Vec::new()) {
+        Ok(()) => error.into(),
+        Err(unsent) => unsent.into(),
     }
 }
 

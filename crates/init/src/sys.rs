@@ -126,6 +126,9 @@ pub const NAME: &CStr = c"agent-vm-init";
 /// And of one whose VM is nobody's yet.
 pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 
+/// And of the one that the others are copies of.
+pub const ZYGOTE_NAME: &CStr = c"agent-vm-zygote";
+
 /// Names this process in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {
     // SAFETY: a C string that outlives the call, which copies it. It has no way to fail.

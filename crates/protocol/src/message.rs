@@ -13,7 +13,11 @@ pub type Attached = u8;
 /// From host to init.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// The first message, and only the first. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
+    /// Start another init. Any number of these may come before a [`Request::Boot`], and none after it. Attached: the other's
+    /// end of its own control socket, on which it then waits, and the cgroup if there is to be one. Answered with
+    /// [`Reply::Launched`] or [`Reply::LaunchFailed`].
+    Launch(Launch),
+    /// Make a VM. Once at most. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
     Boot(Box<Boot>),
     /// A VM that was booted ahead becomes somebody's: the first request after [`Request::Boot`], and only with
     /// [`Isolation::Namespaces`]. Not answered.
@@ -71,6 +75,7 @@ impl Request {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Launch(_) => "launch",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Spawn(_) => "spawn",
@@ -118,6 +123,31 @@ pub enum Network {
     },
     /// The host's.
     Host,
+}
+
+/// Where and as whom another init starts. What fails of it after the start is told as [`Reply::BootFailed`], on the other's
+/// socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// `CLONE_NEW*` flags, or 0 for the host's own namespaces.
+    pub namespaces: i32,
+    /// Whether a directory of the cgroup v2 hierarchy to start in is attached.
+    pub cgroup: bool,
+    /// Whether it takes a cgroup namespace, of which that directory is the root.
+    pub cgroup_namespace: bool,
+    /// The ids that it maps itself; none where the host, being root, does it.
+    pub own_map: Option<OwnMap>,
+}
+
+/// The one mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnMap {
+    /// The uid and gid inside.
+    pub inside: u32,
+    /// The host's uid.
+    pub uid: u32,
+    /// The host's gid.
+    pub gid: u32,
 }
 
 /// What init sets up before it says [`Reply::Ready`].
@@ -377,6 +407,16 @@ pub enum Reply {
         call: Call,
         /// As `statx(2)` gives them.
         attributes: Attributes,
+    },
+    /// Another init runs. Attached: a descriptor for its process, whose parent is the host.
+    Launched {
+        /// Its pid on the host.
+        pid: i32,
+    },
+    /// No other init was started.
+    LaunchFailed {
+        /// What the kernel answered.
+        errno: i32,
     },
 }
 

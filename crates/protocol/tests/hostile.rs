@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, Cgroups, Failure, FileStep, Isolation, Limits, MemoryCount,
-    Network, OpenMode, Reply, Request, RootEntry, Spawn, Stdio, Target, Usage,
+    Attributes, Background, BindSource, Boot, Cgroups, Failure, FileStep, Isolation, Launch, Limits,
+    MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry, Spawn, Stdio, Target, Usage,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -23,6 +23,19 @@ use serde::de::DeserializeOwned;
 
 fn requests() -> Vec<Request> {
     vec![
+        Request::Launch(Launch {
+            namespaces: 1,
+            cgroup: true,
+            cgroup_namespace: true,
+            own_map: Some(OwnMap {
+                inside: 1000,
+                uid: 2,
+                gid: 3,
+            }),
+        }),
+        Request::Adopt {
+            env: vec![("A".into(), "b".into())],
+        },
         Request::Boot(Box::new(Boot {
             isolation: Isolation::Namespaces,
             hostname: "agent-vm".into(),

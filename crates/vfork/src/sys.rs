@@ -68,7 +68,23 @@ pub struct Options<'a> {
     pub pidfd: bool,
 }
 
-/// A child that has executed a program, or that has ended before it could.
+impl Options<'_> {
+    /// `CLONE_*` flags but for memory, and the exit signal.
+    fn flags(&self) -> (c_int, c_int) {
+        let mut flags = self.namespaces;
+        if self.pidfd {
+            flags |= libc::CLONE_PIDFD;
+        }
+        // `clone3(2)` takes no signal beside it.
+        if self.sibling {
+            (flags | libc::CLONE_PARENT, 0)
+        } else {
+            (flags, self.exit_signal)
+        }
+    }
+}
+
+/// A child.
 #[derive(Debug)]
 pub struct Child {
     /// Its pid in the caller's pid namespace.
@@ -98,17 +114,8 @@ pub unsafe fn vfork(
     argument: *mut c_void,
 ) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
-    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | options.namespaces;
-    // `clone3(2)` takes no signal beside it.
-    let exit_signal = if options.sibling {
-        flags |= libc::CLONE_PARENT;
-        0
-    } else {
-        options.exit_signal
-    };
-    if options.pidfd {
-        flags |= libc::CLONE_PIDFD;
-    }
+    let (flags, exit_signal) = options.flags();
+    let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK;
 
     // SAFETY: both sets are written by the calls before they are read.
     let saved = unsafe {
@@ -120,15 +127,10 @@ pub unsafe fn vfork(
     };
 
     let result = if let Some(cgroup) = options.cgroup {
-        // SAFETY: all-zero is a valid `clone_args`: every field is an integer for which 0 means "not used".
-        let mut arguments: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
-        // `CLONE_INTO_CGROUP` is bit 33, beyond the width of libc's constant on some targets.
-        arguments.flags = u64::from(flags as u32) | 0x2_0000_0000;
+        let mut arguments = into_cgroup(flags, exit_signal, cgroup);
         arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
-        arguments.exit_signal = exit_signal as u64;
         arguments.stack = stack.base as u64;
         arguments.stack_size = STACK_BYTES as u64;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
         // SAFETY: `arguments` is complete and outlives the call; the child's stack is ours alone; the rest is the
         // caller's promise.
         unsafe {
@@ -169,6 +171,59 @@ pub unsafe fn vfork(
         pid: result as libc::pid_t,
         pidfd,
     })
+}
+
+/// Copies this process, as `fork(2)` does, and returns the child; in the child, nothing. Signals are left as they are.
+///
+/// # Errors
+/// As for [`vfork`].
+///
+/// # Safety
+/// The process must have one thread: the copy would find a lock that another holds held for good.
+pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
+    let mut pidfd: RawFd = -1;
+    let (flags, exit_signal) = options.flags();
+    let result = if let Some(cgroup) = options.cgroup {
+        let mut arguments = into_cgroup(flags, exit_signal, cgroup);
+        arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
+        // SAFETY: the arguments are complete and outlive the call. Without `CLONE_VM` the child has memory of its own, with a
+        // stack like this one, and goes on where this process does.
+        unsafe {
+            libc::syscall(
+                libc::SYS_clone3,
+                ptr::from_mut(&mut arguments),
+                size_of::<libc::clone_args>(),
+            )
+        }
+    } else {
+        let flags = libc::c_long::from(flags | exit_signal);
+        // SAFETY: as above. Without a stack of its own (the second argument) the child goes on on this one's copy; the third
+        // is where the kernel stores the pidfd on every architecture.
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0, ptr::from_mut(&mut pidfd), 0, 0) }
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if result == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the kernel stored a fresh descriptor there, which nobody else owns.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok(Some(Child {
+        pid: result as libc::pid_t,
+        pidfd,
+    }))
+}
+
+/// The arguments that only `clone3(2)` takes.
+fn into_cgroup(flags: c_int, exit_signal: c_int, cgroup: BorrowedFd<'_>) -> libc::clone_args {
+    // SAFETY: all-zero is a valid `clone_args`: every field is an integer for which 0 means "not used".
+    let mut arguments: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    // `CLONE_INTO_CGROUP` is bit 33, beyond the width of libc's constant on some targets.
+    arguments.flags = u64::from(flags as u32) | 0x2_0000_0000;
+    arguments.exit_signal = exit_signal as u64;
+    arguments.cgroup = cgroup.as_raw_fd() as u64;
+    arguments
 }
 
 /// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's answer in the parent.

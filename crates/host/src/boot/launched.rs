@@ -3,30 +3,26 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use agent_vm_protocol::channel::Channel;
+use agent_vm_protocol::message::{Launch, OwnMap};
 use nix::unistd::{getegid, geteuid};
 
 use super::cgroup::VmCgroups;
 use super::ids::IdLease;
-use super::sys::{self, Launch};
-use super::{BootError, Isolation, Network, Options, Resources, USER_ID, image};
+use super::zygote::{self, Program};
+use super::{BootError, Isolation, Network, Options, Resources, USER_ID, sys};
 
 /// How an init is started. One started for an equal launch serves as well as a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
-    /// The init program's file.
-    pub init: PathBuf,
+    program: Program,
     /// `CLONE_NEW*` flags, or 0 for a VM in the host's own.
     pub namespaces: libc::c_int,
     /// Whether its user is nobody's on the host, where the server is root.
     pub own_id: bool,
     /// What its cgroups are to bound.
     pub resources: Resources,
-    /// The level of init's log on standard error, if any.
-    pub log: Option<String>,
-    user: (u32, u32),
 }
 
 /// Those of every VM that is walled off by them; its own network comes on top.
@@ -42,12 +38,14 @@ impl Specification {
             (Isolation::Namespaces, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
         };
         Self {
-            init: options.init.clone(),
+            program: Program {
+                init: options.init.clone(),
+                log: options.log.clone(),
+                user: (geteuid().as_raw(), getegid().as_raw()),
+            },
             namespaces,
             own_id: options.isolation != Isolation::None,
             resources: options.resources.clone(),
-            log: options.log.clone(),
-            user: (geteuid().as_raw(), getegid().as_raw()),
         }
     }
 }
@@ -70,35 +68,31 @@ impl Launched {
     /// Starts one. Takes about a millisecond, half of it the kernel's for the namespaces.
     pub fn start(specification: &Specification) -> Result<Self, BootError> {
         let Specification {
-            init,
+            program,
             namespaces,
             own_id,
             resources,
-            log,
-            user: (uid, gid),
         } = specification;
-        let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
+        let (uid, gid) = program.user;
         let walled = *namespaces != 0;
-        let id = if *own_id && *uid == 0 {
+        let id = if *own_id && uid == 0 {
             Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
         } else {
             None
         };
-        let owner = id.as_ref().map_or(*uid, |lease| lease.id);
+        let owner = id.as_ref().map_or(uid, |lease| lease.id);
         let cgroups = VmCgroups::make(owner, resources)?;
-        let child = sys::launch(&Launch {
-            image: image::image(init)?,
-            control: control.into(),
+        let launch = Launch {
             namespaces: *namespaces,
-            cgroup: cgroups.start_fd(),
+            cgroup: cgroups.start_fd().is_some(),
             cgroup_namespace: walled,
-            own_map: (walled && id.is_none()).then_some((USER_ID, *uid, *gid)),
-            log: log.as_deref(),
-        })?;
-        let init = InitProcess {
-            pid: child.pid,
-            pidfd: child.pidfd.ok_or(BootError::Died(None))?,
+            own_map: (walled && id.is_none()).then_some(OwnMap {
+                inside: USER_ID,
+                uid,
+                gid,
+            }),
         };
+        let (init, channel) = zygote::launch(program, &launch, cgroups.start_fd())?;
         if let Some(lease) = id.as_ref().filter(|_| walled) {
             write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
         }
@@ -117,7 +111,8 @@ impl Launched {
 pub struct InitProcess {
     /// Its pid on the host.
     pub pid: i32,
-    pidfd: OwnedFd,
+    /// Refers to it whatever becomes of its number.
+    pub pidfd: OwnedFd,
 }
 
 impl InitProcess {

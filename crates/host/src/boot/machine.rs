@@ -184,35 +184,41 @@ struct Ready {
     deputy: Option<u32>,
 }
 
-/// Waits for init.
+/// Waits for init to have made the sandbox.
 fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
+    match await_reply(channel)? {
+        (Reply::Ready { deputy }, fds) => {
+            let mut fds = fds.into_iter();
+            // What is attached and does not arrive found no room in this process (`unix(7)`, SCM_RIGHTS).
+            let no_room = || BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE));
+            let proc_fd = fds.next().ok_or_else(no_room)?;
+            let listener = match (fds.next(), served) {
+                (Some(_), false) => return Err(BootError::Died(None)),
+                (None, true) => return Err(no_room()),
+                (listener, _) => listener,
+            };
+            Ok(Ready {
+                proc_fd,
+                listener,
+                deputy,
+            })
+        }
+        (Reply::BootFailed { step, errno, path }, _) => Err(match path {
+            Some(path) => BootError::Mount { path, errno },
+            None => BootError::SetUp { step, errno },
+        }),
+        _ => Err(BootError::Died(None)),
+    }
+}
+
+/// Waits for what an init says next.
+pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError> {
     let deadline = Instant::now() + BOOT_DEADLINE;
     let mut buffer = Vec::new();
     loop {
         match channel.receive::<Reply>(&mut buffer) {
-            Ok(Some((Reply::Ready { deputy }, fds))) => {
-                let mut fds = fds.into_iter();
-                // What is attached and does not arrive found no room in this process (`unix(7)`, SCM_RIGHTS).
-                let no_room = || BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE));
-                let proc_fd = fds.next().ok_or_else(no_room)?;
-                let listener = match (fds.next(), served) {
-                    (Some(_), false) => return Err(BootError::Died(None)),
-                    (None, true) => return Err(no_room()),
-                    (listener, _) => listener,
-                };
-                return Ok(Ready {
-                    proc_fd,
-                    listener,
-                    deputy,
-                });
-            }
-            Ok(Some((Reply::BootFailed { step, errno, path }, _))) => {
-                return Err(match path {
-                    Some(path) => BootError::Mount { path, errno },
-                    None => BootError::SetUp { step, errno },
-                });
-            }
-            Ok(_) => return Err(BootError::Died(None)),
+            Ok(Some(received)) => return Ok(received),
+            Ok(None) => return Err(BootError::Died(None)),
             Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(BootError::Died(Some(error))),
         }

@@ -20,6 +20,7 @@ mod root;
 mod spare;
 mod sys;
 mod view;
+mod zygote;
 
 use nix::unistd::Uid;
 

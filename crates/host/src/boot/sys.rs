@@ -9,7 +9,7 @@ use std::path::Path;
 use std::ptr;
 
 use agent_vm_vfork::sys::{Child, Options, Stack, vfork};
-use libc::{c_char, c_int, c_ulong};
+use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -19,21 +19,6 @@ const CONTROL_FD: RawFd = 3;
 
 /// The first that init has no use for.
 const FIRST_FREE_FD: RawFd = CONTROL_FD + 1;
-
-/// Capabilities that init sets the sandbox up with, over its own namespaces alone (`capabilities(7)`). A program executed
-/// by a uid that is not 0 keeps only its ambient ones.
-const CAPABILITIES: [u8; 8] = [
-    1,  // CAP_DAC_OVERRIDE: search folders of other owners on the way to a bind
-    6,  // CAP_SETGID
-    7,  // CAP_SETUID
-    8,  // CAP_SETPCAP: drop the bounding set, lock securebits
-    12, // CAP_NET_ADMIN: bring the loopback up
-    18, // CAP_SYS_CHROOT
-    21, // CAP_SYS_ADMIN: mounts, host name
-    24, // CAP_SYS_RESOURCE
-];
-
-const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 /// What a child that did not become init died of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +36,6 @@ pub struct Launch<'a> {
     pub image: BorrowedFd<'a>,
     /// Init's end of the control socket.
     pub control: OwnedFd,
-    /// `CLONE_NEW*` flags, or 0.
-    pub namespaces: c_int,
-    /// Where it starts.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// Whether it takes a cgroup namespace of its own, once it is where it starts: that is then the namespace's root.
-    pub cgroup_namespace: bool,
-    /// The single ids that the child maps onto the given id inside, where it can do so itself: (inside, uid, gid).
-    pub own_map: Option<(u32, u32, u32)>,
     /// What `AGENT_VM_LOG` is to be inside of init; standard error is then the server's, else `/dev/null`.
     pub log: Option<&'a str>,
 }
@@ -68,22 +45,12 @@ struct Plan {
     control: RawFd,
     null: RawFd,
     keep_stderr: bool,
-    cgroup_namespace: bool,
-    maps: Option<Maps>,
-    ambient: bool,
     argv: [*const c_char; 2],
     envp: [*const c_char; 2],
     failure: Option<LaunchFailure>,
 }
 
-struct Maps {
-    uid: CString,
-    gid: CString,
-}
-
 /// Starts init. Returns once it runs, or with what kept it from running.
-///
-/// Takes as long as the kernel needs for the namespaces, about half a millisecond; the calling thread waits.
 pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
     let failed = |step, error: io::Error| LaunchFailure {
         step,
@@ -95,20 +62,11 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
     let log = launch
         .log
         .and_then(|level| CString::new(format!("AGENT_VM_LOG={level}")).ok());
-    let line =
-        |inside: u32, outside: u32| CString::new(format!("{inside} {outside} 1\n")).unwrap_or_default();
-
     let mut plan = Plan {
         image: launch.image.as_raw_fd(),
         control: launch.control.as_raw_fd(),
         null: null.as_raw_fd(),
         keep_stderr: log.is_some(),
-        cgroup_namespace: launch.cgroup_namespace,
-        maps: launch.own_map.map(|(inside, uid, gid)| Maps {
-            uid: line(inside, uid),
-            gid: line(inside, gid),
-        }),
-        ambient: launch.namespaces != 0,
         argv: [c"agent-vm-init".as_ptr(), ptr::null()],
         envp: [
             log.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
@@ -117,16 +75,14 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
         failure: None,
     };
     let options = Options {
-        namespaces: launch.namespaces,
         // No SIGCHLD: the server's own handler (libuv's) has nothing to do with it.
         exit_signal: 0,
-        sibling: false,
-        cgroup: launch.cgroup.as_ref().map(AsFd::as_fd),
         pidfd: true,
+        ..Options::default()
     };
     // SAFETY: `child` only makes system calls and reads `plan`, which outlives the call.
     let child = unsafe { vfork(&mut stack, &options, child, ptr::from_mut(&mut plan).cast()) }
-        .map_err(|error| failed("clone a process into namespaces of its own", error))?;
+        .map_err(|error| failed("start init", error))?;
     if let Some(failure) = plan.failure {
         if let Some(pidfd) = &child.pidfd {
             reap(pidfd.as_fd());
@@ -154,17 +110,21 @@ pub fn has_attribute(path: &Path, name: &CStr, value: &[u8]) -> bool {
     usize::try_from(length).is_ok_and(|length| found.get(..length) == Some(value))
 }
 
-/// Waits for the end of the process that `pidfd` refers to, and lets the kernel forget it.
+/// Waits for the end of the child that `pidfd` refers to, and lets the kernel forget it.
 pub fn reap(pidfd: BorrowedFd<'_>) {
+    wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t);
+}
+
+/// Likewise of a child by its number, which stays its own until then.
+pub fn reap_child(pid: libc::pid_t) {
+    wait(libc::P_PID, pid as libc::id_t);
+}
+
+fn wait(kind: libc::idtype_t, id: libc::id_t) {
     // SAFETY: an all-zero siginfo is valid, and only written to. `__WALL`: the child sends no SIGCHLD.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        while libc::waitid(
-            libc::P_PIDFD,
-            pidfd.as_raw_fd() as u32,
-            &raw mut info,
-            libc::WEXITED | libc::__WALL,
-        ) < 0
+        while libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::__WALL) < 0
             && *libc::__errno_location() == libc::EINTR
         {}
     }
@@ -229,24 +189,6 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
 unsafe fn run(plan: &Plan) -> &'static str {
     // SAFETY: every pointer is to memory of the suspended parent that `launch` keeps alive.
     unsafe {
-        if let Some(maps) = &plan.maps {
-            // Without this the kernel lets no ordinary user write a gid_map (user_namespaces(7)).
-            if !write_file(c"/proc/self/setgroups", b"deny") {
-                return "write /proc/self/setgroups";
-            }
-            if !write_file(c"/proc/self/gid_map", maps.gid.as_bytes()) {
-                return "write /proc/self/gid_map";
-            }
-            if !write_file(c"/proc/self/uid_map", maps.uid.as_bytes()) {
-                return "write /proc/self/uid_map";
-            }
-        }
-        if plan.cgroup_namespace && libc::unshare(libc::CLONE_NEWCGROUP) < 0 {
-            return "take a cgroup namespace";
-        }
-        if plan.ambient && !raise_capabilities() {
-            return "keep capabilities for the set-up";
-        }
         // The program is read from another descriptor, which closes itself; the rest is closed here and now, also what the
         // server opened without close-on-exec.
         let high = libc::fcntl(plan.image, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
@@ -278,66 +220,5 @@ unsafe fn run(plan: &Plan) -> &'static str {
             libc::AT_EMPTY_PATH,
         );
         "execute init"
-    }
-}
-
-/// Writes a file in one call.
-///
-/// # Safety
-/// As [`run`].
-unsafe fn write_file(path: &std::ffi::CStr, text: &[u8]) -> bool {
-    // SAFETY: the path is terminated and the text as long as said.
-    unsafe {
-        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        fd >= 0
-            && libc::write(fd, text.as_ptr().cast(), text.len()) == text.len() as isize
-            && libc::close(fd) == 0
-    }
-}
-
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: c_int,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapabilityData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// Makes [`CAPABILITIES`] survive the exec.
-///
-/// # Safety
-/// As [`run`].
-unsafe fn raise_capabilities() -> bool {
-    let mut header = CapabilityHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
-    let mut data = [CapabilityData::default(); 2];
-    for capability in CAPABILITIES {
-        data[0].inheritable |= 1 << capability;
-    }
-    data[0].permitted = data[0].inheritable;
-    data[0].effective = data[0].inheritable;
-    // SAFETY: header and data have the layout of version 3 (capset(2)).
-    unsafe {
-        if libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) < 0 {
-            return false;
-        }
-        CAPABILITIES.iter().all(|capability| {
-            let number = c_ulong::from(*capability);
-            libc::prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE as c_ulong,
-                number,
-                0,
-                0,
-            ) == 0
-        })
     }
 }

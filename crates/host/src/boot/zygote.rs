@@ -1,0 +1,131 @@
+//! The process that every init of this server is a copy of.
+//!
+//! It is started by the first boot, runs outside of every VM with the server's own rights, and copies itself when it is
+//! asked to, in a third of the time that init's program takes to start. The copies are children of this process. It ends
+//! when the server does, which closes its socket.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use agent_vm_protocol::channel::{Channel, Frame};
+use agent_vm_protocol::message::{Launch, Reply, Request};
+use parking_lot::Mutex;
+
+use super::launched::InitProcess;
+use super::machine::await_reply;
+use super::sys::{self, LaunchFailure};
+use super::{BootError, image};
+
+static ZYGOTE: Mutex<Option<Zygote>> = Mutex::new(None);
+
+/// What a zygote is started from. One that is to differ in any of it is another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The init program's file.
+    pub init: PathBuf,
+    /// The level of init's log on standard error, if any.
+    pub log: Option<String>,
+    /// The uid and gid that this process has.
+    pub user: (u32, u32),
+}
+
+struct Zygote {
+    channel: Channel,
+    program: Program,
+    _process: InitProcess,
+}
+
+/// Why a copy was not made.
+enum Unmade {
+    /// The zygote is gone, or makes no sense.
+    Lost(BootError),
+    /// It was refused.
+    Refused(BootError),
+}
+
+/// Starts an init, in `cgroup` if there is one: its process, and the host's end of its control socket.
+pub fn launch(
+    program: &Program,
+    launch: &Launch,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<(InitProcess, Channel), BootError> {
+    let mut zygote = ZYGOTE.lock();
+    if let Some(running) = zygote.as_ref().filter(|running| running.program == *program) {
+        match running.launch(launch, cgroup) {
+            Err(Unmade::Lost(error)) => tracing::warn!(?error, "the zygote is lost"),
+            Err(Unmade::Refused(error)) => return Err(error),
+            Ok(launched) => return Ok(launched),
+        }
+    }
+    // The old one goes first.
+    *zygote = None;
+    let started = zygote.insert(Zygote::start(program)?);
+    match started.launch(launch, cgroup) {
+        Ok(launched) => Ok(launched),
+        Err(Unmade::Refused(error)) => Err(error),
+        Err(Unmade::Lost(error)) => {
+            *zygote = None;
+            Err(error)
+        }
+    }
+}
+
+impl Zygote {
+    fn start(program: &Program) -> Result<Self, BootError> {
+        let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
+        let process = sys::launch(&sys::Launch {
+            image: image::image(&program.init)?,
+            control: control.into(),
+            log: program.log.as_deref(),
+        })?;
+        Ok(Self {
+            channel,
+            program: program.clone(),
+            _process: InitProcess {
+                pid: process.pid,
+                pidfd: process.pidfd.ok_or(BootError::Died(None))?,
+            },
+        })
+    }
+
+    fn launch(
+        &self,
+        launch: &Launch,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<(InitProcess, Channel), Unmade> {
+        let refused = |error: io::Error| Unmade::Refused(BootError::Channel(error));
+        let (channel, control) = Channel::pair().map_err(refused)?;
+        let mut fds: Vec<OwnedFd> = vec![control.into()];
+        if let Some(cgroup) = cgroup {
+            fds.push(cgroup.try_clone_to_owned().map_err(refused)?);
+        }
+        let frame = Frame::new(&Request::Launch(launch.clone()), fds)
+            .map_err(|error| Unmade::Refused(error.into()))?;
+        self.channel.send(&frame).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                Unmade::Lost(BootError::Channel(error))
+            }
+            _ => refused(error),
+        })?;
+        match await_reply(&self.channel).map_err(Unmade::Lost)? {
+            (Reply::Launched { pid }, fds) => {
+                if let Some(pidfd) = fds.into_iter().next() {
+                    return Ok((InitProcess { pid, pidfd }, channel));
+                }
+                // There was no room for what was attached (`unix(7)`, SCM_RIGHTS). Without a socket the copy ends by itself.
+                drop(channel);
+                sys::reap_child(pid);
+                Err(refused(io::Error::from_raw_os_error(libc::EMFILE)))
+            }
+            (Reply::LaunchFailed { errno }, _) => Err(Unmade::Refused(
+                LaunchFailure {
+                    step: "clone a process into namespaces of its own",
+                    errno,
+                }
+                .into(),
+            )),
+            _ => Err(Unmade::Lost(BootError::Died(None))),
+        }
+    }
+}
