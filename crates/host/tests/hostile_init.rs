@@ -89,10 +89,11 @@ fn hostile() {
     }
     match random.below(3) {
         0 => {}
-        // A VM that neither answers nor ends.
-        1 => loop {
-            std::thread::sleep(Duration::from_secs(1000));
-        },
+        // A VM that neither answers nor ends before the server does.
+        1 => {
+            let mut watched = [PollFd::new(channel.as_fd(), PollFlags::empty())];
+            poll(&mut watched, PollTimeout::NONE).unwrap();
+        }
         _ => std::process::abort(),
     }
 }
