@@ -9,15 +9,33 @@ export function compare({ unit, wanted = {} }, contenders) {
     if (name !== "agent-vm" && theirs.median !== undefined) ratios[name] = ratio(ours, theirs);
   }
   const misses = [];
-  const against = ratios[wanted.against];
-  if (wanted.against && against === undefined) misses.push(`no ${wanted.against} to compare with`);
-  if (against > wanted.atMost) misses.push(`wanted at most ${wanted.atMost} × ${wanted.against}`);
-  if (against < wanted.atLeast) misses.push(`wanted at least ${wanted.atLeast} × ${wanted.against}`);
+  for (const name of [wanted.against ?? []].flat()) {
+    const against = ratios[name];
+    if (against === undefined) misses.push(`no ${name} to compare with`);
+    if (against > wanted.atMost) misses.push(`wanted at most ${wanted.atMost} × ${name}`);
+    if (against < wanted.atLeast) misses.push(`wanted at least ${wanted.atLeast} × ${name}`);
+  }
   if (ours.median > wanted.value) misses.push(`wanted at most ${wanted.value} ${unit}`);
   return { ratios, verdict: misses.length ? misses.join("; ") : "ok" };
 }
 
-const number = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+/** Three digits. */
+export const number = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+/** Titles are Markdown; a terminal and a picture have no use for its marks. */
+export const plain = (title) => title.replaceAll("`", "");
+
+const names = { bwrap: "bubblewrap", "agentos-0.1": "agentOS 0.1", "agentos-0.2": "agentOS 0.2" };
+
+/** What a contender is called in what is published. */
+export const nameOf = (contender) => names[contender] ?? contender;
+
+/** How a report came about. */
+export function circumstances({ rounds, machine, versions, date }) {
+  const medians = rounds === 1 ? "one round" : `medians of ${rounds} rounds`;
+  const system = `${machine.cores} cores, Linux ${machine.kernel.split("-")[0]}, Node.js ${versions.node.slice(1)}`;
+  return `${medians}, ${system}, ${machine.root ? "as root" : "as an ordinary user"}, ${date.slice(0, 10)}`;
+}
 
 /** One line for each contender; the ratio is agent-vm's value by this one's. */
 export function lines({ title, unit }, { contenders, ratios, verdict }) {
@@ -30,7 +48,7 @@ export function lines({ title, unit }, { contenders, ratios, verdict }) {
     const p99 = result.samples >= 100 ? worst : "".padStart(9);
     return `  ${name.padEnd(16)}${middle}${p99}${by.padStart(9)}   ${extra.join(", ")}`.trimEnd();
   });
-  return [`${title}, ${unit} — ${verdict}`, ...rows, ""];
+  return [`${plain(title)}, ${unit} — ${verdict}`, ...rows, ""];
 }
 
 export const heading = `  ${"".padEnd(16)}${["median", "p99", "ratio"].map((word) => word.padStart(9)).join("")}\n`;

@@ -1,9 +1,10 @@
 // Gets the peers: npm's into this folder's node_modules, Debian's by apt where we are root. A peer that cannot be had is
 // no reason to stop: the table names it with the reason.
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { output, run } from "../scripts/step.mjs";
+import { output, root, run } from "../scripts/step.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -51,6 +52,16 @@ function nodeGyp() {
   return join(modules, "npm/node_modules/node-gyp/bin/node-gyp.js");
 }
 
+/**
+ * Which Node.js a contender runs on: this one, but for who needs the SQLite of a later one, which `npm run setup` has fetched
+ * for the tests.
+ */
+export function nodeOf(contender) {
+  if (contender !== "agentos-0.1" || isBuiltin("node:sqlite")) return process.execPath;
+  const name = `node-linux-${process.arch}`;
+  return join(root, "node_modules/.cache/agent-vm/node-22/node_modules", name, "bin/node");
+}
+
 /** The versions that were measured. */
 export function versions() {
   const found = { node: process.version };
@@ -59,6 +70,8 @@ export function versions() {
     const path = join(here, "node_modules", name, "package.json");
     if (existsSync(path)) found[name] = JSON.parse(readFileSync(path, "utf8")).version;
   }
+  const other = nodeOf("agentos-0.1");
+  if (other !== process.execPath) found["node for agentos-0.1"] = output(other, ["--version"])?.trim() ?? "missing";
   const bwrap = output("bwrap", ["--version"]);
   if (bwrap) found.bubblewrap = bwrap.trim().split(" ").at(-1);
   return found;

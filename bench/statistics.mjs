@@ -23,3 +23,11 @@ export function summary(rounds) {
 export function ratio(ours, theirs) {
   return median(ours.rounds.map((value, round) => value / theirs.rounds[round]));
 }
+
+/** What several processes have measured in one round. */
+export function together(results) {
+  const extra = {};
+  for (const name of Object.keys(results[0].extra ?? {}))
+    extra[name] = median(results.map((result) => result.extra[name]));
+  return { samples: results.flatMap((result) => result.samples), extra };
+}

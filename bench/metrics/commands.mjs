@@ -1,17 +1,18 @@
 // Commands: how long one takes, how many go at a time, and how long the caller is held.
 import { check, each, parallel, timed } from "./measure.mjs";
+import { agentOs } from "./peers.mjs";
 
-const everybody = ["agent-vm", "child_process", "execa", "bwrap", "sandbox-runtime"];
+const everybody = ["agent-vm", "child_process", "execa", "bwrap", "sandbox-runtime", ...agentOs];
 const hello = async (session) => check(await session.exec("echo hello"), "hello\n");
 
 export const exec = {
-  title: 'exec("echo hello"), one at a time',
+  title: '`exec("echo hello")`, one at a time',
   unit: "ms",
   contenders: everybody,
   wanted: { against: "child_process", atMost: 0.6 },
   async measure({ open }) {
     const session = await open();
-    await each(20, () => hello(session));
+    await each(20, () => hello(session), { seconds: 1 });
     const samples = await each(300, () => timed(() => hello(session)), { seconds: 3 });
     await session.close();
     return { samples };
@@ -19,21 +20,21 @@ export const exec = {
 };
 
 export const execParallel = {
-  title: 'exec("echo hello"), 16 at a time',
+  title: '`exec("echo hello")`, 16 at a time',
   unit: "/s",
   contenders: everybody,
   wanted: { against: "child_process", atLeast: 1.5 },
   async measure({ open }) {
     const session = await open();
-    await each(20, () => hello(session));
-    const samples = await each(5, () => parallel(200, 16, () => hello(session)), { seconds: 4 });
+    await each(20, () => hello(session), { seconds: 1 });
+    const samples = await each(5, () => parallel(200, 16, () => hello(session), { seconds: 2 }), { seconds: 4 });
     await session.close();
     return { samples };
   },
 };
 
 export const loopHeld = {
-  title: "event loop held by the call of exec, 512 MB resident",
+  title: "event loop held by the call of `exec`, 512 MB resident",
   unit: "ms",
   contenders: ["agent-vm", "child_process", "execa", "bwrap"],
   wanted: { against: "child_process", atMost: 0.003, value: 0.05 },
@@ -58,7 +59,7 @@ export const loopHeld = {
 };
 
 export const execText = {
-  title: "exec of 256 MiB of text",
+  title: "`exec` of 256 MiB of text",
   unit: "MB/s",
   contenders: ["agent-vm", "child_process", "execa"],
   wanted: { against: "child_process", atLeast: 1.5 },

@@ -1,41 +1,108 @@
-// Whole VMs: how soon one is there, what it costs while idle, how soon it is gone.
-import { readdirSync, readFileSync } from "node:fs";
+// Whole VMs: how soon one is there, and how soon it is gone, with few and with many alive.
 import { setTimeout as sleep } from "node:timers/promises";
 import { check, each, timed } from "./measure.mjs";
+import { agentOs } from "./peers.mjs";
+import { descendants, pauseUntilNothingIsReady } from "./tree.mjs";
+
+const hello = async (session) => check(await session.exec("echo hello"), "hello\n");
+
+/** How long `open` takes; what it gave has to work, and is closed. */
+async function opened(open) {
+  let session;
+  const ms = await timed(async () => (session = await open()));
+  await hello(session);
+  await session.close();
+  return ms;
+}
+
+async function openedAndUsed(open) {
+  let session;
+  const ms = await timed(async () => {
+    session = await open();
+    await hello(session);
+  });
+  await session.close();
+  return ms;
+}
+
+async function closed(open) {
+  const session = await open();
+  check(await session.exec("sleep 60 & echo hello"), "hello\n");
+  return timed(() => session.close());
+}
 
 export const boot = {
-  title: "boot",
+  title: "boot, one VM after another",
+  unit: "ms",
+  contenders: ["agent-vm", ...agentOs],
+  wanted: { against: agentOs, atMost: 0.05, value: 2 },
+  async measure({ open }) {
+    // The first pays for loading.
+    await each(5, () => opened(open), { seconds: 1 });
+    return { samples: await each(100, () => opened(open), { seconds: 3 }) };
+  },
+};
+
+export const bootNowAndThen = {
+  title: "boot, one VM each 100 ms",
+  unit: "ms",
+  contenders: ["agent-vm", ...agentOs],
+  async measure({ open }) {
+    const once = async () => {
+      await sleep(100);
+      return opened(open);
+    };
+    await each(5, once, { seconds: 1 });
+    return { samples: await each(30, once, { seconds: 4 }) };
+  },
+};
+
+export const bootAfterPause = {
+  title: "boot after a pause, nothing made ahead",
   unit: "ms",
   contenders: ["agent-vm"],
-  wanted: { value: 2 },
   async measure({ open }) {
-    const samples = await each(100, async () => {
-      let session;
-      const ms = await timed(async () => (session = await open()));
-      await session.close();
-      return ms;
-    });
-    // The first pays for loading.
-    return { samples: samples.slice(5) };
+    await opened(open);
+    const once = async () => {
+      await pauseUntilNothingIsReady();
+      return opened(open);
+    };
+    return { samples: await each(3, once) };
+  },
+};
+
+export const firstBoot = {
+  title: "first boot of a process",
+  unit: "ms",
+  contenders: ["agent-vm", ...agentOs],
+  processes: 5,
+  async measure({ open }) {
+    return { samples: [await opened(open)] };
   },
 };
 
 export const firstCommand = {
   title: "boot and first command",
   unit: "ms",
-  contenders: ["agent-vm", "bwrap"],
+  contenders: ["agent-vm", "bwrap", ...agentOs],
   wanted: { against: "bwrap", atMost: 0.5 },
   async measure({ open }) {
-    const samples = await each(100, async () => {
-      let session;
-      const ms = await timed(async () => {
-        session = await open();
-        check(await session.exec("echo hello"), "hello\n");
-      });
-      await session.close();
-      return ms;
-    });
-    return { samples: samples.slice(5) };
+    await each(5, () => openedAndUsed(open), { seconds: 1 });
+    return { samples: await each(100, () => openedAndUsed(open), { seconds: 3 }) };
+  },
+};
+
+export const firstCommandAfterPause = {
+  title: "boot and first command after a pause, nothing made ahead",
+  unit: "ms",
+  contenders: ["agent-vm", "bwrap"],
+  async measure({ open }) {
+    await openedAndUsed(open);
+    const once = async () => {
+      await pauseUntilNothingIsReady();
+      return openedAndUsed(open);
+    };
+    return { samples: await each(3, once) };
   },
 };
 
@@ -44,67 +111,31 @@ export const dispose = {
   unit: "ms",
   contenders: ["agent-vm"],
   async measure({ open }) {
-    const samples = await each(100, async () => {
-      const session = await open();
-      check(await session.exec("sleep 60 & echo hello"), "hello\n");
-      return timed(() => session.close());
-    });
-    return { samples: samples.slice(5) };
+    await each(5, () => closed(open));
+    return { samples: await each(100, () => closed(open)) };
   },
 };
 
-export const idleMemory = {
-  title: "memory of an idle VM, 100 alive",
-  unit: "MB",
-  contenders: ["agent-vm"],
-  wanted: { value: 0.5 },
-  async measure({ open }) {
-    const count = 100;
-    // The first VM pays for the I/O thread and the init image that all share.
-    const first = await open();
-    check(await first.exec("echo hello"), "hello\n");
-    await settle();
-    const before = { pss: pss(process.pid), available: available() };
-    const sessions = await each(count, open);
-    await settle();
-    const children = descendants(process.pid);
-    check(children.length >= count, true);
-    const ofChildren = children.map(pss).reduce((sum, bytes) => sum + bytes, 0);
-    const after = { pss: pss(process.pid) + ofChildren, available: available() };
-    await Promise.all([first, ...sessions].map((session) => session.close()));
-    const share = (bytes) => bytes / 1e6 / count;
-    return {
-      samples: [share(after.pss - before.pss)],
-      extra: { "MB less available": share(before.available - after.available) },
-    };
-  },
-};
-
-async function settle() {
-  globalThis.gc?.();
-  await sleep(300);
+/** The same with many VMs alive, each of which has to be so still when it is over. */
+function amongMany(title, count, measure) {
+  return {
+    title: `${title}, ${count.toLocaleString("en")} alive`,
+    unit: "ms",
+    contenders: ["agent-vm"],
+    async measure({ open }) {
+      const sessions = await each(count, open);
+      const samples = await measure(open, sessions[0]);
+      check(descendants(process.pid).length >= count, true);
+      for (const session of sessions) await hello(session);
+      await Promise.all(sessions.map((session) => session.close()));
+      return { samples };
+    },
+  };
 }
 
-function kilobytes(path, name) {
-  const [, number] = new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(readFileSync(path, "utf8"));
-  return Number(number) * 1024;
-}
-
-/** A process's share of the memory it uses. */
-const pss = (pid) => kilobytes(`/proc/${pid}/smaps_rollup`, "Pss");
-
-const available = () => kilobytes("/proc/meminfo", "MemAvailable");
-
-function descendants(ancestor) {
-  const parents = new Map();
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      parents.set(Number(pid), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const below = (pid) => pid !== undefined && (parents.get(pid) === ancestor || below(parents.get(pid)));
-  return [...parents.keys()].filter(below);
-}
+export const bootAmongMany = amongMany("boot", 1000, (open) => each(100, () => opened(open), { seconds: 3 }));
+export const execAmongMany = amongMany('`exec("echo hello")`', 1000, async (_open, session) => {
+  await each(20, () => hello(session));
+  return each(300, () => timed(() => hello(session)), { seconds: 3 });
+});
+export const disposeAmongMany = amongMany("dispose", 1000, (open) => each(100, () => closed(open), { seconds: 3 }));

@@ -19,13 +19,17 @@ export async function timed(once) {
   return performance.now() - begun;
 }
 
-/** Calls `once` `count` times, `width` at a time; how many a second. */
-export async function parallel(count, width, once) {
-  let left = count;
-  const begun = performance.now();
+/** Calls `once` up to `count` times, `width` at a time, for about `seconds` at most; how many a second. */
+export async function parallel(count, width, once, { seconds = Infinity } = {}) {
+  let begun = 0;
+  const start = performance.now();
+  const end = start + seconds * 1000;
   const lane = async () => {
-    while (left-- > 0) await once();
+    while (begun < count && performance.now() < end) {
+      begun++;
+      await once();
+    }
   };
   await Promise.all(Array.from({ length: width }, lane));
-  return count / ((performance.now() - begun) / 1000);
+  return begun / ((performance.now() - start) / 1000);
 }

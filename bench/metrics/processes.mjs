@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { check, each, parallel, timed } from "./measure.mjs";
 
 export const spawns = {
-  title: "200 spawns of true, 16 at a time",
+  title: "200 spawns of `true`, 16 at a time",
   unit: "/s",
   contenders: ["agent-vm", "child_process", "execa"],
   wanted: { against: "child_process", atLeast: 1.5 },
@@ -46,7 +46,7 @@ export const stdout = {
 };
 
 export const table = {
-  title: "allProcesses with 300 processes",
+  title: "`allProcesses` with 300 processes",
   unit: "ms",
   contenders: ["agent-vm"],
   wanted: { value: 5 },

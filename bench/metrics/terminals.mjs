@@ -31,7 +31,7 @@ export const terminal = {
 };
 
 export const keystroke = {
-  title: "keystroke and its echo by cat, raw mode",
+  title: "keystroke and its echo by `cat`, raw mode",
   unit: "ms",
   contenders: ["agent-vm", "node-pty"],
   wanted: { against: "node-pty", atMost: 1 },
