@@ -1,5 +1,5 @@
 // The processes that a contender has started, and waiting until nothing of it is made ahead.
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export function descendants(ancestor) {
@@ -22,10 +22,25 @@ const PAUSE_MS = 6000;
 /** A quiet while. */
 export const pause = () => sleep(PAUSE_MS);
 
-/** A quiet while after which nothing is ready for the next VM: this process has no others. */
+/** Which process numbers a process sees: a VM's are its own. */
+function pidNamespace(pid) {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch (error) {
+    // A VM's processes may be nobody's to look into.
+    return error.code === "ENOENT" ? null : "another";
+  }
+}
+
+/** The processes that started here and live in a VM, be it one that is only made ahead. */
+function inMachines() {
+  const here = pidNamespace("self");
+  return descendants(process.pid).filter((pid) => ![null, here].includes(pidNamespace(pid)));
+}
+
+/** A quiet while after which no VM is ready to be taken. */
 export async function pauseUntilNothingIsReady() {
   await pause();
-  const left = descendants(process.pid);
-  if (left.length > 0)
-    throw new Error(`after ${PAUSE_MS} ms there should be no process left; there are ${left.length}`);
+  const left = inMachines().length;
+  if (left > 0) throw new Error(`after ${PAUSE_MS} ms there should be no VM left; there are ${left} processes in some`);
 }
