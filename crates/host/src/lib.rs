@@ -32,7 +32,7 @@ pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
 pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult};
 pub use files::{Entry, EntryKind, Walk, copied};
 pub use input::{MAX_QUEUED, Write};
-pub use output_log::{Chunk, Replay, Stream};
+pub use output_log::{Chunk, OutputLog, Replay, Stream};
 pub use process::{OnSpawn, Process, SpawnRequest};
 pub use process_table::{ProcessInfo, Status};
 pub use program::Program;

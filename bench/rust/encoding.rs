@@ -1,0 +1,67 @@
+//! What a message costs: encoding it, decoding it, and its way through the control socket.
+
+use std::hint::black_box;
+
+use agent_vm_protocol::channel::decode;
+use agent_vm_protocol::message::{Reply, Request, Spawn, Stdio, Usage};
+use agent_vm_protocol::{Channel, Frame};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+/// `exec("echo hello")`, with a variable of the caller's.
+fn spawn() -> Request {
+    Request::Spawn(Box::new(Spawn {
+        call: 1234,
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), "echo hello".into()],
+        env: vec![("LANG".into(), "C.UTF-8".into())],
+        cwd: "/home/user".into(),
+        stdio: Stdio::Output,
+        report_background: true,
+    }))
+}
+
+fn exited() -> Reply {
+    Reply::Exited {
+        call: 1234,
+        code: 0,
+        signal: 0,
+        oom: false,
+        usage: Usage {
+            user_us: 612,
+            system_us: 480,
+            max_rss_kib: 1804,
+        },
+        background: Vec::new(),
+    }
+}
+
+fn frame(message: &Request) -> Frame {
+    Frame::new(message, Vec::new()).expect("a small message encodes")
+}
+
+fn encoding(criterion: &mut Criterion) {
+    let request = spawn();
+    criterion.bench_function("encode Spawn", |bencher| {
+        bencher.iter(|| frame(black_box(&request)));
+    });
+    let bytes = postcard::to_allocvec(&exited()).expect("a small message encodes");
+    criterion.bench_function("decode Exited", |bencher| {
+        bencher.iter(|| decode::<Reply>(black_box(&bytes)).expect("an honest message decodes"));
+    });
+}
+
+fn channel(criterion: &mut Criterion) {
+    let (host, init) = Channel::pair().expect("a socket pair");
+    let request = spawn();
+    let mut buffer = Vec::new();
+    criterion.bench_function("send and receive Spawn", |bencher| {
+        bencher.iter(|| {
+            host.send(&frame(&request)).expect("room for one message");
+            let received = init.receive::<Request>(&mut buffer).expect("an honest message");
+            received.expect("the other end is open")
+        });
+    });
+}
+
+criterion_group!(benches, encoding, channel);
+criterion_main!(benches);

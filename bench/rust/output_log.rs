@@ -1,0 +1,48 @@
+//! What keeping output costs: each byte that a program writes is copied into the ring once.
+
+use std::hint::black_box;
+
+use agent_vm_host::{OutputLog, Stream};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+/// `replayBytes`, unless a caller chooses another.
+const LIMIT: usize = 1024 * 1024;
+
+/// A ring that is full, so that each byte which comes pushes one out.
+fn full() -> OutputLog {
+    let mut log = OutputLog::new(LIMIT);
+    log.append(Stream::Stdout, &vec![b'x'; LIMIT]);
+    log
+}
+
+fn append(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("append");
+    for size in [64, 4 * 1024, 256 * 1024] {
+        let data = vec![b'x'; size];
+        let mut log = full();
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(format!("{size} bytes"), |bencher| {
+            bencher.iter(|| log.append(Stream::Stdout, black_box(&data)));
+        });
+    }
+    let mut log = full();
+    group.throughput(Throughput::Bytes(2));
+    group.bench_function("a byte of either stream", |bencher| {
+        bencher.iter(|| {
+            log.append(Stream::Stdout, black_box(b"x"));
+            log.append(Stream::Stderr, black_box(b"x"))
+        });
+    });
+    group.finish();
+}
+
+fn read(criterion: &mut Criterion) {
+    let log = full();
+    let mut group = criterion.benchmark_group("read");
+    group.throughput(Throughput::Bytes(LIMIT as u64));
+    group.bench_function("all of it", |bencher| bencher.iter(|| log.read(black_box(0))));
+    group.finish();
+}
+
+criterion_group!(benches, append, read);
+criterion_main!(benches);
