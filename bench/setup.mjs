@@ -34,7 +34,9 @@ function installNodeModules() {
   const installed = join(here, "node_modules/.package-lock.json");
   const lock = join(here, "package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  run("npm", ["ci", "--prefix", here, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // Not `npm ci`: it wants agentOS's programs for other platforms in the lock too, and not all of those are to be had.
+  const flags = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  run("npm", ["install", "--prefix", here, ...flags]);
 }
 
 /** node-pty brings no program for Linux: its addon is compiled, against this Node's own headers where they are installed. */
