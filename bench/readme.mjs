@@ -106,6 +106,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error("Usage: node bench/readme.mjs REPORT.json, one that `npm run bench` has written, or --check");
     process.exit(2);
   }
-  if (report === "--check") verify();
-  else publish(JSON.parse(readFileSync(report, "utf8")));
+  try {
+    if (report === "--check") verify();
+    else publish(JSON.parse(readFileSync(report, "utf8")));
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
 }
