@@ -1,6 +1,6 @@
 "use strict";
-// What calls take. A check returns the value in the form that the addon wants, or throws an INVALID_ARGUMENT that names the
-// argument and says what would be right.
+// What calls take; options/create.js has what `create` does. A check returns the value in the form that the addon wants, or
+// throws an INVALID_ARGUMENT that names the argument and says what would be right.
 
 const { constants: bufferConstants } = require("node:buffer");
 const os = require("node:os");
@@ -8,8 +8,6 @@ const nodePath = require("node:path");
 const { types } = require("node:util");
 
 const { invalid } = require("./error");
-const { network } = require("./network");
-const { packagesOf } = require("./software");
 
 /** How a wrong value is shown: short, and its type where that is what is wrong. */
 function show(value) {
@@ -89,14 +87,6 @@ function integer(minimum, maximum) {
   };
 }
 
-/** Cores' worth of time: the kernel gives no less than a hundredth of one. */
-function cores(name, value) {
-  if (typeof value !== "number" || !(value >= 0.01 && value <= 8192)) {
-    throw invalid(`${name} must be a number of cores from 0.01 to 8192, not ${show(value)}`);
-  }
-  return value;
-}
-
 const pid = integer(1, 0x7fffffff);
 const size = integer(1, 65535);
 const position = integer(0, Number.MAX_SAFE_INTEGER);
@@ -125,15 +115,6 @@ function abortSignal(name, value) {
     throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
   }
   return value;
-}
-
-function oneOf(...choices) {
-  return (name, value) => {
-    if (!choices.includes(value)) {
-      throw invalid(`${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, not ${show(value)}`);
-    }
-    return value;
-  };
 }
 
 /** A signal's number by its name. */
@@ -169,15 +150,6 @@ function shellId(name, value) {
   return text(name, value);
 }
 
-/** Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)). */
-function hostname(name, value) {
-  const label = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
-  if (text(name, value).length > 64 || !value.split(".").every((part) => label.test(part))) {
-    throw invalid(`${name} must be labels of letters, digits and hyphens, 64 characters at most, not ${show(value)}`);
-  }
-  return value;
-}
-
 const run = {
   env,
   cwd: absolutePath,
@@ -194,86 +166,15 @@ const port = integer(1, 65535);
 const shell = { command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
 const after = { after: position };
 
-/** What a mount may not stand on, since the VM has something of its own there or would lose what it is made of. */
-const TAKEN = new Set(
-  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/agent-vm /opt/node /proc /sbin /sys /usr /var".split(
-    " ",
-  ),
-);
-/** Nor below these. */
-const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
-/** Each takes a descriptor of a message that carries 128. */
-const MOUNTS = 100;
-
-function hostPath(name, value) {
-  const file = text(name, value);
-  if (!nodePath.posix.isAbsolute(file)) {
-    throw invalid(`${name} must be an absolute path on the host, not ${show(value)}`);
-  }
-  return file;
-}
-
-/** A place for a mount, without double or trailing slashes. */
-function mountPoint(name, value) {
-  const names = absolutePath(name, value)
-    .split("/")
-    .filter((part) => part !== "");
-  if (names.some((part) => part === "." || part === "..")) {
-    throw invalid(`${name} must be a path without "." and "..", not ${show(value)}`);
-  }
-  const path = `/${names.join("/")}`;
-  if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
-  if (TAKEN.has(path) || CLOSED.some((folder) => path.startsWith(folder))) {
-    throw invalid(`${name} must be a place that the VM has no use for itself, which ${show(path)} is not`);
-  }
-  return path;
-}
-
-function mounts(name, value) {
-  if (!Array.isArray(value))
-    throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${show(value)}`);
-  if (value.length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${value.length}`);
-  const places = new Map();
-  return Array.from(value, (item, index) => {
-    const here = `${name}[${index}]`;
-    const mount = members(here, item ?? null, { path: mountPoint, hostPath, readOnly: boolean });
-    for (const member of ["path", "hostPath"]) {
-      if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
-    }
-    if (places.has(mount.path)) {
-      throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${show(mount.path)}`);
-    }
-    places.set(mount.path, here);
-    return { readOnly: true, ...mount };
-  });
-}
-
-const create = {
-  rootfs: hostPath,
-  mounts,
-  home: hostPath,
-  software: packagesOf,
-  env,
-  hostname,
-  network,
-  limits: (name, value) =>
-    members(name, value, {
-      memoryBytes: integer(4_194_304, Number.MAX_SAFE_INTEGER),
-      cpus: cores,
-      pids: integer(2, 4_194_304),
-      openFiles: integer(16, 1_048_576),
-      diskBytes: integer(1_048_576, Number.MAX_SAFE_INTEGER),
-      replayBytes: integer(0, 1_073_741_824),
-    }),
-  isolation: oneOf("namespaces", "landlock", "none"),
-};
-
 module.exports = {
   show,
   text,
   program,
   path: absolutePath,
   paths,
+  boolean,
+  env,
+  integer,
   files,
   recursive,
   walk,
@@ -290,5 +191,4 @@ module.exports = {
   exec,
   shell,
   after,
-  create,
 };

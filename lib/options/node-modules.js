@@ -5,7 +5,7 @@
 const { access, constants, readFile, readdir, realpath } = require("node:fs/promises");
 const nodePath = require("node:path");
 
-const { AgentVmError, invalid } = require("./error");
+const { AgentVmError, invalid } = require("../error");
 
 /** Where the tree stands inside. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
 const TREE = "/opt/agent-vm/software";

@@ -7,7 +7,7 @@
 const { readdir } = require("node:fs/promises");
 const nodePath = require("node:path");
 
-const { AgentVmError, invalid } = require("./error");
+const { AgentVmError, invalid } = require("../error");
 const { programsOf } = require("./node-modules");
 
 const SHAPES =
@@ -90,6 +90,13 @@ const MISSING =
   'set -f; IFS=:; for name; do for folder in $PATH; do [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
   "printf '%s\\n' \"$name\"; done";
 
+/** Rejects with an ENOENT if the VM lacks one of the `commands`. `exec` runs a program in it. */
+async function requireCommands(commands, exec) {
+  if (commands.size === 0) return;
+  const { stdout } = await exec("/bin/sh", ["-c", MISSING, "sh", ...commands.keys()]);
+  if (stdout !== "") throw missingError(stdout.trimEnd().split("\n"), commands);
+}
+
 /** An ENOENT for what `missing` of the `commands` are, by the names that MISSING printed. */
 function missingError(missing, commands) {
   const told = missing.map((name) => {
@@ -100,4 +107,4 @@ function missingError(missing, commands) {
   return new AgentVmError("ENOENT", `The VM has no program ${told.join(", nor ")}`, { path: missing[0] });
 }
 
-module.exports = { packagesOf, needsOf, MISSING, missingError };
+module.exports = { packagesOf, needsOf, requireCommands };

@@ -4,7 +4,7 @@
 const net = require("node:net");
 const { domainToASCII } = require("node:url");
 
-const { invalid } = require("./error");
+const { invalid } = require("../error");
 
 /** Destinations in one list: each is compared with every request. */
 const MAX_DESTINATIONS = 1024;

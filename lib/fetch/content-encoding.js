@@ -4,7 +4,7 @@
 const { pipeline } = require("node:stream");
 const zlib = require("node:zlib");
 
-const { AgentVmError } = require("./error");
+const { AgentVmError } = require("../error");
 
 /** A response that is encoded more often than this is out to cost memory. */
 const MOST_ENCODINGS = 5;

@@ -6,9 +6,9 @@
 
 const http = require("node:http");
 
-const check = require("./arguments");
+const check = require("../arguments");
 const { decodersOf } = require("./content-encoding");
-const { AgentVmError, invalid, aborted } = require("./error");
+const { AgentVmError, invalid, aborted } = require("../error");
 const { sourceOf } = require("./request-body");
 const { bodyOf } = require("./response-body");
 

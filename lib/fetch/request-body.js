@@ -5,7 +5,7 @@
 const { Readable } = require("node:stream");
 const { types } = require("node:util");
 
-const { AgentVmError, invalid } = require("./error");
+const { AgentVmError, invalid } = require("../error");
 
 /** How much of a Request's body is looked at to learn whether it is short. */
 const PEEK_BYTES = 65_536;

@@ -1,0 +1,184 @@
+"use strict";
+// One VM's calls of the addon: each has a number and a promise, and they settle in order with the VM's events. Also what they
+// keep alive: a VM with something running or pending is neither garbage nor a reason for Node.js to end.
+
+const timers = require("node:timers");
+
+const { disposed, fromNative } = require("./error");
+const { NativeVm, endTurn } = require("./native");
+
+const busy = new Set();
+let keepAlive;
+
+function hold(calls) {
+  busy.add(calls);
+  // A timer that never matters: 2^31 - 1 ms is the longest there is.
+  keepAlive ??= timers.setInterval(() => {}, 0x7fffffff);
+  keepAlive.ref();
+}
+
+function release(calls) {
+  busy.delete(calls);
+  if (busy.size === 0) keepAlive?.unref();
+}
+
+/** Messages that the next of their kind may wait for. */
+const OUTPUT = new Set(["execOutput", "processOutput", "shellData"]);
+let turning = false;
+
+/** Tells the addon when this turn of the event loop is over: a slow listener must not keep the loop from all else. */
+function followTurn() {
+  if (turning) return;
+  turning = true;
+  timers.setImmediate(() => {
+    turning = false;
+    endTurn();
+  });
+}
+
+class Calls {
+  /** Whether the VM was disposed, or has died. */
+  gone = false;
+  #native;
+  #onEvent;
+  #next = 1;
+  #pending = new Map();
+  #execs = 0;
+  #running = 0;
+  #onEnd;
+
+  /** `onEvent` is called with each event's kind and values. What it throws is an uncaught exception. */
+  constructor(onEvent) {
+    this.#onEvent = onEvent;
+    // The addon outlives an object that nobody holds only until the garbage collector sees it.
+    const self = new WeakRef(this);
+    this.#native = new NativeVm((kind, ...values) => {
+      if (OUTPUT.has(kind)) followTurn();
+      const calls = self.deref();
+      if (calls === undefined) return;
+      try {
+        calls.#on(kind, values);
+      } catch (error) {
+        // A listener threw: what any emitter does then, without losing what comes next.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+    });
+  }
+
+  requireVm() {
+    if (this.gone) throw disposed();
+  }
+
+  ask(method, ...values) {
+    return this.#start(method, undefined, values).promise;
+  }
+
+  /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
+  begin(method, onStart, ...values) {
+    const onValue = (value) => {
+      this.#running++;
+      onStart?.(value);
+    };
+    return this.#start(method, { onValue }, values).promise;
+  }
+
+  /** What `begin` has started has ended. */
+  ended() {
+    this.#running--;
+    this.#releaseIfIdle();
+  }
+
+  /** An exec, whose output goes to `callbacks` as it comes. */
+  async exec(callbacks, message, stdin, signal) {
+    const { call, promise } = this.#start("exec", { callbacks }, [message, stdin, signal !== undefined]);
+    const abort = () => this.#native.abort(call);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#execs++;
+    try {
+      return await promise;
+    } finally {
+      this.#execs--;
+      if (signal) {
+        signal.removeEventListener("abort", abort);
+        this.#native.forget(call);
+      }
+    }
+  }
+
+  /** Execs under way, and what `begin` has started and has not ended. */
+  get active() {
+    return this.#running + this.#execs;
+  }
+
+  /** Ends the VM. Resolves when its last event has been told. */
+  async dispose() {
+    if (this.gone) return;
+    this.gone = true;
+    const ended = new Promise((resolve) => {
+      this.#onEnd = resolve;
+    });
+    try {
+      await this.ask("dispose");
+    } catch (error) {
+      if (error.code !== "VM_DISPOSED") throw error;
+      // It died just now; its last events are on their way.
+      hold(this);
+      await ended;
+      this.#releaseIfIdle();
+    }
+  }
+
+  #start(method, hooks, values) {
+    const call = this.#next++;
+    const promise = new Promise((resolve, reject) => {
+      const answer = this.#native[method](call, ...values);
+      if (answer) {
+        const [error, value] = answer;
+        if (error) reject(fromNative(error));
+        else resolve(value);
+        return;
+      }
+      if (this.#pending.size === 0) hold(this);
+      this.#pending.set(call, { resolve, reject, ...hooks });
+    });
+    return { call, promise };
+  }
+
+  #releaseIfIdle() {
+    if (this.#pending.size === 0 && this.#running === 0) release(this);
+  }
+
+  #on(kind, values) {
+    switch (kind) {
+      case "settled":
+        return this.#settled(...values);
+      case "execOutput": {
+        const [call, stream, data] = values;
+        return this.#pending.get(call)?.callbacks[stream]?.(data);
+      }
+      case "exit":
+        this.gone = true;
+        this.#onEnd?.();
+        return this.#onEvent(kind, values);
+      default:
+        return this.#onEvent(kind, values);
+    }
+  }
+
+  #settled(call, error, value) {
+    const pending = this.#pending.get(call);
+    if (pending === undefined) return;
+    this.#pending.delete(call);
+    if (error) {
+      pending.reject(fromNative(error));
+    } else {
+      pending.onValue?.(value);
+      pending.resolve(value);
+    }
+    this.#releaseIfIdle();
+  }
+}
+
+module.exports = { Calls };

@@ -1,0 +1,68 @@
+"use strict";
+// What `create` takes. Nothing here looks at the host: what is well said need not be there.
+
+const check = require("../arguments");
+const { invalid } = require("../error");
+const { requirePossible } = require("./levels");
+const { hostPath, mounts } = require("./mounts");
+const { network } = require("./network");
+const { packagesOf } = require("./software");
+
+/** Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)). */
+function hostname(name, value) {
+  const label = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+  if (check.text(name, value).length > 64 || !value.split(".").every((part) => label.test(part))) {
+    throw invalid(
+      `${name} must be labels of letters, digits and hyphens, 64 characters at most, not ${check.show(value)}`,
+    );
+  }
+  return value;
+}
+
+/** Cores' worth of time: the kernel gives no less than a hundredth of one. */
+function cores(name, value) {
+  if (typeof value !== "number" || !(value >= 0.01 && value <= 8192)) {
+    throw invalid(`${name} must be a number of cores from 0.01 to 8192, not ${check.show(value)}`);
+  }
+  return value;
+}
+
+function oneOf(...choices) {
+  return (name, value) => {
+    if (!choices.includes(value)) {
+      throw invalid(
+        `${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, not ${check.show(value)}`,
+      );
+    }
+    return value;
+  };
+}
+
+const OPTIONS = {
+  rootfs: hostPath,
+  mounts,
+  home: hostPath,
+  software: packagesOf,
+  env: check.env,
+  hostname,
+  network,
+  limits: (name, value) =>
+    check.members(name, value, {
+      memoryBytes: check.integer(4_194_304, Number.MAX_SAFE_INTEGER),
+      cpus: cores,
+      pids: check.integer(2, 4_194_304),
+      openFiles: check.integer(16, 1_048_576),
+      diskBytes: check.integer(1_048_576, Number.MAX_SAFE_INTEGER),
+      replayBytes: check.integer(0, 1_073_741_824),
+    }),
+  isolation: oneOf("namespaces", "landlock", "none"),
+};
+
+/** The options that were given, in the form that the addon wants. */
+function checkOptions(options) {
+  const checked = check.members("options", options, OPTIONS);
+  requirePossible(checked);
+  return checked;
+}
+
+module.exports = { checkOptions };

@@ -1,0 +1,61 @@
+"use strict";
+// What each level of isolation cannot give. An option that its level has no way to honour is refused, never ignored.
+
+const { AgentVmError, invalid } = require("../error");
+
+const LANDLOCK = {
+  rootfs: "the VM sees the host's own root, since nothing can be mounted",
+  mounts: "the VM sees the host's own root, since nothing can be mounted",
+  home: "the VM's home is a private folder, since nothing can be mounted",
+  hostname: "the VM has the host's own name",
+  "limits.diskBytes": "the VM's files lie in the server's folder for temporary files, whose size alone bounds them",
+};
+
+/** Throws an error that says why, if an option of a VM cannot be had at its level. */
+function requirePossible(options) {
+  if (options.isolation === "landlock") requireUnderLandlock(options);
+  if (options.isolation === "none") requireUnderNone(options);
+}
+
+function requireUnderLandlock(options) {
+  const { limits = {}, network = "none" } = options;
+  for (const [name, why] of Object.entries(LANDLOCK)) {
+    const value = name.startsWith("limits.") ? limits[name.slice("limits.".length)] : options[name];
+    if (value !== undefined) throw invalid(`${name} needs isolation "namespaces": under "landlock" ${why}`);
+  }
+  if (network !== "none") {
+    throw invalid(
+      `network must be "none" under isolation "landlock", or isolation "namespaces": Landlock holds TCP alone, and no address`,
+    );
+  }
+}
+
+/** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
+function requireUnderNone({ rootfs, mounts = [], network = "host", limits = {} }) {
+  for (const name of ["pids", "diskBytes"]) {
+    if (limits[name] === undefined) continue;
+    throw new AgentVmError(
+      "ISOLATION_UNAVAILABLE",
+      `limits.${name} cannot be enforced with isolation "none". Leave it out, or choose isolation "namespaces"`,
+    );
+  }
+  if (rootfs !== undefined) throw unmounted("rootfs", "none");
+  if (mounts.length > 0) throw unmounted("mounts", "none");
+  if (typeof network === "object") {
+    throw invalid('network with a list needs isolation "namespaces": under "none" the VM has no loopback of its own');
+  }
+  if (network !== "host") {
+    throw invalid('network must be "host", or left out, under isolation "none", which has no walls');
+  }
+}
+
+/** The same for what software turns out to be, which takes a look at its packages. */
+function requireShowable(isolation, { mounts }) {
+  if (mounts.length > 0 && isolation !== "namespaces") throw unmounted("software that is npm packages", isolation);
+}
+
+function unmounted(what, isolation) {
+  return invalid(`${what} needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
+}
+
+module.exports = { requirePossible, requireShowable };

@@ -1,0 +1,65 @@
+"use strict";
+// What `mounts` takes: which directory of the host's shows where. Whether it can be shown, the addon finds out.
+
+const nodePath = require("node:path");
+
+const check = require("../arguments");
+const { invalid } = require("../error");
+
+/** What a mount may not stand on, since the VM has something of its own there or would lose what it is made of. */
+const TAKEN = new Set(
+  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/agent-vm /opt/node /proc /sbin /sys /usr /var".split(
+    " ",
+  ),
+);
+/** Nor below these. */
+const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
+/** Each takes a descriptor of a message that carries 128. */
+const MOUNTS = 100;
+
+/** What `home` and `rootfs` take too. */
+function hostPath(name, value) {
+  const file = check.text(name, value);
+  if (!nodePath.posix.isAbsolute(file)) {
+    throw invalid(`${name} must be an absolute path on the host, not ${check.show(value)}`);
+  }
+  return file;
+}
+
+/** A place for a mount, without double or trailing slashes. */
+function mountPoint(name, value) {
+  const names = check
+    .path(name, value)
+    .split("/")
+    .filter((part) => part !== "");
+  if (names.some((part) => part === "." || part === "..")) {
+    throw invalid(`${name} must be a path without "." and "..", not ${check.show(value)}`);
+  }
+  const path = `/${names.join("/")}`;
+  if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
+  if (TAKEN.has(path) || CLOSED.some((folder) => path.startsWith(folder))) {
+    throw invalid(`${name} must be a place that the VM has no use for itself, which ${check.show(path)} is not`);
+  }
+  return path;
+}
+
+function mounts(name, value) {
+  if (!Array.isArray(value))
+    throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${check.show(value)}`);
+  if (value.length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${value.length}`);
+  const places = new Map();
+  return Array.from(value, (item, index) => {
+    const here = `${name}[${index}]`;
+    const mount = check.members(here, item ?? null, { path: mountPoint, hostPath, readOnly: check.boolean });
+    for (const member of ["path", "hostPath"]) {
+      if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
+    }
+    if (places.has(mount.path)) {
+      throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${check.show(mount.path)}`);
+    }
+    places.set(mount.path, here);
+    return { readOnly: true, ...mount };
+  });
+}
+
+module.exports = { hostPath, mounts };

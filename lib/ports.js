@@ -1,0 +1,52 @@
+"use strict";
+// Connections to what listens inside, and their end with the VM's.
+
+const fs = require("node:fs");
+const net = require("node:net");
+
+const { AgentVmError, disposed } = require("./error");
+const { failure } = require("./fetch");
+
+class Ports {
+  #calls;
+  #sockets = new Set();
+
+  constructor(calls) {
+    this.#calls = calls;
+  }
+
+  async connect(port) {
+    const fd = await this.#calls.ask("connect", port);
+    let socket;
+    try {
+      this.#calls.requireVm();
+      socket = new net.Socket({ fd, readable: true, writable: true });
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+    const sockets = this.#sockets;
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    return socket;
+  }
+
+  /** What went wrong on a connection: the VM may have gone, and then that is the reason. */
+  async explain(error, port) {
+    if (error instanceof AgentVmError) return error;
+    // Init is asked, for its end may not be known yet: what listened has gone with it, and been heard of first.
+    const gone =
+      this.#calls.gone ||
+      !(await this.#calls.ask("exists", "/").then(
+        () => true,
+        () => false,
+      ));
+    return gone ? disposed() : failure(error, port);
+  }
+
+  close() {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+module.exports = { Ports };
