@@ -31,6 +31,7 @@ const NOT_PERMITTED = {
   finit_module: [313, 273, 350],
   delete_module: [176, 106, 129],
   kexec_load: [246, 104, 283],
+  kexec_file_load: [320, 294],
   open_by_handle_at: [304, 265, 342],
   name_to_handle_at: [303, 264, 341],
   fanotify_init: [300, 262, 338],

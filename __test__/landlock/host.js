@@ -53,6 +53,12 @@ def attempt(action):
   return JSON.parse(stdout);
 }
 
+/** System calls by their numbers on this machine: each is given that on x86-64 and, if it is another, that on arm64. */
+function numbers(calls) {
+  const index = { x64: 0, arm64: 1 }[process.arch];
+  return Object.fromEntries(Object.entries(calls).map(([name, list]) => [name, list[index] ?? list[0]]));
+}
+
 /** The pids of a VM's init and of its deputy, of VMs that this process made after it listed `before`. */
 function inits(before = []) {
   const known = new Set(before.map(({ pid }) => pid));
@@ -69,4 +75,4 @@ function inits(before = []) {
   return { init: init?.pid, deputy: deputy?.pid };
 }
 
-module.exports = { hostProgram, insidePython, inits };
+module.exports = { hostProgram, insidePython, inits, numbers };

@@ -1,14 +1,10 @@
 "use strict";
 const { boot, output, until } = require("../fixture");
 const { descendants } = require("../host-processes");
-const { hostProgram, inits, insidePython } = require("./host");
+const { hostProgram, inits, insidePython, numbers } = require("./host");
 
 const landlock = { isolation: "landlock" };
 
-// Numbers on x86-64 and on arm64.
-const arch = { x64: 0, arm64: 1 }[process.arch];
-const numbers = (calls) =>
-  Object.fromEntries(Object.entries(calls).map(([name, list]) => [name, list[arch] ?? list[0]]));
 const CALLS = numbers({
   tgkill: [234, 131],
   rt_sigqueueinfo: [129, 138],

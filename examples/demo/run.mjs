@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { engine } from "../engine.mjs";
+import { engine } from "../engine.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "../..");

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { engine } from "../engine.mjs";
+import { engine } from "../engine.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { env, stop } = await engine({ port: 6420, storage: join(here, "../../target/web-terminal-storage") });

@@ -1,11 +1,12 @@
-// rivetkit's engine for an example: where it listens, where it keeps its data, and how it is stopped.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+"use strict";
+// rivetkit's engine for an example or a test: where it listens, where it keeps its data, and how it is stopped.
+const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
+const { createServer } = require("node:net");
+const { tmpdir } = require("node:os");
+const { join } = require("node:path");
 
 /** An engine on the port, with its data in a folder; without them on a free port, with data that goes when it is stopped. */
-export async function engine(given) {
+async function engine(given) {
   const port = given?.port ?? (await freePort());
   const storage = given?.storage ?? mkdtempSync(join(tmpdir(), "agent-vm-example-"));
   return {
@@ -20,18 +21,18 @@ export async function engine(given) {
       RIVET_RUN_SERVICES: "0",
       RIVET_LOG_LEVEL: "error",
     },
-    async stop() {
-      await stop(storage);
+    async stop(signal) {
+      await stop(storage, signal);
       if (!given) rmSync(storage, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }
 
 /** The engine outlives its server on purpose, and says in its storage who it is. Resolves when it is gone. */
-async function stop(storage) {
+async function stop(storage, signal = "SIGTERM") {
   try {
     const { pid } = JSON.parse(readFileSync(join(storage, ".rivetkit/var/engine/runtime.json"), "utf8"));
-    process.kill(pid, "SIGTERM");
+    process.kill(pid, signal);
     // It takes its time over connections that are still open.
     for (let waited = 0; ; waited += 50) {
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -58,3 +59,5 @@ function isTaken(port) {
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(false)));
   });
 }
+
+module.exports = { engine };
