@@ -1,19 +1,11 @@
-//! HTTP proxying (RFC 9110 and 9112): `CONNECT host:port`, and requests for an `http://` URL.
-//!
-//! A request for a URL is sent on with `Connection: close`, so that a connection carries one request, and what follows its
-//! head is copied as it is: a message's body is never looked at.
-
-use std::io;
+//! The head of a request to a proxy: what it asks for, and how it is sent on. No input and no output.
 
 use httparse::Status;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use super::dial::{DialError, Host, Target};
-use super::{Server, relay};
+use crate::proxy::dial::{Host, Target};
 
 /// The largest head of a request, and the most header fields in it.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 256;
 
 /// Fields that are between the client and us (RFC 9110, 7.6.1), and the one that we write anew.
@@ -29,14 +21,14 @@ const OURS: [&str; 6] = [
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
-    target: Target,
-    kind: Kind,
+    pub(super) target: Target,
+    pub(super) kind: Kind,
     /// What has been read behind the head.
-    rest: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Tunnel,
     /// With the head to send on.
     Forward(Vec<u8>),
@@ -44,7 +36,7 @@ enum Kind {
 
 /// A request that is none for a proxy.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum BadRequest {
+pub(super) enum BadRequest {
     #[error("This is not HTTP/1.0 or HTTP/1.1")]
     Syntax,
     #[error("The head of a request is at most {} KiB, with {MAX_FIELDS} fields", MAX_HEAD / 1024)]
@@ -55,54 +47,8 @@ enum BadRequest {
     Target,
 }
 
-/// Reads a request's head, whose first byte is read already; nothing if the client went away or has its answer.
-pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Request>> {
-    let mut head = Vec::with_capacity(1024);
-    head.push(first);
-    let bad = loop {
-        match parse(&head) {
-            Ok(Some(request)) => return Ok(Some(request)),
-            Ok(None) if head.len() >= MAX_HEAD => break BadRequest::TooLarge,
-            Ok(None) => {}
-            Err(bad) => break bad,
-        }
-        let room = MAX_HEAD - head.len();
-        if (&mut *client).take(room as u64).read_buf(&mut head).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let status = match bad {
-        BadRequest::TooLarge => "431 Request Header Fields Too Large",
-        _ => "400 Bad Request",
-    };
-    client.write_all(&answer(status, &bad.to_string())).await?;
-    Ok(None)
-}
-
-/// Answers a request.
-pub async fn serve(mut client: TcpStream, request: Request, server: &Server) -> io::Result<()> {
-    let mut upstream = match server.dial(&request.target).await {
-        Ok(upstream) => upstream,
-        Err(error) => return relay::finish(client, &refusal(&error)).await,
-    };
-    match &request.kind {
-        Kind::Tunnel => {
-            upstream.write_all(&request.rest).await?;
-            client
-                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .await?;
-            relay::both_ways(&mut client, &mut upstream).await
-        }
-        Kind::Forward(head) => {
-            upstream.write_all(head).await?;
-            upstream.write_all(&request.rest).await?;
-            relay::until_answered(&mut client, &mut upstream).await
-        }
-    }
-}
-
 /// The request that `bytes` begin with, or nothing while its head is not complete.
-fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let length = match head.parse(bytes) {
@@ -211,25 +157,6 @@ fn rewrite(
     }
     head.extend_from_slice(b"\r\n");
     head
-}
-
-fn refusal(error: &DialError) -> Vec<u8> {
-    let (status, text) = match error {
-        DialError::Denied { .. } => ("403 Forbidden", error.to_string()),
-        DialError::Deadline { .. } => ("504 Gateway Timeout", error.to_string()),
-        DialError::Lookup { source, .. } | DialError::Connect { source, .. } => {
-            ("502 Bad Gateway", format!("{error}: {source}"))
-        }
-    };
-    answer(status, &format!("agent-vm: {text}"))
-}
-
-fn answer(status: &str, text: &str) -> Vec<u8> {
-    let length = text.len() + 1;
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
-    )
-    .into_bytes()
 }
 
 #[cfg(test)]
