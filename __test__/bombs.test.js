@@ -2,7 +2,7 @@
 // Programs that take all they can get. The server and other VMs do not notice, most VMs do not either, and whatever a VM is
 // in the middle of, dispose ends it.
 
-const { descendants, running } = require("./host-processes");
+const { descendants, running, withInit } = require("./host-processes");
 const { boot, output, until } = require("./fixture");
 const { AgentVm } = require("..");
 
@@ -103,11 +103,9 @@ while True:
 };
 
 test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispose ends it", async (_, program) => {
-  const before = new Set(descendants(process.pid).map(({ pid }) => pid));
   // Without a cpu cgroup, which an ordinary user's server has none of, each session of the bomb has a share of its own.
   const pids = process.getuid() === 0 ? 200 : 64;
-  const vm = await boot({ limits: { pids, diskBytes: 32 * MiB } });
-  const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+  const { vm, init } = await withInit(() => boot({ limits: { pids, diskBytes: 32 * MiB } }));
   const bystander = await boot();
   let bytes = 0;
   vm.on("processOutput", ({ data }) => (bytes += data.length));

@@ -1,5 +1,5 @@
 "use strict";
-const { descendants, running } = require("./host-processes");
+const { descendants, running, withInit } = require("./host-processes");
 const { boot, until } = require("./fixture");
 
 /** Every kind of call, each in its middle when the VM goes. */
@@ -35,9 +35,7 @@ async function everything(vm) {
 
 test("a VM that goes in the middle of everything settles every call, once, and leaves no process", async () => {
   for (let round = 0; round < 12; round++) {
-    const before = new Set(descendants(process.pid).map(({ pid }) => pid));
-    const vm = await boot();
-    const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+    const { vm, init } = await withInit(boot);
     const exits = [];
     vm.on("exit", ({ reason }) => exits.push(reason));
     const calls = await everything(vm);

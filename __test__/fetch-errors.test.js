@@ -5,7 +5,7 @@ const { readdirSync } = require("node:fs");
 const { rejection, until } = require("./fixture");
 const { answer, serve } = require("./fixture/listening");
 const { createVm } = require("./fixture/spawned");
-const { descendants } = require("./host-processes");
+const { withInit } = require("./host-processes");
 const { AgentVmError } = require("..");
 
 let vm;
@@ -156,9 +156,7 @@ describe("when the VM goes", () => {
 
   /** Calls in a VM of its own: one without an answer, one in the midst of it. */
   async function underWay() {
-    const others = new Set(descendants(process.pid).map(({ pid }) => pid));
-    const one = await createVm();
-    const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !others.has(pid));
+    const { vm: one, init } = await withInit(createVm);
     await serve(one, server);
     const reader = (await one.fetch(3000, "/body")).body.getReader();
     await reader.read();

@@ -2,7 +2,7 @@
 const { randomBytes } = require("node:crypto");
 const fs = require("node:fs");
 const { boot, output } = require("./fixture");
-const { descendants } = require("./host-processes");
+const { withInit } = require("./host-processes");
 
 const text = async (vm, path) => Buffer.from(await vm.readFile(path)).toString();
 
@@ -122,9 +122,7 @@ test("when the disk is full, a write says so and the file holds what had room", 
 });
 
 test("64 MB go in and out without passing through init", async () => {
-  const before = new Set(descendants(process.pid).map(({ pid }) => pid));
-  const vm = await boot();
-  const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+  const { vm, init } = await withInit(boot);
   const content = randomBytes(64_000_000);
   await vm.writeFile("/home/user/large", content);
   expect(Buffer.compare(await vm.readFile("/home/user/large"), content)).toBe(0);

@@ -44,6 +44,16 @@ function descendants(pid, { spares = false, zygote = false } = {}) {
   return table.filter((process) => process.pid !== pid && found.has(process.pid));
 }
 
+/** The VM that `boot` makes, and its init. */
+async function withInit(boot) {
+  const before = new Set(descendants(process.pid).map(({ pid }) => pid));
+  const vm = await boot();
+  // One that was made ahead takes its name when it hears whose it is, which nobody waits for.
+  await vm.exists("/");
+  const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+  return { vm, init };
+}
+
 /** Those of `processes` that still run: same number, same start. A zombie runs no more. */
 function running(processes) {
   return processes.filter(({ pid, start }) => {
@@ -63,4 +73,4 @@ function withCommand(text) {
   });
 }
 
-module.exports = { descendants, running, withCommand };
+module.exports = { descendants, running, withCommand, withInit };

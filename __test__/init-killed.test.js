@@ -1,18 +1,10 @@
 "use strict";
-const { descendants, running } = require("./host-processes");
+const { descendants, running, withInit } = require("./host-processes");
 const { boot, rejection, until } = require("./fixture");
 const { AgentVm } = require("..");
 
-/** Boots a VM, and finds its init on the host: the one new child of this process. */
-async function bootWithInit() {
-  const before = new Set(descendants(process.pid).map(({ pid }) => pid));
-  const vm = await boot();
-  const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
-  return { vm, init };
-}
-
 test("a VM whose init is killed ends with reason died; pending calls reject, and the server goes on", async () => {
-  const { vm, init } = await bootWithInit();
+  const { vm, init } = await withInit(boot);
   const exits = [];
   vm.on("processExit", ({ reason, exitCode }) => exits.push([reason, exitCode]));
   const exit = new Promise((resolve) => {
@@ -38,7 +30,7 @@ test("a VM whose init is killed ends with reason died; pending calls reject, and
 });
 
 test("every process that ran gets its exit, after what it wrote and before the VM's own; every pending call rejects", async () => {
-  const { vm, init } = await bootWithInit();
+  const { vm, init } = await withInit(boot);
   const events = [];
   vm.on("processOutput", ({ pid, data }) => events.push([pid, String(data)]));
   vm.on("processExit", ({ pid, ...status }) => events.push([pid, status]));
@@ -77,7 +69,7 @@ test("every process that ran gets its exit, after what it wrote and before the V
 
 test("dispose of a VM that is just dying resolves, after its exit event", async () => {
   for (let round = 0; round < 5; round++) {
-    const { vm, init } = await bootWithInit();
+    const { vm, init } = await withInit(boot);
     let told = 0;
     vm.on("exit", () => told++);
     process.kill(init.pid, "SIGKILL");
@@ -105,7 +97,7 @@ test("nothing is told after a VM's exit, also of what exited processes had left 
 });
 
 test("init that is stopped holds up its own VM alone, and dispose still ends it", async () => {
-  const { vm, init } = await bootWithInit();
+  const { vm, init } = await withInit(boot);
   const other = await boot();
   process.kill(init.pid, "SIGSTOP");
   const pending = rejection(vm.exec("true"));

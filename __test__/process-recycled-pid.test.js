@@ -2,7 +2,7 @@
 const { execFileSync } = require("node:child_process");
 const os = require("node:os");
 const { createVm, record, until } = require("./fixture/spawned");
-const { descendants } = require("./host-processes");
+const { withInit } = require("./host-processes");
 
 /**
  * A namespace has millions of numbers, and comes to the first again only after all of them. From Linux 6.14 on it may have
@@ -28,9 +28,7 @@ test("numbers of what has exited are not given out again soon", async () => {
 
 if (rootMay) {
   test("a number given out again names the newest process that spawn gave it to; calls on the old record touch nobody else", async () => {
-    const before = new Set(descendants(process.pid).map(({ pid }) => pid));
-    const vm = await createVm();
-    const [init] = descendants(process.pid).filter(({ pid, ppid }) => ppid === process.pid && !before.has(pid));
+    const { vm, init } = await withInit(createVm);
     fewNumbers(init.pid);
     // The first 300 are given out once only.
     await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
