@@ -1,0 +1,70 @@
+//! The end of a family's first process, with the names of what it left.
+
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::message::{Background, Call, Reply};
+
+use crate::family::{Families, background, is_settled};
+use crate::process_table::{Process, ProcessTable};
+use crate::sys::Reaped;
+
+/// How long the end of a family's first process is held back for the sake of the names of what it left: just after
+/// `command &` the command is still a copy of the shell.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// How much longer where it waits for a processor to do so: it is then not the command's choice.
+const SETTLE_BUSY: Duration = Duration::from_millis(190);
+
+/// An end that is told a little later.
+#[derive(Debug)]
+pub(super) struct End {
+    reaped: Reaped,
+    left: Vec<Process>,
+    until: Instant,
+}
+
+impl End {
+    pub(super) fn of(reaped: Reaped) -> Self {
+        Self {
+            reaped,
+            left: Vec::new(),
+            until: Instant::now() + SETTLE,
+        }
+    }
+
+    pub(super) fn pass(
+        &mut self,
+        call: Call,
+        families: &Families,
+        table: &ProcessTable,
+        now: Instant,
+    ) -> bool {
+        // It is told even if nothing is known of what it left.
+        self.left = families.left(call, self.reaped.pid, table).unwrap_or_default();
+        let mut unsettled = self
+            .left
+            .iter()
+            .filter(|process| !is_settled(process, table))
+            .peekable();
+        if unsettled.peek().is_none() || now >= self.until + SETTLE_BUSY {
+            return true;
+        }
+        now >= self.until && !unsettled.any(Process::is_runnable)
+    }
+
+    pub(super) fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
+        exited(call, &self.reaped, background(&self.left, table))
+    }
+}
+
+/// What the host is told of the end of a family's first process.
+pub fn exited(call: Call, reaped: &Reaped, background: Vec<Background>) -> Reply {
+    Reply::Exited {
+        call,
+        code: reaped.code,
+        signal: reaped.signal,
+        oom: reaped.oom,
+        usage: reaped.usage,
+        background,
+    }
+}

@@ -1,0 +1,94 @@
+//! Hanging up a session: what a terminal does to it when it goes, and a kill for what does not heed that.
+
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::message::{Call, Target};
+use libc::pid_t;
+use nix::errno::Errno;
+
+use super::Everybody;
+use crate::family::Families;
+use crate::process_table::Process;
+use crate::signal;
+
+/// How long a session has to end by itself once it is hung up.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// A session that is to end.
+#[derive(Debug)]
+pub(super) struct HangUp {
+    pub(super) family: Call,
+    session: pid_t,
+    hung_up: bool,
+    kill_at: Instant,
+}
+
+impl HangUp {
+    pub(super) fn of(family: Call, session: pid_t) -> Self {
+        Self {
+            family,
+            session,
+            hung_up: false,
+            kill_at: Instant::now() + GRACE,
+        }
+    }
+
+    /// Another that waits for the same end, without telling the session twice or giving it more time.
+    pub(super) fn joined(&self) -> Self {
+        Self {
+            hung_up: true,
+            ..*self
+        }
+    }
+
+    pub(super) fn pass(
+        &mut self,
+        families: &Families,
+        everybody: &mut Everybody<'_>,
+        now: Instant,
+    ) -> Result<bool, Errno> {
+        let table = everybody.table;
+        let members = session_members(self.family, self.session, families, everybody)?;
+        if members.is_empty() {
+            return Ok(families.leader(self.family) != Some(self.session));
+        }
+        for process in &members {
+            if !self.hung_up {
+                signal::to_exactly(table, process, libc::SIGHUP)?;
+                signal::to_exactly(table, process, libc::SIGCONT)?;
+            } else if now >= self.kill_at {
+                families.will_be_killed(Target::Family(self.family));
+                signal::to_exactly(table, process, libc::SIGKILL)?;
+            }
+        }
+        self.hung_up = true;
+        Ok(false)
+    }
+}
+
+/// The living processes of a session.
+fn session_members(
+    family: Call,
+    session: pid_t,
+    families: &Families,
+    everybody: &mut Everybody<'_>,
+) -> Result<Vec<Process>, Errno> {
+    let is_member = |process: &Process| process.sid == session && process.is_alive();
+    Ok(match families.leaf(family) {
+        // A session of the family's has left no process in another cgroup.
+        Some(leaf) => leaf
+            .pids()?
+            .into_iter()
+            .filter_map(|pid| everybody.table.get(pid))
+            .filter(is_member)
+            .collect(),
+        // With cgroups, a family that is forgotten is empty.
+        None if families.has_cgroups() => Vec::new(),
+        None => everybody
+            .all()
+            .iter()
+            .filter(|process| is_member(process))
+            .copied()
+            .collect(),
+    })
+}

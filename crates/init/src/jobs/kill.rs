@@ -1,0 +1,144 @@
+//! Killing until nothing is left: by the cgroup of a family, or by searching for what was started.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use agent_vm_protocol::message::Call;
+use libc::pid_t;
+use nix::errno::Errno;
+
+use super::LONGEST_PAUSE;
+use crate::family::Families;
+use crate::process_table::{Process, ProcessTable, descendants};
+use crate::signal;
+
+/// Passes that stop what is newly found before all of it is killed. What is stopped forks no more, so a few settle it.
+const STOPPING_PASSES: u32 = 16;
+
+/// Kills a family that a cgroup names; once, and again from `again` on.
+#[derive(Debug)]
+pub(super) struct FamilyKill {
+    family: Call,
+    again: Instant,
+}
+
+impl FamilyKill {
+    pub(super) fn of(family: Call) -> Self {
+        Self {
+            family,
+            again: Instant::now(),
+        }
+    }
+
+    pub(super) fn pass(
+        &mut self,
+        families: &Families,
+        table: &ProcessTable,
+        now: Instant,
+    ) -> Result<bool, Errno> {
+        let Some(leaf) = families.leaf(self.family) else {
+            return Ok(true);
+        };
+        if leaf.is_populated()? {
+            // Not at every end of one of thousands: what the kernel has been told to kill, it kills.
+            if now < self.again {
+                return Ok(false);
+            }
+            self.again = now + LONGEST_PAUSE;
+            leaf.kill()?;
+            // The kernel's kill passes over a process whose first thread has ended before the others.
+            for process in leaf.pids()?.into_iter().filter_map(|pid| table.get(pid)) {
+                signal::to_exactly(table, &process, libc::SIGKILL)?;
+            }
+            return Ok(false);
+        }
+        // Nothing lives; its end is yet to be told.
+        Ok(families.leader(self.family).is_none())
+    }
+}
+
+/// Kills what no cgroup names: stop all of it, so that it starts nothing more and nobody's parent changes; kill it; look
+/// again until two passes find nothing.
+#[derive(Debug)]
+pub(super) struct Search {
+    whom: Whom,
+    stopped: BTreeMap<pid_t, Process>,
+    stopping_passes: u32,
+    empty_passes: u32,
+}
+
+#[derive(Debug)]
+enum Whom {
+    /// What belongs to a family.
+    Family(Call),
+    /// What descends from these, each with its start time.
+    Tree(BTreeMap<pid_t, u64>),
+}
+
+impl Search {
+    /// For all that belongs to a family.
+    pub(super) fn family(family: Call) -> Self {
+        Self::new(Whom::Family(family))
+    }
+
+    /// For a process and what descends from it.
+    pub(super) fn below(root: &Process) -> Self {
+        Self::new(Whom::Tree([(root.pid, root.start)].into()))
+    }
+
+    fn new(whom: Whom) -> Self {
+        Self {
+            whom,
+            stopped: BTreeMap::new(),
+            stopping_passes: 0,
+            empty_passes: 0,
+        }
+    }
+
+    pub(super) fn pass(&mut self, families: &Families, table: &ProcessTable) -> Result<bool, Errno> {
+        let found = self.find(families, table);
+        if found.is_empty() {
+            self.empty_passes += 1;
+            return Ok(self.empty_passes >= 2);
+        }
+        self.empty_passes = 0;
+        self.stopping_passes += 1;
+        let is_known = |p: &&Process| {
+            self.stopped
+                .get(&p.pid)
+                .is_some_and(|known| known.start == p.start)
+        };
+        let (_, new): (Vec<&Process>, Vec<&Process>) = found.iter().partition(is_known);
+        let new: Vec<Process> = new.into_iter().copied().collect();
+        if !new.is_empty() && self.stopping_passes <= STOPPING_PASSES {
+            for process in new {
+                signal::to_exactly(table, &process, libc::SIGSTOP)?;
+                self.stopped.insert(process.pid, process);
+            }
+            return Ok(false);
+        }
+        for process in &found {
+            signal::to_exactly(table, process, libc::SIGKILL)?;
+        }
+        Ok(false)
+    }
+
+    fn find(&mut self, families: &Families, table: &ProcessTable) -> Vec<Process> {
+        match &mut self.whom {
+            Whom::Family(call) => families.marked(*call, families.leader(*call), table),
+            Whom::Tree(known) => {
+                let mut processes = table.all();
+                let roots = processes
+                    .iter()
+                    .filter(|p| known.get(&p.pid) == Some(&p.start))
+                    .map(|p| p.pid)
+                    .collect();
+                let members = descendants(&processes, roots);
+                processes.retain(|p| members.contains(&p.pid));
+                known.extend(processes.iter().map(|p| (p.pid, p.start)));
+                processes.retain(Process::is_alive);
+                processes
+            }
+        }
+    }
+}
