@@ -46,7 +46,7 @@ export class AgentVmError extends Error {
     | "ENOTEMPTY"
     | "ENOSPC"
     | string; // the errno's name
-  /** Set where an operating system call failed: its number, positive. */
+  /** Set where an operating system call failed: its number, negative as Node.js has it (-2 for ENOENT). */
   errno?: number;
   /** Likewise: the call that failed. */
   syscall?: string;
@@ -94,8 +94,10 @@ export interface AgentVmOptions {
    * Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. An absolute path;
    * symbolic links in it are resolved by `create`, which rejects as for `mounts`.
    *
-   * Its owner keeps it: inside he is the VM's `user`, and what is made inside is his on the host. Under a root server,
-   * files of other owners in it can be read as others may, and not be written; the file system has to know idmapped mounts
+   * Its owner keeps it: inside he is the VM's `user`, and what is made inside is his on the host, with his group or, in a
+   * set-group-id folder, with that one's; folders made there have the bit too, which can be set on none inside. Under a root
+   * server, what is of another owner or another group than the directory itself can be read as others may, and not be
+   * written; the file system has to know idmapped mounts
    * (ext4, XFS, Btrfs, tmpfs and others; not overlay or NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not
    * count what is written there. With `isolation: "none"` it is where HOME leads.
    */
@@ -104,14 +106,14 @@ export interface AgentVmOptions {
    * agentOS software packages, nested arrays and all (`software: [common, pi]`).
    *
    * A package of commands (`{ commands, commandDir, aptName }`) asks that the VM has native programs of these names on its
-   * PATH; its WebAssembly is not used. One that is missing rejects `create` with ENOENT, and the message names it, the
+   * PATH, with `rootfs` those of that root; its WebAssembly is not used. One that is missing rejects `create` with ENOENT, and the message names it, the
    * package and the Debian package that brings it. Names with a leading underscore do not count.
    *
    * An agent (`{ type: "agent", packageDir, requires }`) or a tool (`… bins`) is npm packages. The node_modules folder that
    * they and all they depend on lie in is shown, whole and read-only, below /opt/agent-vm/software, once for all of them: so
    * install them where nothing lies that the VM must not read. Packages outside of any node_modules (a workspace's) are shown
    * by themselves. Their commands are on the PATH, behind node and /home/user/.local/bin and before the system's; they run on
-   * the server's own Node.js. ENOENT for what `requires` names and is not installed, EACCES for a command that is not
+   * the server's own Node.js, with `rootfs` on that of the root, if it has one. ENOENT for what `requires` names and is not installed, EACCES for a command that is not
    * executable. Looked up once for each package object.
    */
   software?: unknown[];
@@ -360,8 +362,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // file (a device, a FIFO, a socket) is not read or written, and holds no call up: EINVAL, ENXIO. A file of 2 GiB or more is
   // EFBIG to readFile. Names that are not UTF-8 show with U+FFFD in place of what is not: readdir lists them and a recursive
   // delete takes them, but no path leads to them. writeFile follows a symlink, empties the file first (a new one has mode
-  // 0644) and, where the disk is full (ENOSPC), leaves what had room. move replaces a file; between mounts it copies and
-  // then deletes. A walk lists at most 1,000,000 names (LIMIT_EXCEEDED).
+  // 0644) and, where the disk is full (ENOSPC), leaves what had room. A walk lists at most 1,000,000 names (LIMIT_EXCEEDED).
   /** The whole content, up to 2 GiB (EFBIG). ENOENT, EACCES, EISDIR. */
   readFile(path: string): Promise<Uint8Array>;
   /** Writes the whole content, a string as UTF-8. Makes missing parent folders. EACCES, EISDIR, EROFS, ENOSPC. */
@@ -392,7 +393,13 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   stat(path: string): Promise<VmStat>;
   /** Whether there is something at the path, as far as the VM's user can see. */
   exists(path: string): Promise<boolean>;
-  /** Renames, and replaces a file that is there. */
+  /**
+   * Renames. A file takes the place of a file (or a link), a folder that of an empty folder; else EISDIR, ENOTDIR or ENOTEMPTY.
+   *
+   * Between mounts (the home, /tmp and the like, each of `mounts`) it copies with all that a copy can keep, and then deletes.
+   * Where that fails it is EXDEV, with the reason in the message, also for a folder onto one that is not empty; `from` is then
+   * still there, and what was copied by then may be.
+   */
   move(from: string, to: string): Promise<void>;
   /** A file, a link or an empty folder; with `recursive`, a folder and all below it. ENOENT, ENOTEMPTY, EACCES. */
   delete(path: string, options?: { recursive?: boolean }): Promise<void>; // an empty directory needs no recursive

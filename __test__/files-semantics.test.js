@@ -38,6 +38,18 @@ test("between mounts a move copies, with what a copy can keep, and then deletes"
   expect(await output(vm, "cat f; ls /tmp/full")).toBe("y\nx\n");
 });
 
+test("between mounts too a folder takes the place of an empty one, and of no other", async () => {
+  const vm = await boot();
+  await output(vm, "mkdir -p folder/x another/y /tmp/empty");
+  await vm.move("/home/user/folder", "/tmp/empty");
+  await expect(vm.move("/home/user/another", "/tmp/empty")).rejects.toMatchObject({
+    code: "EXDEV",
+    path: "/home/user/another",
+    message: expect.stringContaining("not empty"),
+  });
+  expect(await output(vm, "ls; ls another /tmp/empty")).toBe("another\n/tmp/empty:\nx\n\nanother:\ny\n");
+});
+
 test("what cannot be reached does not exist, and what has gone wrong is told", async () => {
   const vm = await boot();
   await output(vm, "echo > file; mkdir -m 0 closed; ln -s nowhere dangling; ln -s loop loop");

@@ -28,6 +28,43 @@ test("its owner stays the owner on the host, and is the user inside", async () =
   expect(fs.statSync(path.join(home, "mine"))).toMatchObject({ uid: process.getuid(), gid: process.getgid() });
 });
 
+test("a set-group-id folder gives its group and its bit to what is made in it, and none is made inside", async () => {
+  const home = folder();
+  fs.mkdirSync(path.join(home, "shared"));
+  fs.chmodSync(path.join(home, "shared"), 0o2775);
+  const vm = await boot({ home });
+  await output(vm, "mkdir shared/by-program; touch shared/file");
+  await vm.mkdir("/home/user/shared/by-call");
+  for (const name of ["by-program", "by-call"]) {
+    const { mode, gid } = fs.statSync(path.join(home, "shared", name));
+    expect({ mode: mode & 0o7777, gid }).toEqual({ mode: 0o2755, gid: process.getgid() });
+  }
+  expect(fs.statSync(path.join(home, "shared/file")).gid).toBe(process.getgid());
+  expect(await vm.exec("mkdir own; chmod g+s own")).toMatchObject({ exitCode: 1 });
+});
+
+if (process.getuid() === 0) {
+  test("what is of another owner or group than the home is read as others may, and not written", async () => {
+    const home = folder();
+    for (const [name, uid, gid] of [
+      ["owner", 4711, 0],
+      ["group", 0, 4711],
+    ]) {
+      fs.mkdirSync(path.join(home, name));
+      fs.writeFileSync(path.join(home, name, "file"), `of another ${name}\n`);
+      for (const file of [name, `${name}/file`]) fs.chownSync(path.join(home, file), uid, gid);
+      fs.chmodSync(path.join(home, name), 0o2777);
+    }
+    const vm = await boot({ home });
+    expect(await output(vm, "cat owner/file group/file")).toBe("of another owner\nof another group\n");
+    for (const name of ["owner", "group"]) {
+      for (const written of [`/home/user/${name}/file`, `/home/user/${name}/new`]) {
+        expect(await rejection(vm.writeFile(written, "x"))).toMatchObject({ code: "EACCES" });
+      }
+    }
+  });
+}
+
 test("a home in a folder that only the server may enter is one all the same", async () => {
   const above = folder();
   const home = path.join(above, "home");

@@ -4,6 +4,7 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { boot, output, rejection, until } = require("./fixture");
+const { muslRoot } = require("./rootfs-fixture");
 const { AgentVm, AgentVmError } = require("..");
 
 let folder;
@@ -190,6 +191,24 @@ test("it stands beside mounts, and takes their place for none of them", async ()
   expect(await output(vm, "cat /srv/data/file; say-it x")).toBe("contentown x\n");
   expect(await rejection(AgentVm.create({ mounts: [{ path: "/opt/agent-vm/bin", hostPath: shown }] }))).toMatchObject({
     code: "INVALID_ARGUMENT",
+  });
+});
+
+test("beside rootfs, its commands are those of that root, and what it shows runs on what that root has", async () => {
+  const rootfs = muslRoot(path.join(folder, "musl"));
+  install(
+    "root/node_modules/the-cli",
+    { name: "the-cli", bin: { "say-it": "cli.js", "on-node": "node-cli.js" } },
+    { "cli.js": '#!/bin/sh\ncat /etc/release; echo "$@"\n', "node-cli.js": "#!/usr/bin/env node\n" },
+  );
+  const software = [commands("hello", "cat"), agent(path.join(folder, "root/node_modules/the-cli"), "the-cli")];
+  const vm = await boot({ rootfs, software });
+  expect(await output(vm, "say-it x; command -v say-it")).toBe("of musl\nx\n/opt/agent-vm/bin/say-it\n");
+  expect(await vm.exec("echo x > /opt/agent-vm/software/node_modules/new")).toMatchObject({ exitCode: 1 });
+  expect(await vm.exec("on-node")).toMatchObject({ exitCode: 127, stderr: expect.stringContaining("node") });
+  expect(await rejection(AgentVm.create({ rootfs, software: [commands("python3")] }))).toMatchObject({
+    code: "ENOENT",
+    path: "python3",
   });
 });
 
