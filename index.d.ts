@@ -89,7 +89,14 @@ export interface AgentVmOptions {
    * a read-only one: show no folder that holds any. Nor one with set-user-id programs of the owner's in a writable mount: a
    * guest can make no such file, but can put its own code into one that is there, through a shared mapping.
    */
-  mounts?: { path: string; hostPath: string; readOnly?: boolean }[];
+  mounts?: {
+    /** Where it shows inside. */
+    path: string;
+    /** What shows there: a directory or a regular file of the host's. */
+    hostPath: string;
+    /** Whether writing to it is refused (EROFS). Default true. */
+    readOnly?: boolean;
+  }[];
   /**
    * Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. An absolute path;
    * symbolic links in it are resolved by `create`, which rejects as for `mounts`.
@@ -135,7 +142,13 @@ export interface AgentVmOptions {
    * "host" shares the host's ports and all that they reach, a cloud's metadata service among it. Under isolation "none" it
    * is the only one, and the default.
    */
-  network?: "none" | "host" | { allow: string[] };
+  network?:
+    | "none"
+    | "host"
+    | {
+        /** Destinations, in any order. At most 1,024. */
+        allow: string[];
+      };
   /** Bounds of the whole VM or of each process. `vm.enforcement` tells what holds each. */
   limits?: {
     /**
@@ -178,29 +191,52 @@ export interface AgentVmEvents {
   /** A shell has ended. Follows all that it wrote itself, unless `closeShell` hung up on it. */
   shellExit: [ShellExitEvent];
   /** The network option refused a connection from inside; the program is answered when this has been emitted. */
-  networkDenied: [{ host: string; port: number; reason: string }];
+  networkDenied: [
+    {
+      /** The name or address that was asked for. */
+      host: string;
+      /** From 1 to 65,535. */
+      port: number;
+      /** For people. */
+      reason: string;
+    },
+  ];
   /** The VM is gone: disposed, or its init was killed. Every open process and shell has had its exit event before. */
-  exit: [{ reason: "disposed" | "died" }];
+  exit: [
+    {
+      /** "died": nobody asked for it. */
+      reason: "disposed" | "died";
+    },
+  ];
 }
-/** `seq` counts the bytes of that process's stream (stdout and stderr together) or shell before this chunk. */
+/** A chunk of what a spawned process has written. */
 export interface ProcessOutputEvent {
+  /** As `spawn` gave it. */
   pid: number;
+  /** Which of its streams. */
   stream: "stdout" | "stderr";
+  /** The bytes; a character may begin in one chunk and end in the next. At most 256 KiB. */
   data: Uint8Array;
+  /** Bytes that the process wrote before these, to stdout and stderr together. */
   seq: number;
 }
 /** How the process `pid` has ended. */
 export interface ProcessExitEvent extends ExitStatus {
+  /** As `spawn` gave it. */
   pid: number;
 }
-/** Bytes that a terminal has shown, escape sequences and all. `seq` counts those of this shell before them. */
+/** A chunk of what a terminal has shown. */
 export interface ShellDataEvent {
+  /** As `openShell` gave it. */
   shellId: string;
+  /** The bytes, escape sequences and all. At most 256 KiB. */
   data: Uint8Array;
+  /** Bytes that this shell's terminal has shown before these. */
   seq: number;
 }
 /** How the shell `shellId` has ended. */
 export interface ShellExitEvent extends ExitStatus {
+  /** As `openShell` gave it. */
   shellId: string;
 }
 
@@ -218,8 +254,15 @@ export interface ExitStatus {
    * not by process: a command that lost a child this way, and is then killed with SIGKILL from inside, is "oom" as well.
    */
   reason: "exited" | "signal" | "timeout" | "oom" | "disposed";
-  /** Milliseconds of processor time, and the most memory at a time, of the program and those of its children it waited for. */
-  usage: { userMs: number; systemMs: number; maxRssBytes: number };
+  /** What the program used, and those of its children that it waited for. */
+  usage: {
+    /** Processor time outside of the kernel, in milliseconds. */
+    userMs: number;
+    /** Processor time inside of the kernel, in milliseconds. */
+    systemMs: number;
+    /** The most memory that any one of them held at a time. */
+    maxRssBytes: number;
+  };
 }
 
 /**
@@ -243,8 +286,19 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   static create(options?: AgentVmOptions): Promise<AgentVm>;
   /** What this host can isolate, probe by probe, and how to get what is missing. Never throws. */
   static doctor(): Promise<{
+    /** The strongest that works here. */
     level: "namespaces" | "landlock" | "none";
-    checks: { name: string; ok: boolean; detail: string; remedy?: string }[];
+    /** What was looked at. */
+    checks: {
+      /** "kernel", "memory limit" and so on. */
+      name: string;
+      /** Whether it serves. */
+      ok: boolean;
+      /** What was found, for people. */
+      detail: string;
+      /** How to get it; where it is not `ok`. */
+      remedy?: string;
+    }[];
   }>;
 
   // one-shot
@@ -266,7 +320,14 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * `readProcessOutput`; its standard input is a pipe that stays open until `closeProcessStdin`. While it runs it keeps the VM, and
    * Node.js, alive. Rejects as `execFile`.
    */
-  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<{ pid: number }>;
+  spawn(
+    command: string,
+    args?: string[],
+    options?: SpawnOptions,
+  ): Promise<{
+    /** Inside, as `echo $$` tells it. Names the process in all calls and events. */
+    pid: number;
+  }>;
   /**
    * Resolves when the process's pipe has taken all of it; writes to one process keep their order. STDIN_CLOSED after
    * `closeProcessStdin`, or where nobody reads any more; LIMIT_EXCEEDED, and nothing is written, when 64 MiB wait already.
@@ -293,11 +354,23 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * Any signal by name, "SIGUSR1": to the group that the process leads, or else to it alone. On an exited process: nothing.
    */
   signalProcess(pid: number, signal: NodeJS.Signals): Promise<void>;
-  /** Kept output from byte `after` on, across stdout and stderr, in order; `truncatedBytes` says what is no longer kept. */
+  /** Kept output, of stdout and stderr in the order in which it came. PROCESS_NOT_FOUND. */
   readProcessOutput(
     pid: number,
-    options?: { after?: number },
-  ): Promise<{ chunks: ProcessOutputEvent[]; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
+    options?: {
+      /** The byte to begin at. Default 0. */
+      after?: number;
+    },
+  ): Promise<{
+    /** What is kept from there on. */
+    chunks: ProcessOutputEvent[];
+    /** Where to go on: the next call's `after`. */
+    nextSeq: number;
+    /** Bytes from `after` on that are no longer kept (`limits.replayBytes`). */
+    truncatedBytes: number;
+    /** How it ended; null while it runs. */
+    exited: ExitStatus | null;
+  }>;
 
   // everything in the VM
   /** Every process of the VM, also those of exec, of shells and in the background, as the kernel tells of them. */
@@ -306,18 +379,31 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   processTree(): Promise<ProcessTreeNode[]>;
 
   /**
-   * What the VM uses: its processes now, the processor time that these have used and the memory they hold (pages that
-   * several share count for each), and the bytes given to and read from its commands, processes and shells since it booted
-   * (what exec drops counts too; file calls and ports do not).
+   * What the VM uses now, and what went in and out of its commands, processes and shells since it booted (file calls and
+   * ports do not count).
    */
-  stats(): Promise<{ processes: number; cpuMs: number; memoryBytes: number; bytesIn: number; bytesOut: number }>;
+  stats(): Promise<{
+    /** How many there are. */
+    processes: number;
+    /** Processor time that these have used so far, user and system, in milliseconds. */
+    cpuMs: number;
+    /** Memory that these hold; pages that several share count for each. */
+    memoryBytes: number;
+    /** Bytes written to standard inputs and terminals. */
+    bytesIn: number;
+    /** Bytes read from them, what exec dropped included. */
+    bytesOut: number;
+  }>;
 
   // shells
   /**
    * A program on a terminal of the VM's own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
    * Rejects with ENOENT or EACCES, `path` saying for what, where the program or the folder cannot be used.
    */
-  openShell(options?: OpenShellOptions): Promise<{ shellId: string }>;
+  openShell(options?: OpenShellOptions): Promise<{
+    /** Names the shell in all calls and events. */
+    shellId: string;
+  }>;
   /**
    * What a person types: `"ls\n"`, `"\x03"` for Ctrl-C. Goes to the terminal at once; resolves when the terminal has taken
    * all of it. Writes to one shell keep their order. SHELL_NOT_FOUND if the shell ends first; LIMIT_EXCEEDED, and nothing is
@@ -337,25 +423,44 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /** In the order they were opened: those that run, and the last 1,024 that have ended. */
   listShells(): Promise<
     {
+      /** As `openShell` gave it. */
       shellId: string;
+      /** Of its program, inside. */
       pid: number;
+      /** As it was asked for, or the shell that was found. */
       command: string;
+      /** As they were asked for. */
       args: string[];
+      /** Columns, as last set by the server. */
       cols: number;
+      /** Rows, likewise. */
       rows: number;
+      /** False from the exit event on. */
       running: boolean;
+      /** Null while it runs. */
       exitCode: number | null;
     }[]
   >;
   /**
-   * What the terminal has shown, from byte `after` on (default 0), as far as it is kept (`limits.replayBytes`);
-   * `truncatedBytes` says how much of that is not. To follow a shell from any moment on, listen to `shellData` first, then
+   * What the terminal has shown, as far as it is kept. SHELL_NOT_FOUND. To follow a shell from any moment on, listen to `shellData` first, then
    * read: events hold each byte once, so of those that came meanwhile, what lies before `nextSeq` is in `data` already.
    */
   readShell(
     shellId: string,
-    options?: { after?: number },
-  ): Promise<{ data: Uint8Array; nextSeq: number; truncatedBytes: number; exited: ExitStatus | null }>;
+    options?: {
+      /** The byte to begin at. Default 0. */
+      after?: number;
+    },
+  ): Promise<{
+    /** What is kept from there on. */
+    data: Uint8Array;
+    /** Where to go on: the next call's `after`. */
+    nextSeq: number;
+    /** Bytes from `after` on that are no longer kept (`limits.replayBytes`). */
+    truncatedBytes: number;
+    /** How it ended; null while it runs. */
+    exited: ExitStatus | null;
+  }>;
 
   // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
   // The magic links of /proc are not followed, and nothing that tells of init is opened: ELOOP or EACCES. What is no regular
@@ -368,27 +473,67 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /** Writes the whole content, a string as UTF-8. Makes missing parent folders. EACCES, EISDIR, EROFS, ENOSPC. */
   writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
   /**
-   * Several, in their order. One that cannot be read has `content` null and the `error`; the call itself does not reject for it.
+   * Several; what comes back is in their order. For one that cannot be read the call does not reject.
    */
-  readFiles(paths: string[]): Promise<{ path: string; content: Uint8Array | null; error?: string }[]>;
-  /** Several, in their order. What fails says so in its entry; the others are written. */
+  readFiles(paths: string[]): Promise<
+    {
+      /** As it was given. */
+      path: string;
+      /** Null where it cannot be read. */
+      content: Uint8Array | null;
+      /** Why it cannot. */
+      error?: string;
+    }[]
+  >;
+  /** Several; what comes back is in their order. What fails says so in its entry, and the others are written. */
   writeFiles(
-    entries: { path: string; content: string | Uint8Array }[],
-  ): Promise<{ path: string; success: boolean; error?: string }[]>;
+    entries: {
+      /** Where; missing parent folders are made. */
+      path: string;
+      /** A string is written as UTF-8. */
+      content: string | Uint8Array;
+    }[],
+  ): Promise<
+    {
+      /** As it was given. */
+      path: string;
+      /** Whether the whole content is written. */
+      success: boolean;
+      /** Why it is not. */
+      error?: string;
+    }[]
+  >;
   /**
-   * EEXIST where there is something, ENOENT without a parent; `recursive` makes the parents, and takes a folder that is there.
+   * Makes a folder of mode 0755. EEXIST where there is something, ENOENT without a parent.
    */
-  mkdir(path: string, options?: { recursive?: boolean }): Promise<void>;
+  mkdir(
+    path: string,
+    options?: {
+      /** Makes missing parents, and takes a folder that is there. Default false. */
+      recursive?: boolean;
+    },
+  ): Promise<void>;
   /** The names in a folder, without `.` and `..`, in no particular order. ENOENT, ENOTDIR, EACCES. */
   readdir(path: string): Promise<string[]>;
-  /**
-   * Everything below a folder, by full path; symbolic links are listed and not followed. `maxDepth` 0 is the folder's own
-   * entries; `exclude` are names that are left out, with all below them.
-   */
+  /** Everything below a folder; symbolic links are listed and not followed. ENOENT, ENOTDIR, EACCES. */
   readdirRecursive(
     path: string,
-    options?: { maxDepth?: number; exclude?: string[] },
-  ): Promise<{ path: string; type: "file" | "directory" | "symlink"; size: number }[]>;
+    options?: {
+      /** How many folders deep, from 0, which is the folder's own entries, to 4,096. Default: all. */
+      maxDepth?: number;
+      /** Names that are left out wherever they stand, with all below them. */
+      exclude?: string[];
+    },
+  ): Promise<
+    {
+      /** From the root on. */
+      path: string;
+      /** "file" is whatever is none of the others. */
+      type: "file" | "directory" | "symlink";
+      /** Bytes. */
+      size: number;
+    }[]
+  >;
   /** Of what a path leads to, symbolic links followed. ENOENT, ENOTDIR, EACCES, ELOOP. */
   stat(path: string): Promise<VmStat>;
   /** Whether there is something at the path, as far as the VM's user can see. */
@@ -401,8 +546,14 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * still there, and what was copied by then may be.
    */
   move(from: string, to: string): Promise<void>;
-  /** A file, a link or an empty folder; with `recursive`, a folder and all below it. ENOENT, ENOTEMPTY, EACCES. */
-  delete(path: string, options?: { recursive?: boolean }): Promise<void>; // an empty directory needs no recursive
+  /** A file, a link or an empty folder. ENOENT, ENOTEMPTY, EACCES. */
+  delete(
+    path: string,
+    options?: {
+      /** A folder and all below it, too. Default false. */
+      recursive?: boolean;
+    },
+  ): Promise<void>;
 
   // network into the VM
   /**
@@ -477,7 +628,12 @@ export interface ExecResult extends ExitStatus {
   /** Whether `timeout` ended it. */
   timedOut: boolean;
   /** What the command left running in the background. exec returns when the command ends, not when these do. */
-  background: { pid: number; command: string }[];
+  background: {
+    /** Inside; `killProcess` takes it. */
+    pid: number;
+    /** Its command line, joined by blanks. At most 4 KiB. */
+    command: string;
+  }[];
 }
 /** As for exec; `stdin` is written first and the pipe stays open, and an aborted process ends with reason "signal". */
 export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
@@ -485,8 +641,11 @@ export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
 export interface SpawnedProcessInfo {
   /** Inside, as `echo $$` tells it. */
   pid: number;
+  /** As `spawn` was given it. */
   command: string;
+  /** Likewise. */
   args: string[];
+  /** False from the exit event on. */
   running: boolean;
   /** Null while it runs. */
   exitCode: number | null;
@@ -524,6 +683,7 @@ export interface ProcessInfo {
 }
 /** A process with those it is the parent of. */
 export interface ProcessTreeNode extends ProcessInfo {
+  /** In the order of `allProcesses`. */
   children: ProcessTreeNode[];
 }
 
@@ -552,17 +712,29 @@ export interface VmStat {
   size: number;
   /** Of 512 bytes each. */
   blocks: number;
+  /** The number of the file system that it is on. */
   dev: number;
+  /** Of a device: which one. */
   rdev: number;
+  /** Its number on that file system. */
   ino: number;
+  /** How many names it has. */
   nlink: number;
+  /** Its owner, inside: 1000 is `user`, 65,534 whoever has no number there. */
   uid: number;
+  /** Its group, likewise. */
   gid: number;
+  /** Whether it is a folder. */
   isDirectory: boolean;
+  /** False: links are followed. */
   isSymbolicLink: boolean;
+  /** When it was last read: milliseconds since the Unix epoch, with fractions. */
   atimeMs: number;
+  /** When its content last changed. */
   mtimeMs: number;
+  /** When its content or its attributes last changed. */
   ctimeMs: number;
+  /** When it was made, or else, where the file system does not keep that, `ctimeMs`. */
   birthtimeMs: number;
 }
 
@@ -575,12 +747,15 @@ export interface VmStat {
 export interface AgentVmDiagnostic extends Partial<ExitStatus> {
   /** Milliseconds since the Unix epoch. */
   startTime: number;
+  /** From the call to the end, in milliseconds, with fractions. */
   durationMs: number;
   /** Absent where a boot failed. */
   vm?: AgentVm;
   /** exec and spawn: what was run. `exec(command)` is `/bin/sh -c command`. */
   file?: string;
+  /** Likewise, without the program's own name. */
   args?: string[];
+  /** Of a spawned process that has exited. */
   pid?: number;
   /** What the call rejected with. */
   error?: unknown;

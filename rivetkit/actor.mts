@@ -35,6 +35,7 @@ export type AgentOsState = Record<string, never>;
 
 /** What one start of the actor holds. It is nobody's but this package's. */
 export interface AgentOsVars {
+  /** The VM, once there is one. */
   agentVm: Running | undefined;
 }
 interface Running {

@@ -1,6 +1,7 @@
 // The public types of both sides: what of AgentVm can be called from afar, and what it tells.
 import type {
   AgentVm,
+  AgentVmEvents,
   AgentVmOptions,
   ExecOptions,
   ExecResult,
@@ -18,16 +19,23 @@ export type RemoteSpawnOptions = Omit<SpawnOptions, "signal" | "onStdout" | "onS
 
 /** What `vmFetch` sends. */
 export interface VmFetchInit {
+  /** Default "GET". */
   method?: string;
+  /** By name; default: those that `fetch` sends unasked. */
   headers?: Record<string, string>;
+  /** A string is sent as UTF-8. Default: none. */
   body?: string | Uint8Array;
 }
 
 /** What the server inside answered, whole. */
 export interface VmFetchResult {
+  /** As 200 or 404: no status is a rejection. */
   status: number;
+  /** What the server says beside the status; "" where it says nothing. */
   statusText: string;
+  /** By name in lower case; several of one name are joined by ", ", but of set-cookie it is the last. */
   headers: Record<string, string>;
+  /** Decoded, where the server compressed it. */
   body: Uint8Array;
 }
 
@@ -69,7 +77,7 @@ export interface RemoteCalls extends Pick<
   /** As `AgentVm.execFile`, likewise. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
   /** As `AgentVm.spawn`, likewise: its output comes by the actor's `processOutput`. */
-  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<{ pid: number }>;
+  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): ReturnType<AgentVm["spawn"]>;
   /** `delete` by the name that agentOS gives it. */
   deleteFile: AgentVm["delete"];
   /** A request to a port that something inside listens on. The body is at most 256 MiB. */
@@ -85,24 +93,34 @@ export type AgentOsActions = {
 export interface AgentOsEvents {
   /** At most 32 KiB of output at once. */
   processOutput: ProcessOutputEvent;
+  /** A spawned process has ended. Follows all that it wrote itself. */
   processExit: ProcessExitEvent;
+  /** At most 32 KiB of what a terminal has shown at once. */
   shellData: ShellDataEvent;
+  /** A shell has ended. Follows all that it wrote itself, unless `closeShell` hung up on it. */
   shellExit: ShellExitEvent;
   /** The network option refused a connection from inside. */
-  networkDenied: { host: string; port: number; reason: string };
+  networkDenied: AgentVmEvents["networkDenied"][0];
+  /** The actor has a VM, made for its first call. */
   vmBooted: Record<string, never>;
   /**
-   * "error": the VM died, or the connection to it was lost before anybody said more. The next call boots another. An actor
-   * that sleeps because it is idle has nobody connected who could hear it.
+   * The actor's VM is gone; the next call boots another. An actor that sleeps because it is idle has nobody connected who
+   * could hear it.
    */
-  vmShutdown: { reason: "sleep" | "destroy" | "error" };
+  vmShutdown: {
+    /** "error": the VM died, or the connection to it was lost before anybody said more. */
+    reason: "sleep" | "destroy" | "error";
+  };
 }
 
 /** AgentVmOptions, and what an actor's VM may keep. */
 export interface AgentOsOptions extends AgentVmOptions {
-  /**
-   * Keeps /home/user while the actor sleeps, in a folder per actor under `directory` (an absolute path; made where it is
-   * missing), until the actor is destroyed. For actors that move between servers, a directory that all the servers share.
-   */
-  persist?: { directory: string };
+  /** Keeps /home/user while the actor sleeps, until the actor is destroyed. Default: the home goes with the VM. */
+  persist?: {
+    /**
+     * Where each actor's home is, a folder by itself: an absolute path; made where it is missing. For actors that move between
+     * servers, a directory that all the servers share.
+     */
+    directory: string;
+  };
 }

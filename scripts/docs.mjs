@@ -21,7 +21,8 @@ const entries = ["index.d.ts", "dist/rivetkit/index.d.mts", "dist/rivetkit/clien
 given.push(...entries.flatMap((entry) => ["--entryPoints", join(root, entry)]));
 // Types that others are put together from, without a name of their own in the package, need no page.
 given.push("--validation.notExported", "false", "--validation.notDocumented", "true");
-for (const kind of ["Class", "Interface", "TypeAlias", "Method", "Function"])
+for (const kind of ["Class", "Interface", "TypeAlias", "Method", "Function", "Accessor", "Property", "Variable"]) {
   given.push("--requiredToBeDocumented", kind);
+}
 // Members of Node's own classes are described by Node.
 step(join(tools, "node_modules/typedoc/bin/typedoc"), [...given, "--excludeExternals", "--treatWarningsAsErrors"]);
