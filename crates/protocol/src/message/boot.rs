@@ -1,0 +1,205 @@
+//! How another init starts, and what it makes of itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::Attached;
+
+/// Where and as whom another init starts. What fails of it after the start is told as
+/// [`Reply::BootFailed`](super::Reply::BootFailed), on the other's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// `CLONE_NEW*` flags, or 0 for the host's own namespaces.
+    pub namespaces: i32,
+    /// Whether a directory of the cgroup v2 hierarchy to start in is attached.
+    pub cgroup: bool,
+    /// Whether it takes a cgroup namespace, of which that directory is the root.
+    pub cgroup_namespace: bool,
+    /// The ids that it maps itself; none where the host, being root, does it.
+    pub own_map: Option<OwnMap>,
+}
+
+/// The one mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnMap {
+    /// The uid and gid inside.
+    pub inside: u32,
+    /// The host's uid.
+    pub uid: u32,
+    /// The host's gid.
+    pub gid: u32,
+}
+
+/// What init sets up before it says [`Reply::Ready`](super::Reply::Ready).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// How far the VM is walled off; with [`Isolation::None`] the fields up to `env` are not used.
+    pub isolation: Isolation,
+    /// The host name inside; with [`Isolation::Namespaces`] alone.
+    pub hostname: String,
+    /// Which network the VM has.
+    pub network: Network,
+    /// The uid and gid to take on, where the host is root: one that it has mapped, or, without namespaces, one of its own.
+    pub take_id: Option<u32>,
+    /// A directory of the host's that is the root, below what `root` puts into it. It is never written to: what is
+    /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
+    pub rootfs: Option<BindSource>,
+    /// With [`Isolation::Landlock`], and only then: what programs reach.
+    pub walls: Option<Walls>,
+    /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
+    pub root: Vec<RootEntry>,
+    /// The environment that every process starts from; none for a VM that is booted ahead, which
+    /// [`Request::Adopt`](super::Request::Adopt) brings one.
+    pub env: Option<Vec<(String, String)>>,
+    /// Bounds for every process.
+    pub limits: Limits,
+    /// The VM's cgroups.
+    pub cgroups: Cgroups,
+}
+
+/// What init has of the host's cgroups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroups {
+    /// A directory of the cgroup v2 hierarchy, attached, in which init makes one for each family.
+    pub families: Option<Attached>,
+    /// Where what the kernel kills for want of memory is counted, if the VM's memory is bounded.
+    pub memory: Option<MemoryCount>,
+    /// `tasks` files of cgroup v1, attached, which init joins by writing 0 to each: all that it starts is then in there.
+    pub joins: Vec<Attached>,
+}
+
+/// Where each family's killed processes are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryCount {
+    /// In the family's directory of [`Cgroups::families`].
+    InFamilies,
+    /// In one that init makes for each family in this directory, attached, of the memory hierarchy of cgroup v1.
+    Directory(Attached),
+}
+
+/// What programs reach of the host's files where Landlock is what walls them off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
+    /// The folder of the VM's own files, which it may do everything with.
+    pub folder: String,
+    /// Files and folders of the host that it may read and execute. Those that are not there are passed over.
+    pub readable: Vec<String>,
+}
+
+/// How far the VM is walled off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// Namespaces of its own, a private root, seccomp.
+    Namespaces,
+    /// Landlock and seccomp in the host's namespaces.
+    Landlock,
+    /// Nothing: init only starts and reaps.
+    None,
+}
+
+/// Which network a VM has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A loopback of its own, and nothing else.
+    Own,
+    /// A loopback of its own, with a socket on it that the host serves: attached to [`Reply::Ready`](super::Reply::Ready)
+    /// behind `/proc`, it listens on `127.0.0.1` at this port.
+    Served {
+        /// The port, 1024 to 65535.
+        port: u16,
+    },
+    /// The host's.
+    Host,
+}
+
+/// Bounds that init sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Processes and threads of the VM's user.
+    pub pids: u64,
+    /// Open files of a process.
+    pub open_files: u64,
+    /// Bytes of the tmpfs that private folders share.
+    pub disk_bytes: u64,
+}
+
+/// One entry of the root file system. Paths are absolute, of normal components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootEntry {
+    /// An empty, read-only folder.
+    Directory {
+        /// Where.
+        path: String,
+    },
+    /// A small read-only file.
+    File {
+        /// Where.
+        path: String,
+        /// What it says.
+        content: String,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where.
+        path: String,
+        /// What it points to.
+        target: String,
+    },
+    /// A file or folder of the host.
+    Bind {
+        /// Where.
+        path: String,
+        /// What is shown there.
+        source: BindSource,
+        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        read_only: bool,
+    },
+    /// A file or folder of the host that the VM's owner asked for, as with a bind. Links on the way to it are not
+    /// followed, for an earlier VM may have left them; what fails names its path.
+    Mount {
+        /// Where.
+        path: String,
+        /// What is shown there.
+        source: BindSource,
+        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        read_only: bool,
+    },
+    /// A folder of the VM's own, writable, on the one tmpfs that all of these share.
+    Private {
+        /// Where.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl RootEntry {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Directory { path }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Mount { path, .. }
+            | Self::Private { path, .. } => path,
+        }
+    }
+}
+
+/// What a bind shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BindSource {
+    /// A path of the host's.
+    Path(String),
+    /// A detached mount, attached (`open_tree(2)` with `OPEN_TREE_CLONE`).
+    Mount(Attached),
+    /// A path of the host's without links in it that must still lead to what is attached, else ESTALE. For a host that may
+    /// not clone mounts itself.
+    Opened {
+        /// The path's bytes.
+        path: Vec<u8>,
+        /// What it led to when the host looked (`O_PATH`).
+        fd: Attached,
+    },
+}

@@ -1,0 +1,89 @@
+//! The steps that the host's file calls are made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::Attached;
+
+/// One system call on the VM's files, or close to it. A path that was listed inside may be any bytes. `directory` is an
+/// attached descriptor that `path` is relative to; without it `path` is absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileStep {
+    /// Open, answered with [`Reply::Opened`](super::Reply::Opened). Never blocks on a FIFO, never follows a link into
+    /// `/proc`'s magic links.
+    Open {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The file.
+        path: Vec<u8>,
+        /// For what.
+        mode: OpenMode,
+    },
+    /// Attributes, of the link itself if `follow` is false. Answered with [`Reply::Attributes`](super::Reply::Attributes).
+    Stat {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The file.
+        path: String,
+        /// Whether a final symbolic link is followed.
+        follow: bool,
+    },
+    /// Make a folder of mode 0777 less the umask. Answered with [`Reply::Done`](super::Reply::Done).
+    Mkdir {
+        /// The folder.
+        path: String,
+        /// Whether missing parents are made too and an existing folder is no error.
+        recursive: bool,
+    },
+    /// Rename. Answered with [`Reply::Done`](super::Reply::Done).
+    Rename {
+        /// The old path.
+        from: String,
+        /// The new path.
+        to: String,
+    },
+    /// Remove a name. Answered with [`Reply::Done`](super::Reply::Done).
+    Remove {
+        /// What `path` is relative to.
+        directory: Option<Attached>,
+        /// The name.
+        path: Vec<u8>,
+        /// Whether it is a folder (which must be empty).
+        is_directory: bool,
+    },
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpenMode {
+    /// Reading.
+    Read,
+    /// Writing, emptied first, made if it is missing (mode 0666 less the umask); `parents` makes missing folders too.
+    Write {
+        /// Whether missing folders on the way are made.
+        parents: bool,
+    },
+    /// Listing; anything but a directory is ENOTDIR, and a final symbolic link is followed only if `follow` is true.
+    Directory {
+        /// Whether a final symbolic link is followed.
+        follow: bool,
+    },
+}
+
+/// A file's attributes, as `statx(2)` gives them. Times are nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are stat(2)'s own")]
+pub struct Attributes {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub nlink: u32,
+    pub ino: u64,
+    pub size: u64,
+    pub blocks: u64,
+    pub dev: u64,
+    pub rdev: u64,
+    pub atime_ns: i64,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
+    pub birthtime_ns: i64,
+}

@@ -1,0 +1,61 @@
+//! What is said of programs: how one starts, and what became of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+
+/// A program to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawn {
+    /// This request's number, and the family's.
+    pub call: Call,
+    /// The program: a path if it holds a slash, else looked up on the PATH of its environment.
+    pub program: String,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// Added to [`Boot::env`](super::Boot::env); a name that stands there is replaced.
+    pub env: Vec<(String, String)>,
+    /// The working directory.
+    pub cwd: String,
+    /// What its standard descriptors are.
+    pub stdio: Stdio,
+    /// Whether [`Reply::Exited`](super::Reply::Exited) lists what is left of the family.
+    pub report_background: bool,
+}
+
+/// The standard descriptors of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdio {
+    /// Standard input at end of file; pipes for the rest. Attached to [`Reply::Spawned`](super::Reply::Spawned): stdout,
+    /// stderr.
+    Output,
+    /// Three pipes. Attached to [`Reply::Spawned`](super::Reply::Spawned): stdin, stdout, stderr.
+    Pipes,
+    /// A terminal of the VM's own, of which the program's session is the owner. Attached: its master side.
+    Terminal {
+        /// Columns, 1 to 65535.
+        cols: u16,
+        /// Rows, 1 to 65535.
+        rows: u16,
+    },
+}
+
+/// What a process used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time outside of the kernel, µs.
+    pub user_us: u64,
+    /// Processor time inside of the kernel, µs.
+    pub system_us: u64,
+    /// The largest resident set of any one process, KiB.
+    pub max_rss_kib: u64,
+}
+
+/// A process that outlived the command that started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Background {
+    /// In the VM's pid namespace.
+    pub pid: u32,
+    /// Its command line, joined by blanks; bytes that are not UTF-8 replaced. At most 4 KiB.
+    pub command: String,
+}
