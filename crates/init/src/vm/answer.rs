@@ -1,0 +1,96 @@
+//! What is done about each request.
+
+use agent_vm_protocol::message::{Failure, Reply, Request};
+use nix::errno::Errno;
+
+use super::Vm;
+use super::hands::Hands;
+use crate::control::{Attachments, Control, ControlError};
+use crate::files::Outcome;
+use crate::{network, signal, sys};
+
+impl Vm {
+    /// Carries a request out, or begins to.
+    pub(super) fn answer(
+        &mut self,
+        control: &mut Control,
+        request: Request,
+        attachments: Attachments,
+    ) -> Result<(), ControlError> {
+        let (call, result) = match request {
+            // A host that boots twice has lost track.
+            Request::Launch(_) | Request::Boot(_) => return Err(ControlError::Closed),
+            Request::Adopt { env } => {
+                let Hands::Own(spawner) = &mut self.hands else {
+                    return Err(ControlError::Closed);
+                };
+                spawner.set_env(env);
+                sys::set_name(sys::NAME);
+                return Ok(());
+            }
+            Request::Spawn(spawn) => {
+                let call = spawn.call;
+                let spawned = self.spawn(&spawn);
+                self.introduce_deputy(control)?;
+                match spawned {
+                    Ok((pid, fds)) => {
+                        return control.send(
+                            &Reply::Spawned {
+                                call,
+                                pid: pid as u32,
+                            },
+                            fds,
+                        );
+                    }
+                    Err(error) => (call, Err(error)),
+                }
+            }
+            Request::Signal { call, target, signal } => (
+                call,
+                signal::send(&self.families, &self.table, target, signal).map(|()| true),
+            ),
+            Request::Kill { call, target } => {
+                let begun = self.jobs.kill(call, target, &self.families, &self.table);
+                (call, begun.map(|()| false).map_err(signal::failed))
+            }
+            Request::HangUp { call, family } => (call, Ok(!self.jobs.hang_up(call, family, &self.families))),
+            // Init's own network is the host's here.
+            Request::Connect { call, .. } if self.hands.deputy().is_some() => (
+                call,
+                Err(Failure {
+                    errno: Errno::ENETUNREACH as i32,
+                    syscall: "connect".into(),
+                    path: None,
+                }),
+            ),
+            Request::Connect { call, port, ipv6 } => match network::connect_to(port, ipv6) {
+                Ok(fd) => return control.send(&Reply::Connected { call }, vec![fd]),
+                Err(error) => (call, Err(error)),
+            },
+            Request::File { call, step } => {
+                let outcome = self.file(step, attachments);
+                self.introduce_deputy(control)?;
+                match outcome {
+                    Ok(Outcome::Opened(fd)) => return control.send(&Reply::Opened { call }, vec![fd]),
+                    Ok(Outcome::Attributes(attributes)) => {
+                        return control.send(
+                            &Reply::Attributes {
+                                call,
+                                attributes: *attributes,
+                            },
+                            Vec::new(),
+                        );
+                    }
+                    Ok(Outcome::Done) => (call, Ok(true)),
+                    Err(error) => (call, Err(error)),
+                }
+            }
+        };
+        match result {
+            Ok(true) => control.send(&Reply::Done { call }, Vec::new()),
+            // A job answers when it has come to its end.
+            Ok(false) => Ok(()),
+            Err(error) => control.send(&Reply::Failed { call, error }, Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The loop: requests from the host, children that end, and jobs that take time.
+
+mod answer;
+mod hands;
+mod reap;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::message::{Boot, Isolation};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::boot::{BootError, Booted};
+use crate::control::{Backlog, Control, ControlError};
+use crate::deputy::Deputy;
+use crate::family::Families;
+use crate::jobs::Jobs;
+use crate::mediate::Listeners;
+use crate::process_table::{Process, ProcessTable};
+use crate::spawn::Spawner;
+use crate::sys::Child;
+use crate::{has_pid_namespace, signal, sys};
+
+use hands::Hands;
+
+/// Requests that are served, and children that are reaped, before the other gets its turn.
+const TURN: usize = 128;
+
+/// How long the socket is left alone when too many descriptors are on their way.
+const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a VM without a pid namespace takes to kill what it started, when the host has gone.
+const LAST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A VM that is up.
+#[derive(Debug)]
+pub struct Vm {
+    children: SignalFd,
+    hands: Hands,
+    families: Families,
+    jobs: Jobs,
+    table: ProcessTable,
+    pid_namespace: bool,
+    /// The folder of the VM's files on the host, if it has one there.
+    folder: Option<String>,
+    /// Where the kernel asks about the calls that init decides, if there are such.
+    listeners: Listeners,
+    /// Whether the last turn left children unreaped.
+    more_ended: bool,
+}
+
+impl Vm {
+    /// Makes ready what the loop needs.
+    pub fn new(boot: Boot, booted: Booted) -> Result<Self, BootError> {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        // Writing to a socket whose host is gone is an error to handle, not an end.
+        mask.add(Signal::SIGPIPE);
+        mask.thread_set_mask()
+            .map_err(|errno| BootError::of("block signals", errno))?;
+        mask.remove(Signal::SIGPIPE);
+        let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(|errno| BootError::of("make a descriptor for signals", errno))?;
+
+        let pid_namespace = has_pid_namespace(boot.isolation);
+        let filter = boot.isolation != Isolation::None;
+        let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files, filter)
+            .map_err(|error| BootError::new("prepare to start programs", &error))?;
+        let salt = random().map_err(|error| BootError::new("read /dev/urandom", &error))?;
+        let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
+        let mut listeners = Listeners::default();
+        let hands = match booted.walls {
+            None => Hands::Own(spawner),
+            Some(walls) => {
+                let mut deputy = Deputy::new(walls, spawner)?;
+                table.set_deputy(deputy.pid());
+                listeners.extend(deputy.take_listeners());
+                Hands::Deputy(Box::new(deputy))
+            }
+        };
+        Ok(Self {
+            children,
+            hands,
+            families: Families::new(booted.cgrouping, salt),
+            jobs: Jobs::default(),
+            table,
+            pid_namespace,
+            folder: boot.walls.map(|walls| walls.folder),
+            listeners,
+            more_ended: false,
+        })
+    }
+
+    /// The pid of init's deputy, if it has one.
+    pub fn deputy(&self) -> Option<u32> {
+        self.hands.deputy().and_then(Deputy::pid).map(|pid| pid as u32)
+    }
+
+    /// Serves until the host goes.
+    pub fn run(mut self, mut control: Control) -> Result<(), ControlError> {
+        let ended = self.serve(&mut control);
+        if !self.pid_namespace {
+            // Its channel closes, and it kills what it can reach, before it ends as well.
+            if let Some(deputy) = self.hands.deputy_mut() {
+                deputy.dismiss();
+            }
+            self.table.set_deputy(None);
+            self.kill_descendants();
+        }
+        if let Some(folder) = &self.folder {
+            // The server may be gone without having removed it; what it finds left is its own to remove.
+            if let Err(error) = agent_vm_folder::remove_all(Path::new(folder)) {
+                sys::log(&error);
+            }
+        }
+        match ended {
+            Err(ControlError::Closed) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn serve(&mut self, control: &mut Control) -> Result<(), ControlError> {
+        self.prepare();
+        loop {
+            let (readable, ended) = self.wait(control);
+            if let Some(deputy) = self.hands.deputy() {
+                self.listeners
+                    .serve(self.table.proc_fd(), deputy.walls().folder());
+            }
+            if control.backlog() != Backlog::None {
+                control.flush()?;
+            }
+            if ended {
+                self.reap(control)?;
+            }
+            if readable {
+                for _ in 0..TURN {
+                    if !control.takes_requests() {
+                        break;
+                    }
+                    let Some((request, attachments)) = control.receive()? else {
+                        break;
+                    };
+                    self.answer(control, request, attachments)?;
+                }
+            }
+            for reply in self.jobs.run(&self.families, &self.table) {
+                control.send(&reply, Vec::new())?;
+            }
+        }
+    }
+
+    /// Waits for something to do; says whether there may be a request, and whether children may have ended.
+    fn wait(&self, control: &Control) -> (bool, bool) {
+        let mut events = PollFlags::empty();
+        if control.takes_requests() {
+            events |= PollFlags::POLLIN;
+        }
+        if control.backlog() == Backlog::Socket {
+            events |= PollFlags::POLLOUT;
+        }
+        let pause = (control.backlog() == Backlog::Descriptors).then_some(DESCRIPTORS_PAUSE);
+        let due = self
+            .jobs
+            .due()
+            .map(|due| due.saturating_duration_since(Instant::now()));
+        let more = self.more_ended.then_some(Duration::ZERO);
+        let timeout = match [pause, due, more].into_iter().flatten().min() {
+            Some(Duration::ZERO) => PollTimeout::ZERO,
+            // Rounded up, or the loop would spin through the last millisecond.
+            Some(time) => {
+                PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut watched = vec![
+            PollFd::new(control.as_fd(), events),
+            PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+        ];
+        let asking = self.listeners.fds();
+        watched.extend(asking.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut watched, timeout) {
+            Ok(_) => {
+                let happened = |at: usize| watched[at].revents().is_none_or(|events| !events.is_empty());
+                (happened(0), happened(1) || self.more_ended)
+            }
+            // EINTR, or the kernel is short of memory; whatever it was, trying everything is right.
+            Err(_) => (true, true),
+        }
+    }
+
+    /// Does ahead what the next family needs. If it fails now, that family will say so.
+    fn prepare(&mut self) {
+        let _ = self.families.prepare();
+    }
+
+    /// What the kernel does where it has a pid namespace to end.
+    fn kill_descendants(&mut self) {
+        let deadline = Instant::now() + LAST_DEADLINE;
+        loop {
+            while !matches!(sys::reap(), Child::None) {}
+            let left: Vec<_> = self.table.all().into_iter().filter(Process::is_alive).collect();
+            if left.is_empty() || Instant::now() > deadline {
+                return;
+            }
+            for process in &left {
+                // One that may not be killed (it became another user) is tried again until the deadline.
+                let _ = signal::to_exactly(&self.table, process, libc::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Eight bytes of randomness.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
