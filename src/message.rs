@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Replay, Stream, Taken, shell_name};
+use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name};
 use serde_json::json;
 
 use crate::turn;
@@ -16,6 +16,8 @@ pub enum Value {
     Name(&'static str),
     /// Valid UTF-8.
     Text(Vec<u8>),
+    /// ASCII. A long one becomes a string without a copy.
+    Ascii(Vec<u8>),
     /// Becomes a `Buffer`; a large one without a copy.
     Bytes(Vec<u8>),
     List(Vec<Value>),
@@ -24,9 +26,12 @@ pub enum Value {
 }
 
 impl Value {
-    /// Text whose invalid sequences become U+FFFD, as `TextDecoder` does it.
-    pub fn lossy(bytes: Vec<u8>) -> Self {
-        match String::from_utf8(bytes) {
+    /// What was printed as text whose invalid sequences become U+FFFD, as `TextDecoder` does it.
+    fn printed(printed: Printed) -> Self {
+        if printed.ascii {
+            return Self::Ascii(printed.bytes);
+        }
+        match String::from_utf8(whole_letters(printed.bytes, printed.truncated)) {
             Ok(text) => Self::Text(text.into_bytes()),
             Err(error) => Self::Text(
                 String::from_utf8_lossy(error.as_bytes())
@@ -179,6 +184,8 @@ pub fn status_value(status: ExitStatus) -> Value {
 
 /// `[status, stdout, stderr, stdoutTruncated, stderrTruncated, timedOut, background as JSON or undefined]`.
 pub fn exec_value(result: ExecResult) -> Value {
+    let truncated = [result.stdout.truncated, result.stderr.truncated].map(Value::Bool);
+    let [stdout_truncated, stderr_truncated] = truncated;
     let background = if result.background.is_empty() {
         Value::Undefined
     } else {
@@ -191,10 +198,10 @@ pub fn exec_value(result: ExecResult) -> Value {
     };
     Value::List(vec![
         status_value(result.status),
-        Value::lossy(whole_letters(result.stdout, result.stdout_truncated)),
-        Value::lossy(whole_letters(result.stderr, result.stderr_truncated)),
-        Value::Bool(result.stdout_truncated),
-        Value::Bool(result.stderr_truncated),
+        Value::printed(result.stdout),
+        Value::printed(result.stderr),
+        stdout_truncated,
+        stderr_truncated,
         Value::Bool(result.timed_out),
         background,
     ])

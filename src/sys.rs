@@ -1,8 +1,11 @@
 //! Making JavaScript values by hand, where napi's typed conversions would cost a copy or do not exist.
 #![allow(unsafe_code)]
 
+use std::ffi::{c_char, c_void};
+use std::mem;
 use std::os::fd::IntoRawFd;
 use std::ptr;
+use std::sync::OnceLock;
 
 use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{check_status, sys};
@@ -33,6 +36,7 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             Value::Number(number) => ToNapiValue::to_napi_value(env, number),
             Value::Name(name) => ToNapiValue::to_napi_value(env, name),
             Value::Text(bytes) => string(env, &bytes),
+            Value::Ascii(bytes) => ascii(env, bytes),
             Value::Bytes(bytes) => buffer(env, bytes),
             Value::Descriptor(fd) => ToNapiValue::to_napi_value(env, fd.into_raw_fd()),
             Value::List(values) => {
@@ -75,17 +79,83 @@ fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
     Ok(value)
 }
 
-/// A string of valid UTF-8. Plain ASCII, as most output is, takes V8's one-byte path, several times as fast.
+/// A string of valid UTF-8. Plain ASCII takes V8's one-byte path, several times as fast.
 fn string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
-    let mut value = ptr::null_mut();
-    let (start, length) = (text.as_ptr().cast(), text.len() as isize);
-    // SAFETY: pointer and length are of one slice, which V8 copies.
-    unsafe {
-        if text.is_ascii() {
-            check_status!(sys::napi_create_string_latin1(env, start, length, &raw mut value))?;
-        } else {
-            check_status!(sys::napi_create_string_utf8(env, start, length, &raw mut value))?;
-        }
+    if text.is_ascii() {
+        return one_byte_string(env, text);
     }
+    let mut value = ptr::null_mut();
+    // SAFETY: pointer and length are of one slice of UTF-8, which V8 copies.
+    check_status!(unsafe {
+        sys::napi_create_string_utf8(env, text.as_ptr().cast(), text.len() as isize, &raw mut value)
+    })?;
     Ok(value)
+}
+
+fn one_byte_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
+    let mut value = ptr::null_mut();
+    // SAFETY: pointer and length are of one slice, which V8 copies.
+    check_status!(unsafe {
+        sys::napi_create_string_latin1(env, text.as_ptr().cast(), text.len() as isize, &raw mut value)
+    })?;
+    Ok(value)
+}
+
+/// The shortest string whose bytes V8 is lent. Shorter ones are sooner copied than kept track of.
+const LENT_TEXT: usize = 1024 * 1024;
+
+/// `node_api_create_external_string_latin1`: in every Node.js from 20.4 on, and part of Node-API version 10.
+type CreateExternalString = unsafe extern "C" fn(
+    env: sys::napi_env,
+    text: *mut c_char,
+    length: usize,
+    finalize: sys::napi_finalize,
+    hint: *mut c_void,
+    value: *mut sys::napi_value,
+    copied: *mut bool,
+) -> sys::napi_status;
+
+fn create_external_string() -> Option<CreateExternalString> {
+    static FOUND: OnceLock<Option<CreateExternalString>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: a C string; where Node.js exports the name, it is a function of that signature.
+        unsafe {
+            let found = libc::dlsym(
+                libc::RTLD_DEFAULT,
+                c"node_api_create_external_string_latin1".as_ptr(),
+            );
+            mem::transmute::<*mut c_void, Option<CreateExternalString>>(found)
+        }
+    })
+}
+
+/// A string of ASCII: a long one is V8's to read where it is, and freed when V8 has no more use for it.
+fn ascii(env: sys::napi_env, text: Vec<u8>) -> Result<sys::napi_value> {
+    let create = match create_external_string() {
+        Some(create) if text.len() >= LENT_TEXT => create,
+        _ => return one_byte_string(env, &text),
+    };
+    let mut value = ptr::null_mut();
+    let mut copied = false;
+    let lent = Box::into_raw(Box::new(text));
+    // SAFETY: the vector lives, unchanged, until Node.js has `free_text` take it back, once. That it does so at its end even for
+    // a string that it failed to make cannot be ruled out: then it is not freed here.
+    check_status!(unsafe {
+        let (start, length) = ((*lent).as_mut_ptr(), (*lent).len());
+        create(
+            env,
+            start.cast(),
+            length,
+            Some(free_text),
+            lent.cast(),
+            &raw mut value,
+            &raw mut copied,
+        )
+    })?;
+    Ok(value)
+}
+
+unsafe extern "C" fn free_text(_env: sys::napi_env, _text: *mut c_void, lent: *mut c_void) {
+    // SAFETY: `ascii` has given it away.
+    drop(unsafe { Box::from_raw(lent.cast::<Vec<u8>>()) });
 }

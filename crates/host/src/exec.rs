@@ -1,5 +1,6 @@
 //! One command from start to end, with all that it printed.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,13 @@ use tokio::sync::{Notify, watch};
 
 use crate::control::{Control, Started};
 use crate::error::Error;
-use crate::events::{AwaitTaken, ExitStatus, Taken};
+use crate::events::{ExitStatus, Taken};
 use crate::input::Input;
 use crate::output_log::Stream;
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
-use crate::stream::{End, Kind, Source};
+use crate::stream::{Chunks, End, Kind, Sink, Source};
+use crate::sys;
 use crate::traffic::Traffic;
 use crate::vm::Inner;
 
@@ -40,18 +42,25 @@ pub struct Exec {
 pub struct ExecResult {
     /// How it ended.
     pub status: ExitStatus,
-    /// What it printed, up to the bound.
-    pub stdout: Vec<u8>,
+    /// What it printed.
+    pub stdout: Printed,
     /// Likewise.
-    pub stderr: Vec<u8>,
-    /// Whether there was more.
-    pub stdout_truncated: bool,
-    /// Likewise.
-    pub stderr_truncated: bool,
+    pub stderr: Printed,
     /// Whether its time was up.
     pub timed_out: bool,
     /// What it left running.
     pub background: Vec<Background>,
+}
+
+/// What a command printed to one stream.
+#[derive(Debug)]
+pub struct Printed {
+    /// Up to the bound.
+    pub bytes: Vec<u8>,
+    /// Whether there was more.
+    pub truncated: bool,
+    /// Whether the bytes are ASCII, all of them.
+    pub ascii: bool,
 }
 
 /// What becomes of a call. Called exactly once.
@@ -154,10 +163,8 @@ impl Run {
         }
         Ok(ExecResult {
             status: ended.status(),
-            stdout: out.bytes,
-            stderr: err.bytes,
-            stdout_truncated: out.truncated,
-            stderr_truncated: err.truncated,
+            stdout: out,
+            stderr: err,
             timed_out: ended.timed_out,
             // What was killed with it may have been seen before it went.
             background: match ended.exit {
@@ -189,45 +196,71 @@ impl Run {
         source: &mut Source,
         stream: Stream,
         mut exited: watch::Receiver<bool>,
-    ) -> (Kept, End) {
+    ) -> (Printed, End) {
         let mut kept = Kept {
-            bytes: Vec::new(),
-            truncated: false,
+            printed: Printed {
+                bytes: Vec::new(),
+                truncated: false,
+                ascii: true,
+            },
+            limit: self.max_output_bytes,
+            traffic: &self.traffic,
+            scratch: Vec::new(),
         };
-        let end = source
-            .pump(&mut exited, |data| {
-                self.traffic.take(data.len());
-                kept.add(&data, self.max_output_bytes);
-                let taken = self.tell(stream, data);
-                async move {
-                    if let Some(taken) = taken {
-                        taken.wait().await;
-                    }
-                }
-            })
-            .await;
-        (kept, end)
-    }
-
-    fn tell(&self, stream: Stream, data: Vec<u8>) -> Option<AwaitTaken> {
-        let on_output = self.on_output.as_ref()?;
-        let (taken, awaited) = Taken::new();
-        on_output(stream, data, taken);
-        Some(awaited)
+        let end = match &self.on_output {
+            None => source.pump(&mut exited, &mut kept).await,
+            Some(on_output) => {
+                let mut chunks = Chunks::new(|data: Vec<u8>| {
+                    kept.add(&data);
+                    let (taken, awaited) = Taken::new();
+                    on_output(stream, data, taken);
+                    awaited.wait()
+                });
+                source.pump(&mut exited, &mut chunks).await
+            }
+        };
+        (kept.printed, end)
     }
 }
 
-struct Kept {
-    bytes: Vec<u8>,
-    truncated: bool,
+/// What is printed, up to the bound.
+struct Kept<'a> {
+    printed: Printed,
+    limit: usize,
+    traffic: &'a Traffic,
+    /// What is read into. It stays in the processor's cache; read straight to where it is kept, new memory would be faulted
+    /// in while the kernel holds the pipe and the writer waits.
+    scratch: Vec<u8>,
 }
 
-impl Kept {
-    fn add(&mut self, data: &[u8], limit: usize) {
-        let room = limit - self.bytes.len();
-        self.truncated |= data.len() > room;
-        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
+impl Kept<'_> {
+    fn add(&mut self, data: &[u8]) {
+        self.traffic.take(data.len());
+        let kept = &data[..data.len().min(self.limit - self.printed.bytes.len())];
+        self.printed.truncated |= kept.len() < data.len();
+        self.printed.ascii &= kept.is_ascii();
+        self.printed.bytes.extend_from_slice(kept);
     }
+}
+
+impl Sink for Kept<'_> {
+    async fn make_room(&mut self) {}
+
+    fn take(
+        &mut self,
+        wanted: usize,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.reserve(wanted);
+        let read = read(&mut scratch, wanted);
+        self.add(&scratch);
+        self.scratch = scratch;
+        read
+    }
+
+    async fn finish(&mut self) {}
 }
 
 /// Reads what a background process still writes, so that it never meets a full or broken pipe.

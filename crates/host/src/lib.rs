@@ -29,7 +29,7 @@ mod vm;
 pub use agent_vm_protocol::message::{Attributes, Background, Limits};
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
-pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult};
+pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult, Printed};
 pub use files::{Entry, EntryKind, Walk, copied};
 pub use input::{MAX_QUEUED, Write};
 pub use output_log::{Chunk, OutputLog, Replay, Stream};

@@ -16,7 +16,7 @@ use crate::input::Input;
 use crate::output_log::{OutputLog, Stream};
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
-use crate::stream::{End, Source};
+use crate::stream::{Chunks, End, Source};
 use crate::vm::Inner;
 
 /// What to start.
@@ -144,12 +144,8 @@ async fn deliver(
     stream: Stream,
     mut exited: watch::Receiver<bool>,
 ) -> End {
-    source
-        .pump(&mut exited, |data| {
-            let awaited = tell(inner, process, stream, data);
-            async move { awaited.wait().await }
-        })
-        .await
+    let mut chunks = Chunks::new(|data| tell(inner, process, stream, data).wait());
+    source.pump(&mut exited, &mut chunks).await
 }
 
 /// Likewise for what its children write after it has gone. It goes on being read when nobody is to be told of it any more, so

@@ -14,7 +14,7 @@ use crate::exec::missing;
 use crate::input::Input;
 use crate::output_log::{OutputLog, Stream};
 use crate::program::{Program, kill_all, watch_exit};
-use crate::stream::{End, Kind, Source};
+use crate::stream::{Chunks, End, Kind, Source};
 use crate::sys;
 use crate::vm::Inner;
 
@@ -144,10 +144,8 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
                     shell.terminal.lock().fd = None;
                     ended
                 };
-                let delivering = source.pump(&mut exited, |data| {
-                    let awaited = tell(&inner, &shell, data);
-                    async move { awaited.wait().await }
-                });
+                let mut chunks = Chunks::new(|data| tell(&inner, &shell, data).wait());
+                let delivering = source.pump(&mut exited, &mut chunks);
                 let (ended, end) = tokio::join!(ending, delivering);
                 let status = ended.status();
                 inner.events.emit(Event::ShellExit { shell: id, status });

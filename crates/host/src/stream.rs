@@ -62,6 +62,23 @@ pub enum End {
     StillOpen,
 }
 
+/// Where what is read goes.
+pub trait Sink {
+    /// Waits until there is room, before which nothing is read.
+    fn make_room(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Calls `read`, once and without waiting, with a vector to append to and how much to append at most, which is `wanted`
+    /// or less. Takes what it has appended.
+    fn take(
+        &mut self,
+        wanted: usize,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize>;
+
+    /// Waits until all that was taken is done with.
+    fn finish(&mut self) -> impl Future<Output = ()> + Send;
+}
+
 impl Source {
     /// Takes a descriptor over, and makes it non-blocking. Must be called within the runtime.
     pub fn new(fd: OwnedFd, kind: Kind) -> io::Result<Self> {
@@ -80,22 +97,16 @@ impl Source {
         self.fd.get_ref().as_fd()
     }
 
-    /// Reads and gives each chunk to `take`; while [`WINDOW`] of them are not done with, nothing is read. Returns at
-    /// end-of-file; or, once `exited` says so, when all that had been written by then is taken.
-    pub async fn pump<F>(
-        &mut self,
-        exited: &mut watch::Receiver<bool>,
-        mut take: impl FnMut(Vec<u8>) -> F,
-    ) -> End
-    where
-        F: Future<Output = ()>,
-    {
-        let mut taking = Window::default();
+    /// Reads into `sink`, as fast as that makes room. Returns at end-of-file; or, once `exited` says so, when all that had
+    /// been written by then is taken.
+    pub async fn pump(&mut self, exited: &mut watch::Receiver<bool>, sink: &mut impl Sink) -> End {
         while !*exited.borrow() {
-            taking.make_room().await;
-            let chunk = tokio::select! {
+            let mut ready = tokio::select! {
                 biased;
-                chunk = self.read() => chunk,
+                ready = self.fd.readable() => match ready {
+                    Ok(ready) => ready,
+                    Err(_) => break,
+                },
                 // An error says that nobody waits for the exit any more, which ends the watch as well.
                 told = async { exited.wait_for(|exited| *exited).await.is_ok() } => {
                     if told {
@@ -104,13 +115,40 @@ impl Source {
                     break;
                 }
             };
+            sink.make_room().await;
+            let (fd, kind, wanted) = (self.fd.get_ref().as_fd(), self.kind, self.capacity);
+            let mut drained = false;
+            let read = |data: &mut Vec<u8>, room: usize| {
+                let piece = read_some(fd, kind, data, room)?;
+                drained = piece.drained;
+                Ok(piece.length)
+            };
+            match sink.take(wanted, read) {
+                Ok(0) => {
+                    sink.finish().await;
+                    return End::Closed;
+                }
+                Ok(length) => {
+                    if drained {
+                        ready.clear_ready();
+                    }
+                    drop(ready);
+                    self.adapt(length);
+                }
+                // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
+                // again would spin.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
+                {
+                    ready.clear_ready();
+                }
+                Err(_) => {
+                    sink.finish().await;
+                    return End::Closed;
+                }
+            }
             // A writer that keeps up with us must not have the I/O thread to itself.
             tokio::task::yield_now().await;
-            let Some(data) = chunk else {
-                taking.drain().await;
-                return End::Closed;
-            };
-            taking.push(take(data));
         }
         let mut left = match self.kind {
             Kind::Pipe => sys::available(self.fd()).unwrap_or(0),
@@ -119,12 +157,13 @@ impl Source {
         };
         let mut end = End::StillOpen;
         while left > 0 {
-            taking.make_room().await;
-            match read_some(self.fd(), self.kind, self.capacity) {
-                Ok(Piece { data, .. }) if !data.is_empty() => {
-                    self.adapt(data.len());
-                    left = left.saturating_sub(data.len());
-                    taking.push(take(data));
+            sink.make_room().await;
+            let (fd, kind) = (self.fd.get_ref().as_fd(), self.kind);
+            let read = |data: &mut Vec<u8>, room: usize| Ok(read_some(fd, kind, data, room)?.length);
+            match sink.take(self.capacity, read) {
+                Ok(length) if length > 0 => {
+                    self.adapt(length);
+                    left = left.saturating_sub(length);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Ok(_) | Err(_) => {
@@ -133,7 +172,7 @@ impl Source {
                 }
             }
         }
-        taking.drain().await;
+        sink.finish().await;
         end
     }
 
@@ -141,18 +180,21 @@ impl Source {
     pub async fn read(&mut self) -> Option<Vec<u8>> {
         loop {
             let mut ready = self.fd.readable().await.ok()?;
-            match read_some(self.fd.get_ref().as_fd(), self.kind, self.capacity) {
-                Ok(Piece { data, drained }) => {
+            let mut data = Vec::with_capacity(self.capacity);
+            match read_some(self.fd.get_ref().as_fd(), self.kind, &mut data, self.capacity) {
+                Ok(Piece { length, drained }) => {
                     if drained {
                         ready.clear_ready();
                     }
-                    self.adapt(data.len());
-                    return (!data.is_empty()).then_some(data);
+                    self.adapt(length);
+                    return (length > 0).then(|| fitted(data));
                 }
-                // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
-                // again would spin.
-                Err(_) if ready.ready().is_read_closed() => return None,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                // As above.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
+                {
+                    ready.clear_ready();
+                }
                 Err(_) => return None,
             }
         }
@@ -176,6 +218,53 @@ impl Source {
             }
         }
     }
+}
+
+/// Hands on what is read in chunks; while [`WINDOW`] of them are not done with, there is no room.
+pub struct Chunks<T, F> {
+    take: T,
+    window: Window<F>,
+}
+
+impl<T: FnMut(Vec<u8>) -> F, F: Future<Output = ()>> Chunks<T, F> {
+    /// Each chunk goes to `take`, and is done with when the future is.
+    pub fn new(take: T) -> Self {
+        Self {
+            take,
+            window: Window::default(),
+        }
+    }
+}
+
+impl<T: FnMut(Vec<u8>) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks<T, F> {
+    async fn make_room(&mut self) {
+        self.window.make_room().await;
+    }
+
+    fn take(
+        &mut self,
+        wanted: usize,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut data = Vec::with_capacity(wanted);
+        let length = read(&mut data, wanted)?;
+        if length > 0 {
+            self.window.push((self.take)(fitted(data)));
+        }
+        Ok(length)
+    }
+
+    async fn finish(&mut self) {
+        self.window.drain().await;
+    }
+}
+
+/// Without memory for what did not come.
+fn fitted(mut data: Vec<u8>) -> Vec<u8> {
+    if data.len() < data.capacity() / 2 {
+        data.shrink_to_fit();
+    }
+    data
 }
 
 /// The chunks of a stream that the receiver is not done with, in order.
@@ -212,34 +301,34 @@ impl<F: Future<Output = ()>> Window<F> {
     }
 }
 
-/// What one look at a descriptor brought; no data says end-of-file.
+/// What one look at a descriptor brought; no bytes say end-of-file.
 struct Piece {
-    data: Vec<u8>,
+    length: usize,
     /// Whether there was no more: what comes next will be a new edge to `epoll(7)`.
     drained: bool,
 }
 
-/// Reads up to `capacity` bytes.
-fn read_some(fd: BorrowedFd<'_>, kind: Kind, capacity: usize) -> io::Result<Piece> {
-    let mut data = Vec::with_capacity(capacity);
+/// Appends up to `room` bytes to `data`.
+fn read_some(fd: BorrowedFd<'_>, kind: Kind, data: &mut Vec<u8>, room: usize) -> io::Result<Piece> {
+    let before = data.len();
     let drained = loop {
-        let room = capacity - data.len();
-        match sys::read(fd, &mut data, room) {
+        let left = room - (data.len() - before);
+        match sys::read(fd, data, left) {
             // A pipe gives all it has at once; a terminal a line or 4 KiB at a time, and a chunk for each of those would
             // cost more than its bytes.
-            Ok(length) if kind == Kind::Pipe => break length < room,
+            Ok(length) if kind == Kind::Pipe => break length < left,
             Ok(0) => break true,
-            Ok(_) if data.len() == capacity => break false,
+            Ok(length) if length == left => break false,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Met again by the next read, which then finds nothing before it.
             Err(error) if kind == Kind::Terminal && error.raw_os_error() == Some(libc::EIO) => break false,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !data.is_empty() => break true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && data.len() > before => break true,
             Err(error) => return Err(error),
         }
     };
-    if data.len() < capacity / 2 {
-        data.shrink_to_fit();
-    }
-    Ok(Piece { data, drained })
+    Ok(Piece {
+        length: data.len() - before,
+        drained,
+    })
 }

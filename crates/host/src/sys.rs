@@ -83,20 +83,25 @@ pub fn set_window_size(fd: BorrowedFd<'_>, cols: u16, rows: u16) -> io::Result<(
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
 }
 
+const HUGE_PAGE: usize = 2 * 1024 * 1024;
+
 /// An empty vector with room for `bytes`, in huge pages where the kernel has them and the room is large: to fault in 64 MiB
 /// page by page takes longer than to fill it. It is a wish, and what it cannot be is as it was.
 #[must_use]
 pub fn with_room(bytes: usize) -> Vec<u8> {
-    const HUGE_PAGE: usize = 2 * 1024 * 1024;
-    let mut room = Vec::<u8>::with_capacity(bytes);
-    let start = room.as_mut_ptr().addr().next_multiple_of(HUGE_PAGE) - room.as_mut_ptr().addr();
-    let length = room.capacity().saturating_sub(start) / HUGE_PAGE * HUGE_PAGE;
+    let mut room = Vec::with_capacity(bytes);
+    prefer_huge_pages(&mut room);
+    room
+}
+
+fn prefer_huge_pages(data: &mut Vec<u8>) {
+    let start = data.as_mut_ptr().addr().next_multiple_of(HUGE_PAGE) - data.as_mut_ptr().addr();
+    let length = data.capacity().saturating_sub(start) / HUGE_PAGE * HUGE_PAGE;
     if length > 0 {
         // SAFETY: the range lies in the vector's own memory, and the advice changes nothing of what it holds.
         let _refused =
-            unsafe { libc::madvise(room.as_mut_ptr().add(start).cast(), length, libc::MADV_HUGEPAGE) };
+            unsafe { libc::madvise(data.as_mut_ptr().add(start).cast(), length, libc::MADV_HUGEPAGE) };
     }
-    room
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
