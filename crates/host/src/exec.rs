@@ -16,7 +16,6 @@ use crate::output_log::Stream;
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
 use crate::stream::{Chunks, End, Kind, Sink, Source};
-use crate::sys;
 use crate::traffic::Traffic;
 use crate::vm::Inner;
 
