@@ -1,5 +1,6 @@
 "use strict";
 const { boot } = require("./fixture");
+const { nodeScript } = require("./node-script");
 
 const python = (vm, script) => vm.execFile("python3", ["-c", `import os, time\n${script}`]);
 
@@ -51,4 +52,46 @@ test("NUL bytes, carriage returns and a missing last newline stay", async () => 
 test("a byte order mark stays", async () => {
   const vm = await boot();
   expect((await python(vm, `os.write(1, b"\\xef\\xbb\\xbfx")`)).stdout).toBe("\ufeffx");
+});
+
+test("a long text is whole, stays so when memory is collected, and is freed with its last use", async () => {
+  const server = nodeScript(
+    `const wanted = Array.from({ length: 1_000_000 }, (_, index) => index + "\\n").join("");
+    const vm = await AgentVm.create();
+    const long = async (command) => (await vm.exec(command)).stdout;
+    const kept = await long("seq 0 999999");
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 100; i++) {
+      if ((await long("head -c 8M /dev/zero | tr '\\\\0' x")).length !== 2 ** 23) throw new Error("not whole");
+      gc();
+      await turn();
+    }
+    console.log(kept === wanted, JSON.parse(JSON.stringify(kept)) === wanted, kept.slice(-7, -1));
+    console.log(process.memoryUsage.rss() / 2 ** 20 < 400);
+    await vm.dispose();`,
+    { flags: ["--expose-gc"] },
+  );
+  const { stdout, stderr } = await server.ended;
+  expect(stderr).toBe("");
+  expect(stdout).toBe("true true 999999\ntrue");
+}, 60_000);
+
+test("a worker's long text goes with the worker", async () => {
+  const source = `
+    const { AgentVm } = require(${JSON.stringify(require.resolve(".."))});
+    AgentVm.create().then(async (vm) => {
+      globalThis.kept = (await vm.exec("seq 0 999999")).stdout;
+      require("node:worker_threads").parentPort.postMessage(kept.length);
+    });`;
+  const server = nodeScript(`
+    const { Worker } = require("node:worker_threads");
+    for (let round = 0; round < 5; round++) {
+      const worker = new Worker(${JSON.stringify(source)}, { eval: true });
+      const length = await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+      await worker.terminate();
+      console.log(length);
+    }`);
+  const { stdout, stderr } = await server.ended;
+  expect(stderr).toBe("");
+  expect(stdout.split("\n")).toEqual(Array(5).fill("6888890"));
 });

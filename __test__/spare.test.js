@@ -67,19 +67,31 @@ test("it is of its own VM alone: what differs is not taken from it", async () =>
   ]);
 });
 
-test("one that was killed meanwhile is passed over, and so is a zygote", async () => {
+test("one that was killed meanwhile is passed over, whole or not, and so is a zygote", async () => {
   const server = nodeScript(`
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants, running } = require(${JSON.stringify(require.resolve("./host-processes"))});
     const named = (wanted) => descendants(process.pid, { spares: true, zygote: true }).find(({ name }) => name === wanted);
-    const until = async (name) => { while (!named(name)) await new Promise(setImmediate); return named(name).pid; };
-    await AgentVm.create();
-    for (const name of ["agent-vm-spare", "agent-vm-zygote", "agent-vm-zygote"]) {
-      await until("agent-vm-spare");
-      process.kill(await until(name), "SIGKILL");
-      console.log((await (await AgentVm.create({ hostname: name })).exec("uname -n")).stdout.trim());
+    const kill = async (name) => {
+      // That of another kind has gone by then, and that of the last VM's is there.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const found = named(name);
+      process.kill(found.pid, "SIGKILL");
+      while (running([found]).length > 0) await new Promise(setImmediate);
+    };
+    const names = async (options) => console.log((await (await AgentVm.create(options)).exec("uname -n")).stdout.trim());
+    await names();
+    await kill("agent-vm-spare");
+    await names();
+    const mounts = [{ path: "/host", hostPath: "/usr" }];
+    await names({ mounts });
+    await kill("agent-vm-spare");
+    await names({ mounts });
+    for (const hostname of ["a", "b"]) {
+      await kill("agent-vm-zygote");
+      await names({ hostname });
     }
     process.exit();`);
   const { stdout, stderr } = await server.ended;
   expect(stderr).toBe("");
-  expect(stdout).toBe("agent-vm-spare\nagent-vm-zygote\nagent-vm-zygote");
+  expect(stdout.split("\n")).toEqual([...Array(4).fill("agent-vm"), "a", "b"]);
 });

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::channel::Channel;
 use agent_vm_protocol::message::{Launch, OwnMap};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid};
 
 use super::cgroup::VmCgroups;
@@ -119,6 +120,12 @@ impl InitProcess {
     /// Kills it.
     pub fn kill(&self) {
         sys::signal(self.pidfd(), libc::SIGKILL);
+    }
+
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        let mut watched = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+        poll(&mut watched, PollTimeout::ZERO) == Ok(0)
     }
 
     /// A descriptor that becomes readable when it has ended.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
+use agent_vm_protocol::channel::{Channel, Frame, ReceiveError};
 use agent_vm_protocol::message::{
     Attached, Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request,
 };
@@ -113,12 +113,11 @@ impl Machine {
         })
     }
 
-    /// Makes one that was booted ahead the VM that `options` asks for: all but the environment it is already. False if it
-    /// has died meanwhile.
-    pub fn adopt(&self, options: &Options) -> Result<bool, FrameError> {
+    /// Makes one that was booted ahead the VM that `options` asks for: all but the environment it is already.
+    pub fn adopt(&self, options: &Options) -> Result<(), BootError> {
         let env = root::environment(options, None, &self.home);
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
-        Ok(self.channel.send(&frame).is_ok())
+        self.channel.send(&frame).map_err(BootError::Channel)
     }
 }
 
@@ -126,7 +125,7 @@ impl Machine {
 #[derive(Debug)]
 pub struct HostSide {
     // In this order they are dropped: first the processes go, then what they held.
-    init: InitProcess,
+    pub(super) init: InitProcess,
     _cgroups: VmCgroups,
     _id: Option<IdLease>,
     _folder: Option<PrivateFolder>,

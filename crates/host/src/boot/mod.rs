@@ -46,10 +46,13 @@ pub const HOME: &str = "/home/user";
 /// Makes a VM, of a spare if there is one that serves. Returns when its sandbox stands and nothing has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
-    match spare::take(&Kind::of(options)) {
-        Some(Spare::Booted(machine)) if machine.adopt(options)? => Ok(*machine),
+    match spare::take(&Kind::of(options)).filter(Spare::is_alive) {
+        Some(Spare::Booted(machine)) => {
+            machine.adopt(options)?;
+            Ok(*machine)
+        }
         Some(Spare::Launched(launched)) => Machine::boot(launched, options),
-        _ => boot_anew(options),
+        None => boot_anew(options),
     }
 }
 

@@ -58,6 +58,14 @@ impl Spare {
             Some(options) => Ok(Self::Booted(Box::new(Machine::boot_ahead(launched, options)?))),
         }
     }
+
+    /// Whether nobody has killed it meanwhile.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            Self::Launched(launched) => launched.init.is_alive(),
+            Self::Booted(machine) => machine.host.init.is_alive(),
+        }
+    }
 }
 
 /// How long a spare is kept.
