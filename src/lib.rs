@@ -5,6 +5,7 @@
 //! things happened. `index.js` makes promises, emitter and error objects of it.
 
 mod files;
+mod json;
 mod log;
 mod message;
 mod options;

@@ -7,10 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::{
-    Abort, Error, Event, Events, Exec, ExecResult, OnOutput, ProcessInfo, ShellRequest, SpawnRequest, Status,
-    Vm, Write, doctor, runtime, shell_name,
+    Abort, Error, Event, Events, Exec, ExecResult, OnOutput, ShellRequest, SpawnRequest, Vm, Write, doctor,
+    runtime, shell_name,
 };
 use napi::Status as NapiStatus;
 use napi::bindgen_prelude::{Result, Uint8Array};
@@ -18,8 +17,8 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
+use crate::json;
 use crate::message::{Message, Value, error_value, exec_value, replay_value};
 use crate::options::{CreateOptions, RunOptions};
 
@@ -100,7 +99,7 @@ impl NativeVm {
             };
             let booted = Vm::boot(&options, replay_bytes, Arc::new(events));
             let result = booted.map(|vm| {
-                let enforcement = enforcement(vm.enforcement());
+                let enforcement = json::enforcement(vm.enforcement());
                 *slot.lock() = Some(vm);
                 Value::json(&enforcement)
             });
@@ -115,26 +114,7 @@ impl NativeVm {
         let bridge = self.bridge.clone();
         Ok(on_blocking_thread(move || {
             let diagnosis = doctor::diagnose(&options);
-            let checks: Vec<_> = diagnosis
-                .checks
-                .into_iter()
-                .map(|check| {
-                    let mut fields = json!({ "name": check.name, "ok": check.ok, "detail": check.detail });
-                    if let Some(remedy) = check.remedy {
-                        fields["remedy"] = json!(remedy);
-                    }
-                    fields
-                })
-                .collect();
-            let level = match diagnosis.level {
-                Isolation::Namespaces => "namespaces",
-                Isolation::Landlock => "landlock",
-                Isolation::None => "none",
-            };
-            bridge.settle(
-                call,
-                Ok(Value::json(&json!({ "level": level, "checks": checks }))),
-            );
+            bridge.settle(call, Ok(Value::json(&json::diagnosis(diagnosis))));
         }))
     }
 
@@ -310,7 +290,11 @@ impl NativeVm {
     #[napi]
     pub fn list_processes(&self, _call: f64) -> Value {
         self.now(|vm| {
-            let list: Vec<_> = vm.processes().iter().map(|process| spawned(process)).collect();
+            let list: Vec<_> = vm
+                .processes()
+                .iter()
+                .map(|process| json::spawned(process))
+                .collect();
             Ok(Value::json(&list.into()))
         })
     }
@@ -318,7 +302,7 @@ impl NativeVm {
     /// One spawned process, as JSON.
     #[napi]
     pub fn get_process(&self, _call: f64, pid: u32) -> Value {
-        self.now(|vm| Ok(Value::json(&spawned(&*vm.process(pid)?))))
+        self.now(|vm| Ok(Value::json(&json::spawned(&*vm.process(pid)?))))
     }
 
     /// Sends a signal by number.
@@ -363,7 +347,7 @@ impl NativeVm {
     pub fn all_processes(&self, call: f64) -> Answer {
         self.ask(call, |vm| async move {
             let table = vm.process_table().await?;
-            let list: Vec<_> = table.iter().map(table_entry).collect();
+            let list: Vec<_> = table.iter().map(json::table_entry).collect();
             Ok(Value::json(&list.into()))
         })
     }
@@ -401,24 +385,7 @@ impl NativeVm {
     #[napi]
     pub fn list_shells(&self, _call: f64) -> Value {
         self.now(|vm| {
-            let list: Vec<_> = vm
-                .shells()
-                .iter()
-                .map(|shell| {
-                    let status = *shell.status.borrow();
-                    let terminal = shell.terminal.lock();
-                    json!({
-                        "shellId": shell_name(shell.id),
-                        "pid": shell.pid,
-                        "command": shell.command,
-                        "args": shell.arguments,
-                        "cols": terminal.cols,
-                        "rows": terminal.rows,
-                        "running": status.is_none(),
-                        "exitCode": status.map(|status| status.code),
-                    })
-                })
-                .collect();
+            let list: Vec<_> = vm.shells().iter().map(|shell| json::shell(shell)).collect();
             Ok(Value::json(&list.into()))
         })
     }
@@ -507,49 +474,4 @@ fn shell_id(name: &str) -> std::result::Result<u64, Error> {
     number
         .filter(|&id| shell_name(id) == name)
         .ok_or_else(|| Error::ShellNotFound(name.to_owned()))
-}
-
-fn spawned(process: &agent_vm_host::Process) -> serde_json::Value {
-    let status = *process.status.borrow();
-    json!({
-        "pid": process.pid,
-        "command": process.command,
-        "args": process.arguments,
-        "running": status.is_none(),
-        "exitCode": status.map(|status| status.code),
-    })
-}
-
-fn enforcement(by: Enforcement) -> serde_json::Value {
-    let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
-    json!({
-        "memoryBytes": name(by.memory),
-        "cpus": name(by.cpus),
-        "pids": name(by.pids),
-        "openFiles": name(by.open_files),
-        "diskBytes": name(by.disk),
-    })
-}
-
-fn table_entry(process: &ProcessInfo) -> serde_json::Value {
-    json!({
-        "pid": process.pid,
-        "ppid": process.ppid,
-        "pgid": process.pgid,
-        "sid": process.sid,
-        "driver": process.driver,
-        "command": process.command,
-        "args": process.args,
-        "cwd": process.cwd,
-        "status": match process.status {
-            Status::Running => "running",
-            Status::Stopped => "stopped",
-            Status::Exited => "exited",
-        },
-        "exitCode": process.exit_code,
-        "startTime": process.start_time_ms,
-        "exitTime": process.exit_time_ms,
-        "rssBytes": process.rss_bytes,
-        "cpuMs": process.cpu_ms,
-    })
 }

@@ -1,4 +1,6 @@
-//! One VM: what its calls do, and how it ends.
+//! One VM: what its calls do.
+
+mod life;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,25 +10,24 @@ use std::time::Instant;
 
 use agent_vm_protocol::message::{Request, Target};
 use parking_lot::Mutex;
-use tokio::io::Interest;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Network, Options};
 use crate::control::{Answer, Control};
 use crate::error::Error;
-use crate::events::{Event, Events, ExitStatus, Reason, ShellId};
+use crate::events::{Events, ExitStatus, Reason, ShellId};
 use crate::exec::{self, Abort, Exec, OnResult};
 use crate::input::Write;
 use crate::output_log::Replay;
 use crate::process::{self, OnSpawn, Process, SpawnRequest};
 use crate::process_table::{self, ProcessInfo};
 use crate::proxy::Proxy;
-use crate::records::{Records, ReplayBudget};
 use crate::runtime;
 use crate::shell::{self, OnOpen, Shell, ShellRequest};
-use crate::sys;
 use crate::traffic::Traffic;
+
+pub(crate) use life::Inner;
 
 /// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
 #[derive(Clone)]
@@ -40,99 +41,6 @@ struct Owner(Arc<Inner>);
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.kill();
-    }
-}
-
-pub(crate) struct Inner {
-    pub control: Arc<Control>,
-    pub home: String,
-    pub events: Arc<dyn Events>,
-    pub replay_bytes: usize,
-    pub traffic: Arc<Traffic>,
-    pub processes: Mutex<Records<u32, Process>>,
-    pub shells: Mutex<Records<ShellId, Shell>>,
-    pub replay: Mutex<ReplayBudget>,
-    isolation: Isolation,
-    enforcement: Enforcement,
-    proc_fd: Arc<OwnedFd>,
-    host: Mutex<Option<HostSide>>,
-    init: i32,
-    disposing: AtomicBool,
-    /// Whether the end has begun, of whatever kind.
-    ending: AtomicBool,
-    next_shell: AtomicU64,
-    /// How many tasks still have an exit to tell of.
-    running: watch::Sender<usize>,
-    gone: watch::Sender<bool>,
-}
-
-/// Held by the task of a running process or shell until its exit is told.
-pub(crate) struct Running(Arc<Inner>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.send_modify(|count| *count -= 1);
-    }
-}
-
-impl Inner {
-    pub fn running(self: &Arc<Self>) -> Running {
-        self.running.send_modify(|count| *count += 1);
-        Running(Arc::clone(self))
-    }
-
-    pub fn next_shell(&self) -> ShellId {
-        self.next_shell.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Whether the VM's end is told. What tells events on the I/O thread, where that is told too, tells none after it.
-    pub fn has_ended(&self) -> bool {
-        *self.gone.borrow()
-    }
-
-    fn kill(&self) {
-        self.disposing.store(true, Ordering::Relaxed);
-        self.ending.store(true, Ordering::Relaxed);
-        if self.isolation != Isolation::Namespaces {
-            // What init started would outlive a SIGKILL of it: init ends it, and then itself.
-            self.control.hang_up();
-        } else if let Some(host) = &*self.host.lock() {
-            host.kill();
-        }
-    }
-
-    /// Follows the VM from here to its end.
-    async fn watch(self: Arc<Self>, pidfd: OwnedFd, proxy: Option<Proxy>) {
-        self.control.run().await;
-        // Init's socket ends before its processes do, so that whoever meets their end can tell that the VM's is the cause.
-        self.ending.store(true, Ordering::Relaxed);
-        // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is
-        // still ending what it started, or begins to when it sees the end of its socket.
-        if self.isolation == Isolation::Namespaces {
-            if let Some(host) = &*self.host.lock() {
-                host.kill();
-            }
-        } else {
-            self.control.hang_up();
-        }
-        match sys::watch(pidfd, Interest::READABLE) {
-            Ok(pidfd) => drop(pidfd.readable().await),
-            Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
-        }
-        self.control.close();
-        if let Some(proxy) = proxy {
-            proxy.stop().await;
-        }
-        let mut running = self.running.subscribe();
-        // An error would say that `self` is gone.
-        drop(running.wait_for(|count| *count == 0).await);
-        // Init has ended, so this does not wait; removing cgroups may take a moment.
-        let host = self.host.lock().take();
-        drop(tokio::task::spawn_blocking(move || drop(host)).await);
-        let disposed = self.disposing.load(Ordering::Relaxed);
-        tracing::info!(disposed, "it ended");
-        self.events.emit(Event::Exit { disposed });
-        self.gone.send_replace(true);
     }
 }
 

@@ -1,0 +1,91 @@
+//! What JavaScript gets as plain objects, under the names that `index.d.ts` gives their members.
+
+use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
+use agent_vm_host::doctor::Diagnosis;
+use agent_vm_host::{Process, ProcessInfo, Shell, Status, shell_name};
+use serde_json::{Value, json};
+
+/// What `doctor` found.
+pub fn diagnosis(diagnosis: Diagnosis) -> Value {
+    let checks: Vec<_> = diagnosis
+        .checks
+        .into_iter()
+        .map(|check| {
+            let mut fields = json!({ "name": check.name, "ok": check.ok, "detail": check.detail });
+            if let Some(remedy) = check.remedy {
+                fields["remedy"] = json!(remedy);
+            }
+            fields
+        })
+        .collect();
+    let level = match diagnosis.level {
+        Isolation::Namespaces => "namespaces",
+        Isolation::Landlock => "landlock",
+        Isolation::None => "none",
+    };
+    json!({ "level": level, "checks": checks })
+}
+
+/// One of `listShells`.
+pub fn shell(shell: &Shell) -> Value {
+    let status = *shell.status.borrow();
+    let terminal = shell.terminal.lock();
+    json!({
+        "shellId": shell_name(shell.id),
+        "pid": shell.pid,
+        "command": shell.command,
+        "args": shell.arguments,
+        "cols": terminal.cols,
+        "rows": terminal.rows,
+        "running": status.is_none(),
+        "exitCode": status.map(|status| status.code),
+    })
+}
+
+/// A `SpawnedProcessInfo`.
+pub fn spawned(process: &Process) -> Value {
+    let status = *process.status.borrow();
+    json!({
+        "pid": process.pid,
+        "command": process.command,
+        "args": process.arguments,
+        "running": status.is_none(),
+        "exitCode": status.map(|status| status.code),
+    })
+}
+
+/// Who holds each limit; null for nobody.
+pub fn enforcement(by: Enforcement) -> Value {
+    let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
+    json!({
+        "memoryBytes": name(by.memory),
+        "cpus": name(by.cpus),
+        "pids": name(by.pids),
+        "openFiles": name(by.open_files),
+        "diskBytes": name(by.disk),
+    })
+}
+
+/// A `ProcessInfo`.
+pub fn table_entry(process: &ProcessInfo) -> Value {
+    json!({
+        "pid": process.pid,
+        "ppid": process.ppid,
+        "pgid": process.pgid,
+        "sid": process.sid,
+        "driver": process.driver,
+        "command": process.command,
+        "args": process.args,
+        "cwd": process.cwd,
+        "status": match process.status {
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+            Status::Exited => "exited",
+        },
+        "exitCode": process.exit_code,
+        "startTime": process.start_time_ms,
+        "exitTime": process.exit_time_ms,
+        "rssBytes": process.rss_bytes,
+        "cpuMs": process.cpu_ms,
+    })
+}
