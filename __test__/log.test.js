@@ -39,7 +39,7 @@ test("it tells what VMs and their programs did, and nothing of what they hold", 
   expect(text).toMatch(/ DEBUG vm\{pid=\d+\}: agent_vm_host::control: started call=\d+ pid=\d+/);
   expect(text).toMatch(/ DEBUG vm\{pid=\d+\}: agent_vm_host::control: exited call=\d+ code=0 /);
   expect(text).toMatch(/ TRACE agent_vm_host::control: asked call=\d+ request="spawn"/);
-  expect(text).toMatch(/ INFO vm\{pid=\d+\}: agent_vm_host::vm: it ended disposed=true/);
+  expect(text).toMatch(/ INFO vm\{pid=\d+\}: agent_vm_host::vm::life: it ended disposed=true/);
   expect(text).toMatch(/ WARN agent_vm_host::vm: a VM did not boot error=.*\/no\/such\/folder/);
   expect(text).not.toContain("secret");
 });
