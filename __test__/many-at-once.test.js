@@ -17,10 +17,16 @@ test("500 commands at once each get their own result", async () => {
 test("they leave no zombie and no descriptor, neither here nor in init", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
+    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
     const open = () => fs.readdirSync("/proc/self/fd").length;
+    const spares = () => descendants(process.pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare").length;
+    const spared = async (count) => { while (spares() !== count) await new Promise((resolve) => setTimeout(resolve, 10)); };
     const vm = await AgentVm.create();
+    await spared(1);
     const many = () => Promise.all(Array.from({ length: 500 }, (_, n) => vm.exec("echo " + n, { stdin: "x" })));
     await many();
+    // A VM that is made ahead takes descriptors, one after the other, and gives all of them back.
+    await spared(0);
     const before = open();
     await many();
     await Promise.all(Array.from({ length: 50 }, () => vm.exec("sleep 9", { timeout: 50 })));
