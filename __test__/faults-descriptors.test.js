@@ -13,17 +13,11 @@ async function withFewDescriptors(limit, source) {
 
 const helpers = `
   const fs = require("node:fs");
-  const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+  const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
   const taken = [];
   const open = () => fs.readdirSync("/proc/self/fd").length;
   const take = () => { try { for (;;) taken.push(fs.openSync("/dev/null")); } catch { /* none is left */ } };
   const give = (count = taken.length) => { for (const fd of taken.splice(0, count)) fs.closeSync(fd); };
-  // An init that is being started ahead takes and gives back descriptors meanwhile.
-  const settled = async () => {
-    while (!descendants(process.pid, { spares: true }).some(({ name }) => name === "agent-vm-spare"))
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  };
   const code = (promise) => promise.then(() => "ok", (error) => error.code);`;
 
 test("a VM asked for when descriptors run out, at whatever step, is refused with EMFILE, and nothing of it is left", async () => {
@@ -65,7 +59,7 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
     await vm.exec("true");
     await vm.writeFile("/tmp/file", "content");
     const { pid } = await vm.spawn("cat");
-    await settled();
+    await spareGone(process.pid);
     take();
     const calls = {
       exec: () => vm.exec("echo on"),

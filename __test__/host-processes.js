@@ -26,7 +26,8 @@ function all() {
 
 /**
  * A VM that was made ahead and is nobody's yet. While it is being made it has the name of the zygote, which in turn has that of
- * the thread that starts it, and then that of its program.
+ * the thread that starts it, and then that of its program. It keeps its name until it hears whose it is, which `create` does
+ * not wait for: a test that counts processes makes a call first.
  */
 const isSpare = ({ name }) => name === "agent-vm-spare";
 
@@ -54,6 +55,27 @@ async function withInit(boot) {
   return { vm, init };
 }
 
+/**
+ * Waits, after a boot, until the VM that is made ahead then has been given up: no descriptor is taken or given back in the
+ * background from then on.
+ */
+async function spareGone(pid) {
+  const spares = () => descendants(pid, { spares: true }).filter(isSpare).length;
+  const until = async (condition) => {
+    while (!condition()) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, 10);
+      });
+    }
+  };
+  await until(() => spares() > 0);
+  await until(() => spares() === 0);
+  // Its process goes first, its descriptors after it.
+  await new Promise((resolve) => {
+    setTimeout(resolve, 100);
+  });
+}
+
 /** Those of `processes` that still run: same number, same start. A zombie runs no more. */
 function running(processes) {
   return processes.filter(({ pid, start }) => {
@@ -73,4 +95,4 @@ function withCommand(text) {
   });
 }
 
-module.exports = { descendants, running, withCommand, withInit };
+module.exports = { descendants, running, spareGone, withCommand, withInit };

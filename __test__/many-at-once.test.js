@@ -17,16 +17,12 @@ test("500 commands at once each get their own result", async () => {
 test("they leave no zombie and no descriptor, neither here nor in init", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
     const open = () => fs.readdirSync("/proc/self/fd").length;
-    const spares = () => descendants(process.pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare").length;
-    const spared = async (count) => { while (spares() !== count) await new Promise((resolve) => setTimeout(resolve, 10)); };
     const vm = await AgentVm.create();
-    await spared(1);
+    await spareGone(process.pid);
     const many = () => Promise.all(Array.from({ length: 500 }, (_, n) => vm.exec("echo " + n, { stdin: "x" })));
     await many();
-    // A VM that is made ahead takes descriptors, one after the other, and gives all of them back.
-    await spared(0);
     const before = open();
     await many();
     await Promise.all(Array.from({ length: 50 }, () => vm.exec("sleep 9", { timeout: 50 })));
@@ -53,12 +49,14 @@ test("20 VMs boot at once, each its own, and leave nothing behind", async () => 
 test("VMs that come and go leak no descriptor, process or memory", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
     const cycle = async () => { const vm = await AgentVm.create(); await vm.exec("sleep 1000 &"); await vm.dispose(); };
     const round = async (count) => { for (let i = 0; i < count; i += 5) await Promise.all([1, 2, 3, 4, 5].map(cycle)); };
     await round(20);
+    await spareGone(process.pid);
     const [fds, rss] = [fs.readdirSync("/proc/self/fd").length, process.memoryUsage.rss()];
     await round(150);
+    await spareGone(process.pid);
     console.log(JSON.stringify({
       fds: fs.readdirSync("/proc/self/fd").length - fds,
       children: descendants(process.pid).length,
