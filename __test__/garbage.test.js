@@ -1,6 +1,7 @@
 "use strict";
+const path = require("node:path");
 const { descendants } = require("./host-processes");
-const { until } = require("./fixture");
+const { folder, until } = require("./fixture");
 const { nodeScript } = require("./node-script");
 
 // A look at a WeakRef holds its object until the turn is over, so looks and collections take turns.
@@ -36,20 +37,24 @@ test("an AgentVm that nobody holds is collected, and its processes go with it", 
 }, 60_000);
 
 test("one that something runs in, or that a call is pending on, is not", async () => {
+  const shared = folder();
   const server = nodeScript(
     `${collect}
     const refs = [];
     const results = [];
+    const mounts = [{ path: "/mnt", hostPath: ${JSON.stringify(shared)} }];
+    const wait = "until [ -e /mnt/go ]; do sleep 0.05; done; echo ";
     {
-      let vm = await AgentVm.create();
-      await vm.spawn("sh", ["-c", "sleep 1; echo spawned"], { onStdout: (data) => results.push(String(data)) });
+      let vm = await AgentVm.create({ mounts });
+      await vm.spawn("sh", ["-c", wait + "spawned"], { onStdout: (data) => results.push(String(data)) });
       refs.push(new WeakRef(vm));
-      vm = await AgentVm.create();
-      vm.exec("sleep 1; echo executed").then(({ stdout }) => results.push(stdout));
+      vm = await AgentVm.create({ mounts });
+      vm.exec(wait + "executed").then(({ stdout }) => results.push(stdout));
       refs.push(new WeakRef(vm));
     }
     for (let i = 0; i < 20; i++) { gc(); await turn(); }
     console.log(refs.every((ref) => ref.deref() !== undefined));
+    require("node:fs").writeFileSync(${JSON.stringify(path.join(shared, "go"))}, "");
     while (results.length < 2) { gc(); await turn(); }
     console.log(results.sort().join(""));`,
     { flags: ["--expose-gc"] },

@@ -27,7 +27,7 @@ function all() {
 /**
  * A VM that was made ahead and is nobody's yet. While it is being made it has the name of the zygote, which in turn has that of
  * the thread that starts it, and then that of its program. It keeps its name until it hears whose it is, which `create` does
- * not wait for: a test that counts processes makes a call first.
+ * not wait for: a test that counts processes makes a call first that init answers.
  */
 const isSpare = ({ name }) => name === "agent-vm-spare";
 
