@@ -83,7 +83,8 @@ export interface AgentVmOptions {
    * `hostPath` is absolute, and neither the host's root nor /proc, /sys or the like; symbolic links in it are resolved by
    * `create`, so that it must not lead through what a guest can write to. One that is missing or that the server may not
    * read rejects `create` with ENOENT, ENOTDIR or EACCES and `path` set to it. Its owner is the VM's `user` inside, as with
-   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host.
+   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host. A root
+   * server without CAP_SYS_ADMIN, or in a user namespace of its container's, can show none: ISOLATION_UNAVAILABLE.
    *
    * A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not root also in
    * a read-only one: show no folder that holds any. Nor one with set-user-id programs of the owner's in a writable mount: a

@@ -4,7 +4,7 @@ use std::fs;
 
 use agent_vm_protocol::message::Isolation;
 
-use crate::boot::{self, Controller, Options, Version};
+use crate::boot::{self, Controller, Options, Shown, Version};
 
 /// One probe.
 #[derive(Debug, Clone)]
@@ -72,6 +72,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
             }
         });
     }
+    checks.push(host_directories(level));
     Diagnosis { level, checks }
 }
 
@@ -148,6 +149,42 @@ fn cgroup() -> Check {
     }
 }
 
+fn host_directories(level: Isolation) -> Check {
+    let name = "host directories";
+    let missing = |detail, remedy| Check {
+        name,
+        ok: false,
+        detail,
+        remedy: Some(remedy),
+    };
+    if level != Isolation::Namespaces {
+        return missing(
+            "`home`, `mounts` and `rootfs` take isolation \"namespaces\"".into(),
+            "Get namespaces first, as said above".into(),
+        );
+    }
+    match boot::probe_directories() {
+        Ok(Shown::Own) => ok(
+            name,
+            "`home`, `mounts` and `rootfs` show directories, of which the server's own user is the VM's".into(),
+        ),
+        Ok(Shown::Mapped) => ok(
+            name,
+            "`home`, `mounts` and `rootfs` show directories, with their owner as the VM's user".into(),
+        ),
+        Ok(Shown::NotOfTheRoot) => ok(
+            name,
+            "`home`, `mounts` and `rootfs` show directories of file systems that can map owners, which that of / cannot: \
+             use a volume"
+                .into(),
+        ),
+        Err(lack) => missing(
+            format!("`home`, `mounts` and `rootfs` are refused: {lack}"),
+            lack.remedy(),
+        ),
+    }
+}
+
 fn limit(name: &'static str, option: &str, controller: Controller) -> Check {
     match boot::serves(controller) {
         Ok(Version::Two) => ok(name, format!("{option} is held by a controller of cgroup v2")),
@@ -202,8 +239,8 @@ pub fn remedy(errno: i32) -> String {
             };
             format!(
                 "The server runs in a container or under a policy that forbids user namespaces: start it with `docker run \
-                 --security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or the like; or choose {weaker} \
-                 on purpose"
+                 --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
+                 systempaths=unconfined`, or the like; or choose {weaker} on purpose"
             )
         }
         libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),

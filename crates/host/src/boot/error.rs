@@ -104,6 +104,10 @@ impl BootError {
     pub(crate) fn into_public(self) -> Error {
         let cause = self.to_string();
         match &self {
+            Self::Folder(source) if source.raw_os_error() == Some(libc::EPERM) => Error::IsolationUnavailable {
+                cause: format!("{cause}: {source}"),
+                remedy: "Leave the container CAP_CHOWN, or run the server as an ordinary user".into(),
+            },
             Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
@@ -138,7 +142,7 @@ impl BootError {
             },
             Self::Maps(source) => Error::IsolationUnavailable {
                 cause: format!("{cause}: {source}"),
-                remedy: crate::doctor::remedy(libc::EPERM),
+                remedy: "Leave the container CAP_SETUID and CAP_SETGID, or run the server as an ordinary user".into(),
             },
             Self::NoNetworkNamespace => Error::IsolationUnavailable {
                 cause,

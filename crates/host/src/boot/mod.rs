@@ -29,7 +29,7 @@ use spare::{Kind, Spare};
 
 pub use agent_vm_protocol::message::Isolation;
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
-pub use directories::Mount;
+pub use directories::{Lack, Mount, Shown, probe as probe_directories};
 pub use enforcement::{Enforcement, Mechanism};
 pub use error::{BootError, LaunchError};
 pub use landlock::{LandlockError, check as check_landlock};

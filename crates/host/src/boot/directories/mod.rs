@@ -7,9 +7,11 @@
 //! Set-user-id bits and device nodes have no effect inside, and neither can be made there: that the filter refuses
 //! (init's `seccomp`), since it would be the host where they have one.
 
+mod rights;
 mod rootfs;
 mod sys;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,6 +28,7 @@ use super::{HOME, Options};
 use crate::error::Error;
 use sys::attr;
 
+pub use rights::{Lack, Shown, probe};
 pub use rootfs::Rootfs;
 
 /// A file or folder of the host that the VM shows.
@@ -64,6 +67,14 @@ pub enum DirectoryError {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// The server may show none of the host's.
+    #[error("{} cannot be shown: {lack}", path.display())]
+    Right {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What is missing.
+        lack: Lack,
+    },
     /// The file system cannot map owners.
     #[error("the file system of {} cannot show its owner as the VM's user", path.display())]
     Owner {
@@ -91,6 +102,10 @@ impl DirectoryError {
                 "{} is the host's root or one of the kernel's own file systems; a VM can show directories of files",
                 path.display()
             )),
+            Self::Right { lack, .. } => Error::IsolationUnavailable {
+                cause: self.to_string(),
+                remedy: lack.remedy(),
+            },
             Self::Owner { source, .. } => Error::IsolationUnavailable {
                 cause: format!("{self}: {source}"),
                 remedy: "Use a directory on ext4, XFS, Btrfs or tmpfs, or one that others may read and show it read-only, or run the server as the ordinary \
@@ -144,14 +159,18 @@ pub fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result
         return opened.into_source(id, Access::Read, fds);
     }
     // Whose it is does not matter then, and a map of owners costs a user namespace.
-    let mount_fd = sys::clone_mount(opened.fd.as_fd(), true).map_err(|source| DirectoryError::Open {
-        path: path.to_owned(),
-        syscall: "open_tree",
-        source,
-    })?;
-    let index = fds.len() as Attached;
-    fds.push(mount_fd);
-    Ok(BindSource::Mount(index))
+    match opened.clone_mount(true) {
+        Ok(mount_fd) => {
+            let index = fds.len() as Attached;
+            fds.push(mount_fd);
+            Ok(BindSource::Mount(index))
+        }
+        // Init does it with the rights that it has in its own namespace, if it finds its way.
+        Err(DirectoryError::Right { .. }) if opened.is_reached_by_others()? => {
+            opened.into_source(None, Access::Read, fds)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// How many names a path has.
@@ -272,6 +291,30 @@ impl<'a> Opened<'a> {
         self.stat.st_mode & needed == needed
     }
 
+    /// Whether others may search all folders that it lies in.
+    fn is_reached_by_others(&self) -> Result<bool, DirectoryError> {
+        let path = PathBuf::from(OsString::from_vec(self.real_path()?));
+        Ok(path
+            .ancestors()
+            .skip(1)
+            .all(|folder| stat(folder).is_ok_and(|found| found.st_mode & libc::S_IXOTH == libc::S_IXOTH)))
+    }
+
+    /// As a detached mount, with what is mounted below it if `recursive`.
+    fn clone_mount(&self, recursive: bool) -> Result<OwnedFd, DirectoryError> {
+        sys::clone_mount(self.fd.as_fd(), recursive).map_err(|source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::ENOSYS) => DirectoryError::Right {
+                path: self.path.to_owned(),
+                lack: Lack::now(),
+            },
+            _ => DirectoryError::Open {
+                path: self.path.to_owned(),
+                syscall: "open_tree",
+                source,
+            },
+        })
+    }
+
     /// As a detached mount in which the owner is `id`.
     fn mount(&self, id: u32, access: Access) -> Result<OwnedFd, DirectoryError> {
         let cannot = |syscall| {
@@ -281,8 +324,13 @@ impl<'a> Opened<'a> {
                 source,
             }
         };
-        let mount_fd =
-            sys::clone_mount(self.fd.as_fd(), access != Access::Layer).map_err(cannot("open_tree"))?;
+        if !rights::is_in_first_namespace() {
+            return Err(DirectoryError::Right {
+                path: self.path.to_owned(),
+                lack: Lack::FileSystems,
+            });
+        }
+        let mount_fd = self.clone_mount(access != Access::Layer)?;
         let uid_map = format!("{} {id} 1\n", self.stat.st_uid);
         // The kernel lets nobody write to what has a group that is not mapped. In a read-only mount none is (of `id`, which
         // belongs to nobody, there are no files): so neither the FIFOs nor the sockets of the host that lie there, which
