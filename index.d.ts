@@ -216,7 +216,7 @@ export interface ProcessOutputEvent {
   pid: number;
   /** Which of its streams. */
   stream: "stdout" | "stderr";
-  /** The bytes; a character may begin in one chunk and end in the next. At most 256 KiB. */
+  /** The bytes; a character may begin in one chunk and end in the next. At most 64 KiB. */
   data: Uint8Array;
   /** Bytes that the process wrote before these, to stdout and stderr together. */
   seq: number;
@@ -230,7 +230,7 @@ export interface ProcessExitEvent extends ExitStatus {
 export interface ShellDataEvent {
   /** As `openShell` gave it. */
   shellId: string;
-  /** The bytes, escape sequences and all. At most 256 KiB. */
+  /** The bytes, escape sequences and all. At most 64 KiB. */
   data: Uint8Array;
   /** Bytes that this shell's terminal has shown before these. */
   seq: number;

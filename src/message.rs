@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name};
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::turn;
@@ -20,6 +21,8 @@ pub enum Value {
     Ascii(Vec<u8>),
     /// Becomes a `Buffer`; a large one without a copy.
     Bytes(Vec<u8>),
+    /// Becomes a `Buffer` by a copy.
+    Chunk(Bytes),
     List(Vec<Value>),
     /// Becomes a number that whoever receives it owns.
     Descriptor(OwnedFd),
@@ -61,7 +64,7 @@ pub enum Message {
     ExecOutput {
         call: f64,
         stream: Stream,
-        data: Vec<u8>,
+        data: Bytes,
         taken: Taken,
     },
     /// What a VM tells unasked.
@@ -93,7 +96,7 @@ impl Message {
                     Value::Name("execOutput"),
                     Value::Number(call),
                     stream_value(stream),
-                    Value::Bytes(data),
+                    Value::Chunk(data),
                 ]
             }
             Self::Event(event) => event_values(event),
@@ -116,7 +119,7 @@ fn event_values(event: Event) -> Vec<Value> {
                 Value::Name("processOutput"),
                 pid,
                 stream_value(stream),
-                Value::Bytes(data),
+                Value::Chunk(data),
                 seq,
             ]
         }
@@ -135,7 +138,7 @@ fn event_values(event: Event) -> Vec<Value> {
         } => {
             turn::take(taken);
             let (shell, seq) = (Value::text(shell_name(shell)), Value::Number(seq as f64));
-            vec![Value::Name("shellData"), shell, Value::Bytes(data), seq]
+            vec![Value::Name("shellData"), shell, Value::Chunk(data), seq]
         }
         Event::ShellExit { shell, status } => {
             vec![
@@ -230,7 +233,7 @@ pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
     let chunks = replay.chunks.into_iter().map(|chunk| {
         Value::List(vec![
             stream_value(chunk.stream),
-            Value::Bytes(chunk.data),
+            Value::Chunk(chunk.data),
             Value::Number(chunk.seq as f64),
         ])
     });

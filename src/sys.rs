@@ -38,6 +38,7 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             Value::Text(bytes) => string(env, &bytes),
             Value::Ascii(bytes) => ascii(env, bytes),
             Value::Bytes(bytes) => buffer(env, bytes),
+            Value::Chunk(bytes) => copied_buffer(env, &bytes),
             Value::Descriptor(fd) => ToNapiValue::to_napi_value(env, fd.into_raw_fd()),
             Value::List(values) => {
                 let mut array = ptr::null_mut();
@@ -56,8 +57,7 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
     }
 }
 
-/// The largest buffer whose bytes are copied into memory of V8's own. That is freed by the quick collections of the young
-/// generation; memory that V8 is lent waits for a full one, which a fast stream would bring about every few dozen megabytes.
+/// The largest file whose bytes are copied. Memory that V8 is lent waits for a full collection to be given back.
 const COPIED_BYTES: usize = 256 * 1024;
 
 fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
@@ -65,6 +65,12 @@ fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
         // SAFETY: `env` is the environment whose thread we are on.
         return unsafe { ToNapiValue::to_napi_value(env, Buffer::from(bytes)) };
     }
+    copied_buffer(env, &bytes)
+}
+
+/// A buffer of V8's own, which the quick collections of the young generation free. A fast stream in memory that V8 is lent
+/// would bring about a full one every few dozen megabytes.
+fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value> {
     let (mut value, mut data) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: pointer and length are of one slice, which is copied.
     check_status!(unsafe {

@@ -1,5 +1,6 @@
 //! What a VM tells its owner without being asked.
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::output_log::Stream;
@@ -20,7 +21,7 @@ pub enum Event {
         /// Where.
         stream: Stream,
         /// What.
-        data: Vec<u8>,
+        data: Bytes,
         /// The position of its first byte in what the process wrote to both.
         seq: u64,
         /// To be dropped when the receiver has room for more.
@@ -38,7 +39,7 @@ pub enum Event {
         /// Which shell.
         shell: ShellId,
         /// What.
-        data: Vec<u8>,
+        data: Bytes,
         /// The position of its first byte.
         seq: u64,
         /// To be dropped when the receiver has room for more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_vm_protocol::message::{Background, Stdio};
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::control::{Control, Started};
@@ -20,7 +21,7 @@ use crate::traffic::Traffic;
 use crate::vm::Inner;
 
 /// Receives output as it comes. The next chunk of that stream is read when the [`Taken`] is dropped.
-pub type OnOutput = Box<dyn Fn(Stream, Vec<u8>, Taken) + Send + Sync>;
+pub type OnOutput = Box<dyn Fn(Stream, Bytes, Taken) + Send + Sync>;
 
 /// What to run, and how.
 pub struct Exec {
@@ -209,7 +210,7 @@ impl Run {
         let end = match &self.on_output {
             None => source.pump(&mut exited, &mut kept).await,
             Some(on_output) => {
-                let mut chunks = Chunks::new(|data: Vec<u8>| {
+                let mut chunks = Chunks::new(Kind::Pipe, |data: Bytes| {
                     kept.add(&data);
                     let (taken, awaited) = Taken::new();
                     on_output(stream, data, taken);

@@ -13,6 +13,7 @@ mod exec;
 mod files;
 mod input;
 mod output_log;
+mod pool;
 mod port;
 mod process;
 mod process_table;

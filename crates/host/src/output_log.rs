@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::{Buf, Bytes, BytesMut};
+
 /// Which stream a byte came from. A terminal has one: [`Stream::Stdout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
@@ -21,7 +23,7 @@ pub struct Chunk {
     /// The position of its first byte.
     pub seq: u64,
     /// The bytes.
-    pub data: Vec<u8>,
+    pub data: Bytes,
 }
 
 /// What was kept from a position on.
@@ -39,120 +41,154 @@ pub struct Replay {
 /// bounded too.
 const RUN_COST: usize = size_of::<Run>();
 
-/// The largest chunk that is given out, so that one read of a long log does not hold one huge buffer.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// What comes in smaller pieces is gathered to runs of about this size.
+const GATHERED_BYTES: usize = 64 * 1024;
 
-#[derive(Debug, Clone, Copy)]
+/// The smallest piece that is kept where it is. A smaller one is sooner copied than its buffer kept for it.
+const SHARED_BYTES: usize = 8 * 1024;
+
+/// The smallest ring that keeps pieces where they are. They hold the buffers that they were read into, at least half of which
+/// they are: up to twice the ring, and one buffer for its oldest piece.
+const SHARING_LIMIT: usize = 1024 * 1024;
+
+#[derive(Debug)]
 struct Run {
     stream: Stream,
-    length: usize,
+    bytes: Bytes,
 }
 
-/// The ring.
+/// The ring: runs from the oldest to the newest, and behind them what is being gathered.
 #[derive(Debug)]
 pub struct OutputLog {
-    bytes: VecDeque<u8>,
     runs: VecDeque<Run>,
+    gathered: BytesMut,
+    gathered_from: Stream,
+    /// Of all that is kept.
+    length: usize,
     end: u64,
     limit: usize,
 }
 
 impl OutputLog {
-    /// A ring that takes at most `limit` bytes of memory for what it keeps.
+    /// A ring that keeps at most `limit` bytes, its own book-keeping included.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            bytes: VecDeque::new(),
             runs: VecDeque::new(),
+            gathered: BytesMut::new(),
+            gathered_from: Stream::Stdout,
+            length: 0,
             end: 0,
             limit,
         }
     }
 
-    /// Appends bytes, and returns the position of the first.
-    pub fn append(&mut self, stream: Stream, data: &[u8]) -> u64 {
+    /// Appends bytes, and returns the position of the first. Keeps many where they are, so they stay allocated as long.
+    pub fn append(&mut self, stream: Stream, data: &Bytes) -> u64 {
         let seq = self.end;
         self.end += data.len() as u64;
-        if data.is_empty() {
-            return seq;
-        }
-        let kept = &data[data.len().saturating_sub(self.limit.saturating_sub(RUN_COST))..];
+        let kept = data.slice(data.len().saturating_sub(self.limit.saturating_sub(RUN_COST))..);
         if kept.len() < data.len() {
-            self.bytes.clear();
-            self.runs.clear();
+            self.clear();
         }
         if kept.is_empty() {
             return seq;
         }
-        let is_new_run = self.runs.back().is_none_or(|run| run.stream != stream);
-        let incoming = kept.len() + if is_new_run { RUN_COST } else { 0 };
-        self.make_room(incoming);
-        match self.runs.back_mut() {
-            Some(run) if run.stream == stream => run.length += kept.len(),
-            _ => self.runs.push_back(Run {
-                stream,
-                length: kept.len(),
-            }),
+        let is_shared = kept.len() >= SHARED_BYTES && self.limit >= SHARING_LIMIT;
+        let is_new_run = is_shared
+            || self.gathered.is_empty()
+            || self.gathered_from != stream
+            || self.gathered.len() + kept.len() > GATHERED_BYTES;
+        self.make_room(kept.len() + if is_new_run { RUN_COST } else { 0 });
+        if is_new_run {
+            self.seal();
         }
-        self.bytes.extend(kept);
+        self.length += kept.len();
+        if is_shared {
+            self.runs.push_back(Run { stream, bytes: kept });
+        } else {
+            self.gathered_from = stream;
+            self.gathered.extend_from_slice(&kept);
+        }
         seq
     }
 
     fn make_room(&mut self, incoming: usize) {
         let mut excess = (self.held() + incoming).saturating_sub(self.limit);
-        let mut drop_bytes = 0;
         while excess > 0 {
-            let Some(run) = self.runs.front_mut() else { break };
-            if run.length > excess {
-                run.length -= excess;
-                drop_bytes += excess;
-                break;
+            let Some(run) = self.runs.front_mut() else {
+                let dropped = excess.min(self.gathered.len());
+                self.gathered.advance(dropped);
+                self.length -= dropped;
+                return;
+            };
+            if run.bytes.len() > excess {
+                run.bytes.advance(excess);
+                self.length -= excess;
+                return;
             }
-            drop_bytes += run.length;
-            excess = excess.saturating_sub(run.length + RUN_COST);
+            self.length -= run.bytes.len();
+            excess = excess.saturating_sub(run.bytes.len() + RUN_COST);
             self.runs.pop_front();
         }
-        self.bytes.drain(..drop_bytes);
     }
 
-    /// Bytes of memory that what is kept counts for.
+    /// Makes a run of what was gathered.
+    fn seal(&mut self) {
+        if !self.gathered.is_empty() {
+            self.runs.push_back(Run {
+                stream: self.gathered_from,
+                bytes: self.gathered.split().freeze(),
+            });
+        }
+    }
+
+    fn clear(&mut self) {
+        self.runs = VecDeque::new();
+        self.gathered = BytesMut::new();
+        self.length = 0;
+    }
+
+    /// What is kept and the book-keeping for it, in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.bytes.len() + self.runs.len() * RUN_COST
+        let runs = self.runs.len() + usize::from(!self.gathered.is_empty());
+        self.length + runs * RUN_COST
     }
 
     /// Forgets the bytes, not the count, and keeps none that come.
     pub fn forget(&mut self) {
-        self.bytes = VecDeque::new();
-        self.runs = VecDeque::new();
+        self.clear();
         self.limit = 0;
     }
 
-    /// Gives back memory beyond what is kept.
+    /// Moves what is kept to memory that is as large.
     pub fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+        self.seal();
+        let mut whole = BytesMut::with_capacity(self.length);
+        for run in &mut self.runs {
+            whole.extend_from_slice(&run.bytes);
+            run.bytes = whole.split().freeze();
+        }
         self.runs.shrink_to_fit();
+        self.gathered = BytesMut::new();
     }
 
     /// What is kept from position `after` on; a position that is still to come gives nothing.
     #[must_use]
     pub fn read(&self, after: u64) -> Replay {
-        let start = self.end - self.bytes.len() as u64;
+        let start = self.end - self.length as u64;
         let from = after.clamp(start, self.end);
         let mut chunks = Vec::new();
         let mut seq = start;
-        for run in &self.runs {
-            let run_end = seq + run.length as u64;
-            let mut position = seq.max(from);
-            while position < run_end {
-                let length = (run_end - position).min(CHUNK_BYTES as u64);
-                let at = (position - start) as usize;
-                chunks.push(Chunk {
-                    stream: run.stream,
-                    seq: position,
-                    data: self.copy(at, length as usize),
-                });
-                position += length;
+        let runs = self.runs.iter().map(|run| (run.stream, run.bytes.clone()));
+        let gathered = (self.gathered_from, Bytes::copy_from_slice(&self.gathered));
+        for (stream, mut data) in runs.chain([gathered]) {
+            let run_end = seq + data.len() as u64;
+            data.advance(data.len().min(from.saturating_sub(seq) as usize));
+            if !data.is_empty() {
+                let seq = run_end - data.len() as u64;
+                chunks.push(Chunk { stream, seq, data });
             }
             seq = run_end;
         }
@@ -161,18 +197,6 @@ impl OutputLog {
             next_seq: self.end,
             truncated: start.saturating_sub(after),
         }
-    }
-
-    fn copy(&self, at: usize, length: usize) -> Vec<u8> {
-        let (first, second) = self.bytes.as_slices();
-        let mut data = Vec::with_capacity(length);
-        if at < first.len() {
-            data.extend_from_slice(&first[at..first.len().min(at + length)]);
-        }
-        let left = length - data.len();
-        let at = (at + data.len()).saturating_sub(first.len());
-        data.extend_from_slice(&second[at..at + left]);
-        data
     }
 }
 
@@ -192,9 +216,9 @@ mod tests {
     #[test]
     fn reads_start_at_any_byte() {
         let mut log = OutputLog::new(1000);
-        log.append(Stdout, b"abc");
-        log.append(Stderr, b"def");
-        log.append(Stderr, b"ghi");
+        log.append(Stdout, &Bytes::from_static(b"abc"));
+        log.append(Stderr, &Bytes::from_static(b"def"));
+        log.append(Stderr, &Bytes::from_static(b"ghi"));
         for after in 0..=9 {
             let replay = log.read(after);
             assert_eq!(text(&replay), "abcdefghi"[after as usize..]);
@@ -205,7 +229,7 @@ mod tests {
             Chunk {
                 stream: Stdout,
                 seq: 1,
-                data: b"bc".to_vec()
+                data: Bytes::from_static(b"bc")
             }
         );
         assert_eq!(
@@ -213,7 +237,7 @@ mod tests {
             Chunk {
                 stream: Stderr,
                 seq: 4,
-                data: b"efghi".to_vec()
+                data: Bytes::from_static(b"efghi")
             }
         );
         assert_eq!(
@@ -230,7 +254,7 @@ mod tests {
     fn what_is_pushed_out_is_counted() {
         let mut log = OutputLog::new(10 + RUN_COST);
         for letter in b'a'..=b'z' {
-            log.append(Stdout, &[letter]);
+            log.append(Stdout, &vec![letter].into());
         }
         let replay = log.read(0);
         assert_eq!(text(&replay), "qrstuvwxyz");
@@ -241,8 +265,8 @@ mod tests {
     #[test]
     fn one_write_larger_than_the_ring_keeps_its_end() {
         let mut log = OutputLog::new(10 + RUN_COST);
-        log.append(Stdout, b"first");
-        assert_eq!(log.append(Stderr, &[b'x'; 100]), 5);
+        log.append(Stdout, &Bytes::from_static(b"first"));
+        assert_eq!(log.append(Stderr, &vec![b'x'; 100].into()), 5);
         let replay = log.read(0);
         assert_eq!(
             (text(&replay), replay.truncated, replay.next_seq),
@@ -254,7 +278,10 @@ mod tests {
     fn streams_in_turn_stay_within_the_bound() {
         let mut log = OutputLog::new(4096);
         for turn in 0..100_000 {
-            log.append(if turn % 2 == 0 { Stdout } else { Stderr }, b"x");
+            log.append(
+                if turn % 2 == 0 { Stdout } else { Stderr },
+                &Bytes::from_static(b"x"),
+            );
         }
         assert!(log.held() <= 4096);
         let replay = log.read(0);
@@ -264,7 +291,7 @@ mod tests {
     #[test]
     fn a_ring_of_nothing_keeps_nothing_and_counts_all() {
         let mut log = OutputLog::new(0);
-        log.append(Stdout, b"gone");
+        log.append(Stdout, &Bytes::from_static(b"gone"));
         assert_eq!(
             log.read(0),
             Replay {
@@ -273,5 +300,39 @@ mod tests {
                 truncated: 4
             }
         );
+    }
+
+    /// Pieces of all sizes, some of which are kept where they are, against a ring that copies all of them.
+    #[test]
+    fn pieces_of_any_size_are_read_back_as_they_came() {
+        for limit in [SHARING_LIMIT - 1, SHARING_LIMIT, 3 * SHARING_LIMIT] {
+            let mut log = OutputLog::new(limit);
+            let mut all = Vec::new();
+            for turn in 0..400_usize {
+                let length = [1, 70, SHARED_BYTES - 1, SHARED_BYTES, 30_000, GATHERED_BYTES][turn * 7 % 6];
+                let data: Bytes = (0..length).map(|at| (at + turn * 31) as u8).collect();
+                let stream = if turn % 5 == 0 { Stderr } else { Stdout };
+                assert_eq!(log.append(stream, &data), all.len() as u64);
+                all.extend(data.iter().map(|byte| (stream, *byte)));
+                assert!(log.held() <= limit);
+                if turn == 200 {
+                    log.shrink();
+                }
+            }
+            let oldest = log.read(0).truncated as usize;
+            // What is kept is as much as fits, but for what its runs cost.
+            assert!(all.len() - oldest > limit - 400 * RUN_COST);
+            for after in [0, oldest, oldest + 1, oldest + 40_000, all.len() - 1] {
+                let replay = log.read(after as u64);
+                let from = after.max(oldest);
+                assert_eq!(replay.chunks[0].seq as usize, from);
+                let read: Vec<_> = replay
+                    .chunks
+                    .iter()
+                    .flat_map(|chunk| chunk.data.iter().map(|byte| (chunk.stream, *byte)))
+                    .collect();
+                assert!(read == all[from..], "from {after} on, of {}", all.len());
+            }
+        }
     }
 }

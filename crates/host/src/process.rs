@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_vm_protocol::message::{Call, Stdio};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use crate::input::Input;
 use crate::output_log::{OutputLog, Stream};
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
-use crate::stream::{Chunks, End, Source};
+use crate::stream::{Chunks, End, Kind, Source};
 use crate::vm::Inner;
 
 /// What to start.
@@ -144,7 +145,7 @@ async fn deliver(
     stream: Stream,
     mut exited: watch::Receiver<bool>,
 ) -> End {
-    let mut chunks = Chunks::new(|data| tell(inner, process, stream, data).wait());
+    let mut chunks = Chunks::new(Kind::Pipe, |data| tell(inner, process, stream, data).wait());
     source.pump(&mut exited, &mut chunks).await
 }
 
@@ -167,7 +168,7 @@ async fn deliver_rest(inner: &Inner, process: &Arc<Process>, source: &mut Source
     }
 }
 
-fn tell(inner: &Inner, process: &Process, stream: Stream, data: Vec<u8>) -> AwaitTaken {
+fn tell(inner: &Inner, process: &Process, stream: Stream, data: Bytes) -> AwaitTaken {
     let (taken, awaited) = Taken::new();
     inner.traffic.take(data.len());
     let seq = process.log.lock().append(stream, &data);

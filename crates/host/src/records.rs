@@ -140,7 +140,7 @@ mod tests {
         let logs: Vec<_> = (0..20)
             .map(|_| {
                 let mut log = OutputLog::new(1024 * 1024);
-                log.append(Stream::Stdout, &vec![b'x'; 2 * 1024 * 1024]);
+                log.append(Stream::Stdout, &vec![b'x'; 2 * 1024 * 1024].into());
                 Arc::new(Mutex::new(log))
             })
             .collect();
@@ -163,7 +163,8 @@ mod tests {
         }
         for _ in 0..2 {
             for log in &logs {
-                log.lock().append(Stream::Stdout, &vec![b'x'; 2 * 1024 * 1024]);
+                log.lock()
+                    .append(Stream::Stdout, &vec![b'x'; 2 * 1024 * 1024].into());
                 budget.keep();
             }
         }

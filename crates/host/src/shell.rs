@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use agent_vm_protocol::message::{Call, Stdio};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -144,7 +145,7 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
                     shell.terminal.lock().fd = None;
                     ended
                 };
-                let mut chunks = Chunks::new(|data| tell(&inner, &shell, data).wait());
+                let mut chunks = Chunks::new(Kind::Terminal, |data| tell(&inner, &shell, data).wait());
                 let delivering = source.pump(&mut exited, &mut chunks);
                 let (ended, end) = tokio::join!(ending, delivering);
                 let status = ended.status();
@@ -190,7 +191,7 @@ async fn deliver_rest(inner: &Inner, shell: &Shell, source: &mut Source) {
     }
 }
 
-fn tell(inner: &Inner, shell: &Shell, data: Vec<u8>) -> AwaitTaken {
+fn tell(inner: &Inner, shell: &Shell, data: Bytes) -> AwaitTaken {
     let (taken, awaited) = Taken::new();
     inner.traffic.take(data.len());
     let seq = shell.log.lock().append(Stream::Stdout, &data);

@@ -3,26 +3,42 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::sys;
+use crate::{pool, sys};
 
 /// The smallest buffer to read into.
 const SMALLEST_READ: usize = 4 * 1024;
 
-/// The largest. What is read, copied to the log and handed on stays in a core's own cache; larger pieces do not.
-const LARGEST_READ: usize = 256 * 1024;
+/// The largest.
+const LARGEST_READ: usize = pool::BUFFER_BYTES;
 
-/// What a pipe that is always full is grown to: room for the writer while the reader holds a piece. An unprivileged user may
+/// What a pipe that is always full is grown to: room for the writer while the reader empties half. An unprivileged user may
 /// have 128 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
 const GROWN_PIPE: usize = 512 * 1024;
 
-/// Chunks of one stream that the receiver may hold at a time; reading goes on when it has let go of half of them, so that a
-/// fast stream costs one wake-up for several chunks.
-const WINDOW: usize = 4;
+/// The largest chunk that is handed on. V8 copies it to memory of its own; larger pieces of that would be given back to the
+/// kernel when they are freed, and faulted in anew for the next.
+const LARGEST_CHUNK: usize = 32 * 1024;
+
+/// Chunks of one stream that the receiver may hold at a time, at least; reading goes on when it has let go of half of them, so
+/// that a fast stream costs one wake-up for many chunks.
+const NARROWEST: usize = 4;
+
+/// The most, of a pipe.
+const WIDEST: usize = 64;
+
+/// The most, of a terminal: what a user still gets to see after an interrupt.
+const WIDEST_OF_TERMINAL: usize = 8;
+
+/// A receiver that lets go of half of what it may hold in this time may hold more, others less: chunks that wait for a slow
+/// one keep all else waiting behind them.
+const QUICK: Duration = Duration::from_millis(2);
 
 /// The largest from a terminal: about what the kernel holds of one. A program that keeps up with its reader would otherwise
 /// have the I/O thread to itself for milliseconds.
@@ -177,11 +193,12 @@ impl Source {
     }
 
     /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
-    pub async fn read(&mut self) -> Option<Vec<u8>> {
+    pub async fn read(&mut self) -> Option<Bytes> {
         loop {
             let mut ready = self.fd.readable().await.ok()?;
-            let mut data = Vec::with_capacity(self.capacity);
-            match read_some(self.fd.get_ref().as_fd(), self.kind, &mut data, self.capacity) {
+            let room = self.capacity.min(LARGEST_CHUNK);
+            let mut data = Vec::with_capacity(room);
+            match read_some(self.fd.get_ref().as_fd(), self.kind, &mut data, room) {
                 Ok(Piece { length, drained }) => {
                     if drained {
                         ready.clear_ready();
@@ -220,23 +237,31 @@ impl Source {
     }
 }
 
-/// Hands on what is read in chunks; while [`WINDOW`] of them are not done with, there is no room.
+/// Hands on what is read in chunks of at most [`LARGEST_CHUNK`]; while the receiver holds as many as it may, there is no room.
 pub struct Chunks<T, F> {
     take: T,
     window: Window<F>,
 }
 
-impl<T: FnMut(Vec<u8>) -> F, F: Future<Output = ()>> Chunks<T, F> {
-    /// Each chunk goes to `take`, and is done with when the future is.
-    pub fn new(take: T) -> Self {
+impl<T: FnMut(Bytes) -> F, F: Future<Output = ()>> Chunks<T, F> {
+    /// Each chunk of a `kind` of stream goes to `take`, and is done with when the future is.
+    pub fn new(kind: Kind, take: T) -> Self {
+        let widest = match kind {
+            Kind::Pipe => WIDEST,
+            Kind::Terminal => WIDEST_OF_TERMINAL,
+        };
         Self {
             take,
-            window: Window::default(),
+            window: Window {
+                held: VecDeque::new(),
+                width: NARROWEST,
+                widest,
+            },
         }
     }
 }
 
-impl<T: FnMut(Vec<u8>) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks<T, F> {
+impl<T: FnMut(Bytes) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks<T, F> {
     async fn make_room(&mut self) {
         self.window.make_room().await;
     }
@@ -246,10 +271,25 @@ impl<T: FnMut(Vec<u8>) -> F + Send, F: Future<Output = ()> + Send> Sink for Chun
         wanted: usize,
         read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut data = Vec::with_capacity(wanted);
-        let length = read(&mut data, wanted)?;
-        if length > 0 {
-            self.window.push((self.take)(fitted(data)));
+        let room = wanted.min(self.window.room() * LARGEST_CHUNK);
+        let (length, mut data) = if wanted == pool::BUFFER_BYTES {
+            let mut buffer = pool::take();
+            match read(&mut buffer, room) {
+                // Most of it is used: it need not be copied to be kept.
+                Ok(length) if length >= pool::BUFFER_BYTES / 2 => (length, pool::share(buffer)),
+                read => {
+                    let copy = Bytes::copy_from_slice(&buffer);
+                    pool::give(buffer);
+                    (read?, copy)
+                }
+            }
+        } else {
+            let mut data = Vec::with_capacity(room);
+            (read(&mut data, room)?, fitted(data))
+        };
+        while !data.is_empty() {
+            let chunk = data.split_to(data.len().min(LARGEST_CHUNK));
+            self.window.push((self.take)(chunk));
         }
         Ok(length)
     }
@@ -260,42 +300,50 @@ impl<T: FnMut(Vec<u8>) -> F + Send, F: Future<Output = ()> + Send> Sink for Chun
 }
 
 /// Without memory for what did not come.
-fn fitted(mut data: Vec<u8>) -> Vec<u8> {
+fn fitted(mut data: Vec<u8>) -> Bytes {
     if data.len() < data.capacity() / 2 {
         data.shrink_to_fit();
     }
-    data
+    data.into()
 }
 
 /// The chunks of a stream that the receiver is not done with, in order.
-struct Window<F>(VecDeque<F>);
-
-impl<F> Default for Window<F> {
-    fn default() -> Self {
-        Self(VecDeque::new())
-    }
+struct Window<F> {
+    held: VecDeque<F>,
+    width: usize,
+    widest: usize,
 }
 
 impl<F: Future<Output = ()>> Window<F> {
     fn push(&mut self, taking: F) {
-        self.0.push_back(taking);
+        self.held.push_back(taking);
     }
 
-    /// Waits, if it is full, until half of it is done with.
+    /// How many more it may hold.
+    fn room(&self) -> usize {
+        self.width.saturating_sub(self.held.len())
+    }
+
+    /// Waits, if it is full, until about half of it is done with.
     async fn make_room(&mut self) {
-        if self.0.len() < WINDOW {
-            return;
-        }
-        // Receivers are done with chunks in their order, so the last of these comes when all of them have.
-        let last = self.0.drain(..WINDOW / 2).next_back();
-        if let Some(last) = last {
-            last.await;
+        while self.room() == 0 {
+            let began = Instant::now();
+            // Receivers are done with chunks in their order, so the last of these comes when all of them have.
+            let last = self.held.drain(..self.width / 2).next_back();
+            if let Some(last) = last {
+                last.await;
+            }
+            self.width = if began.elapsed() < QUICK {
+                (self.width * 2).min(self.widest)
+            } else {
+                (self.width / 2).max(NARROWEST)
+            };
         }
     }
 
     /// Waits until all of it is done with.
     async fn drain(&mut self) {
-        if let Some(last) = self.0.drain(..).next_back() {
+        if let Some(last) = self.held.drain(..).next_back() {
             last.await;
         }
     }
