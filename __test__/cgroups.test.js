@@ -1,10 +1,12 @@
 "use strict";
 // What a server makes in the host's cgroups goes with its VMs, or else with the next server.
 
+const fs = require("node:fs");
+const path = require("node:path");
 const { descendants, running } = require("./host-processes");
-const { directoriesOf, serverNumber } = require("./host-cgroups");
+const { directoriesOf, ownDirectories, serverNumber } = require("./host-cgroups");
 const { until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { nodeScript, readableCopy } = require("./node-script");
 const { AgentVm } = require("..");
 
 let limits;
@@ -58,3 +60,63 @@ test("a server that lives keeps its own when another one starts", async () => {
   await nodeScript(`await (await AgentVm.create()).dispose();`).ended;
   expect(directoriesOf(number)).toEqual(before);
 });
+
+// As systemd's `Delegate=yes` does it.
+if (process.getuid() === 0) {
+  describe("a server of an ordinary user's in a cgroup that is delegated to it", () => {
+    // Of the users that are no persons', whom `useradd --system` makes, few have a group of the same number.
+    const USER = 54_321;
+    const GROUP = 54_322;
+
+    let delegated;
+    beforeEach(() => {
+      const own = ownDirectories().find((directory) => fs.existsSync(path.join(directory, "cgroup.controllers")));
+      delegated = fs.mkdtempSync(path.join(own, "agent-vm-test-"));
+      for (const file of ["", "cgroup.procs", "cgroup.subtree_control"]) {
+        fs.chownSync(path.join(delegated, file), USER, GROUP);
+      }
+    });
+    afterEach(() => {
+      const all = (directory) => [
+        ...fs
+          .readdirSync(directory, { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .flatMap(({ name }) => all(path.join(directory, name))),
+        directory,
+      ];
+      for (const directory of all(delegated)) fs.rmdirSync(directory);
+    });
+
+    test("gives its VMs cgroups below it, also where the user's group has another number", async () => {
+      const prefix = [
+        "sh",
+        "-c",
+        `echo $$ >${delegated}/cgroup.procs && exec setpriv --reuid=${USER} --regid=${GROUP} --clear-groups --inh-caps=-all "$@"`,
+        "sh",
+      ];
+      const server = nodeScript(
+        `
+      const { level, checks } = await AgentVm.doctor();
+      const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+      const limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+      const vm = await AgentVm.create({ limits });
+      const { stdout } = await vm.exec("echo on");
+      const hidden = "(setsid env --ignore-environment /bin/sleep 1000 &) & sleep 1000";
+      const { timedOut } = await vm.exec(hidden, { timeout: 200 });
+      const left = await vm.allProcesses();
+      await vm.dispose();
+      console.log(JSON.stringify({ level, named: served.cgroup, stdout, timedOut, left }));`,
+        { prefix, from: readableCopy() },
+      );
+      const { stdout, stderr } = await server.ended;
+      expect(stderr).toBe("");
+      expect(JSON.parse(stdout)).toEqual({
+        level: "namespaces",
+        named: true,
+        stdout: "on\n",
+        timedOut: true,
+        left: [],
+      });
+    });
+  });
+}

@@ -1,8 +1,5 @@
 "use strict";
-const fs = require("node:fs");
-const os = require("node:os");
-const path = require("node:path");
-const { nodeScript, root } = require("./node-script");
+const { nodeScript, readableCopy } = require("./node-script");
 
 /** A command that runs a server as a user who may have `count` processes and threads. */
 function withFewProcesses(count) {
@@ -15,11 +12,6 @@ function withFewProcesses(count) {
 }
 
 test("no process to be had for a VM's init is EAGAIN, and a VM boots when there is one again", async () => {
-  // Where a user without rights can read it.
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-processes-"));
-  fs.chmodSync(folder, 0o755);
-  const files = fs.readdirSync(root).filter((name) => /^(index\.js|lib|package\.json|agent-vm.*)$/.test(name));
-  for (const name of files) fs.cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
   const server = nodeScript(
     `
     const { spawn } = require("node:child_process");
@@ -44,10 +36,9 @@ test("no process to be had for a VM's init is EAGAIN, and a VM boots when there 
     const vm = await AgentVm.create();
     console.log(JSON.stringify({ all: taken < 80, refused, stdout: (await vm.exec("echo on")).stdout }));
     await vm.dispose();`,
-    { prefix: withFewProcesses(80), from: folder },
+    { prefix: withFewProcesses(80), from: readableCopy() },
   );
   const { stdout, stderr } = await server.ended;
-  fs.rmSync(folder, { recursive: true });
   expect(stderr).toBe("");
   expect(JSON.parse(stdout)).toEqual({ all: true, refused: "EAGAIN", stdout: "on\n" });
 });

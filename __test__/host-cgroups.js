@@ -68,4 +68,4 @@ function deadDirectories() {
   });
 }
 
-module.exports = { serverNumber, directoriesOf, deadDirectories };
+module.exports = { ownDirectories, serverNumber, directoriesOf, deadDirectories };

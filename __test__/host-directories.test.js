@@ -29,7 +29,8 @@ async function found(prefix, directory) {
     const rootfs = await outcome({ rootfs: directory });
     const { level, checks } = await AgentVm.doctor();
     const check = checks.find(({ name }) => name === "host directories");
-    console.log(JSON.stringify({ plain, home, mount, rootfs, level, check }));`,
+    const landlock = checks.find(({ name }) => name === "landlock");
+    console.log(JSON.stringify({ plain, home, mount, rootfs, level, check, landlock }));`,
     { prefix },
   ).ended;
   if (stdout === "") throw new Error(stderr);
@@ -93,7 +94,10 @@ if (asRoot) {
   });
 
   test("root without the right to give VMs ids is told what that takes", async () => {
-    const { plain, level, check } = await found(["setpriv", "--bounding-set=-all", "--inh-caps=-all"], folder());
+    const { plain, level, check, landlock } = await found(
+      ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+      folder(),
+    );
     expect(plain).toMatchObject({
       code: "ISOLATION_UNAVAILABLE",
       message: expect.stringMatching(/refused the VM's ids.*CAP_SETUID and CAP_SETGID.*ordinary user/),
@@ -102,5 +106,6 @@ if (asRoot) {
       level: "none",
       check: { ok: false, detail: expect.stringContaining("namespaces") },
     });
+    expect(landlock).toMatchObject({ ok: false, remedy: expect.stringMatching(/CAP_CHOWN.*ordinary user/) });
   });
 }

@@ -77,4 +77,14 @@ function withHosts(hosts) {
   return ["unshare", ...(user ? ["--map-root-user"] : []), "--mount", "sh", "-c", script, file];
 }
 
-module.exports = { nodeScript, root };
+/** A copy of what a server loads, where a user without rights can read it; gone when the test is over. */
+function readableCopy() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  folders.push(folder);
+  fs.chmodSync(folder, 0o755);
+  const files = fs.readdirSync(root).filter((name) => /^(index\.js|lib|package\.json|agent-vm.*)$/.test(name));
+  for (const name of files) fs.cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
+  return folder;
+}
+
+module.exports = { nodeScript, readableCopy, root };

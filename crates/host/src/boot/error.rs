@@ -106,7 +106,7 @@ impl BootError {
         match &self {
             Self::Folder(source) if source.raw_os_error() == Some(libc::EPERM) => Error::IsolationUnavailable {
                 cause: format!("{cause}: {source}"),
-                remedy: "Leave the container CAP_CHOWN, or run the server as an ordinary user".into(),
+                remedy: "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user".into(),
             },
             Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {

@@ -78,10 +78,11 @@ impl Drop for Directory {
 }
 
 /// Lets `owner` make directories in `path` and move its processes within it: the kernel wants write permission on both ends
-/// of a move, and on what they have in common. Limits stay the host's.
+/// of a move, and on what they have in common. Limits stay the host's, and so does the group: an ordinary user's seldom has the
+/// user's number, and need not be one that he may give files to.
 pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     for file in ["", "cgroup.procs"] {
-        chown(path.join(file), Some(owner), Some(owner))?;
+        chown(path.join(file), Some(owner), None)?;
     }
     Ok(())
 }
