@@ -41,8 +41,8 @@ function loadAddon(file) {
   } catch (cause) {
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
-      `agent-vm's binary cannot be loaded: ${cause.message}. It needs glibc, not musl as in Alpine, and to be whole: ` +
-        `install agent-vm anew, or \`npm run build\` in a checkout`,
+      `agent-vm's binary cannot be loaded: ${cause.message}. It needs glibc, not musl as in Alpine, of version 2.31 or later, ` +
+        `and to be whole: install agent-vm anew, or \`npm run build\` in a checkout`,
       { cause, path: file },
     );
   }
