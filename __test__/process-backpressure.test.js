@@ -59,8 +59,8 @@ test.each([
     const seen = JSON.parse(stdout);
     if (process.env.AGENT_VM_SOAK_SECONDS) console.log(seen);
     expect(seen.running).toBe(true);
-    // Much was written, and all of that would be in memory if it were queued.
-    expect(seen.nextSeq).toBeGreaterThan(20_000_000);
+    // The writer goes on, at the pace of the slowest: 800 chunks at most.
+    expect(seen.nextSeq).toBeGreaterThan(5_000_000);
     expect(seen.grown).toBeLessThan(120_000_000);
     expect(seen.rounds).toBeGreaterThan(3);
     // Guards for a busy machine; what waits behind an endless queue takes for ever.
