@@ -76,7 +76,10 @@ if (process.getuid() === 0) {
         fs.chownSync(path.join(delegated, file), USER, GROUP);
       }
     });
-    afterEach(() => {
+    afterEach(async () => {
+      // What its server made ahead ends a moment after it.
+      const events = () => fs.readFileSync(path.join(delegated, "cgroup.events"), "utf8");
+      await until(() => events().includes("populated 0"));
       const all = (directory) => [
         ...fs
           .readdirSync(directory, { withFileTypes: true })

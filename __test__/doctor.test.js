@@ -24,3 +24,32 @@ test("doctor leaves no process and no VM behind", async () => {
     console.log(descendants(process.pid).length);`).ended;
   expect(stdout).toBe("0");
 });
+
+test("a folder for temporary files that cannot be written to is named, and doctor says what to do", async () => {
+  const { stdout } = await nodeScript(
+    `
+    const refused = await AgentVm.create({ isolation: "landlock" }).catch(({ code, path }) => ({ code, path }));
+    const { checks } = await AgentVm.doctor();
+    console.log(JSON.stringify({ refused, landlock: checks.find(({ name }) => name === "landlock") }));`,
+    { env: { TMPDIR: "/usr/none" } },
+  ).ended;
+  expect(JSON.parse(stdout)).toMatchObject({
+    refused: { code: "ENOENT", path: "/usr/none" },
+    landlock: { ok: false, remedy: expect.stringContaining("TMPDIR") },
+  });
+});
+
+if (process.getuid() === 0) {
+  test("doctor knows the kernel also where /proc shows processes alone, as a unit's ProcSubset=pid has it", async () => {
+    const { stdout } = await nodeScript(
+      `
+      const { level, checks } = await AgentVm.doctor();
+      console.log(JSON.stringify({ level, kernel: checks.find(({ name }) => name === "kernel") }));`,
+      { prefix: ["unshare", "--mount", "sh", "-c", 'mount -t proc -o subset=pid proc /proc && exec "$@"', "sh"] },
+    ).ended;
+    expect(JSON.parse(stdout)).toMatchObject({
+      level: "namespaces",
+      kernel: { ok: true, detail: expect.stringMatching(/^Linux \d/) },
+    });
+  });
+}

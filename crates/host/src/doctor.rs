@@ -3,6 +3,7 @@
 use std::fs;
 
 use agent_vm_protocol::message::Isolation;
+use nix::sys::utsname::uname;
 
 use crate::boot::{self, Controller, Options, Shown, Version};
 
@@ -61,7 +62,15 @@ pub fn diagnose(options: &Options) -> Diagnosis {
             Err(error) => {
                 let (cause, remedy) = match error.into_public() {
                     crate::Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
-                    other => (other.to_string(), "Give the server what it ran out of".into()),
+                    other => {
+                        let remedy = match &other {
+                            crate::Error::System { syscall, .. } if syscall == "mkdtemp" => {
+                                "Let TMPDIR of the server be a folder that it may write to"
+                            }
+                            _ => "Give the server what it ran out of",
+                        };
+                        (other.to_string(), remedy.into())
+                    }
                 };
                 Check {
                     name,
@@ -86,8 +95,11 @@ fn ok(name: &'static str, detail: String) -> Check {
 }
 
 fn kernel() -> Check {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
+    // Not of /proc/sys, which a unit's `ProcSubset=pid` hides.
+    let release = uname().map_or_else(
+        |_| String::new(),
+        |system| system.release().to_string_lossy().into_owned(),
+    );
     let mut numbers = release
         .split(['.', '-'])
         .map_while(|part| part.parse::<u32>().ok());
@@ -238,9 +250,10 @@ pub fn remedy(errno: i32) -> String {
                 "a weaker `isolation`"
             };
             format!(
-                "The server runs in a container or under a policy that forbids user namespaces: start it with `docker run \
+                "The server runs in a container or under a policy that forbids what VMs are made of: start it with `docker run \
                  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
-                 systempaths=unconfined`, or the like; or choose {weaker} on purpose"
+                 systempaths=unconfined`, in a systemd unit without `RestrictNamespaces=`, `ProtectKernelTunables=` and their \
+                 kind, or the like; or choose {weaker} on purpose"
             )
         }
         libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),

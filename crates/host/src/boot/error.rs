@@ -108,6 +108,11 @@ impl BootError {
                 cause: format!("{cause}: {source}"),
                 remedy: "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user".into(),
             },
+            Self::Folder(source) if !is_shortage(source.raw_os_error()) => Error::System {
+                errno: source.raw_os_error().unwrap_or(libc::EIO),
+                syscall: "mkdtemp".into(),
+                path: Some(std::env::temp_dir().display().to_string()),
+            },
             Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
