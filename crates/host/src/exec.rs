@@ -15,10 +15,10 @@ use crate::events::{ExitStatus, Taken};
 use crate::input::Input;
 use crate::output_log::Stream;
 use crate::program::{Program, kill_all, watch_exit};
-use crate::runtime;
 use crate::stream::{Chunks, End, Kind, Sink, Source};
 use crate::traffic::Traffic;
 use crate::vm::Inner;
+use crate::{pool, runtime};
 
 /// Receives output as it comes. The next chunk of that stream is read when the [`Taken`] is dropped.
 pub type OnOutput = Box<dyn Fn(Stream, Bytes, Taken) + Send + Sync>;
@@ -205,7 +205,6 @@ impl Run {
             },
             limit: self.max_output_bytes,
             traffic: &self.traffic,
-            scratch: Vec::new(),
         };
         let end = match &self.on_output {
             None => source.pump(&mut exited, &mut kept).await,
@@ -228,9 +227,6 @@ struct Kept<'a> {
     printed: Printed,
     limit: usize,
     traffic: &'a Traffic,
-    /// What is read into. It stays in the processor's cache; read straight to where it is kept, new memory would be faulted
-    /// in while the kernel holds the pipe and the writer waits.
-    scratch: Vec<u8>,
 }
 
 impl Kept<'_> {
@@ -251,12 +247,11 @@ impl Sink for Kept<'_> {
         wanted: usize,
         read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        scratch.reserve(wanted);
-        let read = read(&mut scratch, wanted);
-        self.add(&scratch);
-        self.scratch = scratch;
+        // Not straight to where it is kept: new memory would be faulted in while the kernel holds the pipe and the writer waits.
+        let mut buffer = pool::take();
+        let read = read(&mut buffer, wanted);
+        self.add(&buffer);
+        pool::give(buffer);
         read
     }
 

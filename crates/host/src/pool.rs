@@ -1,5 +1,8 @@
-//! Buffers that fast streams are read into, used again: new memory is faulted in page by page, which takes as long as the
-//! reading itself.
+//! Buffers that streams are read into, used again: new memory is faulted in page by page, which takes as long as the reading
+//! itself.
+
+use std::io;
+use std::mem;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -19,7 +22,7 @@ pub fn take() -> Vec<u8> {
     free.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
 }
 
-/// Gives back one that is not needed.
+/// Gives one back.
 pub fn give(mut buffer: Vec<u8>) {
     buffer.clear();
     let mut free = FREE.lock();
@@ -28,21 +31,64 @@ pub fn give(mut buffer: Vec<u8>) {
     }
 }
 
-/// What a buffer holds. It is given back when nobody holds any of that.
-pub fn share(buffer: Vec<u8>) -> Bytes {
-    Bytes::from_owner(Shared(buffer))
+/// What `read` puts into a buffer, in memory that is at most twice as large.
+pub fn filled(read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>) -> io::Result<Bytes> {
+    let mut buffer = take();
+    let read = read(&mut buffer);
+    let data = if buffer.len() >= BUFFER_BYTES / 2 {
+        Bytes::from_owner(Filled(buffer))
+    } else {
+        let data = Bytes::copy_from_slice(&buffer);
+        give(buffer);
+        data
+    };
+    read.map(|_| data)
 }
 
-struct Shared(Vec<u8>);
+/// A buffer that is given back when nobody holds any of what is in it.
+struct Filled(Vec<u8>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Shared {
+impl Drop for Filled {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.0));
+        give(mem::take(&mut self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(length: usize) -> Bytes {
+        filled(|buffer| {
+            buffer.resize(length, b'x');
+            Ok(length)
+        })
+        .expect("it is read")
+    }
+
+    #[test]
+    fn what_was_read_stays_as_it_is_while_its_buffer_is_used_again() {
+        let mut held = Vec::new();
+        for length in [0, 1, BUFFER_BYTES / 2 - 1, BUFFER_BYTES / 2, BUFFER_BYTES] {
+            held.push((length, read(length)));
+            drop(read(BUFFER_BYTES));
+        }
+        for (length, data) in held {
+            assert!(data == vec![b'x'; length]);
+        }
+        assert!(take().is_empty());
+    }
+
+    #[test]
+    fn no_more_are_kept_than_said() {
+        let held: Vec<_> = (0..3 * KEPT).map(|_| read(BUFFER_BYTES)).collect();
+        drop(held);
+        assert!(FREE.lock().len() <= KEPT);
     }
 }

@@ -12,12 +12,6 @@ use tokio::sync::watch;
 
 use crate::{pool, sys};
 
-/// The smallest buffer to read into.
-const SMALLEST_READ: usize = 4 * 1024;
-
-/// The largest.
-const LARGEST_READ: usize = pool::BUFFER_BYTES;
-
 /// What a pipe that is always full is grown to: room for the writer while the reader empties half. An unprivileged user may
 /// have 128 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
 const GROWN_PIPE: usize = 512 * 1024;
@@ -60,12 +54,21 @@ pub enum Kind {
     Terminal,
 }
 
+impl Kind {
+    /// How much is read at a time.
+    fn largest_read(self) -> usize {
+        match self {
+            Self::Pipe => pool::BUFFER_BYTES,
+            Self::Terminal => LARGEST_TERMINAL_READ,
+        }
+    }
+}
+
 /// One readable descriptor.
 #[derive(Debug)]
 pub struct Source {
     fd: AsyncFd<OwnedFd>,
     kind: Kind,
-    capacity: usize,
     grown: bool,
 }
 
@@ -103,7 +106,6 @@ impl Source {
         Ok(Self {
             fd,
             kind,
-            capacity: SMALLEST_READ,
             grown: false,
         })
     }
@@ -132,7 +134,7 @@ impl Source {
                 }
             };
             sink.make_room().await;
-            let (fd, kind, wanted) = (self.fd.get_ref().as_fd(), self.kind, self.capacity);
+            let (fd, kind, wanted) = (self.fd.get_ref().as_fd(), self.kind, self.kind.largest_read());
             let mut drained = false;
             let read = |data: &mut Vec<u8>, room: usize| {
                 let piece = read_some(fd, kind, data, room)?;
@@ -149,7 +151,7 @@ impl Source {
                         ready.clear_ready();
                     }
                     drop(ready);
-                    self.adapt(length);
+                    self.grow(length);
                 }
                 // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
                 // again would spin.
@@ -176,9 +178,9 @@ impl Source {
             sink.make_room().await;
             let (fd, kind) = (self.fd.get_ref().as_fd(), self.kind);
             let read = |data: &mut Vec<u8>, room: usize| Ok(read_some(fd, kind, data, room)?.length);
-            match sink.take(self.capacity, read) {
+            match sink.take(kind.largest_read(), read) {
                 Ok(length) if length > 0 => {
-                    self.adapt(length);
+                    self.grow(length);
                     left = left.saturating_sub(length);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -196,15 +198,18 @@ impl Source {
     pub async fn read(&mut self) -> Option<Bytes> {
         loop {
             let mut ready = self.fd.readable().await.ok()?;
-            let room = self.capacity.min(LARGEST_CHUNK);
-            let mut data = Vec::with_capacity(room);
-            match read_some(self.fd.get_ref().as_fd(), self.kind, &mut data, room) {
-                Ok(Piece { length, drained }) => {
+            let mut drained = false;
+            let read = pool::filled(|buffer| {
+                let piece = read_some(self.fd.get_ref().as_fd(), self.kind, buffer, LARGEST_CHUNK)?;
+                drained = piece.drained;
+                Ok(piece.length)
+            });
+            match read {
+                Ok(data) => {
                     if drained {
                         ready.clear_ready();
                     }
-                    self.adapt(length);
-                    return (length > 0).then(|| fitted(data));
+                    return (!data.is_empty()).then_some(data);
                 }
                 // As above.
                 Err(error)
@@ -217,17 +222,8 @@ impl Source {
         }
     }
 
-    /// Reads as much at a time as comes: a full buffer asks for a larger one, a nearly empty one for a smaller.
-    fn adapt(&mut self, length: usize) {
-        if length == self.capacity {
-            let largest = match self.kind {
-                Kind::Pipe => LARGEST_READ,
-                Kind::Terminal => LARGEST_TERMINAL_READ,
-            };
-            self.capacity = (self.capacity * 4).min(largest);
-        } else if length * 8 < self.capacity {
-            self.capacity = (self.capacity / 2).max(SMALLEST_READ);
-        }
+    /// Grows a pipe that was full.
+    fn grow(&mut self, length: usize) {
         if self.kind == Kind::Pipe && !self.grown && length >= FULL_PIPE {
             self.grown = true;
             if let Err(error) = sys::set_pipe_size(self.fd(), GROWN_PIPE) {
@@ -272,21 +268,8 @@ impl<T: FnMut(Bytes) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks
         read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let room = wanted.min(self.window.room() * LARGEST_CHUNK);
-        let (length, mut data) = if wanted == pool::BUFFER_BYTES {
-            let mut buffer = pool::take();
-            match read(&mut buffer, room) {
-                // Most of it is used: it need not be copied to be kept.
-                Ok(length) if length >= pool::BUFFER_BYTES / 2 => (length, pool::share(buffer)),
-                read => {
-                    let copy = Bytes::copy_from_slice(&buffer);
-                    pool::give(buffer);
-                    (read?, copy)
-                }
-            }
-        } else {
-            let mut data = Vec::with_capacity(room);
-            (read(&mut data, room)?, fitted(data))
-        };
+        let mut data = pool::filled(|buffer| read(buffer, room))?;
+        let length = data.len();
         while !data.is_empty() {
             let chunk = data.split_to(data.len().min(LARGEST_CHUNK));
             self.window.push((self.take)(chunk));
@@ -297,14 +280,6 @@ impl<T: FnMut(Bytes) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks
     async fn finish(&mut self) {
         self.window.drain().await;
     }
-}
-
-/// Without memory for what did not come.
-fn fitted(mut data: Vec<u8>) -> Bytes {
-    if data.len() < data.capacity() / 2 {
-        data.shrink_to_fit();
-    }
-    data.into()
 }
 
 /// The chunks of a stream that the receiver is not done with, in order.
