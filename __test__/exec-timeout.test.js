@@ -19,6 +19,7 @@ test("a timeout keeps what was printed and says so", async () => {
 
 test("it leaves no process behind: no child, none in the background, none in a session of its own", async () => {
   const vm = await boot();
+  // Init has its name by then, by which it is counted.
   await vm.exists("/");
   const before = sleeping().length;
   const command = "sleep 1000 & setsid sleep 1000 & (trap '' TERM; setsid -f sh -c 'sleep 1000; :') ; sleep 1000";

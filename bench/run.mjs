@@ -88,7 +88,7 @@ console.log(
     .map((entry) => entry.join(" "))
     .join(", ")}; ${rounds} rounds`,
 );
-console.log("Ratio: agent-vm's median by this contender's.\n");
+console.log("Ratio: agent-vm's median by this contender's in each round, and of those the median.\n");
 console.log(heading);
 for (const name of chosen) {
   report.metrics[name] = await measure(name);
