@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
 use nix::unistd::{chdir, fchdir, pivot_root, symlinkat, write};
 
-use super::rootfs::{self, Rootfs};
+use super::rootfs;
 use super::sys::{self, attr};
 use super::{At, BootError, devices};
 use crate::control::Attachments;
@@ -40,26 +40,32 @@ pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<Root, BootErr
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
     sys::attach_mount(&private.stage_fd, &host_proc_fd).at("attach the private files")?;
-    let rootfs = match &boot.rootfs {
-        Some(source) => {
-            let lower_fd = source_mount(source, false, attachments).at("open the rootfs")?;
-            Some(rootfs::make(&lower_fd, &mut private, &boot.root, attachments)?)
-        }
+    let lower_fd = match &boot.rootfs {
+        Some(source) => Some(source_mount(source, false, attachments).at("open the rootfs")?),
         None => None,
     };
-    let (root_fd, layered, plain) = match rootfs {
-        None => (empty()?, false, false),
-        Some(Rootfs::Layered(fd)) => (fd, true, false),
-        Some(Rootfs::Plain(fd)) => (fd, false, true),
+    let layered_fd = match &lower_fd {
+        Some(lower_fd) => rootfs::layer(lower_fd, &mut private, &boot.root, attachments)?,
+        None => None,
+    };
+    let layered = layered_fd.is_some();
+    let root_fd = match layered_fd {
+        Some(fd) => fd,
+        None => empty()?,
     };
     sys::attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
+    // What is shown without a layer.
+    let plain_fd = lower_fd.filter(|_| !layered);
+    if let Some(plain_fd) = &plain_fd {
+        rootfs::show(root_fd.as_fd(), plain_fd.as_fd(), &boot.root)?;
+    }
 
     for entry in &boot.root {
         let is_mount = !matches!(
             entry,
             RootEntry::Directory { .. } | RootEntry::File { .. } | RootEntry::Symlink { .. }
         );
-        let made = if plain {
+        let made = if plain_fd.is_some() {
             rootfs::make_in_plain(root_fd.as_fd(), &mut private, entry, attachments)
         } else if is_mount || !layered {
             make(root_fd.as_fd(), &mut private, entry, attachments)

@@ -17,7 +17,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{fchdir, symlinkat};
 
-use super::root::{Place, Private, empty, file_flags, folder, kind, open_path, refused};
+use super::root::{Place, Private, file_flags, folder, kind, open_path, refused};
 use super::sys::{self, attr};
 use super::{At, BootError};
 use crate::control::Attachments;
@@ -25,21 +25,14 @@ use crate::control::Attachments;
 /// Folders that the VM mounts on whether the directory has them or not.
 const MOUNT_POINTS: [&CStr; 2] = [c"dev", c"proc"];
 
-/// A root, mounted nowhere yet.
-pub enum Rootfs {
-    /// With a layer that takes writes, in which all but what is mounted stands already.
-    Layered(OwnedFd),
-    /// Without one.
-    Plain(OwnedFd),
-}
-
-/// Makes one of what `lower_fd`, a detached mount, shows.
-pub fn make(
+/// Attaches `lower_fd`, a detached mount, and lays a layer that takes writes over what it shows. All that is not mounted
+/// stands in the layer already. Nothing where the kernel lays none: then [`show`] makes a root of it.
+pub fn layer(
     lower_fd: &OwnedFd,
     private: &mut Private,
     entries: &[RootEntry],
     attachments: &Attachments,
-) -> Result<Rootfs, BootError> {
+) -> Result<Option<OwnedFd>, BootError> {
     let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
     sys::restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
     let layer_fd = private.stage(0o700).at("make a folder for the layer")?;
@@ -65,12 +58,12 @@ pub fn make(
     ];
     let step = "lay a layer over the rootfs";
     match sys::new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
-        Ok(root_fd) => Ok(Rootfs::Layered(root_fd)),
+        Ok(root_fd) => Ok(Some(root_fd)),
         Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(step),
         // No overlay in this kernel, none for user namespaces (before 5.11), or none over this file system.
         Err(errno) => {
             crate::sys::log(&BootError::of(step, errno));
-            plain(lower_fd.as_fd(), entries).map(Rootfs::Plain)
+            Ok(None)
         }
     }
 }
@@ -112,11 +105,14 @@ fn prepare(
     }
 }
 
-/// A root without a layer: what stands at the top of the directory is shown by itself, but for the folders that the VM has
-/// its own of.
-fn plain(lower_fd: BorrowedFd<'_>, entries: &[RootEntry]) -> Result<OwnedFd, BootError> {
+/// Makes a root without a layer in `root_fd`: what stands at the top of the directory is shown by itself, but for the folders
+/// that the VM has its own of. Both mounts are attached: before Linux 6.15 nothing is mounted in one that is not, nor copied.
+pub fn show(
+    root_fd: BorrowedFd<'_>,
+    lower_fd: BorrowedFd<'_>,
+    entries: &[RootEntry],
+) -> Result<(), BootError> {
     let step = "show the folders of the rootfs";
-    let root_fd = empty()?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut names = Dir::openat(lower_fd, ".", flags, Mode::empty()).at(step)?;
     for found in names.iter() {
@@ -128,13 +124,13 @@ fn plain(lower_fd: BorrowedFd<'_>, entries: &[RootEntry]) -> Result<OwnedFd, Boo
         let place_fd = match found.file_type() {
             Some(Type::Symlink) => {
                 let target = readlinkat(lower_fd, name).at(step)?;
-                symlinkat(&*target, &root_fd, name).at(step)?;
+                symlinkat(&*target, root_fd, name).at(step)?;
                 continue;
             }
-            Some(Type::Directory) => folder(root_fd.as_fd(), name).at(step)?,
+            Some(Type::Directory) => folder(root_fd, name).at(step)?,
             Some(Type::File) => {
-                openat(&root_fd, name, file_flags(), Mode::from_bits_truncate(0o644)).at(step)?;
-                open_path(root_fd.as_fd(), name).at(step)?
+                openat(root_fd, name, file_flags(), Mode::from_bits_truncate(0o644)).at(step)?;
+                open_path(root_fd, name).at(step)?
             }
             // Of the rest a root has no need.
             _ => continue,
@@ -142,7 +138,7 @@ fn plain(lower_fd: BorrowedFd<'_>, entries: &[RootEntry]) -> Result<OwnedFd, Boo
         let mount_fd = sys::clone_mount(lower_fd, name, false).at(step)?;
         sys::attach_mount(&mount_fd, &place_fd).at(step)?;
     }
-    Ok(root_fd)
+    Ok(())
 }
 
 /// Whether the VM has something of its own at the root's `name`. In /home it has the one folder, and nothing else is
