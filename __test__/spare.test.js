@@ -12,7 +12,8 @@ test("the next VM is made ahead, and taken", async () => {
     await AgentVm.create();
     let spare;
     while (!([spare] = named("agent-vm-spare"), spare)) await new Promise(setImmediate);
-    await AgentVm.create();
+    const vm = await AgentVm.create();
+    await vm.exists("/");
     console.log(named("agent-vm-init").some(({ pid }) => pid === spare.pid));
     process.exit();`);
   expect(await server.line()).toBe("true");

@@ -124,6 +124,17 @@ impl ProcessTable {
         Process::parse(pid, &buffer[..length])
     }
 
+    /// The number that the VM gave last to a process or a thread (`proc_loadavg(5)`): while it stays the same, nothing is started.
+    /// None where numbers are the host's.
+    pub fn newest(&self) -> Option<pid_t> {
+        if !self.own {
+            return None;
+        }
+        let mut text = String::new();
+        self.open_path("loadavg").ok()?.read_to_string(&mut text).ok()?;
+        text.split_ascii_whitespace().next_back()?.parse().ok()
+    }
+
     /// Every process of the VM but init.
     pub fn all(&self) -> Vec<Process> {
         let everything: Vec<Process> = self.pids().into_iter().filter_map(|pid| self.get(pid)).collect();

@@ -57,8 +57,12 @@ impl FamilyKill {
     }
 }
 
+/// Passes that find nothing before that is taken for the end although others start processes all the time.
+const EMPTY_PASSES: u32 = 16;
+
 /// Kills what no cgroup names: stop all of it, so that it starts nothing more and nobody's parent changes; kill it; look
-/// again until two passes find nothing.
+/// again until two passes find nothing, the second of them while nothing is started. What forks and ends all the time is
+/// otherwise missed by chance: its child is not there yet when the table is read, and it is gone itself when it is its turn.
 #[derive(Debug)]
 pub(super) struct Search {
     whom: Whom,
@@ -96,10 +100,12 @@ impl Search {
     }
 
     pub(super) fn pass(&mut self, families: &Families, table: &ProcessTable) -> Result<bool, Errno> {
+        let newest = table.newest();
         let found = self.find(families, table);
         if found.is_empty() {
             self.empty_passes += 1;
-            return Ok(self.empty_passes >= 2);
+            let enough = if newest == table.newest() { 2 } else { EMPTY_PASSES };
+            return Ok(self.empty_passes >= enough);
         }
         self.empty_passes = 0;
         self.stopping_passes += 1;
