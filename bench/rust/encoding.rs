@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use agent_vm_protocol::channel::decode;
-use agent_vm_protocol::message::{Reply, Request, Spawn, Stdio, Usage};
+use agent_vm_protocol::message::{Exit, Reply, Request, Spawn, Stdio, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -17,21 +17,25 @@ fn spawn() -> Request {
         cwd: "/home/user".into(),
         stdio: Stdio::Output,
         report_background: true,
+        brief: true,
     }))
 }
 
-fn exited() -> Reply {
-    Reply::Exited {
+fn ran() -> Reply {
+    Reply::Ran {
         call: 1234,
-        code: 0,
-        signal: 0,
-        oom: false,
-        usage: Usage {
-            user_us: 612,
-            system_us: 480,
-            max_rss_kib: 1804,
+        pid: 42,
+        exit: Exit {
+            code: 0,
+            signal: 0,
+            oom: false,
+            usage: Usage {
+                user_us: 612,
+                system_us: 480,
+                max_rss_kib: 1804,
+            },
+            background: Vec::new(),
         },
-        background: Vec::new(),
     }
 }
 
@@ -44,8 +48,8 @@ fn encoding(criterion: &mut Criterion) {
     criterion.bench_function("encode Spawn", |bencher| {
         bencher.iter(|| frame(black_box(&request)));
     });
-    let bytes = postcard::to_allocvec(&exited()).expect("a small message encodes");
-    criterion.bench_function("decode Exited", |bencher| {
+    let bytes = postcard::to_allocvec(&ran()).expect("a small message encodes");
+    criterion.bench_function("decode Ran", |bencher| {
         bencher.iter(|| decode::<Reply>(black_box(&bytes)).expect("an honest message decodes"));
     });
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
-use agent_vm_protocol::message::{Background, Call, Reply, Request, Usage};
+use agent_vm_protocol::message::{Call, Exit, Reply, Request};
 use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -37,21 +37,6 @@ pub struct Started {
     pub fds: Vec<OwnedFd>,
     /// How it ends. An error says that the VM is gone.
     pub exit: oneshot::Receiver<Exit>,
-}
-
-/// How a program ended, as init saw it.
-#[derive(Debug)]
-pub struct Exit {
-    /// The exit status, or 128 + the signal.
-    pub code: i32,
-    /// The signal, or 0.
-    pub signal: i32,
-    /// Whether the kernel killed it for want of memory.
-    pub oom: bool,
-    /// What it used.
-    pub usage: Usage,
-    /// What is left of its family, where it was asked for.
-    pub background: Vec<Background>,
 }
 
 /// What becomes of a start. Called on the I/O thread, or on the caller's if the request is not even sent.
@@ -242,36 +227,27 @@ impl Control {
             Reply::Spawned { call, pid } => {
                 tracing::debug!(call, pid, "started");
                 let (sender, exit) = oneshot::channel();
-                let on_start = {
-                    let mut state = self.state.lock();
-                    let Some(Waiting::Start(_)) = state.waiting.get(&call) else {
-                        return Err(Unasked);
-                    };
-                    state.exits.insert(call, sender);
-                    state.waiting.remove(&call)
-                };
-                if let Some(Waiting::Start(on_start)) = on_start {
-                    on_start(Ok(Started { call, pid, fds, exit }));
-                }
+                let on_start = self.take_start(call, Some(sender))?;
+                on_start(Ok(Started { call, pid, fds, exit }));
             }
-            Reply::Exited {
-                call,
-                code,
-                signal,
-                oom,
-                usage,
-                background,
-            } => {
-                tracing::debug!(call, code, signal, oom, background = background.len(), "exited");
+            Reply::Ran { call, pid, exit } => {
+                tracing::debug!(call, pid, "started");
+                log_exit(call, &exit);
+                let on_start = self.take_start(call, None)?;
+                let (sender, receiver) = oneshot::channel();
+                let _ = sender.send(exit);
+                on_start(Ok(Started {
+                    call,
+                    pid,
+                    fds,
+                    exit: receiver,
+                }));
+            }
+            Reply::Exited { call, exit } => {
+                log_exit(call, &exit);
                 let sender = self.state.lock().exits.remove(&call).ok_or(Unasked)?;
                 // Whoever waited may have given up with the VM.
-                drop(sender.send(Exit {
-                    code,
-                    signal,
-                    oom,
-                    usage,
-                    background,
-                }));
+                drop(sender.send(exit));
             }
             Reply::Failed { call, error } => {
                 tracing::debug!(call, ?error, "refused");
@@ -303,6 +279,23 @@ impl Control {
         Ok(())
     }
 
+    /// Whoever waits for a start. If there is an `exit` to come, it is waited for from now on.
+    fn take_start(&self, call: Call, exit: Option<oneshot::Sender<Exit>>) -> Result<OnStart, Unasked> {
+        let mut state = self.state.lock();
+        match state.waiting.remove(&call) {
+            Some(Waiting::Start(on_start)) => {
+                state.exits.extend(exit.map(|sender| (call, sender)));
+                Ok(on_start)
+            }
+            // Not what it waits for; it is failed with the VM.
+            Some(other) => {
+                state.waiting.insert(call, other);
+                Err(Unasked)
+            }
+            None => Err(Unasked),
+        }
+    }
+
     /// Lets init see the end of its socket, as if this process were gone.
     pub fn hang_up(&self) {
         // It fails only where the socket has ended already.
@@ -328,6 +321,21 @@ impl Control {
             waiting.fail(Error::Disposed);
         }
     }
+}
+
+/// Nothing of what a program is or says.
+fn log_exit(call: Call, exit: &Exit) {
+    let Exit {
+        code, signal, oom, ..
+    } = exit;
+    tracing::debug!(
+        call,
+        code,
+        signal,
+        oom,
+        background = exit.background.len(),
+        "exited"
+    );
 }
 
 impl Waiting {

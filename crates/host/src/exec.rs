@@ -1,11 +1,11 @@
 //! One command from start to end, with all that it printed.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Background, Stdio};
+use agent_vm_protocol::message::{Background, Exit, Request, Spawn, Stdio};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::events::{ExitStatus, Taken};
 use crate::input::Input;
 use crate::output_log::Stream;
-use crate::program::{Program, kill_all, watch_exit};
-use crate::stream::{Chunks, End, Kind, Sink, Source};
+use crate::program::{Ended, Program, kill_all, watch_exit};
+use crate::stream::{Chunks, End, Kind, Sink, Source, read_rest};
 use crate::traffic::Traffic;
 use crate::vm::Inner;
-use crate::{pool, runtime};
+use crate::{pool, runtime, sys};
 
 /// Receives output as it comes. The next chunk of that stream is read when the [`Taken`] is dropped.
 pub type OnOutput = Box<dyn Fn(Stream, Bytes, Taken) + Send + Sync>;
@@ -93,7 +93,12 @@ pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
         max_output_bytes,
         on_output,
     } = exec;
-    let request = program.request(call, &inner.home, stdio, true);
+    let request = Request::Spawn(Box::new(Spawn {
+        report_background: true,
+        // Nothing is written to it, and nobody is told of its output while it runs.
+        brief: stdin.is_empty() && on_output.is_none(),
+        ..program.spawn(call, &inner.home, stdio)
+    }));
     let abort = Abort(Arc::new(Notify::new()));
     let run = Run {
         control: Arc::clone(control),
@@ -127,7 +132,17 @@ struct Run {
 
 impl Run {
     async fn follow(self, started: Started) -> Result<ExecResult, Error> {
-        let Started { call, exit, fds, .. } = started;
+        let Started {
+            call, mut exit, fds, ..
+        } = started;
+        if let Ok(exit) = exit.try_recv() {
+            let result = self.brief(exit, fds).await;
+            if result.is_err() {
+                // Nobody would be told of what it left.
+                kill_all(&self.control, call).await;
+            }
+            return result;
+        }
         let (input, mut stdout, mut stderr) = match self.open(fds) {
             Ok(open) => open,
             Err(error) => {
@@ -161,17 +176,33 @@ impl Run {
         if ended.exit.is_none() {
             return Err(Error::Disposed);
         }
-        Ok(ExecResult {
-            status: ended.status(),
-            stdout: out,
-            stderr: err,
-            timed_out: ended.timed_out,
-            // What was killed with it may have been seen before it went.
-            background: match ended.exit {
-                Some(exit) if !ended.timed_out => exit.background,
-                _ => Vec::new(),
-            },
-        })
+        Ok(result(ended, out, err))
+    }
+
+    /// The result of a brief command, which has ended: there is nothing to wait for, nor to watch.
+    async fn brief(&self, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
+        let mut fds = fds.into_iter();
+        let out = self.rest(fds.next()).await?;
+        let err = self.rest(fds.next()).await?;
+        let ended = Ended {
+            exit: Some(exit),
+            timed_out: false,
+            aborted: false,
+        };
+        Ok(result(ended, out, err))
+    }
+
+    /// What a command that has ended wrote to the pipe that init attached.
+    async fn rest(&self, fd: Option<OwnedFd>) -> Result<Printed, Error> {
+        let fd = fd.ok_or_else(missing)?;
+        sys::set_nonblocking(fd.as_fd()).map_err(|error| Error::system(&error, "ioctl"))?;
+        let mut kept = self.kept();
+        let end = read_rest(fd.as_fd(), Kind::Pipe, &mut kept).await;
+        let printed = kept.printed;
+        if end == End::StillOpen {
+            drop(tokio::spawn(discard(open_source(Some(fd))?)));
+        }
+        Ok(printed)
     }
 
     /// Takes over what init attached, and writes the standard input.
@@ -197,15 +228,7 @@ impl Run {
         stream: Stream,
         mut exited: watch::Receiver<bool>,
     ) -> (Printed, End) {
-        let mut kept = Kept {
-            printed: Printed {
-                bytes: Vec::new(),
-                truncated: false,
-                ascii: true,
-            },
-            limit: self.max_output_bytes,
-            traffic: &self.traffic,
-        };
+        let mut kept = self.kept();
         let end = match &self.on_output {
             None => source.pump(&mut exited, &mut kept).await,
             Some(on_output) => {
@@ -219,6 +242,32 @@ impl Run {
             }
         };
         (kept.printed, end)
+    }
+
+    fn kept(&self) -> Kept<'_> {
+        Kept {
+            printed: Printed {
+                bytes: Vec::new(),
+                truncated: false,
+                ascii: true,
+            },
+            limit: self.max_output_bytes,
+            traffic: &self.traffic,
+        }
+    }
+}
+
+fn result(ended: Ended, stdout: Printed, stderr: Printed) -> ExecResult {
+    ExecResult {
+        status: ended.status(),
+        stdout,
+        stderr,
+        timed_out: ended.timed_out,
+        // What was killed with it may have been seen before it went.
+        background: match ended.exit {
+            Some(exit) if !ended.timed_out => exit.background,
+            _ => Vec::new(),
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Call, Stdio};
+use agent_vm_protocol::message::{Call, Request, Stdio};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -61,7 +61,7 @@ pub(crate) fn start(inner: &Arc<Inner>, request: SpawnRequest, on_spawn: OnSpawn
         timeout,
     } = request;
     let (command, arguments) = (program.file.clone(), program.arguments.clone());
-    let message = program.request(call, &inner.home, Stdio::Pipes, false);
+    let message = Request::Spawn(Box::new(program.spawn(call, &inner.home, Stdio::Pipes)));
     let inner = Arc::clone(inner);
     let control = Arc::clone(&inner.control);
     control.start(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Call, Request, Spawn, Stdio, Target};
+use agent_vm_protocol::message::{Call, Exit, Request, Spawn, Stdio, Target};
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::control::{Control, Exit};
+use crate::control::Control;
 use crate::events::{ExitStatus, Reason};
 
 /// A program to run.
@@ -22,17 +22,18 @@ pub struct Program {
 }
 
 impl Program {
-    /// The message that starts it.
-    pub(crate) fn request(self, call: Call, home: &str, stdio: Stdio, report_background: bool) -> Request {
-        Request::Spawn(Box::new(Spawn {
+    /// What starts it.
+    pub(crate) fn spawn(self, call: Call, home: &str, stdio: Stdio) -> Spawn {
+        Spawn {
             call,
             program: self.file,
             arguments: self.arguments,
             env: self.env,
             cwd: self.cwd.unwrap_or_else(|| home.to_owned()),
             stdio,
-            report_background,
-        }))
+            report_background: false,
+            brief: false,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{Call, Stdio};
+use agent_vm_protocol::message::{Call, Request, Stdio};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -96,7 +96,11 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
     let call = inner.control.call();
     let ShellRequest { program, cols, rows } = request;
     let (command, arguments) = (program.file.clone(), program.arguments.clone());
-    let message = program.request(call, &inner.home, Stdio::Terminal { cols, rows }, false);
+    let message = Request::Spawn(Box::new(program.spawn(
+        call,
+        &inner.home,
+        Stdio::Terminal { cols, rows },
+    )));
     let inner = Arc::clone(inner);
     let control = Arc::clone(&inner.control);
     control.start(

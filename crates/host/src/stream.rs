@@ -168,30 +168,7 @@ impl Source {
             // A writer that keeps up with us must not have the I/O thread to itself.
             tokio::task::yield_now().await;
         }
-        let mut left = match self.kind {
-            Kind::Pipe => sys::available(self.fd()).unwrap_or(0),
-            // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
-            Kind::Terminal => TERMINAL_BACKLOG,
-        };
-        let mut end = End::StillOpen;
-        while left > 0 {
-            sink.make_room().await;
-            let (fd, kind) = (self.fd.get_ref().as_fd(), self.kind);
-            let read = |data: &mut Vec<u8>, room: usize| Ok(read_some(fd, kind, data, room)?.length);
-            match sink.take(kind.largest_read(), read) {
-                Ok(length) if length > 0 => {
-                    self.grow(length);
-                    left = left.saturating_sub(length);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Ok(_) | Err(_) => {
-                    end = End::Closed;
-                    break;
-                }
-            }
-        }
-        sink.finish().await;
-        end
+        read_rest(self.fd(), self.kind, sink).await
     }
 
     /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
@@ -231,6 +208,30 @@ impl Source {
             }
         }
     }
+}
+
+/// Reads into `sink` what was written to a non-blocking descriptor whose process has exited, if it has not been read.
+pub async fn read_rest(fd: BorrowedFd<'_>, kind: Kind, sink: &mut impl Sink) -> End {
+    let mut left = match kind {
+        Kind::Pipe => sys::available(fd).unwrap_or(0),
+        // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
+        Kind::Terminal => TERMINAL_BACKLOG,
+    };
+    let end = loop {
+        sink.make_room().await;
+        let read = |data: &mut Vec<u8>, room: usize| Ok(read_some(fd, kind, data, room)?.length);
+        match sink.take(kind.largest_read(), read) {
+            // The last read is for the end-of-file behind it; what it brings instead was written since.
+            Ok(length) if length > 0 => match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => break End::StillOpen,
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::StillOpen,
+            Ok(_) | Err(_) => break End::Closed,
+        }
+    };
+    sink.finish().await;
+    end
 }
 
 /// Hands on what is read in chunks of at most [`LARGEST_CHUNK`]; while the receiver holds as many as it may, there is no room.

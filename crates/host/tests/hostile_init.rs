@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
-use agent_vm_protocol::message::{Attributes, Background, Boot, Failure, Reply, Request, Usage};
+use agent_vm_protocol::message::{Attributes, Background, Boot, Exit, Failure, Reply, Request, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
 use nix::fcntl::OFlag;
@@ -177,6 +177,27 @@ fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
     channel.send(&Frame::new(&reply, fds).unwrap()).is_ok()
 }
 
+/// An end, however unlikely.
+fn exit(random: &mut Random) -> Exit {
+    Exit {
+        code: random.next() as i32,
+        signal: random.next() as i32,
+        oom: random.below(2) == 0,
+        usage: Usage {
+            user_us: u64::MAX,
+            system_us: u64::MAX,
+            max_rss_kib: random.next(),
+        },
+        background: vec![
+            Background {
+                pid: u32::MAX,
+                command: "\u{0}".repeat(100),
+            };
+            random.below(50) as usize
+        ],
+    }
+}
+
 fn say(channel: &Channel, random: &mut Random, call: u64) {
     let count = match random.below(10) {
         0 => 100,
@@ -189,23 +210,14 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
             call,
             pid: random.next() as u32,
         },
-        4 | 5 => Reply::Exited {
+        4 => Reply::Exited {
             call,
-            code: number,
-            signal: random.next() as i32,
-            oom: number % 2 == 0,
-            usage: Usage {
-                user_us: u64::MAX,
-                system_us: u64::MAX,
-                max_rss_kib: random.next(),
-            },
-            background: vec![
-                Background {
-                    pid: u32::MAX,
-                    command: "\u{0}".repeat(100),
-                };
-                random.below(50) as usize
-            ],
+            exit: exit(random),
+        },
+        5 => Reply::Ran {
+            call,
+            pid: random.next() as u32,
+            exit: exit(random),
         },
         6 => Reply::Done { call },
         7 => Reply::Failed {

@@ -13,6 +13,7 @@ use libc::{c_int, pid_t};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 /// Where the host puts init's end of the control socket.
 const CONTROL_FD: RawFd = 3;
@@ -109,6 +110,12 @@ pub fn reap() -> Child {
         },
         oom: false,
     })
+}
+
+/// Whether init has any child, running or not. All of the VM descends from it, so without one nothing else is left.
+pub fn has_children() -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    waitid(Id::All, flags) != Err(Errno::ECHILD)
 }
 
 /// Lets a child go on that any child may turn into: with `PTRACE_TRACEME` it makes its parent its tracer unasked, and then

@@ -204,6 +204,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
             cwd: cwd.into(),
             stdio: Stdio::Output,
             report_background: false,
+            brief: false,
         }))
     };
     let file = |call, directory, path: &str| Request::File {

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, Cgroups, Failure, FileStep, Isolation, Launch, Limits,
+    Attributes, Background, BindSource, Boot, Cgroups, Exit, Failure, FileStep, Isolation, Launch, Limits,
     MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry, Spawn, Stdio, Target, Usage,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
@@ -79,6 +79,7 @@ fn requests() -> Vec<Request> {
             cwd: "/".into(),
             stdio: Stdio::Terminal { cols: 80, rows: 24 },
             report_background: true,
+            brief: true,
         })),
         Request::Kill {
             call: 2,
@@ -111,14 +112,12 @@ fn replies() -> Vec<Reply> {
         Reply::Spawned { call: 1, pid: 2 },
         Reply::Exited {
             call: 1,
-            code: 137,
-            signal: 9,
-            oom: true,
-            usage: Usage::default(),
-            background: vec![Background {
-                pid: 3,
-                command: "sleep 1000".into(),
-            }],
+            exit: exit(),
+        },
+        Reply::Ran {
+            call: 1,
+            pid: 2,
+            exit: exit(),
         },
         Reply::Failed {
             call: 1,
@@ -133,6 +132,19 @@ fn replies() -> Vec<Reply> {
             attributes: Attributes::default(),
         },
     ]
+}
+
+fn exit() -> Exit {
+    Exit {
+        code: 137,
+        signal: 9,
+        oom: true,
+        usage: Usage::default(),
+        background: vec![Background {
+            pid: 3,
+            command: "sleep 1000".into(),
+        }],
+    }
 }
 
 fn encoded<M: Serialize>(messages: Vec<M>) -> Vec<Vec<u8>> {

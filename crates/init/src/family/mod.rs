@@ -20,7 +20,7 @@ use self::cgroup::Cgroups;
 pub use self::cgroup::Leaf;
 use self::memory::{MemoryCgroups, MemoryLeaf};
 use crate::process_table::{Process, ProcessTable, descendants};
-use crate::sys::Reaped;
+use crate::sys::{self, Reaped};
 
 /// The environment variable that marks a family where no cgroup does.
 pub const MARKER: &str = "AGENT_VM_FAMILY";
@@ -224,6 +224,7 @@ impl Families {
         family.terminal_fd = None;
         self.leaders.remove(&leader);
         match &family.place.leaf {
+            _ if !sys::has_children() => self.forget(call)?,
             Some(leaf) if leaf.is_populated()? => {
                 if report {
                     return self.left(call, leader, table);

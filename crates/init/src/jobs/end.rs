@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Background, Call, Reply};
+use agent_vm_protocol::message::{Background, Call, Exit, Reply};
 
 use crate::family::{Families, background, is_settled};
 use crate::process_table::{Process, ProcessTable};
@@ -53,14 +53,16 @@ impl End {
     }
 
     pub(super) fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
-        exited(call, &self.reaped, background(&self.left, table))
+        Reply::Exited {
+            call,
+            exit: exit(&self.reaped, background(&self.left, table)),
+        }
     }
 }
 
 /// What the host is told of the end of a family's first process.
-pub fn exited(call: Call, reaped: &Reaped, background: Vec<Background>) -> Reply {
-    Reply::Exited {
-        call,
+pub fn exit(reaped: &Reaped, background: Vec<Background>) -> Exit {
+    Exit {
         code: reaped.code,
         signal: reaped.signal,
         oom: reaped.oom,

@@ -18,7 +18,7 @@ use crate::signal;
 use crate::sys::Reaped;
 
 use end::End;
-pub use end::exited;
+pub use end::exit;
 use hang_up::{GRACE, HangUp};
 use kill::{FamilyKill, Search};
 

@@ -5,6 +5,7 @@ use nix::errno::Errno;
 
 use super::Vm;
 use super::hands::Hands;
+use super::starts::Start;
 use crate::control::{Attachments, Control, ControlError};
 use crate::files::Outcome;
 use crate::{network, signal, sys};
@@ -34,13 +35,12 @@ impl Vm {
                 self.introduce_deputy(control)?;
                 match spawned {
                     Ok((pid, fds)) => {
-                        return control.send(
-                            &Reply::Spawned {
-                                call,
-                                pid: pid as u32,
-                            },
-                            fds,
-                        );
+                        let start = Start { call, pid, fds };
+                        return if spawn.brief {
+                            self.starts.hold(start, control)
+                        } else {
+                            start.tell(control)
+                        };
                     }
                     Err(error) => (call, Err(error)),
                 }

@@ -3,6 +3,7 @@
 mod answer;
 mod hands;
 mod reap;
+mod starts;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,9 +12,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Boot, Isolation};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
 
 use crate::boot::{BootError, Booted};
 use crate::control::{Backlog, Control, ControlError};
@@ -27,6 +29,7 @@ use crate::sys::Child;
 use crate::{has_pid_namespace, signal, sys};
 
 use hands::Hands;
+use starts::Starts;
 
 /// Requests that are served, and children that are reaped, before the other gets its turn.
 const TURN: usize = 128;
@@ -44,6 +47,7 @@ pub struct Vm {
     hands: Hands,
     families: Families,
     jobs: Jobs,
+    starts: Starts,
     table: ProcessTable,
     pid_namespace: bool,
     /// The folder of the VM's files on the host, if it has one there.
@@ -88,6 +92,7 @@ impl Vm {
             hands,
             families: Families::new(booted.cgrouping, salt),
             jobs: Jobs::default(),
+            starts: Starts::default(),
             table,
             pid_namespace,
             folder: boot.walls.map(|walls| walls.folder),
@@ -152,6 +157,7 @@ impl Vm {
             for reply in self.jobs.run(&self.families, &self.table) {
                 control.send(&reply, Vec::new())?;
             }
+            self.starts.tell_due(control)?;
         }
     }
 
@@ -165,26 +171,17 @@ impl Vm {
             events |= PollFlags::POLLOUT;
         }
         let pause = (control.backlog() == Backlog::Descriptors).then_some(DESCRIPTORS_PAUSE);
-        let due = self
-            .jobs
-            .due()
-            .map(|due| due.saturating_duration_since(Instant::now()));
+        let due = [self.jobs.due(), self.starts.due()].into_iter().flatten().min();
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let more = self.more_ended.then_some(Duration::ZERO);
-        let timeout = match [pause, due, more].into_iter().flatten().min() {
-            Some(Duration::ZERO) => PollTimeout::ZERO,
-            // Rounded up, or the loop would spin through the last millisecond.
-            Some(time) => {
-                PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-            }
-            None => PollTimeout::NONE,
-        };
+        let timeout = [pause, due, more].into_iter().flatten().min();
         let mut watched = vec![
             PollFd::new(control.as_fd(), events),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
         let asking = self.listeners.fds();
         watched.extend(asking.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut watched, timeout) {
+        match ppoll(&mut watched, timeout.map(TimeSpec::from_duration), None) {
             Ok(_) => {
                 let happened = |at: usize| watched[at].revents().is_none_or(|events| !events.is_empty());
                 (happened(0), happened(1) || self.more_ended)

@@ -3,7 +3,7 @@
 use super::{TURN, Vm};
 use crate::control::{Control, ControlError};
 use crate::family::{background, is_settled};
-use crate::jobs::exited;
+use crate::jobs::exit;
 use crate::sys::{self, Child};
 
 impl Vm {
@@ -49,9 +49,11 @@ impl Vm {
                             Vec::new()
                         });
                     if left.iter().any(|process| !is_settled(process, &self.table)) {
+                        self.starts.tell(call, control)?;
                         self.jobs.tell_end(call, reaped);
                     } else {
-                        control.send(&exited(call, &reaped, background(&left, &self.table)), Vec::new())?;
+                        let exit = exit(&reaped, background(&left, &self.table));
+                        self.starts.tell_end(call, exit, control)?;
                     }
                 }
             }

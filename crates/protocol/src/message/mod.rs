@@ -12,7 +12,7 @@ pub use boot::{
     BindSource, Boot, Cgroups, Isolation, Launch, Limits, MemoryCount, Network, OwnMap, RootEntry, Walls,
 };
 pub use file::{Attributes, FileStep, OpenMode};
-pub use program::{Background, Spawn, Stdio, Usage};
+pub use program::{Background, Exit, Spawn, Stdio, Usage};
 
 /// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
 pub type Call = u64;
@@ -35,7 +35,8 @@ pub enum Request {
         /// What [`Boot::env`] was not.
         env: Vec<(String, String)>,
     },
-    /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`], or with [`Reply::Failed`].
+    /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`]; or with [`Reply::Ran`], if it is
+    /// [brief](Spawn::brief); or with [`Reply::Failed`].
     Spawn(Box<Spawn>),
     /// Send a signal. Answered with [`Reply::Done`]; a target that has exited is done as well.
     Signal {
@@ -143,16 +144,17 @@ pub enum Reply {
     Exited {
         /// Of the [`Request::Spawn`].
         call: Call,
-        /// The exit status, or 128 + the signal.
-        code: i32,
-        /// The signal that ended it, or 0.
-        signal: i32,
-        /// Whether the kernel killed it for want of memory, or a part of it whose end it passes on as its own.
-        oom: bool,
-        /// What it used, with the children it waited for (`getrusage(2)`).
-        usage: Usage,
-        /// What is left of the family, where it was asked for.
-        background: Vec<Background>,
+        /// How.
+        exit: Exit,
+    },
+    /// A program ran, has ended and is reaped. Attached: what [`Stdio`] says.
+    Ran {
+        /// Of the [`Request::Spawn`].
+        call: Call,
+        /// In the VM's pid namespace, free by now.
+        pid: u32,
+        /// How it ended.
+        exit: Exit,
     },
     /// A request without a result of its own is carried out.
     Done {

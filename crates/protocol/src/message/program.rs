@@ -19,8 +19,11 @@ pub struct Spawn {
     pub cwd: String,
     /// What its standard descriptors are.
     pub stdio: Stdio,
-    /// Whether [`Reply::Exited`](super::Reply::Exited) lists what is left of the family.
+    /// Whether [`Exit::background`] lists what is left of the family.
     pub report_background: bool,
+    /// Whether nothing is to be done between its start and its end if they lie within about a millisecond of one another. They
+    /// are then told together, with [`Reply::Ran`](super::Reply::Ran), which wakes the host once.
+    pub brief: bool,
 }
 
 /// The standard descriptors of a program.
@@ -38,6 +41,21 @@ pub enum Stdio {
         /// Rows, 1 to 65535.
         rows: u16,
     },
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit status, or 128 + the signal.
+    pub code: i32,
+    /// The signal that ended it, or 0.
+    pub signal: i32,
+    /// Whether the kernel killed it for want of memory, or a part of it whose end it passes on as its own.
+    pub oom: bool,
+    /// What it used, with the children it waited for (`getrusage(2)`).
+    pub usage: Usage,
+    /// What is left of its family, where it was asked for.
+    pub background: Vec<Background>,
 }
 
 /// What a process used.
