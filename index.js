@@ -12,12 +12,15 @@ const { exec } = require("./lib/exec");
 const { exitStatus } = require("./lib/exit-status");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
+const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
 const { needsOf, requireCommands } = require("./lib/options/software");
 const { Ports } = require("./lib/ports");
 const { Processes } = require("./lib/processes");
 const { openShell } = require("./lib/shells");
+
+const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
 
 const constructing = Symbol("AgentVm.create");
 
@@ -75,18 +78,19 @@ class AgentVm extends EventEmitter {
   // ---- one-shot
 
   async exec(command, options) {
-    return this.#observedExec("/bin/sh", ["-c", check.text("command", command)], options);
+    return this.#exec("/bin/sh", ["-c", check.text("command", command)], options);
   }
 
   async execFile(file, args, options) {
-    return this.#observedExec(check.program("file", file), check.texts("args", args), options);
+    return this.#exec(check.program("file", file), check.texts("args", args), options);
   }
 
-  #observedExec(file, args, options) {
+  #exec(file, args, options) {
+    if (!diagnostics.isWatched("exec")) return exec(this.#calls, file, args, options);
     return diagnostics.observe(
       "exec",
       { vm: this, file, args },
-      () => exec(this.#calls, file, args, options),
+      async () => exec(this.#calls, file, args, options),
       ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
     );
   }
@@ -338,8 +342,9 @@ class AgentVm extends EventEmitter {
 
   #on(kind, values) {
     switch (kind) {
-      case "processOutput": {
-        const [pid, stream, data, seq] = values;
+      case ProcessOutput: {
+        const [pid, isStderr, data, seq] = values;
+        const stream = isStderr ? "stderr" : "stdout";
         try {
           this.#processes.onOutput(pid, stream, data);
         } finally {
@@ -347,28 +352,28 @@ class AgentVm extends EventEmitter {
         }
         return;
       }
-      case "processExit": {
+      case ProcessExit: {
         const [pid, status] = values;
         this.emit("processExit", { pid, ...this.#processes.onExit(pid, status) });
         return;
       }
-      case "shellData": {
+      case ShellData: {
         const [shellId, data, seq] = values;
         this.emit("shellData", { shellId, data, seq });
         return;
       }
-      case "shellExit": {
+      case ShellExit: {
         const [shellId, status] = values;
         this.#calls.ended();
         this.emit("shellExit", { shellId, ...exitStatus(status) });
         return;
       }
-      case "networkDenied": {
+      case NetworkDenied: {
         const [host, port, reason] = values;
         this.emit("networkDenied", { host, port, reason });
         return;
       }
-      case "exit": {
+      case Exit: {
         this.#ports.close();
         this.emit("exit", { reason: values[0] ? "disposed" : "died" });
         return;

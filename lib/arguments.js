@@ -37,6 +37,11 @@ function texts(name, value) {
   return Array.from(value, (item, index) => text(`${name}[${index}]`, item));
 }
 
+/** A program and its arguments, all of them checked, as the addon takes them: in one string, for none of them holds a NUL. */
+function words(file, args) {
+  return args.length === 0 ? file : `${file}\0${args.join("\0")}`;
+}
+
 function absolutePath(name, value) {
   const file = text(name, value);
   if (!nodePath.posix.isAbsolute(file)) {
@@ -180,6 +185,7 @@ module.exports = {
   walk,
   port,
   texts,
+  words,
   pid,
   size,
   data,

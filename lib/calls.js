@@ -5,7 +5,8 @@
 const timers = require("node:timers");
 
 const { disposed, fromNative } = require("./error");
-const { NativeVm, endTurn } = require("./native");
+const { signalName } = require("./exit-status");
+const { MessageKind, NativeVm, endTurn } = require("./native");
 
 const busy = new Set();
 let keepAlive;
@@ -22,8 +23,6 @@ function release(calls) {
   if (busy.size === 0) keepAlive?.unref();
 }
 
-/** Messages that the next of their kind may wait for. */
-const OUTPUT = new Set(["execOutput", "processOutput", "shellData"]);
 let turning = false;
 
 /** Tells the addon when this turn of the event loop is over: a slow listener must not keep the loop from all else. */
@@ -36,6 +35,8 @@ function followTurn() {
   });
 }
 
+const { Settled, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit } = MessageKind;
+
 class Calls {
   /** Whether the VM was disposed, or has died. */
   gone = false;
@@ -47,13 +48,14 @@ class Calls {
   #running = 0;
   #onEnd;
 
-  /** `onEvent` is called with each event's kind and values. What it throws is an uncaught exception. */
+  /** `onEvent` is called with each event's MessageKind and values. What it throws is an uncaught exception. */
   constructor(onEvent) {
     this.#onEvent = onEvent;
     // The addon outlives an object that nobody holds only until the garbage collector sees it.
     const self = new WeakRef(this);
     this.#native = new NativeVm((kind, ...values) => {
-      if (OUTPUT.has(kind)) followTurn();
+      // The next of its kind may wait for it.
+      if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput) followTurn();
       const calls = self.deref();
       if (calls === undefined) return;
       try {
@@ -72,7 +74,7 @@ class Calls {
   }
 
   ask(method, ...values) {
-    return this.#start(method, undefined, values).promise;
+    return this.#start(method, undefined, values);
   }
 
   /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
@@ -81,7 +83,7 @@ class Calls {
       this.#running++;
       onStart?.(value);
     };
-    return this.#start(method, { onValue }, values).promise;
+    return this.#start(method, onValue, values);
   }
 
   /** What `begin` has started has ended. */
@@ -90,21 +92,18 @@ class Calls {
     this.#releaseIfIdle();
   }
 
-  /** An exec, whose output goes to `callbacks` as it comes. */
-  async exec(callbacks, message, stdin, signal) {
-    const { call, promise } = this.#start("exec", { callbacks }, [message, stdin, signal !== undefined]);
-    const abort = () => this.#native.abort(call);
-    signal?.addEventListener("abort", abort, { once: true });
-    this.#execs++;
-    try {
-      return await promise;
-    } finally {
-      this.#execs--;
-      if (signal) {
-        signal.removeEventListener("abort", abort);
-        this.#native.forget(call);
+  /** An exec, whose output goes to the callbacks as it comes. Resolves to an ExecResult. */
+  exec(words, options, stdin, signal, onStdout, onStderr) {
+    return new Promise((resolve, reject) => {
+      const call = this.#next++;
+      const answer = this.#native.exec(call, words, options, stdin, signal !== undefined);
+      if (answer) {
+        reject(fromNative(answer[0]));
+        return;
       }
-    }
+      this.#execs++;
+      this.#await(call, { resolve, reject, isExec: true, onStdout, onStderr, forget: this.#watch(signal, call) });
+    });
   }
 
   /** Execs under way, and what `begin` has started and has not ended. */
@@ -130,9 +129,9 @@ class Calls {
     }
   }
 
-  #start(method, hooks, values) {
-    const call = this.#next++;
-    const promise = new Promise((resolve, reject) => {
+  #start(method, onValue, values) {
+    return new Promise((resolve, reject) => {
+      const call = this.#next++;
       const answer = this.#native[method](call, ...values);
       if (answer) {
         const [error, value] = answer;
@@ -140,10 +139,35 @@ class Calls {
         else resolve(value);
         return;
       }
-      if (this.#pending.size === 0) hold(this);
-      this.#pending.set(call, { resolve, reject, ...hooks });
+      this.#await(call, { resolve, reject, isExec: false, onValue });
     });
-    return { call, promise };
+  }
+
+  #await(call, pending) {
+    if (this.#pending.size === 0) hold(this);
+    this.#pending.set(call, pending);
+  }
+
+  /** Has `signal`, if there is one, abort an exec; what it returns ends that. */
+  #watch(signal, call) {
+    if (signal === undefined) return undefined;
+    const abort = () => this.#native.abort(call);
+    signal.addEventListener("abort", abort, { once: true });
+    return () => {
+      signal.removeEventListener("abort", abort);
+      this.#native.forget(call);
+    };
+  }
+
+  /** Takes a call that is about to settle off the list. */
+  #end(call) {
+    const pending = this.#pending.get(call);
+    this.#pending.delete(call);
+    if (pending.isExec) {
+      this.#execs--;
+      pending.forget?.();
+    }
+    return pending;
   }
 
   #releaseIfIdle() {
@@ -152,13 +176,16 @@ class Calls {
 
   #on(kind, values) {
     switch (kind) {
-      case "settled":
+      case Settled:
         return this.#settled(...values);
-      case "execOutput": {
-        const [call, stream, data] = values;
-        return this.#pending.get(call)?.callbacks[stream]?.(data);
+      case ExecEnded:
+        return this.#execEnded(...values);
+      case ExecOutput: {
+        const [call, isStderr, data] = values;
+        const exec = this.#pending.get(call);
+        return isStderr ? exec?.onStderr?.(data) : exec?.onStdout?.(data);
       }
-      case "exit":
+      case Exit:
         this.gone = true;
         this.#onEnd?.();
         return this.#onEvent(kind, values);
@@ -168,15 +195,29 @@ class Calls {
   }
 
   #settled(call, error, value) {
-    const pending = this.#pending.get(call);
-    if (pending === undefined) return;
-    this.#pending.delete(call);
+    const pending = this.#end(call);
     if (error) {
       pending.reject(fromNative(error));
     } else {
       pending.onValue?.(value);
       pending.resolve(value);
     }
+    this.#releaseIfIdle();
+  }
+
+  #execEnded(call, exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, cut, timedOut, background) {
+    this.#end(call).resolve({
+      exitCode,
+      signal: signalName(signal),
+      reason,
+      usage: { userMs, systemMs, maxRssBytes },
+      stdout,
+      stderr,
+      stdoutTruncated: (cut & 1) !== 0,
+      stderrTruncated: (cut & 2) !== 0,
+      timedOut,
+      background: background ? JSON.parse(background) : [],
+    });
     this.#releaseIfIdle();
   }
 }

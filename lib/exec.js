@@ -3,27 +3,17 @@
 
 const check = require("./arguments");
 const { aborted } = require("./error");
-const { exitStatus } = require("./exit-status");
 
-/** Runs a program; resolves to an ExecResult when it has ended. */
-async function exec(calls, file, args, options) {
-  const { stdin, signal, onStdout, onStderr, ...rest } = check.members("options", options, check.exec);
+/** Runs a program; resolves to an ExecResult when it has ended. Throws what is wrong with the options. */
+function exec(calls, file, args, options) {
+  const checked = options === undefined ? undefined : check.members("options", options, check.exec);
   calls.requireVm();
+  if (checked === undefined) return calls.exec(check.words(file, args));
+  const { env, cwd, stdin, timeout, maxOutputBytes, signal, onStdout, onStderr } = checked;
   if (signal?.aborted) throw aborted();
-  const message = JSON.stringify({ ...rest, file, args, streams: Boolean(onStdout || onStderr) });
-  return execResult(await calls.exec({ stdout: onStdout, stderr: onStderr }, message, stdin, signal));
-}
-
-function execResult([status, stdout, stderr, stdoutTruncated, stderrTruncated, timedOut, background]) {
-  return {
-    ...exitStatus(status),
-    stdout,
-    stderr,
-    stdoutTruncated,
-    stderrTruncated,
-    timedOut,
-    background: background ? JSON.parse(background) : [],
-  };
+  const streams = onStdout !== undefined || onStderr !== undefined;
+  const rest = JSON.stringify({ env, cwd, timeout, maxOutputBytes, streams });
+  return calls.exec(check.words(file, args), rest, stdin, signal, onStdout, onStderr);
 }
 
 module.exports = { exec };

@@ -10,14 +10,19 @@ const signalNames = new Map(
     .map(([name, number]) => [number, name]),
 );
 
+/** A signal's name by its number; null for 0. */
+function signalName(signal) {
+  return signal === 0 ? null : (signalNames.get(signal) ?? `SIG${signal}`);
+}
+
 /** An ExitStatus of the addon's values. */
 function exitStatus([exitCode, signal, reason, userMs, systemMs, maxRssBytes]) {
   return {
     exitCode,
-    signal: signal === 0 ? null : (signalNames.get(signal) ?? `SIG${signal}`),
+    signal: signalName(signal),
     reason,
     usage: { userMs, systemMs, maxRssBytes },
   };
 }
 
-module.exports = { exitStatus };
+module.exports = { exitStatus, signalName };

@@ -23,10 +23,11 @@ function load() {
         `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
     );
   }
-  const { NativeVm, endTurn, startLog } = loadAddon(path.join(folder, `agent-vm.${target}.node`));
+  const { MessageKind, NativeVm, endTurn, startLog } = loadAddon(path.join(folder, `agent-vm.${target}.node`));
   const log = logLevel();
   if (log !== undefined) startLog(log);
   return {
+    MessageKind,
     NativeVm,
     endTurn,
     init: path.join(folder, `agent-vm-init.${target}`),

@@ -1,6 +1,7 @@
 "use strict";
 // The processes that spawn has started: who is to be told of their output and of their end.
 
+const { words } = require("./arguments");
 const { exitStatus } = require("./exit-status");
 
 /** Exited processes whose callbacks are kept for what their children still write; as many as are remembered. */
@@ -18,7 +19,7 @@ class Processes {
   /** Starts one, and resolves to its pid. `told` is a diagnostic that is under way, or none. */
   async spawn(file, args, { stdin, signal, onStdout, onStderr, ...rest }, told) {
     const onStart = (pid) => {
-      const follower = { stdout: onStdout, stderr: onStderr, release: () => {}, told };
+      const follower = { onStdout, onStderr, release: () => {}, told };
       if (signal) {
         const abort = () => this.#calls.ask("killProcess", pid).catch(() => {});
         follower.release = () => signal.removeEventListener("abort", abort);
@@ -28,7 +29,7 @@ class Processes {
       this.#followers.set(pid, follower);
     };
     try {
-      return await this.#calls.begin("spawn", onStart, JSON.stringify({ ...rest, file, args }), stdin);
+      return await this.#calls.begin("spawn", onStart, words(file, args), JSON.stringify(rest), stdin);
     } catch (error) {
       told?.({ error });
       throw error;
@@ -36,7 +37,9 @@ class Processes {
   }
 
   onOutput(pid, stream, data) {
-    this.#followers.get(pid)?.[stream]?.(data);
+    const follower = this.#followers.get(pid);
+    if (stream === "stderr") follower?.onStderr?.(data);
+    else follower?.onStdout?.(data);
   }
 
   /** Its ExitStatus. */

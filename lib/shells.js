@@ -1,6 +1,8 @@
 "use strict";
 // Shells, as far as there is something to decide before one is opened.
 
+const { words } = require("./arguments");
+
 /**
  * Opens a shell, and resolves to its id: the `command` of the checked options, or bash where the VM has it, else sh. `vmEnv`
  * is the environment of the VM, as it was asked for.
@@ -18,11 +20,8 @@ async function openShell(calls, vmEnv, options) {
 
 function open(calls, vmEnv, { command, args = [], env = [], ...rest }) {
   const terminal = vmEnv.some(([name]) => name === "TERM") ? [] : [["TERM", "xterm-256color"]];
-  return calls.begin(
-    "openShell",
-    undefined,
-    JSON.stringify({ args, ...rest, file: command, env: [...terminal, ...env] }),
-  );
+  const message = JSON.stringify({ ...rest, env: [...terminal, ...env] });
+  return calls.begin("openShell", undefined, words(command, args), message);
 }
 
 module.exports = { openShell };

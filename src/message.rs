@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name};
 use bytes::Bytes;
+use napi_derive::napi;
 use serde_json::json;
 
 use crate::turn;
@@ -55,11 +56,43 @@ impl Value {
     }
 }
 
-/// One call of the VM's threadsafe function. The first value tells what it is.
+/// What a message is: its first value.
+#[napi]
+#[derive(Debug, Clone, Copy)]
+pub enum MessageKind {
+    /// Call, error, value.
+    Settled,
+    /// Call, and what [`exec_values`] lists.
+    ExecEnded,
+    /// Call, whether it is stderr, bytes.
+    ExecOutput,
+    /// Pid, whether it is stderr, bytes, seq.
+    ProcessOutput,
+    /// Pid, status.
+    ProcessExit,
+    /// Shell, bytes, seq.
+    ShellData,
+    /// Shell, status.
+    ShellExit,
+    /// Host, port, reason.
+    NetworkDenied,
+    /// Whether the VM was disposed.
+    Exit,
+}
+
+impl From<MessageKind> for Value {
+    fn from(kind: MessageKind) -> Self {
+        Self::Number(f64::from(kind as i32))
+    }
+}
+
+/// One call of the VM's threadsafe function.
 #[derive(Debug)]
 pub enum Message {
     /// A call's result.
     Settled { call: f64, result: Result<Value, Error> },
+    /// An `exec`'s result.
+    ExecEnded { call: f64, result: ExecResult },
     /// Output of an `exec`.
     ExecOutput {
         call: f64,
@@ -78,13 +111,22 @@ impl Message {
         match self {
             Self::Settled { call, result } => match result {
                 Ok(value) => vec![
-                    Value::Name("settled"),
+                    MessageKind::Settled.into(),
                     Value::Number(call),
                     Value::Undefined,
                     value,
                 ],
-                Err(error) => vec![Value::Name("settled"), Value::Number(call), error_value(&error)],
+                Err(error) => vec![
+                    MessageKind::Settled.into(),
+                    Value::Number(call),
+                    error_value(&error),
+                ],
             },
+            Self::ExecEnded { call, result } => {
+                let mut values = vec![MessageKind::ExecEnded.into(), Value::Number(call)];
+                values.extend(exec_values(result));
+                values
+            }
             Self::ExecOutput {
                 call,
                 stream,
@@ -93,9 +135,9 @@ impl Message {
             } => {
                 turn::take(taken);
                 vec![
-                    Value::Name("execOutput"),
+                    MessageKind::ExecOutput.into(),
                     Value::Number(call),
-                    stream_value(stream),
+                    Value::Bool(stream == Stream::Stderr),
                     Value::Chunk(data),
                 ]
             }
@@ -116,16 +158,16 @@ fn event_values(event: Event) -> Vec<Value> {
             turn::take(taken);
             let (pid, seq) = (Value::Number(f64::from(pid)), Value::Number(seq as f64));
             vec![
-                Value::Name("processOutput"),
+                MessageKind::ProcessOutput.into(),
                 pid,
-                stream_value(stream),
+                Value::Bool(stream == Stream::Stderr),
                 Value::Chunk(data),
                 seq,
             ]
         }
         Event::ProcessExit { pid, status } => {
             vec![
-                Value::Name("processExit"),
+                MessageKind::ProcessExit.into(),
                 Value::Number(f64::from(pid)),
                 status_value(status),
             ]
@@ -138,11 +180,11 @@ fn event_values(event: Event) -> Vec<Value> {
         } => {
             turn::take(taken);
             let (shell, seq) = (Value::text(shell_name(shell)), Value::Number(seq as f64));
-            vec![Value::Name("shellData"), shell, Value::Chunk(data), seq]
+            vec![MessageKind::ShellData.into(), shell, Value::Chunk(data), seq]
         }
         Event::ShellExit { shell, status } => {
             vec![
-                Value::Name("shellExit"),
+                MessageKind::ShellExit.into(),
                 Value::text(shell_name(shell)),
                 status_value(status),
             ]
@@ -156,13 +198,13 @@ fn event_values(event: Event) -> Vec<Value> {
             drop(taken);
             let port = Value::Number(f64::from(port));
             vec![
-                Value::Name("networkDenied"),
+                MessageKind::NetworkDenied.into(),
                 Value::text(host),
                 port,
                 Value::text(reason),
             ]
         }
-        Event::Exit { disposed } => vec![Value::Name("exit"), Value::Bool(disposed)],
+        Event::Exit { disposed } => vec![MessageKind::Exit.into(), Value::Bool(disposed)],
     }
 }
 
@@ -175,20 +217,24 @@ pub fn stream_value(stream: Stream) -> Value {
 
 /// `[exitCode, signal number, reason, userMs, systemMs, maxRssBytes]`.
 pub fn status_value(status: ExitStatus) -> Value {
-    Value::List(vec![
+    Value::List(status_values(status).into())
+}
+
+fn status_values(status: ExitStatus) -> [Value; 6] {
+    [
         Value::Number(f64::from(status.code)),
         Value::Number(f64::from(status.signal)),
         Value::Name(status.reason.name()),
         Value::Number(status.user_us as f64 / 1000.0),
         Value::Number(status.system_us as f64 / 1000.0),
         Value::Number(status.max_rss_bytes as f64),
-    ])
+    ]
 }
 
-/// `[status, stdout, stderr, stdoutTruncated, stderrTruncated, timedOut, background as JSON or undefined]`.
-pub fn exec_value(result: ExecResult) -> Value {
-    let truncated = [result.stdout.truncated, result.stderr.truncated].map(Value::Bool);
-    let [stdout_truncated, stderr_truncated] = truncated;
+/// Those of [`status_value`], stdout, stderr, what of them was cut off (1 for stdout, 2 for stderr), timedOut, background as
+/// JSON or undefined.
+fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
+    let cut = i32::from(result.stdout.truncated) + 2 * i32::from(result.stderr.truncated);
     let background = if result.background.is_empty() {
         Value::Undefined
     } else {
@@ -199,12 +245,10 @@ pub fn exec_value(result: ExecResult) -> Value {
             .collect();
         Value::json(&left.into())
     };
-    Value::List(vec![
-        status_value(result.status),
+    status_values(result.status).into_iter().chain([
         Value::printed(result.stdout),
         Value::printed(result.stderr),
-        stdout_truncated,
-        stderr_truncated,
+        Value::Number(f64::from(cut)),
         Value::Bool(result.timed_out),
         background,
     ])

@@ -151,12 +151,10 @@ impl CreateOptions {
     }
 }
 
-/// `exec`, `execFile`, `spawn` and `openShell`.
-#[derive(Debug, Deserialize)]
+/// Of `exec`, `execFile`, `spawn` and `openShell`.
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunOptions {
-    file: String,
-    args: Vec<String>,
     #[serde(default)]
     env: Vec<(String, String)>,
     cwd: Option<String>,
@@ -192,10 +190,12 @@ impl RunOptions {
         (self.cols.unwrap_or(80), self.rows.unwrap_or(24))
     }
 
-    pub fn into_program(self) -> Program {
+    /// What runs `words` so.
+    pub fn into_program(self, words: &str) -> Program {
+        let mut words = words.split('\0').map(str::to_owned);
         Program {
-            file: self.file,
-            arguments: self.args,
+            file: words.next().unwrap_or_default(),
+            arguments: words.collect(),
             env: self.env,
             cwd: self.cwd,
         }

@@ -2,6 +2,8 @@
 //!
 //! Every method takes the number of its call first. It returns `[error, value]` where the answer is known at once, and
 //! nothing where it will come as a `settled` message with that number.
+//!
+//! A program and its arguments come as `words`: one string, in which NULs stand between them.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::json;
-use crate::message::{Message, Value, error_value, exec_value, replay_value};
+use crate::message::{Message, Value, error_value, replay_value};
 use crate::options::{CreateOptions, RunOptions};
 
 /// Weak: it does not keep Node.js alive. `index.js` holds the process while calls are pending or processes run.
@@ -123,11 +125,12 @@ impl NativeVm {
     pub fn exec(
         &self,
         call: f64,
-        options: String,
+        words: String,
+        options: Option<String>,
         stdin: Option<Uint8Array>,
         abortable: bool,
     ) -> Result<Answer> {
-        let options: RunOptions = parse(&options)?;
+        let options: RunOptions = options.as_deref().map(parse).transpose()?.unwrap_or_default();
         let vm = match self.vm() {
             Ok(vm) => vm,
             Err(answer) => return Ok(Some(answer)),
@@ -149,11 +152,14 @@ impl NativeVm {
             timeout: options.timeout(),
             max_output_bytes: options.max_output_bytes(),
             on_output,
-            program: options.into_program(),
+            program: options.into_program(&words),
         };
-        let on_result = Box::new(move |result: std::result::Result<ExecResult, Error>| {
-            bridge.settle(call, result.map(exec_value));
-        });
+        let on_result = Box::new(
+            move |result: std::result::Result<ExecResult, Error>| match result {
+                Ok(result) => bridge.tell(Message::ExecEnded { call, result }),
+                Err(error) => bridge.settle(call, Err(error)),
+            },
+        );
         let abort = vm.exec(exec, on_result);
         if abortable {
             self.aborts.lock().insert(call as u64, abort);
@@ -177,7 +183,13 @@ impl NativeVm {
 
     /// Starts a process. Settles with its pid.
     #[napi]
-    pub fn spawn(&self, call: f64, options: String, stdin: Option<Uint8Array>) -> Result<Answer> {
+    pub fn spawn(
+        &self,
+        call: f64,
+        words: String,
+        options: String,
+        stdin: Option<Uint8Array>,
+    ) -> Result<Answer> {
         let options: RunOptions = parse(&options)?;
         let vm = match self.vm() {
             Ok(vm) => vm,
@@ -187,7 +199,7 @@ impl NativeVm {
         let request = SpawnRequest {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: options.timeout(),
-            program: options.into_program(),
+            program: options.into_program(&words),
         };
         vm.spawn(
             request,
@@ -198,7 +210,7 @@ impl NativeVm {
 
     /// Opens a shell. Settles with its name.
     #[napi]
-    pub fn open_shell(&self, call: f64, options: String) -> Result<Answer> {
+    pub fn open_shell(&self, call: f64, words: String, options: String) -> Result<Answer> {
         let options: RunOptions = parse(&options)?;
         let vm = match self.vm() {
             Ok(vm) => vm,
@@ -209,7 +221,7 @@ impl NativeVm {
         let request = ShellRequest {
             cols,
             rows,
-            program: options.into_program(),
+            program: options.into_program(&words),
         };
         vm.open_shell(
             request,
