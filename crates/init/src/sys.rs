@@ -10,10 +10,14 @@ use std::ptr;
 
 use agent_vm_protocol::message::Usage;
 use libc::{c_int, pid_t};
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, ResolveFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+use crate::seccomp;
 
 /// Where the host puts init's end of the control socket.
 const CONTROL_FD: RawFd = 3;
@@ -161,6 +165,46 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Err
     // SAFETY: no information is passed; the rest are integers.
     Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) })?;
     Ok(())
+}
+
+/// Eight bytes that nobody can guess.
+pub fn random() -> Result<u64, Errno> {
+    let mut bytes = [0; size_of::<u64>()];
+    // SAFETY: the buffer is as long as said. So few bytes come whole (`getrandom(2)`).
+    Errno::result(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// `openat2(2)` by a process that is under [`seccomp::confine`].
+pub fn openat2(
+    base: BorrowedFd<'_>,
+    path: &(impl NixPath + ?Sized),
+    flags: OFlag,
+    mode: Mode,
+    resolve: ResolveFlag,
+) -> Result<OwnedFd, Errno> {
+    // SAFETY: all-zero is a valid `open_how`, whose fields are integers.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = flags.bits() as u64;
+    how.mode = u64::from(mode.bits());
+    how.resolve = resolve.bits();
+    let fd = path.with_nix_path(|path| {
+        // SAFETY: the string and the structure outlive the call, which has four arguments and ignores what is beyond.
+        unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                base.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+                0,
+                seccomp::key(),
+            )
+        }
+    })?;
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Sends a signal to the group that `pid`, which is over 1, leads.

@@ -7,12 +7,12 @@ mod seccomp;
 
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, ENOENT, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
 
+/// What init shows, and programs do not know.
+const KEY: u64 = 0x8000_0001_7fff_fffe;
+
 /// What a program under the filter gets from `call`: 0, or the error's number.
 fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
-    under(
-        || seccomp::confine().is_ok() && seccomp::confine_program().is_ok(),
-        call,
-    )
+    under(|| seccomp::confine(KEY).is_ok(), call)
 }
 
 fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
@@ -422,19 +422,20 @@ fn what_debuggers_and_runtimes_use_reaches_the_kernel() {
 
 #[test]
 fn init_keeps_what_only_programs_lose() {
-    for (number, errno) in [
-        (libc::SYS_clone3, libc::EFAULT),
-        (libc::SYS_openat2, libc::EFAULT),
-    ] {
+    for number in [libc::SYS_clone3, libc::SYS_openat2] {
         // SAFETY: the kernel finds bad addresses and does nothing.
-        let got = under(
-            || seccomp::confine().is_ok(),
-            || unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, 0) },
-        );
+        let with = |key: u64| under_filter(|| unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, key) });
+        // SAFETY: as above.
+        let got = under_filter(|| unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, seccomp::key()) });
         assert!(
-            got == errno || got == libc::E2BIG || got == libc::EINVAL,
+            [EFAULT, libc::E2BIG, libc::EINVAL].contains(&got),
             "call {number}: {got}"
         );
+        let almost = (0..64).map(|bit| KEY ^ 1 << bit);
+        let halves = [KEY & 0xffff_ffff, KEY >> 32 << 32, KEY.rotate_left(32)];
+        for wrong in almost.chain(halves).chain([0, u64::MAX, !KEY]) {
+            assert_eq!(with(wrong), ENOSYS, "call {number} with {wrong:#x}");
+        }
     }
 }
 
@@ -462,7 +463,7 @@ fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_la
     let answer = |number: c_long, arguments: [c_long; 3]| {
         // SAFETY: the arguments are numbers or addresses of nothing.
         under(
-            || seccomp::confine().is_ok() && seccomp::confine_without_namespaces().is_ok(),
+            || seccomp::confine(KEY).is_ok() && seccomp::confine_without_namespaces().is_ok(),
             || unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2], 0, 0, 0) },
         )
     };

@@ -66,6 +66,8 @@ pub struct Options<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to return a descriptor that refers to the child.
     pub pidfd: bool,
+    /// A sixth argument for `clone3(2)`, which has none of that number: for a filter that wants to see one.
+    pub key: u64,
 }
 
 impl Options<'_> {
@@ -141,6 +143,7 @@ pub unsafe fn vfork(
                     size_of::<libc::clone_args>(),
                     0,
                 ],
+                options.key,
                 entry,
                 argument,
             )
@@ -153,6 +156,7 @@ pub unsafe fn vfork(
             clone_and_call(
                 libc::SYS_clone,
                 [flags, top, ptr::from_mut(&mut pidfd) as usize],
+                0,
                 entry,
                 argument,
             )
@@ -193,6 +197,10 @@ pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
                 libc::SYS_clone3,
                 ptr::from_mut(&mut arguments),
                 size_of::<libc::clone_args>(),
+                0,
+                0,
+                0,
+                options.key,
             )
         }
     } else {
@@ -234,6 +242,7 @@ fn into_cgroup(flags: c_int, exit_signal: c_int, cgroup: BorrowedFd<'_>) -> libc
 unsafe fn clone_and_call(
     number: libc::c_long,
     arguments: [usize; 3],
+    sixth: u64,
     entry: unsafe extern "C" fn(*mut c_void) -> !,
     argument: *mut c_void,
 ) -> isize {
@@ -256,6 +265,7 @@ unsafe fn clone_and_call(
             in("rdx") arguments[2],
             in("r10") 0usize,
             in("r8") 0usize,
+            in("r9") sixth,
             in("r12") entry,
             in("r13") argument,
             lateout("rcx") _,
@@ -273,6 +283,7 @@ unsafe fn clone_and_call(
 unsafe fn clone_and_call(
     number: libc::c_long,
     arguments: [usize; 3],
+    sixth: u64,
     entry: unsafe extern "C" fn(*mut c_void) -> !,
     argument: *mut c_void,
 ) -> isize {
@@ -293,6 +304,7 @@ unsafe fn clone_and_call(
             in("x2") arguments[2],
             in("x3") 0usize,
             in("x4") 0usize,
+            in("x5") sixth,
             in("x8") number,
             in("x10") entry,
             in("x11") argument,

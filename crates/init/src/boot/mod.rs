@@ -24,6 +24,7 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
 use crate::control::Attachments;
 use crate::family::{Cgrouping, memory};
+use crate::sys::random;
 use crate::walls::Walls;
 use crate::{network, seccomp};
 
@@ -165,7 +166,7 @@ fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<Option<Owned
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))?;
+    confine()?;
     Ok(listener_fd)
 }
 
@@ -192,8 +193,13 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
     identity::limit(&boot.limits)?;
 
     prctl::set_dumpable(false).at("hide init from tracing")?;
-    seccomp::confine().map_err(|error| BootError::new("install the system call filter", &error))?;
+    confine()?;
     Ok(walls)
+}
+
+fn confine() -> Result<(), BootError> {
+    let key = random().at("draw a random number")?;
+    seccomp::confine(key).map_err(|error| BootError::new("install the system call filter", &error))
 }
 
 fn unconfined() -> Result<(), BootError> {

@@ -12,12 +12,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::message::{Attributes, Failure, FileStep, OpenMode};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, ResolveFlag, readlinkat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::control::Attachments;
+use crate::sys::openat2;
 
 /// What a step gives.
 #[derive(Debug)]
@@ -160,12 +161,9 @@ fn resolve(base: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, E
     } else {
         Mode::empty()
     };
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let flags = flags | OFlag::O_CLOEXEC;
     let fd = loop {
-        match openat2(base, path, how) {
+        match openat2(base, path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS) {
             Err(Errno::EINTR) => {}
             other => break other?,
         }

@@ -19,11 +19,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, utimensat};
 
 use self::arguments::{Change, Named, Request, Times};
+use crate::sys::openat2;
 
 pub use sys::{Asked, listen};
 
@@ -230,12 +231,10 @@ fn resolve(folder: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd,
         path
     };
     let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | link)
-        .resolve(
-            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV,
-        );
-    openat2(folder, path, how).map_err(|errno| match errno {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
+    let inside =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    openat2(folder, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
         // It leads out; EAGAIN says that the kernel could not make sure.
         Errno::EXDEV | Errno::EAGAIN => Errno::EPERM,
         other => other,

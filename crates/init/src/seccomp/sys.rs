@@ -4,13 +4,13 @@
 use std::io;
 
 /// Puts the calling thread, and what it starts from now on, under `filter`.
-pub(super) fn install(filter: &'static [libc::sock_filter]) -> io::Result<()> {
+pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: `program` describes a slice of `'static` instructions, which the kernel copies during the call and only
-    // reads, whatever the pointer's type says.
+    // SAFETY: `program` describes a slice of instructions, which the kernel copies during the call and only reads, whatever
+    // the pointer's type says.
     let result = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

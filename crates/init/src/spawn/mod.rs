@@ -30,7 +30,6 @@ pub struct Spawner {
     null_fd: OwnedFd,
     env: Vec<(String, String)>,
     open_files: (u64, u64),
-    filter: bool,
     sibling: bool,
 }
 
@@ -66,9 +65,8 @@ pub struct Started {
 }
 
 impl Spawner {
-    /// Prepares to start programs with `env` and at most `open_files` open files each. `filter` says whether they run
-    /// under the system call filter.
-    pub fn new(env: Vec<(String, String)>, open_files: u64, filter: bool) -> io::Result<Self> {
+    /// Prepares to start programs with `env` and at most `open_files` open files each.
+    pub fn new(env: Vec<(String, String)>, open_files: u64) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(hard);
         Ok(Self {
@@ -76,7 +74,6 @@ impl Spawner {
             null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
             env,
             open_files: (open_files, open_files),
-            filter,
             sibling: false,
         })
     }
@@ -166,7 +163,6 @@ impl Spawner {
             directory: c_string(request.cwd.clone())?,
             open_files: self.open_files,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
-            filter: self.filter,
             sibling: self.sibling,
             report_fd: None,
         })
@@ -239,7 +235,6 @@ fn failure(error: &ChildError, request: &Spawn) -> Failure {
         Step::Limit => ("setrlimit", None),
         Step::Directory => ("chdir", Some(&request.cwd)),
         Step::Close => ("close_range", None),
-        Step::Filter => ("seccomp", None),
         Step::Execute => ("execve", Some(&request.program)),
     };
     Failure {

@@ -33,8 +33,6 @@ pub enum Step {
     Directory,
     /// `close_range(2)`.
     Close,
-    /// `seccomp(2)`.
-    Filter,
     /// `execve(2)`.
     Execute,
 }
@@ -54,8 +52,6 @@ pub struct Plan {
     pub open_files: (u64, u64),
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
-    /// Whether the child takes on the filter that init itself is spared.
-    pub filter: bool,
     /// Whether its parent is the caller's.
     pub sibling: bool,
     /// Where the child itself tells its pid, and what it failed at (two `int`s). It reaches its end once the child has
@@ -84,7 +80,6 @@ struct Shared {
     stdio: [RawFd; 3],
     open_files: libc::rlimit,
     terminal: bool,
-    filter: bool,
     report_fd: RawFd,
     step: Step,
     errno: c_int,
@@ -118,7 +113,6 @@ pub fn start(
             rlim_max: plan.open_files.1,
         },
         terminal: plan.terminal,
-        filter: plan.filter,
         report_fd: plan.report_fd.unwrap_or(-1),
         step: Step::None,
         errno: 0,
@@ -127,6 +121,7 @@ pub fn start(
         exit_signal: libc::SIGCHLD,
         sibling: plan.sibling,
         cgroup: cgroup.into,
+        key: seccomp::key(),
         ..Options::default()
     };
     let pointer = &raw mut shared;
@@ -227,9 +222,6 @@ unsafe fn run(shared: &mut Shared) -> Step {
         };
         if libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) < 0 {
             return Step::Close;
-        }
-        if shared.filter && seccomp::confine_program().is_err() {
-            return Step::Filter;
         }
         // Init has every disposition at its default, and `execve` keeps them; only the mask is init's own.
         let none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();

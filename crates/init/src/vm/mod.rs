@@ -5,13 +5,11 @@ mod hands;
 mod reap;
 mod starts;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Isolation};
+use agent_vm_protocol::message::Boot;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -72,10 +70,9 @@ impl Vm {
             .map_err(|errno| BootError::of("make a descriptor for signals", errno))?;
 
         let pid_namespace = has_pid_namespace(boot.isolation);
-        let filter = boot.isolation != Isolation::None;
-        let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files, filter)
+        let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files)
             .map_err(|error| BootError::new("prepare to start programs", &error))?;
-        let salt = random().map_err(|error| BootError::new("read /dev/urandom", &error))?;
+        let salt = sys::random().map_err(|errno| BootError::of("draw a random number", errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
         let mut listeners = Listeners::default();
         let hands = match booted.walls {
@@ -212,11 +209,4 @@ impl Vm {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// Eight bytes of randomness.
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }

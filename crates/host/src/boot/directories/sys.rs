@@ -91,9 +91,8 @@ pub fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
         namespaces: libc::CLONE_NEWUSER,
         // No SIGCHLD: the server's own handler (libuv's) has nothing to do with it.
         exit_signal: 0,
-        sibling: false,
-        cgroup: None,
         pidfd: true,
+        ..Options::default()
     };
     let mut stack = Stack::new()?;
     // SAFETY: the child does nothing but exit.
