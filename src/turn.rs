@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use agent_vm_host::Taken;
+use agent_vm_host::{Taken, receive_here};
 use napi_derive::napi;
 
 /// How long chunks make room for more within one turn.
@@ -26,6 +26,7 @@ thread_local! {
 
 /// JavaScript has a chunk. To be called on its thread.
 pub fn take(taken: Taken) {
+    receive_here();
     TURN.with_borrow_mut(|turn| {
         let since = turn.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= SPAN {

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::{pool, sys};
+use crate::{placement, pool, sys};
 
 /// What a pipe that is always full is grown to: room for the writer while the reader empties half. An unprivileged user may
 /// have 128 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
@@ -271,6 +271,9 @@ impl<T: FnMut(Bytes) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks
         let room = wanted.min(self.window.room() * LARGEST_CHUNK);
         let mut data = pool::filled(|buffer| read(buffer, room))?;
         let length = data.len();
+        if length >= FULL_PIPE {
+            placement::keep_apart();
+        }
         while !data.is_empty() {
             let chunk = data.split_to(data.len().min(LARGEST_CHUNK));
             self.window.push((self.take)(chunk));

@@ -168,6 +168,11 @@ impl Families {
         self.known.get(&call)?.leader
     }
 
+    /// How many first processes of families run.
+    pub fn running(&self) -> usize {
+        self.leaders.len()
+    }
+
     /// The cgroup of a family, while anything of it may be left.
     pub fn leaf(&self, call: Call) -> Option<&Leaf> {
         self.known.get(&call)?.place.leaf.as_ref()

@@ -54,6 +54,8 @@ pub struct Vm {
     listeners: Listeners,
     /// Whether the last turn left children unreaped.
     more_ended: bool,
+    /// Whether the scheduler lets it go before programs.
+    goes_first: bool,
 }
 
 impl Vm {
@@ -95,6 +97,7 @@ impl Vm {
             folder: boot.walls.map(|walls| walls.folder),
             listeners,
             more_ended: false,
+            goes_first: false,
         })
     }
 
@@ -155,6 +158,7 @@ impl Vm {
                 control.send(&reply, Vec::new())?;
             }
             self.starts.tell_due(control)?;
+            self.keep_pace();
         }
     }
 
@@ -185,6 +189,20 @@ impl Vm {
             }
             // EINTR, or the kernel is short of memory; whatever it was, trying everything is right.
             Err(_) => (true, true),
+        }
+    }
+
+    /// Where programs run beside one another, an end or a start does not wait for the others' turns to end. Until none runs: with
+    /// few processors one may be over before the next has started, for it is init that was waiting.
+    fn keep_pace(&mut self) {
+        let first = match self.families.running() {
+            0 => false,
+            1 => self.goes_first,
+            _ => true,
+        };
+        if first != self.goes_first {
+            self.goes_first = first;
+            sys::go_first(first);
         }
     }
 

@@ -1,0 +1,74 @@
+//! Which processor the I/O thread runs on while it reads as fast as a program writes.
+//!
+//! Reader and writer hold the pipe by turns, so they lose nothing by sharing a processor, and find each other's memory in its
+//! cache. Whoever receives what is read works beside them and should have another. The scheduler sees three threads that wake each
+//! other and may leave all of them on one processor, a halted one of a virtual machine counting as taken: half the speed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sched::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+
+/// Between two moves at least: one costs some 20 µs.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// Where a receiver last ran.
+static RECEIVER: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Takes note that the calling thread receives what the I/O thread reads.
+pub fn receive_here() {
+    if let Ok(here) = sched_getcpu() {
+        RECEIVER.store(here, Ordering::Relaxed);
+    }
+}
+
+/// Moves the calling thread to another processor if a receiver was last seen on this one, and there is another that it may use.
+/// It is not bound to any: the scheduler may move it back.
+pub(crate) fn keep_apart() {
+    static MOVED: Mutex<Option<Instant>> = Mutex::new(None);
+    let Ok(here) = sched_getcpu() else { return };
+    if here != RECEIVER.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut moved = MOVED.lock();
+    if moved.is_some_and(|moved| moved.elapsed() < PAUSE) {
+        return;
+    }
+    *moved = Some(Instant::now());
+    let this_thread = Pid::from_raw(0);
+    let Ok(allowed) = sched_getaffinity(this_thread) else {
+        return;
+    };
+    let mut others = allowed;
+    // It is refused where nothing is left, or what is left is not the thread's to use: then it stays.
+    if others.unset(here).is_ok() && sched_setaffinity(this_thread, &others).is_ok() {
+        let _same_as_before = sched_setaffinity(this_thread, &allowed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use super::*;
+    use nix::sched::CpuSet;
+
+    #[test]
+    fn a_thread_that_was_moved_may_run_where_it_might_before() {
+        let this_thread = Pid::from_raw(0);
+        let before = sched_getaffinity(this_thread).unwrap();
+        let here = sched_getcpu().unwrap();
+        RECEIVER.store(here, Ordering::Relaxed);
+        keep_apart();
+        assert_eq!(sched_getaffinity(this_thread).unwrap(), before);
+
+        let mut one = CpuSet::new();
+        one.set(here).unwrap();
+        sched_setaffinity(this_thread, &one).unwrap();
+        std::thread::sleep(PAUSE);
+        keep_apart();
+        assert_eq!(sched_getaffinity(this_thread).unwrap(), one);
+        assert_eq!(sched_getcpu().unwrap(), here);
+    }
+}
