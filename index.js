@@ -108,8 +108,8 @@ class AgentVm extends EventEmitter {
   }
 
   async writeProcessStdin(pid, data) {
-    const checked = [check.pid("pid", pid), check.data("data", data)];
-    await this.#ask("writeProcessStdin", ...checked);
+    check.pid("pid", pid);
+    await this.#ask("writeProcessStdin", pid, check.data("data", data));
   }
 
   async closeProcessStdin(pid) {
@@ -182,13 +182,13 @@ class AgentVm extends EventEmitter {
   }
 
   async writeShell(shellId, data) {
-    const checked = [check.shellId("shellId", shellId), check.data("data", data)];
-    await this.#ask("writeShell", ...checked);
+    check.shellId("shellId", shellId);
+    await this.#ask("writeShell", shellId, check.data("data", data));
   }
 
   async resizeShell(shellId, cols, rows) {
-    const checked = [check.shellId("shellId", shellId), check.size("cols", cols), check.size("rows", rows)];
-    await this.#ask("resizeShell", ...checked);
+    check.shellId("shellId", shellId);
+    await this.#ask("resizeShell", shellId, check.size("cols", cols), check.size("rows", rows));
   }
 
   async closeShell(shellId) {

@@ -152,6 +152,9 @@ impl Source {
                     }
                     drop(ready);
                     self.grow(length);
+                    if drained {
+                        continue;
+                    }
                 }
                 // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
                 // again would spin.
