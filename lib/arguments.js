@@ -39,7 +39,9 @@ function texts(name, value) {
 
 /** A program and its arguments, all of them checked, as the addon takes them: in one string, for none of them holds a NUL. */
 function words(file, args) {
-  return args.length === 0 ? file : `${file}\0${args.join("\0")}`;
+  let all = file;
+  for (let index = 0; index < args.length; index++) all += `\0${args[index]}`;
+  return all;
 }
 
 function absolutePath(name, value) {
