@@ -51,6 +51,14 @@ pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
     }
 }
 
+/// Bytes that a read of a pipe would find.
+pub fn available(fd: BorrowedFd<'_>) -> usize {
+    let mut count: c_int = 0;
+    // SAFETY: FIONREAD writes one int. What it cannot tell of is empty.
+    unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// A child that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Reaped {

@@ -1,5 +1,7 @@
 //! What is done about each request.
 
+use std::time::Instant;
+
 use agent_vm_protocol::message::{Failure, Reply, Request};
 use nix::errno::Errno;
 
@@ -31,13 +33,14 @@ impl Vm {
             }
             Request::Spawn(spawn) => {
                 let call = spawn.call;
+                let begun = Instant::now();
                 let spawned = self.spawn(&spawn);
                 self.introduce_deputy(control)?;
                 match spawned {
                     Ok((pid, fds)) => {
                         let start = Start { call, pid, fds };
                         return if spawn.brief {
-                            self.starts.hold(start, control)
+                            self.starts.hold(start, begun, control)
                         } else {
                             start.tell(control)
                         };

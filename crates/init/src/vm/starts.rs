@@ -1,16 +1,20 @@
 //! Starts of brief programs, which are told together with their ends if these follow soon: each message wakes the host, and
 //! most commands are over before it would have had anything to do.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Call, Exit, Reply};
 use libc::pid_t;
 
 use crate::control::{Control, ControlError};
+use crate::sys;
 
-/// How long a start is held back at most. A program that fills its pipe sooner waits for so long.
+/// How long after it was asked for a start is held back at most. A program that fills its pipe sooner waits for the rest of it.
 const HOLD: Duration = Duration::from_millis(1);
+
+/// Bytes in a pipe, which has room for 64 KiB, that are read without delay.
+const MUCH: usize = 16 * 1024;
 
 /// How many are held back at a time.
 const HELD: usize = 64;
@@ -49,12 +53,16 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// Holds one back.
-    pub fn hold(&mut self, start: Start, control: &mut Control) -> Result<(), ControlError> {
+    /// Holds one back that was begun at that time, unless it has much to be read already: where it has init's processor, it ran
+    /// until it waited for something, and that may be its reader.
+    pub fn hold(&mut self, start: Start, begun: Instant, control: &mut Control) -> Result<(), ControlError> {
+        if start.fds.iter().any(|fd| sys::available(fd.as_fd()) >= MUCH) {
+            return start.tell(control);
+        }
         if self.held.len() >= HELD {
             self.tell_all(control)?;
         }
-        self.due.get_or_insert_with(|| Instant::now() + HOLD);
+        self.due.get_or_insert(begun + HOLD);
         self.held.push(start);
         Ok(())
     }
