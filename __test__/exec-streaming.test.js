@@ -66,3 +66,26 @@ test("what a command left running prints later is told to nobody", async () => {
   await output(vm, "until [ -e wrote ]; do sleep 0.05; done");
   expect(Buffer.concat(chunks).toString()).toBe("now\n");
 });
+
+test("however short a command is, all it prints is told before it settles", async () => {
+  const vm = await boot();
+  const one = async (index) => {
+    let told = "";
+    const take = (data) => (told += data);
+    const { stdout } = await vm.exec(`echo ${index}; echo ${index} >&2`, { onStdout: take, onStderr: take });
+    return told.split("\n").sort().join() === `,${index},${index}` && stdout === `${index}\n`;
+  };
+  for (let begun = 0; begun < 480; begun += 16) {
+    const all = await Promise.all(Array.from({ length: 16 }, (_, lane) => one(begun + lane)));
+    expect(all).not.toContain(false);
+  }
+});
+
+test("however short a command is, it has its input", async () => {
+  const vm = await boot();
+  for (let begun = 0; begun < 480; begun += 16) {
+    const inputs = Array.from({ length: 16 }, (_, lane) => String(begun + lane));
+    const results = await Promise.all(inputs.map((stdin) => vm.exec("read line; echo $line", { stdin })));
+    expect(results.map(({ stdout }) => stdout.trim())).toEqual(inputs);
+  }
+});

@@ -13,7 +13,8 @@ function write(fd, data) {
     try {
       rest = rest.subarray(fs.writeSync(fd, rest));
     } catch (error) {
-      if (error.code === "EPIPE") return false;
+      // The second of a socket, where the reader had not taken all.
+      if (error.code === "EPIPE" || error.code === "ECONNRESET") return false;
       if (error.code !== "EAGAIN") throw error;
       // The other end made the pipe non-blocking.
       Atomics.wait(pause, 0, 0, 1);

@@ -93,10 +93,11 @@ pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
         max_output_bytes,
         on_output,
     } = exec;
+    // Nothing is written to it, and nobody is told of its output while it runs.
+    let brief = stdin.is_empty() && on_output.is_none();
     let request = Request::Spawn(Box::new(Spawn {
         report_background: true,
-        // Nothing is written to it, and nobody is told of its output while it runs.
-        brief: stdin.is_empty() && on_output.is_none(),
+        brief,
         ..program.spawn(call, &inner.home, stdio)
     }));
     let abort = Abort(Arc::new(Notify::new()));
@@ -107,6 +108,7 @@ pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
         timeout,
         max_output_bytes,
         on_output,
+        brief,
         abort: abort.clone(),
     };
     control.start(
@@ -127,6 +129,7 @@ struct Run {
     timeout: Option<Duration>,
     max_output_bytes: usize,
     on_output: Option<OnOutput>,
+    brief: bool,
     abort: Abort,
 }
 
@@ -135,8 +138,10 @@ impl Run {
         let Started {
             call, mut exit, fds, ..
         } = started;
-        if let Ok(exit) = exit.try_recv() {
-            let result = self.brief(exit, fds).await;
+        if self.brief
+            && let Ok(exit) = exit.try_recv()
+        {
+            let result = self.ended(exit, fds).await;
             if result.is_err() {
                 // Nobody would be told of what it left.
                 kill_all(&self.control, call).await;
@@ -180,7 +185,7 @@ impl Run {
     }
 
     /// The result of a brief command, which has ended: there is nothing to wait for, nor to watch.
-    async fn brief(&self, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
+    async fn ended(&self, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
         let mut fds = fds.into_iter();
         let out = self.rest(fds.next()).await?;
         let err = self.rest(fds.next()).await?;
@@ -329,5 +334,76 @@ pub(crate) fn missing() -> Error {
         errno: libc::EMFILE,
         syscall: "recvmsg".into(),
         path: None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::sync::mpsc;
+
+    use agent_vm_protocol::Channel;
+    use agent_vm_protocol::message::Usage;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn pipe_with(text: &[u8]) -> OwnedFd {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&write, text).unwrap();
+        read
+    }
+
+    /// What comes of a command that had ended when its start was heard of, and what was told of its output.
+    fn follow_ended(brief: bool, listens: bool) -> (ExecResult, Vec<(Stream, Bytes)>) {
+        let (ours, _init) = Channel::pair().unwrap();
+        let (exit_sender, exit) = oneshot::channel();
+        let (tell, told) = mpsc::channel();
+        let on_output: OnOutput = Box::new(move |stream, data, _taken| tell.send((stream, data)).unwrap());
+        let result = runtime::handle().unwrap().block_on(async {
+            let run = Run {
+                control: Arc::new(Control::new(ours, None).unwrap()),
+                traffic: Arc::default(),
+                stdin: Vec::new(),
+                timeout: None,
+                max_output_bytes: 1000,
+                on_output: listens.then_some(on_output),
+                brief,
+                abort: Abort(Arc::new(Notify::new())),
+            };
+            exit_sender
+                .send(Exit {
+                    code: 3,
+                    signal: 0,
+                    oom: false,
+                    usage: Usage::default(),
+                    background: Vec::new(),
+                })
+                .unwrap();
+            let started = Started {
+                call: 1,
+                pid: 2,
+                fds: vec![pipe_with(b"out"), pipe_with(b"err")],
+                exit,
+            };
+            run.follow(started).await.unwrap()
+        });
+        (result, told.into_iter().collect())
+    }
+
+    #[test]
+    fn a_command_that_has_ended_is_told_of_as_any_other() {
+        for (brief, listens) in [(true, false), (false, false), (false, true)] {
+            let (result, mut told) = follow_ended(brief, listens);
+            assert_eq!(result.status.code, 3);
+            assert_eq!(result.stdout.bytes, b"out");
+            assert_eq!(result.stderr.bytes, b"err");
+            told.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
+            let wanted: &[(Stream, Bytes)] = &[
+                (Stream::Stdout, Bytes::from_static(b"out")),
+                (Stream::Stderr, Bytes::from_static(b"err")),
+            ];
+            assert_eq!(told, if listens { wanted } else { &[] });
+        }
     }
 }

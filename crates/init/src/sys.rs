@@ -176,19 +176,25 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Err
     Ok(())
 }
 
-/// Whether this process, when it wakes, is to go before a program that has a longer turn left than this one ever takes: what a
-/// shorter slice means to the scheduler (EEVDF, Linux 6.12; older kernels take no notice). Children are as any process.
+/// Has the scheduler let this process go, when it wakes, before a program that has a longer turn left than this one ever takes;
+/// or have it wait like any other again. That is what a short slice means (EEVDF, Linux 6.12; older kernels take no notice).
+/// Children are as any process.
 pub fn go_first(first: bool) {
     /// The shortest there is (`sched_setattr(2)`).
     const SLICE: Duration = Duration::from_micros(100);
     // SAFETY: all-zero is a valid `sched_attr`, whose fields are integers.
     let mut attributes: libc::sched_attr = unsafe { MaybeUninit::zeroed().assume_init() };
-    attributes.size = size_of::<libc::sched_attr>() as u32;
-    attributes.sched_policy = libc::SCHED_OTHER as u32;
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes so many bytes.
+    let found = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    // Under another policy the number means something else; and children would lose a negative nice value.
+    if found != 0 || attributes.sched_policy != libc::SCHED_OTHER as u32 || attributes.sched_nice < 0 {
+        return;
+    }
     attributes.sched_flags = libc::SCHED_FLAG_RESET_ON_FORK as u64;
     // 0 is the kernel's own choice.
     attributes.sched_runtime = if first { SLICE.as_nanos() as u64 } else { 0 };
-    // SAFETY: the structure is as long as it says.
+    // SAFETY: the structure is as long as it says. A kernel that refuses it loses nothing.
     let _refused = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
