@@ -8,10 +8,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 /// How large each is.
-pub const BUFFER_BYTES: usize = 256 * 1024;
+pub const BUFFER_BYTES: usize = 128 * 1024;
 
 /// How many are kept that nobody uses.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
 /// The last to come back is the first to go out: it is still in the processor's cache.
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 
 use crate::{placement, pool, sys};
 
-/// What a pipe that is always full is grown to: room for the writer while the reader empties half. An unprivileged user may
-/// have 128 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the kernel says no and the pipe stays as it is.
-const GROWN_PIPE: usize = 512 * 1024;
+/// What a pipe that is always full is grown to: what is read at a time. Writer and reader then take turns, each at what the other
+/// has just left in the cache. An unprivileged user may have 512 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the
+/// kernel says no and the pipe stays as it is.
+const GROWN_PIPE: usize = pool::BUFFER_BYTES;
 
 /// The largest chunk that is handed on. V8 copies it to memory of its own; larger pieces of that would be given back to the
 /// kernel when they are freed, and faulted in anew for the next.
@@ -152,9 +153,6 @@ impl Source {
                     }
                     drop(ready);
                     self.grow(length);
-                    if drained {
-                        continue;
-                    }
                 }
                 // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
                 // again would spin.
