@@ -58,3 +58,14 @@ test("one signal ends many commands, and no listener stays on it", async () => {
   expect((await Promise.all(pending)).map(({ code }) => code)).toEqual(Array(10).fill("ABORTED"));
   expect(await vm.allProcesses()).toEqual([]);
 });
+
+test("what is aborted at once leaves nothing, however soon it ends by itself", async () => {
+  const vm = await boot();
+  for (let index = 0; index < 20; index++) {
+    const controller = new AbortController();
+    const running = rejection(vm.exec("sleep 1000 & exit 0", { signal: controller.signal }));
+    controller.abort();
+    expect((await running).code).toBe("ABORTED");
+  }
+  expect((await vm.allProcesses()).filter(({ command }) => command === "sleep")).toEqual([]);
+});

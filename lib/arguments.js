@@ -118,7 +118,8 @@ function callback(name, value) {
 }
 
 function abortSignal(name, value) {
-  if (typeof value?.aborted !== "boolean" || typeof value.addEventListener !== "function") {
+  const listens = ["addEventListener", "removeEventListener"].every((method) => typeof value?.[method] === "function");
+  if (typeof value?.aborted !== "boolean" || !listens) {
     throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
   }
   return value;

@@ -101,8 +101,10 @@ class Calls {
         reject(fromNative(answer[0]));
         return;
       }
+      const exec = { resolve, reject, isExec: true, onStdout, onStderr, forget: undefined };
       this.#execs++;
-      this.#await(call, { resolve, reject, isExec: true, onStdout, onStderr, forget: this.#watch(signal, call) });
+      this.#await(call, exec);
+      exec.forget = this.#watch(signal, call);
     });
   }
 

@@ -141,7 +141,12 @@ impl Run {
         if self.brief
             && let Ok(exit) = exit.try_recv()
         {
-            let result = self.ended(exit, fds).await;
+            let result = tokio::select! {
+                biased;
+                // Asked for before the end was heard of.
+                () = self.abort.0.notified() => Err(Error::Aborted),
+                () = std::future::ready(()) => self.ended(exit, fds).await,
+            };
             if result.is_err() {
                 // Nobody would be told of what it left.
                 kill_all(&self.control, call).await;
@@ -200,6 +205,10 @@ impl Run {
     /// What a command that has ended wrote to the pipe that init attached.
     async fn rest(&self, fd: Option<OwnedFd>) -> Result<Printed, Error> {
         let fd = fd.ok_or_else(missing)?;
+        // Anything else may have no end, or have its reader wait.
+        if !sys::is_pipe(fd.as_fd()) {
+            return Err(missing());
+        }
         sys::set_nonblocking(fd.as_fd()).map_err(|error| Error::system(&error, "ioctl"))?;
         let mut kept = self.kept();
         let end = read_rest(fd.as_fd(), Kind::Pipe, &mut kept).await;

@@ -25,7 +25,8 @@ pub fn receive_here() {
 }
 
 /// Moves the calling thread to another processor if a receiver was last seen on this one, and there is another that it may use.
-/// It is not bound to any: the scheduler may move it back.
+/// It may be moved back: afterwards it may use what it might before, of what there was then. (Should the server be given more
+/// processors later, this thread does not use those.)
 pub(crate) fn keep_apart() {
     static MOVED: Mutex<Option<Instant>> = Mutex::new(None);
     let Ok(here) = sched_getcpu() else { return };

@@ -152,6 +152,9 @@ impl Vm {
                         break;
                     };
                     self.answer(control, request, attachments)?;
+                    // Each start takes a while, and there may be a hundred.
+                    self.starts.tell_due(control)?;
+                    self.keep_pace();
                 }
             }
             for reply in self.jobs.run(&self.families, &self.table) {
