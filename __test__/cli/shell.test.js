@@ -5,12 +5,15 @@ const { execFileSync } = require("node:child_process");
 const { agentVm, program } = require("./command");
 const { until } = require("../fixture");
 
-const socket = `agent-vm-test-${process.pid}`;
+// Another for each test: one whose server is just ending takes no new one.
+let servers = 0;
+let socket;
 const tmux = (...args) => execFileSync("tmux", ["-L", socket, "-f", "/dev/null", ...args], { encoding: "utf8" });
 const type = (text) => tmux("send-keys", "-t", "it", text, "Enter");
 const screen = () => tmux("capture-pane", "-p", "-t", "it");
 
 beforeEach(() => {
+  socket = `agent-vm-test-${process.pid}-${servers++}`;
   const command = `'${process.execPath}' '${program}' shell --hostname boxed; echo "left with $?"; exec cat`;
   tmux("new-session", "-d", "-s", "it", "-x", "100", "-y", "30", command);
 });

@@ -157,7 +157,12 @@ impl Vm {
                     self.keep_pace();
                 }
             }
-            for reply in self.jobs.run(&self.families, &self.table) {
+            let replies = self.jobs.run(&self.families, &self.table);
+            if !replies.is_empty() {
+                // Of what a job has killed, not even a zombie is left when that is told.
+                self.reap(control)?;
+            }
+            for reply in replies {
                 control.send(&reply, Vec::new())?;
             }
             self.starts.tell_due(control)?;
