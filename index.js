@@ -86,11 +86,10 @@ class AgentVm extends EventEmitter {
   }
 
   #exec(file, args, options) {
-    if (!diagnostics.isWatched("exec")) return exec(this.#calls, file, args, options);
     return diagnostics.observe(
       "exec",
       { vm: this, file, args },
-      async () => exec(this.#calls, file, args, options),
+      () => exec(this.#calls, file, args, options),
       ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
     );
   }

@@ -43,6 +43,12 @@ describe("exec refuses", () => {
     ["stdin that is null", ["true", { stdin: null }], "stdin", "Uint8Array"],
     ["stdin that is another view", ["true", { stdin: new Uint16Array(2) }], "stdin", "Uint8Array"],
     ["a signal that is none", ["true", { signal: {} }], "signal", "AbortSignal"],
+    [
+      "one that cannot be let go",
+      ["true", { signal: { aborted: false, addEventListener() {} } }],
+      "signal",
+      "AbortSignal",
+    ],
     ["a signal's name", ["true", { signal: "SIGTERM" }], "signal", "AbortSignal"],
     ["a controller for its signal", ["true", { signal: new AbortController() }], "signal", "AbortSignal"],
     ["onStdout that is no function", ["true", { onStdout: true }], "onStdout", "function"],

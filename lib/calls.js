@@ -8,6 +8,8 @@ const { disposed, fromNative } = require("./error");
 const { signalName } = require("./exit-status");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 
+const { Settled, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit } = MessageKind;
+
 const busy = new Set();
 let keepAlive;
 
@@ -34,8 +36,6 @@ function followTurn() {
     endTurn();
   });
 }
-
-const { Settled, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit } = MessageKind;
 
 class Calls {
   /** Whether the VM was disposed, or has died. */

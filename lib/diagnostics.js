@@ -9,11 +9,6 @@ const channels = {
   spawn: channel("agent-vm:spawn"),
 };
 
-/** Whether anybody would be told. */
-function isWatched(name) {
-  return channels[name].hasSubscribers;
-}
-
 /** Does the work; tells of it when it has ended, with `members` of its result or the `error`. */
 function observe(name, fields, work, members) {
   const told = begin(name, fields);
@@ -33,9 +28,9 @@ async function follow(told, work, members) {
 
 /** Starts the clock, if somebody listens; what it returns is to be called with what else there is to tell at the end. */
 function begin(name, fields) {
-  if (!isWatched(name)) return undefined;
+  if (!channels[name].hasSubscribers) return undefined;
   const [startTime, begun] = [Date.now(), performance.now()];
   return (more) => channels[name].publish({ ...fields, startTime, durationMs: performance.now() - begun, ...more });
 }
 
-module.exports = { begin, isWatched, observe };
+module.exports = { begin, observe };

@@ -6,13 +6,12 @@ const { aborted } = require("./error");
 
 /** Runs a program; resolves to an ExecResult when it has ended. Throws what is wrong with the options. */
 function exec(calls, file, args, options) {
-  const checked = options === undefined ? undefined : check.members("options", options, check.exec);
-  calls.requireVm();
-  if (checked === undefined) return calls.exec(check.words(file, args));
+  const checked = check.members("options", options, check.exec);
   const { env, cwd, stdin, timeout, maxOutputBytes, signal, onStdout, onStderr } = checked;
+  calls.requireVm();
   if (signal?.aborted) throw aborted();
   const streams = onStdout !== undefined || onStderr !== undefined;
-  const rest = JSON.stringify({ env, cwd, timeout, maxOutputBytes, streams });
+  const rest = options === undefined ? undefined : JSON.stringify({ env, cwd, timeout, maxOutputBytes, streams });
   return calls.exec(check.words(file, args), rest, stdin, signal, onStdout, onStderr);
 }
 

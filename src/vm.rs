@@ -1,7 +1,7 @@
 //! The native class: thin methods over the host's VM.
 //!
 //! Every method takes the number of its call first. It returns `[error, value]` where the answer is known at once, and
-//! nothing where it will come as a `settled` message with that number.
+//! nothing where it will come as a message with that number, [`Settled`](crate::message::MessageKind) or the like.
 //!
 //! A program and its arguments come as `words`: one string, in which NULs stand between them.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]

@@ -145,7 +145,7 @@ impl Run {
                 biased;
                 // Asked for before the end was heard of.
                 () = self.abort.0.notified() => Err(Error::Aborted),
-                () = std::future::ready(()) => self.ended(exit, fds).await,
+                result = self.ended(exit, fds) => result,
             };
             if result.is_err() {
                 // Nobody would be told of what it left.
@@ -205,9 +205,13 @@ impl Run {
     /// What a command that has ended wrote to the pipe that init attached.
     async fn rest(&self, fd: Option<OwnedFd>) -> Result<Printed, Error> {
         let fd = fd.ok_or_else(missing)?;
-        // Anything else may have no end, or have its reader wait.
+        // Anything else may have no end, or have its reader wait. What init makes are pipes.
         if !sys::is_pipe(fd.as_fd()) {
-            return Err(missing());
+            return Err(Error::System {
+                errno: libc::EINVAL,
+                syscall: "fstat".into(),
+                path: None,
+            });
         }
         sys::set_nonblocking(fd.as_fd()).map_err(|error| Error::system(&error, "ioctl"))?;
         let mut kept = self.kept();
@@ -363,15 +367,23 @@ mod tests {
         read
     }
 
+    struct Ended {
+        result: Result<ExecResult, Error>,
+        told: Vec<(Stream, Bytes)>,
+    }
+
     /// What comes of a command that had ended when its start was heard of, and what was told of its output.
-    fn follow_ended(brief: bool, listens: bool) -> (ExecResult, Vec<(Stream, Bytes)>) {
+    fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> Ended {
         let (ours, _init) = Channel::pair().unwrap();
         let (exit_sender, exit) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let on_output: OnOutput = Box::new(move |stream, data, _taken| tell.send((stream, data)).unwrap());
         let result = runtime::handle().unwrap().block_on(async {
+            let control = Control::new(ours, None).unwrap();
+            // Nobody serves it: what is asked of init fails at once.
+            control.close();
             let run = Run {
-                control: Arc::new(Control::new(ours, None).unwrap()),
+                control: Arc::new(control),
                 traffic: Arc::default(),
                 stdin: Vec::new(),
                 timeout: None,
@@ -380,6 +392,9 @@ mod tests {
                 brief,
                 abort: Abort(Arc::new(Notify::new())),
             };
+            if aborted {
+                run.abort.abort();
+            }
             exit_sender
                 .send(Exit {
                     code: 3,
@@ -389,21 +404,24 @@ mod tests {
                     background: Vec::new(),
                 })
                 .unwrap();
-            let started = Started {
-                call: 1,
-                pid: 2,
-                fds: vec![pipe_with(b"out"), pipe_with(b"err")],
-                exit,
-            };
-            run.follow(started).await.unwrap()
+            let (call, pid) = (1, 2);
+            run.follow(Started { call, pid, fds, exit }).await
         });
-        (result, told.into_iter().collect())
+        Ended {
+            result,
+            told: told.into_iter().collect(),
+        }
+    }
+
+    fn printed() -> Vec<OwnedFd> {
+        vec![pipe_with(b"out"), pipe_with(b"err")]
     }
 
     #[test]
     fn a_command_that_has_ended_is_told_of_as_any_other() {
         for (brief, listens) in [(true, false), (false, false), (false, true)] {
-            let (result, mut told) = follow_ended(brief, listens);
+            let Ended { result, mut told } = follow_ended(brief, listens, false, printed());
+            let result = result.unwrap();
             assert_eq!(result.status.code, 3);
             assert_eq!(result.stdout.bytes, b"out");
             assert_eq!(result.stderr.bytes, b"err");
@@ -414,5 +432,24 @@ mod tests {
             ];
             assert_eq!(told, if listens { wanted } else { &[] });
         }
+    }
+
+    #[test]
+    fn an_abort_before_the_end_is_heard_of_counts() {
+        let ended = follow_ended(true, false, true, printed());
+        assert!(matches!(ended.result, Err(Error::Aborted)));
+    }
+
+    #[test]
+    fn what_is_no_pipe_is_not_read() {
+        let endless = || OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+        let ended = follow_ended(true, false, false, vec![endless(), endless()]);
+        assert!(matches!(
+            ended.result,
+            Err(Error::System {
+                errno: libc::EINVAL,
+                ..
+            })
+        ));
     }
 }

@@ -131,7 +131,8 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 }
 
 /// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself goes on
-/// using `clone3` and `openat2`, with `key`, which nobody else may guess: for a program's own cgroup, and for paths that must not leave a folder.
+/// using `clone3` and `openat2`, with `key`, which nobody else may guess: for a program's own cgroup, and for paths that must
+/// not leave a folder.
 ///
 /// One filter for init and programs, and not one more for each program: to compile and to free a filter takes 4 % of the time of a
 /// short command.

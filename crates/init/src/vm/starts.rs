@@ -16,7 +16,7 @@ const HOLD: Duration = Duration::from_millis(1);
 /// Bytes in a pipe, which has room for 64 KiB, that are read without delay.
 const MUCH: usize = 16 * 1024;
 
-/// How many are held back at a time.
+/// How many are held back at a time. All are told before there is one more.
 const HELD: usize = 64;
 
 /// A program that runs.
