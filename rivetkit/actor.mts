@@ -11,6 +11,7 @@ import type {
   WakeContext,
 } from "rivetkit";
 import { Calls } from "./calls.mjs";
+import { isRivetErrorLike } from "rivetkit/errors";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
@@ -218,7 +219,10 @@ async function invoke(machine: Machine, method: string, args: unknown[]): Promis
     // The VM checks what its calls are given: here it is whatever the client sent.
     return await machine.run(() => call(machine, ...(args as never[])));
   } catch (error) {
-    throw toClient(error);
+    const known = toClient(error);
+    // Nobody else will hear what it was: rivetkit tells the client, and its own log, that there was an error.
+    if (!isRivetErrorLike(known)) machine.warn(`${method} failed`, error);
+    throw known;
   }
 }
 

@@ -123,13 +123,18 @@ export class Machine {
     this.#settle();
   }
 
+  /** A line in the server's log. */
+  warn(what: string, error: unknown): void {
+    this.#actor.log.warn({ msg: `agent-vm: ${what}`, error: String(error) });
+  }
+
   #send<K extends keyof AgentOsEvents>(name: K, event: AgentOsEvents[K]): void {
     try {
       this.#actor.broadcast(name, event);
     } catch (error) {
       // While the actor stops nobody is left to hear it; and the VM must not fall over its audience.
       if (isRivetErrorCode(error, "actor", "stopping")) return;
-      this.#actor.log.warn({ msg: "agent-vm: an event could not be sent", event: name, error: String(error) });
+      this.warn(`an event ${name} could not be sent`, error);
     }
   }
 
@@ -141,7 +146,7 @@ export class Machine {
       void this.#actor.keepAwake(busy);
     } catch (error) {
       // It is stopping already, and what holds it awake no longer matters; the VM's listeners are not to fall over it.
-      this.#actor.log.warn({ msg: "agent-vm: the actor cannot be held awake", error: String(error) });
+      this.warn("the actor cannot be held awake", error);
     }
   }
 

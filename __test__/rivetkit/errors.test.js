@@ -24,6 +24,7 @@ test("known failures reach the client with code, message and metadata, over our 
   ];
   expect(ours).toMatchObject(known);
   expect(plain).toMatchObject(known);
+  expect(server.lines.filter((line) => line.includes("agent-vm:"))).toEqual([]);
 });
 
 test("a failure to boot reaches every first call, and the next call tries again", async () => {
@@ -34,6 +35,27 @@ test("a failure to boot reaches every first call, and the next call tries again"
   });
   expect(failures).toHaveLength(4);
   for (const each of failures) expect(each).toMatchObject({ group: "user", code: "INVALID_ARGUMENT" });
+});
+
+test("what is the server's business alone stays inside", async () => {
+  // Homes cannot be kept there: the failure is the file system's, and its message names the server's folder.
+  const server = await startServer({ agent: { options: { persist: { directory: "/etc/passwd/homes" } } } });
+  const failures = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
+    const ours = [await failure(agent.exec("true")), await failure(agent.spawn("true"))];
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    return [...ours, await failure(plain.exec("true"))];
+  });
+  for (const each of failures) {
+    expect(each).toMatchObject({ code: "internal_error", message: "An internal error occurred" });
+    expect(JSON.stringify(each)).not.toContain("homes");
+  }
+  // Who runs the server reads what it was.
+  const logged = server.lines.filter((line) => line.includes("ENOTDIR"));
+  expect(logged.map((line) => /msg="(.*?)"/.exec(line)[1])).toEqual([
+    "agent-vm: exec failed",
+    "agent-vm: spawn failed",
+    "agent-vm: exec failed",
+  ]);
 });
 
 test("who may not connect is told so at once", async () => {

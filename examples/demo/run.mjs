@@ -1,5 +1,5 @@
 // Runs the demo: the rivetkit server with an engine of its own, and the client. `server` and `client` run one of them,
-// for two terminals.
+// for two terminals, on the port DEMO_PORT (default: 6420).
 import { spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ const tsc = spawnSync(join(root, "node_modules/.bin/tsc"), ["--project", here], 
 if (tsc.status !== 0) process.exit(1);
 
 const { port, endpoint, env, stop } = await engine(
-  part ? { port: 6420, storage: join(root, "target/demo-storage") } : undefined,
+  part ? { port: Number(process.env.DEMO_PORT ?? 6420), storage: join(root, "target/demo-storage") } : undefined,
 );
 
 function start(name) {
