@@ -25,6 +25,7 @@ pub mod runtime;
 mod shell;
 mod stream;
 mod sys;
+mod terminal;
 mod traffic;
 mod vm;
 

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::{placement, pool, sys};
+use crate::{placement, pool, sys, terminal};
 
 /// What a pipe that is always full is grown to: what is read at a time. Writer and reader then take turns, each at what the other
 /// has just left in the cache. An unprivileged user may have 512 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the
@@ -35,16 +35,8 @@ const WIDEST_OF_TERMINAL: usize = 8;
 /// one keep all else waiting behind them.
 const QUICK: Duration = Duration::from_millis(2);
 
-/// The largest from a terminal: about what the kernel holds of one. A program that keeps up with its reader would otherwise
-/// have the I/O thread to itself for milliseconds.
-const LARGEST_TERMINAL_READ: usize = 64 * 1024;
-
 /// A pipe's size as the kernel makes it.
 const FULL_PIPE: usize = 64 * 1024;
-
-/// The most that a terminal can hold back when its last writer is gone: the line discipline's 4 KiB and the 64 KiB buffer
-/// below it, generously rounded up (`tty_buffer.c`).
-const TERMINAL_BACKLOG: usize = 256 * 1024;
 
 /// What is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +52,7 @@ impl Kind {
     fn largest_read(self) -> usize {
         match self {
             Self::Pipe => pool::BUFFER_BYTES,
-            Self::Terminal => LARGEST_TERMINAL_READ,
+            Self::Terminal => terminal::LARGEST_READ,
         }
     }
 }
@@ -216,7 +208,7 @@ pub async fn read_rest(fd: BorrowedFd<'_>, kind: Kind, sink: &mut impl Sink) -> 
     let mut left = match kind {
         Kind::Pipe => sys::available(fd).unwrap_or(0),
         // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
-        Kind::Terminal => TERMINAL_BACKLOG,
+        Kind::Terminal => terminal::BACKLOG,
     };
     let end = loop {
         sink.make_room().await;
@@ -330,33 +322,29 @@ impl<F: Future<Output = ()>> Window<F> {
 }
 
 /// What one look at a descriptor brought; no bytes say end-of-file.
-struct Piece {
-    length: usize,
+pub struct Piece {
+    pub length: usize,
     /// Whether there was no more: what comes next will be a new edge to `epoll(7)`.
-    drained: bool,
+    pub drained: bool,
 }
 
 /// Appends up to `room` bytes to `data`.
 fn read_some(fd: BorrowedFd<'_>, kind: Kind, data: &mut Vec<u8>, room: usize) -> io::Result<Piece> {
-    let before = data.len();
-    let drained = loop {
-        let left = room - (data.len() - before);
-        match sys::read(fd, data, left) {
-            // A pipe gives all it has at once; a terminal a line or 4 KiB at a time, and a chunk for each of those would
-            // cost more than its bytes.
-            Ok(length) if kind == Kind::Pipe => break length < left,
-            Ok(0) => break true,
-            Ok(length) if length == left => break false,
-            Ok(_) => {}
+    if kind == Kind::Terminal {
+        return terminal::gather(fd, data, room);
+    }
+    loop {
+        match sys::read(fd, data, room) {
+            // It gives all it has at once.
+            Ok(length) => {
+                let drained = length < room;
+                if length >= FULL_PIPE {
+                    terminal::much_from(fd.as_raw_fd());
+                }
+                return Ok(Piece { length, drained });
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Met again by the next read, which then finds nothing before it.
-            Err(error) if kind == Kind::Terminal && error.raw_os_error() == Some(libc::EIO) => break false,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && data.len() > before => break true,
             Err(error) => return Err(error),
         }
-    };
-    Ok(Piece {
-        length: data.len() - before,
-        drained,
-    })
+    }
 }

@@ -1,0 +1,174 @@
+//! Reading a terminal's master, which gives a line or 4 KiB at a time.
+//!
+//! Between the program and the reader works a thread of the kernel's (`flush_to_ldisc`). A program that writes as fast as it can
+//! wakes it with every line if it sleeps, and it wakes the reader; on a virtual machine, to wake an idle processor costs more than
+//! the line. So while much comes the reader does not sleep: it looks again after a pause in which its processor stays busy, and
+//! both find more at a time.
+
+use std::cell::Cell;
+use std::hint;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::stream::Piece;
+use crate::sys;
+
+/// The most that is gathered: about what the kernel holds of one terminal.
+pub const LARGEST_READ: usize = 64 * 1024;
+
+/// The most that a terminal can hold back when its last writer is gone: the line discipline's 4 KiB and the 64 KiB buffer below
+/// it, generously rounded up (`tty_buffer.c`).
+pub const BACKLOG: usize = 256 * 1024;
+
+/// What is less is handed on at once: somebody waits for the echo of a key.
+const MUCH: usize = 1024;
+
+/// Between two looks. Half of it leaves the writer waking others all the time, twice of it leaves it waiting for room.
+const PAUSE: Duration = Duration::from_micros(20);
+
+/// Looks that may find nothing, before what was gathered is handed on.
+const LOOKS: usize = 2;
+
+/// How long gathering may keep the I/O thread from all else.
+const HOLD: Duration = Duration::from_micros(200);
+
+/// For so long after much has come from one source, no other counts as alone. Writers that share processors have turns of
+/// milliseconds, and would be kept from them by pauses.
+const LATELY: Duration = Duration::from_millis(20);
+
+/// Appends up to `room` bytes from a master to `data`. An EIO, which ends a terminal, is met again by the next call, which then
+/// finds nothing before it: no bytes.
+pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result<Piece> {
+    let before = data.len();
+    let began = Instant::now();
+    let mut in_vain = 0;
+    let drained = loop {
+        let length = data.len() - before;
+        match sys::read(fd, data, room - length) {
+            Ok(0) => break true,
+            Ok(_) => in_vain = 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => break false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && length > 0 => {
+                if in_vain == LOOKS {
+                    break true;
+                }
+                in_vain += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        let length = data.len() - before;
+        if length < MUCH || length == room || began.elapsed() >= HOLD {
+            break false;
+        }
+        if much_from(fd.as_raw_fd()) {
+            pause();
+        } else {
+            in_vain = LOOKS;
+        }
+    };
+    Ok(Piece {
+        length: data.len() - before,
+        drained,
+    })
+}
+
+/// Takes note that much has come from `source`. Whether it is the only one of that kind, with the I/O thread to itself; that is
+/// the calling one.
+pub fn much_from(source: RawFd) -> bool {
+    thread_local! {
+        static LAST: Cell<Option<(RawFd, Instant)>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    let last = LAST.replace(Some((source, now)));
+    !last.is_some_and(|(other, when)| other != source && now - when < LATELY)
+}
+
+/// Waits without giving the processor away, where the writer has another.
+fn pause() {
+    static HAS_SEVERAL: LazyLock<bool> =
+        LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+    let began = Instant::now();
+    while *HAS_SEVERAL && began.elapsed() < PAUSE {
+        hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use nix::pty::openpty;
+    use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+
+    use super::*;
+
+    /// A terminal whose master does not block.
+    fn raw() -> (OwnedFd, File) {
+        let pty = openpty(None, None).unwrap();
+        let mut modes = tcgetattr(&pty.slave).unwrap();
+        cfmakeraw(&mut modes);
+        tcsetattr(&pty.slave, SetArg::TCSANOW, &modes).unwrap();
+        sys::set_nonblocking(pty.master.as_fd()).unwrap();
+        (pty.master, pty.slave.into())
+    }
+
+    fn pieces(master: &OwnedFd) -> impl Iterator<Item = (Vec<u8>, bool)> {
+        std::iter::from_fn(|| {
+            let mut data = Vec::with_capacity(LARGEST_READ);
+            let piece = gather(master.as_fd(), &mut data, LARGEST_READ).ok()?;
+            assert_eq!(piece.length, data.len());
+            (!data.is_empty()).then_some((data, piece.drained))
+        })
+    }
+
+    #[test]
+    fn an_echo_is_handed_on_before_anything_else_is_looked_for() {
+        let (master, mut program) = raw();
+        program.write_all(b"x").unwrap();
+        let pieces: Vec<_> = pieces(&master).collect();
+        assert_eq!(pieces, [(b"x".to_vec(), false)]);
+    }
+
+    #[test]
+    fn much_comes_whole_and_in_order() {
+        let written: Vec<u8> = (0..1_000_000_u32).map(|at| (at / 7) as u8).collect();
+        let (master, mut program) = raw();
+        let mut got = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| program.write_all(&written).unwrap());
+            while got.len() < written.len() {
+                got.extend(pieces(&master).flat_map(|(data, _)| data));
+            }
+        });
+        assert!(got == written);
+    }
+
+    #[test]
+    fn a_terminal_whose_program_has_gone_gives_what_is_left_and_then_nothing() {
+        let (master, mut program) = raw();
+        program.write_all(&[b'x'; 3000]).unwrap();
+        drop(program);
+        let mut left = pieces(&master);
+        assert_eq!(left.next().unwrap().0, [b'x'; 3000]);
+        let mut data = Vec::with_capacity(1);
+        let end = gather(master.as_fd(), &mut data, 1).unwrap();
+        assert_eq!((end.length, end.drained), (0, false));
+    }
+
+    #[test]
+    fn one_source_alone_has_the_thread_to_itself() {
+        assert!(much_from(3));
+        assert!(much_from(3));
+        assert!(!much_from(4));
+        assert!(!much_from(3));
+        thread::sleep(LATELY);
+        assert!(much_from(3));
+    }
+}
