@@ -158,8 +158,10 @@ impl Source {
                     return End::Closed;
                 }
             }
-            // A writer that keeps up with us must not have the I/O thread to itself.
-            tokio::task::yield_now().await;
+            if !drained {
+                // A writer that keeps up with us must not have the I/O thread to itself.
+                tokio::task::yield_now().await;
+            }
         }
         read_rest(self.fd(), self.kind, sink).await
     }

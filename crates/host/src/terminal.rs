@@ -61,8 +61,11 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
             Err(error) => return Err(error),
         }
         let length = data.len() - before;
-        if length < MUCH || length == room || began.elapsed() >= HOLD {
+        if length == room || began.elapsed() >= HOLD {
             break false;
+        }
+        if length < MUCH {
+            break true;
         }
         if much_from(fd.as_raw_fd()) {
             pause();
@@ -133,7 +136,7 @@ mod tests {
         let (master, mut program) = raw();
         program.write_all(b"x").unwrap();
         let pieces: Vec<_> = pieces(&master).collect();
-        assert_eq!(pieces, [(b"x".to_vec(), false)]);
+        assert_eq!(pieces, [(b"x".to_vec(), true)]);
     }
 
     #[test]
