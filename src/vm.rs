@@ -232,15 +232,15 @@ impl NativeVm {
 
     /// Writes to a process's standard input.
     #[napi]
-    pub fn write_process_stdin(&self, call: f64, pid: u32, data: Uint8Array) -> Answer {
-        self.write(call, |vm| vm.write_stdin(pid, &data), Error::StdinClosed(pid))
+    pub fn write_process_stdin(&self, call: f64, pid: u32, data: &[u8]) -> Answer {
+        self.write(call, |vm| vm.write_stdin(pid, data), Error::StdinClosed(pid))
     }
 
     /// Writes to a shell.
     #[napi]
-    pub fn write_shell(&self, call: f64, shell: String, data: Uint8Array) -> Answer {
+    pub fn write_shell(&self, call: f64, shell: String, data: &[u8]) -> Answer {
         let gone = Error::ShellNotFound(shell.clone());
-        self.write(call, |vm| vm.write_shell(shell_id(&shell)?, &data), gone)
+        self.write(call, |vm| vm.write_shell(shell_id(&shell)?, data), gone)
     }
 
     fn write(
