@@ -10,8 +10,8 @@ import type {
   SleepContext,
   WakeContext,
 } from "rivetkit";
-import { Calls } from "./calls.mjs";
 import { isRivetErrorLike } from "rivetkit/errors";
+import { Calls } from "./calls.mjs";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";

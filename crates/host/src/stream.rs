@@ -129,6 +129,7 @@ impl Source {
             sink.make_room().await;
             let (fd, kind, wanted) = (self.fd.get_ref().as_fd(), self.kind, self.kind.largest_read());
             let mut drained = false;
+            let mut waits = false;
             let read = |data: &mut Vec<u8>, room: usize| {
                 let piece = read_some(fd, kind, data, room)?;
                 drained = piece.drained;
@@ -142,6 +143,7 @@ impl Source {
                 Ok(length) => {
                     if drained {
                         ready.clear_ready();
+                        waits = !ready.ready().is_read_closed();
                     }
                     drop(ready);
                     self.grow(length);
@@ -158,7 +160,7 @@ impl Source {
                     return End::Closed;
                 }
             }
-            if !drained {
+            if !waits {
                 // A writer that keeps up with us must not have the I/O thread to itself.
                 tokio::task::yield_now().await;
             }
@@ -169,6 +171,8 @@ impl Source {
     /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
     pub async fn read(&mut self) -> Option<Bytes> {
         loop {
+            // As above, and before reading: what was read must not wait where it can be cancelled.
+            tokio::task::yield_now().await;
             let mut ready = self.fd.readable().await.ok()?;
             let mut drained = false;
             let read = pool::filled(|buffer| {
@@ -348,5 +352,62 @@ fn read_some(fd: BorrowedFd<'_>, kind: Kind, data: &mut Vec<u8>, room: usize) ->
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const HELD: usize = 1024 * 1024;
+
+    /// Turns that another task had until `reading`, of a pipe that holds a MiB and whose writer may have gone, was done.
+    fn turns_of_another<F: Future<Output = ()>>(gone: bool, reading: impl FnOnce(Source) -> F) -> usize {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        sys::set_pipe_size(read.as_fd(), HELD).unwrap();
+        let mut write = File::from(write);
+        write.write_all(&vec![b'x'; HELD]).unwrap();
+        let _writer = (!gone).then_some(write);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let other = Arc::clone(&turns);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tokio::spawn(async move {
+                loop {
+                    other.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            });
+            reading(Source::new(read, Kind::Pipe).unwrap()).await;
+        });
+        turns.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_pipe_that_is_always_full_leaves_the_thread_to_others_between_reads() {
+        for gone in [false, true] {
+            let turns = turns_of_another(gone, |mut source| async move {
+                let mut left = HELD;
+                while left > 0 {
+                    left -= source.read().await.unwrap().len();
+                }
+            });
+            assert!(turns >= HELD / LARGEST_CHUNK, "{turns}");
+        }
+        let turns = turns_of_another(true, |mut source| async move {
+            let (_running, mut exited) = watch::channel(false);
+            let mut chunks = Chunks::new(Kind::Pipe, async |_: Bytes| ());
+            assert_eq!(source.pump(&mut exited, &mut chunks).await, End::Closed);
+        });
+        assert!(turns >= HELD / pool::BUFFER_BYTES, "{turns}");
     }
 }
