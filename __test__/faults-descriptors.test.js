@@ -68,6 +68,7 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
       read: () => vm.readFile("/tmp/file"),
       write: () => vm.writeFile("/tmp/other", "x"),
       list: () => vm.readdir("/tmp"),
+      processes: () => vm.allProcesses(),
       connect: () => vm.connect(1),
     };
     const codes = {};
@@ -89,4 +90,27 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
     connect: "ECONNREFUSED",
   });
   expect(running).toBe(0);
+});
+
+test("the process table is whole, or an EMFILE, however few descriptors are free", async () => {
+  const { counts } = await withFewDescriptors(
+    150,
+    `${helpers}
+    const vm = await AgentVm.create();
+    await vm.spawn("sh", ["-c", "for i in $(seq 199); do sleep 1000 & done; echo started; wait"]);
+    await new Promise((resolve) => vm.once("processOutput", resolve));
+    await vm.allProcesses();
+    const counts = [];
+    for (let free = 0; free <= 8; free++) {
+      take();
+      give(free);
+      counts.push(await vm.allProcesses().then((all) => all.length, (error) => error.code));
+      give();
+    }
+    await vm.dispose();
+    console.log(JSON.stringify({ counts }));`,
+  );
+  expect(counts[0]).toBe("EMFILE");
+  expect(counts.at(-1)).toBe(200);
+  expect(counts.filter((one) => one !== 200 && one !== "EMFILE")).toEqual([]);
 });

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use procfs::ProcResult;
 use procfs::process::Process;
 
 /// The most bytes of one process's command line that are read: the kernel takes up to 6 MiB, a reader's time and memory
@@ -69,19 +70,22 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Reads a process's command line; nothing if it cannot be read, or there is none any more.
-    pub fn read(&mut self, process: &Process) -> Vec<u8> {
-        let limit = self.0.clamp(LEAST_BYTES, COMMAND_LINE_BYTES) as u64;
+    /// Reads a process's command line, as far as it can be read.
+    pub fn read(&mut self, process: &Process) -> ProcResult<Vec<u8>> {
+        let limit = self.0.clamp(LEAST_BYTES, COMMAND_LINE_BYTES);
+        let mut file = process.open_relative("cmdline")?;
         let mut line = Vec::new();
-        let read = process.open_relative("cmdline").map(|file| {
-            // What was read before an error is what there is.
-            let _ended = file.take(limit).read_to_end(&mut line);
-        });
-        if read.is_err() {
-            line.clear();
+        let mut piece = [0; 4096];
+        // What was read before an error is what there is, and a read that gives less than it might has met the end.
+        while let Ok(length) = file.read(&mut piece) {
+            line.extend_from_slice(&piece[..length]);
+            if length < piece.len() || line.len() >= limit {
+                break;
+            }
         }
+        line.truncate(limit);
         self.0 = self.0.saturating_sub(line.len());
-        line
+        Ok(line)
     }
 }
 

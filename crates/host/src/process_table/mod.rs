@@ -6,12 +6,13 @@
 mod clock;
 mod command;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use procfs::WithCurrentSystemInfo;
 use procfs::process::{ProcState, Process, Stat};
+use procfs::{FromRead, ProcError, ProcResult, WithCurrentSystemInfo};
 
 use self::command::{Allowance, Command};
 
@@ -60,51 +61,94 @@ pub enum Status {
 }
 
 /// The process table, by pid; nothing if init is gone, and with it the VM. `init` is init's pid in that `/proc`, and
-/// `deputy` its deputy's, which are not listed; `whole` says that the table is the VM's own, else only what descends from init is of the VM.
-pub fn read(proc_fd: &OwnedFd, init: i32, deputy: Option<i32>, whole: bool) -> Option<Vec<ProcessInfo>> {
+/// `deputy` its deputy's, which are not listed; `whole` says that the table is the VM's own, else only what descends from init is of
+/// the VM. An error is the server's: it has no descriptor left to look with.
+pub fn read(
+    proc_fd: &OwnedFd,
+    init: i32,
+    deputy: Option<i32>,
+    whole: bool,
+) -> io::Result<Option<Vec<ProcessInfo>>> {
     let root = PathBuf::from(format!("/proc/self/fd/{}", proc_fd.as_raw_fd()));
-    let mut pids: Vec<i32> = std::fs::read_dir(&root)
-        .ok()?
+    let Some(entries) = unless_gone(std::fs::read_dir(&root).map_err(Into::into))? else {
+        return Ok(None);
+    };
+    let mut pids: Vec<i32> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != init && Some(*pid) != deputy)
         .collect();
     pids.sort_unstable();
-    let mut found: Vec<(Stat, Process)> = pids.iter().filter_map(|pid| open(&root, *pid)).collect();
-    // Looked at last: while it lives, so does all that was found.
-    let (init_stat, _) = open(&root, init)?;
-    if is_headless(&init_stat) {
-        return None;
-    }
-    if !whole {
-        keep_descendants(&mut found, init);
-    }
+    let family = if whole {
+        None
+    } else {
+        Some(descendants(&root, &pids, init)?)
+    };
     let boot_ms = clock::boot_time_ms();
     let mut allowance = Allowance::default();
-    let described = found
-        .into_iter()
-        .map(|(stat, process)| describe(&root, &stat, process, init, boot_ms, &mut allowance));
-    Some(described.collect())
+    let mut found = Vec::with_capacity(pids.len());
+    for pid in pids {
+        // One at a time is open: a VM may have more processes than the server descriptors.
+        let Some((stat, process)) = open(&root, pid)? else {
+            continue;
+        };
+        let is_ours = match &family {
+            // The number may be another process's by now.
+            Some(family) => family.get(&pid) == Some(&stat.starttime),
+            None => true,
+        };
+        if is_ours {
+            found.push(describe(&root, &stat, process, init, boot_ms, &mut allowance)?);
+        }
+    }
+    // Looked at last: while it lives, so does all that was found.
+    let init = open(&root, init)?;
+    Ok(init.is_some_and(|(stat, _)| !is_headless(&stat)).then_some(found))
+}
+
+/// Nothing where what was looked at has ended meanwhile. That nothing is left to look with is an error.
+fn unless_gone<T>(looked: ProcResult<T>) -> io::Result<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(ProcError::Io(error, _)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            Err(error)
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 /// A process that ends while it is looked at is not in the table.
-fn open(root: &Path, pid: i32) -> Option<(Stat, Process)> {
-    let process = Process::new_with_root(root.join(pid.to_string())).ok()?;
-    Some((process.stat().ok()?, process))
+fn open(root: &Path, pid: i32) -> io::Result<Option<(Stat, Process)>> {
+    unless_gone(
+        Process::new_with_root(root.join(pid.to_string())).and_then(|process| Ok((stat(&process)?, process))),
+    )
 }
 
-fn keep_descendants(found: &mut Vec<(Stat, Process)>, init: i32) {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for (stat, _) in found.iter() {
-        children.entry(stat.ppid).or_default().push(stat.pid);
+/// `/proc/<pid>/stat`, in one read: the kernel makes the whole of it at once (`seq_file`), and a look for its end costs as much.
+fn stat(process: &Process) -> ProcResult<Stat> {
+    let mut text = [0; 4096];
+    let length = process.open_relative("stat")?.read(&mut text)?;
+    Stat::from_read(&text[..length])
+}
+
+/// What descends from init, with the time that each was started at.
+fn descendants(root: &Path, pids: &[i32], init: i32) -> io::Result<HashMap<i32, u64>> {
+    let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
+    for pid in pids {
+        if let Some((stat, _)) = open(root, *pid)? {
+            children.entry(stat.ppid).or_default().push(stat);
+        }
     }
-    let mut family = HashSet::new();
+    let mut family = HashMap::new();
     let mut next = vec![init];
     while let Some(parent) = next.pop() {
-        let born = children.get(&parent).into_iter().flatten();
-        next.extend(born.filter(|&&child| family.insert(child)));
+        for child in children.get(&parent).into_iter().flatten() {
+            if family.insert(child.pid, child.starttime).is_none() {
+                next.push(child.pid);
+            }
+        }
     }
-    found.retain(|(stat, _)| family.contains(&stat.pid));
+    Ok(family)
 }
 
 /// Whether a process's first thread has ended.
@@ -119,7 +163,7 @@ fn describe(
     init: i32,
     boot_ms: u64,
     allowance: &mut Allowance,
-) -> ProcessInfo {
+) -> io::Result<ProcessInfo> {
     let (status, process) = match stat.state() {
         Ok(ProcState::Stopped | ProcState::Tracing) => (Status::Stopped, process),
         // The others live on, and what the first no longer tells, they do.
@@ -133,15 +177,16 @@ fn describe(
     let executable = process.exe().ok();
     let executable = executable.as_ref().map(|path| path.to_string_lossy());
     let executable = executable.as_deref();
-    let Command { name, arguments } = command::command(&allowance.read(&process), &stat.comm, executable);
+    let line = unless_gone(allowance.read(&process))?.unwrap_or_default();
+    let Command { name, arguments } = command::command(&line, &stat.comm, executable);
     let memory = match status {
-        Status::Running if is_headless(stat) => process.stat().ok(),
+        Status::Running if is_headless(stat) => self::stat(&process).ok(),
         _ => None,
     };
     let ticks = procfs::ticks_per_second().max(1);
     let start_time_ms = boot_ms + stat.starttime * 1000 / ticks;
     let has_exited = status == Status::Exited;
-    ProcessInfo {
+    Ok(ProcessInfo {
         pid: stat.pid as u32,
         ppid: if stat.ppid == init { 0 } else { stat.ppid as u32 },
         pgid: stat.pgrp,
@@ -163,7 +208,7 @@ fn describe(
         },
         rss_bytes: memory.as_ref().unwrap_or(stat).rss_bytes().get(),
         cpu_ms: (stat.utime + stat.stime) * 1000 / ticks,
-    }
+    })
 }
 
 /// A thread other than the first, as if it were a process: its folder in `/proc` holds the same files.

@@ -263,7 +263,10 @@ impl Vm {
         let reading =
             runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, deputy, whole));
         // A reader that did not end well is not ours to explain; the VM may have gone under it.
-        reading.await.ok().flatten().ok_or(Error::Disposed)
+        let table = reading.await.map_err(|_| Error::Disposed)?;
+        table
+            .map_err(|error| Error::system(&error, "open"))?
+            .ok_or(Error::Disposed)
     }
 
     /// Sends one request and waits for its reply.
