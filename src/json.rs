@@ -3,6 +3,7 @@
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{Process, ProcessInfo, Shell, Status, shell_name};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What `doctor` found.
@@ -67,25 +68,51 @@ pub fn enforcement(by: Enforcement) -> Value {
 }
 
 /// A `ProcessInfo`.
-pub fn table_entry(process: &ProcessInfo) -> Value {
-    json!({
-        "pid": process.pid,
-        "ppid": process.ppid,
-        "pgid": process.pgid,
-        "sid": process.sid,
-        "driver": process.driver,
-        "command": process.command,
-        "args": process.args,
-        "cwd": process.cwd,
-        "status": match process.status {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TableEntry<'a> {
+    pid: u32,
+    ppid: u32,
+    pgid: i32,
+    sid: i32,
+    driver: &'a str,
+    command: &'a str,
+    args: &'a [String],
+    cwd: &'a str,
+    status: &'static str,
+    exit_code: Option<i32>,
+    start_time: u64,
+    exit_time: Option<u64>,
+    rss_bytes: u64,
+    cpu_ms: u64,
+}
+
+/// Those of a process table, as text: there may be too many for a tree of values.
+pub fn table(processes: &[ProcessInfo]) -> String {
+    let entries: Vec<_> = processes.iter().map(table_entry).collect();
+    // It fails for maps whose keys are no text, and for writers that fail: here are none.
+    serde_json::to_string(&entries).unwrap_or_default()
+}
+
+fn table_entry(process: &ProcessInfo) -> TableEntry<'_> {
+    TableEntry {
+        pid: process.pid,
+        ppid: process.ppid,
+        pgid: process.pgid,
+        sid: process.sid,
+        driver: process.driver,
+        command: &process.command,
+        args: &process.args,
+        cwd: &process.cwd,
+        status: match process.status {
             Status::Running => "running",
             Status::Stopped => "stopped",
             Status::Exited => "exited",
         },
-        "exitCode": process.exit_code,
-        "startTime": process.start_time_ms,
-        "exitTime": process.exit_time_ms,
-        "rssBytes": process.rss_bytes,
-        "cpuMs": process.cpu_ms,
-    })
+        exit_code: process.exit_code,
+        start_time: process.start_time_ms,
+        exit_time: process.exit_time_ms,
+        rss_bytes: process.rss_bytes,
+        cpu_ms: process.cpu_ms,
+    }
 }

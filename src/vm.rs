@@ -358,9 +358,7 @@ impl NativeVm {
     #[napi]
     pub fn all_processes(&self, call: f64) -> Answer {
         self.ask(call, |vm| async move {
-            let table = vm.process_table().await?;
-            let list: Vec<_> = table.iter().map(json::table_entry).collect();
-            Ok(Value::json(&list.into()))
+            vm.process_table(|table| Value::text(json::table(table))).await
         })
     }
 

@@ -16,7 +16,7 @@ test("a kept home is there after sleep, and goes when the actor is destroyed", a
   expect(readFileSync(join(directory, id, "note"), "utf8")).toBe("kept\n");
   expect(readdirSync(directory)).toHaveLength(2);
 
-  await server.said("sleep");
+  await server.asleep();
   const seen = await server.evaluate(({ agent }) => agent.exec("cat note; ls /tmp"));
   expect(seen.stdout).toBe("kept\n");
 

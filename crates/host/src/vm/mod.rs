@@ -254,18 +254,24 @@ impl Vm {
         status.map(drop)
     }
 
-    /// Everything that runs in the VM.
-    pub async fn process_table(&self) -> Result<Vec<ProcessInfo>, Error> {
+    /// What `describe` makes of everything that runs in the VM. It is called where it may take its time: how much there is to say is
+    /// the guest's.
+    pub async fn process_table<T: Send + 'static>(
+        &self,
+        describe: impl FnOnce(&[ProcessInfo]) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let inner = self.inner();
         let (proc_fd, init) = (Arc::clone(&inner.proc_fd), inner.init);
         let whole = inner.isolation == Isolation::Namespaces;
         let deputy = inner.control.deputy().map(|pid| pid as i32);
-        let reading =
-            runtime_handle()?.spawn_blocking(move || process_table::read(&proc_fd, init, deputy, whole));
+        let reading = runtime_handle()?.spawn_blocking(move || {
+            let table = process_table::read(&proc_fd, init, deputy, whole)?;
+            Ok(table.map(|table| describe(&table)))
+        });
         // A reader that did not end well is not ours to explain; the VM may have gone under it.
-        let table = reading.await.map_err(|_| Error::Disposed)?;
-        table
-            .map_err(|error| Error::system(&error, "open"))?
+        let described = reading.await.map_err(|_| Error::Disposed)?;
+        described
+            .map_err(|error: io::Error| Error::system(&error, "open"))?
             .ok_or(Error::Disposed)
     }
 
