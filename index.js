@@ -16,6 +16,7 @@ const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
 const { needsOf, requireCommands } = require("./lib/options/software");
+const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
 const { Processes } = require("./lib/processes");
 const { openShell } = require("./lib/shells");
@@ -32,8 +33,10 @@ class AgentVm extends EventEmitter {
   #env;
   #enforcement;
   #disposal;
+  /** Gives back what the VM has claimed of the host. */
+  #unclaim = () => {};
 
-  constructor(token, { isolation = "namespaces", env = [] } = {}) {
+  constructor(token, { isolation = "namespaces", env = [] } = { __proto__: null }) {
     super();
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
     this.#isolation = isolation;
@@ -57,9 +60,11 @@ class AgentVm extends EventEmitter {
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked);
     try {
+      vm.#unclaim = await claim(vm, checked, shown.mounts);
       vm.#enforcement = Object.freeze(JSON.parse(await vm.#calls.ask("boot", bootRequest(checked, shown))));
     } catch (error) {
       vm.#calls.gone = true;
+      vm.#unclaim();
       throw error;
     }
     try {
@@ -72,7 +77,7 @@ class AgentVm extends EventEmitter {
   }
 
   static async doctor() {
-    return JSON.parse(await new Calls(() => {}).ask("doctor", bootRequest({})));
+    return JSON.parse(await new Calls(() => {}).ask("doctor", bootRequest({ __proto__: null })));
   }
 
   // ---- one-shot
@@ -374,6 +379,7 @@ class AgentVm extends EventEmitter {
       }
       case Exit: {
         this.#ports.close();
+        this.#unclaim();
         this.emit("exit", { reason: values[0] ? "disposed" : "died" });
         return;
       }

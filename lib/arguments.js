@@ -8,6 +8,7 @@ const nodePath = require("node:path");
 const { types } = require("node:util");
 
 const { invalid } = require("./error");
+const { holders, member } = require("./members");
 
 /** How a wrong value is shown: short, and its type where that is what is wrong. */
 function show(value) {
@@ -33,8 +34,14 @@ function program(name, value) {
 function texts(name, value) {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw invalid(`${name} must be an array of strings, not ${show(value)}`);
-  // Unlike map, this sees holes.
-  return Array.from(value, (item, index) => text(`${name}[${index}]`, item));
+  return each(value, (item, index) => text(`${name}[${index}]`, item));
+}
+
+/** What `check` returns for each of the first `length` items, holes too. An array may change while it is read. */
+function each(array, check, length = array.length) {
+  const checked = [];
+  for (let index = 0; index < length; index++) checked.push(check(array[index], index));
+  return checked;
 }
 
 /** A program and its arguments, all of them checked, as the addon takes them: in one string, for none of them holds a NUL. */
@@ -56,7 +63,7 @@ function absolutePath(name, value) {
 function env(name, value) {
   if (value === undefined) return undefined;
   if (!isPlainObject(value)) throw invalid(`${name} must be an object of strings, not ${show(value)}`);
-  return Object.entries(value).map(([key, entry]) => {
+  return each(Object.entries(value), ([key, entry]) => {
     if (key === "" || key.includes("=") || key.includes("\0")) {
       throw invalid(`${name} has the name ${show(key)}; a name must not be empty nor contain "=" or a NUL byte`);
     }
@@ -66,21 +73,37 @@ function env(name, value) {
 
 /** Not a Map, say, whose entries are no members and would be ignored. Objects of other realms and of classes are. */
 function isPlainObject(value) {
-  return Object.prototype.toString.call(value) === "[object Object]";
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  if (types.isDate(value) || types.isRegExp(value) || types.isNativeError(value) || types.isBoxedPrimitive(value)) {
+    return false;
+  }
+  // What is no plain object has this, from its class: a Map, a Promise, a typed array.
+  return !types.isArgumentsObject(value) && member(value, Symbol.toStringTag) === undefined;
 }
 
-/** An object whose every member has a check; `undefined` members are as if absent. */
+/**
+ * An object whose every member has a check; `undefined` members are as if absent. Each is read once. Those of its classes
+ * count, computed ones too, since options may be made from defaults; those of Object.prototype do not.
+ */
 function members(name, value, checks) {
-  if (value === undefined) return {};
+  const checked = { __proto__: null };
+  if (value === undefined) return checked;
   if (!isPlainObject(value)) throw invalid(`${name} must be an object, not ${show(value)}`);
-  const checked = {};
-  // Inherited ones count: options may be made from defaults with Object.create.
-  for (const key in value) {
-    if (value[key] === undefined) continue;
-    if (!Object.hasOwn(checks, key)) {
-      throw invalid(`${name} has no member ${show(key)}; there are ${Object.keys(checks).join(", ")}`);
+  const seen = new Set();
+  for (const holder of holders(value)) {
+    for (const key of Reflect.ownKeys(holder)) {
+      if (typeof key !== "string" || seen.has(key)) continue;
+      seen.add(key);
+      const isKnown = Object.hasOwn(checks, key);
+      // A class's methods, for one.
+      if (!isKnown && !Object.prototype.propertyIsEnumerable.call(holder, key)) continue;
+      const read = value[key];
+      if (read === undefined) continue;
+      if (!isKnown) {
+        throw invalid(`${name} has no member ${show(key)}; there are ${Object.keys(checks).join(", ")}`);
+      }
+      checked[key] = checks[key](name === "options" ? key : `${name}.${key}`, read);
     }
-    checked[key] = checks[key](name === "options" ? key : `${name}.${key}`, value[key]);
   }
   return checked;
 }
@@ -118,8 +141,10 @@ function callback(name, value) {
 }
 
 function abortSignal(name, value) {
-  const listens = ["addEventListener", "removeEventListener"].every((method) => typeof value?.[method] === "function");
-  if (typeof value?.aborted !== "boolean" || !listens) {
+  const listens = ["addEventListener", "removeEventListener"].every(
+    (method) => typeof member(value, method) === "function",
+  );
+  if (typeof member(value, "aborted") !== "boolean" || !listens) {
     throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
   }
   return value;
@@ -145,12 +170,16 @@ function paths(name, value) {
 /** Files to write: each a path and its content, as bytes. */
 function files(name, value) {
   if (!Array.isArray(value)) throw invalid(`${name} must be an array of { path, content }, not ${show(value)}`);
-  return value.map((entry, index) => {
-    const { path, content } = members(`${name}[${index}]`, entry, { path: absolutePath, content: data });
+  return each(value, (entry, index) => {
+    const { path, content } = members(`${name}[${index}]`, entry, {
+      __proto__: null,
+      path: absolutePath,
+      content: data,
+    });
     if (path === undefined) throw invalid(`${name}[${index}].path must be a string, not undefined`);
     if (content === undefined)
       throw invalid(`${name}[${index}].content must be a string or a Uint8Array, not undefined`);
-    return { path, content };
+    return { __proto__: null, path, content };
   });
 }
 
@@ -159,6 +188,7 @@ function shellId(name, value) {
 }
 
 const run = {
+  __proto__: null,
   env,
   cwd: absolutePath,
   stdin: data,
@@ -167,12 +197,12 @@ const run = {
   onStdout: callback,
   onStderr: callback,
 };
-const exec = { ...run, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
-const recursive = { recursive: boolean };
-const walk = { maxDepth: integer(0, 4096), exclude: texts };
+const exec = { __proto__: null, ...run, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
+const recursive = { __proto__: null, recursive: boolean };
+const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
-const shell = { command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
-const after = { after: position };
+const shell = { __proto__: null, command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
+const after = { __proto__: null, after: position };
 
 module.exports = {
   show,
@@ -188,6 +218,8 @@ module.exports = {
   walk,
   port,
   texts,
+  each,
+  isPlainObject,
   words,
   pid,
   size,

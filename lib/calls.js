@@ -154,7 +154,7 @@ class Calls {
   #watch(signal, call) {
     if (signal === undefined) return undefined;
     const abort = () => this.#native.abort(call);
-    signal.addEventListener("abort", abort, { once: true });
+    signal.addEventListener("abort", abort, { __proto__: null, once: true });
     return () => {
       signal.removeEventListener("abort", abort);
       this.#native.forget(call);

@@ -1,14 +1,20 @@
 "use strict";
 
+const { own } = require("./members");
+
+const NO_DETAILS = { __proto__: null };
+
 /** Every rejection of this package. Branch on `code`, which is stable. */
 class AgentVmError extends Error {
-  constructor(code, message, details) {
-    super(message, details?.cause === undefined ? undefined : { cause: details.cause });
+  constructor(code, message, details = NO_DETAILS) {
+    const cause = own(details, "cause");
+    super(message, cause === undefined ? undefined : { cause });
     this.name = "AgentVmError";
     this.code = code;
-    if (details?.errno !== undefined) this.errno = details.errno;
-    if (details?.syscall !== undefined) this.syscall = details.syscall;
-    if (details?.path !== undefined) this.path = details.path;
+    for (const key of ["errno", "syscall", "path"]) {
+      const value = own(details, key);
+      if (value !== undefined) this[key] = value;
+    }
   }
 }
 

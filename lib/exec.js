@@ -3,6 +3,7 @@
 
 const check = require("./arguments");
 const { aborted } = require("./error");
+const { json } = require("./members");
 
 /** Runs a program; resolves to an ExecResult when it has ended. Throws what is wrong with the options. */
 function exec(calls, file, args, options) {
@@ -11,7 +12,7 @@ function exec(calls, file, args, options) {
   calls.requireVm();
   if (signal?.aborted) throw aborted();
   const streams = onStdout !== undefined || onStderr !== undefined;
-  const rest = options === undefined ? undefined : JSON.stringify({ env, cwd, timeout, maxOutputBytes, streams });
+  const rest = options === undefined ? undefined : json({ env, cwd, timeout, maxOutputBytes, streams });
   return calls.exec(check.words(file, args), rest, stdin, signal, onStdout, onStderr);
 }
 

@@ -49,7 +49,8 @@ async function move(calls, from, to) {
     if (error.code !== "EXDEV") throw error;
     // Between mounts there is no renaming: the VM's own mv copies, then deletes, and keeps what a copy can keep.
     const moved = await exec(calls, "mv", ["-f", "-T", "--", from, to]);
-    if (moved.exitCode !== 0) throw new AgentVmError("EXDEV", moved.stderr.trim(), { ...error, path: from });
+    if (moved.exitCode !== 0)
+      throw new AgentVmError("EXDEV", moved.stderr.trim(), { __proto__: null, ...error, path: from });
   }
 }
 

@@ -6,6 +6,13 @@ const net = require("node:net");
 
 const { AgentVmError, disposed } = require("./error");
 const { failure } = require("./fetch");
+const { unset } = require("./members");
+
+/** What a socket reads of its options and would otherwise take from Object.prototype. */
+const UNUSED = unset(
+  "signal captureRejections handle onread allowHalfOpen noDelay keepAlive blockList objectMode readableObjectMode writableObjectMode " +
+    "highWaterMark readableHighWaterMark writableHighWaterMark encoding defaultEncoding read write writev final destroy construct",
+);
 
 class Ports {
   #calls;
@@ -20,7 +27,7 @@ class Ports {
     let socket;
     try {
       this.#calls.requireVm();
-      socket = new net.Socket({ fd, readable: true, writable: true });
+      socket = new net.Socket({ ...UNUSED, fd, readable: true, writable: true });
     } catch (error) {
       fs.closeSync(fd);
       throw error;

@@ -3,9 +3,13 @@
 
 const { words } = require("./arguments");
 const { exitStatus } = require("./exit-status");
+const { json } = require("./members");
 
 /** Exited processes whose callbacks are kept for what their children still write; as many as are remembered. */
 const EXITED = 1024;
+
+/** Of a process that nobody follows. */
+const NOBODY = { __proto__: null };
 
 class Processes {
   #calls;
@@ -24,12 +28,12 @@ class Processes {
         const abort = () => this.#calls.ask("killProcess", pid).catch(() => {});
         follower.release = () => signal.removeEventListener("abort", abort);
         if (signal.aborted) abort();
-        else signal.addEventListener("abort", abort, { once: true });
+        else signal.addEventListener("abort", abort, { __proto__: null, once: true });
       }
       this.#followers.set(pid, follower);
     };
     try {
-      return await this.#calls.begin("spawn", onStart, words(file, args), JSON.stringify(rest), stdin);
+      return await this.#calls.begin("spawn", onStart, words(file, args), json(rest), stdin);
     } catch (error) {
       told?.({ error });
       throw error;
@@ -44,7 +48,7 @@ class Processes {
 
   /** Its ExitStatus. */
   onExit(pid, status) {
-    const { release, told } = this.#followers.get(pid) ?? {};
+    const { release, told } = this.#followers.get(pid) ?? NOBODY;
     release?.();
     this.#exited.push(pid);
     if (this.#exited.length > EXITED) {

@@ -2,6 +2,7 @@
 // Shells, as far as there is something to decide before one is opened.
 
 const { words } = require("./arguments");
+const { json } = require("./members");
 
 /**
  * Opens a shell, and resolves to its id: the `command` of the checked options, or bash where the VM has it, else sh. `vmEnv`
@@ -10,17 +11,17 @@ const { words } = require("./arguments");
 async function openShell(calls, vmEnv, options) {
   if (options.command !== undefined) return open(calls, vmEnv, options);
   try {
-    return await open(calls, vmEnv, { ...options, command: "bash" });
+    return await open(calls, vmEnv, { __proto__: null, ...options, command: "bash" });
   } catch (error) {
     if (error.code !== "ENOENT" || error.path !== "bash") throw error;
     const env = [["SHELL", "/bin/sh"], ...(options.env ?? [])];
-    return open(calls, vmEnv, { ...options, command: "sh", env });
+    return open(calls, vmEnv, { __proto__: null, ...options, command: "sh", env });
   }
 }
 
 function open(calls, vmEnv, { command, args = [], env = [], ...rest }) {
   const terminal = vmEnv.some(([name]) => name === "TERM") ? [] : [["TERM", "xterm-256color"]];
-  const message = JSON.stringify({ ...rest, env: [...terminal, ...env] });
+  const message = json({ ...rest, env: [...terminal, ...env] });
   return calls.begin("openShell", undefined, words(command, args), message);
 }
 

@@ -35,6 +35,8 @@ struct MountOption {
     path: String,
     host_path: PathBuf,
     read_only: bool,
+    #[serde(default)]
+    software: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -131,6 +133,7 @@ impl CreateOptions {
                     path: mount.path,
                     host_path: mount.host_path,
                     read_only: mount.read_only,
+                    software: mount.software,
                 })
                 .collect(),
             bins: self.bins,

@@ -9,6 +9,7 @@ const http = require("node:http");
 const check = require("../arguments");
 const { decodersOf } = require("./content-encoding");
 const { AgentVmError, invalid, aborted } = require("../error");
+const { own, pick, unset } = require("../members");
 const { sourceOf } = require("./request-body");
 const { bodyOf } = require("./response-body");
 
@@ -21,8 +22,29 @@ const OF_THE_CONNECTION = ["connection", "keep-alive", "proxy-connection", "te",
 const OF_THE_BODY = ["content-encoding", "content-language", "content-length", "content-location", "content-type"];
 const OF_THE_ORIGIN = ["authorization", "cookie", "host", "proxy-authorization"];
 
+/** The members of a RequestInit. */
+const INIT =
+  "method headers body referrer referrerPolicy mode credentials cache redirect integrity keepalive signal duplex dispatcher window priority".split(
+    " ",
+  );
+
+/** What `http.request` reads of its options and would otherwise take from Object.prototype. */
+const UNUSED = unset(
+  "agent _defaultAgent protocol defaultPort port host hostname family hints lookup localAddress localPort socketPath auth " +
+    "timeout signal maxHeaderSize joinDuplicateHeaders uniqueHeaders setDefaultHeaders highWaterMark rejectNonStandardBodyWrites",
+);
+
+/** A request that says nothing but where it goes. */
+const PLAIN = { __proto__: null, method: "GET", redirect: "follow", headers: [], referrer: "about:client" };
+
 /** What Node.js's fetch says unasked. */
-const UNASKED = { accept: "*/*", "accept-encoding": "gzip, deflate", "accept-language": "*", "user-agent": "node" };
+const UNASKED = {
+  __proto__: null,
+  accept: "*/*",
+  "accept-encoding": "gzip, deflate",
+  "accept-language": "*",
+  "user-agent": "node",
+};
 
 /** The arguments of `fetch` as one request, or an INVALID_ARGUMENT. */
 function requestOf(port, input, init) {
@@ -30,14 +52,19 @@ function requestOf(port, input, init) {
     throw invalid(`request must be a Request, a URL, or a string like "/path", not ${check.show(input)}`);
   }
   // Followed here, and not by the Request: its listener would stay on the signal as long as its garbage does.
-  const given = init?.signal === undefined && input instanceof Request ? input.signal : init?.signal;
+  const isObject = (typeof init === "object" && init !== null) || typeof init === "function";
+  const members = isObject ? pick(init, INIT) : init;
+  const asked = isObject ? members.signal : undefined;
+  const given = asked === undefined && input instanceof Request ? input.signal : asked;
   const signal = (given ?? undefined) && check.abortSignal("init.signal", given);
   let request;
   try {
     const target = input instanceof Request ? input : new URL(input, `http://localhost:${port}`);
-    const isObject = typeof init === "object" && init !== null;
-    const unsignalled = isObject ? Object.create(init, { signal: { value: null } }) : (init ?? { signal: null });
-    request = new Request(target, unsignalled);
+    if (isObject || members === undefined || members === null) {
+      request = new Request(target, { ...defaultsOf(target), ...members, signal: null });
+    } else {
+      request = new Request(target, members);
+    }
   } catch (error) {
     throw new AgentVmError("INVALID_ARGUMENT", `request and init must be what fetch takes: ${error.message}`, {
       cause: error,
@@ -47,7 +74,13 @@ function requestOf(port, input, init) {
   if (url.protocol !== "http:") {
     throw invalid(`request must be a path or an http: URL, not ${check.show(request.url)}; for TLS there is connect`);
   }
-  return { port, request, body: init?.body, url, signal };
+  return { port, request, body: isObject ? members.body : undefined, url, signal };
+}
+
+/** What a Request is without an init, said in it, since Node.js would look for these in Object.prototype. */
+function defaultsOf(target) {
+  const { method, redirect, headers, referrer } = target instanceof Request ? target : PLAIN;
+  return { __proto__: null, method, redirect, headers, referrer, body: null };
 }
 
 /**
@@ -86,7 +119,7 @@ async function fetch({ port, request, body, url, signal }, connect, explain) {
 
 /** Where a response redirects to, if that is to be followed. */
 function redirectOf(incoming, mode, url, port) {
-  const { location } = incoming.headers;
+  const location = own(incoming.headers, "location");
   if (location === undefined || mode === "manual") return undefined;
   let next;
   try {
@@ -119,6 +152,7 @@ async function exchange({ method, url, headers, source, signal }, connect, expla
   if (body && source.size === undefined) fields["transfer-encoding"] = "chunked";
   else if (body) fields["content-length"] = source.size;
   const outgoing = http.request({
+    ...UNUSED,
     createConnection: () => socket.setNoDelay(true),
     method,
     path: url.pathname + url.search,
@@ -149,7 +183,7 @@ function headOf(outgoing, body, signal) {
       body?.destroy();
       outgoing.destroy();
     };
-    signal?.addEventListener("abort", abort, { once: true });
+    signal?.addEventListener("abort", abort, { __proto__: null, once: true });
     body?.once("error", fail);
     outgoing.on("error", fail);
     outgoing.once("close", () => incoming ?? over());
@@ -185,7 +219,11 @@ function respond(incoming, { method, url, redirected }, explain) {
     throw new AgentVmError("EPROTO", message, { cause: error });
   }
   // A Response that is made, not fetched, knows neither.
-  return Object.defineProperties(response, { url: { value: withoutHash(url) }, redirected: { value: redirected } });
+  return Object.defineProperties(response, {
+    __proto__: null,
+    url: { __proto__: null, value: withoutHash(url) },
+    redirected: { __proto__: null, value: redirected },
+  });
 }
 
 function withoutHash(url) {
@@ -197,7 +235,7 @@ function withoutHash(url) {
 /** An AgentVmError of what a connection, the HTTP parser or a decoder say. */
 function failure(error, port) {
   const server = `The server on port ${port} of the VM`;
-  const { code = "EIO", errno, syscall } = error;
+  const { code = "EIO", errno, syscall } = pick(error, ["code", "errno", "syscall"]);
   if (code.startsWith("HPE_")) {
     return new AgentVmError("EPROTO", `${server} does not answer with HTTP/1.1: ${error.message}`, { cause: error });
   }

@@ -17,6 +17,7 @@ function bodyOf(incoming, decoders, explain) {
   const source = decoded(incoming, decoders);
   const chunks = source[Symbol.asyncIterator]();
   const stream = new ReadableStream({
+    __proto__: null,
     type: "bytes",
     async pull(controller) {
       let next;

@@ -39,6 +39,7 @@ function oneOf(...choices) {
 }
 
 const OPTIONS = {
+  __proto__: null,
   rootfs: hostPath,
   mounts,
   home: hostPath,
@@ -48,6 +49,7 @@ const OPTIONS = {
   network,
   limits: (name, value) =>
     check.members(name, value, {
+      __proto__: null,
       memoryBytes: check.integer(4_194_304, Number.MAX_SAFE_INTEGER),
       cpus: cores,
       pids: check.integer(2, 4_194_304),

@@ -4,6 +4,7 @@
 const { AgentVmError, invalid } = require("../error");
 
 const LANDLOCK = {
+  __proto__: null,
   rootfs: "the VM sees the host's own root, since nothing can be mounted",
   mounts: "the VM sees the host's own root, since nothing can be mounted",
   home: "the VM's home is a private folder, since nothing can be mounted",
@@ -18,7 +19,7 @@ function requirePossible(options) {
 }
 
 function requireUnderLandlock(options) {
-  const { limits = {}, network = "none" } = options;
+  const { limits = { __proto__: null }, network = "none" } = options;
   for (const [name, why] of Object.entries(LANDLOCK)) {
     const value = name.startsWith("limits.") ? limits[name.slice("limits.".length)] : options[name];
     if (value !== undefined) throw invalid(`${name} needs isolation "namespaces": under "landlock" ${why}`);
@@ -31,7 +32,7 @@ function requireUnderLandlock(options) {
 }
 
 /** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
-function requireUnderNone({ rootfs, mounts = [], network = "host", limits = {} }) {
+function requireUnderNone({ rootfs, mounts = [], network = "host", limits = { __proto__: null } }) {
   for (const name of ["pids", "diskBytes"]) {
     if (limits[name] === undefined) continue;
     throw new AgentVmError(

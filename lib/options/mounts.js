@@ -46,20 +46,30 @@ function mountPoint(name, value) {
 function mounts(name, value) {
   if (!Array.isArray(value))
     throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${check.show(value)}`);
-  if (value.length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${value.length}`);
+  const { length } = value;
+  if (length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${length}`);
   const places = new Map();
-  return Array.from(value, (item, index) => {
-    const here = `${name}[${index}]`;
-    const mount = check.members(here, item ?? null, { path: mountPoint, hostPath, readOnly: check.boolean });
-    for (const member of ["path", "hostPath"]) {
-      if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
-    }
-    if (places.has(mount.path)) {
-      throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${check.show(mount.path)}`);
-    }
-    places.set(mount.path, here);
-    return { readOnly: true, ...mount };
-  });
+  return check.each(
+    value,
+    (item, index) => {
+      const here = `${name}[${index}]`;
+      const mount = check.members(here, item ?? null, {
+        __proto__: null,
+        path: mountPoint,
+        hostPath,
+        readOnly: check.boolean,
+      });
+      for (const member of ["path", "hostPath"]) {
+        if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
+      }
+      if (places.has(mount.path)) {
+        throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${check.show(mount.path)}`);
+      }
+      places.set(mount.path, here);
+      return { __proto__: null, readOnly: true, ...mount };
+    },
+    length,
+  );
 }
 
 module.exports = { hostPath, mounts };

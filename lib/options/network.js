@@ -4,7 +4,9 @@
 const net = require("node:net");
 const { domainToASCII } = require("node:url");
 
+const check = require("../arguments");
 const { invalid } = require("../error");
+const { member } = require("../members");
 
 /** Destinations in one list: each is compared with every request. */
 const MAX_DESTINATIONS = 1024;
@@ -17,12 +19,13 @@ const FORMS =
 function split(value) {
   // Without brackets the last number of an IPv6 address would be taken for a port.
   const bare = /^([0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*)(?:\/(\d{1,3}))?$/i.exec(value);
-  if (bare) return { ip: 6, host: bare[1], prefix: bare[2] };
+  if (bare) return { __proto__: null, ip: 6, host: bare[1], prefix: bare[2] };
   const bracketed =
     /^\[([^\]/]*)\](?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value) ?? /^\[([^\]/]*)\/(\d{1,3})\](?::(\d+))?$/.exec(value);
-  if (bracketed) return { ip: 6, host: bracketed[1], prefix: bracketed[2], port: bracketed[3] };
+  if (bracketed) return { __proto__: null, ip: 6, host: bracketed[1], prefix: bracketed[2], port: bracketed[3] };
   const plain = /^([^:/]*)(?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value);
-  if (plain) return { ip: net.isIPv4(plain[1]) ? 4 : 0, host: plain[1], prefix: plain[2], port: plain[3] };
+  if (plain)
+    return { __proto__: null, ip: net.isIPv4(plain[1]) ? 4 : 0, host: plain[1], prefix: plain[2], port: plain[3] };
   return null;
 }
 
@@ -45,13 +48,13 @@ function destination(argument, value) {
     // A zone is an interface of the host's, which is nothing to name from inside.
     if (net.isIP(parts.host) !== parts.ip || parts.host.includes("%")) throw wrong("that is no IPv6 address");
     if (prefixLength > bits) throw wrong(`a range of these addresses ends in /0 to /${bits}`);
-    return { address: parts.host, prefixLength, port };
+    return { __proto__: null, address: parts.host, prefixLength, port };
   }
   if (parts.prefix !== undefined) throw wrong();
   const subdomains = parts.host.startsWith("*.");
   const name = domainName(subdomains ? parts.host.slice(2) : parts.host);
   if (name === null) throw wrong();
-  return subdomains ? { subdomainsOf: name, port } : { name, port };
+  return subdomains ? { __proto__: null, subdomainsOf: name, port } : { __proto__: null, name, port };
 }
 
 /** As resolvers take it: lower case, letters beyond ASCII in their encoded form, no dot at the end; or null. */
@@ -70,22 +73,21 @@ function domainName(text) {
 function network(argument, value) {
   if (value === "none" || value === "host") return value;
   const forms = `${argument} must be "none", "host" or { allow: [destinations] }`;
-  if (Object.prototype.toString.call(value) !== "[object Object]") throw invalid(forms);
+  if (!check.isPlainObject(value)) throw invalid(forms);
   const others = Object.keys(value).filter((key) => key !== "allow");
   if (others.length > 0) throw invalid(`${forms}; it has no member ${JSON.stringify(others[0])}`);
-  const { allow } = value;
+  const allow = member(value, "allow");
   if (!Array.isArray(allow)) throw invalid(`${argument}.allow must be an array of strings; each is ${FORMS}`);
-  if (allow.length > MAX_DESTINATIONS) {
-    throw invalid(`${argument}.allow must hold at most ${MAX_DESTINATIONS} destinations, not ${allow.length}`);
+  const { length } = allow;
+  if (length > MAX_DESTINATIONS) {
+    throw invalid(`${argument}.allow must hold at most ${MAX_DESTINATIONS} destinations, not ${length}`);
   }
-  return {
-    // Unlike map, this sees holes.
-    allow: Array.from(allow, (item, index) => {
-      const name = `${argument}.allow[${index}]`;
-      if (typeof item !== "string") throw invalid(`${name} must be a string; ${FORMS}`);
-      return destination(name, item);
-    }),
+  const one = (item, index) => {
+    const name = `${argument}.allow[${index}]`;
+    if (typeof item !== "string") throw invalid(`${name} must be a string; ${FORMS}`);
+    return destination(name, item);
   };
+  return { __proto__: null, allow: check.each(allow, one, length) };
 }
 
 module.exports = { network };

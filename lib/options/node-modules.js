@@ -2,10 +2,14 @@
 // npm packages of the host's, with all that they depend on, as a VM shows them: the folders that hold them, read-only, in
 // one tree that is shaped as on the host, so that Node.js finds there what it finds here.
 
-const { access, constants, readFile, readdir, realpath } = require("node:fs/promises");
+const { access, constants, readdir, stat } = require("node:fs/promises");
 const nodePath = require("node:path");
 
+const { show } = require("../arguments");
 const { AgentVmError, invalid } = require("../error");
+const { own } = require("../members");
+const { Places, within } = require("./package-places");
+const { isFileName, manifestOf } = require("./package-manifest");
 
 /** Where the tree stands inside. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
 const TREE = "/opt/agent-vm/software";
@@ -35,7 +39,13 @@ async function programsOf(programs) {
     bins.set(name, { script, called });
   }
   return {
-    mounts: folders.map((folder) => ({ path: inside(folder), hostPath: folder, readOnly: true })),
+    mounts: folders.map((folder) => ({
+      __proto__: null,
+      path: inside(folder),
+      hostPath: folder,
+      readOnly: true,
+      software: true,
+    })),
     bins: Array.from(bins, ([name, { script }]) => [name, inside(script)]),
   };
 }
@@ -51,60 +61,92 @@ function resolve(program) {
   return promise;
 }
 
-async function resolveAnew({ called, packageDir, requires, bins }) {
-  const modules = new Modules();
-  const needed = async (name) => {
-    const folder = await modules.find(packageDir, name, true);
+async function resolveAnew({ name, called, packageDir, requires, bins, allowLinks }) {
+  const modules = new Modules(await Places.of(name, packageDir, allowLinks));
+  const needed = async (dependency) => {
+    const folder = await modules.find(modules.places.start, dependency, true);
     if (folder !== undefined) return folder;
-    const message = `The software package ${called} needs ${name}, which is not installed where ${packageDir} looks for it`;
+    const message = `The software package ${called} needs ${dependency}, which is not installed where ${packageDir} looks for it`;
     throw new AgentVmError("ENOENT", message, { path: packageDir });
   };
-  const wanted = bins === undefined ? requires : [...requires, ...Object.values(bins)];
-  const folders = new Map(await Promise.all(wanted.map(async (name) => [name, await needed(name)])));
+  const wanted = bins === undefined ? requires : [...requires, ...bins.values()];
+  const folders = new Map(await Promise.all(wanted.map(async (one) => [one, await needed(one)])));
   const commands = [];
-  for (const [name, folder] of folders) {
-    for (const [bin, script] of binsOf(await modules.manifest(folder), name)) {
+  for (const [one, folder] of folders) {
+    for (const [bin, script] of binsOf(await modules.manifest(folder), one, folder)) {
       // A tool says which of its packages' commands it brings; an agent brings all.
-      if (bins === undefined) commands.push([bin, folder, script]);
-      else if (bins[bin] === name) commands.push([bin, folder, script]);
+      if (bins === undefined || bins.get(bin) === one) commands.push([bin, folder, script]);
     }
   }
-  for (const [bin, name] of Object.entries(bins ?? {})) {
+  for (const [bin, one] of bins ?? []) {
     if (commands.some(([known]) => known === bin)) continue;
-    const [[, script] = []] = binsOf(await modules.manifest(folders.get(name)), name);
+    const folder = folders.get(one);
+    const [[, script] = []] = binsOf(await modules.manifest(folder), one, folder);
     if (script === undefined) {
-      throw new AgentVmError("ENOENT", `The software package ${called} brings ${bin}, but ${name} has no command`, {
-        path: folders.get(name),
+      throw new AgentVmError("ENOENT", `The software package ${called} brings ${bin}, but ${one} has no command`, {
+        path: folder,
       });
     }
-    commands.push([bin, folders.get(name), script]);
+    commands.push([bin, folder, script]);
   }
   const all = await modules.closure(folders.values());
+  const shown = outermost(Array.from(all, (folder) => modules.places.holderOf(folder)));
   return {
-    folders: outermost(Array.from(all, holderOf)),
-    bins: (await Promise.all(commands.map((command) => executable(command, called)))).flat(),
+    folders: shown,
+    bins: (await Promise.all(commands.map((command) => executable(command, called, shown)))).flat(),
   };
 }
 
 /** A command, if its script is there: some are left out of what was installed. */
-async function executable([name, folder, script], called) {
+async function executable([name, folder, script], called, shown) {
   const path = nodePath.join(folder, script);
-  if (!/^[^/\0]+$/.test(name) || name === "." || name === ".." || !path.startsWith(`${folder}/`)) {
-    throw invalid(`software must not bring a command ${JSON.stringify(name)} at ${path}`);
+  if (!isFileName(name) || !within(path, folder) || path === folder) {
+    throw invalid(`software must not bring a command ${show(name)} at ${show(path)}`);
   }
   try {
     await access(path, constants.X_OK);
   } catch (error) {
-    if (error.code === "ENOENT") return [];
+    if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return [];
     const message = `The command ${name} of the software package ${called} is not executable: chmod +x ${path}`;
     throw new AgentVmError(error.code, message, { errno: error.errno, syscall: error.syscall, path, cause: error });
   }
+  await requireOpenToOthers(path, shown, `The command ${name} of the software package ${called}`);
   return [[name, { script: path, called }]];
 }
 
-function binsOf({ bin = {} }, name) {
+/** Under a root server the VM's user is another one: it reads and runs what others may. */
+async function requireOpenToOthers(script, shown, what) {
+  if (process.geteuid() !== 0) return;
+  const top = shown.find((folder) => within(script, folder));
+  for (let path = script; within(path, top); path = nodePath.dirname(path)) {
+    const { mode } = await stat(path);
+    if ((mode & 0o5) === 0o5) continue;
+    const message = `${what} cannot be run by the VM's user, who is another one than root: chmod o+rx ${path}`;
+    throw new AgentVmError("EACCES", message, { path });
+  }
+}
+
+/** The commands of a package: names, and paths of scripts in it. */
+function binsOf(manifest, name, folder) {
+  const bin = own(manifest, "bin") ?? {};
   // One command alone has the package's name, without its scope.
-  return typeof bin === "string" ? [[name.slice(name.lastIndexOf("/") + 1), bin]] : Object.entries(bin);
+  const bins = typeof bin === "string" ? [[name.slice(name.lastIndexOf("/") + 1), bin]] : Object.entries(bin);
+  const wrong = (what) => invalid(`software: bin in ${nodePath.join(folder, "package.json")} must be ${what}`);
+  if (typeof bin !== "string" && (typeof bin !== "object" || Array.isArray(bin))) {
+    throw wrong(`a path or an object of paths, not ${show(bin)}`);
+  }
+  for (const [command, script] of bins) {
+    if (typeof script !== "string" || script === "" || script.includes("\0")) {
+      throw wrong(`a path or an object of paths, not ${show(script)} for ${show(command)}`);
+    }
+    if (!isFileName(command)) {
+      throw wrong(
+        `of commands whose names are 1 to 255 bytes without "/" and control characters, not ${show(command)}`,
+      );
+    }
+    if (Buffer.byteLength(script) > 4095) throw wrong(`of paths of at most 4095 bytes, not ${show(script)}`);
+  }
+  return bins;
 }
 
 /** Installed packages, each looked at once. */
@@ -112,17 +154,22 @@ class Modules {
   #names = new Map();
   #manifests = new Map();
 
-  /** Where a package that `from` depends on is, as Node.js looks for it; `from` itself too, if `own`. */
-  async find(from, name, own = false) {
-    if (own && (await this.manifest(from)).name === name) return realpath(from);
+  constructor(places) {
+    this.places = places;
+  }
+
+  /** Where a package that `from` depends on is, as Node.js looks for it; `from` itself too, if `self`. */
+  async find(from, name, self = false) {
+    if (self && own(await this.manifest(from), "name") === name) return this.places.self(name);
     for (let folder = from; ; folder = nodePath.dirname(folder)) {
-      let path = nodePath.join(folder, "node_modules");
+      const modules = nodePath.join(folder, "node_modules");
+      let path = modules;
       let there = true;
       for (const part of name.split("/")) {
         there &&= (await this.#namesIn(path)).has(part);
         path = nodePath.join(path, part);
       }
-      if (there) return realpath(path);
+      if (there) return this.places.packageAt(path, modules, name);
       if (folder === nodePath.dirname(folder)) return undefined;
     }
   }
@@ -134,9 +181,12 @@ class Modules {
     while (fresh.length > 0) {
       const next = await Promise.all(
         fresh.map(async (folder) => {
-          const { dependencies, optionalDependencies, peerDependencies } = await this.manifest(folder);
-          const names = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
-          return Promise.all(names.map((name) => this.find(folder, name)));
+          const manifest = await this.manifest(folder);
+          const kinds = ["dependencies", "optionalDependencies", "peerDependencies"].map((kind) => own(manifest, kind));
+          // As npm has it, a list or a text names none.
+          const objects = kinds.filter((kind) => typeof kind === "object" && kind !== null && !Array.isArray(kind));
+          const names = new Set(objects.flatMap((kind) => Object.keys(kind)));
+          return Promise.all(Array.from(names, (name) => this.find(folder, name)));
         }),
       );
       fresh = Array.from(new Set(next.flat())).filter((folder) => folder !== undefined && !all.has(folder));
@@ -147,10 +197,7 @@ class Modules {
 
   /** A package's package.json; an empty one where there is none to read. */
   manifest(folder) {
-    return once(this.#manifests, folder, {}, async () => {
-      const json = JSON.parse(await readFile(nodePath.join(folder, "package.json"), "utf8"));
-      return typeof json === "object" && json !== null ? json : {};
-    });
+    return once(this.#manifests, folder, { __proto__: null }, () => manifestOf(folder));
   }
 
   #namesIn(folder) {
@@ -166,17 +213,6 @@ function once(known, key, otherwise, make) {
     known.set(key, promise);
   }
   return promise;
-}
-
-/**
- * The folder to show for a package: the node_modules that it lies in, or where its links lead into (pnpm's
- * `node_modules/.pnpm`); itself, if it is in none, as a workspace's are.
- */
-function holderOf(folder) {
-  const store = /^(.*?\/node_modules)\/\./.exec(folder);
-  if (store) return store[1];
-  const end = folder.lastIndexOf("/node_modules/");
-  return end === -1 ? folder : folder.slice(0, end + "/node_modules".length);
 }
 
 /** Those folders that are in no other of them. */

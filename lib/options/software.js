@@ -7,12 +7,19 @@
 const { readdir } = require("node:fs/promises");
 const nodePath = require("node:path");
 
+const { show } = require("../arguments");
 const { AgentVmError, invalid } = require("../error");
+const { member, pick } = require("../members");
 const { programsOf } = require("./node-modules");
+const { isFileName } = require("./package-manifest");
 
 const SHAPES =
-  "a package of commands ({ commands, commandDir }), an agent ({ type: 'agent', packageDir, requires }), a tool " +
-  "({ type: 'tool', packageDir, requires, bins }), or an array of these";
+  "a package of commands ({ commands, commandDir }), an agent ({ type: 'agent', packageDir, requires, allowLinks }), a tool " +
+  "({ type: 'tool', packageDir, requires, bins, allowLinks }), or an array of these";
+
+/** What is read of a package. */
+const MEMBERS = "name type aptName commands commandDir aliases packageDir requires bins allowLinks".split(" ");
+const NONE = { __proto__: null };
 
 /** Arrays in arrays: packages nest two or three deep, and only one that holds itself goes on for ever. */
 const DEPTH = 16;
@@ -29,7 +36,19 @@ function packagesOf(name, value, depth = 0) {
 function packageOf(name, value) {
   const wrong = (what) => invalid(`${name} must be ${SHAPES}; ${what}`);
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("it is none of these");
-  const { name: called = name, type, aptName, commands, commandDir, aliases = {}, packageDir, requires, bins } = value;
+  const read = pick(value, MEMBERS);
+  const {
+    name: called = name,
+    type,
+    aptName,
+    commands,
+    commandDir,
+    aliases = NONE,
+    packageDir,
+    requires,
+    bins,
+    allowLinks,
+  } = read;
   if (typeof called !== "string") throw wrong("its name is no string");
   if (packageDir !== undefined || type === "agent" || type === "tool") {
     if (typeof packageDir !== "string" || !nodePath.isAbsolute(packageDir)) {
@@ -39,21 +58,30 @@ function packageOf(name, value) {
     if (bins !== undefined && !(isObject(bins) && isStrings(Object.values(bins)))) {
       throw wrong("its bins is no object of npm packages' names");
     }
-    return { called, source: value, packageDir, requires, bins };
+    if (allowLinks !== undefined && !(isStrings(allowLinks) && allowLinks.every((path) => nodePath.isAbsolute(path)))) {
+      throw wrong("its allowLinks is no array of absolute paths on the host");
+    }
+    if (packageDir.includes("\0") || allowLinks?.some((path) => path.includes("\0")))
+      throw wrong("a path has a NUL byte");
+    const named = bins && new Map(Object.entries(bins));
+    return { __proto__: null, name, called, source: value, packageDir, requires, bins: named, allowLinks };
   }
   if (type !== undefined && type !== "wasm-commands") throw wrong(`its type is ${JSON.stringify(type)}`);
   if (commands === undefined && typeof commandDir !== "string") throw wrong("it has neither commands nor packageDir");
+  if (commands === undefined && commandDir.includes("\0")) throw wrong("its commandDir has a NUL byte");
   if (commands !== undefined && !Array.isArray(commands)) throw wrong("its commands is no array");
   if (!isObject(aliases)) throw wrong("its aliases is no object");
   if (aptName !== undefined && typeof aptName !== "string") throw wrong("its aptName is no string");
-  const names = commands && [...commands.map((command) => command?.name ?? command), ...Object.keys(aliases)];
-  if (names && !(isStrings(names) && names.every(isFileName))) throw wrong("one of its commands has no name");
-  return { called, aptName, commandDir, names, aliases: Object.keys(aliases) };
+  const names = commands && [...commands.map((command) => member(command, "name") ?? command), ...Object.keys(aliases)];
+  if (names && !(isStrings(names) && names.every(isFileName)))
+    throw wrong(
+      "one of its commands has no name that a file can have: 1 to 255 bytes without / and control characters",
+    );
+  return { __proto__: null, name, called, aptName, commandDir, names, aliases: Object.keys(aliases) };
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isStrings = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
-const isFileName = (name) => /^[^/\0]+$/.test(name);
 
 /** What the packages found in `packages` need: `commands` that must be there, `mounts` and `bins` to show. */
 async function needsOf(packages) {
@@ -62,27 +90,28 @@ async function needsOf(packages) {
   for (const one of packages) {
     if (one.packageDir !== undefined) programs.push(one);
     else {
-      const names = one.names ?? [...(await commandsIn(one.commandDir, one.called)), ...one.aliases];
+      const names = one.names ?? [...(await commandsIn(one)), ...one.aliases];
       // A name with an underscore is that of a part of the package, and not of a program.
       for (const name of names) if (!name.startsWith("_") && !commands.has(name)) commands.set(name, one);
     }
   }
-  return { commands, ...(await programsOf(programs)) };
+  return { __proto__: null, commands, ...(await programsOf(programs)) };
 }
 
-async function commandsIn(folder, called) {
+async function commandsIn({ name, called, commandDir }) {
+  let names;
   try {
-    return await readdir(folder);
+    names = await readdir(commandDir);
   } catch (error) {
     throw new AgentVmError(
       error.code,
       `The commandDir of the software package ${called} cannot be read: ${error.message}`,
-      {
-        ...error,
-        cause: error,
-      },
+      { __proto__: null, ...error, cause: error },
     );
   }
+  const wrong = names.find((one) => !isFileName(one));
+  if (wrong === undefined) return names;
+  throw invalid(`${name}.commandDir must hold files whose names have no control characters, not ${show(wrong)}`);
 }
 
 /** For `sh`: those of its arguments that no folder of the PATH has a program for, a line each. */

@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{AccessFlags, faccessat};
@@ -40,6 +40,8 @@ pub struct Mount {
     pub host_path: PathBuf,
     /// Whether writing to it, and to whatever is mounted below it, is refused.
     pub read_only: bool,
+    /// Whether it is installed packages: their path must have no link, and the VM's user reads them as others do.
+    pub software: bool,
 }
 
 /// Why a directory of the host's cannot be shown.
@@ -54,6 +56,12 @@ pub enum DirectoryError {
         syscall: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// A link on the way to installed packages, which had none when they were looked at.
+    #[error("{} leads through a symbolic link", path.display())]
+    Link {
+        /// The path as it was given.
+        path: PathBuf,
     },
     /// A device, a FIFO or a socket.
     #[error("{} is neither a directory nor a regular file", path.display())]
@@ -94,6 +102,10 @@ impl DirectoryError {
                 syscall: (*syscall).into(),
                 path: Some(path.display().to_string()),
             },
+            Self::Link { path } => Error::InvalidArgument(format!(
+                "software must not lead through a symbolic link, as {} does now: install it where no VM can write",
+                path.display()
+            )),
             Self::Kind { path } => Error::InvalidArgument(format!(
                 "{} is a device, a FIFO or a socket; a VM can show directories and regular files",
                 path.display()
@@ -127,16 +139,26 @@ pub fn entries(
         path: HOME.to_owned(),
         host_path: host_path.clone(),
         read_only: false,
+        software: false,
     });
     let home = home.iter().map(|mount| (mount, Wanted::Home));
-    let others = options.mounts.iter().map(|mount| (mount, Wanted::Anything));
+    let others = options.mounts.iter().map(|mount| {
+        let wanted = if mount.software {
+            Wanted::Software
+        } else {
+            Wanted::Anything
+        };
+        (mount, wanted)
+    });
     let mut mounts: Vec<_> = home.chain(others).collect();
     // A mount below another stands on it.
     mounts.sort_by_key(|(mount, _)| depth(&mount.path));
     let mut entries = Vec::with_capacity(mounts.len());
     for (mount, wanted) in mounts {
         let opened = Opened::at(&mount.host_path, wanted)?;
-        let access = if mount.read_only {
+        let access = if mount.software {
+            Access::ReadAsOthers
+        } else if mount.read_only {
             Access::Read
         } else {
             Access::Write
@@ -145,7 +167,7 @@ pub fn entries(
         entries.push(RootEntry::Mount {
             path: mount.path.clone(),
             source,
-            read_only: mount.read_only,
+            read_only: mount.read_only || mount.software,
         });
     }
     Ok(entries)
@@ -191,6 +213,8 @@ enum Wanted {
     Folder,
     /// A folder or a regular file.
     Anything,
+    /// A folder whose path has no link.
+    Software,
 }
 
 /// What a mount is for.
@@ -198,6 +222,8 @@ enum Wanted {
 enum Access {
     /// Reading, and of what is mounted below it too.
     Read,
+    /// The same, without the owner's rights: for the VM's user is none of those who have any.
+    ReadAsOthers,
     /// Writing as well.
     Write,
     /// To be the layer below one that is written to.
@@ -222,7 +248,18 @@ impl<'a> Opened<'a> {
         if wanted != Wanted::Anything {
             flags |= OFlag::O_DIRECTORY;
         }
-        let fd = open(path, flags, Mode::empty()).map_err(|error| failed("open", error))?;
+        let fd = if wanted == Wanted::Software {
+            let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+            openat2(AT_FDCWD, path, OpenHow::new().flags(flags).resolve(resolve))
+        } else {
+            open(path, flags, Mode::empty())
+        };
+        let fd = fd.map_err(|error| match error {
+            nix::Error::ELOOP if wanted == Wanted::Software => DirectoryError::Link {
+                path: path.to_owned(),
+            },
+            error => failed("open", error),
+        })?;
         let stat = fstat(&fd).map_err(|error| failed("fstat", error))?;
         let access = match SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) {
             SFlag::S_IFDIR => AccessFlags::R_OK | AccessFlags::X_OK,
@@ -240,7 +277,7 @@ impl<'a> Opened<'a> {
         }
         let writing = match wanted {
             Wanted::Home => AccessFlags::W_OK,
-            Wanted::Folder | Wanted::Anything => AccessFlags::empty(),
+            Wanted::Folder | Wanted::Anything | Wanted::Software => AccessFlags::empty(),
         };
         faccessat(
             AT_FDCWD,
@@ -331,13 +368,18 @@ impl<'a> Opened<'a> {
             });
         }
         let mount_fd = self.clone_mount(access != Access::Layer)?;
-        let uid_map = format!("{} {id} 1\n", self.stat.st_uid);
+        // As its own owner, `id` owns nothing in the mount, for no file has it.
+        let owner = match access {
+            Access::ReadAsOthers => id,
+            Access::Read | Access::Write | Access::Layer => self.stat.st_uid,
+        };
+        let uid_map = format!("{owner} {id} 1\n");
         // The kernel lets nobody write to what has a group that is not mapped. In a read-only mount none is (of `id`, which
         // belongs to nobody, there are no files): so neither the FIFOs nor the sockets of the host that lie there, which
         // are no files and heed no read-only mount, can be written or connected to. A layer is covered by another file
         // system, whose sockets and FIFOs are its own.
         let group = match access {
-            Access::Read => id,
+            Access::Read | Access::ReadAsOthers => id,
             Access::Write | Access::Layer => self.stat.st_gid,
         };
         let gid_map = format!("{group} {id} 1\n");

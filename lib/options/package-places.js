@@ -1,0 +1,239 @@
+"use strict";
+// Where the packages of the option `software` may be. An installer makes links for dependencies like `file:/root`, of the
+// hostile packages in a tree too, and a link decides what a VM is shown. So a link is followed where it leads into a
+// node_modules that the packageDir itself looks into, to a member of the workspace that it is in, or to what `allowLinks`
+// names. Any other is refused.
+
+const { lstat, readFile, realpath } = require("node:fs/promises");
+const nodePath = require("node:path");
+
+const { AgentVmError, invalid } = require("../error");
+const { own } = require("../members");
+const { manifestOf } = require("./package-manifest");
+
+class Places {
+  /** The packageDir, without links. */
+  start;
+  /** Names the option in errors. */
+  #name;
+  #allowed;
+  /** Folders that packages may be in a node_modules of: the packageDir and what is above it, and workspace members. */
+  #bases = new Set();
+  #members = new Set();
+  #patterns = new Map();
+
+  static async of(name, packageDir, allowLinks = []) {
+    const places = new Places();
+    places.#name = name;
+    places.#allowed = await Promise.all(
+      allowLinks.map((path, index) => realOnly(`${name}.allowLinks[${index}]`, path, "it")),
+    );
+    // What is in no node_modules was named by the caller; what is in one may be a link of the installer's.
+    const given = nodePath.normalize(packageDir).replace(/(.)\/$/, "$1");
+    const first = given.indexOf("/node_modules/");
+    if (first === -1) {
+      places.start = await realOnly(`${name}.packageDir`, given, given);
+      places.#look(places.start);
+    } else {
+      const modules = given.slice(0, first + "/node_modules".length);
+      await realOnly(`${name}.packageDir`, modules, given);
+      places.#look(nodePath.dirname(modules));
+      places.start = await places.packageAt(given, modules, undefined);
+      places.#look(places.start);
+    }
+    return places;
+  }
+
+  /** Packages in the node_modules of `folder`, and of every folder above, may be shown. */
+  #look(folder) {
+    for (let at = folder; !this.#bases.has(at); at = nodePath.dirname(at)) this.#bases.add(at);
+  }
+
+  /** The package at `path` in the folder `modules`, without links; `name` is what it is depended on as. */
+  async packageAt(path, modules, name) {
+    const real = await this.#real(path);
+    // The folder itself may have become a link since.
+    if ((await lstat(modules)).isSymbolicLink() && !this.#isAllowed(real)) throw this.#refused(modules, real);
+    if (this.#isInModules(real) || this.#isAllowed(real)) return real;
+    if (await this.#isMember(real, name)) {
+      this.#members.add(real);
+      this.#look(real);
+      return real;
+    }
+    throw this.#refused(await firstLink(path), real);
+  }
+
+  /** The packageDir as a package of its own: in a node_modules, or a workspace's. */
+  async self(name) {
+    const real = this.start;
+    if (this.#isInModules(real) || this.#isAllowed(real)) return real;
+    if ((await this.#isMember(real, name)) || (await this.#isLinkedFromAbove(real, name))) {
+      this.#members.add(real);
+      return real;
+    }
+    throw invalid(
+      `${this.#name} must not show ${real} whole: it is in no node_modules and is no member of a workspace. ` +
+        `Install it as a package, or name it in allowLinks: [${JSON.stringify(real)}]`,
+    );
+  }
+
+  /** The folder to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself. */
+  holderOf(folder) {
+    const allowed = this.#allowed.filter((path) => within(folder, path)).sort((a, b) => a.length - b.length)[0];
+    if (!this.#isInModules(folder)) return allowed ?? folder;
+    const store = /^(.*?\/node_modules)\/\./.exec(folder);
+    if (store) return store[1];
+    const end = folder.lastIndexOf("/node_modules/");
+    return folder.slice(0, end + "/node_modules".length);
+  }
+
+  async #real(path) {
+    try {
+      return await realpath(path);
+    } catch (error) {
+      throw new AgentVmError(error.code, `${this.#name}: ${path} leads nowhere: ${error.message}`, {
+        __proto__: null,
+        ...error,
+        path,
+        cause: error,
+      });
+    }
+  }
+
+  #isInModules(real) {
+    for (let end = real.indexOf("/node_modules/"); end !== -1; end = real.indexOf("/node_modules/", end + 1)) {
+      if (this.#bases.has(real.slice(0, end) || "/")) return true;
+    }
+    return false;
+  }
+
+  #isAllowed(real) {
+    return this.#allowed.some((path) => within(real, path));
+  }
+
+  /** Whether a workspace that the packageDir is in lists this folder, and it is the package of that name. */
+  async #isMember(real, name) {
+    for (const root of this.#bases) {
+      if (real === root || !within(real, root)) continue;
+      const patterns = await this.#patternsOf(root);
+      if (!matches(patterns, nodePath.relative(root, real))) continue;
+      const manifest = await manifestOf(real).catch(() => ({ __proto__: null }));
+      const called = own(manifest, "name");
+      if (typeof called === "string" && (name === undefined || called === name)) return true;
+    }
+    return false;
+  }
+
+  /** Whether a node_modules above has it as a link of its name: npm's workspaces. */
+  async #isLinkedFromAbove(real, name) {
+    for (let at = nodePath.dirname(real); ; at = nodePath.dirname(at)) {
+      const path = nodePath.join(at, "node_modules", name);
+      if ((await realpath(path).catch(() => undefined)) === real) return true;
+      if (at === nodePath.dirname(at)) return false;
+    }
+  }
+
+  #patternsOf(root) {
+    if (!this.#patterns.has(root)) this.#patterns.set(root, workspacesOf(root));
+    return this.#patterns.get(root);
+  }
+
+  #refused(link, real) {
+    return invalid(
+      `${this.#name} must not show ${real}: the link ${link} leads there, out of the node_modules and the workspace of its ` +
+        `packageDir. Remove the package that brings the link, or name its target in allowLinks: [${JSON.stringify(real)}]`,
+    );
+  }
+}
+
+/** `path`, if it is absolute and has no links. */
+async function realOnly(name, path, given) {
+  let real;
+  try {
+    real = await realpath(path);
+  } catch (error) {
+    throw new AgentVmError(error.code, `${name} cannot be shown: ${error.message}`, {
+      __proto__: null,
+      ...error,
+      path,
+      cause: error,
+    });
+  }
+  if (real === nodePath.normalize(path).replace(/(.)\/$/, "$1")) return real;
+  throw invalid(`${name} must not lead through a link, as ${given} does at ${await firstLink(path)}: give ${real}`);
+}
+
+/** The first link on the way to `path`; `path` where there is none any more. */
+async function firstLink(path) {
+  const parts = path.split("/");
+  for (let count = 2; count <= parts.length; count++) {
+    const at = parts.slice(0, count).join("/");
+    const found = await lstat(at).catch(() => undefined);
+    if (found?.isSymbolicLink()) return at;
+  }
+  return path;
+}
+
+/** The patterns of a workspace's root: npm's and yarn's in its package.json, pnpm's in a file of their own. */
+async function workspacesOf(root) {
+  const manifest = await manifestOf(root).catch(() => ({ __proto__: null }));
+  let workspaces = own(manifest, "workspaces");
+  if (typeof workspaces === "object" && workspaces !== null && !Array.isArray(workspaces)) {
+    workspaces = own(workspaces, "packages");
+  }
+  const yaml = await readFile(nodePath.join(root, "pnpm-workspace.yaml"), "utf8").catch(() => "");
+  const [, list = ""] = /^packages:\s*\n((?:\s*(?:#.*)?\n|\s*-.*\n?)*)/m.exec(yaml) ?? [];
+  const ofPnpm = Array.from(list.matchAll(/^\s*-\s*(["']?)(.*?)\1\s*(?:#.*)?$/gm), ([, , pattern]) => pattern);
+  return [...(Array.isArray(workspaces) ? workspaces : []), ...ofPnpm].filter((one) => typeof one === "string");
+}
+
+/** Whether a path is one that the patterns mean: `*` is any name, `**` any folders, `!` takes away. */
+function matches(patterns, path) {
+  if (path.split("/").some((part) => part === "node_modules" || part.startsWith("."))) return false;
+  let matched = false;
+  for (const pattern of patterns) {
+    const isNegative = pattern.startsWith("!");
+    const parts = pattern
+      .slice(isNegative ? 1 : 0)
+      .split("/")
+      .filter((part) => part !== "" && part !== ".");
+    if (parts.length > 0 && parts.length <= 64 && isLike(parts, path.split("/"))) matched = !isNegative;
+  }
+  return matched;
+}
+
+/** Whether names are like the parts of a pattern; in time that their numbers alone bound. */
+function isLike(parts, names) {
+  // Which beginnings of `names` the parts so far can stand for.
+  let ends = new Set([0]);
+  for (const part of parts) {
+    const next = new Set();
+    for (const end of ends) {
+      if (part === "**") for (let at = end; at <= names.length; at++) next.add(at);
+      else if (end < names.length && isNameLike(part, names[end])) next.add(end + 1);
+    }
+    ends = next;
+  }
+  return ends.has(names.length);
+}
+
+function isNameLike(part, name) {
+  const [start, ...rest] = part.split("*");
+  if (rest.length === 0) return part === name;
+  if (!name.startsWith(start)) return false;
+  let at = start.length;
+  const last = rest.pop();
+  for (const middle of rest) {
+    const found = name.indexOf(middle, at);
+    if (found === -1) return false;
+    at = found + middle.length;
+  }
+  return name.length - last.length >= at && name.endsWith(last);
+}
+
+/** Whether `path` is `folder` or below it. */
+function within(path, folder) {
+  return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
+}
+
+module.exports = { Places, within };

@@ -1,0 +1,53 @@
+"use strict";
+// Software that a guest can write to is a guest's choice of what other VMs are shown and run. So no VM of this server shows
+// software that a VM of this server can write to: neither a folder below a writable mount or home, nor one around it.
+
+const { realpath } = require("node:fs/promises");
+
+const { invalid } = require("../error");
+const { within } = require("./package-places");
+
+/** What each VM that there is can write to, and what software it shows. */
+const used = new Map();
+
+/** What is no longer held by anyone. */
+const collected = new FinalizationRegistry((key) => used.delete(key));
+
+/** Notes what `vm` can write to and shows, or refuses it. Returns what takes the note back. */
+async function claim(vm, { home, mounts = [] }, software) {
+  const writable = mounts.filter((mount) => !mount.readOnly).map((mount) => mount.hostPath);
+  if (home !== undefined) writable.push(home);
+  if (writable.length === 0 && software.length === 0) return () => {};
+  const claimed = {
+    __proto__: null,
+    // Whether it is there is a matter of the boot, which says so better.
+    writable: await Promise.all(writable.map((path) => realpath(path).catch(() => path))),
+    software: software.map((mount) => mount.hostPath),
+  };
+  // No await from here on: what was looked at must still hold.
+  refuseOverlap(claimed.software, claimed.writable, "this VM");
+  for (const other of used.values()) {
+    refuseOverlap(claimed.software, other.writable, "another VM of this server");
+    refuseOverlap(other.software, claimed.writable, "this VM");
+  }
+  const key = Symbol("claim");
+  used.set(key, claimed);
+  collected.register(vm, key, key);
+  return () => {
+    used.delete(key);
+    collected.unregister(key);
+  };
+}
+
+function refuseOverlap(software, writable, whose) {
+  for (const shown of software) {
+    const open = writable.find((path) => within(shown, path) || within(path, shown));
+    if (open === undefined) continue;
+    throw invalid(
+      `software must not be where a VM can write: ${shown} is shown as software, and ${open} is a writable mount or the home ` +
+        `of ${whose}. Install the software elsewhere, or mount that one read-only`,
+    );
+  }
+}
+
+module.exports = { claim };
