@@ -2,13 +2,7 @@
 "use strict";
 // The command: `npx agent-vm doctor | run | shell`.
 
-const { main } = require("../lib/cli/main");
+const { exitCodeOf, main } = require("../lib/cli/main");
+const { leave } = require("../lib/cli/terminal");
 
-main(process.argv.slice(2)).then(
-  (exitCode) => process.exit(exitCode),
-  (error) => {
-    process.stderr.write(`agent-vm: ${error.message}\n`);
-    // As a shell has it: 2 for a wrong call, 125 (as `env` and `timeout` have it) where the command could not be run.
-    process.exit(error.code === "USAGE" || error.code === "INVALID_ARGUMENT" ? 2 : 125);
-  },
-);
+main(process.argv.slice(2)).then(leave, (error) => leave(exitCodeOf(error)));

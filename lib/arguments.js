@@ -9,11 +9,12 @@ const { types } = require("node:util");
 
 const { invalid } = require("./error");
 const { holders, member } = require("./members");
+const { printable } = require("./printable");
 
 /** How a wrong value is shown: short, and its type where that is what is wrong. */
 function show(value) {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "string") return printable(JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value));
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
   return Array.isArray(value) ? "an array" : `a value of type ${typeof value}`;
 }

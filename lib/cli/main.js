@@ -2,6 +2,7 @@
 // Which command, and what help there is.
 
 const { parse, usage } = require("./options");
+const { READER_GONE, complain, print, write } = require("./output");
 
 const HELP = `Usage: agent-vm COMMAND [OPTIONS]
 
@@ -24,16 +25,20 @@ Options of run and shell:
   --json                     of run and doctor: the result as JSON
 
   --help, --version
+
+Exit codes: the program's; 2 for a wrong call; 125 where agent-vm could not run it or write its output; 141 where nobody
+reads the output any more; 129, 130 or 143 where a closed terminal, or a second SIGINT or SIGTERM, ended the VM.
 `;
 
 async function main(argv) {
   const { command, options, words } = parse(argv);
   if (options.version) {
-    process.stdout.write(`${require("../../package.json").version}\n`);
+    print(`${require("../../package.json").version}\n`);
     return 0;
   }
   if (options.help || command === undefined) {
-    (options.help ? process.stdout : process.stderr).write(HELP);
+    if (options.help) print(HELP);
+    else write(2, Buffer.from(HELP));
     return options.help ? 0 : 2;
   }
   switch (command) {
@@ -48,4 +53,14 @@ async function main(argv) {
   }
 }
 
-module.exports = { main };
+/** The exit code of a command that was not carried out, after its reason is on standard error. */
+function exitCodeOf(error) {
+  // As a shell has it for a program whose reader has gone: nothing to say, and nobody to say it to.
+  if (error.code === "READER_GONE") return READER_GONE;
+  complain(error.message);
+  // As a shell has it: 2 for a wrong call, 125 (as `env` and `timeout` have it) where the command could not be run, or its
+  // output not be written.
+  return error.code === "USAGE" || error.code === "INVALID_ARGUMENT" ? 2 : 125;
+}
+
+module.exports = { exitCodeOf, main };

@@ -2,13 +2,12 @@
 
 const { AgentVm } = require("../..");
 const { createOptions, timeout, usage, withoutUndefined } = require("./options");
-const { write } = require("./output");
+const { complain, printJson, write } = require("./output");
+const { followSignals } = require("./signals");
+const { isTerminalGone } = require("./terminal");
 
 const FDS = { stdout: 1, stderr: 2 };
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"];
-
-/** What a shell says of a program that died of SIGPIPE: the reader of our output has gone. */
-const READER_GONE = 141;
 
 /** Runs one program in a VM of its own, its streams and signals passed on; resolves to its exit code. */
 async function run(options, [file, ...args]) {
@@ -25,12 +24,16 @@ async function run(options, [file, ...args]) {
 
 async function collect(vm, file, args, call) {
   const result = await vm.execFile(file, args, { ...call, stdin: await whole(process.stdin) });
-  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  printJson(result);
   return result.exitCode;
 }
 
 async function pass(vm, file, args, call) {
-  let readerGone = false;
+  let over = false;
+  let fail;
+  const failed = new Promise((_, reject) => {
+    fail = reject;
+  });
   const exited = new Promise((resolve) => {
     vm.on("processExit", resolve);
   });
@@ -40,17 +43,20 @@ async function pass(vm, file, args, call) {
     onStderr: (data) => forward("stderr", data),
   });
   function forward(stream, data) {
-    if (readerGone || write(FDS[stream], data)) return;
-    readerGone = true;
-    vm.killProcess(pid).catch(() => {});
+    if (over) return;
+    try {
+      if (write(FDS[stream], data)) return;
+      fail(Object.assign(new Error("nobody reads the output"), { code: "READER_GONE" }));
+    } catch (error) {
+      fail(error);
+    }
+    over = true;
   }
-  for (const signal of FORWARDED) {
-    // It may have ended just now.
-    process.on(signal, () => vm.signalProcess(pid, signal).catch(() => {}));
-  }
-  feed(vm, pid);
-  const { exitCode } = await exited;
-  return readerGone ? READER_GONE : exitCode;
+  // It may have ended just now.
+  const signals = followSignals(FORWARDED, (signal) => vm.signalProcess(pid, signal).catch(() => {}));
+  feed(vm, pid).then(() => isTerminalGone() && signals.lost());
+  const exitCode = exited.then((status) => status.exitCode);
+  return signals.exitCode(await Promise.race([failed, exitCode, signals.ended]));
 }
 
 /** Passes our standard input on, as fast as the program reads it. */
@@ -60,8 +66,8 @@ async function feed(vm, pid) {
     await vm.closeProcessStdin(pid);
   } catch (error) {
     // A program need not read what it is given, and may end before it has.
-    if (error.code !== "STDIN_CLOSED" && error.code !== "VM_DISPOSED") {
-      process.stderr.write(`agent-vm: standard input: ${error.message}\n`);
+    if (error.code !== "STDIN_CLOSED" && error.code !== "VM_DISPOSED" && !isTerminalGone()) {
+      complain(`standard input: ${error.message}`);
     }
   }
 }

@@ -3,6 +3,7 @@
 const { AgentVm } = require("../..");
 const { createOptions, usage, withoutUndefined } = require("./options");
 const { write } = require("./output");
+const { followSignals } = require("./signals");
 
 /** Runs a shell in a VM of its own on our terminal; resolves to its exit code. */
 async function shell(options, [command, ...args]) {
@@ -13,18 +14,34 @@ async function shell(options, [command, ...args]) {
   const vm = await AgentVm.create(createOptions(options));
   const size = () => ({ cols: stdout.columns || 80, rows: stdout.rows || 24 });
   try {
-    vm.on("shellData", ({ data }) => write(1, data));
+    let fail;
+    const failed = new Promise((_, reject) => {
+      fail = reject;
+    });
+    const gone = () => fail(Object.assign(new Error("the terminal is gone"), { code: "READER_GONE" }));
+    vm.on("shellData", ({ data }) => {
+      try {
+        if (!write(1, data)) gone();
+      } catch (error) {
+        fail(error);
+      }
+    });
     const { shellId } = await vm.openShell(
       withoutUndefined({ command, args, cwd: options.cwd, env: terminal(), ...size() }),
     );
     // The shell's own terminal does what ours would have done with what is typed.
     stdin.setRawMode(true);
+    stdin.on("error", gone).on("end", gone);
     stdin.on("data", (data) => vm.writeShell(shellId, data).catch(() => {}));
     stdout.on("resize", () => vm.resizeShell(shellId, size().cols, size().rows).catch(() => {}));
-    for (const signal of ["SIGHUP", "SIGTERM"]) process.on(signal, () => vm.closeShell(shellId).catch(() => {}));
-    return await vm.waitShell(shellId);
+    const signals = followSignals(["SIGHUP", "SIGINT", "SIGTERM"], () => vm.closeShell(shellId).catch(() => {}));
+    return signals.exitCode(await Promise.race([failed, vm.waitShell(shellId), signals.ended]));
   } finally {
-    stdin.setRawMode(false);
+    try {
+      stdin.setRawMode(false);
+    } catch {
+      // The terminal is gone, and with it its mode.
+    }
     stdin.pause();
     await vm.dispose();
   }

@@ -90,7 +90,8 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
     commands.push([bin, folder, script]);
   }
   const all = await modules.closure(folders.values());
-  const shown = outermost(Array.from(all, (folder) => modules.places.holderOf(folder)));
+  const holders = Array.from(all, (folder) => modules.places.holderOf(folder));
+  const shown = outermost([...holders, ...modules.places.linking]);
   return {
     folders: shown,
     bins: (await Promise.all(commands.map((command) => executable(command, called, shown)))).flat(),

@@ -19,7 +19,8 @@ class Places {
   #allowed;
   /** Folders that packages may be in a node_modules of: the packageDir and what is above it, and workspace members. */
   #bases = new Set();
-  #members = new Set();
+  /** The node_modules that have links to packages elsewhere: inside, Node.js finds those by the links. */
+  linking = new Set();
   #patterns = new Map();
 
   static async of(name, packageDir, allowLinks = []) {
@@ -54,10 +55,12 @@ class Places {
     const real = await this.#real(path);
     // The folder itself may have become a link since.
     if ((await lstat(modules)).isSymbolicLink() && !this.#isAllowed(real)) throw this.#refused(modules, real);
-    if (this.#isInModules(real) || this.#isAllowed(real)) return real;
-    if (await this.#isMember(real, name)) {
-      this.#members.add(real);
-      this.#look(real);
+    if (this.#isInModules(real)) return real;
+    const isMember = !this.#isAllowed(real) && (await this.#isMember(real, name));
+    if (isMember) this.#look(real);
+    if (isMember || this.#isAllowed(real)) {
+      // The packageDir itself has no name here, and nothing depends on it by its link.
+      if (name !== undefined && this.#isBase(modules)) this.linking.add(modules);
       return real;
     }
     throw this.#refused(await firstLink(path), real);
@@ -67,10 +70,7 @@ class Places {
   async self(name) {
     const real = this.start;
     if (this.#isInModules(real) || this.#isAllowed(real)) return real;
-    if ((await this.#isMember(real, name)) || (await this.#isLinkedFromAbove(real, name))) {
-      this.#members.add(real);
-      return real;
-    }
+    if ((await this.#isMember(real, name)) || (await this.#isLinkedFromAbove(real, name))) return real;
     throw invalid(
       `${this.#name} must not show ${real} whole: it is in no node_modules and is no member of a workspace. ` +
         `Install it as a package, or name it in allowLinks: [${JSON.stringify(real)}]`,
@@ -107,6 +107,10 @@ class Places {
     return false;
   }
 
+  #isBase(modules) {
+    return this.#bases.has(nodePath.dirname(modules));
+  }
+
   #isAllowed(real) {
     return this.#allowed.some((path) => within(real, path));
   }
@@ -139,9 +143,10 @@ class Places {
   }
 
   #refused(link, real) {
+    const how = link === real ? "it is" : `the link ${link} leads there,`;
     return invalid(
-      `${this.#name} must not show ${real}: the link ${link} leads there, out of the node_modules and the workspace of its ` +
-        `packageDir. Remove the package that brings the link, or name its target in allowLinks: [${JSON.stringify(real)}]`,
+      `${this.#name} must not show ${real}: ${how} out of the node_modules and the workspace of its packageDir. Remove the ` +
+        `package that brings it, or name it in allowLinks: [${JSON.stringify(real)}]`,
     );
   }
 }
