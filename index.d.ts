@@ -55,7 +55,12 @@ export class AgentVmError extends Error {
 }
 
 // ---------------------------------------------------------------- the VM
-/** How a VM is to be made. All of it is optional; what is wrong rejects `create` with INVALID_ARGUMENT. */
+/**
+ * How a VM is to be made. All of it is optional; what is wrong rejects `create` with INVALID_ARGUMENT.
+ *
+ * Options of all calls are read once, from the object itself and its classes (computed members of classes too), never from
+ * Object.prototype.
+ */
 export interface AgentVmOptions {
   /**
    * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh. An absolute path; symbolic
@@ -120,9 +125,24 @@ export interface AgentVmOptions {
    * An agent (`{ type: "agent", packageDir, requires }`) or a tool (`… bins`) is npm packages. The node_modules folder that
    * they and all they depend on lie in is shown, whole and read-only, below /opt/agent-vm/software, once for all of them: so
    * install them where nothing lies that the VM must not read. Packages outside of any node_modules (a workspace's) are shown
-   * by themselves. Their commands are on the PATH, behind node and /home/user/.local/bin and before the system's; they run on
+   * by themselves. Software must not be writable by a guest: `create` rejects with INVALID_ARGUMENT where it overlaps a writable
+   * mount or the home of this VM or of another running VM of this server. It cannot know the VMs of other servers.
+   *
+   * A symbolic link of the installer is followed only into a `node_modules` that `packageDir` itself looks into, or to a member
+   * of the workspace that it is in (`workspaces` of npm and yarn, pnpm-workspace.yaml). A package may have
+   * `allowLinks: string[]`: absolute paths on the host without links, to which, and below which, links may lead also; each is
+   * shown as a whole. Default: none. Any other link that a needed package is behind, a `packageDir` behind a link, and a
+   * `packageDir` that would show itself and is in neither, is INVALID_ARGUMENT; the message names the link and the remedy.
+   * No link on the way to the packages may appear later: each `create` opens them without following any.
+   *
+   * Under a root server the VM's user reads and runs what others may: EACCES for a command that others may not read and
+   * execute. Under a server that is an ordinary user the VM's user is that user: files of mode 0600 there can be read inside.
+   *
+   * The packages' commands are on the PATH, behind node and /home/user/.local/bin and before the system's; they run on
    * the server's own Node.js, with `rootfs` on that of the root, if it has one. ENOENT for what `requires` names and is not installed, EACCES for a command that is not
-   * executable. Looked up once for each package object.
+   * executable; INVALID_ARGUMENT for a package.json whose `bin` is no path or object of paths, and for a command's name that
+   * is empty, longer than 255 bytes, or has a slash or a control character. Looked up once for each package object, which
+   * must not be changed afterwards.
    */
   software?: unknown[];
   /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
@@ -261,7 +281,10 @@ export interface ExitStatus {
     userMs: number;
     /** Processor time inside of the kernel, in milliseconds. */
     systemMs: number;
-    /** The most memory that any one of them held at a time. */
+    /**
+     * The most memory that any one of them held at a time. The kernel counts in what the VM's init had held when it started
+     * the program: a few megabytes, which grow with the longest arguments so far, and those are at most 6 MiB.
+     */
     maxRssBytes: number;
   };
 }

@@ -66,6 +66,16 @@ test("a list of arguments that is too long is E2BIG, however long it is", async 
   }
 });
 
+test("a refused list of arguments does not count as memory of the programs that follow it", async () => {
+  const vm = await boot();
+  const before = (await vm.execFile("true")).usage.maxRssBytes;
+  const args = Array.from({ length: 130 }, () => "x".repeat(100_000));
+  expect(await rejection(vm.execFile("echo", args))).toMatchObject({ code: "E2BIG" });
+  const after = (await vm.execFile("true")).usage.maxRssBytes;
+  // A page or two of init's own.
+  expect(after - before).toBeLessThan(1_000_000);
+});
+
 test("an environment that is too long is E2BIG", async () => {
   const vm = await boot();
   const env = { A: "x".repeat(200_000) };

@@ -35,7 +35,19 @@ const UNUSED = unset(
 );
 
 /** A request that says nothing but where it goes. */
-const PLAIN = { __proto__: null, method: "GET", redirect: "follow", headers: [], referrer: "about:client" };
+const PLAIN = {
+  __proto__: null,
+  method: "GET",
+  redirect: "follow",
+  headers: [],
+  referrer: "about:client",
+  referrerPolicy: "",
+  mode: "cors",
+  credentials: "same-origin",
+  cache: "default",
+  integrity: "",
+  keepalive: false,
+};
 
 /** What Node.js's fetch says unasked. */
 const UNASKED = {
@@ -79,8 +91,10 @@ function requestOf(port, input, init) {
 
 /** What a Request is without an init, said in it, since Node.js would look for these in Object.prototype. */
 function defaultsOf(target) {
-  const { method, redirect, headers, referrer } = target instanceof Request ? target : PLAIN;
-  return { __proto__: null, method, redirect, headers, referrer, body: null };
+  const source = target instanceof Request ? target : PLAIN;
+  const defaults = { __proto__: null, body: null, duplex: "half" };
+  for (const key of Object.keys(PLAIN)) defaults[key] = source[key];
+  return defaults;
 }
 
 /**

@@ -6,11 +6,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
 use agent_vm_protocol::message::{Call, Exit, Reply, Request};
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -118,15 +120,15 @@ impl Control {
         waiting: Waiting,
     ) -> Result<(), (Error, Waiting)> {
         tracing::trace!(call, request = request.name(), "asked");
+        if let Request::Spawn(spawn) = request
+            && spawn.words_bytes() > most_words_bytes()
+        {
+            return Err((too_long(), waiting));
+        }
         let frame = match Frame::new(request, fds) {
             Ok(frame) => frame,
             Err(FrameError::TooLarge { .. }) => {
-                let error = Error::System {
-                    errno: libc::E2BIG,
-                    syscall: "execve".into(),
-                    path: None,
-                };
-                return Err((error, waiting));
+                return Err((too_long(), waiting));
             }
             Err(FrameError::File(error)) => return Err((Error::system(&error, "memfd_create"), waiting)),
             Err(error) => return Err((Error::InvalidArgument(error.to_string()), waiting)),
@@ -345,4 +347,25 @@ impl Waiting {
             Self::Answer(sender) => drop(sender.send(Err(error))),
         }
     }
+}
+
+/// What `execve` would say.
+fn too_long() -> Error {
+    Error::System {
+        errno: libc::E2BIG,
+        syscall: "execve".into(),
+        path: None,
+    }
+}
+
+/// The most that `execve` takes of arguments and environment together (`bprm_stack_limits` of the kernel). Init does not get
+/// more: the kernel reports the peak of init's memory as that of every program that init starts afterwards.
+fn most_words_bytes() -> usize {
+    const LEAST: u64 = 128 * 1024;
+    const MOST: u64 = 6 * 1024 * 1024;
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let (soft, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((u64::MAX, u64::MAX));
+        (soft / 4).clamp(LEAST, MOST) as usize
+    })
 }

@@ -26,6 +26,18 @@ pub struct Spawn {
     pub brief: bool,
 }
 
+impl Spawn {
+    /// How many bytes its arguments and its part of the environment are, with the zero at the end of each.
+    #[must_use]
+    pub fn words_bytes(&self) -> usize {
+        let arguments = self.arguments.iter().map(|word| word.len() + 1);
+        let env = self.env.iter().map(|(name, value)| name.len() + value.len() + 2);
+        arguments
+            .chain(env)
+            .fold(self.program.len() + 1, usize::saturating_add)
+    }
+}
+
 /// The standard descriptors of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdio {
