@@ -80,11 +80,8 @@ test("two signals at once, which npm makes of one, leave the program a second", 
   const script = "trap 'sleep 0.1; echo saved; exit 4' INT; echo ready; while :; do sleep 0.05; done";
   const running = agentVm(["run", "--", "sh", "-c", script]);
   await until(() => running.printed.stdout === "ready\n");
-  running.child.kill("SIGINT");
-  await new Promise((resolve) => {
-    setTimeout(resolve, 5);
-  });
-  running.child.kill("SIGINT");
+  // With nothing between them: on a busy machine any wait could be longer than what counts as at once.
+  for (let count = 0; count < 2; count++) running.child.kill("SIGINT");
   expect(await running).toMatchObject({ code: 4, stdout: expect.stringContaining("saved") });
 });
 
