@@ -8,9 +8,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agent_vm_protocol::channel::{Channel, Frame, FrameError, ReceiveError};
+use agent_vm_protocol::channel::{
+    Channel, DESCRIPTORS_DEADLINE, Frame, FrameError, ReceiveError, passes_unannounced,
+};
 use agent_vm_protocol::message::{Call, Exit, Reply, Request};
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
@@ -67,9 +69,16 @@ pub struct Control {
     deputy: AtomicU32,
 }
 
+/// A request that the socket did not take at once.
+struct Queued {
+    call: Call,
+    frame: Frame,
+    since: Instant,
+}
+
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Frame>,
+    queue: VecDeque<Queued>,
     waiting: HashMap<Call, Waiting>,
     exits: HashMap<Call, oneshot::Sender<Exit>>,
     gone: bool,
@@ -144,7 +153,11 @@ impl Control {
         state.waiting.insert(call, waiting);
         if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
             // Also after an error that will not pass: the reading side meets the end of the VM and fails this call.
-            state.queue.push_back(frame);
+            state.queue.push_back(Queued {
+                call,
+                frame,
+                since: Instant::now(),
+            });
             self.queued.notify_one();
         }
         Ok(())
@@ -173,8 +186,10 @@ impl Control {
                             tokio::time::sleep(RETRY).await;
                         }
                     }
-                    Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
-                        tokio::time::sleep(RETRY).await;
+                    Err(error) if passes_unannounced(&error) => {
+                        if !self.give_up_overdue() {
+                            tokio::time::sleep(RETRY).await;
+                        }
                     }
                     // The receiving side meets the same end, after what init said before it.
                     Err(_) => return std::future::pending().await,
@@ -193,11 +208,30 @@ impl Control {
 
     fn send_first(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        if let Some(frame) = state.queue.front() {
-            self.channel.get_ref().send(frame)?;
+        if let Some(first) = state.queue.front() {
+            self.channel.get_ref().send(&first.frame)?;
             state.queue.pop_front();
         }
         Ok(())
+    }
+
+    /// Fails the call whose request is first, if the kernel has refused its descriptors for too long. Says whether it did. Those
+    /// behind it have waited for as long, and are tried once more each.
+    fn give_up_overdue(&self) -> bool {
+        let waiting = {
+            let mut state = self.state.lock();
+            let Some(first) = state
+                .queue
+                .pop_front_if(|first| first.since.elapsed() > DESCRIPTORS_DEADLINE)
+            else {
+                return false;
+            };
+            state.waiting.remove(&first.call)
+        };
+        if let Some(waiting) = waiting {
+            waiting.fail(Error::LimitExceeded(in_flight()));
+        }
+        true
     }
 
     async fn receive(&self) -> Option<ReceiveError> {
@@ -323,6 +357,16 @@ impl Control {
             waiting.fail(Error::Disposed);
         }
     }
+}
+
+/// Why a request could not be sent with its descriptors.
+fn in_flight() -> String {
+    format!(
+        "the kernel did not take the call's descriptors within {} s: programs of the server's user have sent more over Unix sockets \
+         than one process may open, and nobody has received them. End the VM that sent them, or raise the server's hard limit on \
+         open files (ulimit -Hn)",
+        DESCRIPTORS_DEADLINE.as_secs()
+    )
 }
 
 /// Nothing of what a program is or says.

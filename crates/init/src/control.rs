@@ -6,13 +6,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use agent_vm_protocol::channel::{DESCRIPTORS_DEADLINE, passes_unannounced};
 use agent_vm_protocol::message::{Attached, Reply, Request};
 use agent_vm_protocol::{Channel, Frame, FrameError, ReceiveError};
 
 /// Replies that may wait before init stops reading requests. Exits of what already runs are queued beyond it; there are
 /// at most as many as there are running families.
 const QUEUE_BOUND: usize = 64;
+
+/// How long to wait before [`Control::drain`] tries again.
+const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// The control socket is of no more use, and so the VM is over.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +47,18 @@ pub enum Backlog {
     Descriptors,
 }
 
+/// A reply, and since when it is to be sent.
+#[derive(Debug)]
+struct Queued {
+    frame: Frame,
+    since: Instant,
+}
+
 /// Init's end.
 #[derive(Debug)]
 pub struct Control {
     channel: Channel,
-    queue: VecDeque<Frame>,
+    queue: VecDeque<Queued>,
     backlog: Backlog,
     buffer: Vec<u8>,
 }
@@ -74,7 +86,10 @@ impl Control {
 
     /// Sends a reply, or queues it behind those that wait.
     pub fn send(&mut self, reply: &Reply, fds: Vec<OwnedFd>) -> Result<(), ControlError> {
-        self.queue.push_back(Frame::new(reply, fds)?);
+        self.queue.push_back(Queued {
+            frame: Frame::new(reply, fds)?,
+            since: Instant::now(),
+        });
         if self.backlog == Backlog::None {
             self.flush()
         } else {
@@ -82,22 +97,36 @@ impl Control {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends what waits, as far as the socket takes it. A reply whose descriptors the kernel refuses for longer than
+    /// [`DESCRIPTORS_DEADLINE`] goes without them: the host then answers its call as if it had no room for them itself, and ends
+    /// what was started. All that waits behind it is thus held up for that long at most.
     pub fn flush(&mut self) -> Result<(), ControlError> {
         self.backlog = Backlog::None;
-        while let Some(frame) = self.queue.front() {
-            match self.channel.send(frame) {
+        while let Some(first) = self.queue.front_mut() {
+            match self.channel.send(&first.frame) {
                 Ok(()) => drop(self.queue.pop_front()),
-                Err(error) => {
-                    self.backlog = match error.raw_os_error() {
-                        // ENOBUFS and ENOMEM pass too, and nothing tells when.
-                        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM) => Backlog::Descriptors,
-                        _ if error.kind() == io::ErrorKind::WouldBlock => Backlog::Socket,
-                        _ => return Err(ControlError::Send(error)),
-                    };
+                Err(error) if passes_unannounced(&error) => {
+                    if first.since.elapsed() > DESCRIPTORS_DEADLINE && first.frame.drop_descriptors() {
+                        continue;
+                    }
+                    self.backlog = Backlog::Descriptors;
                     return Ok(());
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.backlog = Backlog::Socket;
+                    return Ok(());
+                }
+                Err(error) => return Err(ControlError::Send(error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Sends all that waits, where there is nothing else to do meanwhile.
+    pub fn drain(&mut self) -> Result<(), ControlError> {
+        while self.backlog != Backlog::None {
+            std::thread::sleep(DRAIN_PAUSE);
+            self.flush()?;
         }
         Ok(())
     }

@@ -114,8 +114,9 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
             _ => return Err(Fatal::NotBoot),
         };
         match launch::launch(&launch, attachments) {
-            Ok(Side::Zygote(Child { pid, pidfd })) => {
+            Ok(Side::Zygote(Child { pid, pidfd, .. })) => {
                 control.send(&Reply::Launched { pid }, pidfd.into_iter().collect())?;
+                control.drain()?;
             }
             Err(errno) => control.send(&Reply::LaunchFailed { errno: errno as i32 }, Vec::new())?,
             Ok(Side::Copy(socket)) => {

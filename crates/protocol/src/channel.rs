@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,12 @@ pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The most descriptors a message can carry, its memory file not counted. The kernel's own bound is 253.
 pub const MAX_DESCRIPTORS: usize = 128;
+
+/// How long a message is sent again that the kernel refuses for its descriptors, before it is given up.
+pub const DESCRIPTORS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long to wait before sending such a message again: nothing says when the kernel takes it.
+const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(1);
 
 /// First byte of a message that is here.
 const INLINE: u8 = 0;
@@ -102,6 +109,25 @@ impl Frame {
             fds,
         })
     }
+
+    /// Closes the descriptors that go with the message, which then goes without them. Returns whether there was one to close; what
+    /// carries the message itself is kept.
+    pub fn drop_descriptors(&mut self) -> bool {
+        let kept = usize::from(self.bytes == [IN_FILE]);
+        let any = self.fds.len() > kept;
+        self.fds.truncate(kept);
+        any
+    }
+}
+
+/// Whether the kernel refused a message for now, and nothing says when it will take the message: more descriptors are in flight
+/// than the sender may have open (ETOOMANYREFS), or memory is short (ENOBUFS, ENOMEM).
+#[must_use]
+pub fn passes_unannounced(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// One end of the control socket.
@@ -124,6 +150,19 @@ impl Channel {
     /// (`unix(7)`), which also passes; `EPIPE` and `ECONNRESET` once it is gone.
     pub fn send(&self, frame: &Frame) -> io::Result<()> {
         sys::send(self.fd.as_fd(), &frame.bytes, &frame.fds)
+    }
+
+    /// As [`send`](Self::send), on a thread that may wait: for at most `patience`, while the kernel refuses the descriptors.
+    pub fn send_patiently(&self, frame: &Frame, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.send(frame) {
+                Err(error) if passes_unannounced(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(DESCRIPTORS_PAUSE);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Receives a message and what is attached to it, or nothing once the other side is gone. Of the descriptors, the last

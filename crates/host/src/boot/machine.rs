@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::channel::{Channel, Frame, ReceiveError};
+use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame, ReceiveError};
 use agent_vm_protocol::message::{
     Attached, Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request,
 };
@@ -78,7 +78,7 @@ impl Machine {
         }));
         launched
             .channel
-            .send(&Frame::new(&request, fds)?)
+            .send_patiently(&Frame::new(&request, fds)?, DESCRIPTORS_DEADLINE)
             .map_err(BootError::Channel)?;
         let served = matches!(options.network, Network::Allow(_));
         let Ready {

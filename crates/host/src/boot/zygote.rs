@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use agent_vm_protocol::channel::{Channel, Frame};
+use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame};
 use agent_vm_protocol::message::{Launch, Reply, Request};
 use parking_lot::Mutex;
 
@@ -102,7 +102,8 @@ impl Zygote {
         }
         let frame = Frame::new(&Request::Launch(launch.clone()), fds)
             .map_err(|error| Unmade::Refused(error.into()))?;
-        self.channel.send(&frame).map_err(|error| match error.kind() {
+        let sent = self.channel.send_patiently(&frame, DESCRIPTORS_DEADLINE);
+        sent.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                 Unmade::Lost(BootError::Channel(error))
             }

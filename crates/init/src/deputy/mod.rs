@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use agent_vm_protocol::channel::passes_unannounced;
 use agent_vm_protocol::message::{Failure, FileStep, Spawn, Stdio};
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use libc::pid_t;
@@ -40,6 +41,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How often one that was stopped is told to go on, before it is given up.
 const RESUMES: u32 = 4;
+
+/// How long an errand is sent again whose descriptors the kernel refuses. Init serves nobody else meanwhile.
+const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How often an errand is given to another deputy, where the one before is gone and has not begun it.
 const TRIES: u32 = 3;
@@ -248,6 +252,7 @@ impl Deputy {
             return false;
         };
         let deadline = Instant::now() + DEADLINE;
+        let patience = Instant::now() + DESCRIPTORS_PATIENCE;
         loop {
             match running.channel.send(frame) {
                 Ok(()) => return true,
@@ -255,6 +260,9 @@ impl Deputy {
                     if !wait(&running.channel, PollFlags::POLLOUT, deadline, running.pid) {
                         return false;
                     }
+                }
+                Err(error) if passes_unannounced(&error) && Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(_) => return false,
             }

@@ -7,7 +7,7 @@ use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::errno::Errno;
 
 use super::errand::{Answer, Errand};
-use super::sys;
+use super::{DESCRIPTORS_PATIENCE, sys};
 use crate::control::Attachments;
 use crate::files::{self, Outcome};
 use crate::spawn::{Cgroup, Spawner};
@@ -118,5 +118,5 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
 
 /// Whether it was sent: init takes each answer before it sends the next errand, so there is always room.
 fn send(channel: &Channel, answer: &Answer, fds: Vec<OwnedFd>) -> bool {
-    Frame::new(answer, fds).is_ok_and(|frame| channel.send(&frame).is_ok())
+    Frame::new(answer, fds).is_ok_and(|frame| channel.send_patiently(&frame, DESCRIPTORS_PATIENCE).is_ok())
 }

@@ -23,6 +23,9 @@ use crate::family::Place;
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// How far the limit on programs' open files stays below the server's, where that is not small itself.
+const SERVERS_DESCRIPTORS: u64 = 512;
+
 /// Starts programs.
 #[derive(Debug)]
 pub struct Spawner {
@@ -68,7 +71,7 @@ impl Spawner {
     /// Prepares to start programs with `env` and at most `open_files` open files each.
     pub fn new(env: Vec<(String, String)>, open_files: u64) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let open_files = open_files.min(hard);
+        let open_files = open_files.min(below(hard));
         Ok(Self {
             stack: Stack::new()?,
             null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
@@ -167,6 +170,13 @@ impl Spawner {
             report_fd: None,
         })
     }
+}
+
+/// What programs may open at most where the server may open `hard`. The kernel lets a user send as many descriptors over Unix
+/// sockets as the sender may open, counted over all processes of that user: where VMs and their server are one user, what a
+/// program sends must leave room for the server's own.
+fn below(hard: u64) -> u64 {
+    hard.saturating_sub(SERVERS_DESCRIPTORS).max(hard / 2)
 }
 
 /// The host's ends of a program's standard descriptors, and the program's.
