@@ -7,11 +7,21 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use libc::c_int;
 
 /// Bytes of stack that the child has. It makes system calls and formats a few numbers; it calls nothing deep.
 const STACK_BYTES: usize = 64 * 1024;
+
+/// How long a caller with [`Options::patience`] waits before it looks at the child, and between two looks from then on.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How often a child that somebody stops is continued, before it is killed. Whoever stops it again each time could else keep the
+/// caller for ever.
+const CONTINUES: u32 = 20;
 
 /// A stack for children, made once and used for one child at a time.
 #[derive(Debug)]
@@ -68,6 +78,10 @@ pub struct Options<'a> {
     pub pidfd: bool,
     /// A sixth argument for `clone3(2)`, which has none of that number: for a filter that wants to see one.
     pub key: u64,
+    /// How long [`vfork`] waits for the child to execute or exit, before it kills the child. Meanwhile it continues a child that
+    /// somebody else stops; a child that is stopped again and again is killed, too. Without a patience nothing bounds the wait:
+    /// that is right only where nobody else may signal the child, and no file that it opens can hold it up.
+    pub patience: Option<Duration>,
 }
 
 impl Options<'_> {
@@ -93,10 +107,12 @@ pub struct Child {
     pub pid: libc::pid_t,
     /// Refers to the child whatever becomes of its number; `Some` if asked for.
     pub pidfd: Option<OwnedFd>,
+    /// Whether the caller's patience ended, and the child with it. It is not reaped yet.
+    pub given_up: bool,
 }
 
 /// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory, and returns once it has executed a
-/// program or exited. Every signal is blocked meanwhile, so no handler of the caller runs in the child; the child
+/// program, exited, or outlasted the caller's patience. Every signal is blocked meanwhile, so no handler of the caller runs in the child; the child
 /// inherits that mask and sets its own before it executes.
 ///
 /// Without a `cgroup` it is `clone(2)` that is called, because container runtimes' seccomp profiles answer `clone3(2)`
@@ -108,7 +124,7 @@ pub struct Child {
 ///
 /// # Safety
 /// `entry` must not return, unwind, allocate, take a lock or touch thread-local state other than `errno`: it shares
-/// memory and thread identity with the suspended caller. `argument` must be what `entry` expects and outlive the call.
+/// memory and thread identity with the waiting caller. `argument` must be what `entry` expects and outlive the call.
 pub unsafe fn vfork(
     stack: &mut Stack,
     options: &Options<'_>,
@@ -117,7 +133,13 @@ pub unsafe fn vfork(
 ) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
     let (flags, exit_signal) = options.flags();
-    let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK;
+    // Zero once the child has left this memory: the kernel clears it then, and wakes who waits on it (`CLONE_CHILD_CLEARTID`).
+    let borrowed = AtomicU32::new(1);
+    let (left, borrowed_at) = match options.patience {
+        None => (libc::CLONE_VFORK, 0),
+        Some(_) => (libc::CLONE_CHILD_CLEARTID, borrowed.as_ptr() as usize),
+    };
+    let flags = flags | libc::CLONE_VM | left;
 
     // SAFETY: both sets are written by the calls before they are read.
     let saved = unsafe {
@@ -131,6 +153,7 @@ pub unsafe fn vfork(
     let result = if let Some(cgroup) = options.cgroup {
         let mut arguments = into_cgroup(flags, exit_signal, cgroup);
         arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
+        arguments.child_tid = borrowed_at as u64;
         arguments.stack = stack.base as u64;
         arguments.stack_size = STACK_BYTES as u64;
         // SAFETY: `arguments` is complete and outlives the call; the child's stack is ours alone; the rest is the
@@ -141,6 +164,7 @@ pub unsafe fn vfork(
                 [
                     ptr::from_mut(&mut arguments) as usize,
                     size_of::<libc::clone_args>(),
+                    0,
                     0,
                 ],
                 options.key,
@@ -155,12 +179,19 @@ pub unsafe fn vfork(
         unsafe {
             clone_and_call(
                 libc::SYS_clone,
-                [flags, top, ptr::from_mut(&mut pidfd) as usize],
+                [flags, top, ptr::from_mut(&mut pidfd) as usize, borrowed_at],
                 0,
                 entry,
                 argument,
             )
         }
+    };
+    let given_up = match options.patience {
+        Some(patience) if result > 0 => {
+            // SAFETY: the child is the caller's own, or a sibling that its parent has not been shown yet.
+            unsafe { wait_until_left(&borrowed, result as usize, !options.sibling, patience) }
+        }
+        _ => false,
     };
 
     // SAFETY: restores the mask that was read above.
@@ -174,7 +205,130 @@ pub unsafe fn vfork(
     Ok(Child {
         pid: result as libc::pid_t,
         pidfd,
+        given_up,
     })
+}
+
+/// Waits until `borrowed` is zero; says whether the child had to be killed for that.
+///
+/// No function of the C library is called: they store `errno`, which is the child's as well.
+///
+/// # Safety
+/// `child` has not been reaped. `own` says whether it is this process's child.
+unsafe fn wait_until_left(borrowed: &AtomicU32, child: usize, own: bool, patience: Duration) -> bool {
+    let mut waited = Duration::ZERO;
+    let mut continued = 0;
+    let mut given_up = false;
+    while borrowed.load(Ordering::Acquire) != 0 {
+        let pause = if waited.is_zero() { FIRST_LOOK } else { LOOK };
+        let timeout = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: pause.subsec_nanos().into(),
+        };
+        // Not a private futex: the kernel's own wake is not.
+        // SAFETY: both pointers are to live locals, which the kernel reads during the call.
+        let answer = unsafe {
+            system_call(
+                libc::SYS_futex,
+                [
+                    borrowed.as_ptr() as usize,
+                    libc::FUTEX_WAIT as usize,
+                    1,
+                    ptr::from_ref(&timeout) as usize,
+                    0,
+                ],
+            )
+        };
+        if answer != -(libc::ETIMEDOUT as isize) {
+            continue;
+        }
+        waited += pause;
+        // SAFETY: the child has not been reaped, so its number is its own.
+        unsafe {
+            if given_up {
+                // It ends as soon as the kernel lets it.
+            } else if waited > patience || continued > CONTINUES {
+                given_up = true;
+                system_call(libc::SYS_kill, [child, libc::SIGKILL as usize, 0, 0, 0]);
+            } else if !own || is_stopped(child) {
+                // A sibling cannot be waited for. To one that is not stopped it does nothing.
+                continued += u32::from(own);
+                system_call(libc::SYS_kill, [child, libc::SIGCONT as usize, 0, 0, 0]);
+            }
+        }
+    }
+    given_up
+}
+
+/// Whether a child of this process is stopped. Leaves the report where it is.
+///
+/// # Safety
+/// As for [`wait_until_left`].
+unsafe fn is_stopped(child: usize) -> bool {
+    let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `found` has room for what the kernel stores, and all zeros is a valid one, which says that there is none.
+    unsafe {
+        let answer = system_call(
+            libc::SYS_waitid,
+            [
+                libc::P_PID as usize,
+                child,
+                found.as_mut_ptr() as usize,
+                flags as usize,
+                0,
+            ],
+        );
+        answer == 0 && found.assume_init().si_pid() != 0
+    }
+}
+
+/// A system call that leaves `errno` alone. Returns the kernel's answer: an error is a negative number.
+///
+/// # Safety
+/// As for the call itself.
+#[cfg(target_arch = "x86_64")]
+unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
+    let result: isize;
+    // SAFETY: the caller's promise; the registers are as the kernel's calling convention says.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// As on x86-64.
+///
+/// # Safety
+/// As for the call itself.
+#[cfg(target_arch = "aarch64")]
+unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
+    let result: isize;
+    // SAFETY: the caller's promise; the registers are as the kernel's calling convention says.
+    unsafe {
+        asm!(
+            "svc 0",
+            inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1],
+            in("x2") arguments[2],
+            in("x3") arguments[3],
+            in("x4") arguments[4],
+            in("x8") number,
+            options(nostack),
+        );
+    }
+    result
 }
 
 /// Copies this process, as `fork(2)` does, and returns the child; in the child, nothing. Signals are left as they are.
@@ -220,6 +374,7 @@ pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
     Ok(Some(Child {
         pid: result as libc::pid_t,
         pidfd,
+        given_up: false,
     }))
 }
 
@@ -244,7 +399,7 @@ fn into_cgroup(flags: c_int, exit_signal: c_int, cgroup: BorrowedFd<'_>) -> libc
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_and_call(
     number: libc::c_long,
-    arguments: [usize; 3],
+    arguments: [usize; 4],
     sixth: u64,
     entry: unsafe extern "C" fn(*mut c_void) -> !,
     argument: *mut c_void,
@@ -279,7 +434,7 @@ unsafe fn clone_and_call(
             in("rdi") arguments[0],
             in("rsi") arguments[1],
             in("rdx") arguments[2],
-            in("r10") 0usize,
+            in("r10") arguments[3],
             in("r8") 0usize,
             in("r9") sixth,
             in("r12") entry,
@@ -291,14 +446,14 @@ unsafe fn clone_and_call(
     result
 }
 
-/// As on x86-64; there `clone` takes its last two arguments in the other order, and both are 0 here.
+/// As on x86-64; there `clone` takes its last two arguments in the other order, and the other one is 0.
 ///
 /// # Safety
 /// The arguments must be right for the call and name a stack of the child's own.
 #[cfg(target_arch = "aarch64")]
 unsafe fn clone_and_call(
     number: libc::c_long,
-    arguments: [usize; 3],
+    arguments: [usize; 4],
     sixth: u64,
     entry: unsafe extern "C" fn(*mut c_void) -> !,
     argument: *mut c_void,
@@ -345,7 +500,7 @@ unsafe fn clone_and_call(
             in("x1") arguments[1],
             in("x2") arguments[2],
             in("x3") 0usize,
-            in("x4") 0usize,
+            in("x4") arguments[3],
             in("x5") sixth,
             in("x8") number,
             in("x10") entry,
@@ -387,7 +542,7 @@ mod tests {
         let pid = unsafe {
             clone_and_call(
                 libc::SYS_clone,
-                [flags, top, 0],
+                [flags, top, 0, 0],
                 KEY,
                 show,
                 seen.as_mut_ptr().cast(),

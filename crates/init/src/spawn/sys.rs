@@ -5,6 +5,7 @@ use std::ffi::{CString, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use agent_vm_vfork::sys::{Options, Stack, vfork};
 use libc::{c_char, c_int};
@@ -12,6 +13,10 @@ use nix::errno::Errno;
 
 use super::Cgroup;
 use crate::seccomp;
+
+/// How long a child may take until it executes its program: much longer than a slow disk or a VM that is out of processor time
+/// holds it up, since it is killed then, and less than init gives its deputy.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +127,8 @@ pub fn start(
         sibling: plan.sibling,
         cgroup: cgroup.into,
         key: seccomp::key(),
+        // Programs may signal the child, and choose the files that it executes.
+        patience: Some(PATIENCE),
         ..Options::default()
     };
     let pointer = &raw mut shared;
@@ -134,9 +141,11 @@ pub fn start(
     })?;
     // SAFETY: the child that wrote here has left; the pointer is to a live local.
     let (step, errno) = unsafe { (ptr::read_volatile(&raw const (*pointer).step), (*pointer).errno) };
-    if step == Step::None {
-        return Ok(started.pid);
-    }
+    let (step, errno) = match step {
+        Step::None if started.given_up => (Step::Execute, libc::EAGAIN),
+        Step::None => return Ok(started.pid),
+        step => (step, errno),
+    };
     // It has exited or is about to, and nobody else may see it as a child that ended. (A sibling is for its parent to reap,
     // to which it is the end of a process that it does not know.)
     while !plan.sibling
