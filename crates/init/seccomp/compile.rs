@@ -181,6 +181,10 @@ fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfPr
 
 fn condition(test: &Test) -> seccompiler::Result<SeccompCondition> {
     let (argument, operator, value) = match *test {
+        Test::Null { argument } => {
+            let whole = SeccompCmpArgLen::Qword;
+            return Ok(SeccompCondition::new(argument, whole, SeccompCmpOp::Eq, 0)?);
+        }
         Test::Is { argument, value } => (argument, SeccompCmpOp::Eq, value),
         Test::IsNot { argument, value } => (argument, SeccompCmpOp::Ne, value),
         Test::Masked {

@@ -79,8 +79,11 @@ pub const fn only_x86(name: &'static str, number: u32) -> Call {
     }
 }
 
+/// The call returns 0, and the kernel does nothing.
+pub const SUCCESS: u32 = 0;
 /// Errors that the filter answers with; the numbers are the same on both architectures.
 pub const EPERM: u32 = 1;
+pub const EINVAL: u32 = 22;
 pub const ENOSYS: u32 = 38;
 pub const EPROTONOSUPPORT: u32 = 93;
 pub const EOPNOTSUPP: u32 = 95;
@@ -142,6 +145,13 @@ pub const NOT_THERE: &[Call] = &[
     new("io_uring_setup", 425),
     new("io_uring_enter", 426),
     new("io_uring_register", 427),
+    both("io_setup", 206, 0),
+    both("io_destroy", 207, 1),
+    both("io_submit", 209, 2),
+    both("io_cancel", 210, 3),
+    both("io_getevents", 208, 4),
+    both("io_pgetevents", 333, 292),
+    both("syncfs", 306, 267),
     new("statmount", 457),
     new("listmount", 458),
     both("nfsservctl", 180, 42),
@@ -155,13 +165,34 @@ pub const NOT_THERE: &[Call] = &[
     only_x86("sysfs", 139),
 ];
 
-/// A test of one argument's low 32 bits. Every argument tested here is an `int` or narrower in the kernel, or is cut to
-/// 32 bits there (`clone`'s flags), so the high half has no meaning and must not change the answer.
+/// Answered with success, without being carried out. `sync(2)` cannot fail, so no error can tell a program to do without.
+pub const NOT_CARRIED_OUT: &[Call] = &[both("sync", 162, 81)];
+
+/// A test of one argument: of its low 32 bits where the argument is an `int` or narrower in the kernel, or is cut to 32 bits
+/// there (`clone`'s flags), so that the high half has no meaning and must not change the answer; of all 64 bits of a pointer.
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
-    Is { argument: u8, value: u32 },
-    IsNot { argument: u8, value: u32 },
-    Masked { argument: u8, mask: u32, value: u32 },
+    /// A null pointer.
+    Null {
+        argument: u8,
+    },
+    Is {
+        argument: u8,
+        value: u32,
+    },
+    IsNot {
+        argument: u8,
+        value: u32,
+    },
+    Masked {
+        argument: u8,
+        mask: u32,
+        value: u32,
+    },
+}
+
+pub const fn null(argument: u8) -> Test {
+    Test::Null { argument }
 }
 
 pub const fn is(argument: u8, value: u32) -> Test {
@@ -206,7 +237,11 @@ pub struct Table {
 /// For init and all that runs in any VM.
 pub fn for_all() -> Table {
     Table {
-        refused: vec![(NOT_PERMITTED, EPERM), (NOT_THERE, ENOSYS)],
+        refused: vec![
+            (NOT_PERMITTED, EPERM),
+            (NOT_THERE, ENOSYS),
+            (NOT_CARRIED_OUT, SUCCESS),
+        ],
         checks: checks(),
     }
 }
@@ -217,9 +252,12 @@ fn checks() -> Vec<Check> {
         clone(),
         personality(),
         ioctl(),
+        fcntl(),
         socket(),
         socketpair(),
-        spare_init(both("prlimit64", 302, 261)),
+        seccomp(),
+        setrlimit(),
+        prlimit64(),
         spare_init(both("sched_setparam", 142, 118)),
         spare_init(both("sched_setscheduler", 144, 119)),
         spare_init(both("sched_setaffinity", 203, 122)),
@@ -279,6 +317,54 @@ fn ioctl() -> Check {
     const TIOCSETD: u32 = 0x5423;
     let allowed = vec![is_not(1, TIOCSTI), is_not(1, TIOCLINUX), is_not(1, TIOCSETD)];
     check(both("ioctl", 16, 29), EPERM, vec![allowed])
+}
+
+/// Every command of Linux 6.18 except `F_SETLEASE` (1024) and `F_NOTIFY` (1026): whoever opens a file waits for its lease, init
+/// in `execve` and the host's programs included, and a directory is watched through a mount that is read-only. Later commands
+/// are refused too: `F_SETDELEG` is a lease again.
+fn fcntl() -> Check {
+    const FIRST_OF_LINUX: u32 = 1024;
+    const F_GETLEASE: u32 = 1025;
+    const F_DUPFD_QUERY: u32 = 1027;
+    const F_SET_FILE_RW_HINT: u32 = 1038;
+    let common = masked(1, !(FIRST_OF_LINUX - 1), 0);
+    let linux = std::iter::once(F_GETLEASE).chain(F_DUPFD_QUERY..=F_SET_FILE_RW_HINT);
+    let allow_if = std::iter::once(vec![common])
+        .chain(linux.map(|command| vec![is(1, command)]))
+        .collect();
+    check(both("fcntl", 72, 25), EINVAL, allow_if)
+}
+
+/// Without `SECCOMP_FILTER_FLAG_LOG`, which has the kernel write each answer of a program's own filter to the host's log.
+fn seccomp() -> Check {
+    const FILTER_FLAG_LOG: u32 = 0x2;
+    check(
+        both("seccomp", 317, 277),
+        EINVAL,
+        vec![vec![masked(1, FILTER_FLAG_LOG, 0)]],
+    )
+}
+
+const RLIMIT_CORE: u32 = 4;
+
+/// The limit on core dumps is 1 and stays 1: at 0 the kernel still runs the host's handler (`core(5)`). Programs that
+/// forbid themselves core dumps (`GnuPG`) take an error for the end, so the answer is success, and no core is dumped.
+fn setrlimit() -> Check {
+    check(
+        both("setrlimit", 160, 164),
+        SUCCESS,
+        vec![vec![is_not(0, RLIMIT_CORE)]],
+    )
+}
+
+/// Of processes other than init; see [`setrlimit`] for the second step, which lets limits be read.
+fn prlimit64() -> Check {
+    let mut check = spare_init(both("prlimit64", 302, 261));
+    check.steps.push(Step {
+        allow_if: vec![vec![is_not(1, RLIMIT_CORE)], vec![null(2)]],
+        errno: SUCCESS,
+    });
+    check
 }
 
 pub const AF_UNIX: u32 = 1;

@@ -26,7 +26,8 @@ fn change(id: u32) -> Result<(), BootError> {
 /// Sets the bounds that init shares with its children. The one on open files is each child's own, because init holds
 /// descriptors for all of them.
 pub fn limit(limits: &Limits) -> Result<(), BootError> {
-    lower(Resource::RLIMIT_CORE, 0).at("forbid core dumps")?;
+    // Not 0, at which the kernel still runs a handler that `core_pattern` names, as the host's root; 1 stops that too (core(5)).
+    lower(Resource::RLIMIT_CORE, 1).at("forbid core dumps")?;
     // Counted per user namespace and user, so it bounds this VM alone.
     lower(Resource::RLIMIT_NPROC, limits.pids).at("limit the processes")
 }

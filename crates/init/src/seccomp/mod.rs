@@ -21,7 +21,13 @@
 //! | `ioctl` `TIOCSETD` | EPERM | loads line disciplines, a frequent way to root |
 //! | `socket` `socketpair` of a family other than Unix, IPv4, IPv6, netlink | EAFNOSUPPORT | vsock and packet sockets are doors; the others are code that nobody inside needs |
 //! | `socket` of netlink other than ROUTE, of IP other than TCP, MPTCP, UDP and ICMP (ping) | EPROTONOSUPPORT | audit, netfilter, xfrm; SCTP, SMC, L2TP, which the kernel would load on demand |
+//! | `fcntl` `F_SETLEASE`, `F_NOTIFY` and what is newer than Linux 6.18 | EINVAL | init and the host's programs wait for a lease as they open or execute the file, through read-only mounts too; `F_NOTIFY` watches directories |
 //! | `io_uring_*` | ENOSYS | makes calls that no filter sees |
+//! | `io_setup` `io_submit` `io_cancel` `io_destroy` `io_getevents` `io_pgetevents` | ENOSYS | one process takes `fs.aio-max-nr` from the whole host |
+//! | `syncfs` | ENOSYS | flushes a file system of the host's whole; `fsync` of a file is allowed |
+//! | `sync` | 0, nothing is done | flushes all file systems of the host; it has no error to answer with |
+//! | `seccomp` with `SECCOMP_FILTER_FLAG_LOG` | EINVAL | writes to the host's log |
+//! | `setrlimit` `prlimit64` of `RLIMIT_CORE` | 0, nothing is done | the limit is 1, at which the kernel dumps to no file and to no handler; at 0 it would run the handler |
 //! | `bpf` `perf_event_open` `userfaultfd` | EPERM | the kernel's own instruments, and an exploit's |
 //! | `add_key` `request_key` `keyctl` | EPERM | keyrings are not namespaced |
 //! | `open_by_handle_at` `name_to_handle_at` `lookup_dcookie` | EPERM | reach files by number, past every mount |
