@@ -182,10 +182,22 @@ export interface AgentVmOptions {
     cpus?: number;
     /** Processes and threads of the VM. Default 4,096. At the bound: EAGAIN inside. */
     pids?: number;
-    /** Open files of one process. Default 4,096. At the bound: EMFILE inside. */
+    /**
+     * Open files of one process, from 16 to 1,048,576. Default 4,096. At the bound: EMFILE inside. The limit
+     * inside is also at least 512 below the server's own hard limit (`ulimit -Hn`), or half of that
+     * where it is 1,024 or less: `ulimit -n` inside reports it. The kernel lets one user send as many descriptors over Unix
+     * sockets as the sender may open, so a program at the server's limit could block every VM of an ordinary user's server.
+     */
     openFiles?: number;
     /** Bytes of private files, which lie in one tmpfs, and so in memory. Default 1 GiB. At the bound: ENOSPC inside. */
     diskBytes?: number;
+    /**
+     * Terminals that are open at a time: those of `openShell`, and those that programs open. A number from 1 to 4,096; default
+     * 64. At the bound: ENOSPC inside, and from `openShell`. All VMs, containers and the host share the kernel's own pool, which
+     * leaves 3,072 to VMs by default (`/proc/sys/kernel/pty/max` less `reserve`). Needs isolation "namespaces": INVALID_ARGUMENT
+     * under "landlock", where programs can open no terminal, and ISOLATION_UNAVAILABLE under "none".
+     */
+    terminals?: number;
     /** Kept output per process and shell, for replay. Default 1 MiB; those that have exited share 16 MiB, oldest dropped first. */
     replayBytes?: number;
   };
@@ -196,7 +208,7 @@ export interface AgentVmOptions {
    * "landlock" (Linux 6.12 or later) walls programs off in the host's own namespaces; README has a table of what it keeps.
    * There the VM sees the host's paths, its home is a private folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it
    * has no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `rootfs`,
-   * `hostname`, `limits.diskBytes` and any `network` but "none" are INVALID_ARGUMENT.
+   * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` but "none" are INVALID_ARGUMENT.
    */
   isolation?: "namespaces" | "landlock" | "none";
 }

@@ -106,6 +106,7 @@ struct LimitOptions {
     pids: u64,
     open_files: u64,
     disk_bytes: u64,
+    terminals: u32,
     replay_bytes: usize,
     memory_bytes: Option<u64>,
     cpus: Option<f64>,
@@ -143,6 +144,7 @@ impl CreateOptions {
                 pids: self.limits.pids,
                 open_files: self.limits.open_files,
                 disk_bytes: self.limits.disk_bytes,
+                terminals: self.limits.terminals,
             },
             resources: Resources {
                 memory_bytes: self.limits.memory_bytes,

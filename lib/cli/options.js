@@ -79,6 +79,7 @@ const LIMITS = {
   pids: ["pids", number],
   openFiles: ["openFiles", number],
   disk: ["diskBytes", bytes],
+  terminals: ["terminals", number],
 };
 
 function limit(value) {

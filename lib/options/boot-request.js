@@ -17,6 +17,7 @@ function bootRequest(options, shown = { __proto__: null, mounts: [], bins: [] })
   } = options;
   const { mounts = [], network = isolation === "none" ? "host" : "none" } = options;
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
+  const { terminals = 64 } = limits;
   requireShowable(isolation, shown);
   return json({
     init,
@@ -29,7 +30,7 @@ function bootRequest(options, shown = { __proto__: null, mounts: [], bins: [] })
     bins: shown.bins,
     network,
     env,
-    limits: { pids, openFiles, diskBytes, replayBytes, memoryBytes, cpus },
+    limits: { pids, openFiles, diskBytes, terminals, replayBytes, memoryBytes, cpus },
     log,
   });
 }

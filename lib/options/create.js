@@ -55,6 +55,7 @@ const OPTIONS = {
       pids: check.integer(2, 4_194_304),
       openFiles: check.integer(16, 1_048_576),
       diskBytes: check.integer(1_048_576, Number.MAX_SAFE_INTEGER),
+      terminals: check.integer(1, 4096),
       replayBytes: check.integer(0, 1_073_741_824),
     }),
   isolation: oneOf("namespaces", "landlock", "none"),

@@ -10,6 +10,7 @@ const LANDLOCK = {
   home: "the VM's home is a private folder, since nothing can be mounted",
   hostname: "the VM has the host's own name",
   "limits.diskBytes": "the VM's files lie in the server's folder for temporary files, whose size alone bounds them",
+  "limits.terminals": "programs can open no terminal; those of `openShell` are the host's",
 };
 
 /** Throws an error that says why, if an option of a VM cannot be had at its level. */
@@ -33,7 +34,7 @@ function requireUnderLandlock(options) {
 
 /** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
 function requireUnderNone({ rootfs, mounts = [], network = "host", limits = { __proto__: null } }) {
-  for (const name of ["pids", "diskBytes"]) {
+  for (const name of ["pids", "diskBytes", "terminals"]) {
     if (limits[name] === undefined) continue;
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",

@@ -312,6 +312,7 @@ fn options(seed: u64) -> Options {
             pids: 100,
             open_files: 100,
             disk_bytes: 1 << 20,
+            terminals: 64,
         },
         resources: Resources::default(),
         log: None,

@@ -64,6 +64,7 @@ fn requests() -> Vec<Request> {
                 pids: 4096,
                 open_files: 4096,
                 disk_bytes: 1 << 30,
+                terminals: 64,
             },
             cgroups: Cgroups {
                 families: Some(0),

@@ -1,8 +1,9 @@
 //! The VM's `/dev`: the devices that every program expects, terminals of its own, and nothing else.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::symlinkat;
@@ -29,11 +30,8 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"stderr", c"/proc/self/fd/2"),
 ];
 
-/// Terminals that a VM may have at a time: the kernel has 4,096 for everybody.
-const MAX_TERMINALS: &CStr = c"1024";
-
-/// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`.
-pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>) -> Result<(), BootError> {
+/// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`, and with at most this many terminals at a time.
+pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> Result<(), BootError> {
     let dev_fd = folder(root_fd, c"dev").at("make the folder /dev")?;
     for (name, source) in DEVICES {
         let step = || format!("show the device {}", source.to_string_lossy());
@@ -48,12 +46,14 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>) -> Result<(), BootE
     }
 
     let pts_fd = folder(dev_fd.as_fd(), c"pts").at("make the folder /dev/pts")?;
+    let max =
+        CString::new(terminals.to_string()).map_err(|_| BootError::of("mount /dev/pts", Errno::EINVAL))?;
     // No gid: the group "tty" of the host is not mapped, and naming it is EINVAL.
     let options = [
         (c"newinstance", c""),
         (c"mode", c"0620"),
         (c"ptmxmode", c"0666"),
-        (c"max", MAX_TERMINALS),
+        (c"max", &*max),
     ];
     let terminals_fd =
         sys::new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;

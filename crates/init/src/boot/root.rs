@@ -80,10 +80,10 @@ pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<Root, BootErr
         let step = "make a folder for /dev";
         let dev_fd = private.folder(0o755).at(step)?;
         sys::attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
-        devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
+        devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
         sys::restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
     } else {
-        devices::make(root_fd.as_fd(), shm_fd.as_fd())?;
+        devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
     }
     Ok(Root { fd: root_fd, layered })
 }

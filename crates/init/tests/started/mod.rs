@@ -118,6 +118,7 @@ pub fn boot() -> Request {
             pids: 100,
             open_files: 100,
             disk_bytes: 1 << 20,
+            terminals: 64,
         },
         cgroups: Cgroups::default(),
     }))

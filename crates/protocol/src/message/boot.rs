@@ -120,6 +120,8 @@ pub struct Limits {
     pub open_files: u64,
     /// Bytes of the tmpfs that private folders share.
     pub disk_bytes: u64,
+    /// Terminals that may be open at a time.
+    pub terminals: u32,
 }
 
 /// One entry of the root file system. Paths are absolute, of normal components.
