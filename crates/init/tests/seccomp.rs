@@ -113,6 +113,17 @@ fn what_a_filter_cannot_see_into_is_not_there() {
     let refused = [
         libc::SYS_clone3,
         libc::SYS_openat2,
+        libc::SYS_io_setup,
+        libc::SYS_io_destroy,
+        libc::SYS_io_submit,
+        libc::SYS_io_cancel,
+        libc::SYS_io_getevents,
+        libc::SYS_syncfs,
+        libc::SYS_mbind,
+        libc::SYS_set_mempolicy,
+        libc::SYS_get_mempolicy,
+        libc::SYS_migrate_pages,
+        libc::SYS_move_pages,
         libc::SYS_io_uring_setup,
         libc::SYS_io_uring_enter,
         libc::SYS_io_uring_register,
@@ -214,6 +225,75 @@ fn nothing_is_typed_into_a_terminal() {
         }
     }
     assert_eq!(answer(libc::SYS_ioctl, [-1, 0x5401]), EBADF);
+}
+
+#[test]
+fn no_lease_is_had_and_every_other_command_of_fcntl_reaches_the_kernel() {
+    for high in [0, 1 << 32] {
+        for command in [1024, 1026, 1039, 1040, 4095] {
+            assert_eq!(
+                answer(libc::SYS_fcntl, [0, command | high, 0]),
+                libc::EINVAL,
+                "{command}"
+            );
+        }
+        // A descriptor that is none: the kernel says so before it looks at the command.
+        for command in (0..=41).chain([1025]).chain(1027..=1038) {
+            assert_eq!(
+                answer(libc::SYS_fcntl, [-1, command | high, 0]),
+                EBADF,
+                "{command}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_file_systems_are_not_flushed_and_one_file_is() {
+    assert_eq!(answer(libc::SYS_sync, []), 0);
+    assert_eq!(answer(libc::SYS_fsync, [-1]), EBADF);
+    assert_eq!(answer(libc::SYS_fdatasync, [-1]), EBADF);
+}
+
+#[test]
+fn a_filter_of_ones_own_is_had_without_a_log() {
+    const NEW_FILTER: c_long = 1;
+    for high in [0, 1 << 32] {
+        for flags in [0, 1, 4] {
+            assert_eq!(
+                answer(libc::SYS_seccomp, [NEW_FILTER, flags | high, 0]),
+                EFAULT,
+                "{flags}"
+            );
+        }
+        for flags in [2, 3, 6, 0xa] {
+            assert_eq!(
+                answer(libc::SYS_seccomp, [NEW_FILTER, flags | high, 0]),
+                libc::EINVAL,
+                "{flags}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_limit_on_core_dumps_is_read_and_not_set() {
+    const RLIMIT_CORE: c_long = 4;
+    const RLIMIT_NOFILE: c_long = 7;
+    for high in [0, 1 << 32] {
+        // A bad address is not even read: whatever would be set, nothing is.
+        for bad in [1, 1 << 32, -4096] {
+            let core = RLIMIT_CORE | high;
+            assert_eq!(answer(libc::SYS_setrlimit, [core, bad]), 0);
+            assert_eq!(answer(libc::SYS_prlimit64, [0, core, bad, 0]), 0);
+        }
+        assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE | high, 0, 0]), 0);
+    }
+    // To read it stores at the address.
+    assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE, 0, -4096]), EFAULT);
+    assert_eq!(answer(libc::SYS_setrlimit, [RLIMIT_NOFILE, -4096]), EFAULT);
+    assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_NOFILE, -4096, 0]), EFAULT);
+    assert_eq!(answer(libc::SYS_prlimit64, [1, RLIMIT_CORE, 1, 0]), EPERM);
 }
 
 #[test]

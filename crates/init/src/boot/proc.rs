@@ -17,7 +17,8 @@ use super::sys::{self, attr};
 use super::{At, BootError};
 
 /// Readable by anybody, and about the host's other users, its hardware or its moments: the names of keys that an
-/// ordinary host user holds, interrupt counts (which tell keystrokes), the scheduler's view of all tasks.
+/// ordinary host user holds, the names of devices and which processor serves their interrupts, the scheduler's view of all tasks.
+/// How many interrupts there were is also in `/proc/stat`, which `top` and Node.js read: that cannot be covered.
 const MASKED_FILES: [&CStr; 4] = [c"keys", c"key-users", c"interrupts", c"sched_debug"];
 
 /// Folders likewise.

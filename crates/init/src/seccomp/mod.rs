@@ -25,6 +25,8 @@
 //! | `io_uring_*` | ENOSYS | makes calls that no filter sees |
 //! | `io_setup` `io_submit` `io_cancel` `io_destroy` `io_getevents` `io_pgetevents` | ENOSYS | one process takes `fs.aio-max-nr` from the whole host |
 //! | `syncfs` | ENOSYS | flushes a file system of the host's whole; `fsync` of a file is allowed |
+//! | `mbind` `set_mempolicy` `set_mempolicy_home_node` `get_mempolicy` `migrate_pages` `move_pages` | ENOSYS | the memory of one node is the whole machine's; libnuma then works without |
+//! | `lsm_get_self_attr` `lsm_set_self_attr` `lsm_list_modules` `file_getattr` `file_setattr` | ENOSYS | young, and programs do without: `/proc/self/attr`, `ioctl` |
 //! | `sync` | 0, nothing is done | flushes all file systems of the host; it has no error to answer with |
 //! | `seccomp` with `SECCOMP_FILTER_FLAG_LOG` | EINVAL | writes to the host's log |
 //! | `setrlimit` `prlimit64` of `RLIMIT_CORE` | 0, nothing is done | the limit is 1, at which the kernel dumps to no file and to no handler; at 0 it would run the handler |
@@ -37,7 +39,7 @@
 //! | `settimeofday` `clock_settime` `adjtimex` `clock_adjtime` `sethostname` `setdomainname` | EPERM | clock and names are set by the host |
 //! | `syslog` `kcmp` | EPERM | tell kernel addresses |
 //! | `personality` other than Linux, Linux32, uname26, and without address randomisation | EPERM | executable data, a mapped page zero |
-//! | `modify_ldt` `uselib` `ustat` `sysfs` `_sysctl` `nfsservctl` `create_module` `query_module` `get_kernel_syms` | ENOSYS | left over; newer kernels lack most of them |
+//! | `modify_ldt` `uselib` `ustat` `sysfs` `_sysctl` `nfsservctl` `create_module` `query_module` `get_kernel_syms` `getpmsg` `putpmsg` `afs_syscall` `tuxcall` `security` `vserver` | ENOSYS | left over; newer kernels lack most of them |
 //!
 //! In a VM without namespaces, whose programs have the host's network, IPC and processes around them and may have the
 //! server's own user, [`confine_without_namespaces`] refuses besides:
@@ -57,13 +59,16 @@
 //! Allowed on purpose: `ptrace`, `process_vm_readv`, `process_vm_writev` and `pidfd_getfd`, since debuggers need them
 //! and the kernel asks the same question for all four: init, not dumpable, is out of reach. `seccomp`, since a
 //! filter can only be added to: where two disagree the kernel takes the stricter, so a guest's supervisor cannot let
-//! through what this one refuses. `landlock_*`, `memfd_secret`, `mbind` and its like only touch the caller.
+//! through what this one refuses. `landlock_*` and `memfd_secret` only touch the caller.
 //!
 //! What does not work inside because of it: `cp -p`, `tar -p` and `git init --shared` on set-uid or set-gid modes,
 //! sandboxes that build on namespaces (Chromium wants `--no-sandbox`), 32-bit programs.
 //!
 //! What a call costs: one that is always allowed is not looked at (the kernel keeps a bitmap, Linux 5.11); one whose
 //! arguments are tested, such as `openat`, costs a few dozen nanoseconds.
+//!
+//! `seccomp/profiles` compares the filter with those of Docker, systemd and Flatpak: each call that they answer in another way has
+//! its reason there. `cargo run -p agent-vm-init --example filter_profiles` prints the table.
 //!
 //! The program is compiled by `build.rs` from `seccomp/policy.rs`.
 
