@@ -220,13 +220,12 @@ impl Control {
     fn give_up_overdue(&self) -> bool {
         let waiting = {
             let mut state = self.state.lock();
-            let Some(first) = state
-                .queue
-                .pop_front_if(|first| first.since.elapsed() > DESCRIPTORS_DEADLINE)
-            else {
+            let overdue = |first: &Queued| first.since.elapsed() > DESCRIPTORS_DEADLINE;
+            if !state.queue.front().is_some_and(overdue) {
                 return false;
-            };
-            state.waiting.remove(&first.call)
+            }
+            let first = state.queue.pop_front();
+            first.and_then(|first| state.waiting.remove(&first.call))
         };
         if let Some(waiting) = waiting {
             waiting.fail(Error::LimitExceeded(in_flight()));

@@ -1,5 +1,6 @@
 //! Prints each call that Docker, systemd or Flatpak answer in another way than the filter, with the decision and its reason.
 #![allow(dead_code, reason = "the policy and its comparison are shared with tests")]
+#![allow(clippy::print_stdout, reason = "it prints a table")]
 
 #[path = "../seccomp/policy.rs"]
 mod policy;
