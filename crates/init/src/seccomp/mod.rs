@@ -62,7 +62,8 @@
 //! through what this one refuses. `landlock_*` and `memfd_secret` only touch the caller.
 //!
 //! What does not work inside because of it: `cp -p`, `tar -p` and `git init --shared` on set-uid or set-gid modes,
-//! sandboxes that build on namespaces (Chromium wants `--no-sandbox`), 32-bit programs.
+//! sandboxes that build on namespaces (Chromium wants `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that
+//! insist on AIO (`fio --ioengine=libaio`); databases and web servers do without it.
 //!
 //! What a call costs: one that is always allowed is not looked at (the kernel keeps a bitmap, Linux 5.11); one whose
 //! arguments are tested, such as `openat`, costs a few dozen nanoseconds.
