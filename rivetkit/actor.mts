@@ -11,11 +11,12 @@ import type {
   WakeContext,
 } from "rivetkit";
 import { isRivetErrorLike } from "rivetkit/errors";
-import { Calls } from "./calls.mjs";
+import { Calls, type Connection } from "./calls.mjs";
+import type { Claim } from "./budget.mjs";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
-import { methods } from "./methods.mjs";
+import { type Use, methods } from "./methods.mjs";
 import type { AgentOsActions, AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import {
   type Answer,
@@ -78,7 +79,11 @@ export interface AgentOsConfig<CP = undefined> extends ActorOptions {
    * A result for rivetkit's plain client that is larger is refused. Default: rivetkit's own, 1,048,576.
    */
   maxOutgoingMessageSize?: number;
-  /** Who may connect: throws, or rejects, for those who may not. */
+  /**
+   * Who may connect: throws, or rejects, for those who may not. It is called for each connection, and for each call that
+   * rivetkit's plain client makes over HTTP. With it, the actor refuses calls that come without a connection
+   * (`FORBIDDEN`): those of rivetkit's inspector, and of schedules.
+   */
   onBeforeConnect?: (
     c: BeforeConnectContext<AgentOsState, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
     params: CP,
@@ -149,21 +154,35 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
   }
 
   /** A call by rivetkit's plain client: one action, its result in one message. */
-  const plain = async (c: { vars: AgentOsVars }, method: string, args: unknown[]): Promise<unknown> => {
-    const result = await invoke(started(c).machine, method, args);
-    const limit = maxOutgoingMessageSize - ENVELOPE;
-    if (encodedSize(result, limit) <= limit) return result;
-    throw failure(
-      "LIMIT_EXCEEDED",
-      `The result of ${method} is larger than maxOutgoingMessageSize (${maxOutgoingMessageSize} bytes, of which bytes take a third more): raise it in setup() and agentOs(), or use createClient of agent-vm/client`,
-    );
+  const plain = (c: ActionSide, method: string, args: unknown[]): Promise<unknown> =>
+    started(c).calls.plain(connectionOf(c), method, args, (result) => {
+      const limit = maxOutgoingMessageSize - ENVELOPE;
+      if (encodedSize(result, limit) <= limit) return result;
+      throw failure(
+        "LIMIT_EXCEEDED",
+        `The result of ${method} is larger than maxOutgoingMessageSize (${maxOutgoingMessageSize} bytes, of which bytes take a third more): raise it in setup() and agentOs(), or use createClient of agent-vm/client`,
+      );
+    });
+  const actions: Record<string, Action> = {
+    ...Object.fromEntries(
+      Object.keys(methods).map((method) => [method, (c: ActionSide, ...args: unknown[]) => plain(c, method, args)]),
+    ),
+    // While the actor stops there is none: its next start may have the call, which this one has not begun.
+    [HELLO]: (c, client): Hello => {
+      const connection = connectionOf(c);
+      if (connection) c.vars.agentVm?.calls.hello(connection, client);
+      return { incarnation: c.vars.agentVm?.machine.incarnation ?? STOPPING };
+    },
+    [BEGIN]: (c, request): Promise<Answer> | Answer =>
+      c.vars.agentVm?.calls.begin(connected(c), request as Begin) ?? { state: "stale", incarnation: STOPPING },
+    [FOLLOW]: (c, id, incarnation) => started(c).calls.follow(connected(c), id as string, incarnation as string),
+    [PART]: (c, id, index, text) => started(c).calls.part(connected(c), id as string, index as number, text as string),
+    [PIECE]: (c, id, at) => started(c).calls.piece(connected(c), id as string, at as number),
+    [POSITIONS]: (c) => started(c).machine.positions(),
   };
-  const actions = Object.fromEntries(
-    Object.keys(methods).map((method) => [
-      method,
-      (c: { vars: AgentOsVars }, ...args: unknown[]) => plain(c, method, args),
-    ]),
-  );
+  // Who may not connect may not call either: rivetkit asks the hook for connections alone.
+  const guarded = (action: Action): Action =>
+    onBeforeConnect ? (c, ...args) => (connected(c), action(c, ...args)) : action;
 
   const definition = actor({
     createState: (): AgentOsState => ({}),
@@ -172,11 +191,14 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     options: actorOptions,
     ...(onBeforeConnect ? { onBeforeConnect } : {}),
     ...(onConnect ? { onConnect } : {}),
-    ...(onDisconnect ? { onDisconnect } : {}),
+    onDisconnect: async (c, conn) => {
+      c.vars.agentVm?.calls.closed(conn.id);
+      await onDisconnect?.(c, conn);
+    },
     ...(onCreate ? { onCreate } : {}),
     onWake: async (c) => {
       const machine = new Machine(c, options);
-      const calls = new Calls(machine.incarnation, (method, args) => invoke(machine, method, args));
+      const calls = new Calls(machine.incarnation, (method, args, claim) => invoke(machine, claim, method, args));
       c.vars.agentVm = { machine, calls };
       await onWake?.(c);
     },
@@ -195,29 +217,38 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
         if (options.persist) await removeHome(options.persist.directory, c.actorId);
       }
     },
-    actions: {
-      ...actions,
-      // While the actor stops there is none: its next start may have the call, which this one has not begun.
-      [HELLO]: (c: { vars: AgentOsVars }): Hello => ({ incarnation: c.vars.agentVm?.machine.incarnation ?? STOPPING }),
-      [BEGIN]: (c: { vars: AgentOsVars }, request: Begin): Promise<Answer> | Answer =>
-        c.vars.agentVm?.calls.begin(request) ?? { state: "stale", incarnation: STOPPING },
-      [FOLLOW]: (c: { vars: AgentOsVars }, id: string, incarnation: string) => started(c).calls.follow(id, incarnation),
-      [PART]: (c: { vars: AgentOsVars }, id: string, index: number, text: string) =>
-        started(c).calls.part(id, index, text),
-      [PIECE]: (c: { vars: AgentOsVars }, id: string, at: number) => started(c).calls.piece(id, at),
-      [POSITIONS]: (c: { vars: AgentOsVars }) => started(c).machine.positions(),
-    },
+    actions: Object.fromEntries(Object.entries(actions).map(([name, action]) => [name, guarded(action)])),
   });
   // The type says what users may call, and nothing of what carries it.
   return definition as unknown as AgentOsDefinition<CP>;
 }
 
-async function invoke(machine: Machine, method: string, args: unknown[]): Promise<unknown> {
+/** What an action has of its caller: rivetkit's context, which has no connection where there is none. */
+interface ActionSide {
+  readonly vars: AgentOsVars;
+  readonly conn?: { readonly id: string } | null;
+  readonly conns: ReadonlyMap<string, unknown>;
+}
+type Action = (c: ActionSide, ...args: unknown[]) => unknown;
+
+function connectionOf({ conn, conns }: ActionSide): Connection | undefined {
+  if (!conn) return undefined;
+  const { id } = conn;
+  return { id, isOpen: () => conns.has(id) };
+}
+
+function connected(c: ActionSide): Connection {
+  const connection = connectionOf(c);
+  if (connection) return connection;
+  throw failure("FORBIDDEN", "This actor takes calls over connections only, which rivetkit's inspector has not");
+}
+
+async function invoke(machine: Machine, claim: Claim, method: string, args: unknown[]): Promise<unknown> {
   if (!Object.hasOwn(methods, method)) throw failure("INVALID_ARGUMENT", `An agent-vm actor has no call ${method}`);
-  const call: (machine: Machine, ...args: never[]) => Promise<unknown> = methods[method as keyof typeof methods];
+  const call: (use: Use, ...args: never[]) => Promise<unknown> = methods[method as keyof typeof methods];
   try {
     // The VM checks what its calls are given: here it is whatever the client sent.
-    return await machine.run(() => call(machine, ...(args as never[])));
+    return await machine.run(() => call({ machine, claim }, ...(args as never[])));
   } catch (error) {
     const known = toClient(error);
     // Nobody else will hear what it was: rivetkit tells the client, and its own log, that there was an error.

@@ -1,5 +1,7 @@
 // The actor's half of carrying calls for our client: arguments that come up in parts, calls that take longer than one
-// action may, results that are fetched in pieces, and answers kept until the client has them.
+// action may, results that are fetched in pieces, and answers kept until the client has them. Each client has its own
+// calls: an id that another client has used means nothing to it.
+import { Claim, Share } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import {
   type Answer,
@@ -7,8 +9,11 @@ import {
   CALL_BYTES,
   HOLD_MS,
   INLINE_RESULT,
+  MOST_ARGUMENT_VALUES,
+  NotEncoded,
   PART_BYTES,
   PIECE_BYTES,
+  TooLarge,
   decode,
   encode,
   encodedSize,
@@ -16,93 +21,198 @@ import {
   toBase64,
 } from "./wire.mjs";
 
-/** Calls under way, and answers kept: past it new calls are refused. */
-const MOST_CALLS = 4096;
-/** Everything that uploads and kept results hold together: past it uploads and large results are refused. */
-const MOST_BYTES = 2 * CALL_BYTES;
+/** Calls under way, and answers kept, of one client and of all: past it new calls are refused. */
+export const MOST_CALLS_OF_ONE = 2048;
+export const MOST_CALLS = 4096;
+/** What each client may have even while others have all of those, and what there is for that. */
+const ALWAYS_CALLS = 16;
+const RESERVE_CALLS = 1024;
+/** Uploads that have begun and whose call has not, of one client. */
+export const MOST_UPLOADS = 1024;
 /** How long an answer, or an upload that does not go on, waits for its client. */
-const KEPT_MS = 60_000;
-/** Ids remembered of calls that are no longer kept. */
-const MOST_OVER = 4096;
-/** A client's call ids; they are keys here, so they are short. */
+export const KEPT_MS = 60_000;
+/** Ids remembered of a client's calls that are no longer kept. */
+const MOST_OVER = 2048;
+/** The most calls that one request says to have arrived. */
+const MOST_DONE = 1024;
+/** What a call, a part of an upload, or an upload is counted as beside its bytes. */
+const OVERHEAD = 1024;
+/** Clients, and their call ids, as they name themselves; they are keys here, so they are short. */
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
+
+/** Does what a call is for; what it reads is counted in the claim. */
+export type Run = (method: string, args: unknown[], claim: Claim) => Promise<unknown>;
 
 interface Call {
   /** Resolves when the call is with the VM. */
   started: Promise<void>;
+  /** The call that it waits for before it starts. */
+  waitsFor: string | undefined;
   settled: boolean;
   outcome: Promise<{ value: unknown } | { bytes: Uint8Array } | { error: unknown }>;
-  held: number;
+  readonly claim: Claim;
   touched: number;
 }
 
 interface Upload {
-  parts: Map<number, Uint8Array>;
-  held: number;
+  readonly parts: Map<number, Uint8Array>;
+  /** All parts but the last are of one size. */
+  short: number | undefined;
+  bytes: number;
+  readonly claim: Claim;
   touched: number;
+}
+
+/** A connection of a client's. Those of single HTTP requests are connections, too. */
+export interface Connection {
+  readonly id: string;
+  /** A call may be handed over after its connection has closed. */
+  readonly isOpen: () => boolean;
+}
+
+/** What one client has here. */
+class Client {
+  readonly share = new Share();
+  readonly connections = new Set<string>();
+  readonly calls = new Map<string, Call>();
+  /** Who waits for a call that has not come yet: at most one each, for a call has one successor. */
+  readonly waiting = new Map<string, () => void>();
+  readonly uploads = new Map<string, Upload>();
+  /** Calls answered and forgotten: one that comes after them, late, has nothing to wait for. */
+  readonly over = new Set<string>();
+  /** When its last connection closed. */
+  left = 0;
 }
 
 export class Calls {
   readonly #incarnation: string;
-  readonly #run: (method: string, args: unknown[]) => Promise<unknown>;
-  readonly #calls = new Map<string, Call>();
-  /** Who waits for a call that has not come yet: at most one each, for a call has one successor. */
-  readonly #waiting = new Map<string, () => void>();
-  readonly #uploads = new Map<string, Upload>();
-  /** Calls answered and forgotten: one that comes after them, late, has nothing to wait for. */
-  readonly #over = new Set<string>();
-  #held = 0;
+  readonly #run: Run;
+  /** By the name that only the client itself knows, or by its connection where it has given none. */
+  readonly #clients = new Map<string, Client>();
+  readonly #clientOf = new Map<string, string>();
+  #calls = 0;
+  #plain = 0;
+  /** For calls that no connection has brought. */
+  readonly #unconnected = new Share();
   #sweeper: NodeJS.Timeout | undefined;
 
-  constructor(incarnation: string, run: (method: string, args: unknown[]) => Promise<unknown>) {
+  constructor(incarnation: string, run: Run) {
     this.#incarnation = incarnation;
     this.#run = run;
   }
 
-  /** Starts a call, or joins it if it was started before its client lost its connection. */
-  async begin(request: Begin): Promise<Answer> {
-    const { id, method, args, incarnation, after, done } = request;
-    check(typeof id === "string" && ID.test(id) && Array.isArray(done));
-    check(after === undefined || typeof after === "string");
-    for (const over of done) this.#forget(over);
-    if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
-    if (!this.#calls.has(id)) {
-      const list = Array.isArray(args) ? args : this.#assemble(id, args);
-      if (!list) return { state: "incomplete" };
-      if (this.#calls.size >= MOST_CALLS) {
-        throw failure("LIMIT_EXCEEDED", `An actor keeps at most ${MOST_CALLS} calls of its clients under way`);
-      }
-      this.#start(id, method, list, after);
+  /** The client says who it is: what it began over an earlier connection is its own. */
+  hello(connection: Connection, name: unknown): void {
+    if (name === undefined) return;
+    check(isId(name));
+    const known = this.#clientOf.get(connection.id);
+    check(known === undefined || known === name);
+    this.#client(connection, name);
+    this.#clientOf.set(connection.id, name);
+  }
+
+  /** The connection has closed: what only it could ask for goes, and so do uploads, which a client starts again. */
+  closed(connection: string): void {
+    const name = this.#clientOf.get(connection);
+    this.#clientOf.delete(connection);
+    const client = name === undefined ? undefined : this.#clients.get(name);
+    if (client?.connections.delete(connection) && client.connections.size === 0) {
+      client.left = Date.now();
+      for (const id of [...client.uploads.keys()]) drop(client, id);
+      this.#sweep();
     }
-    return this.#answer(id);
+    // Whoever has given no name cannot come back.
+    const unnamed = this.#clients.get(connection);
+    if (unnamed) this.#leave(connection, unnamed);
+  }
+
+  /** A call by rivetkit's plain client, whose one action it is. `deliver` makes the result what the client gets. */
+  async plain(
+    connection: Connection | undefined,
+    method: string,
+    args: unknown[],
+    deliver: (result: unknown) => unknown,
+  ): Promise<unknown> {
+    if (this.#plain >= MOST_CALLS) {
+      throw failure("LIMIT_EXCEEDED", `An actor has at most ${MOST_CALLS} calls of plain clients under way`);
+    }
+    const claim = new Claim(connection ? this.#client(connection).share : this.#unconnected);
+    this.#plain++;
+    try {
+      claim.take(OVERHEAD + encodedSize(args, CALL_BYTES));
+      return deliver(await this.#run(method, args, claim));
+    } finally {
+      this.#plain--;
+      claim.release();
+    }
+  }
+
+  /** Starts a call, or joins it if it was started before its client lost its connection. */
+  async begin(connection: Connection, request: Begin): Promise<Answer> {
+    check(typeof request === "object" && request !== null);
+    const { id, method, args, incarnation, after, done } = request;
+    check(isId(id) && typeof method === "string" && Array.isArray(done) && done.length <= MOST_DONE);
+    check(after === undefined || isId(after));
+    const client = this.#client(connection);
+    for (const over of done) this.#forget(client, over);
+    if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
+    if (!client.calls.has(id)) {
+      refuseCycle(client, id, after);
+      this.#admit(client);
+      const claim = new Claim(client.share);
+      try {
+        const list = Array.isArray(args) ? inline(args, claim) : assemble(client, id, args, claim);
+        if (!list) {
+          claim.release();
+          return { state: "incomplete" };
+        }
+        this.#start(client, id, method, list, after, claim);
+      } catch (error) {
+        claim.release();
+        throw error;
+      }
+    }
+    return this.#answer(client, id);
   }
 
   /** Waits on for a call that was pending. */
-  async follow(id: string, incarnation: string): Promise<Answer> {
+  async follow(connection: Connection, id: string, incarnation: string): Promise<Answer> {
+    check(isId(id));
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
-    return this.#answer(id);
+    return this.#answer(this.#client(connection), id);
   }
 
-  part(id: string, index: number, text: string): void {
-    check(typeof id === "string" && ID.test(id) && typeof text === "string");
-    check(Number.isInteger(index) && index >= 0 && index * PART_BYTES < CALL_BYTES + PART_BYTES);
-    const upload = this.#uploads.get(id) ?? { parts: new Map<number, Uint8Array>(), held: 0, touched: 0 };
-    this.#uploads.set(id, upload);
+  part(connection: Connection, id: string, index: number, text: string): void {
+    check(isId(id) && typeof text === "string" && text.length > 0 && text.length <= Math.ceil(PART_BYTES / 3) * 4);
+    check(Number.isInteger(index) && index >= 0 && index * PART_BYTES < CALL_BYTES);
+    const client = this.#client(connection);
+    const upload = client.uploads.get(id) ?? this.#newUpload(client, id);
     upload.touched = Date.now();
     if (upload.parts.has(index)) return;
     const bytes = fromBase64(text);
-    if (upload.held + bytes.byteLength > CALL_BYTES) {
-      this.#drop(id);
+    check(bytes.byteLength > 0 && bytes.byteLength <= PART_BYTES);
+    if (bytes.byteLength < PART_BYTES) {
+      check(upload.short === undefined);
+      upload.short = index;
+    }
+    if (upload.bytes + bytes.byteLength > CALL_BYTES) {
+      drop(client, id);
       throw failure("LIMIT_EXCEEDED", `The arguments of one call are at most ${CALL_BYTES} bytes`);
     }
-    this.#take(bytes.byteLength);
-    upload.held += bytes.byteLength;
+    try {
+      upload.claim.take(bytes.byteLength + OVERHEAD);
+    } catch (error) {
+      drop(client, id);
+      throw error;
+    }
+    upload.bytes += bytes.byteLength;
     upload.parts.set(index, bytes);
   }
 
   /** PIECE_BYTES of a large result, or what is left of it. */
-  async piece(id: string, at: number): Promise<string> {
-    const call = this.#calls.get(id);
+  async piece(connection: Connection, id: string, at: number): Promise<string> {
+    check(isId(id) && Number.isSafeInteger(at) && at >= 0);
+    const call = this.#client(connection).calls.get(id);
     const outcome = await call?.outcome;
     if (!call || !outcome || !("bytes" in outcome)) throw failure("LIMIT_EXCEEDED", lateMessage);
     call.touched = Date.now();
@@ -112,62 +222,96 @@ export class Calls {
   stop(): void {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
-    this.#calls.clear();
-    this.#uploads.clear();
-    this.#held = 0;
+    for (const [name, client] of this.#clients) this.#leave(name, client);
+    this.#clientOf.clear();
   }
 
-  #start(id: string, method: string, args: unknown[], after: string | undefined): void {
+  #client({ id, isOpen }: Connection, name = this.#clientOf.get(id) ?? id): Client {
+    let client = this.#clients.get(name);
+    if (client?.connections.has(id)) return client;
+    // Its end has been dealt with: nothing would take away what is made for it now.
+    if (!isOpen()) throw failure("VM_DISPOSED", "The connection has closed");
+    if (!client) this.#clients.set(name, (client = new Client()));
+    client.connections.add(id);
+    return client;
+  }
+
+  /** Nothing is kept for it any more. What runs for it runs on. */
+  #leave(name: string, client: Client): void {
+    for (const id of [...client.uploads.keys()]) drop(client, id);
+    for (const call of client.calls.values()) call.claim.release();
+    this.#calls -= client.calls.size;
+    client.calls.clear();
+    this.#clients.delete(name);
+  }
+
+  #admit(client: Client): void {
+    if (client.calls.size >= MOST_CALLS_OF_ONE) {
+      throw failure("LIMIT_EXCEEDED", `One client has at most ${MOST_CALLS_OF_ONE} calls under way in an actor`);
+    }
+    if (this.#calls < MOST_CALLS) return;
+    if (client.calls.size >= ALWAYS_CALLS || this.#calls >= MOST_CALLS + RESERVE_CALLS) {
+      throw failure("LIMIT_EXCEEDED", `An actor has at most ${MOST_CALLS} calls of its clients under way`);
+    }
+  }
+
+  #newUpload(client: Client, id: string): Upload {
+    if (client.uploads.size >= MOST_UPLOADS) {
+      throw failure("LIMIT_EXCEEDED", `One client has at most ${MOST_UPLOADS} calls whose arguments are under way`);
+    }
+    const claim = new Claim(client.share);
+    claim.take(OVERHEAD);
+    const upload: Upload = { parts: new Map(), short: undefined, bytes: 0, claim, touched: Date.now() };
+    client.uploads.set(id, upload);
+    this.#sweep();
+    return upload;
+  }
+
+  #start(client: Client, id: string, method: string, args: unknown[], after: string | undefined, claim: Claim): void {
     let begun: () => void = () => {};
+    const held = claim.bytes;
     const call: Call = {
       started: new Promise((resolve) => (begun = resolve)),
+      waitsFor: after,
       settled: false,
-      held: 0,
+      claim,
       touched: Date.now(),
-      outcome: this.#turn(after)
+      outcome: turn(client, after)
         .then(() => {
-          const running = this.#run(method, args);
+          call.waitsFor = undefined;
+          const running = this.#run(method, args, claim);
           begun();
           return running;
         })
         .then((value) => {
-          if (encodedSize(value, INLINE_RESULT) <= INLINE_RESULT) return { value };
-          const bytes = encode(value);
-          if (bytes.byteLength > CALL_BYTES) {
-            throw failure("LIMIT_EXCEEDED", `The result of one call is at most ${CALL_BYTES} bytes`);
+          // The arguments are no longer needed. What was counted of the value while it was read is counted once more.
+          const size = encodedSize(value, INLINE_RESULT);
+          claim.set(Math.max(claim.bytes - held, OVERHEAD));
+          if (size <= INLINE_RESULT) {
+            claim.set(OVERHEAD + size);
+            return { value };
           }
-          this.#take(bytes.byteLength);
-          call.held = bytes.byteLength;
+          const bytes = encoded(value);
+          claim.set(OVERHEAD + bytes.byteLength);
           return { bytes };
         })
-        .catch((error: unknown) => ({ error }))
+        .catch((error: unknown) => {
+          claim.set(OVERHEAD);
+          return { error };
+        })
         .finally(() => {
           call.settled = true;
           call.touched = Date.now();
         }),
     };
-    this.#calls.set(id, call);
-    this.#waiting.get(id)?.();
+    client.calls.set(id, call);
+    this.#calls++;
+    client.waiting.get(id)?.();
     this.#sweep();
   }
 
-  /** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
-  async #turn(after: string | undefined): Promise<void> {
-    if (after === undefined || this.#over.has(after)) return;
-    if (!this.#calls.has(after)) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#waiting.set(after, resolve);
-        timer = setTimeout(resolve, HOLD_MS);
-      });
-      clearTimeout(timer);
-      this.#waiting.delete(after);
-    }
-    await this.#calls.get(after)?.started;
-  }
-
-  async #answer(id: string): Promise<Answer> {
-    const call = this.#calls.get(id);
+  async #answer(client: Client, id: string): Promise<Answer> {
+    const call = client.calls.get(id);
     if (!call) throw failure("LIMIT_EXCEEDED", lateMessage);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, HOLD_MS, undefined)));
@@ -180,52 +324,31 @@ export class Calls {
     return { state: "large", bytes: outcome.bytes.byteLength };
   }
 
-  #assemble(id: string, count: number): unknown[] | undefined {
-    const upload = this.#uploads.get(id);
-    if (!upload || upload.parts.size !== count) return undefined;
-    const ordered: Uint8Array[] = [];
-    for (let index = 0; index < count; index++) {
-      const part = upload.parts.get(index);
-      if (!part) return undefined;
-      ordered.push(part);
-    }
-    const args = decode(Buffer.concat(ordered, upload.held));
-    this.#drop(id);
-    check(Array.isArray(args));
-    return args;
-  }
-
-  #take(bytes: number): void {
-    if (this.#held + bytes > MOST_BYTES) {
-      throw failure("LIMIT_EXCEEDED", `An actor holds at most ${MOST_BYTES} bytes of large arguments and results`);
-    }
-    this.#held += bytes;
-    this.#sweep();
-  }
-
-  #forget(id: string): void {
-    const call = this.#calls.get(id);
+  #forget(client: Client, id: string): void {
+    const call = client.calls.get(id);
     if (!call?.settled) return;
-    this.#calls.delete(id);
-    this.#held -= call.held;
-    this.#over.add(id);
-    for (const oldest of this.#over) {
-      if (this.#over.size <= MOST_OVER) break;
-      this.#over.delete(oldest);
+    client.calls.delete(id);
+    this.#calls--;
+    call.claim.release();
+    client.over.add(id);
+    for (const oldest of client.over) {
+      if (client.over.size <= MOST_OVER) break;
+      client.over.delete(oldest);
     }
-  }
-
-  #drop(id: string): void {
-    this.#held -= this.#uploads.get(id)?.held ?? 0;
-    this.#uploads.delete(id);
   }
 
   #sweep(): void {
     this.#sweeper ??= setInterval(() => {
       const before = Date.now() - KEPT_MS;
-      for (const [id, call] of this.#calls) if (call.touched < before) this.#forget(id);
-      for (const [id, upload] of this.#uploads) if (upload.touched < before) this.#drop(id);
-      if (this.#calls.size > 0 || this.#uploads.size > 0) return;
+      for (const [name, client] of this.#clients) {
+        for (const [id, call] of client.calls) if (call.touched < before) this.#forget(client, id);
+        for (const [id, upload] of client.uploads) if (upload.touched < before) drop(client, id);
+        // It may not come back; what still runs for it has nobody to answer.
+        if (client.connections.size === 0 && client.left < before) this.#leave(name, client);
+      }
+      for (const { calls, uploads, connections } of this.#clients.values()) {
+        if (calls.size > 0 || uploads.size > 0 || connections.size === 0) return;
+      }
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;
     }, KEPT_MS / 4).unref();
@@ -233,6 +356,74 @@ export class Calls {
 }
 
 const lateMessage = `The result of a call is kept for ${KEPT_MS / 1000} s after it was last asked for, and no longer`;
+
+/** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
+async function turn(client: Client, after: string | undefined): Promise<void> {
+  if (after === undefined || client.over.has(after)) return;
+  if (!client.calls.has(after)) {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      client.waiting.set(after, resolve);
+      timer = setTimeout(resolve, HOLD_MS);
+    });
+    clearTimeout(timer);
+    client.waiting.delete(after);
+  }
+  await client.calls.get(after)?.started;
+}
+
+/** A call that comes after itself, also by way of others that have not started, never would. */
+function refuseCycle(client: Client, id: string, after: string | undefined): void {
+  for (let before = after; before !== undefined; before = client.calls.get(before)?.waitsFor) {
+    if (before === id) throw failure("INVALID_ARGUMENT", "after must name a call that came before, not one that waits");
+  }
+}
+
+/** Arguments that came with the request, counted like all others. */
+function inline(args: unknown[], claim: Claim): unknown[] {
+  claim.take(OVERHEAD + encodedSize(args, CALL_BYTES));
+  return args;
+}
+
+function assemble(client: Client, id: string, count: number, claim: Claim): unknown[] | undefined {
+  const upload = client.uploads.get(id);
+  if (!upload || count < 1 || upload.parts.size !== count) return undefined;
+  check(upload.short === undefined || upload.short === count - 1);
+  const all = new Uint8Array(upload.bytes);
+  for (let index = 0; index < count; index++) {
+    const part = upload.parts.get(index);
+    if (!part) return undefined;
+    all.set(part, index * PART_BYTES);
+  }
+  drop(client, id);
+  claim.take(OVERHEAD + all.byteLength);
+  try {
+    const args = decode(all, { mostValues: MOST_ARGUMENT_VALUES, bare: true });
+    check(Array.isArray(args));
+    return args as unknown[];
+  } catch (error) {
+    if (error instanceof NotEncoded) throw failure("INVALID_ARGUMENT", error.message);
+    throw error;
+  }
+}
+
+function encoded(value: unknown): Uint8Array {
+  try {
+    return encode(value);
+  } catch (error) {
+    if (error instanceof TooLarge) throw failure("LIMIT_EXCEEDED", error.message);
+    throw error;
+  }
+}
+
+function drop(client: Client, id: string): void {
+  client.uploads.get(id)?.claim.release();
+  client.uploads.delete(id);
+}
+
+function isId(id: unknown): id is string {
+  return typeof id === "string" && ID.test(id);
+}
 
 /** Only our own client speaks this: what does not fit was not sent by it. */
 function check(fits: unknown): asserts fits {

@@ -5,49 +5,88 @@ import type { StreamPosition } from "./wire.mjs";
 /** As many as the VM keeps: of the exited ones, those that it still answers for. */
 const KEPT_EXITED = 1024;
 
-export class Ledger<Id> {
-  readonly #streams = new Map<Id, { seq: number; exit: object | null }>();
-  #exited = 0;
+/** Streams that have written before their start was reported, which is at once: those of processes long forgotten, too. */
+const MOST_UNREPORTED = 1024;
 
-  /** It was started. A pid that an ended process had is another process's now. */
-  started(id: Id): void {
-    const stream = this.#streams.get(id);
-    if (stream && !stream.exit) return;
-    this.#forget(id);
-    this.#streams.set(id, { seq: 0, exit: null });
+interface Stream {
+  seq: number;
+  exit: object | null;
+  /** Whether its start, or its end, was reported. */
+  reported: boolean;
+  /** Whether it had ended before anything came. */
+  quiet: boolean;
+}
+
+export class Ledger<Id> {
+  readonly #streams = new Map<Id, Stream>();
+  #exited = 0;
+  #unreported = 0;
+
+  get size(): number {
+    return this.#streams.size;
   }
 
-  known(id: Id): boolean {
-    return this.#streams.has(id);
+  /** It was started. What has ended by now stays ended. */
+  started(id: Id): void {
+    const stream = this.#streams.get(id);
+    if (stream) this.#report(stream);
+    else this.#streams.set(id, { seq: 0, exit: null, reported: true, quiet: false });
   }
 
   sent(id: Id, seq: number, bytes: number): void {
-    const stream = this.#streams.get(id);
-    // An ended process's children may write on; a stream that begins anew is another process's.
-    if (!stream || (stream.exit && seq === 0)) this.started(id);
-    const current = this.#streams.get(id);
-    if (current) current.seq = seq + bytes;
+    let stream = this.#streams.get(id);
+    // A stream that begins again is another process's. But an ended process that wrote nothing has children that may
+    // be the first to write.
+    if (stream?.exit && seq === 0 && stream.seq > 0) {
+      this.#forget(id);
+      stream = undefined;
+    }
+    // What goes on and is unknown is an ended process's, which was forgotten.
+    if (!stream && seq > 0) return;
+    if (!stream) {
+      stream = { seq: 0, exit: null, reported: false, quiet: false };
+      this.#streams.set(id, stream);
+      if (++this.#unreported > MOST_UNREPORTED) this.#forgetFirst(({ reported }) => !reported);
+    }
+    stream.seq = seq + bytes;
   }
 
   ended(id: Id, exit: object): void {
-    if (!this.#streams.has(id) || this.#streams.get(id)?.exit) this.started(id);
-    const stream = this.#streams.get(id);
-    if (!stream) return;
+    let stream = this.#streams.get(id);
+    // Another process has the number: what came since then may be its own.
+    let seq = stream?.seq ?? 0;
+    if (stream?.exit) {
+      if (!stream.quiet) seq = 0;
+      this.#forget(id);
+      stream = undefined;
+    }
+    stream ??= { seq, exit: null, reported: true, quiet: false };
+    this.#report(stream);
     stream.exit = exit;
+    stream.quiet = stream.seq === 0;
     // Its place is now that of its end, so that the longest ended are dropped first.
     this.#streams.delete(id);
     this.#streams.set(id, stream);
-    this.#exited++;
-    if (this.#exited <= KEPT_EXITED) return;
-    for (const [oldest, { exit: over }] of this.#streams) {
-      if (!over) continue;
-      this.#forget(oldest);
-      return;
+    if (++this.#exited > KEPT_EXITED) this.#forgetFirst(({ exit: over }) => over !== null);
+  }
+
+  #report(stream: Stream): void {
+    if (stream.reported) return;
+    stream.reported = true;
+    this.#unreported--;
+  }
+
+  #forgetFirst(fits: (stream: Stream) => boolean): void {
+    for (const [id, stream] of this.#streams) {
+      if (fits(stream)) return this.#forget(id);
     }
   }
 
   #forget(id: Id): void {
-    if (this.#streams.get(id)?.exit) this.#exited--;
+    const stream = this.#streams.get(id);
+    if (!stream) return;
+    if (stream.exit) this.#exited--;
+    this.#report(stream);
     this.#streams.delete(id);
   }
 

@@ -6,12 +6,15 @@ import {
   type Answer,
   BEGIN,
   type Begin,
+  CALL_BYTES,
   FOLLOW,
   INLINE_ARGUMENTS,
+  NotEncoded,
   PART,
   PART_BYTES,
   PIECE,
   PIECE_BYTES,
+  TooLarge,
   decode,
   encode,
   encodedSize,
@@ -60,6 +63,8 @@ class NotTaken extends Error {}
 
 export class Link {
   readonly #handle: ActorHandleRaw;
+  /** Names this client to the actor, and is known to nobody else: its calls are its own over all of its connections. */
+  readonly #name = newId();
   #session: Promise<Session> | undefined;
   #open: Session | undefined;
   /** Gives up the connection that is being opened, or waited for. */
@@ -139,8 +144,9 @@ export class Link {
 
   async #carry(session: Session, incarnation: string, call: Call, args: unknown[]): Promise<unknown> {
     const { id, method, after, sentTo } = call;
-    const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encode(args) : undefined;
-    if (!large) encode(args); // What cannot be sent is told to the caller; rivetkit would only log it.
+    // Also if they are small: what cannot be sent is told to the caller; rivetkit would only log it.
+    const encoded = encodeArguments(args);
+    const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encoded : undefined;
     const parts = large ? await this.#upload(session, id, large) : undefined;
     const done = this.#done.splice(0, 256);
     const request: Begin = { id, method, incarnation, args: parts ?? args, done, ...(after ? { after } : {}) };
@@ -160,7 +166,7 @@ export class Link {
         case "done":
           return answer.value;
         case "large":
-          return decode(await this.#download(session, id, answer.bytes));
+          return decoded(await this.#download(session, id, answer.bytes));
         case "pending":
           answer = await session.action<Answer>(FOLLOW, [id, incarnation]);
           break;
@@ -180,11 +186,20 @@ export class Link {
   }
 
   async #download(session: Session, id: string, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length);
+    if (!Number.isSafeInteger(length) || length < 0 || length > CALL_BYTES) throw notOurs();
+    const pieces: Uint8Array[] = [];
     await inWindow(Math.ceil(length / PIECE_BYTES), async (index) => {
       const at = index * PIECE_BYTES;
-      bytes.set(fromBase64(await session.action<string>(PIECE, [id, at])), at);
+      const text: unknown = await session.action(PIECE, [id, at]);
+      const most = Math.min(PIECE_BYTES, length - at);
+      if (typeof text !== "string" || text.length > Math.ceil(most / 3) * 4) throw notOurs();
+      const piece = fromBase64(text);
+      if (piece.byteLength !== most) throw notOurs();
+      pieces[index] = piece;
     });
+    // Only now: an actor that announces much and sends little costs little.
+    const bytes = new Uint8Array(length);
+    for (const [index, piece] of pieces.entries()) bytes.set(piece, index * PIECE_BYTES);
     return bytes;
   }
 
@@ -222,7 +237,7 @@ export class Link {
       tries.begin();
       let session: Session | undefined;
       try {
-        session = await Session.open(this.#handle, patience * OPEN_MS, patience * ANSWER_MS, stop);
+        session = await Session.open(this.#handle, this.#name, patience * OPEN_MS, patience * ANSWER_MS, stop);
         if (stop.aborted) throw disposed();
         const opened = session;
         opened.onGone(() => this.#lost(opened));
@@ -304,6 +319,28 @@ async function inWindow(count: number, send: (index: number) => Promise<unknown>
 function newId(): string {
   // randomUUID is there in secure pages only.
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function encodeArguments(args: unknown[]): Uint8Array {
+  try {
+    return encode(args);
+  } catch (error) {
+    if (error instanceof TooLarge) throw new RivetError("user", "LIMIT_EXCEEDED", error.message);
+    throw error;
+  }
+}
+
+function decoded(bytes: Uint8Array): unknown {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    throw error instanceof NotEncoded ? notOurs() : error;
+  }
+}
+
+/** Trying again would not help. */
+function notOurs(): RivetError {
+  return new RivetError("client", "malformed_response", "The actor's answer is none that agent-vm's actors give");
 }
 
 function disposed(): ConnectionLost {

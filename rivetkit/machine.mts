@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { AgentVm } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
+import { Gate } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
@@ -17,6 +18,8 @@ export interface ActorSide {
   readonly log: { warn(entry: object): void };
 }
 
+/** Calls at a time whose results are up to some 64 MiB, which is known only when they are there. */
+const LISTINGS = 4;
 /** The most output in one event: base64 makes 43 KiB of it, and a message over 1 MiB would close its connections. */
 const EVENT_BYTES = 32 * 1024;
 
@@ -33,6 +36,7 @@ export class Machine {
   /** Of all VMs that this start has: one that dies leaves its exits here, for clients that were away. */
   readonly #processes = new Ledger<number>();
   readonly #shells = new Ledger<string>();
+  readonly #listings = new Gate(LISTINGS);
 
   constructor(actor: ActorSide, options: AgentOsOptions) {
     this.#actor = actor;
@@ -87,8 +91,13 @@ export class Machine {
 
   /** Something was started that may not have written yet. What has ended by now has said so, and stays ended. */
   started(what: { pid: number } | { shellId: string }): void {
-    if ("pid" in what) this.#processes.known(what.pid) || this.#processes.started(what.pid);
-    else this.#shells.known(what.shellId) || this.#shells.started(what.shellId);
+    if ("pid" in what) this.#processes.started(what.pid);
+    else this.#shells.started(what.shellId);
+  }
+
+  /** Runs what lists, or reads kept output: a few at a time, for each may be large. */
+  listing<T>(call: () => Promise<T>): Promise<T> {
+    return this.#listings.run(call);
   }
 
   /** Runs a call, with the actor awake until it is answered and as long as what it started runs. */

@@ -31,9 +31,15 @@ export class Session {
   /**
    * Rejects if the connection does not open in `openMs` (an actor may have to be started first, among many), or if the
    * actor does not answer in `answerMs` once it is open: one that is made in the moment in which the actor goes to sleep
-   * leads nowhere. `stop` gives the opening up.
+   * leads nowhere. `stop` gives the opening up. `name` is what the actor knows this client by.
    */
-  static async open(handle: ActorHandleRaw, openMs: number, answerMs: number, stop: AbortSignal): Promise<Session> {
+  static async open(
+    handle: ActorHandleRaw,
+    name: string,
+    openMs: number,
+    answerMs: number,
+    stop: AbortSignal,
+  ): Promise<Session> {
     stop.throwIfAborted();
     // Typed, it would have the actions and events of no actor at all.
     const connection = handle.connect() as unknown as ActorConnRaw;
@@ -51,7 +57,7 @@ export class Session {
     });
     stop.addEventListener("abort", abort);
     try {
-      const hello = connection.action<[], Hello>({ name: HELLO, args: [] });
+      const hello = connection.action<[string], Hello>({ name: HELLO, args: [name] });
       const { incarnation } = await Promise.race([hello, failed]);
       if (incarnation === STOPPING) throw new ConnectionLost("The actor is stopping");
       return new Session(connection, incarnation);

@@ -17,6 +17,8 @@ type StreamEvent = { pid?: number; shellId?: string; data?: Uint8Array; seq?: nu
 
 /** As many as the VM keeps: ended ones beyond it have nothing to be caught up with. */
 const KEPT_ENDED = 1024;
+/** Streams that a client keeps the position of: more than a VM has at once. Past it the first ones are forgotten. */
+const MOST_POSITIONS = 65_536;
 /** Events held back while a client catches up. Past it the connection is given up, and the next one reads on. */
 const HELD_BACK = 4096;
 
@@ -234,7 +236,15 @@ export class Streams {
 
   #position(id: Id): Position {
     let position = this.#positions.get(id);
-    if (!position) this.#positions.set(id, (position = { seq: 0, exited: false }));
+    if (!position) {
+      this.#positions.set(id, (position = { seq: 0, exited: false }));
+      if (this.#positions.size > MOST_POSITIONS) {
+        for (const first of this.#positions.keys()) {
+          this.#positions.delete(first);
+          break;
+        }
+      }
+    }
     return position;
   }
 

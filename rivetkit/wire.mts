@@ -72,39 +72,84 @@ export interface StreamPosition<Id> {
 
 /** Strings longer than this travel as bytes, and not inside the JSON. */
 const LONG_STRING = 4096;
+/** How deep arrays and objects may lie in each other, in what is encoded and in what is decoded. */
+export const MOST_DEPTH = 500;
+/** The most values in one encoding: 1,000,000 entries of a directory are fewer. */
+export const MOST_VALUES = 4 * 1024 * 1024;
+/** The same for arguments, which a client may send to the actor with few bytes each. */
+export const MOST_ARGUMENT_VALUES = 256 * 1024;
 
 /** A value that cannot be sent. */
 export class NotPlain extends TypeError {
   override name = "TypeError";
 }
 
+/** A value that is too large, or too deep, to be sent. */
+export class TooLarge extends NotPlain {}
+
+/** Bytes that `encode` does not make. */
+export class NotEncoded extends TypeError {
+  override name = "TypeError";
+}
+
 /**
- * Encodes a plain value: the length of a JSON text, the text, then the bytes that it refers to. Throws NotPlain for
- * what is not plain: functions, symbols, and objects of classes other than Uint8Array.
+ * Encodes a plain value: the length of a JSON text, the text, then the bytes that the text refers to, each once and in
+ * its order. Throws NotPlain for what is not plain (functions, symbols, and objects of classes other than Uint8Array),
+ * and TooLarge for what is deeper than MOST_DEPTH, has more than MOST_VALUES values, or is longer than `mostBytes`.
  */
-export function encode(value: unknown): Uint8Array {
+export function encode(value: unknown, mostBytes: number = CALL_BYTES): Uint8Array {
   const blobs: Uint8Array[] = [];
   let bytes = 0;
+  let values = 0;
+  let depth = 0;
   const put = (kind: "bytes" | "text", blob: Uint8Array): object => {
-    blobs.push(blob);
+    values += 3;
     bytes += blob.byteLength;
+    if (bytes > mostBytes) throw tooLong(mostBytes);
+    blobs.push(blob);
     return { $: kind, at: bytes - blob.byteLength, length: blob.byteLength };
   };
+  const special = (number: number): object => {
+    values += 2;
+    return { $: "number", text: Object.is(number, -0) ? "-0" : String(number) };
+  };
   const plain = (item: unknown): unknown => {
-    if (item === undefined) return { $: "undefined" };
+    if (++values > MOST_VALUES) throw new TooLarge(`A call's arguments, or result, have at most ${MOST_VALUES} values`);
+    if (item === undefined) {
+      values++;
+      return { $: "undefined" };
+    }
     if (item === null || typeof item === "boolean") return item;
-    if (typeof item === "number") return Number.isFinite(item) ? item : { $: "number", text: String(item) };
+    if (typeof item === "number") return Number.isFinite(item) && !Object.is(item, -0) ? item : special(item);
     if (typeof item === "string") return item.length > LONG_STRING ? put("text", new TextEncoder().encode(item)) : item;
     if (item instanceof Uint8Array) return put("bytes", item);
-    if (Array.isArray(item)) return item.map(plain);
-    if (typeof item === "object" && isPlain(item)) {
-      const entries = Object.entries(item).map(([key, member]) => [key, plain(member)] as const);
-      return "$" in item ? { $: "object", entries } : Object.fromEntries(entries);
+    if (typeof item !== "object" || !(Array.isArray(item) || isPlain(item))) {
+      throw new NotPlain(`A ${typeof item === "object" ? "class's object" : typeof item} cannot be sent to an actor`);
     }
-    throw new NotPlain(`A ${typeof item === "object" ? "class's object" : typeof item} cannot be sent to an actor`);
+    values++;
+    if (++depth > MOST_DEPTH) throw new TooLarge(`A call's arguments, or result, are at most ${MOST_DEPTH} deep`);
+    const encoded = Array.isArray(item) ? list(item) : members(item);
+    depth--;
+    return encoded;
+  };
+  const list = (item: readonly unknown[]): unknown[] => {
+    const encoded: unknown[] = [];
+    // By index, which sees holes.
+    for (let index = 0; index < item.length; index++) encoded.push(plain(item[index]));
+    return encoded;
+  };
+  const members = (item: object): object => {
+    const encoded = Object.create(null) as Record<string, unknown>;
+    for (const [key, member] of Object.entries(item)) encoded[key] = plain(member);
+    if (!Object.hasOwn(encoded, "$")) return encoded;
+    const entries = Object.entries(encoded);
+    values += 2 + 2 * entries.length;
+    return { $: "object", entries };
   };
   const text = new TextEncoder().encode(JSON.stringify(plain(value)));
-  const out = new Uint8Array(4 + text.byteLength + bytes);
+  const length = 4 + text.byteLength + bytes;
+  if (length > mostBytes) throw tooLong(mostBytes);
+  const out = new Uint8Array(length);
   new DataView(out.buffer).setUint32(0, text.byteLength);
   out.set(text, 4);
   let at = 4 + text.byteLength;
@@ -115,40 +160,163 @@ export function encode(value: unknown): Uint8Array {
   return out;
 }
 
-interface Tagged {
-  $: string;
-  at?: number;
-  length?: number;
-  text?: string;
-  entries?: [string, unknown][];
+function tooLong(mostBytes: number): TooLarge {
+  return new TooLarge(`A call's arguments, or result, are at most ${mostBytes} bytes`);
 }
 
-/** The value that `encode` made the bytes from. Throws on anything else. */
-export function decode(data: Uint8Array): unknown {
-  const text = 4 + new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(0);
+/**
+ * The value that `encode` made the bytes from. Throws NotEncoded on all else: whoever sent it may be hostile. So what
+ * the JSON text can cost is counted before it is parsed, every blob is used once, and every key is an own property,
+ * whatever its name. Objects have a null prototype where `bare`, which keeps a server's options apart from what its
+ * prototypes may have.
+ */
+export function decode(encoded: Uint8Array, { mostValues = MOST_VALUES, bare = false } = {}): unknown {
+  // Slices of a Buffer would be views.
+  const data = new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+  refuseUnless(data.byteLength >= 4);
+  const blobsAt = 4 + new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(0);
+  refuseUnless(blobsAt <= data.byteLength);
+  const json = data.subarray(4, blobsAt);
+  refuseUnless(isBounded(json, mostValues));
+  /** How far the blobs are used up. */
+  let used = blobsAt;
+  const blob = (tagged: Readonly<Record<string, unknown>>): Uint8Array => {
+    const { at, length } = tagged;
+    refuseUnless(hasKeys(tagged, "$", "at", "length") && at === used - blobsAt);
+    refuseUnless(Number.isSafeInteger(length) && (length as number) >= 0);
+    refuseUnless((length as number) <= data.byteLength - used);
+    used += length as number;
+    return data.slice(used - (length as number), used);
+  };
+  /** Takes the entries over. */
+  const object = (entries: [string, unknown][]): object => {
+    deeper();
+    for (const entry of entries) entry[1] = revive(entry[1]);
+    depth--;
+    // Neither has `__proto__` set a prototype.
+    if (!bare) return Object.fromEntries(entries);
+    const made = Object.create(null) as Record<string, unknown>;
+    for (const [key, member] of entries) made[key] = member;
+    return made;
+  };
+  let depth = 0;
+  const deeper = (): void => refuseUnless(++depth <= MOST_DEPTH);
   const revive = (item: unknown): unknown => {
+    if (typeof item === "string") refuseUnless(item.length <= LONG_STRING);
     if (typeof item !== "object" || item === null) return item;
-    if (Array.isArray(item)) return item.map(revive);
-    if (!("$" in item)) return Object.fromEntries(Object.entries(item).map(([key, member]) => [key, revive(member)]));
-    const tagged = item as Tagged;
-    const blob = () => data.slice(text + (tagged.at ?? 0), text + (tagged.at ?? 0) + (tagged.length ?? 0));
+    if (!Array.isArray(item)) {
+      return Object.hasOwn(item, "$") ? untag(item as Record<string, unknown>) : object(Object.entries(item));
+    }
+    deeper();
+    for (let index = 0; index < item.length; index++) item[index] = revive(item[index]);
+    depth--;
+    return item;
+  };
+  const untag = (tagged: Readonly<Record<string, unknown>>): unknown => {
     switch (tagged.$) {
       case "undefined":
+        refuseUnless(hasKeys(tagged, "$"));
         return undefined;
       case "number":
+        refuseUnless(hasKeys(tagged, "$", "text") && SPECIAL_NUMBERS.has(tagged.text as string));
         return Number(tagged.text);
-      case "text":
-        return new TextDecoder("utf-8", { ignoreBOM: true }).decode(blob());
+      case "text": {
+        const text = fromUtf8(blob(tagged));
+        refuseUnless(text.length > LONG_STRING);
+        return text;
+      }
       case "bytes":
-        return blob();
+        return blob(tagged);
       case "object":
-        return Object.fromEntries((tagged.entries ?? []).map(([key, member]) => [key, revive(member)]));
+        refuseUnless(hasKeys(tagged, "$", "entries") && isEntries(tagged.entries));
+        return object(tagged.entries);
       default:
-        throw new TypeError(`Unknown kind of value: ${tagged.$}`);
+        return refuse();
     }
   };
-  return revive(JSON.parse(new TextDecoder().decode(data.subarray(4, text))));
+  const value = revive(parse(json));
+  refuseUnless(used === data.byteLength);
+  return value;
 }
+
+const SPECIAL_NUMBERS: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity", "-0"]);
+
+function refuse(): never {
+  throw new NotEncoded("These bytes are no value that agent-vm has encoded");
+}
+
+function refuseUnless(fits: unknown): asserts fits {
+  if (!fits) refuse();
+}
+
+function hasKeys(item: object, ...keys: string[]): boolean {
+  const own = Object.keys(item);
+  return own.length === keys.length && keys.every((key) => Object.hasOwn(item, key));
+}
+
+/** Pairs of different keys, one of which is why the object travels in this form. */
+function isEntries(entries: unknown): entries is [string, unknown][] {
+  if (!Array.isArray(entries)) return false;
+  const keys = new Set<unknown>();
+  for (const entry of entries as unknown[]) {
+    if (!Array.isArray(entry) || entry.length !== 2 || typeof entry[0] !== "string") return false;
+    keys.add(entry[0]);
+  }
+  return keys.size === entries.length && keys.has("$");
+}
+
+function fromUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return refuse();
+  }
+}
+
+function parse(json: Uint8Array): unknown {
+  const text = fromUtf8(json);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return refuse();
+  }
+}
+
+/**
+ * Whether the JSON text has at most so many values, and at most MOST_DEPTH of them in each other, as far as its
+ * brackets and commas show. A text that is no JSON is the parser's to refuse.
+ */
+function isBounded(json: Uint8Array, mostValues: number): boolean {
+  // An object with a key `$` takes three levels, and what travels as an object of its own one more.
+  const mostDepth = 3 * MOST_DEPTH + 1;
+  let depth = 0;
+  let values = 1;
+  let quoted = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (quoted) {
+      if (byte === BACKSLASH) at++;
+      else if (byte === QUOTE) quoted = false;
+      continue;
+    }
+    if (byte === QUOTE) quoted = true;
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
+      values++;
+      if (++depth > mostDepth) return false;
+    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) depth--;
+    else if (byte === COMMA) values++;
+    if (values > mostValues) return false;
+  }
+  return true;
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
 
 function isPlain(item: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(item);
@@ -162,6 +330,7 @@ function isPlain(item: object): boolean {
  */
 export function encodedSize(value: unknown, limit: number): number {
   let size = 0;
+  let depth = 0;
   const add = (item: unknown): void => {
     size += 16;
     if (size > limit) return;
@@ -170,17 +339,25 @@ export function encodedSize(value: unknown, limit: number): number {
       else for (let at = 0; at < item.length && size <= limit; at++) size += widthInJson(item.charCodeAt(at));
     } else if (item instanceof Uint8Array) {
       size += Math.ceil(item.byteLength / 3) * 4;
-    } else if (Array.isArray(item)) {
-      for (const member of item) {
-        add(member);
-        if (size > limit) return;
-      }
     } else if (typeof item === "object" && item !== null) {
-      for (const [key, member] of Object.entries(item)) {
-        size += 3 * key.length;
-        add(member);
-        if (size > limit) return;
-      }
+      // `encode` says that it is too deep.
+      if (++depth > MOST_DEPTH) size = limit + 1;
+      else if (Array.isArray(item)) addList(item);
+      else addMembers(item);
+      depth--;
+    }
+  };
+  const addList = (item: readonly unknown[]): void => {
+    for (const member of item) {
+      add(member);
+      if (size > limit) return;
+    }
+  };
+  const addMembers = (item: object): void => {
+    for (const [key, member] of Object.entries(item)) {
+      size += 3 * key.length;
+      add(member);
+      if (size > limit) return;
     }
   };
   add(value);

@@ -1,0 +1,143 @@
+// Calls whose results may be large: what they read is counted while it is read, so that many of them at once do not hold
+// more than their client may make the server hold.
+import type { AgentVm, ExecResult } from "agent-vm";
+import type { Claim } from "./budget.mjs";
+import { failure } from "./errors.mjs";
+import type { RemoteExecOptions } from "./remote.mjs";
+import { CALL_BYTES } from "./wire.mjs";
+
+/** As AgentVm has it. */
+const DEFAULT_OUTPUT = 16 * 1024 * 1024;
+/** What is counted for a file beside its size: it may grow, and files of /proc have none. */
+const READ_AHEAD = 64 * 1024;
+/** Files of one call that are read at a time. */
+const FILES_AT_A_TIME = 16;
+
+/** An exec that ends, with LIMIT_EXCEEDED, when what it has printed is more than may be held. */
+export async function counted(
+  claim: Claim,
+  options: RemoteExecOptions | undefined,
+  run: (options: Parameters<AgentVm["exec"]>[1]) => Promise<ExecResult>,
+): Promise<ExecResult> {
+  const given: Record<string, unknown> | null = options === undefined ? {} : (options as Record<string, unknown>);
+  // What does not fit is the VM's to refuse, and so is what does not travel.
+  if (typeof given !== "object" || given === null || Array.isArray(given)) return run(options);
+  if ([given.signal, given.onStdout, given.onStderr].some((each) => each !== undefined)) return run(options);
+  const most = given.maxOutputBytes === undefined ? DEFAULT_OUTPUT : Number(given.maxOutputBytes);
+  const over = new AbortController();
+  let failed: unknown;
+  const count = () => {
+    let kept = 0;
+    return ({ byteLength }: Uint8Array): void => {
+      const more = Math.min(byteLength, most - kept);
+      if (failed !== undefined || !(more > 0)) return;
+      kept += more;
+      try {
+        claim.take(more);
+      } catch (error) {
+        failed = error;
+        over.abort();
+      }
+    };
+  };
+  const streams = { onStdout: count(), onStderr: count(), signal: over.signal };
+  try {
+    const result = await run(Object.assign(Object.create(null) as object, given, streams));
+    if (failed === undefined) return result;
+  } catch (error) {
+    if (failed === undefined) throw error;
+  }
+  throw failed;
+}
+
+interface ReadOptions {
+  maxBytes?: number;
+}
+
+/** As AgentVm.readFile, of at most CALL_BYTES. */
+export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): Promise<Uint8Array> {
+  const [path, options] = args as [string, ReadOptions?];
+  const read: (path: string, options?: ReadOptions) => Promise<Uint8Array> = vm.readFile.bind(vm);
+  // The VM says what is wrong with them.
+  if (!isReadOptions(options)) return read(path, options);
+  const { maxBytes = CALL_BYTES } = options ?? {};
+  const most = Math.min(maxBytes, CALL_BYTES);
+  // A file that cannot be read says so when it is read.
+  const size = await vm.stat(path).then(
+    (stat) => stat.size,
+    () => 0,
+  );
+  const tooLarge = (): Error => failure("LIMIT_EXCEEDED", `A file that an actor reads has at most ${CALL_BYTES} bytes`);
+  if (size > CALL_BYTES && maxBytes > CALL_BYTES - 1) throw tooLarge();
+  const own = claim.part();
+  try {
+    for (let room = Math.min(size + READ_AHEAD, most); ; room = Math.min(8 * room, most)) {
+      own.set(room);
+      try {
+        const bytes = await read(path, { ...options, maxBytes: room });
+        if (bytes.byteLength > most) throw tooLarge();
+        own.set(bytes.byteLength);
+        return bytes;
+      } catch (error) {
+        if (!isCode(error, "EFBIG")) throw error;
+        if (room >= most) throw maxBytes > CALL_BYTES - 1 ? tooLarge() : error;
+      }
+    }
+  } catch (error) {
+    own.release();
+    throw error;
+  }
+}
+
+function isReadOptions(options: unknown): options is ReadOptions | undefined {
+  if (options === undefined) return true;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) return false;
+  const { maxBytes } = options as ReadOptions;
+  return maxBytes === undefined || (Number.isSafeInteger(maxBytes) && maxBytes >= 0);
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+/** As AgentVm.readFiles, of at most CALL_BYTES each: those that are more, or for which there is no room, have an error. */
+export async function readFilesCounted(vm: AgentVm, claim: Claim, args: unknown[]): ReturnType<AgentVm["readFiles"]> {
+  const [paths, options] = args as [string[], ReadOptions?];
+  const readAll: (paths: string[], options?: ReadOptions) => ReturnType<AgentVm["readFiles"]> = vm.readFiles.bind(vm);
+  // Checks them all before any is read.
+  if (!Array.isArray(paths) || !paths.every(isPath) || !isReadOptions(options)) return readAll(paths, options);
+  await readAll([], options);
+  const results: Awaited<ReturnType<AgentVm["readFiles"]>> = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < paths.length) {
+      const index = next++;
+      const path = paths[index] as string;
+      try {
+        results[index] = { path, content: await readCounted(vm, claim, [path, options]) };
+      } catch (error) {
+        results[index] = { path, content: null, error: error instanceof Error ? error.message : String(error) };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(FILES_AT_A_TIME, paths.length) }, worker));
+  return results;
+}
+
+function isPath(path: unknown): boolean {
+  return typeof path === "string" && path.startsWith("/") && !path.includes("\0");
+}
+
+/** A response's body, decoded, of at most CALL_BYTES. */
+export async function responseCounted(claim: Claim, response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  // Who leaves this loop early closes the connection.
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > CALL_BYTES) throw failure("LIMIT_EXCEEDED", `A response's body is at most ${CALL_BYTES} bytes`);
+    claim.take(chunk.byteLength);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes);
+}
