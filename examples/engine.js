@@ -1,5 +1,6 @@
 "use strict";
 // rivetkit's engine for an example or a test: where it listens, where it keeps its data, and how it is stopped.
+const { randomBytes } = require("node:crypto");
 const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
 const { createServer } = require("node:net");
 const { tmpdir } = require("node:os");
@@ -7,11 +8,17 @@ const { join } = require("node:path");
 
 /** An engine on the port, with its data in a folder; without them on a free port, with data that goes when it is stopped. */
 async function engine(given) {
+  const token = randomBytes(32).toString("hex");
   const port = given?.port ?? (await freePort());
   const storage = given?.storage ?? mkdtempSync(join(tmpdir(), "agent-vm-example-"));
   return {
     port,
     endpoint: `http://127.0.0.1:${port}`,
+    /**
+     * Without a token, whoever reaches the engine, the pages of a browser on this machine among them, reads and does
+     * everything with its API. Clients of actors need none. For `env`, where the engine is not another's to look into.
+     */
+    guard: { RIVET__AUTH__ADMIN_TOKEN: token, RIVET_TOKEN: token },
     /** rivetkit's own settings, for the server that starts the engine. */
     env: {
       RIVET_RUN_ENGINE: "1",

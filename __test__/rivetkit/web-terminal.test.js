@@ -1,11 +1,15 @@
 "use strict";
 // examples/web-terminal in a real browser: Debian's Chromium, without a window.
 
+const { createServer, get } = require("node:http");
 const { chromium } = require("playwright-core");
+const { WebSocket } = require("ws");
 const { startServer, temporaryFolder } = require("./fixture");
 
 let browser;
 let page;
+let url;
+let server;
 afterAll(() => browser?.close());
 
 const shown = () => page.locator(".xterm-rows").innerText();
@@ -22,7 +26,7 @@ async function type(line) {
 }
 
 beforeAll(async () => {
-  const server = await startServer({ script: "../../../examples/web-terminal/server.mjs", env: { PORT: "0" } });
+  server = await startServer({ script: "../../../examples/web-terminal/server.mjs", env: { PORT: "0" } });
   browser = await chromium.launchPersistentContext(temporaryFolder(), {
     executablePath: "/usr/bin/chromium",
     viewport: { width: 1000, height: 600 },
@@ -38,7 +42,7 @@ beforeAll(async () => {
     ],
   });
   page = await browser.newPage();
-  const [url] = await server.line(/http:\S+/);
+  [url] = await server.line(/http:\S+/);
   await page.goto(url);
   await connected();
 }, 60_000);
@@ -78,3 +82,107 @@ test("a shell that its user leaves says so, and Enter opens another", async () =
   await type("echo kept:$kept.");
   await until(async () => (await shown()).includes("kept:."));
 });
+
+/** What a page at that address shows of its connection, and whether it has a shell. */
+async function opened(address) {
+  const other = await browser.newPage();
+  try {
+    await other.goto(address);
+    const lamp = other.locator(".lamp.good, .lamp.bad");
+    await lamp.waitFor({ timeout: 30_000 });
+    return await lamp.getAttribute("class");
+  } finally {
+    await other.close();
+  }
+}
+
+test("the same page from another origin gets nothing, though it has the token", async () => {
+  const content = new Map();
+  for (const path of ["/", "/page.js", "/page.css"]) {
+    const response = await fetch(url + path);
+    content.set(path, { type: response.headers.get("content-type"), body: await response.text() });
+  }
+  expect(content.get("/").body).toMatch(/name="agent-token" content="[0-9a-f]{64}"/);
+  const copy = createServer((request, response) => {
+    const { type = "text/plain", body = "" } = content.get(request.url) ?? {};
+    response.writeHead(200, { "content-type": type }).end(body);
+  });
+  await new Promise((resolve) => copy.listen(0, "127.0.0.1", resolve));
+  try {
+    expect(await opened(`http://127.0.0.1:${copy.address().port}/#other-origin`)).toBe("lamp bad");
+  } finally {
+    copy.closeAllConnections();
+    copy.close();
+  }
+}, 60_000);
+
+test("a connection needs the page's origin and its token, both", async () => {
+  const { endpoint } = server.engine;
+  const { actors } = await (await fetch(`${endpoint}/actors?namespace=default&name=vm`)).json();
+  const [, token] = /name="agent-token" content="([0-9a-f]{64})"/.exec(await (await fetch(url)).text());
+  const connect = (origin, given) =>
+    new Promise((resolve) => {
+      const params = encodeURIComponent(JSON.stringify(given));
+      const protocols = ["rivet", "rivet_encoding.json", `rivet_conn_params.${params}`];
+      const address = `${endpoint.replace("http", "ws")}/gateway/${actors[0].actor_id}/connect`;
+      const socket = new WebSocket(address, protocols, { origin });
+      const ended = (answer) => (socket.close(), resolve(answer));
+      socket.once("message", (data) => ended(JSON.parse(data).body.tag));
+      socket.once("close", () => ended("closed"));
+      socket.once("error", () => ended("closed"));
+    });
+  const post = async (origin, given) => {
+    const response = await fetch(`${endpoint}/gateway/${actors[0].actor_id}/action/exec`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "x-rivet-encoding": "json",
+        "x-rivet-conn-params": JSON.stringify(given),
+        ...(origin ? { origin } : {}),
+      },
+      body: JSON.stringify({ args: ["true"] }),
+    });
+    return response.status;
+  };
+  expect(await connect(url, { token })).toBe("Init");
+  expect(await post(url, { token })).toBe(200);
+  for (const [origin, given] of [
+    [url, { token: "0".repeat(64) }],
+    [url, { token: "" }],
+    [url, { token: [token] }],
+    [url, {}],
+    [url, null],
+    ["http://evil.example", { token }],
+    ["null", { token }],
+    [undefined, { token }],
+  ]) {
+    expect([origin, given, await connect(origin, given)]).not.toContain("Init");
+    expect([origin, given, await post(origin, given)]).toContain(500);
+  }
+}, 90_000);
+
+test("a page of another origin cannot read the token, also under a name that leads to this machine", async () => {
+  const seen = await server.evaluate(async ({ client, failure }) => {
+    const calls = [{}, { token: "" }, { token: 5 }, undefined].map((params) =>
+      failure(client.vm.getOrCreate(["no-page"], { params }).exec("true")),
+    );
+    return Promise.all(calls);
+  });
+  for (const each of seen) expect(each).not.toHaveProperty("resolved");
+
+  const other = await browser.newPage();
+  try {
+    await other.goto("about:blank");
+    const read = await other.evaluate((address) => fetch(address).then((response) => response.text(), String), url);
+    expect(read).toMatch(/Failed to fetch/);
+  } finally {
+    await other.close();
+  }
+  const status = await new Promise((resolve, reject) => {
+    get(url, { headers: { host: "rebound.example" } }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).on("error", reject);
+  });
+  expect(status).toBe(421);
+}, 60_000);

@@ -12,14 +12,14 @@ const part = process.argv[2];
 const tsc = spawnSync(join(root, "node_modules/.bin/tsc"), ["--project", here], { stdio: "inherit" });
 if (tsc.status !== 0) process.exit(1);
 
-const { port, endpoint, env, stop } = await engine(
+const { port, endpoint, env, guard, stop } = await engine(
   part ? { port: Number(process.env.DEMO_PORT ?? 6420), storage: join(root, "target/demo-storage") } : undefined,
 );
 
 function start(name) {
   return spawn(process.execPath, [join(root, "target/demo", `${name}.mjs`)], {
     stdio: "inherit",
-    env: { ...process.env, ...env, DEMO_ENDPOINT: endpoint },
+    env: { ...process.env, ...env, ...(name === "server" ? guard : {}), DEMO_ENDPOINT: endpoint },
   });
 }
 const ended = (child) => new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ? 1 : code)));

@@ -7,14 +7,16 @@ import type { registry } from "./server.mjs";
 import "@xterm/xterm/css/xterm.css";
 import "./page.css";
 
-const endpoint = document.querySelector<HTMLMetaElement>("meta[name=rivet-endpoint]")?.content ?? "";
+const meta = (name: string): string => document.querySelector<HTMLMetaElement>(`meta[name=${name}]`)?.content ?? "";
+const endpoint = meta("rivet-endpoint");
 const element = (id: string): HTMLElement => {
   const found = document.getElementById(id);
   if (!found) throw new Error(`The page has no #${id}`);
   return found;
 };
 const [name = "my-agent", wanted] = (location.hash.slice(1) || "my-agent").split("/");
-const agent = createClient<typeof registry>({ endpoint, devtools: false }).vm.getOrCreate([name]);
+const params = { token: meta("agent-token") };
+const agent = createClient<typeof registry>({ endpoint, devtools: false }).vm.getOrCreate([name], { params });
 
 const terminal = new Terminal({
   cursorBlink: true,

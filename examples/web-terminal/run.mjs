@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url";
 import { engine } from "../engine.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { env, stop } = await engine({ port: 6420, storage: join(here, "../../target/web-terminal-storage") });
+const { env, guard, stop } = await engine({ port: 6420, storage: join(here, "../../target/web-terminal-storage") });
 const server = spawn(process.execPath, [join(here, "server.mjs")], {
   stdio: "inherit",
-  env: { ...process.env, ...env },
+  env: { ...process.env, ...env, ...guard },
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => server.kill("SIGTERM"));
 process.exitCode = await new Promise((resolve) => server.once("exit", (code) => resolve(code ?? 0)));
