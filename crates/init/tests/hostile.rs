@@ -4,7 +4,7 @@
 
 mod started;
 
-use agent_vm_protocol::message::{FileStep, OpenMode, Reply, Request, Spawn, Stdio, Target};
+use agent_vm_protocol::message::{BindSource, FileStep, OpenMode, Reply, Request, Spawn, Stdio, Target};
 use started::{Init, boot};
 
 /// Bytes that differ from call to call and are the same from run to run.
@@ -66,7 +66,7 @@ fn a_second_boot_ends_it() {
 #[test]
 fn what_is_said_to_be_attached_and_is_not_fails_the_boot() {
     let Request::Boot(mut hollow) = boot() else { return };
-    hollow.cgroups.families = Some(7);
+    hollow.cgroups.families = Some(BindSource::Mount(7));
     let mut init = Init::start();
     init.send(&Request::Boot(hollow));
     assert!(matches!(

@@ -10,13 +10,13 @@ use agent_vm_protocol::message::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::cgroup::{Version, VmCgroups};
+use super::cgroup::{CgroupDirectory, Version, VmCgroups};
 use super::ids::IdLease;
 use super::landlock::LandlockError;
 use super::launched::{InitProcess, Launched};
 use super::private_folder::PrivateFolder;
 use super::view::View;
-use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, root};
+use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, root};
 use crate::proxy;
 
 /// How long init may take to set up. A thousand times what it takes on an idle machine.
@@ -152,20 +152,22 @@ impl HostSide {
 
 /// Attaches what init needs of the VM's cgroups.
 fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootError> {
+    let mut share = |directory: Option<CgroupDirectory<'_>>| {
+        directory
+            .map(|directory| directories::confined(directory.path, directory.fd, fds))
+            .transpose()
+            .map_err(BootError::Channel)
+    };
+    let families = share(cgroups.families())?;
+    let memory = match share(cgroups.memory())? {
+        Some(directory) => Some(MemoryCount::Directory(directory)),
+        None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
+    };
     let mut attached = |fd: OwnedFd| {
         fds.push(fd);
         (fds.len() - 1) as Attached
     };
-    let mut share = |fd: Option<BorrowedFd<'_>>| -> Result<Option<Attached>, BootError> {
-        let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
-        Ok(fd.map_err(BootError::Channel)?.map(&mut attached))
-    };
-    let families = share(cgroups.families_fd())?;
-    let memory = match share(cgroups.memory_fd())? {
-        Some(directory) => Some(MemoryCount::Directory(directory)),
-        None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
-    };
-    let joins = cgroups.joins()?.into_iter().map(attached).collect();
+    let joins = cgroups.joins()?.into_iter().map(&mut attached).collect();
     Ok(Cgroups {
         families,
         memory,

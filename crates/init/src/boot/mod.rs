@@ -4,6 +4,7 @@
 //! Nothing untrusted runs before [`boot`] has returned, and whatever fails ends the VM: there is no half of a sandbox.
 
 mod abstract_sockets;
+mod cgroups;
 mod devices;
 mod identity;
 mod proc;
@@ -14,7 +15,7 @@ mod sys;
 use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Attached, Boot, Isolation, MemoryCount, Network};
+use agent_vm_protocol::message::{Boot, Isolation, Network};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -101,6 +102,8 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         memory::join(tasks_fd).at("join a cgroup")?;
     }
     let (mut listener_fd, mut walls) = (None, None);
+    // While the host's mounts are still around.
+    let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
         Isolation::Namespaces => listener_fd = namespaces(boot, attachments)?,
         Isolation::Landlock => walls = Some(landlock(boot)?),
@@ -108,20 +111,6 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
-    let mut take = |index: Attached| {
-        attachments
-            .take(index)
-            .ok_or(Errno::EBADF)
-            .at("take a cgroup directory")
-    };
-    let cgrouping = Cgrouping {
-        families_fd: boot.cgroups.families.map(&mut take).transpose()?,
-        counts_kills: boot.cgroups.memory == Some(MemoryCount::InFamilies),
-        memory_fd: match boot.cgroups.memory {
-            Some(MemoryCount::Directory(index)) => Some(take(index)?),
-            _ => None,
-        },
-    };
     Ok(Booted {
         proc_fd,
         listener_fd,

@@ -163,7 +163,7 @@ pub(super) fn make(
 }
 
 /// What a bind shows, as a detached mount; with what the host has mounted below it if `recursive`.
-fn source_mount(
+pub(super) fn source_mount(
     source: &BindSource,
     recursive: bool,
     attachments: &mut Attachments,

@@ -189,6 +189,11 @@ fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
+/// Opens a directory for its path alone, without following a magic link.
+pub fn directory(path: &[u8]) -> Result<OwnedFd, Errno> {
+    folder(AT_FDCWD, path)
+}
+
 fn folder(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }

@@ -1,5 +1,9 @@
-//! Starting programs: everything is prepared here, then a child that shares init's memory makes a handful of system calls
-//! and executes. Init never copies itself.
+//! Starting programs: everything is prepared here, then a child that shares init's memory (`vfork`) makes a handful of system
+//! calls and executes.
+//!
+//! Until it has closed them, that child holds copies of all of init's descriptors, and `/proc/self/fd` names them. So init
+//! opens the working directory before, by a path without magic links, and the child resolves nothing until it has closed the
+//! rest: a program's path, an interpreter or an entry of PATH then finds only the program's own descriptors.
 
 pub mod sys;
 mod terminal;
@@ -19,6 +23,7 @@ use nix::unistd::pipe2;
 
 use self::sys::{ChildError, Plan, Step};
 use crate::family::Place;
+use crate::files;
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -163,7 +168,7 @@ impl Spawner {
             candidates: candidates(&request.program, path)?,
             arguments,
             environment: strings,
-            directory: c_string(request.cwd.clone())?,
+            directory_fd: directory(&request.cwd)?,
             open_files: self.open_files,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             sibling: self.sibling,
@@ -177,6 +182,14 @@ impl Spawner {
 /// program sends must leave room for the server's own.
 fn below(hard: u64) -> u64 {
     hard.saturating_sub(SERVERS_DESCRIPTORS).max(hard / 2)
+}
+
+/// Opens a working directory, which need not be one that the program may enter: `fchdir(2)` decides that.
+fn directory(path: &str) -> Result<OwnedFd, Failure> {
+    files::directory(path.as_bytes()).map_err(|errno| Failure {
+        path: Some(path.to_owned()),
+        ..failed(errno, "chdir")
+    })
 }
 
 /// The host's ends of a program's standard descriptors, and the program's.
@@ -243,7 +256,7 @@ fn failure(error: &ChildError, request: &Spawn) -> Failure {
         Step::Terminal => ("ioctl", None),
         Step::Descriptors => ("dup2", None),
         Step::Limit => ("setrlimit", None),
-        Step::Directory => ("chdir", Some(&request.cwd)),
+        Step::Directory | Step::Reach => ("chdir", Some(&request.cwd)),
         Step::Close => ("close_range", None),
         Step::Execute => ("execve", Some(&request.program)),
     };

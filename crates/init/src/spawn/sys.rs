@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -34,10 +35,12 @@ pub enum Step {
     Descriptors,
     /// `setrlimit(2)`.
     Limit,
-    /// `chdir(2)`.
+    /// `fchdir(2)`.
     Directory,
     /// `close_range(2)`.
     Close,
+    /// `getcwd(2)`: the working directory is outside of the program's root, or was removed.
+    Reach,
     /// `execve(2)`.
     Execute,
 }
@@ -51,8 +54,9 @@ pub struct Plan {
     pub arguments: Vec<CString>,
     /// `NAME=value`.
     pub environment: Vec<CString>,
-    /// The working directory.
-    pub directory: CString,
+    /// The working directory, opened by the caller: the child resolves no path that a program could have prepared. As every
+    /// descriptor that the caller makes, it is over 2, which are open from its start on.
+    pub directory_fd: OwnedFd,
     /// The limits on open files, soft and hard.
     pub open_files: (u64, u64),
     /// Whether standard input is the session's terminal.
@@ -79,7 +83,7 @@ struct Shared {
     arguments: *const *const c_char,
     script_arguments: *mut *const c_char,
     environment: *const *const c_char,
-    directory: *const c_char,
+    directory: RawFd,
     /// -1 for none.
     join: RawFd,
     stdio: [RawFd; 3],
@@ -110,7 +114,7 @@ pub fn start(
         arguments: arguments.as_ptr(),
         script_arguments: script_arguments.as_mut_ptr(),
         environment: environment.as_ptr(),
-        directory: plan.directory.as_ptr(),
+        directory: plan.directory_fd.as_raw_fd(),
         join: cgroup.join.map_or(-1, |fd| fd.as_raw_fd()),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
         open_files: libc::rlimit {
@@ -219,25 +223,73 @@ unsafe fn run(shared: &mut Shared) -> Step {
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
             return Step::Limit;
         }
-        if libc::chdir(shared.directory) < 0 {
-            return Step::Directory;
-        }
-        // Every descriptor of init is close-on-exec; this keeps the promise should one ever not be.
-        let flags = if shared.report_fd < 0 {
-            0
-        } else {
-            // Open until the program runs.
-            4 // CLOSE_RANGE_CLOEXEC
-        };
-        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) < 0 {
+        // From here on the child holds nothing of init's that a path could lead to. Two descriptors stay: the working
+        // directory, until the next step, and the pipe for the report, until the program runs. A pipe is no directory and
+        // cannot be executed, so no path leads through it.
+        if close_all_but([shared.directory, shared.report_fd]) < 0 {
             return Step::Close;
         }
+        if libc::fchdir(shared.directory) < 0 {
+            return Step::Directory;
+        }
+        if libc::close(shared.directory) < 0 {
+            return Step::Close;
+        }
+        if !is_reachable() {
+            return Step::Reach;
+        }
         // Init has every disposition at its default, and `execve` keeps them; only the mask is init's own.
-        let none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        let none = MaybeUninit::<libc::sigset_t>::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
         execute(shared);
     }
     Step::Execute
+}
+
+/// Closes every descriptor but the standard ones and these, of which -1 is none; negative on failure.
+///
+/// # Safety
+/// Only in a vfork child that uses no other descriptor afterwards.
+unsafe fn close_all_but(kept: [RawFd; 2]) -> c_int {
+    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
+    let mut first = 3;
+    for fd in [low, high] {
+        if fd >= first {
+            // SAFETY: the caller's promise. An empty range, which the kernel refuses, is left out.
+            if fd > first && unsafe { close_range(first, fd - 1) } < 0 {
+                return -1;
+            }
+            first = fd + 1;
+        }
+    }
+    // SAFETY: as above; the kernel takes the last number there is from -1.
+    unsafe { close_range(first, -1) }
+}
+
+/// # Safety
+/// As for [`close_all_but`].
+unsafe fn close_range(first: RawFd, last: RawFd) -> c_int {
+    // SAFETY: takes integers only; the caller's promise covers what they name.
+    unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) as c_int }
+}
+
+/// Whether the working directory is there and below the root; `errno` says why not: EACCES for one that is elsewhere, whose path
+/// the kernel begins with "(unreachable)" (`getcwd(2)`), ENOENT for one that was removed, ENAMETOOLONG for one that is deeper
+/// than the kernel can tell.
+fn is_reachable() -> bool {
+    let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
+    // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which has its own
+    // opinion on such paths.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), libc::PATH_MAX as usize) };
+    if length < 1 {
+        return false;
+    }
+    // SAFETY: the kernel has written at least one byte.
+    let first = unsafe { path.as_ptr().cast::<u8>().read() };
+    if first != b'/' {
+        Errno::set_raw(libc::EACCES);
+    }
+    first == b'/'
 }
 
 /// Tries each candidate, as `execvp(3)` does: one that is not there or not a folder's is passed over, one that may not be

@@ -56,11 +56,13 @@ pub struct Boot {
     pub cgroups: Cgroups,
 }
 
-/// What init has of the host's cgroups.
+/// What init has of the host's cgroups. Init holds their directories for as long as the VM lives, so with
+/// [`Isolation::Namespaces`] it holds them as detached mounts, in which `..` ends at the directory itself. The other levels
+/// have the host's mounts around them anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroups {
-    /// A directory of the cgroup v2 hierarchy, attached, in which init makes one for each family.
-    pub families: Option<Attached>,
+    /// A directory of the cgroup v2 hierarchy in which init makes one for each family.
+    pub families: Option<BindSource>,
     /// Where what the kernel kills for want of memory is counted, if the VM's memory is bounded.
     pub memory: Option<MemoryCount>,
     /// `tasks` files of cgroup v1, attached, which init joins by writing 0 to each: all that it starts is then in there.
@@ -68,12 +70,12 @@ pub struct Cgroups {
 }
 
 /// Where each family's killed processes are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryCount {
     /// In the family's directory of [`Cgroups::families`].
     InFamilies,
-    /// In one that init makes for each family in this directory, attached, of the memory hierarchy of cgroup v1.
-    Directory(Attached),
+    /// In one that init makes for each family in this directory of the memory hierarchy of cgroup v1.
+    Directory(BindSource),
 }
 
 /// What programs reach of the host's files where Landlock is what walls them off.

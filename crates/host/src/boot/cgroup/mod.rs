@@ -21,7 +21,7 @@ mod place;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Resources;
 use directory::{Directory, give};
@@ -89,8 +89,27 @@ struct Unified {
 
 #[derive(Debug)]
 struct Split {
-    init: std::path::PathBuf,
+    init: PathBuf,
+    programs: PathBuf,
     programs_fd: OwnedFd,
+}
+
+/// A directory that init uses: where it is, and opened.
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupDirectory<'a> {
+    /// Without links.
+    pub path: &'a Path,
+    /// Opened for reading.
+    pub fd: BorrowedFd<'a>,
+}
+
+impl<'a> CgroupDirectory<'a> {
+    fn of(directory: &'a Directory) -> Self {
+        Self {
+            path: directory.path(),
+            fd: directory.as_fd(),
+        }
+    }
 }
 
 impl VmCgroups {
@@ -145,17 +164,20 @@ impl VmCgroups {
     }
 
     /// Where init makes a directory for each command.
-    pub fn families_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn families(&self) -> Option<CgroupDirectory<'_>> {
         let unified = self.unified.as_ref()?;
         Some(match &unified.split {
-            Some(split) => split.programs_fd.as_fd(),
-            None => unified.base.as_fd(),
+            Some(split) => CgroupDirectory {
+                path: &split.programs,
+                fd: split.programs_fd.as_fd(),
+            },
+            None => CgroupDirectory::of(&unified.base),
         })
     }
 
     /// Where init makes a directory for each command's memory, where that is in a hierarchy of its own.
-    pub fn memory_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.memory.as_ref().map(AsFd::as_fd)
+    pub fn memory(&self) -> Option<CgroupDirectory<'_>> {
+        self.memory.as_ref().map(CgroupDirectory::of)
     }
 
     /// Files that init joins a cgroup by, writing 0 to each: for the host to move it would cost milliseconds.
@@ -188,22 +210,22 @@ impl VmCgroups {
         };
         let wanted = limits.controllers();
         set(base.path(), "cgroup.subtree_control", &wanted).at("enable the VM's controllers")?;
-        let programs = base.path().join(PROGRAMS);
+        let programs = &split.programs;
         if let Some(bytes) = limits.memory {
-            set(&programs, "memory.max", &bytes.to_string()).at("limit the VM's memory")?;
+            set(programs, "memory.max", &bytes.to_string()).at("limit the VM's memory")?;
             // Else the limit would be on memory alone, and the rest would go to the disk. A kernel without swap has no file.
-            set_if_there(&programs, "memory.swap.max", "0").at("limit the VM's swap")?;
+            set_if_there(programs, "memory.swap.max", "0").at("limit the VM's swap")?;
             // One process is killed, not all that the VM runs.
-            set_if_there(&programs, "memory.oom.group", "0").at("let the VM outlive a lack of memory")?;
+            set_if_there(programs, "memory.oom.group", "0").at("let the VM outlive a lack of memory")?;
             // Each command counts its own.
-            set(&programs, "cgroup.subtree_control", "+memory")
+            set(programs, "cgroup.subtree_control", "+memory")
                 .at("count what is killed for want of memory")?;
         }
         if let Some(cpus) = limits.cpus {
             let value = format!("{} {PERIOD_US}", quota_us(cpus));
-            set(&programs, "cpu.max", &value).at("limit the VM's processor time")?;
+            set(programs, "cpu.max", &value).at("limit the VM's processor time")?;
         }
-        give(&programs, owner).at("hand the VM's cgroup over")
+        give(programs, owner).at("hand the VM's cgroup over")
     }
 }
 
@@ -234,8 +256,12 @@ impl Unified {
         } else {
             let (init, _) = base.child(INIT).at("make a cgroup for init")?;
             give(&init, owner).at("hand init's cgroup over")?;
-            let (_, programs_fd) = base.child(PROGRAMS).at("make a cgroup for the VM's programs")?;
-            Some(Split { init, programs_fd })
+            let (programs, programs_fd) = base.child(PROGRAMS).at("make a cgroup for the VM's programs")?;
+            Some(Split {
+                init,
+                programs,
+                programs_fd,
+            })
         };
         Ok(Self { base, split })
     }

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
@@ -192,6 +192,32 @@ pub fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result
             opened.into_source(None, Access::Read, fds)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// A directory that init keeps, as a mount of that directory alone, in which `..` ends there. Where this process may clone no
+/// mounts, init does so in its own mount namespace. `path` has no links; what is to be attached is added to `fds`.
+pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::Result<BindSource> {
+    let index = fds.len() as Attached;
+    match sys::clone_mount(fd, false) {
+        Ok(mount_fd) => {
+            fds.push(mount_fd);
+            Ok(BindSource::Mount(index))
+        }
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+            ) =>
+        {
+            Err(error)
+        }
+        // No right to, or the mount is one of another mount namespace's.
+        Err(_) => {
+            fds.push(fd.try_clone_to_owned()?);
+            let path = path.as_os_str().as_bytes().to_vec();
+            Ok(BindSource::Opened { path, fd: index })
+        }
     }
 }
 
