@@ -345,3 +345,78 @@ pub fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
 pub fn thrice<F: AsFd>(fd: &F) -> [BorrowedFd<'_>; 3] {
     [fd.as_fd(), fd.as_fd(), fd.as_fd()]
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Starts a program in `directory_fd`.
+    fn start_in(directory_fd: OwnedFd, stack: &mut Stack, stdio: &File) -> Result<libc::pid_t, ChildError> {
+        let plan = Plan {
+            candidates: vec![c"/bin/true".to_owned()],
+            arguments: vec![c"true".to_owned()],
+            environment: Vec::new(),
+            directory_fd,
+            open_files: (100, 100),
+            terminal: false,
+            sibling: false,
+            report_fd: None,
+        };
+        start(stack, &plan, thrice(stdio), Cgroup::default())
+    }
+
+    fn open(path: &Path) -> OwnedFd {
+        File::open(path).unwrap().into()
+    }
+
+    /// What the program's start failed at.
+    fn failure(result: Result<libc::pid_t, ChildError>) -> Option<(Step, Errno)> {
+        result.err().map(|error| (error.step, error.errno))
+    }
+
+    #[test]
+    fn a_program_starts_in_a_directory_that_is_there() {
+        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
+        let pid = start_in(open(Path::new("/")), &mut stack, &stdio).unwrap();
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+    }
+
+    #[test]
+    fn a_working_directory_that_was_removed_is_refused() {
+        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
+        let directory = std::env::temp_dir().join(format!("agent-vm-removed-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let directory_fd = open(&directory);
+        std::fs::remove_dir(&directory).unwrap();
+        let refused = failure(start_in(directory_fd, &mut stack, &stdio));
+        assert_eq!(refused, Some((Step::Reach, Errno::ENOENT)));
+    }
+
+    #[test]
+    fn a_working_directory_outside_of_the_root_is_refused() {
+        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
+        let outside = open(Path::new("/"));
+        // SAFETY: the copy has one thread, uses what was made before it, and ends by `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            // SAFETY: these take a C string and integers. Only root may change the root without a user namespace.
+            let entered = unsafe {
+                (libc::geteuid() == 0 || libc::unshare(libc::CLONE_NEWUSER) == 0)
+                    && libc::chroot(c"/usr".as_ptr()) == 0
+            };
+            let refused = failure(start_in(outside, &mut stack, &stdio));
+            let passed = entered && refused == Some((Step::Reach, Errno::EACCES));
+            // SAFETY: ends this process alone.
+            unsafe { libc::_exit(c_int::from(!passed)) };
+        }
+        let ended = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+        assert!(
+            matches!(ended, nix::sys::wait::WaitStatus::Exited(_, 0)),
+            "{ended:?}"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+"use strict";
+// What init holds while a VM runs. No program gets any of it; and should one ever, it must not lead out of the VM.
+
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { AgentVm } = require("../..");
+const { delegatedCgroup } = require("../delegated-server");
+const { boot, folder, rejection, until } = require("../fixture");
+const { ownDirectories } = require("../host-cgroups");
+const { descendants, withInit } = require("../host-processes");
+const { inits } = require("../landlock/host");
+const { nodeScript, readableCopy } = require("../node-script");
+
+const ROOT = process.getuid() === 0;
+
+let limits;
+beforeAll(async () => {
+  const { checks } = await AgentVm.doctor();
+  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+});
+
+const identity = ({ dev, ino }) => `${dev}:${ino}`;
+
+/** Directories that every way out of a VM comes past: the host's root, some that no VM shows, and what is above its cgroups. */
+function outside(cgroup = []) {
+  const above = [...ownDirectories(), ...cgroup].flatMap((directory) => {
+    const names = directory.split("/").filter(Boolean);
+    return names.map((_, index) => `/${names.slice(0, index + 1).join("/")}`);
+  });
+  const paths = ["/", "/proc", "/sys", "/sys/fs", "/home", "/root", "/run", "/var", "/tmp", os.tmpdir(), ...above];
+  const found = paths.flatMap((name) => {
+    const stat = fs.statSync(name, { throwIfNoEntry: false });
+    return stat === undefined ? [] : [[identity(stat), name]];
+  });
+  return new Map(found);
+}
+
+function attempt(action, otherwise) {
+  try {
+    return action();
+  } catch (error) {
+    return otherwise(error);
+  }
+}
+
+/** What a process holds: each descriptor with what it is called, and the directories that `..` leads to from there. */
+function held(pid) {
+  const refused = (error) => error.code;
+  return fs.readdirSync(`/proc/${pid}/fd`).flatMap((number) => {
+    const start = `/proc/${pid}/fd/${number}`;
+    const name = attempt(() => fs.readlinkSync(start), refused);
+    // Init had it for a moment.
+    if (name === "ENOENT") return [];
+    const above = [];
+    for (let level = 0; level < 24; level++) {
+      // The `.` has the kernel refuse what is no directory.
+      const found = attempt(() => identity(fs.statSync(`${start}/.${"/..".repeat(level)}`)), refused);
+      if (found === "ENOTDIR" || (found === "ENOENT" && level === 0)) break;
+      above.push(found);
+    }
+    return [{ number: Number(number), name, above }];
+  });
+}
+
+const directoriesOf = (pid) => held(pid).filter(({ above }) => above.length > 0).length;
+
+/** Whether it has let go of the host's root: its seccomp filter is the last step of the boot. */
+const isBooted = (pid) =>
+  attempt(
+    () => /^Seccomp:\s+2$/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8")),
+    () => false,
+  );
+
+/** That none of them leads out, and that there is something that could. */
+function expectConfined(pid, { directories, cgroup }) {
+  const descriptors = held(pid);
+  const out = outside(cgroup);
+  const ways = descriptors.flatMap(({ number, name, above }) => {
+    const met = above.find((directory) => out.has(directory));
+    return met === undefined ? [] : [`${number} (${name}) leads to ${out.get(met)}`];
+  });
+  expect(ways).toEqual([]);
+  // The VM's /proc is always among them.
+  expect(directoriesOf(pid)).toBeGreaterThanOrEqual(directories);
+}
+
+/** A VM in which much runs. */
+async function busy(options) {
+  const { vm, init } = await withInit(() => boot(options));
+  await vm.spawn("sleep", ["60"]);
+  await vm.spawn("cat", []);
+  await vm.openShell();
+  await vm.exec("sleep 60 &");
+  await vm.writeFile("/home/user/file", "text");
+  return { vm, pid: init.pid };
+}
+
+if (ROOT) {
+  test("no descriptor that init holds leads to a directory of the host", async () => {
+    expectConfined((await busy()).pid, { directories: 3 });
+    expectConfined((await busy({ limits })).pid, { directories: 4 });
+    expectConfined((await busy({ network: { allow: ["example.com"] } })).pid, { directories: 3 });
+    expectConfined((await busy({ network: "host" })).pid, { directories: 3 });
+    const [home, mounted] = [folder(), folder()];
+    const mounts = [{ path: "/data/set", hostPath: mounted, readOnly: true }];
+    expectConfined((await busy({ home, mounts })).pid, { directories: 3 });
+    expect(outside().size).toBeGreaterThan(8);
+  });
+
+  test("nor one of a VM that was made ahead", async () => {
+    await boot({ limits });
+    // From the end of its boot on it has the directory for its first command.
+    const isReady = ({ pid, name }) => name === "agent-vm-spare" && isBooted(pid) && directoriesOf(pid) >= 3;
+    const spare = await until(() => descendants(process.pid, { spares: true }).find(isReady));
+    expectConfined(spare.pid, { directories: 3 });
+  });
+
+  test("nor one where an ordinary user's server was delegated a cgroup", async () => {
+    const delegated = delegatedCgroup();
+    try {
+      const server = nodeScript(
+        `const vm = await AgentVm.create();
+         await vm.spawn("sleep", ["60"]);
+         await vm.openShell();
+         console.log("ready");
+         setInterval(() => {}, 1000);`,
+        { prefix: delegated.prefix, from: readableCopy() },
+      );
+      await server.line();
+      const named = descendants(server.child.pid).filter(({ name }) => name === "agent-vm-init");
+      expect(named).toHaveLength(1);
+      expectConfined(named[0].pid, { directories: 3, cgroup: [delegated.directory] });
+      server.child.kill("SIGKILL");
+      await server.ended;
+    } finally {
+      await delegated.remove();
+    }
+  });
+
+  test("without namespaces, the process that starts programs holds no directory", async () => {
+    const before = descendants(process.pid);
+    const vm = await boot({ isolation: "landlock" });
+    await vm.spawn("sleep", ["60"]);
+    await vm.exec("true");
+    const { deputy } = inits(before);
+    expect(held(deputy).filter(({ above }) => above.length > 0)).toEqual([]);
+  });
+} else {
+  test("not even the server's own user lists what init holds", async () => {
+    const { pid } = await busy({ limits });
+    expect(() => fs.readdirSync(`/proc/${pid}/fd`)).toThrow("EACCES");
+  });
+}
+
+test("without namespaces a program may stand where it likes, and gets nothing to read there", async () => {
+  const host = folder();
+  fs.chmodSync(host, 0o755);
+  fs.writeFileSync(path.join(host, "secret"), "the host's secret\n", { mode: 0o644 });
+  const vm = await boot({ isolation: "landlock" });
+  for (const cwd of ["/", host]) {
+    const tried = await vm.exec(`ls . ; cat secret .${host}/secret ../..${host}/secret; echo x > file`, { cwd });
+    expect(tried.stdout).toBe("");
+    expect(tried.stderr).toContain("Permission denied");
+  }
+  expect(fs.readdirSync(host)).toEqual(["secret"]);
+  for (let number = 0; number <= 64; number++) {
+    for (const cwd of [`/proc/self/fd/${number}`, `/dev/fd/${number}`]) {
+      const error = await rejection(vm.exec("pwd", { cwd }));
+      expect(error).toMatchObject({ syscall: "chdir", path: cwd });
+      expect(["ELOOP", "ENOENT"]).toContain(error.code);
+    }
+  }
+});
