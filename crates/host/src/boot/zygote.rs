@@ -5,17 +5,18 @@
 //! when the server does, which closes its socket.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame};
 use agent_vm_protocol::message::{Launch, Reply, Request};
 use parking_lot::Mutex;
 
+use super::BootError;
+use super::image::Image;
 use super::launched::InitProcess;
 use super::machine::await_reply;
 use super::sys::{self, LaunchFailure};
-use super::{BootError, image};
 
 static ZYGOTE: Mutex<Option<Zygote>> = Mutex::new(None);
 
@@ -74,18 +75,22 @@ pub fn launch(
 impl Zygote {
     fn start(program: &Program) -> Result<Self, BootError> {
         let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
-        let process = sys::launch(&sys::Launch {
-            image: image::image(&program.init)?,
+        let image = Image::of(&program.init)?;
+        let started = sys::launch(&sys::Launch {
+            image: image.as_fd(),
             control: control.into(),
             log: program.log.as_deref(),
         })?;
+        // From here on its drop ends it.
+        let process = InitProcess {
+            pid: started.pid,
+            pidfd: started.pidfd.ok_or(BootError::Died(None))?,
+        };
+        image.retire()?;
         Ok(Self {
             channel,
             program: program.clone(),
-            _process: InitProcess {
-                pid: process.pid,
-                pidfd: process.pidfd.ok_or(BootError::Died(None))?,
-            },
+            _process: process,
         })
     }
 
