@@ -1,12 +1,18 @@
 //! The host's cgroup directories that init makes families' directories in, held so that no path leads out of them.
 //!
 //! A descriptor of a directory is a way to all that is above it. Init keeps these for as long as the VM lives, so in a VM that has
-//! a root of its own they are detached mounts of the directory alone: `..` ends there, whoever comes by one of them.
+//! a root of its own they are mounts of the directory alone, which are mounted nowhere when the boot is over: `..` ends there,
+//! whoever gets one of them.
+//!
+//! For that they go the way of the host's root: they are attached below it and detached with it. A mount that was never attached
+//! would do as well, but when it goes the kernel waits for all processors, once more for each.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_protocol::message::{BindSource, Boot, Isolation, MemoryCount};
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{fstat, fstatat};
 
 use super::root::source_mount;
 use super::sys::{self, attr};
@@ -34,6 +40,26 @@ pub fn take(boot: &Boot, attachments: &mut Attachments) -> Result<Cgrouping, Boo
         counts_kills,
         memory_fd,
     })
+}
+
+/// Makes sure that nothing is above the directories, once the host's root is gone.
+pub fn check(cgrouping: &Cgrouping) -> Result<(), BootError> {
+    let step = "leave the host's cgroups behind";
+    for directory_fd in directories(cgrouping) {
+        let (here, above) = (
+            fstat(directory_fd).at(step)?,
+            fstatat(directory_fd, "..", AtFlags::empty()).at(step)?,
+        );
+        if (here.st_dev, here.st_ino) != (above.st_dev, above.st_ino) {
+            return Err(Errno::EXDEV).at(step);
+        }
+    }
+    Ok(())
+}
+
+/// Those that init keeps.
+pub fn directories(cgrouping: &Cgrouping) -> impl Iterator<Item = &OwnedFd> {
+    cgrouping.families_fd.iter().chain(&cgrouping.memory_fd)
 }
 
 /// The directory as a mount of its own, which is mounted nowhere.

@@ -105,7 +105,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     // While the host's mounts are still around.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
-        Isolation::Namespaces => listener_fd = namespaces(boot, attachments)?,
+        Isolation::Namespaces => listener_fd = namespaces(boot, attachments, &cgrouping)?,
         Isolation::Landlock => walls = Some(landlock(boot)?),
         Isolation::None => unconfined()?,
     }
@@ -120,15 +120,20 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
 }
 
 /// Makes the sandbox; returns the socket for the host to serve, if there is to be one.
-fn namespaces(boot: &Boot, attachments: &mut Attachments) -> Result<Option<OwnedFd>, BootError> {
+fn namespaces(
+    boot: &Boot,
+    attachments: &mut Attachments,
+    cgrouping: &Cgrouping,
+) -> Result<Option<OwnedFd>, BootError> {
     identity::take(boot.take_id)?;
     identity::raise_open_files()?;
 
     umask(Mode::empty());
-    let root = root::build(boot, attachments)?;
+    let root = root::build(boot, attachments, cgrouping)?;
     // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
     let proc_fd = proc::mount(root.fd.as_fd())?;
     root::enter(&root)?;
+    cgroups::check(cgrouping)?;
     drop(root);
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 

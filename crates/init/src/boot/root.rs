@@ -18,8 +18,9 @@ use nix::unistd::{chdir, fchdir, pivot_root, symlinkat, write};
 
 use super::rootfs;
 use super::sys::{self, attr};
-use super::{At, BootError, devices};
+use super::{At, BootError, cgroups, devices};
 use crate::control::Attachments;
+use crate::family::Cgrouping;
 
 /// Room for the entries themselves: small files, folders and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
@@ -32,14 +33,19 @@ pub struct Root {
     layered: bool,
 }
 
-/// Builds the root over the host's.
-pub fn build(boot: &Boot, attachments: &mut Attachments) -> Result<Root, BootError> {
+/// Builds the root over the host's, and attaches `cgrouping`'s directories where they go with the host's.
+pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) -> Result<Root, BootError> {
     let host_root_fd = open_path(AT_FDCWD, c"/").at("open the host's root")?;
     // It must be somewhere for its folders to be bound. On the host's /proc, which nothing below needs any more, it goes
     // when the host's root goes; to unmount it by itself would cost another wait for all processors.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
     sys::attach_mount(&private.stage_fd, &host_proc_fd).at("attach the private files")?;
+    for directory_fd in cgroups::directories(cgrouping) {
+        let step = "attach a cgroup directory";
+        let place_fd = private.stage(0o700).at(step)?;
+        sys::attach_mount(directory_fd, &place_fd).at(step)?;
+    }
     let lower_fd = match &boot.rootfs {
         Some(source) => Some(source_mount(source, false, attachments).at("open the rootfs")?),
         None => None,
