@@ -636,7 +636,10 @@ export type Enforcement = "cgroup1" | "cgroup2" | "rlimit" | "tmpfs";
 export interface ExecOptions {
   /** Added to the VM's. Its PATH finds the program. */
   env?: Record<string, string>;
-  /** Default /home/user. */
+  /**
+   * An absolute path. Default /home/user. Symbolic links are followed; magic links of `/proc` (`/proc/self/cwd`, `/dev/fd/3`) are
+   * refused with ELOOP, and what `/proc` shows of init (`/proc/self` is init here) with EACCES.
+   */
   cwd?: string;
   /** Default: empty, at end of file. */
   stdin?: string | Uint8Array;
@@ -732,7 +735,10 @@ export interface OpenShellOptions {
   args?: string[];
   /** Added to the VM's. TERM is `xterm-256color` unless this or the VM's `env` says otherwise. */
   env?: Record<string, string>;
-  /** Default /home/user. */
+  /**
+   * An absolute path. Default /home/user. Symbolic links are followed; magic links of `/proc` (`/proc/self/cwd`, `/dev/fd/3`) are
+   * refused with ELOOP, and what `/proc` shows of init (`/proc/self` is init here) with EACCES.
+   */
   cwd?: string;
   /** From 1 to 65,535. Default 80. */
   cols?: number;
