@@ -170,30 +170,35 @@ test("ordinary links and directories go on working", async () => {
   });
 });
 
-test("no program, interpreter or entry of PATH leads through a descriptor to the host", async () => {
-  const host = planted();
-  const vm = await boot();
-  await vm.spawn("sleep", ["60"]);
-  const up = "../".repeat(12);
-  for (const number of NUMBERS) {
-    for (const held of [`/proc/self/fd/${number}`, `/proc/1/fd/${number}`, `/dev/fd/${number}`]) {
-      const outside = `${held}/${up}${host.slice(1)}`;
-      const program = `${outside}/program`;
-      const started = await attempt(async () => (await vm.execFile(program)).stdout);
-      expect(started).toMatchObject({ syscall: "execve", path: program });
-      expect(await attempt(() => vm.execFile(held))).toMatchObject({ syscall: "execve", path: held });
-      const found = await attempt(async () => (await vm.execFile("program", [], { env: { PATH: outside } })).stdout);
-      expect(found).toMatchObject({ code: expect.stringMatching(/^(ENOENT|EACCES)$/), syscall: "execve" });
+test.each(["namespaces", "landlock"])(
+  "at the level %s no program, interpreter or entry of PATH leads through a descriptor to the host",
+  async (isolation) => {
+    const host = planted();
+    const vm = await boot({ isolation });
+    const script = `${(await output(vm, "echo $HOME")).trim()}/script`;
+    await vm.spawn("sleep", ["60"]);
+    const up = "../".repeat(12);
+    for (const number of NUMBERS.slice(0, 40)) {
+      for (const held of [`/proc/self/fd/${number}`, `/proc/1/fd/${number}`, `/dev/fd/${number}`]) {
+        const outside = `${held}/${up}${host.slice(1)}`;
+        const program = `${outside}/program`;
+        const started = await attempt(async () => (await vm.execFile(program)).stdout);
+        expect(started).toMatchObject({ syscall: "execve", path: program });
+        expect(await attempt(() => vm.execFile(held))).toMatchObject({ syscall: "execve", path: held });
+        const found = await attempt(async () => (await vm.execFile("program", [], { env: { PATH: outside } })).stdout);
+        expect(found).toMatchObject({ code: expect.stringMatching(/^(ENOENT|EACCES)$/), syscall: "execve" });
+      }
     }
-  }
-  const scripts = NUMBERS.flatMap((number) => [
-    [`#!/proc/self/fd/${number}/${up}${host.slice(1)}/program`, number],
-    [`#!/proc/self/fd/${number}`, number],
-  ]);
-  for (const [line] of scripts) {
-    await vm.writeFile("/home/user/script", `${line}\n`);
-    await output(vm, "chmod 755 script");
-    const ran = await attempt(async () => (await vm.execFile("/home/user/script")).stdout);
-    expect(ran).toMatchObject({ syscall: "execve" });
-  }
-}, 120_000);
+    const scripts = NUMBERS.slice(0, 40).flatMap((number) => [
+      `#!/proc/self/fd/${number}/${up}${host.slice(1)}/program`,
+      `#!/proc/self/fd/${number}`,
+    ]);
+    for (const line of scripts) {
+      await vm.writeFile(script, `${line}\n`);
+      await output(vm, "chmod 755 script");
+      const ran = await attempt(async () => (await vm.execFile(script)).stdout);
+      expect(ran).toMatchObject({ syscall: "execve" });
+    }
+  },
+  120_000,
+);
