@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Runs jest, as root, in place of a user without rights, and from a copy of the checkout, which is all that this user can see of it.
+#
+#   scripts/test-as.sh ordinary [JEST-ARGUMENT]...    a user without an entry in /etc/passwd
+#   scripts/test-as.sh delegated [JEST-ARGUMENT]...   another one, in a cgroup v2 directory that is delegated to that user
+#
+# Without arguments, `ordinary` runs all tests, and `delegated` runs those that depend on cgroups and the attacks.
+# JEST_OUTPUT names a file to write jest's counts to, as JSON.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+# What a server does differently when it has a cgroup of its own: families, limits, background processes, ends, and the attacks on all of it.
+delegated_tests=(
+    __test__/attacks/ __test__/bombs. __test__/cgroups. __test__/limits- __test__/stats. __test__/doctor. __test__/spare.
+    __test__/exec __test__/process- __test__/spawn- __test__/shell- __test__/dispose __test__/faults- __test__/server-ends.
+    __test__/init- __test__/identity. __test__/isolation. __test__/soak.
+)
+
+fail() {
+    echo "scripts/test-as.sh: $*" >&2
+    exit 1
+}
+
+kind=${1:-}
+case $kind in
+ordinary) uid=1500 ;;
+delegated) uid=1501 ;;
+*) fail "the first argument must be \"ordinary\" or \"delegated\", not \"$kind\"" ;;
+esac
+shift
+[ "$(id -u)" -eq 0 ] || fail "only root can run the tests as another user"
+
+work=$(mktemp -d /tmp/agent-vm-test-as.XXXXXX) || exit 1
+delegated=
+
+# Of the runner's processes none may be left; the directories below are those of VMs that a failed test left.
+remove_delegated() {
+    local attempt
+    for attempt in $(seq 100); do
+        find "$delegated" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs --no-run-if-empty kill -KILL 2>/dev/null
+        find "$delegated" -depth -type d -exec rmdir {} + 2>/dev/null
+        [ -d "$delegated" ] || return 0
+        sleep 0.1
+    done
+    echo "scripts/test-as.sh: $delegated cannot be removed" >&2
+    return 1
+}
+
+clean_up() {
+    local status=$?
+    [ -z "$delegated" ] || remove_delegated || status=1
+    rm -rf "$work"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# Makes a cgroup v2 directory, delegated as the kernel's documentation says (admin-guide/cgroup-v2, "Delegation"), and in it
+# one for the server. Sets `delegated`.
+delegate() {
+    local mount controller
+    # Fields: 5 is the mount point, 9 and later the type, after a hyphen that optional fields precede.
+    mount=$(awk '{ for (i = 7; i < NF; i++) if ($i == "-") { if ($(i + 1) == "cgroup2") print $5; break } }' /proc/self/mountinfo | head -n 1)
+    [ -n "$mount" ] || fail "cgroup v2 is not mounted; mount it: mount -t cgroup2 none /sys/fs/cgroup/unified"
+    # A directory must be able to give its children what it has; where something runs in this one, only a root cgroup can.
+    for controller in memory cpu pids; do
+        if grep -qw "$controller" "$mount/cgroup.controllers" && ! grep -qw "$controller" "$mount/cgroup.subtree_control"; then
+            echo "+$controller" >"$mount/cgroup.subtree_control" || fail "the controller $controller of $mount cannot be enabled for directories in it"
+        fi
+    done
+    delegated=$(mktemp -d "$mount/agent-vm-test-as.XXXXXX") || fail "$mount is not writable"
+    chmod 755 "$delegated"
+    for controller in memory cpu pids; do
+        if grep -qw "$controller" "$delegated/cgroup.controllers"; then
+            echo "+$controller" >"$delegated/cgroup.subtree_control" || fail "the controller $controller of $delegated cannot be enabled for directories in it"
+        fi
+    done
+    chown "$uid:$uid" "$delegated" "$delegated"/cgroup.{procs,threads,subtree_control} || fail "$delegated cannot be delegated"
+    as_user mkdir "$delegated/server" || fail "$delegated is not the user's"
+}
+
+# env -i: an npm run's variables name root's directories.
+as_user() {
+    env -i CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
+        PATH="${node%/*}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin" \
+        setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all "$@"
+}
+
+# Runs a command as the user, in the server's cgroup if there is one.
+in_place() (
+    cd "$work/checkout" || exit 1
+    if [ -n "$delegated" ]; then
+        echo "$BASHPID" >"$delegated/server/cgroup.procs" || fail "a process cannot be moved into $delegated/server"
+    fi
+    as_user "$@"
+)
+
+node=$(readlink -f "$(command -v node)")
+chmod 755 "$work"
+mkdir "$work/checkout" "$work/home" "$work/tmp"
+tar --create --exclude=./target --exclude=./bench/node_modules --exclude=./.git --exclude=./dist-tarballs . | tar --extract --directory "$work/checkout" || exit 1
+chmod -R a+rX "$work/checkout"
+chown -R "$uid:$uid" "$work/home" "$work/tmp"
+
+if [ "$kind" = delegated ]; then
+    delegate
+    # Otherwise the tests would show what an ordinary user has without delegation.
+    in_place "$node" -e '
+        require("./index.js").AgentVm.doctor().then(({ checks }) => {
+            const { ok, detail } = checks.find(({ name }) => name === "cgroup");
+            if (!ok) throw new Error(`the delegated cgroup is not used: ${detail}`);
+        });' || exit 1
+    [ $# -gt 0 ] || set -- "${delegated_tests[@]}"
+fi
+
+in_place "$node" node_modules/jest/bin/jest.js "$@" --json --outputFile="$work/tmp/jest.json"
+status=$?
+[ -z "${JEST_OUTPUT:-}" ] || cp "$work/tmp/jest.json" "$JEST_OUTPUT"
+exit "$status"
