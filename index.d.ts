@@ -406,6 +406,12 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
     truncatedBytes: number;
     /** How it ended; null while it runs. */
     exited: ExitStatus | null;
+    /**
+     * True when the VM no longer reads this output although something that was left running may still write to it: too many
+     * outputs of ended processes were open (256 per VM; docs/bounds.md). Such a writer gets EPIPE, or EIO on a terminal. What was
+     * written before is kept and delivered.
+     */
+    outputCut: boolean;
   }>;
 
   // everything in the VM
@@ -429,6 +435,12 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
     bytesIn: number;
     /** Bytes read from them, what exec dropped included. */
     bytesOut: number;
+    /**
+     * Outputs of ended commands, processes and shells that were closed although something left running may still have written to
+     * them: too many were open (256 per VM; docs/bounds.md). Standard output and standard error count one each. Absent while there
+     * is none.
+     */
+    outputsCut?: number;
   }>;
 
   // shells
@@ -496,6 +508,12 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
     truncatedBytes: number;
     /** How it ended; null while it runs. */
     exited: ExitStatus | null;
+    /**
+     * True when the VM no longer reads this output although something that was left running may still write to it: too many
+     * outputs of ended processes were open (256 per VM; docs/bounds.md). Such a writer gets EPIPE, or EIO on a terminal. What was
+     * written before is kept and delivered.
+     */
+    outputCut: boolean;
   }>;
 
   // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
@@ -666,7 +684,10 @@ export interface ExecResult extends ExitStatus {
   stderrTruncated: boolean;
   /** Whether `timeout` ended it. */
   timedOut: boolean;
-  /** What the command left running in the background. exec returns when the command ends, not when these do. */
+  /**
+   * What the command left running in the background. exec returns when the command ends, not when these do. Their later output
+   * is read and dropped while any of them lives.
+   */
   background: {
     /** Inside; `killProcess` takes it. */
     pid: number;

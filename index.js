@@ -148,12 +148,13 @@ class AgentVm extends EventEmitter {
   async readProcessOutput(pid, options) {
     check.pid("pid", pid);
     const { after = 0 } = check.members("options", options, check.after);
-    const [chunks, nextSeq, truncatedBytes, status] = await this.#about("readProcessOutput", pid, after);
+    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#about("readProcessOutput", pid, after);
     return {
       chunks: chunks.map(([stream, data, seq]) => ({ pid, stream, data, seq })),
       nextSeq,
       truncatedBytes,
       exited: status ? exitStatus(status) : null,
+      outputCut,
     };
   }
 
@@ -173,8 +174,15 @@ class AgentVm extends EventEmitter {
   async stats() {
     const processes = await this.allProcesses();
     const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
-    const [bytesIn, bytesOut] = await this.#ask("traffic");
-    return { processes: processes.length, cpuMs: sum("cpuMs"), memoryBytes: sum("rssBytes"), bytesIn, bytesOut };
+    const [bytesIn, bytesOut, outputsCut] = await this.#ask("traffic");
+    return {
+      processes: processes.length,
+      cpuMs: sum("cpuMs"),
+      memoryBytes: sum("rssBytes"),
+      bytesIn,
+      bytesOut,
+      ...(outputsCut > 0 && { outputsCut }),
+    };
   }
 
   // ---- shells
@@ -210,9 +218,9 @@ class AgentVm extends EventEmitter {
   async readShell(shellId, options) {
     check.shellId("shellId", shellId);
     const { after = 0 } = check.members("options", options, check.after);
-    const [chunks, nextSeq, truncatedBytes, status] = await this.#aboutShell("readShell", shellId, after);
+    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#aboutShell("readShell", shellId, after);
     const data = chunks.length === 1 ? chunks[0][1] : Buffer.concat(chunks.map(([, bytes]) => bytes));
-    return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null };
+    return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null, outputCut };
   }
 
   // ---- files

@@ -272,7 +272,7 @@ fn whole_letters(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
     bytes
 }
 
-/// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined`.
+/// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined, outputCut`.
 pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
     let chunks = replay.chunks.into_iter().map(|chunk| {
         Value::List(vec![
@@ -286,6 +286,7 @@ pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
         Value::Number(replay.next_seq as f64),
         Value::Number(replay.truncated as f64),
         status.map_or(Value::Undefined, status_value),
+        Value::Bool(replay.cut),
     ])
 }
 

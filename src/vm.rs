@@ -362,7 +362,7 @@ impl NativeVm {
         })
     }
 
-    /// Bytes given to and taken from everything inside, `[in, out]`.
+    /// Bytes given to and taken from everything inside, and the streams that were closed at a bound: `[in, out, cut]`.
     #[napi]
     pub fn traffic(&self, _call: f64) -> Value {
         self.now(|vm| {
@@ -370,6 +370,7 @@ impl NativeVm {
             Ok(Value::List(vec![
                 Value::Number(given as f64),
                 Value::Number(written as f64),
+                Value::Number(vm.outputs_cut() as f64),
             ]))
         })
     }

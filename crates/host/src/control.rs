@@ -71,7 +71,8 @@ pub struct Control {
 
 /// A request that the socket did not take at once.
 struct Queued {
-    call: Call,
+    /// None for a request that is not answered. Such a request has no descriptors, which are what the kernel refuses.
+    call: Option<Call>,
     frame: Frame,
     since: Instant,
 }
@@ -121,6 +122,33 @@ impl Control {
         receiver.await.unwrap_or(Err(Error::Disposed))
     }
 
+    /// Sends a request that is not answered; to a VM that is gone, nothing.
+    pub fn tell(&self, request: &Request) {
+        tracing::trace!(request = request.name(), "told");
+        match Frame::new(request, Vec::new()) {
+            Ok(frame) => {
+                let mut state = self.state.lock();
+                if !state.gone {
+                    self.dispatch(&mut state, None, frame);
+                }
+            }
+            // Those that are told are of a few bytes.
+            Err(error) => tracing::error!(%error, "a request was not sent"),
+        }
+    }
+
+    fn dispatch(&self, state: &mut State, call: Option<Call>, frame: Frame) {
+        if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
+            // Also after an error that will not pass: the reading side meets the end of the VM and fails every call.
+            state.queue.push_back(Queued {
+                call,
+                frame,
+                since: Instant::now(),
+            });
+            self.queued.notify_one();
+        }
+    }
+
     fn send(
         &self,
         call: Call,
@@ -151,15 +179,7 @@ impl Control {
             return Err((Error::LimitExceeded(text), waiting));
         }
         state.waiting.insert(call, waiting);
-        if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
-            // Also after an error that will not pass: the reading side meets the end of the VM and fails this call.
-            state.queue.push_back(Queued {
-                call,
-                frame,
-                since: Instant::now(),
-            });
-            self.queued.notify_one();
-        }
+        self.dispatch(&mut state, Some(call), frame);
         Ok(())
     }
 
@@ -220,12 +240,15 @@ impl Control {
     fn give_up_overdue(&self) -> bool {
         let waiting = {
             let mut state = self.state.lock();
-            let overdue = |first: &Queued| first.since.elapsed() > DESCRIPTORS_DEADLINE;
+            let overdue =
+                |first: &Queued| first.call.is_some() && first.since.elapsed() > DESCRIPTORS_DEADLINE;
             if !state.queue.front().is_some_and(overdue) {
                 return false;
             }
             let first = state.queue.pop_front();
-            first.and_then(|first| state.waiting.remove(&first.call))
+            first
+                .and_then(|first| first.call)
+                .and_then(|call| state.waiting.remove(&call))
         };
         if let Some(waiting) = waiting {
             waiting.fail(Error::LimitExceeded(in_flight()));

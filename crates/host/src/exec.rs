@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Background, Exit, Request, Spawn, Stdio};
+use agent_vm_protocol::message::{Background, Call, Exit, Request, Spawn, Stdio};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
@@ -13,6 +13,7 @@ use crate::control::{Control, Started};
 use crate::error::Error;
 use crate::events::{ExitStatus, Taken};
 use crate::input::Input;
+use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
 use crate::program::{Ended, Program, kill_all, watch_exit};
 use crate::stream::{Chunks, End, Kind, Sink, Source, read_rest};
@@ -104,6 +105,7 @@ pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
     let run = Run {
         control: Arc::clone(control),
         traffic: Arc::clone(&inner.traffic),
+        leftovers: Arc::clone(&inner.leftovers),
         stdin,
         timeout,
         max_output_bytes,
@@ -125,6 +127,7 @@ pub(crate) fn start(inner: &Inner, exec: Exec, on_result: OnResult) -> Abort {
 struct Run {
     control: Arc<Control>,
     traffic: Arc<Traffic>,
+    leftovers: Arc<Leftovers>,
     stdin: Vec<u8>,
     timeout: Option<Duration>,
     max_output_bytes: usize,
@@ -136,7 +139,10 @@ struct Run {
 impl Run {
     async fn follow(self, started: Started) -> Result<ExecResult, Error> {
         let Started {
-            call, mut exit, fds, ..
+            call,
+            pid,
+            mut exit,
+            fds,
         } = started;
         if self.brief
             && let Ok(exit) = exit.try_recv()
@@ -145,7 +151,7 @@ impl Run {
                 biased;
                 // Asked for before the end was heard of.
                 () = self.abort.0.notified() => Err(Error::Aborted),
-                result = self.ended(exit, fds) => result,
+                result = self.ended(call, pid, exit, fds) => result,
             };
             if result.is_err() {
                 // Nobody would be told of what it left.
@@ -175,11 +181,15 @@ impl Run {
             self.collect(&mut stderr, Stream::Stderr, exited.clone()),
         );
         input.fail();
-        for (source, end) in [(stdout, out_end), (stderr, err_end)] {
-            if end == End::StillOpen {
-                drop(tokio::spawn(discard(source)));
-            }
-        }
+        let is_open = |end| end == End::StillOpen;
+        self.discard(
+            call,
+            pid,
+            [
+                is_open(out_end).then_some(stdout),
+                is_open(err_end).then_some(stderr),
+            ],
+        );
         if ended.aborted {
             return Err(Error::Aborted);
         }
@@ -190,10 +200,11 @@ impl Run {
     }
 
     /// The result of a brief command, which has ended: there is nothing to wait for, nor to watch.
-    async fn ended(&self, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
+    async fn ended(&self, call: Call, pid: u32, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
         let mut fds = fds.into_iter();
-        let out = self.rest(fds.next()).await?;
-        let err = self.rest(fds.next()).await?;
+        let (out, open_out) = self.rest(fds.next()).await?;
+        let (err, open_err) = self.rest(fds.next()).await?;
+        self.discard(call, pid, [open_out, open_err]);
         let ended = Ended {
             exit: Some(exit),
             timed_out: false,
@@ -202,8 +213,20 @@ impl Run {
         Ok(result(ended, out, err))
     }
 
-    /// What a command that has ended wrote to the pipe that init attached.
-    async fn rest(&self, fd: Option<OwnedFd>) -> Result<Printed, Error> {
+    /// Reads what the command's background processes still write, so that they never meet a full or broken pipe.
+    fn discard(&self, call: Call, pid: u32, streams: [Option<Source>; 2]) {
+        if streams.iter().all(Option::is_none) {
+            return;
+        }
+        let (leftovers, control) = (Arc::clone(&self.leftovers), Arc::clone(&self.control));
+        let streams = streams.map(|source| source.map(|source| (source, Kind::Pipe, Discard)));
+        drop(tokio::spawn(async move {
+            leftover::read_on(&leftovers, &control, call, pid, streams).await;
+        }));
+    }
+
+    /// What a command that has ended wrote to the pipe that init attached, and the pipe if others still hold the other end.
+    async fn rest(&self, fd: Option<OwnedFd>) -> Result<(Printed, Option<Source>), Error> {
         let fd = fd.ok_or_else(missing)?;
         // Anything else may have no end, or have its reader wait. What init makes are pipes.
         if !sys::is_pipe(fd.as_fd()) {
@@ -217,10 +240,11 @@ impl Run {
         let mut kept = self.kept();
         let end = read_rest(fd.as_fd(), Kind::Pipe, &mut kept).await;
         let printed = kept.printed;
-        if end == End::StillOpen {
-            drop(tokio::spawn(discard(open_source(Some(fd))?)));
-        }
-        Ok(printed)
+        let open = match end {
+            End::StillOpen => Some(open_source(Some(fd))?),
+            End::Closed => None,
+        };
+        Ok((printed, open))
     }
 
     /// Takes over what init attached, and writes the standard input.
@@ -325,11 +349,6 @@ impl Sink for Kept<'_> {
     async fn finish(&mut self) {}
 }
 
-/// Reads what a background process still writes, so that it never meets a full or broken pipe.
-async fn discard(mut source: Source) {
-    while source.read().await.is_some() {}
-}
-
 /// The descriptor that init attached, or an error that names its absence.
 pub(crate) fn open_source(fd: Option<OwnedFd>) -> Result<Source, Error> {
     let fd = fd.ok_or_else(missing)?;
@@ -385,6 +404,7 @@ mod tests {
             let run = Run {
                 control: Arc::new(control),
                 traffic: Arc::default(),
+                leftovers: Arc::new(Leftovers::new()),
                 stdin: Vec::new(),
                 timeout: None,
                 max_output_bytes: 1000,

@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod files;
 mod input;
+mod leftover;
 mod output_log;
 mod placement;
 mod pool;

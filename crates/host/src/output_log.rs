@@ -35,6 +35,8 @@ pub struct Replay {
     pub next_seq: u64,
     /// Bytes between the asked position and the first that is kept.
     pub truncated: u64,
+    /// Whether a stream was closed although something might still have written to it.
+    pub cut: bool,
 }
 
 /// What a run costs beside its bytes; counted, so that a process that writes single bytes to its streams in turn is
@@ -67,6 +69,7 @@ pub struct OutputLog {
     length: usize,
     end: u64,
     limit: usize,
+    cut: bool,
 }
 
 impl OutputLog {
@@ -80,6 +83,7 @@ impl OutputLog {
             length: 0,
             end: 0,
             limit,
+            cut: false,
         }
     }
 
@@ -156,6 +160,11 @@ impl OutputLog {
         self.length + runs * RUN_COST
     }
 
+    /// Notes that a stream was closed although something might still have written to it.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// Forgets the bytes, not the count, and keeps none that come.
     pub fn forget(&mut self) {
         self.clear();
@@ -196,6 +205,7 @@ impl OutputLog {
             chunks,
             next_seq: self.end,
             truncated: start.saturating_sub(after),
+            cut: self.cut,
         }
     }
 }

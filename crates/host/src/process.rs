@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::events::{AwaitTaken, Event, ExitStatus, Taken};
 use crate::exec::{open_input, open_source};
 use crate::input::Input;
+use crate::leftover;
 use crate::output_log::{OutputLog, Stream};
 use crate::program::{Program, kill_all, watch_exit};
 use crate::runtime;
@@ -109,15 +110,20 @@ pub(crate) fn start(inner: &Arc<Inner>, request: SpawnRequest, on_spawn: OnSpawn
                 inner.processes.lock().exited(call);
                 process.status.send_replace(Some(status));
                 drop(running);
-                for (mut source, end, stream) in
-                    [(stdout, out, Stream::Stdout), (stderr, err, Stream::Stderr)]
-                {
-                    if end == End::StillOpen {
-                        let (inner, process) = (Arc::clone(&inner), Arc::clone(&process));
-                        drop(tokio::spawn(async move {
-                            deliver_rest(&inner, &process, &mut source, stream).await;
-                        }));
-                    }
+                let left = |source, end, stream| {
+                    let rest = Rest {
+                        inner: Arc::clone(&inner),
+                        process: Arc::clone(&process),
+                        stream,
+                    };
+                    (end == End::StillOpen).then_some((source, Kind::Pipe, rest))
+                };
+                let streams = [
+                    left(stdout, out, Stream::Stdout),
+                    left(stderr, err, Stream::Stderr),
+                ];
+                if streams.iter().any(Option::is_some) {
+                    leftover::read_on(&inner.leftovers, &inner.control, call, pid, streams).await;
                 }
             }));
         }),
@@ -149,22 +155,37 @@ async fn deliver(
     source.pump(&mut exited, &mut chunks).await
 }
 
-/// Likewise for what its children write after it has gone. It goes on being read when nobody is to be told of it any more, so
-/// that they meet neither a full nor a broken pipe: when the VM has told its own end, after which nothing comes, or when
-/// another spawned process has the number, under which this would be taken for that one's.
-async fn deliver_rest(inner: &Inner, process: &Arc<Process>, source: &mut Source, stream: Stream) {
-    while let Some(data) = source.read().await {
+/// What a process's children write to one of its streams after it has gone. It goes on being read when nobody is to be told of it
+/// any more, so that they meet neither a full nor a broken pipe: when the VM has told its own end, after which nothing comes, or
+/// when another spawned process has the number, under which this would be taken for that one's.
+struct Rest {
+    inner: Arc<Inner>,
+    process: Arc<Process>,
+    stream: Stream,
+}
+
+impl leftover::Reader for Rest {
+    fn take(&self, data: Bytes) -> Option<AwaitTaken> {
+        let Self {
+            inner,
+            process,
+            stream,
+        } = self;
         let newest = inner.processes.lock().get(&process.pid);
-        if inner.has_ended() || newest.is_some_and(|newest| !Arc::ptr_eq(&newest, process)) {
-            continue;
-        }
-        let held = process.log.lock().held();
-        let awaited = tell(inner, process, stream, data);
-        let has_grown = process.log.lock().held() > held;
-        if has_grown {
-            inner.replay.lock().keep();
-        }
-        awaited.wait().await;
+        let is_told = !inner.has_ended() && newest.is_none_or(|newest| Arc::ptr_eq(&newest, process));
+        is_told.then(|| {
+            let held = process.log.lock().held();
+            let awaited = tell(inner, process, *stream, data);
+            let has_grown = process.log.lock().held() > held;
+            if has_grown {
+                inner.replay.lock().keep();
+            }
+            awaited
+        })
+    }
+
+    fn cut(&self) {
+        self.process.log.lock().cut();
     }
 }
 

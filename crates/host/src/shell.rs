@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::events::{AwaitTaken, Event, ExitStatus, ShellId, Taken};
 use crate::exec::missing;
 use crate::input::Input;
+use crate::leftover;
 use crate::output_log::{OutputLog, Stream};
 use crate::program::{Program, kill_all, watch_exit};
 use crate::stream::{Chunks, End, Kind, Source};
@@ -159,8 +160,13 @@ pub(crate) fn start(inner: &Arc<Inner>, request: ShellRequest, on_open: OnOpen) 
                 shell.status.send_replace(Some(status));
                 drop(running);
                 if end == End::StillOpen {
+                    let rest = Rest {
+                        inner: Arc::clone(&inner),
+                        shell: Arc::clone(&shell),
+                    };
+                    let streams = [Some((source, Kind::Terminal, rest)), None];
                     tokio::select! {
-                        () = deliver_rest(&inner, &shell, &mut source) => {}
+                        () = leftover::read_on(&inner.leftovers, &inner.control, call, pid, streams) => {}
                         () = shell.closed.notified() => {}
                     }
                 }
@@ -179,19 +185,28 @@ fn open(fds: Vec<OwnedFd>) -> Result<(Source, Arc<Input>, Arc<OwnedFd>), Error> 
     Ok((source, input, writing))
 }
 
-/// What its children write after it has gone, until the VM has told its own end.
-async fn deliver_rest(inner: &Inner, shell: &Shell, source: &mut Source) {
-    while let Some(data) = source.read().await {
-        if inner.has_ended() {
-            return;
-        }
-        let held = shell.log.lock().held();
-        let awaited = tell(inner, shell, data);
-        let has_grown = shell.log.lock().held() > held;
-        if has_grown {
-            inner.replay.lock().keep();
-        }
-        awaited.wait().await;
+/// What a shell's children write after it has gone, until the VM has told its own end.
+struct Rest {
+    inner: Arc<Inner>,
+    shell: Arc<Shell>,
+}
+
+impl leftover::Reader for Rest {
+    fn take(&self, data: Bytes) -> Option<AwaitTaken> {
+        let Self { inner, shell } = self;
+        (!inner.has_ended()).then(|| {
+            let held = shell.log.lock().held();
+            let awaited = tell(inner, shell, data);
+            let has_grown = shell.log.lock().held() > held;
+            if has_grown {
+                inner.replay.lock().keep();
+            }
+            awaited
+        })
+    }
+
+    fn cut(&self) {
+        self.shell.log.lock().cut();
     }
 }
 

@@ -144,11 +144,12 @@ fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
 
 fn number_of(request: &Request) -> u64 {
     match request {
-        Request::Launch(_) | Request::Boot(_) | Request::Adopt { .. } => 0,
+        Request::Launch(_) | Request::Boot(_) | Request::Adopt { .. } | Request::StopAwaiting { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
         Request::Signal { call, .. }
         | Request::Kill { call, .. }
         | Request::HangUp { call, .. }
+        | Request::AwaitEnd { call, .. }
         | Request::Connect { call, .. }
         | Request::File { call, .. } => *call,
     }

@@ -207,20 +207,30 @@ impl ProcessTable {
 
     /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.
     pub fn has_environment(&self, process: &Process, entry: &[u8]) -> bool {
+        self.environment_with(process, entry)
+            .iter()
+            .any(|rest| rest.is_empty())
+    }
+
+    /// What follows `prefix` in each entry of that environment that begins with it.
+    pub fn environment_with(&self, process: &Process, prefix: &[u8]) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
         let task = if process.is_headless() {
             self.living_thread(process.pid)
         } else {
             Some(process.pid)
         };
-        let Some(task) = task else { return false };
+        let Some(task) = task else { return Vec::new() };
         // One that is not the VM's to read (it made itself untraceable) cannot be told apart from one without it.
         match self
             .open(task, "environ")
             .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes))
         {
-            Ok(_) => bytes.split(|&byte| byte == 0).any(|found| found == entry),
-            Err(_) => false,
+            Ok(_) => bytes
+                .split(|&byte| byte == 0)
+                .filter_map(|entry| Some(entry.strip_prefix(prefix)?.to_vec()))
+                .collect(),
+            Err(_) => Vec::new(),
         }
     }
 

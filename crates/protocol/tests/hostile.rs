@@ -86,6 +86,12 @@ fn requests() -> Vec<Request> {
             call: 2,
             target: Target::Pid(7),
         },
+        Request::AwaitEnd {
+            call: 2,
+            family: 1,
+            leader: 7,
+        },
+        Request::StopAwaiting { call: 2 },
         Request::Connect {
             call: 3,
             port: 80,

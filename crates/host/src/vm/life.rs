@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::boot::{Enforcement, HostSide, Isolation};
 use crate::control::Control;
 use crate::events::{Event, Events, ShellId};
+use crate::leftover::Leftovers;
 use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::records::{Records, ReplayBudget};
@@ -25,6 +26,7 @@ pub(crate) struct Inner {
     pub events: Arc<dyn Events>,
     pub replay_bytes: usize,
     pub traffic: Arc<Traffic>,
+    pub leftovers: Arc<Leftovers>,
     pub processes: Mutex<Records<u32, Process>>,
     pub shells: Mutex<Records<ShellId, Shell>>,
     pub replay: Mutex<ReplayBudget>,

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::events::{Events, ExitStatus, Reason, ShellId};
 use crate::exec::{self, Abort, Exec, OnResult};
 use crate::input::Write;
+use crate::leftover::Leftovers;
 use crate::output_log::Replay;
 use crate::process::{self, OnSpawn, Process, SpawnRequest};
 use crate::process_table::{self, ProcessInfo};
@@ -80,6 +81,7 @@ impl Vm {
             events,
             replay_bytes,
             traffic: Arc::default(),
+            leftovers: Arc::new(Leftovers::new()),
             processes: Mutex::default(),
             shells: Mutex::default(),
             replay: Mutex::default(),
@@ -179,6 +181,12 @@ impl Vm {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.inner().traffic
+    }
+
+    /// How many output streams of ended programs were closed at a bound although something might still have written to them.
+    #[must_use]
+    pub fn outputs_cut(&self) -> u64 {
+        self.inner().leftovers.cut()
     }
 
     /// Waits until a process has ended and its exit event is out.

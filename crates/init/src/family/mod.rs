@@ -5,17 +5,20 @@
 //! environment; a process that forks twice, leaves the session and clears its environment is then found only by the end
 //! of the VM.
 
+mod awaited;
 mod cgroup;
 pub mod memory;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use agent_vm_protocol::message::{Background, Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
+use self::awaited::Awaited;
 use self::cgroup::Cgroups;
 pub use self::cgroup::Leaf;
 use self::memory::{MemoryCgroups, MemoryLeaf};
@@ -79,6 +82,7 @@ pub struct Families {
     /// Tells this VM's marks from another's that shares the host's processes.
     salt: u64,
     swept: Call,
+    awaited: Awaited,
 }
 
 impl Families {
@@ -92,6 +96,7 @@ impl Families {
             memory: cgrouping.memory_fd.map(MemoryCgroups::new),
             salt,
             swept: 0,
+            awaited: Awaited::default(),
         }
     }
 
@@ -133,7 +138,12 @@ impl Families {
     pub fn mark(&self, call: Call) -> Option<String> {
         self.cgroups
             .is_none()
-            .then(|| format!("{:016x}-{call}", self.salt))
+            .then(|| format!("{}{call}", self.mark_prefix()))
+    }
+
+    /// What the marks of all families of this VM begin with.
+    fn mark_prefix(&self) -> String {
+        format!("{:016x}-", self.salt)
     }
 
     /// Enters a family whose first process runs, in the terminal that `terminal_fd` holds open if in any.
@@ -312,6 +322,101 @@ impl Families {
         Ok(())
     }
 
+    /// The request `call` waits for the end of `family`, whose first process has or had the number `leader`.
+    pub fn await_end(&mut self, call: Call, family: Call, leader: u32) {
+        self.awaited.add(call, family, leader as pid_t);
+    }
+
+    /// Whether that request still waits; from now on it does not.
+    pub fn stop_awaiting(&mut self, call: Call) -> bool {
+        self.awaited.remove(call)
+    }
+
+    /// Takes note that something has ended that was not the first process of a family.
+    pub fn orphans_ended(&mut self) {
+        self.awaited.changed();
+    }
+
+    /// When [`ended`](Self::ended) has something to look at, if it has.
+    pub fn due(&self) -> Option<Instant> {
+        self.awaited.due()
+    }
+
+    /// The requests whose families have come to their end since they were last asked for.
+    pub fn ended(&mut self, table: &ProcessTable) -> Vec<Call> {
+        let begun = Instant::now();
+        if self.awaited.due().is_none_or(|due| due > begun) {
+            return Vec::new();
+        }
+        let ended: Vec<Call> = match self.living(table) {
+            Living::Any => Vec::new(),
+            Living::These(living) => self.awaited.without(&living),
+        };
+        for call in &ended {
+            self.awaited.remove(*call);
+        }
+        self.awaited.looked(begun);
+        ended
+    }
+
+    /// The families that are awaited and of which something lives.
+    fn living(&self, table: &ProcessTable) -> Living {
+        if !sys::has_children() {
+            return Living::These(BTreeSet::new());
+        }
+        if !self.has_cgroups() {
+            return self.living_by_marks(table);
+        }
+        let lives = |call: &Call| {
+            self.known.get(call).is_some_and(|family| {
+                // One that cannot be looked at now is looked at again.
+                let is_populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
+                family.leader.is_some() || family.place.leaf.as_ref().is_some_and(is_populated)
+            })
+        };
+        Living::These(
+            self.awaited
+                .families()
+                .map(|(call, _)| call)
+                .filter(lives)
+                .collect(),
+        )
+    }
+
+    /// Likewise, without cgroups: by marks, by the sessions and groups of first processes, and by descent. A process that none of
+    /// these assigns to a family may be of any.
+    fn living_by_marks(&self, table: &ProcessTable) -> Living {
+        let prefix = format!("{MARKER}={}", self.mark_prefix()).into_bytes();
+        let by_leader: BTreeMap<pid_t, Call> = self
+            .awaited
+            .families()
+            .map(|(call, leader)| (leader, call))
+            .chain(self.leaders.iter().map(|(leader, call)| (*leader, *call)))
+            .collect();
+        let processes = table.all();
+        let mut assigned = BTreeSet::new();
+        let mut living = BTreeSet::new();
+        for process in processes.iter().filter(|process| process.is_alive()) {
+            let numbers = [process.pid, process.sid, process.pgid];
+            let led = numbers.iter().filter_map(|number| by_leader.get(number));
+            let marks = table.environment_with(process, &prefix);
+            let marked = marks
+                .iter()
+                .filter_map(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
+            let families: Vec<Call> = led.copied().chain(marked).collect();
+            if !families.is_empty() {
+                assigned.insert(process.pid);
+                living.extend(families);
+            }
+        }
+        let assigned = descendants(&processes, assigned);
+        let mut rest = processes.iter().filter(|process| process.is_alive());
+        if rest.any(|process| !assigned.contains(&process.pid)) {
+            return Living::Any;
+        }
+        Living::These(living)
+    }
+
     fn forget(&mut self, call: Call) -> Result<(), Errno> {
         match self.known.remove(&call) {
             Some(family) => self.abandon(family.place),
@@ -327,6 +432,14 @@ impl Families {
         };
         children.iter().any(|pid| !self.leaders.contains_key(pid))
     }
+}
+
+/// Of which families something lives.
+enum Living {
+    /// Possibly of any.
+    Any,
+    /// Of these alone.
+    These(BTreeSet<Call>),
 }
 
 /// Whether a process is past the moment between `fork` and the end of `execve`, in which it bears its parent's name or none.

@@ -57,6 +57,12 @@ impl Vm {
                 (call, begun.map(|()| false).map_err(signal::failed))
             }
             Request::HangUp { call, family } => (call, Ok(!self.jobs.hang_up(call, family, &self.families))),
+            Request::AwaitEnd { call, family, leader } => {
+                self.families.await_end(call, family, leader);
+                return Ok(());
+            }
+            Request::StopAwaiting { call } if self.families.stop_awaiting(call) => (call, Ok(true)),
+            Request::StopAwaiting { .. } => return Ok(()),
             // Init's own network is the host's here.
             Request::Connect { call, .. } if self.hands.deputy().is_some() => (
                 call,

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::Boot;
+use agent_vm_protocol::message::{Boot, Reply};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -165,6 +165,9 @@ impl Vm {
             for reply in replies {
                 control.send(&reply, Vec::new())?;
             }
+            for call in self.families.ended(&self.table) {
+                control.send(&Reply::Done { call }, Vec::new())?;
+            }
             self.starts.tell_due(control)?;
             self.keep_pace();
         }
@@ -180,7 +183,8 @@ impl Vm {
             events |= PollFlags::POLLOUT;
         }
         let pause = (control.backlog() == Backlog::Descriptors).then_some(DESCRIPTORS_PAUSE);
-        let due = [self.jobs.due(), self.starts.due()].into_iter().flatten().min();
+        let due = [self.jobs.due(), self.starts.due(), self.families.due()];
+        let due = due.into_iter().flatten().min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let more = self.more_ended.then_some(Duration::ZERO);
         let timeout = [pause, due, more].into_iter().flatten().min();

@@ -59,8 +59,11 @@ impl Vm {
             }
         }
         self.jobs.nudge();
-        if orphans && let Err(errno) = self.families.sweep() {
-            sys::log(&errno);
+        if orphans {
+            self.families.orphans_ended();
+            if let Err(errno) = self.families.sweep() {
+                sys::log(&errno);
+            }
         }
         self.prepare();
         Ok(())

@@ -62,6 +62,21 @@ pub enum Request {
         /// The shell's number.
         family: Call,
     },
+    /// Wait until nothing is left of a program and of what it started. Answered with [`Reply::Done`] then; also when init
+    /// does not know that number, or after a [`Request::StopAwaiting`].
+    AwaitEnd {
+        /// This request's number.
+        call: Call,
+        /// The program's number.
+        family: Call,
+        /// The program's pid.
+        leader: u32,
+    },
+    /// Answer a [`Request::AwaitEnd`] now, if it is not answered yet. Not answered itself.
+    StopAwaiting {
+        /// The number of the [`Request::AwaitEnd`].
+        call: Call,
+    },
     /// Make a TCP connection in the VM's network to a port of its loopback. Answered with [`Reply::Connected`], which has
     /// the socket attached; it may still be connecting.
     Connect {
@@ -93,6 +108,8 @@ impl Request {
             Self::Signal { .. } => "signal",
             Self::Kill { .. } => "kill",
             Self::HangUp { .. } => "hang up",
+            Self::AwaitEnd { .. } => "await an end",
+            Self::StopAwaiting { .. } => "stop awaiting",
             Self::Connect { .. } => "connect",
             Self::File { .. } => "file",
         }

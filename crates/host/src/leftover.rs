@@ -1,0 +1,312 @@
+//! Output streams of programs that have ended, while something still holds the other end.
+//!
+//! What a program left running may write to them, so they are read on. But any program of the VM can open them
+//! (`/proc/PID/fd/1`, `/dev/pts/N`) and keep them open, and each costs the server a descriptor. So a stream is kept only while
+//! something lives of what its program started, and their number is bounded: [`PER_VM`], and [`per_server`] for all VMs.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use agent_vm_protocol::message::{Call, Request};
+use bytes::Bytes;
+use nix::sys::resource::{Resource, getrlimit};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::control::Control;
+use crate::events::AwaitTaken;
+use crate::stream::{Chunks, Kind, Source, read_rest};
+
+/// The most that are kept of one VM; for one more, its oldest is closed.
+pub const PER_VM: usize = 256;
+
+/// The most that are kept of all VMs; for one more, the oldest of the VM that has the most is closed.
+fn per_server() -> usize {
+    static BOUND: OnceLock<usize> = OnceLock::new();
+    *BOUND.get_or_init(|| {
+        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        (descriptors / 8).clamp(16, 1024) as usize
+    })
+}
+
+static KEPT: Mutex<Kept> = Mutex::new(Kept {
+    vms: BTreeMap::new(),
+    count: 0,
+    next: 0,
+});
+
+/// All that are kept.
+struct Kept {
+    /// By VM, and then from the oldest to the newest. No VM without any.
+    vms: BTreeMap<u64, BTreeMap<u64, Arc<Notify>>>,
+    count: usize,
+    next: u64,
+}
+
+impl Kept {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn enter(&mut self, vm: u64, per_vm: usize, per_server: usize) -> (u64, Arc<Notify>) {
+        if self.vms.get(&vm).is_some_and(|own| own.len() >= per_vm) {
+            self.close_oldest(vm);
+        }
+        if self.count >= per_server {
+            let most = self.vms.iter().max_by_key(|(_, own)| own.len());
+            if let Some(vm) = most.map(|(vm, _)| *vm) {
+                self.close_oldest(vm);
+            }
+        }
+        let (number, closing) = (self.number(), Arc::new(Notify::new()));
+        self.vms
+            .entry(vm)
+            .or_default()
+            .insert(number, Arc::clone(&closing));
+        self.count += 1;
+        (number, closing)
+    }
+
+    fn close_oldest(&mut self, vm: u64) {
+        let oldest = self.vms.get(&vm).and_then(|own| own.first_key_value());
+        if let Some((number, closing)) = oldest {
+            closing.notify_one();
+            let number = *number;
+            self.leave(vm, number);
+        }
+    }
+
+    fn leave(&mut self, vm: u64, number: u64) {
+        if let Some(own) = self.vms.get_mut(&vm) {
+            self.count -= usize::from(own.remove(&number).is_some());
+            if own.is_empty() {
+                self.vms.remove(&vm);
+            }
+        }
+    }
+}
+
+/// Those of one VM.
+#[derive(Debug)]
+pub struct Leftovers {
+    vm: u64,
+    cut: AtomicU64,
+}
+
+impl Leftovers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self {
+            vm: KEPT.lock().number(),
+            cut: AtomicU64::new(0),
+        }
+    }
+
+    /// How many were closed at a bound.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) -> Place<'_> {
+        let (number, closing) = KEPT.lock().enter(self.vm, PER_VM, per_server());
+        Place {
+            of: self,
+            number,
+            closing,
+        }
+    }
+}
+
+/// A stream's place among those that are kept.
+struct Place<'a> {
+    of: &'a Leftovers,
+    number: u64,
+    closing: Arc<Notify>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        KEPT.lock().leave(self.of.vm, self.number);
+    }
+}
+
+/// What becomes of what a leftover stream brings.
+pub(crate) trait Reader: Send + Sync {
+    /// Takes a chunk. What it returns, if anything, is awaited before the next.
+    fn take(&self, data: Bytes) -> Option<AwaitTaken>;
+
+    /// Notes that the stream is closed although something may still write to it.
+    fn cut(&self);
+}
+
+/// For a stream that nobody is to get anything of.
+pub(crate) struct Discard;
+
+impl Reader for Discard {
+    fn take(&self, _data: Bytes) -> Option<AwaitTaken> {
+        None
+    }
+
+    fn cut(&self) {}
+}
+
+/// Reads a program's streams on, the program being `family`, once with the pid `leader`: until they end, or until nothing is
+/// left of the family; all that this has written is read then. At a bound, what has been written by then.
+pub(crate) async fn read_on<R: Reader>(
+    leftovers: &Leftovers,
+    control: &Control,
+    family: Call,
+    leader: u32,
+    streams: [Option<(Source, Kind, R)>; 2],
+) {
+    let (over_sender, over) = watch::channel(false);
+    let [first, second] = streams;
+    let first = read_one(leftovers, first, over.clone());
+    let second = read_one(leftovers, second, over);
+    let reading = async { tokio::join!(first, second) };
+    tokio::pin!(reading);
+    tokio::select! {
+        biased;
+        _ = &mut reading => return,
+        () = family_ended(control, family, leader) => {}
+    }
+    over_sender.send_replace(true);
+    reading.await;
+}
+
+async fn taken(awaited: Option<AwaitTaken>) {
+    if let Some(awaited) = awaited {
+        awaited.wait().await;
+    }
+}
+
+async fn read_one<R: Reader>(
+    leftovers: &Leftovers,
+    stream: Option<(Source, Kind, R)>,
+    mut over: watch::Receiver<bool>,
+) {
+    let Some((mut source, kind, reader)) = stream else {
+        return;
+    };
+    let place = leftovers.enter();
+    let reading = async {
+        let ended = tokio::select! {
+            biased;
+            // An error would say that nobody waits for the family's end any more.
+            _ = over.wait_for(|over| *over) => false,
+            () = async { while let Some(data) = source.read().await { taken(reader.take(data)).await; } } => true,
+        };
+        if !ended {
+            let mut rest = Chunks::new(kind, |data| taken(reader.take(data)));
+            read_rest(source.fd(), kind, &mut rest).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = place.closing.notified() => {}
+        () = reading => return,
+    }
+    // Its place is another's already, so nobody is waited for.
+    let mut rest = Chunks::new(kind, |data| {
+        drop(reader.take(data));
+        ready(())
+    });
+    read_rest(source.fd(), kind, &mut rest).await;
+    reader.cut();
+    leftovers.cut.fetch_add(1, Ordering::Relaxed);
+    tracing::warn!("an output stream of a program that has ended was closed: too many are held open");
+}
+
+/// Waits until nothing is left of a program and of what it started, or until the VM is gone.
+async fn family_ended(control: &Control, family: Call, leader: u32) {
+    let call = control.call();
+    let request = Request::AwaitEnd { call, family, leader };
+    let awaiting = Awaiting {
+        control,
+        call: Some(call),
+    };
+    if let Err(error) = control.ask(call, request, Vec::new()).await {
+        tracing::debug!(%error, family, "the end of what a program left is not awaited");
+    }
+    awaiting.done();
+}
+
+/// Takes the request back if the answer is not waited for.
+struct Awaiting<'a> {
+    control: &'a Control,
+    call: Option<Call>,
+}
+
+impl Awaiting<'_> {
+    fn done(mut self) {
+        self.call = None;
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.control.tell(&Request::StopAwaiting { call });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Kept {
+        Kept {
+            vms: BTreeMap::new(),
+            count: 0,
+            next: 0,
+        }
+    }
+
+    fn numbers(kept: &Kept, vm: u64) -> Vec<u64> {
+        kept.vms
+            .get(&vm)
+            .map(|own| own.keys().copied().collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_vm_with_too_many_loses_its_oldest() {
+        let mut kept = kept();
+        for _ in 0..5 {
+            kept.enter(100, 3, 10);
+        }
+        assert_eq!(numbers(&kept, 100), [3, 4, 5]);
+        assert_eq!(kept.count, 3);
+    }
+
+    #[test]
+    fn at_the_bound_of_the_server_the_vm_with_the_most_loses_its_oldest() {
+        let mut kept = kept();
+        kept.enter(200, 10, 5);
+        for _ in 0..9 {
+            kept.enter(100, 10, 5);
+        }
+        assert_eq!(numbers(&kept, 200), [1]);
+        assert_eq!(numbers(&kept, 100), [7, 8, 9, 10]);
+        kept.enter(200, 10, 5);
+        assert_eq!(numbers(&kept, 200), [1, 11]);
+        assert_eq!(numbers(&kept, 100), [8, 9, 10]);
+        assert_eq!(kept.count, 5);
+    }
+
+    #[test]
+    fn a_place_is_given_back_once() {
+        let mut kept = kept();
+        let (first, _) = kept.enter(100, 1, 10);
+        let (second, _) = kept.enter(100, 1, 10);
+        kept.leave(100, first);
+        assert_eq!(kept.count, 1);
+        kept.leave(100, second);
+        assert_eq!(kept.count, 0);
+        assert!(kept.vms.is_empty());
+    }
+}
