@@ -51,3 +51,16 @@ test("a child that writes on and on after its parent's exit meets neither a full
   await vm.killProcess(pid);
   await until(async () => (await vm.allProcesses()).every(({ command }) => command !== "yes"));
 });
+
+test("a child that has left its parent's session, environment and descendants is still delivered", async () => {
+  const recorded = record(vm);
+  const wait = "while [ ! -e $0/go-daemon ]; do sleep 0.02; done; echo late";
+  const script = `(setsid env -i /bin/sh -c '${wait}' "\${TMPDIR:-/tmp}" &) & wait; exit 5`;
+  const { pid } = await vm.spawn("sh", ["-c", script]);
+  expect(await vm.waitProcess(pid)).toBe(5);
+  // Ends of other orphans are when the VM looks whether anything is left of that process.
+  for (let round = 0; round < 5; round++) await vm.exec("(sleep 0.01 &); sleep 0.05");
+  await vm.exec("touch ${TMPDIR:-/tmp}/go-daemon");
+  await until(() => recorded.text(pid) === "late\n");
+  expect((await vm.readProcessOutput(pid)).outputCut).toBe(false);
+});

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_FACTOR: u32 = 20;
 
 /// After the last change there is one more look, this much later: the kernel may count a process to its cgroup until a moment
-/// after it was reaped.
+/// after it was reaped. There are more while it is not known what lives.
 const LATER: Duration = Duration::from_millis(200);
 
 /// The requests. The host bounds their number.
@@ -55,10 +55,11 @@ impl Awaited {
             .filter(|_| !self.requests.is_empty() && wanted.is_some())
     }
 
-    /// A look that began at that time is over.
-    pub fn looked(&mut self, begun: Instant) {
+    /// A look that began at that time is over, and found out what lives or not.
+    pub fn looked(&mut self, begun: Instant, is_known: bool) {
         let now = Instant::now();
-        self.later = std::mem::take(&mut self.changed).then_some(now + LATER);
+        let again = std::mem::take(&mut self.changed) || !is_known;
+        self.later = again.then_some(now + LATER);
         self.not_before = Some(now + PAUSE.max((now - begun) * PAUSE_FACTOR));
     }
 

@@ -348,14 +348,14 @@ impl Families {
         if self.awaited.due().is_none_or(|due| due > begun) {
             return Vec::new();
         }
-        let ended: Vec<Call> = match self.living(table) {
-            Living::Any => Vec::new(),
-            Living::These(living) => self.awaited.without(&living),
+        let (ended, is_known) = match self.living(table) {
+            Living::Any => (Vec::new(), false),
+            Living::These(living) => (self.awaited.without(&living), true),
         };
         for call in &ended {
             self.awaited.remove(*call);
         }
-        self.awaited.looked(begun);
+        self.awaited.looked(begun, is_known);
         ended
     }
 
