@@ -255,7 +255,8 @@ mod tests {
             Replay {
                 chunks: vec![],
                 next_seq: 9,
-                truncated: 0
+                truncated: 0,
+                cut: false,
             }
         );
     }
@@ -307,7 +308,8 @@ mod tests {
             Replay {
                 chunks: vec![],
                 next_seq: 4,
-                truncated: 4
+                truncated: 4,
+                cut: false,
             }
         );
     }

@@ -207,9 +207,7 @@ impl ProcessTable {
 
     /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.
     pub fn has_environment(&self, process: &Process, entry: &[u8]) -> bool {
-        self.environment_with(process, entry)
-            .iter()
-            .any(|rest| rest.is_empty())
+        self.environment_with(process, entry).iter().any(Vec::is_empty)
     }
 
     /// What follows `prefix` in each entry of that environment that begins with it.
