@@ -42,7 +42,7 @@ impl PrivateFolder {
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
         // Init may have been first.
-        if let Err(error) = agent_vm_folder::remove_all(&self.path) {
+        if let Err(error) = agent_vm_remove_tree::remove_all(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a VM's folder was left behind");
         }
     }

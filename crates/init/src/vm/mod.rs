@@ -119,7 +119,7 @@ impl Vm {
         }
         if let Some(folder) = &self.folder {
             // The server may be gone without having removed it; what it finds left is its own to remove.
-            if let Err(error) = agent_vm_folder::remove_all(Path::new(folder)) {
+            if let Err(error) = agent_vm_remove_tree::remove_all(Path::new(folder)) {
                 sys::log(&error);
             }
         }

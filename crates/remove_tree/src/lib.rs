@@ -1,0 +1,349 @@
+//! Removes a directory and everything below it, whatever a hostile process put there, or does there meanwhile.
+//!
+//! Depth, width and names are the other's choice, so nothing here depends on them: names are bytes, paths are never made, at
+//! most [`MOST_OPEN`] directories are open, and what is remembered of deeper trees is bounded. Links are never followed and
+//! mounts never crossed. The way up is `..`, and only to the directory that the walk came from: a directory that was moved
+//! meanwhile leads nowhere else; the walk then begins again at the top.
+//!
+//! The walk ([`remove`]) is the same for everybody; how a name is opened and removed is a [`Tree`]'s: the host's own files
+//! ([`remove_all`]), or a VM's.
+
+mod host;
+mod sys;
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+pub use host::remove_all;
+use sys::Identity;
+
+/// Directories that are open at a time; deeper trees are walked by `..`.
+pub const MOST_OPEN: usize = 16;
+
+/// Directories above the open ones whose identities are remembered, 24 bytes each. In a deeper tree the walk begins at the top
+/// again when it has removed the lowest so many levels.
+const MOST_REMEMBERED: usize = 1024 * 1024;
+
+/// How often one name is tried, and how often the walk begins again because a directory was moved. Only a process that
+/// changes the tree meanwhile makes more than a few necessary.
+const MOST_TRIES: u32 = 1000;
+
+/// How the names of a tree are opened and removed. A name without a directory is an absolute path.
+pub trait Tree {
+    /// What its calls fail with.
+    type Error;
+
+    /// Opens a directory for listing: a name in `directory`, or `..`. A link is not followed.
+    fn open(
+        &self,
+        directory: Option<Arc<OwnedFd>>,
+        name: &CStr,
+    ) -> impl Future<Output = Result<OwnedFd, Self::Error>> + Send;
+
+    /// Removes a name: an empty directory, or anything else.
+    fn remove(
+        &self,
+        directory: Option<Arc<OwnedFd>>,
+        name: &CStr,
+        is_directory: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Runs [`entries`] where it may take its time.
+    fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
+
+    /// Gives the owner every permission on the directory `name` in `directory`, or on `directory` itself. Returns whether
+    /// another try may succeed.
+    fn unlock(&self, directory: &Arc<OwnedFd>, name: Option<&CStr>) -> bool;
+
+    /// The errno of an error, where it is one of the kernel's.
+    fn errno(error: &Self::Error) -> Option<Errno>;
+
+    /// The error of a call of that name.
+    fn error(errno: Errno, call: &'static str) -> Self::Error;
+}
+
+/// A removal that was not finished. What was removed by then stays removed.
+#[derive(Debug)]
+pub struct Failed<E> {
+    /// Why.
+    pub error: E,
+    /// What could not be removed, below the path that was given: empty for that path itself. Of a name deep down, `…` stands for the
+    /// directories that are no longer known.
+    pub below: Vec<u8>,
+}
+
+/// A name in a directory.
+#[derive(Debug)]
+pub struct Entry {
+    name: CString,
+    is_directory: bool,
+    tries: u32,
+}
+
+impl Entry {
+    fn new(name: CString, is_directory: bool) -> Self {
+        Self {
+            name,
+            is_directory,
+            tries: 0,
+        }
+    }
+}
+
+/// The next entries of an open directory; none at its end.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
+    sys::entries(directory)
+}
+
+/// Removes `path` with everything below it. Something that is not there is no error.
+///
+/// # Errors
+/// What `tree` answers: EBUSY where something is mounted, or where directories are moved faster than they are removed.
+pub async fn remove<T: Tree>(tree: &T, path: &CStr) -> Result<(), Failed<T::Error>> {
+    let mut walk = Walk::new(tree, path);
+    match walk.run().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Failed {
+            error,
+            below: walk.below(),
+        }),
+    }
+}
+
+/// A directory that is being emptied. The first entry is the one that is being removed.
+struct Level {
+    /// None above the path that is removed, which is the only entry there.
+    directory: Option<Arc<OwnedFd>>,
+    identity: Option<Identity>,
+    entries: VecDeque<Entry>,
+    is_unlocked: bool,
+}
+
+impl Level {
+    fn above(path: &CStr) -> Self {
+        Self {
+            directory: None,
+            identity: None,
+            entries: VecDeque::from([Entry::new(path.to_owned(), true)]),
+            is_unlocked: true,
+        }
+    }
+
+    fn of(directory: OwnedFd, identity: Identity) -> Self {
+        Self {
+            directory: Some(Arc::new(directory)),
+            identity: Some(identity),
+            entries: VecDeque::new(),
+            is_unlocked: false,
+        }
+    }
+}
+
+struct Walk<'a, T> {
+    tree: &'a T,
+    path: &'a CStr,
+    /// The level above the path, then the deepest ones.
+    levels: VecDeque<Level>,
+    /// The levels between the two, from the top.
+    closed: VecDeque<Identity>,
+    /// Whether levels between the first and `closed` are forgotten.
+    forgot: bool,
+    restarts: u32,
+}
+
+impl<'a, T: Tree> Walk<'a, T> {
+    fn new(tree: &'a T, path: &'a CStr) -> Self {
+        Self {
+            tree,
+            path,
+            levels: VecDeque::from([Level::above(path)]),
+            closed: VecDeque::new(),
+            forgot: false,
+            restarts: 0,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), T::Error> {
+        while let Some(level) = self.levels.back_mut() {
+            if !level.entries.is_empty() {
+                self.remove_next().await?;
+                continue;
+            }
+            let Some(directory) = &level.directory else { break };
+            let found = self.tree.list(Arc::clone(directory)).await?;
+            if found.is_empty() {
+                self.leave().await?;
+            } else {
+                level.entries = found.into();
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries the next name: it is gone then, or it is entered, or the next try is another.
+    async fn remove_next(&mut self) -> Result<(), T::Error> {
+        let Some(level) = self.levels.back_mut() else {
+            return Ok(());
+        };
+        let Some(entry) = level.entries.front_mut() else {
+            return Ok(());
+        };
+        entry.tries += 1;
+        let removed = self
+            .tree
+            .remove(level.directory.clone(), &entry.name, entry.is_directory)
+            .await;
+        let Err(error) = removed else {
+            level.entries.pop_front();
+            return Ok(());
+        };
+        let is_last_try = entry.tries >= MOST_TRIES;
+        match T::errno(&error) {
+            // Another process was faster.
+            Some(Errno::ENOENT) => {
+                level.entries.pop_front();
+                Ok(())
+            }
+            _ if is_last_try => Err(error),
+            Some(Errno::ENOTDIR) if entry.is_directory => {
+                entry.is_directory = false;
+                Ok(())
+            }
+            Some(Errno::EISDIR) if !entry.is_directory => {
+                entry.is_directory = true;
+                Ok(())
+            }
+            Some(Errno::ENOTEMPTY | Errno::EEXIST) if entry.is_directory => self.enter().await,
+            Some(Errno::EACCES | Errno::EPERM) if !level.is_unlocked => {
+                level.is_unlocked = true;
+                let unlocked = level
+                    .directory
+                    .as_ref()
+                    .is_some_and(|directory| self.tree.unlock(directory, None));
+                if unlocked { Ok(()) } else { Err(error) }
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Opens the directory that is the next name.
+    async fn enter(&mut self) -> Result<(), T::Error> {
+        let Some(level) = self.levels.back_mut() else {
+            return Ok(());
+        };
+        let Some(entry) = level.entries.front_mut() else {
+            return Ok(());
+        };
+        let opened = match self.tree.open(level.directory.clone(), &entry.name).await {
+            // The path itself is opened by whoever can: it has no directory.
+            Err(error) if T::errno(&error) == Some(Errno::EACCES) => {
+                let unlocked = match &level.directory {
+                    Some(directory) => self.tree.unlock(directory, Some(&entry.name)),
+                    None => false,
+                };
+                if !unlocked {
+                    return Err(error);
+                }
+                self.tree.open(level.directory.clone(), &entry.name).await
+            }
+            other => other,
+        };
+        let directory = match opened {
+            Ok(directory) => directory,
+            Err(error) => {
+                return match T::errno(&error) {
+                    // The next try tells which.
+                    Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
+                    _ => Err(error),
+                };
+            }
+        };
+        let identity = identity::<T>(&directory)?;
+        if level.identity.is_some_and(|above| above.mount != identity.mount) {
+            return Err(T::error(Errno::EBUSY, "rmdir"));
+        }
+        self.levels.push_back(Level::of(directory, identity));
+        if self.levels.len() > MOST_OPEN
+            && let Some(closed) = self.levels.remove(1).and_then(|level| level.identity)
+        {
+            self.closed.push_back(closed);
+            if self.closed.len() > MOST_REMEMBERED {
+                self.closed.pop_front();
+                self.forgot = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the deepest directory, which is empty; the next try of its name in the one above removes it.
+    async fn leave(&mut self) -> Result<(), T::Error> {
+        let Some(left) = self.levels.pop_back() else {
+            return Ok(());
+        };
+        if self.levels.len() > 1 {
+            return Ok(());
+        }
+        let Some(above) = self.closed.pop_back() else {
+            if self.forgot {
+                self.restart();
+            }
+            return Ok(());
+        };
+        if let Ok(directory) = self.tree.open(left.directory, c"..").await
+            && identity::<T>(&directory)? == above
+        {
+            // Its names are listed again: that of what was left is among them.
+            self.levels.push_back(Level::of(directory, above));
+            return Ok(());
+        }
+        // Moved, or locked.
+        self.restarts += 1;
+        if self.restarts >= MOST_TRIES {
+            return Err(T::error(Errno::EBUSY, "rmdir"));
+        }
+        self.restart();
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.levels.truncate(1);
+        self.closed.clear();
+        self.forgot = false;
+        if let Some(level) = self.levels.front_mut()
+            && level.entries.is_empty()
+        {
+            *level = Level::above(self.path);
+        }
+    }
+
+    /// The name that is being removed, below the path.
+    fn below(&self) -> Vec<u8> {
+        let mut below = Vec::new();
+        if !self.closed.is_empty() || self.forgot {
+            below.extend("…".as_bytes());
+        }
+        for entry in self
+            .levels
+            .iter()
+            .skip(1)
+            .filter_map(|level| level.entries.front())
+        {
+            if !below.is_empty() {
+                below.push(b'/');
+            }
+            below.extend(entry.name.to_bytes());
+        }
+        below
+    }
+}
+
+fn identity<T: Tree>(directory: &OwnedFd) -> Result<Identity, T::Error> {
+    sys::identity(directory.as_fd()).map_err(|errno| T::error(errno, "statx"))
+}

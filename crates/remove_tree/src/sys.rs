@@ -1,0 +1,97 @@
+//! System calls that no safe wrapper has.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use crate::Entry;
+
+/// Bytes of names that one look at a directory gives: about 300 of the longest names, or 1,300 short ones.
+const BUFFER: usize = 32 * 1024;
+
+/// Where `d_name` begins in a `linux_dirent64`, which is packed: ino, off, reclen, type, name.
+const NAME: usize = 19;
+
+/// The next entries of an open directory, without `.` and `..`; none at its end. Moves the directory's position.
+pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
+    loop {
+        // Words of eight bytes: the alignment that the kernel gives every entry.
+        let mut buffer = [0u64; BUFFER / 8];
+        // SAFETY: the kernel writes at most as many bytes as the buffer has.
+        let length = Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                directory.as_raw_fd(),
+                buffer.as_mut_ptr(),
+                BUFFER,
+            )
+        })?;
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        // SAFETY: the buffer is that long, lives through the borrow, and any byte is a valid `u8`.
+        let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length as usize) };
+        let found = parse(bytes);
+        // A piece may consist of `.` and `..` alone.
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+fn parse(mut bytes: &[u8]) -> Vec<Entry> {
+    let mut found = Vec::new();
+    while bytes.len() > NAME {
+        let length = usize::from(u16::from_ne_bytes([bytes[16], bytes[17]]));
+        let (Some(entry), Some(rest)) = (bytes.get(..length), bytes.get(length..)) else {
+            break;
+        };
+        if length <= NAME {
+            break;
+        }
+        if let Ok(name) = CStr::from_bytes_until_nul(&entry[NAME..])
+            && name != c"."
+            && name != c".."
+        {
+            // DT_UNKNOWN, which some file systems give, is taken for a file first.
+            found.push(Entry::new(name.to_owned(), entry[18] == libc::DT_DIR));
+        }
+        bytes = rest;
+    }
+    found
+}
+
+/// What names a directory while it is open or something in it is: its mount, its file system and its inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub mount: u64,
+    device: (u32, u32),
+    inode: u64,
+}
+
+/// The identity of an open file.
+pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    let mask = libc::STATX_INO | libc::STATX_MNT_ID;
+    // SAFETY: the path is empty, and the kernel writes the whole structure.
+    Errno::result(unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            mask,
+            found.as_mut_ptr(),
+        )
+    })?;
+    // SAFETY: all-zero is valid, and the kernel has written it.
+    let found = unsafe { found.assume_init() };
+    Ok(Identity {
+        // Zero for all before Linux 5.8, which does not report it.
+        mount: found.stx_mnt_id,
+        device: (found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+    })
+}
