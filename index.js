@@ -225,8 +225,10 @@ class AgentVm extends EventEmitter {
 
   // ---- files
 
-  async readFile(path) {
-    return this.#atPath("readFile", path);
+  async readFile(path, options) {
+    check.path("path", path);
+    const { maxBytes } = check.members("options", options, check.read);
+    return this.#atPath("readFile", path, maxBytes);
   }
 
   async writeFile(path, content) {
@@ -234,10 +236,11 @@ class AgentVm extends EventEmitter {
     await this.#atPath("writeFile", path, check.data("content", content));
   }
 
-  async readFiles(paths) {
+  async readFiles(paths, options) {
     check.paths("paths", paths);
+    const { maxBytes } = check.members("options", options, check.read);
     this.#calls.requireVm();
-    return files.readFiles(this.#calls, paths);
+    return files.readFiles(this.#calls, paths, maxBytes);
   }
 
   async writeFiles(entries) {
@@ -253,13 +256,16 @@ class AgentVm extends EventEmitter {
   }
 
   async readdir(path) {
-    return JSON.parse(await this.#atPath("readdir", path));
+    check.path("path", path);
+    this.#calls.requireVm();
+    return this.#calls.list("readdir", path);
   }
 
   async readdirRecursive(path, options) {
     check.path("path", path);
     const { maxDepth, exclude = [] } = check.members("options", options, check.walk);
-    return JSON.parse(await this.#atPath("readdirRecursive", path, maxDepth, exclude));
+    this.#calls.requireVm();
+    return this.#calls.list("readdirRecursive", path, maxDepth, exclude);
   }
 
   async stat(path) {

@@ -199,6 +199,9 @@ const run = {
   onStderr: callback,
 };
 const exec = { __proto__: null, ...run, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
+/** What one Buffer holds on every Node.js that is supported. */
+const MOST_FILE_BYTES = 0x7fffffff;
+const read = { __proto__: null, maxBytes: integer(0, MOST_FILE_BYTES) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
@@ -215,6 +218,7 @@ module.exports = {
   env,
   integer,
   files,
+  read,
   recursive,
   walk,
   port,

@@ -8,7 +8,7 @@ const { disposed, fromNative } = require("./error");
 const { signalName } = require("./exit-status");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 
-const { Settled, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit } = MessageKind;
+const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, Lost } = MessageKind;
 
 const busy = new Set();
 let keepAlive;
@@ -55,7 +55,7 @@ class Calls {
     const self = new WeakRef(this);
     this.#native = new NativeVm((kind, ...values) => {
       // The next of its kind may wait for it.
-      if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput) followTurn();
+      if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput || kind === Piece) followTurn();
       const calls = self.deref();
       if (calls === undefined) return;
       try {
@@ -75,6 +75,13 @@ class Calls {
 
   ask(method, ...values) {
     return this.#start(method, undefined, values);
+  }
+
+  /** A call whose result is an array that comes in pieces, so that a large one does not hold the event loop. */
+  async list(method, ...values) {
+    const list = [];
+    await this.#start(method, undefined, values, list);
+    return list;
   }
 
   /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
@@ -131,7 +138,7 @@ class Calls {
     }
   }
 
-  #start(method, onValue, values) {
+  #start(method, onValue, values, list) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#native[method](call, ...values);
@@ -141,7 +148,7 @@ class Calls {
         else resolve(answer[1]);
         return;
       }
-      this.#await(call, { resolve, reject, isExec: false, onValue });
+      this.#await(call, { resolve, reject, isExec: false, onValue, list });
     });
   }
 
@@ -165,7 +172,7 @@ class Calls {
   #end(call) {
     const pending = this.#pending.get(call);
     this.#pending.delete(call);
-    if (pending.isExec) {
+    if (pending?.isExec) {
       this.#execs--;
       pending.forget?.();
     }
@@ -180,6 +187,12 @@ class Calls {
     switch (kind) {
       case Settled:
         return this.#settled(...values);
+      case Piece: {
+        const [call, piece] = values;
+        const list = this.#pending.get(call)?.list;
+        if (list) for (const entry of JSON.parse(piece)) list.push(entry);
+        return;
+      }
       case ExecEnded:
         return this.#execEnded(...values);
       case ExecOutput: {
@@ -191,6 +204,8 @@ class Calls {
         this.gone = true;
         this.#onEnd?.();
         return this.#onEvent(kind, values);
+      case Lost:
+        return process.emitWarning(`An event of a VM was lost: ${fromNative(values[0]).message}`);
       default:
         return this.#onEvent(kind, values);
     }
@@ -198,6 +213,8 @@ class Calls {
 
   #settled(call, error, value) {
     const pending = this.#end(call);
+    // One of whose pieces could not be told has settled already.
+    if (pending === undefined) return;
     if (error) {
       pending.reject(fromNative(error));
     } else {

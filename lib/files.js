@@ -21,10 +21,10 @@ async function each(items, work) {
   return results;
 }
 
-function readFiles(calls, paths) {
+function readFiles(calls, paths, maxBytes) {
   return each(paths, async (path) => {
     try {
-      return { path, content: await calls.ask("readFile", path) };
+      return { path, content: await calls.ask("readFile", path, maxBytes) };
     } catch (error) {
       return { path, content: null, error: error.message };
     }

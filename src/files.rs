@@ -1,9 +1,12 @@
 //! File calls and connections of the native class.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{Attributes, Entry, EntryKind, Walk, copied};
+use std::sync::Arc;
+
+use agent_vm_host::{Attributes, Entry, EntryKind, MAX_FILE, OnEntries, Walk, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::message::Value;
@@ -11,13 +14,13 @@ use crate::vm::{Answer, NativeVm};
 
 #[napi]
 impl NativeVm {
-    /// Settles with the content.
+    /// Settles with the content, if it has at most `max_bytes`.
     #[napi]
-    pub fn read_file(&self, call: f64, path: String) -> Answer {
-        self.ask(
-            call,
-            |vm| async move { vm.read_file(path).await.map(Value::Bytes) },
-        )
+    pub fn read_file(&self, call: f64, path: String, max_bytes: Option<f64>) -> Answer {
+        let most = max_bytes.map_or(MAX_FILE, |most| most as u64);
+        self.ask(call, move |vm| async move {
+            vm.read_file(path, most).await.map(Value::Content)
+        })
     }
 
     /// Writes a file whole. The content is copied before this returns, so that it may be changed then.
@@ -37,15 +40,19 @@ impl NativeVm {
         })
     }
 
-    /// Settles with names, as JSON.
+    /// Gives names in pieces, each a JSON array, and settles.
     #[napi]
     pub fn readdir(&self, call: f64, path: String) -> Answer {
+        let on_entries = self.in_pieces(call, |entries| {
+            let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+            serde_json::to_string(&names)
+        });
         self.ask(call, |vm| async move {
-            vm.readdir(path).await.map(|names| Value::json(&names.into()))
+            vm.readdir(path, on_entries).await.map(|()| Value::Undefined)
         })
     }
 
-    /// Settles with entries, as JSON.
+    /// Gives entries in pieces, each a JSON array, and settles.
     #[napi]
     pub fn readdir_recursive(
         &self,
@@ -59,9 +66,20 @@ impl NativeVm {
             max_depth,
             exclude: exclude.into_iter().collect(),
         };
+        let on_entries = self.in_pieces(call, |entries| {
+            let entries: Vec<_> = entries.iter().map(ListedEntry::of).collect();
+            serde_json::to_string(&entries)
+        });
         self.ask(call, |vm| async move {
-            let entries: Vec<_> = vm.walk(walk).await?.iter().map(entry).collect();
-            Ok(Value::json(&entries.into()))
+            vm.walk(walk, on_entries).await.map(|()| Value::Undefined)
+        })
+    }
+
+    fn in_pieces(&self, call: f64, describe: fn(&[Entry]) -> serde_json::Result<String>) -> OnEntries {
+        let tell_piece = self.tell_pieces(call);
+        Arc::new(move |entries, taken| {
+            // It fails for maps whose keys are no text, and for writers that fail: here are none.
+            tell_piece(describe(&entries).unwrap_or_default(), taken);
         })
     }
 
@@ -106,13 +124,26 @@ impl NativeVm {
     }
 }
 
-fn entry(entry: &Entry) -> serde_json::Value {
-    let kind = match entry.kind {
-        EntryKind::Directory => "directory",
-        EntryKind::Symlink => "symlink",
-        EntryKind::File => "file",
-    };
-    json!({ "path": entry.name, "type": kind, "size": entry.size })
+/// One of `readdirRecursive`.
+#[derive(Serialize)]
+struct ListedEntry<'a> {
+    path: &'a str,
+    r#type: &'static str,
+    size: u64,
+}
+
+impl<'a> ListedEntry<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        Self {
+            path: &entry.name,
+            r#type: match entry.kind {
+                EntryKind::Directory => "directory",
+                EntryKind::Symlink => "symlink",
+                EntryKind::File => "file",
+            },
+            size: entry.size,
+        }
+    }
 }
 
 fn stat(attributes: &Attributes) -> serde_json::Value {

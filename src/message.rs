@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_host::{Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name};
+use agent_vm_host::{
+    Content, Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name,
+};
 use bytes::Bytes;
 use napi_derive::napi;
 use serde_json::json;
@@ -20,8 +22,8 @@ pub enum Value {
     Text(Vec<u8>),
     /// ASCII. A long one becomes a string without a copy.
     Ascii(Vec<u8>),
-    /// Becomes a `Buffer`; a large one without a copy.
-    Bytes(Vec<u8>),
+    /// Becomes a `Buffer`; a large one without a copy. Its share is given back then.
+    Content(Content),
     /// Becomes a `Buffer` by a copy.
     Chunk(Bytes),
     List(Vec<Value>),
@@ -62,6 +64,8 @@ impl Value {
 pub enum MessageKind {
     /// Call, error, value.
     Settled,
+    /// Call, a piece of its result as JSON: an array whose members follow those of the pieces before.
+    Piece,
     /// Call, and what [`exec_values`] lists.
     ExecEnded,
     /// Call, whether it is stderr, bytes.
@@ -78,6 +82,8 @@ pub enum MessageKind {
     NetworkDenied,
     /// Whether the VM was disposed.
     Exit,
+    /// Why another message, which no call waits for, could not be told.
+    Lost,
 }
 
 impl From<MessageKind> for Value {
@@ -91,6 +97,8 @@ impl From<MessageKind> for Value {
 pub enum Message {
     /// A call's result.
     Settled { call: f64, result: Result<Value, Error> },
+    /// A part of a call's result.
+    Piece { call: f64, json: String, taken: Taken },
     /// An `exec`'s result.
     ExecEnded { call: f64, result: ExecResult },
     /// Output of an `exec`.
@@ -105,6 +113,22 @@ pub enum Message {
 }
 
 impl Message {
+    /// What is told in place of a message that cannot be made JavaScript's: a call's error, so that the call ends.
+    pub fn instead(&self) -> fn(&Error, f64) -> Vec<Value> {
+        match self {
+            Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } => failed_call,
+            Self::ExecOutput { .. } | Self::Event(_) => |error, _| vec![MessageKind::Lost.into(), error_value(error)],
+        }
+    }
+
+    /// The call that it is about; 0 for none.
+    pub fn call(&self) -> f64 {
+        match self {
+            Self::Settled { call, .. } | Self::ExecEnded { call, .. } | Self::Piece { call, .. } => *call,
+            Self::ExecOutput { .. } | Self::Event(_) => 0.0,
+        }
+    }
+
     /// The arguments. A chunk counts as taken from here on, as far as the [`turn`] allows: JavaScript has it, and the next may
     /// be read meanwhile.
     pub fn into_values(self) -> Vec<Value> {
@@ -122,6 +146,10 @@ impl Message {
                     error_value(&error),
                 ],
             },
+            Self::Piece { call, json, taken } => {
+                turn::take(taken);
+                vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
+            }
             Self::ExecEnded { call, result } => {
                 let mut values = vec![MessageKind::ExecEnded.into(), Value::Number(call)];
                 values.extend(exec_values(result));
@@ -144,6 +172,19 @@ impl Message {
             Self::Event(event) => event_values(event),
         }
     }
+}
+
+fn failed_call(error: &Error, call: f64) -> Vec<Value> {
+    vec![MessageKind::Settled.into(), Value::Number(call), error_value(error)]
+}
+
+/// Why a value did not become JavaScript's, as far as that can be known: the engine takes none that are too large.
+pub fn too_large() -> Error {
+    Error::LimitExceeded(
+        "The result is larger than a value of JavaScript can be (a string has at most 536870888 characters), or memory for it \
+         ran out; ask for less at a time"
+            .into(),
+    )
 }
 
 fn event_values(event: Event) -> Vec<Value> {
@@ -293,7 +334,12 @@ pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
 /// What `index.js` makes an `AgentVmError` of, as JSON.
 pub fn error_value(error: &Error) -> Value {
     let mut fields = json!({ "code": error.code(), "message": error.to_string() });
-    if let Error::System { errno, syscall, path } = error {
+    let system = match error {
+        Error::System { errno, syscall, path } => Some((*errno, syscall.as_str(), path.as_deref())),
+        Error::FileTooLarge { path, .. } => Some((libc::EFBIG, "read", Some(path.as_str()))),
+        _ => None,
+    };
+    if let Some((errno, syscall, path)) = system {
         // As Node.js has it: negative.
         fields["errno"] = json!(-errno);
         fields["syscall"] = json!(syscall);

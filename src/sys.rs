@@ -8,23 +8,46 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
+use agent_vm_host::Content;
 use napi::{check_status, sys};
 
-use crate::message::{Message, Value};
+use crate::message::{Message, Value, error_value, too_large};
 
 impl JsValuesTupleIntoVec for Message {
+    /// Never fails: napi ends the process where a threadsafe function's values cannot be made.
     fn into_vec(self, env: sys::napi_env) -> Result<Vec<sys::napi_value>> {
-        self.into_values()
-            .into_iter()
-            .map(|value| to_js(env, value))
-            .collect()
+        let (instead, call) = (self.instead(), self.call());
+        let values = all_to_js(env, self.into_values()).or_else(|_| {
+            clear_exception(env);
+            all_to_js(env, instead(&too_large(), call))
+        });
+        // With no memory for a short text either, nothing can be told.
+        Ok(values.unwrap_or_else(|_| {
+            clear_exception(env);
+            Vec::new()
+        }))
     }
 }
 
 impl ToNapiValue for Value {
+    /// The answer of a method: where it cannot be made, its error is.
     unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> Result<sys::napi_value> {
-        to_js(env, value)
+        to_js(env, value).or_else(|_| {
+            clear_exception(env);
+            to_js(env, Self::List(vec![error_value(&too_large())]))
+        })
     }
+}
+
+fn all_to_js(env: sys::napi_env, values: Vec<Value>) -> Result<Vec<sys::napi_value>> {
+    values.into_iter().map(|value| to_js(env, value)).collect()
+}
+
+/// Forgets the exception that a failed call may have left.
+fn clear_exception(env: sys::napi_env) {
+    let mut exception = ptr::null_mut();
+    // SAFETY: `env` is the environment whose thread we are on. Where nothing is pending this fails, or gives undefined.
+    let _none = unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
 }
 
 fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
@@ -37,7 +60,8 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             Value::Name(name) => ToNapiValue::to_napi_value(env, name),
             Value::Text(bytes) => string(env, &bytes),
             Value::Ascii(bytes) => ascii(env, bytes),
-            Value::Bytes(bytes) => buffer(env, bytes),
+            // The share is held until here, and JavaScript has the bytes.
+            Value::Content(Content { bytes, share: _share }) => buffer(env, bytes),
             Value::Chunk(bytes) => copied_buffer(env, &bytes),
             Value::Descriptor(fd) => ToNapiValue::to_napi_value(env, fd.into_raw_fd()),
             Value::List(values) => {
@@ -85,10 +109,28 @@ fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value> {
     Ok(value)
 }
 
+/// The longest string of V8's, in units of UTF-16. It takes UTF-8 of as many bytes, though that may be fewer units.
+const MOST_UNITS: usize = (1 << 29) - 24;
+
+/// A string of valid UTF-8 that is too long for V8 to decode itself.
+fn wide_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
+    let text = str::from_utf8(text).map_err(|error| napi::Error::from_reason(error.to_string()))?;
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let mut value = ptr::null_mut();
+    // SAFETY: pointer and length are of one vector, which V8 copies.
+    check_status!(unsafe {
+        sys::napi_create_string_utf16(env, units.as_ptr(), units.len() as isize, &raw mut value)
+    })?;
+    Ok(value)
+}
+
 /// A string of valid UTF-8. Plain ASCII takes V8's one-byte path, several times as fast.
 fn string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
     if text.is_ascii() {
         return one_byte_string(env, text);
+    }
+    if text.len() > MOST_UNITS {
+        return wide_string(env, text);
     }
     let mut value = ptr::null_mut();
     // SAFETY: pointer and length are of one slice of UTF-8, which V8 copies.

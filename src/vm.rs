@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use agent_vm_host::{
-    Abort, Error, Event, Events, Exec, ExecResult, OnOutput, ShellRequest, SpawnRequest, Vm, Write, doctor,
-    runtime, shell_name,
+    Abort, Error, Event, Events, Exec, ExecResult, OnOutput, ShellRequest, SpawnRequest, Taken, Vm, Write,
+    doctor, remove_tree, runtime, shell_name,
 };
 use napi::Status as NapiStatus;
 use napi::bindgen_prelude::{Result, Uint8Array};
@@ -118,6 +118,16 @@ impl NativeVm {
             let diagnosis = doctor::diagnose(&options);
             bridge.settle(call, Ok(Value::json(&json::diagnosis(diagnosis))));
         }))
+    }
+
+    /// Removes a directory of the server's own with everything below it, however deep. Settles when it is gone.
+    #[napi]
+    pub fn remove_tree(&self, call: f64, path: String) -> Answer {
+        let bridge = self.bridge.clone();
+        on_blocking_thread(move || {
+            let removed = remove_tree(&path);
+            bridge.settle(call, removed.map(|()| Value::Undefined));
+        })
     }
 
     /// Runs a command from start to end. One that is `abortable` is remembered until `forget`.
@@ -414,6 +424,12 @@ impl NativeVm {
     #[napi(getter)]
     pub fn init_pid(&self) -> Option<i32> {
         self.vm.lock().as_ref().and_then(Vm::init_pid)
+    }
+
+    /// Tells pieces of a call's result.
+    pub(crate) fn tell_pieces(&self, call: f64) -> impl Fn(String, Taken) + Send + Sync + 'static {
+        let bridge = self.bridge.clone();
+        move |json, taken| bridge.tell(Message::Piece { call, json, taken })
     }
 
     fn vm(&self) -> std::result::Result<Vm, Value> {

@@ -39,6 +39,14 @@ pub enum Error {
     /// The caller's `AbortSignal`.
     #[error("The operation was aborted")]
     Aborted,
+    /// A file that has more bytes than a call may read.
+    #[error("{}: at most {most} bytes are read (maxBytes)", describe(libc::EFBIG, "read", Some(.path)))]
+    FileTooLarge {
+        /// The file.
+        path: String,
+        /// The call's bound.
+        most: u64,
+    },
     /// An operating system call.
     #[error("{}", describe(*.errno, .syscall, .path.as_deref()))]
     System {
@@ -74,6 +82,7 @@ impl Error {
             Self::StdinClosed(_) => "STDIN_CLOSED".into(),
             Self::LimitExceeded(_) => "LIMIT_EXCEEDED".into(),
             Self::Aborted => "ABORTED".into(),
+            Self::FileTooLarge { .. } => errno_name(libc::EFBIG),
             Self::System { errno, .. } => errno_name(*errno),
         }
     }

@@ -34,7 +34,7 @@ pub use agent_vm_protocol::message::{Attributes, Background, Limits};
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
 pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult, Printed};
-pub use files::{Entry, EntryKind, Walk, copied};
+pub use files::{Content, Entry, EntryKind, MAX_FILE, OnEntries, Share, Walk, copied, remove_tree};
 pub use input::{MAX_QUEUED, Write};
 pub use output_log::{Chunk, OutputLog, Replay, Stream};
 pub use placement::receive_here;

@@ -107,7 +107,7 @@ impl Machine {
             host: HostSide {
                 init,
                 _cgroups: cgroups,
-                _id: id,
+                id,
                 _folder: view.folder,
             },
         })
@@ -127,7 +127,7 @@ pub struct HostSide {
     // In this order they are dropped: first the processes go, then what they held.
     pub(super) init: InitProcess,
     _cgroups: VmCgroups,
-    _id: Option<IdLease>,
+    id: Option<IdLease>,
     _folder: Option<PrivateFolder>,
 }
 
@@ -136,6 +136,12 @@ impl HostSide {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.init.pid
+    }
+
+    /// The id that is the VM's user's on the host, where it is not the server's own.
+    #[must_use]
+    pub fn guest_id(&self) -> Option<u32> {
+        self.id.as_ref().map(|lease| lease.id)
     }
 
     /// Kills init and, with its pid namespace, everything inside.

@@ -1,40 +1,35 @@
 //! Files of the VM. Init opens, names and removes, as the VM's user and in the VM's view; what is read, written and listed
 //! goes through the descriptors it hands over, on blocking threads, and never through init.
 
-mod tree;
+mod list;
+mod read;
+mod remove;
+mod share;
+mod sys;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request};
+use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request, is_kernel_interface};
+use nix::sys::statfs::fstatfs;
 
 use crate::error::Error;
 use crate::runtime;
-use crate::sys;
 use crate::vm::Vm;
 
-pub use tree::{Entry, EntryKind, Walk};
-
-/// The largest file that is read whole: what fits one `Buffer` on every Node.js that is supported.
-pub const MAX_FILE: u64 = 2 * 1024 * 1024 * 1024 - 1;
-
-/// The most names that one listing gives.
-pub const MAX_ENTRIES: usize = 1_000_000;
+pub use list::{Entry, EntryKind, OnEntries, Walk};
+pub use read::{Content, MAX_FILE};
+pub use remove::remove_tree;
+pub use share::{READS_OF_A_VM, Share};
 
 impl Vm {
-    /// Reads a regular file whole.
-    pub async fn read_file(&self, path: String) -> Result<Vec<u8>, Error> {
-        let fd = self.open(None, path.clone().into(), OpenMode::Read).await?;
-        blocking(move || read_whole(fd, &path)).await
-    }
-
     /// Writes a regular file whole; missing parent folders are made.
     pub async fn write_file(&self, path: String, content: Vec<u8>) -> Result<(), Error> {
         let fd = self
             .open(None, path.clone().into(), OpenMode::Write { parents: true })
             .await?;
-        blocking(move || write_whole(fd, &path, &content)).await
+        self.blocking(move || write_whole(fd, &path, &content)).await
     }
 
     /// Makes a folder.
@@ -42,15 +37,6 @@ impl Vm {
         self.step(FileStep::Mkdir { path, recursive }, Vec::new())
             .await
             .map(drop)
-    }
-
-    /// The names in a folder, in order of their bytes.
-    pub async fn readdir(&self, path: String) -> Result<Vec<String>, Error> {
-        let fd = self
-            .open(None, path.clone().into(), OpenMode::Directory { follow: true })
-            .await?;
-        let entries = blocking(move || tree::list(fd.as_fd(), &path)).await?;
-        Ok(entries.into_iter().map(|entry| entry.name).collect())
     }
 
     /// A file's attributes; a symbolic link is followed.
@@ -131,10 +117,7 @@ impl Vm {
     pub async fn delete(&self, path: String, recursive: bool) -> Result<(), Error> {
         let is_directory = self.attributes(path.clone(), false).await?.mode & libc::S_IFMT == libc::S_IFDIR;
         if is_directory && recursive {
-            let fd = self
-                .open(None, path.clone().into(), OpenMode::Directory { follow: false })
-                .await?;
-            self.empty(fd, path.clone()).await?;
+            return self.remove_tree(path).await;
         }
         self.step(
             FileStep::Remove {
@@ -172,17 +155,34 @@ impl Vm {
 /// A copy of `content`, to be written later.
 #[must_use]
 pub fn copied(content: &[u8]) -> Vec<u8> {
-    let mut copy = sys::with_room(content.len());
+    let mut copy = crate::sys::with_room(content.len());
     copy.extend_from_slice(content);
     copy
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-    // The work does not panic, and the runtime is never shut down.
-    runtime.spawn_blocking(work).await.map_err(|_| Error::Disposed)?
+impl Vm {
+    /// Runs `work` where it may take its time, on a thread that has the VM's rights meanwhile and none of the server's: a
+    /// descriptor that the VM's user opened is one thing, who reads and writes through it another.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let id = self.guest_id();
+        let (sender, done) = tokio::sync::oneshot::channel();
+        drop(runtime.spawn_blocking(move || {
+            // An error of sending says that nobody waits any more.
+            match sys::AsGuest::enter(id) {
+                Ok(guest) => {
+                    drop(sender.send(work()));
+                    guest.restore();
+                }
+                Err(error) => drop(sender.send(Err(Error::system(&error, "setfsuid")))),
+            }
+        }));
+        // The work does not panic, and the runtime is never shut down.
+        done.await.map_err(|_| Error::Disposed)?
+    }
 }
 
 fn failed(error: &io::Error, syscall: &str, path: &str) -> Error {
@@ -213,29 +213,12 @@ fn regular(fd: OwnedFd, path: &str, syscall: &str) -> Result<(File, u64), Error>
     }
 }
 
-fn read_whole(fd: OwnedFd, path: &str) -> Result<Vec<u8>, Error> {
-    let (file, length) = regular(fd, path, "read")?;
-    let too_large = || Error::System {
-        errno: libc::EFBIG,
-        syscall: "read".into(),
-        path: Some(path.into()),
-    };
-    if length > MAX_FILE {
-        return Err(too_large());
-    }
-    // One more, so that a file that has not grown is read in one call.
-    let mut content = sys::with_room(length as usize + 1);
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut content)
-        .map_err(|error| failed(&error, "read", path))?;
-    if content.len() as u64 > MAX_FILE {
-        Err(too_large())
-    } else {
-        Ok(content)
-    }
-}
-
 fn write_whole(fd: OwnedFd, path: &str, content: &[u8]) -> Result<(), Error> {
+    let kind = fstatfs(&fd).map_err(|errno| failed(&errno.into(), "fstatfs", path))?;
+    if is_kernel_interface(kind.filesystem_type().0) {
+        // Init has refused it already.
+        return Err(failed(&io::Error::from_raw_os_error(libc::EACCES), "open", path));
+    }
     let (mut file, _) = regular(fd, path, "write")?;
     file.write_all(content)
         .map_err(|error| failed(&error, "write", path))

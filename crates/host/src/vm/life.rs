@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::io::Interest;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::boot::{Enforcement, HostSide, Isolation};
 use crate::control::Control;
@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(super) isolation: Isolation,
     pub(super) enforcement: Enforcement,
     pub(super) proc_fd: Arc<OwnedFd>,
+    pub(super) guest_id: Option<u32>,
+    pub(super) reads: Semaphore,
     pub(super) host: Mutex<Option<HostSide>>,
     pub(super) init: i32,
     pub(super) disposing: AtomicBool,

@@ -4,13 +4,13 @@ mod life;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use agent_vm_protocol::message::{Request, Target};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 
 use crate::boot::{self, Enforcement, HostSide, Isolation, Machine, Network, Options};
@@ -18,6 +18,7 @@ use crate::control::{Answer, Control};
 use crate::error::Error;
 use crate::events::{Events, ExitStatus, Reason, ShellId};
 use crate::exec::{self, Abort, Exec, OnResult};
+use crate::files::READS_OF_A_VM;
 use crate::input::Write;
 use crate::leftover::Leftovers;
 use crate::output_log::Replay;
@@ -34,6 +35,17 @@ pub(crate) use life::Inner;
 #[derive(Clone)]
 pub struct Vm {
     owner: Arc<Owner>,
+}
+
+/// Whether a VM has ended, for work that must not keep it.
+pub(crate) struct Gone(Weak<Inner>);
+
+impl Gone {
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_none_or(|inner| inner.ending.load(Ordering::Relaxed))
+    }
 }
 
 /// Ends the VM with its last owner; tasks hold [`Inner`] alone.
@@ -88,6 +100,8 @@ impl Vm {
             isolation: options.isolation,
             enforcement,
             proc_fd: Arc::new(proc_fd),
+            guest_id: host.guest_id(),
+            reads: Semaphore::new(READS_OF_A_VM),
             host: Mutex::new(Some(host)),
             init,
             disposing: AtomicBool::new(false),
@@ -321,6 +335,21 @@ impl Vm {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.inner().ending.load(Ordering::Relaxed)
+    }
+
+    /// Its user's id on the host, where that is not the server's own.
+    pub(crate) fn guest_id(&self) -> Option<u32> {
+        self.inner().guest_id
+    }
+
+    /// Places for reads of files.
+    pub(crate) fn reads(&self) -> &Semaphore {
+        &self.inner().reads
+    }
+
+    /// Tells of the VM's end without keeping it.
+    pub(crate) fn weak(&self) -> Gone {
+        Gone(Arc::downgrade(self.inner()))
     }
 
     /// Waits until the VM has ended and its exit is told.

@@ -10,12 +10,12 @@ mod sys;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use agent_vm_protocol::message::{Attributes, Failure, FileStep, OpenMode};
+use agent_vm_protocol::message::{Attributes, Failure, FileStep, OpenMode, is_kernel_interface};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, ResolveFlag, readlinkat, renameat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use crate::control::Attachments;
 use crate::sys::openat2;
@@ -139,9 +139,15 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
             let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
             resolve(base, path, always | link | OFlag::O_RDONLY | OFlag::O_DIRECTORY)
         }
+        OpenMode::DirectoryWithoutLinks => resolve_with(
+            base,
+            path,
+            always | OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            ResolveFlag::RESOLVE_NO_SYMLINKS,
+        ),
         OpenMode::Write { parents } => {
-            let flags = always | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
-            match resolve(base, path, flags) {
+            let flags = always | OFlag::O_WRONLY | OFlag::O_CREAT;
+            let opened = match resolve(base, path, flags) {
                 Err(Errno::ENOENT) if parents => {
                     if let Some((parent, _)) = split(path) {
                         folders(base, parent)?;
@@ -149,13 +155,36 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
                     resolve(base, path, flags)
                 }
                 other => other,
-            }
+            };
+            emptied(opened?)
         }
     }
 }
 
+/// Empties a file that was opened for writing. Not by O_TRUNC: that would write before it is known what the file is.
+fn emptied(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    if is_kernel_interface(fstatfs(&fd)?.filesystem_type().0) {
+        return Err(Errno::EACCES);
+    }
+    let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode) & SFlag::S_IFMT;
+    // The host refuses what is no regular file.
+    if kind == SFlag::S_IFREG {
+        ftruncate(&fd, 0)?;
+    }
+    Ok(fd)
+}
+
 /// Opens `path` without following a magic link.
 fn resolve(base: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+    resolve_with(base, path, flags, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+fn resolve_with(
+    base: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlag,
+    links: ResolveFlag,
+) -> Result<OwnedFd, Errno> {
     let mode = if flags.contains(OFlag::O_CREAT) {
         Mode::from_bits_truncate(0o666)
     } else {
@@ -163,7 +192,7 @@ fn resolve(base: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, E
     };
     let flags = flags | OFlag::O_CLOEXEC;
     let fd = loop {
-        match openat2(base, path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS) {
+        match openat2(base, path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS | links) {
             Err(Errno::EINTR) => {}
             other => break other?,
         }

@@ -67,6 +67,43 @@ pub enum OpenMode {
         /// Whether a final symbolic link is followed.
         follow: bool,
     },
+    /// Listing, at the end of a path that has no symbolic link anywhere; ELOOP where one is met.
+    DirectoryWithoutLinks,
+}
+
+
+/// Whether files on the file system of this kind (`statfs(2)`, `f_type`) are the kernel's own: what is written to them changes the
+/// kernel's or a process's state, with the rights of whoever writes. File calls write to none of them.
+#[must_use]
+pub fn is_kernel_interface(filesystem: i64) -> bool {
+    // The kernel's numbers have 32 bits, which an architecture may hand over as negative.
+    matches!(
+        filesystem as u32,
+        0x0000_9fa0 // proc
+        | 0x6265_6572 // sysfs
+        | 0x0027_e0eb // cgroup
+        | 0x6367_7270 // cgroup2
+        | 0x6462_6720 // debugfs
+        | 0x7472_6163 // tracefs
+        | 0x7363_6673 // securityfs
+        | 0xcafe_4a11 // bpf
+        | 0x6265_6570 // configfs
+        | 0xde5e_81e4 // efivarfs
+        | 0xf97c_ff8c // selinuxfs
+        | 0x4341_5d53 // smackfs
+        | 0x6165_676c // pstore
+        | 0x4249_4e4d // binfmt_misc
+        | 0x0765_5821 // resctrl
+        | 0x6573_5543 // fusectl
+        | 0x6759_6969 // rpc_pipefs
+        | 0x6e66_7364 // nfsd
+        | 0xabba_1974 // xenfs
+        | 0x6c6f_6f70 // binderfs
+        | 0x6e73_6673 // nsfs
+        | 0x5049_4446 // pidfs
+        | 0x1980_0202 // mqueue
+        | 0x0000_1cd1 // devpts
+    )
 }
 
 /// A file's attributes, as `statx(2)` gives them. Times are nanoseconds since the Unix epoch.

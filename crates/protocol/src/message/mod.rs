@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use boot::{
     BindSource, Boot, Cgroups, Isolation, Launch, Limits, MemoryCount, Network, OwnMap, RootEntry, Walls,
 };
-pub use file::{Attributes, FileStep, OpenMode};
+pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
 
 /// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.

@@ -1,0 +1,413 @@
+//! Listing directories, and what is below them. Every directory is opened by init, as the VM's user and without following
+//! links: a directory that is swapped for a link meanwhile leads nowhere.
+//!
+//! How wide and deep a tree is, is the guest's choice. So a listing is handed over in pieces while it is made, and bounded: in
+//! names, in bytes and in depth. What waits to be listed is names in directories that are known by number, never whole paths,
+//! and a directory is opened by its way from one of few that are open.
+
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use agent_vm_protocol::message::OpenMode;
+use nix::dir::{Dir, Type};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{SFlag, fstatat};
+
+use crate::error::Error;
+use crate::events::{AwaitTaken, Taken};
+use crate::vm::Vm;
+
+/// The most names that one listing gives.
+pub const MAX_ENTRIES: usize = 1_000_000;
+
+/// The most bytes that the names or paths of one listing have.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// The deepest directory that is listed; the one that a listing begins with is 0 deep.
+pub const MAX_DEPTH: u32 = 4096;
+
+/// Names of one piece, and bytes of them: JavaScript takes a piece within a millisecond or two.
+const PIECE: (usize, usize) = (1024, 128 * 1024);
+
+/// Pieces that JavaScript does not have yet.
+const AHEAD: usize = 2;
+
+/// The longest way from an open directory; a kernel path has at most 4,095 bytes, and a name 255.
+const LONGEST_WAY: usize = 3072;
+
+/// What a name in a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    File,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The name, or in a walk the whole path; bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Takes a piece of a listing, on a thread that may take its time. The second to next comes when [`Taken`] is dropped.
+pub type OnEntries = Arc<dyn Fn(Vec<Entry>, Taken) + Send + Sync>;
+
+/// What to list of a tree.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    /// Where it begins.
+    pub path: String,
+    /// Directories below directories that are listed; 0 for the first alone.
+    pub max_depth: Option<u32>,
+    /// Names that are left out, with all below them.
+    pub exclude: HashSet<String>,
+}
+
+/// A directory that was found, by its name in the one above it.
+struct Place {
+    above: usize,
+    name: Vec<u8>,
+    depth: u32,
+}
+
+/// An open directory that others are opened from.
+struct Base {
+    fd: OwnedFd,
+    place: usize,
+}
+
+/// A directory that waits to be listed. The deepest are listed first.
+struct Pending {
+    base: Arc<Base>,
+    place: usize,
+}
+
+impl Vm {
+    /// The names in a directory, in order of their bytes, without the attributes.
+    pub async fn readdir(&self, path: String, on_entries: OnEntries) -> Result<(), Error> {
+        let mut pieces = Pieces::new(self, path.clone(), on_entries);
+        let mode = OpenMode::Directory { follow: true };
+        let fd = self.open(None, path.clone().into(), mode).await?;
+        let left = pieces.left();
+        let names = self
+            .blocking(move || list(fd.as_fd(), &path, None, left, &|_| true))
+            .await?;
+        pieces.add(names.into_iter().map(|name| name.entry)).await?;
+        pieces.finish().await
+    }
+
+    /// Lists a tree, a directory before what is in it. A directory that may not be read, or is gone when its turn comes, is
+    /// listed without what is in it.
+    pub async fn walk(&self, walk: Walk, on_entries: OnEntries) -> Result<(), Error> {
+        let mut pieces = Pieces::new(self, walk.path.clone(), on_entries);
+        let mode = OpenMode::Directory { follow: true };
+        let fd = self.open(None, walk.path.clone().into(), mode).await?;
+        let exclude = Arc::new(walk.exclude);
+        let mut places = vec![Place {
+            above: 0,
+            name: walk.path.clone().into(),
+            depth: 0,
+        }];
+        let top = Arc::new(Base { fd, place: 0 });
+        let mut pending = Vec::new();
+        let mut next = Some((Arc::clone(&top), top));
+        while let Some((directory, base)) = next.take() {
+            let depth = places[directory.place].depth;
+            let enters = walk.max_depth.is_none_or(|most| depth < most);
+            let prefix = path(&places, directory.place);
+            let (listed, exclude, left) = (Arc::clone(&directory), Arc::clone(&exclude), pieces.left());
+            let names = self
+                .blocking(move || {
+                    let is_wanted = |name: &str| !exclude.contains(name);
+                    list(listed.fd.as_fd(), &prefix, Some(&prefix), left, &is_wanted)
+                })
+                .await?;
+            let first_below = pending.len();
+            for name in &names {
+                if enters && name.entry.kind == EntryKind::Directory {
+                    if depth >= MAX_DEPTH {
+                        return Err(Error::LimitExceeded(format!(
+                            "{} has directories more than {MAX_DEPTH} deep, the most that one call lists; give a maxDepth, or \
+                             exclude names",
+                            walk.path
+                        )));
+                    }
+                    let place = places.len();
+                    places.push(Place {
+                        above: directory.place,
+                        name: name.bytes.clone(),
+                        depth: depth + 1,
+                    });
+                    let base = Arc::clone(&base);
+                    pending.push(Pending { base, place });
+                }
+            }
+            pending[first_below..].reverse();
+            pieces.add(names.into_iter().map(|name| name.entry)).await?;
+            while let Some(waiting) = pending.pop() {
+                if let Some(opened) = self.open_below(&places, waiting).await? {
+                    next = Some(opened);
+                    break;
+                }
+            }
+        }
+        pieces.finish().await
+    }
+
+    /// Opens a directory that waited, and tells what those in it are opened from; nothing if it is gone or locked.
+    async fn open_below(
+        &self,
+        places: &[Place],
+        Pending { base, place }: Pending,
+    ) -> Result<Option<(Arc<Base>, Arc<Base>)>, Error> {
+        let way = way(places, base.place, place);
+        let length = way.len();
+        let from = base
+            .fd
+            .try_clone()
+            .map_err(|error| Error::system(&error, "dup"))?;
+        match self
+            .open(Some(from), way, OpenMode::DirectoryWithoutLinks)
+            .await
+        {
+            Ok(fd) => {
+                let opened = Arc::new(Base { fd, place });
+                let base = if length > LONGEST_WAY {
+                    Arc::clone(&opened)
+                } else {
+                    base
+                };
+                Ok(Some((opened, base)))
+            }
+            Err(Error::System {
+                errno: libc::EACCES | libc::ENOENT | libc::ENOTDIR | libc::ELOOP,
+                ..
+            }) => Ok(None),
+            Err(Error::System { errno, syscall, .. }) => Err(Error::System {
+                errno,
+                syscall,
+                path: Some(path(places, place)),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The names from one place down to another, the lower first.
+fn upwards(places: &[Place], top: usize, place: usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(place), |place| Some(places[*place].above))
+        .take_while(move |place| *place != top)
+        .map(|place| places[place].name.as_slice())
+}
+
+/// A relative path.
+fn way(places: &[Place], from: usize, to: usize) -> Vec<u8> {
+    let mut names: Vec<_> = upwards(places, from, to).collect();
+    names.reverse();
+    names.join(&b'/')
+}
+
+/// The whole path of a place, as it is shown.
+fn path(places: &[Place], place: usize) -> String {
+    let top = String::from_utf8_lossy(&places[0].name);
+    let names: Vec<_> = upwards(places, 0, place).map(String::from_utf8_lossy).collect();
+    let mut path = if names.is_empty() {
+        top.into_owned()
+    } else {
+        top.trim_end_matches('/').to_owned()
+    };
+    for name in names.iter().rev() {
+        path.push('/');
+        path.push_str(name);
+    }
+    path
+}
+
+/// Names, and bytes of them.
+#[derive(Debug, Clone, Copy)]
+struct Amount {
+    names: usize,
+    bytes: usize,
+}
+
+/// Hands a listing over.
+struct Pieces<'a> {
+    vm: &'a Vm,
+    path: String,
+    on_entries: OnEntries,
+    found: VecDeque<Entry>,
+    found_bytes: usize,
+    all: Amount,
+    ahead: VecDeque<AwaitTaken>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(vm: &'a Vm, path: String, on_entries: OnEntries) -> Self {
+        Self {
+            vm,
+            path,
+            on_entries,
+            found: VecDeque::new(),
+            found_bytes: 0,
+            all: Amount { names: 0, bytes: 0 },
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// What may still be found.
+    fn left(&self) -> Amount {
+        Amount {
+            names: MAX_ENTRIES.saturating_sub(self.all.names),
+            bytes: MAX_BYTES.saturating_sub(self.all.bytes),
+        }
+    }
+
+    async fn add(&mut self, entries: impl Iterator<Item = Entry>) -> Result<(), Error> {
+        for entry in entries {
+            self.all.names += 1;
+            self.all.bytes += entry.name.len();
+            self.found_bytes += entry.name.len();
+            self.found.push_back(entry);
+        }
+        check(self.all, MAX_ENTRIES, MAX_BYTES, &self.path)?;
+        while self.found.len() >= PIECE.0 || self.found_bytes >= PIECE.1 {
+            self.hand_over().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands the next piece over, when the last but one is taken.
+    async fn hand_over(&mut self) -> Result<(), Error> {
+        while self.ahead.len() >= AHEAD
+            && let Some(first) = self.ahead.pop_front()
+        {
+            first.wait().await;
+        }
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        while piece.len() < PIECE.0
+            && bytes < PIECE.1
+            && let Some(entry) = self.found.pop_front()
+        {
+            bytes += entry.name.len();
+            piece.push(entry);
+        }
+        self.found_bytes -= bytes;
+        let (taken, await_taken) = Taken::new();
+        let on_entries = Arc::clone(&self.on_entries);
+        self.vm
+            .blocking(move || {
+                on_entries(piece, taken);
+                Ok(())
+            })
+            .await?;
+        self.ahead.push_back(await_taken);
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(), Error> {
+        while !self.found.is_empty() {
+            self.hand_over().await?;
+        }
+        Ok(())
+    }
+}
+
+fn check(found: Amount, names: usize, bytes: usize, path: &str) -> Result<(), Error> {
+    let bound = if found.names > names {
+        format!("{MAX_ENTRIES} names")
+    } else if found.bytes > bytes {
+        format!("{} MiB of names and paths", MAX_BYTES / 1024 / 1024)
+    } else {
+        return Ok(());
+    };
+    Err(Error::LimitExceeded(format!(
+        "{path} holds more than {bound}, the most that one call lists; list what is in it by itself, give a maxDepth, or \
+         exclude names"
+    )))
+}
+
+/// A name as it is, and as it is shown.
+struct Name {
+    bytes: Vec<u8>,
+    entry: Entry,
+}
+
+/// What is in a directory, in order of names; with the path before each and with attributes, if there is one. Attributes are of
+/// the name itself, never of what a link leads to.
+fn list(
+    fd: BorrowedFd<'_>,
+    path: &str,
+    prefix: Option<&str>,
+    most: Amount,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Name>, Error> {
+    let failed = |errno: nix::Error, syscall: &str| Error::System {
+        errno: errno as i32,
+        syscall: syscall.into(),
+        path: Some(path.to_owned()),
+    };
+    // Both have one position, and nothing else lists it.
+    let own = fd
+        .try_clone_to_owned()
+        .map_err(|error| Error::system(&error, "dup"))?;
+    let mut directory = Dir::from_fd(own).map_err(|errno| failed(errno, "opendir"))?;
+    let mut names = Vec::new();
+    let mut found = Amount { names: 0, bytes: 0 };
+    for entry in directory.iter() {
+        let entry = entry.map_err(|errno| failed(errno, "readdir"))?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let shown = name.to_string_lossy();
+        if !is_wanted(&shown) {
+            continue;
+        }
+        found.names += 1;
+        found.bytes += shown.len() + prefix.map_or(0, |prefix| prefix.len() + 1);
+        check(found, most.names, most.bytes, path)?;
+        let (kind, size) = match prefix {
+            None => (EntryKind::File, 0),
+            Some(_) => kind_and_size(fd, name, entry.file_type()),
+        };
+        names.push(Name {
+            bytes: name.to_bytes().to_vec(),
+            entry: Entry {
+                name: shown.into_owned(),
+                kind,
+                size,
+            },
+        });
+    }
+    names.sort_unstable_by(|one, other| one.bytes.cmp(&other.bytes));
+    if let Some(prefix) = prefix {
+        let prefix = prefix.trim_end_matches('/');
+        for name in &mut names {
+            name.entry.name = format!("{prefix}/{}", name.entry.name);
+        }
+    }
+    Ok(names)
+}
+
+fn kind_and_size(fd: BorrowedFd<'_>, name: &std::ffi::CStr, listed: Option<Type>) -> (EntryKind, u64) {
+    let stat = fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let mode = stat.as_ref().map_or(SFlag::empty(), |stat| {
+        SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT)
+    });
+    let kind = match (mode, listed) {
+        (SFlag::S_IFDIR, _) | (_, Some(Type::Directory)) => EntryKind::Directory,
+        (SFlag::S_IFLNK, _) | (_, Some(Type::Symlink)) => EntryKind::Symlink,
+        _ => EntryKind::File,
+    };
+    (kind, stat.map_or(0, |stat| stat.st_size as u64))
+}

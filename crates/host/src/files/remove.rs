@@ -1,0 +1,112 @@
+//! Removing a tree inside: the walk of `agent-vm-remove-tree`, whose every step on a name is init's, as the VM's user.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_vm_protocol::message::{FileStep, OpenMode};
+use agent_vm_remove_tree::{Entry, Failed, Tree, entries, remove, remove_all};
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::vm::Vm;
+
+struct Inside<'a> {
+    vm: &'a Vm,
+}
+
+/// Removes a directory of the host with everything below it, with the server's rights. Waits for the file system.
+pub fn remove_tree(path: &str) -> Result<(), Error> {
+    remove_all(Path::new(path)).map_err(|error| super::failed(&error, "rmdir", path))
+}
+
+impl Vm {
+    /// Removes a name, and all below it if it is a directory.
+    pub(super) async fn remove_tree(&self, path: String) -> Result<(), Error> {
+        let name = CString::new(path.as_str()).map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        remove(&Inside { vm: self }, &name)
+            .await
+            .map_err(|failed| at(failed, &path))
+    }
+}
+
+/// The error of a step on a name, with all of its path that is known.
+fn at(failed: Failed<Error>, path: &str) -> Error {
+    match failed.error {
+        Error::System { errno, syscall, .. } => {
+            let below = String::from_utf8_lossy(&failed.below);
+            let slash = if below.is_empty() { "" } else { "/" };
+            let path = if below.is_empty() {
+                path
+            } else {
+                path.trim_end_matches('/')
+            };
+            Error::System {
+                errno,
+                syscall,
+                path: Some(format!("{path}{slash}{below}")),
+            }
+        }
+        other => other,
+    }
+}
+
+impl Tree for Inside<'_> {
+    type Error = Error;
+
+    async fn open(&self, directory: Option<Arc<OwnedFd>>, name: &CStr) -> Result<OwnedFd, Error> {
+        let mode = OpenMode::Directory { follow: false };
+        self.vm
+            .open(shared(directory)?, name.to_bytes().into(), mode)
+            .await
+    }
+
+    async fn remove(
+        &self,
+        directory: Option<Arc<OwnedFd>>,
+        name: &CStr,
+        is_directory: bool,
+    ) -> Result<(), Error> {
+        let step = FileStep::Remove {
+            directory: directory.as_ref().map(|_| 0),
+            path: name.to_bytes().into(),
+            is_directory,
+        };
+        let fds = shared(directory)?.into_iter().collect();
+        self.vm.step(step, fds).await.map(drop)
+    }
+
+    async fn list(&self, directory: Arc<OwnedFd>) -> Result<Vec<Entry>, Error> {
+        self.vm
+            .blocking(move || {
+                entries(directory.as_fd()).map_err(|errno| Error::system(&errno.into(), "getdents"))
+            })
+            .await
+    }
+
+    fn unlock(&self, _directory: &Arc<OwnedFd>, _name: Option<&CStr>) -> bool {
+        // The VM's user locked it, and no call of ours undoes what the user did.
+        false
+    }
+
+    fn errno(error: &Error) -> Option<Errno> {
+        match error {
+            Error::System { errno, .. } => Some(Errno::from_raw(*errno)),
+            _ => None,
+        }
+    }
+
+    fn error(errno: Errno, call: &'static str) -> Error {
+        Error::system(&errno.into(), call)
+    }
+}
+
+/// A descriptor to attach to a step.
+fn shared(directory: Option<Arc<OwnedFd>>) -> Result<Option<OwnedFd>, Error> {
+    directory
+        .map(|fd| fd.try_clone())
+        .transpose()
+        .map_err(|error: io::Error| Error::system(&error, "dup"))
+}

@@ -1,0 +1,245 @@
+//! Rights of one thread: the system calls that change them, without the C library, which would change those of all threads.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::ptr;
+
+use parking_lot::Mutex;
+
+/// Of `capget(2)`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`: two words for each set.
+const VERSION: u32 = 0x2008_0522;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// While it lives, this thread reads and writes files as the VM's user would: with that id for file systems, without groups
+/// and without an effective capability. [`restore`](Self::restore) ends it.
+#[derive(Debug)]
+pub struct AsGuest {
+    capabilities: [Capabilities; 2],
+    owner: Option<Owner>,
+    _dumpable: Option<Dumpable>,
+    _this_thread: PhantomData<*const ()>,
+}
+
+/// What the thread was.
+#[derive(Debug)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+    groups: Vec<libc::gid_t>,
+}
+
+impl AsGuest {
+    /// Changes this thread. `id` is the VM's on the host, where it is not the server's own.
+    pub fn enter(id: Option<u32>) -> io::Result<Self> {
+        let capabilities = capabilities()?;
+        let mut guest = Self {
+            capabilities,
+            owner: None,
+            _dumpable: None,
+            _this_thread: PhantomData,
+        };
+        match guest.change(id) {
+            Ok(()) => Ok(guest),
+            Err(error) => {
+                guest.restore();
+                Err(error)
+            }
+        }
+    }
+
+    fn change(&mut self, id: Option<u32>) -> io::Result<()> {
+        if let Some(id) = id {
+            self._dumpable = Some(Dumpable::keep());
+            let owner = self.owner.insert(Owner {
+                uid: fsuid(u32::MAX),
+                gid: fsgid(u32::MAX),
+                groups: groups()?,
+            });
+            // A user namespace may forbid it (setgroups(7)); then there are no other groups to gain by either.
+            match set_groups(&[]) {
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => owner.groups.clear(),
+                other => other?,
+            }
+            fsgid(id);
+            fsuid(id);
+            if fsuid(u32::MAX) != id || fsgid(u32::MAX) != id {
+                return Err(io::Error::from_raw_os_error(libc::EPERM));
+            }
+        }
+        if self.capabilities.iter().all(|set| set.effective == 0) {
+            return Ok(());
+        }
+        set_capabilities(&self.capabilities.map(|set| Capabilities { effective: 0, ..set }))
+    }
+
+    /// Makes the thread what it was, as far as it can: a thread that is not must do nothing more.
+    #[must_use = "a thread that is not what it was must not be used"]
+    fn undo(&self) -> bool {
+        let had_none = self.capabilities.iter().all(|set| set.effective == 0);
+        if had_none && self.owner.is_none() {
+            return true;
+        }
+        // First, because the others need them; and last, because a change of the id changes them.
+        let mut restored = set_capabilities(&self.capabilities).is_ok();
+        if let Some(owner) = &self.owner {
+            fsuid(owner.uid);
+            fsgid(owner.gid);
+            restored &= fsuid(u32::MAX) == owner.uid && fsgid(u32::MAX) == owner.gid;
+            restored &= owner.groups.is_empty() || set_groups(&owner.groups).is_ok();
+            restored &= set_capabilities(&self.capabilities).is_ok();
+        }
+        restored && capabilities().is_ok_and(|now| now == self.capabilities)
+    }
+
+    /// Ends it. Returns in no thread that could not be restored.
+    pub fn restore(self) {
+        drop(self);
+    }
+}
+
+impl Drop for AsGuest {
+    fn drop(&mut self) {
+        if !self.undo() {
+            tracing::error!("a thread could not take its rights back; it does nothing more");
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// Keeps the server's own core dumps possible: the kernel takes a change of a thread's ids for a reason against them, for all
+/// threads (`PR_SET_DUMPABLE(2const)`).
+#[derive(Debug)]
+struct Dumpable;
+
+/// Threads that are changed, and what the process was before the first.
+static CHANGED: Mutex<(usize, bool)> = Mutex::new((0, false));
+
+impl Dumpable {
+    fn keep() -> Self {
+        let mut changed = CHANGED.lock();
+        if changed.0 == 0 {
+            // SAFETY: takes no memory.
+            changed.1 = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
+        }
+        changed.0 += 1;
+        Self
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        let mut changed = CHANGED.lock();
+        changed.0 -= 1;
+        if *changed == (0, true) {
+            // SAFETY: takes no memory. It cannot fail, and if it did there would be no core dump.
+            let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        }
+    }
+}
+
+/// Sets this thread's user id for file systems and returns the one that it was; an invalid id changes nothing.
+fn fsuid(id: u32) -> u32 {
+    // SAFETY: takes no memory, and concerns this thread alone.
+    unsafe { libc::syscall(libc::SYS_setfsuid, id) as u32 }
+}
+
+/// As [`fsuid`], of the group.
+fn fsgid(id: u32) -> u32 {
+    // SAFETY: takes no memory, and concerns this thread alone.
+    unsafe { libc::syscall(libc::SYS_setfsgid, id) as u32 }
+}
+
+fn groups() -> io::Result<Vec<libc::gid_t>> {
+    // SAFETY: with a size of 0 nothing is written.
+    let count = check(unsafe { libc::getgroups(0, ptr::null_mut()) }.into())?;
+    let mut groups = vec![0; count as usize];
+    // SAFETY: the vector has room for so many.
+    let count = check(unsafe { libc::getgroups(count as libc::c_int, groups.as_mut_ptr()) }.into())?;
+    groups.truncate(count as usize);
+    Ok(groups)
+}
+
+fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many as the slice has. Not the C library's, which would change all threads.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+fn capabilities() -> io::Result<[Capabilities; 2]> {
+    let mut header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    let mut sets = [Capabilities::default(); 2];
+    // SAFETY: this version writes two sets.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    Ok(sets)
+}
+
+fn set_capabilities(sets: &[Capabilities; 2]) -> io::Result<()> {
+    let mut header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    // SAFETY: this version reads two sets. 0 is this thread.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(drop)
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use super::*;
+
+    fn status() -> Vec<String> {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let of_rights = |line: &&str| ["Uid", "Gid", "Groups", "Cap"].iter().any(|name| line.starts_with(name));
+        status.lines().filter(of_rights).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_thread_has_the_guests_rights_and_then_its_own_again() {
+        let before = status();
+        // SAFETY: takes no memory.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        let id = is_root.then_some(1_999_999_999);
+        let guest = AsGuest::enter(id).unwrap();
+        let meanwhile = status();
+        assert!(meanwhile.iter().any(|line| line == "CapEff:\t0000000000000000"));
+        if is_root {
+            assert_eq!(meanwhile[0], "Uid:\t0\t0\t0\t1999999999");
+            assert_eq!(meanwhile[1], "Gid:\t0\t0\t0\t1999999999");
+        }
+        guest.restore();
+        assert_eq!(status(), before);
+        // A panic ends it, too.
+        drop(std::panic::catch_unwind(|| {
+            let _guest = AsGuest::enter(id).unwrap();
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert_eq!(status(), before);
+    }
+}

@@ -1,0 +1,14 @@
+"use strict";
+// Removing a directory of the server's own that a guest has filled. Internal: `agent-vm/rivetkit` uses it.
+
+const { Calls } = require("./calls");
+
+/**
+ * Removes a directory with everything below it, however deep and whatever its names are, and directories that lock their owner
+ * out too; links are not followed. Something that is not there is no error.
+ */
+function removeTree(path) {
+  return new Calls(() => {}).ask("removeTree", path);
+}
+
+module.exports = { removeTree };
