@@ -518,18 +518,36 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
 
   // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
   // The magic links of /proc are not followed, and nothing that tells of init is opened: ELOOP or EACCES. What is no regular
-  // file (a device, a FIFO, a socket) is not read or written, and holds no call up: EINVAL, ENXIO. A file of 2 GiB or more is
-  // EFBIG to readFile. Names that are not UTF-8 show with U+FFFD in place of what is not: readdir lists them and a recursive
+  // file (a device, a FIFO, a socket) is not read or written, and holds no call up: EINVAL, ENXIO. Files of the kernel's
+  // (/proc and its kind) are read and never written: EACCES. A file of 2 GiB or more is EFBIG to readFile. Names that are not UTF-8 show with U+FFFD in place of what is not: readdir lists them and a recursive
   // delete takes them, but no path leads to them. writeFile follows a symlink, empties the file first (a new one has mode
-  // 0644) and, where the disk is full (ENOSPC), leaves what had room. A walk lists at most 1,000,000 names (LIMIT_EXCEEDED).
-  /** The whole content, up to 2 GiB (EFBIG). ENOENT, EACCES, EISDIR. */
-  readFile(path: string): Promise<Uint8Array>;
+  // 0644) and, where the disk is full (ENOSPC), leaves what had room. A listing
+  // has at most 1,000,000 names and 64 MiB of names or paths, from at most 4,096 directories deep; a directory below that is
+  // not left out, but ends the call unless `maxDepth` or `exclude` keeps it out (LIMIT_EXCEEDED). A result that is larger than
+  // a value of JavaScript can be is LIMIT_EXCEEDED too, of whatever call.
+  /**
+   * The whole content. What is being read at one time, of all VMs, is at most 256 MiB: a read waits for its turn, and a larger
+   * file is read alone. EFBIG for a file of more than `maxBytes`; ENOENT, EACCES, EISDIR.
+   */
+  readFile(
+    path: string,
+    options?: {
+      /** The most bytes that the file may have, from 0 to 2,147,483,647. Default 2,147,483,647, which is 2 GiB less one. */
+      maxBytes?: number;
+    },
+  ): Promise<Uint8Array>;
   /** Writes the whole content, a string as UTF-8. Makes missing parent folders. EACCES, EISDIR, EROFS, ENOSPC. */
   writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
   /**
    * Several; what comes back is in their order. For one that cannot be read the call does not reject.
    */
-  readFiles(paths: string[]): Promise<
+  readFiles(
+    paths: string[],
+    options?: {
+      /** As for `readFile`, of each file. */
+      maxBytes?: number;
+    },
+  ): Promise<
     {
       /** As it was given. */
       path: string;
@@ -567,9 +585,15 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
       recursive?: boolean;
     },
   ): Promise<void>;
-  /** The names in a folder, without `.` and `..`, in no particular order. ENOENT, ENOTDIR, EACCES. */
+  /**
+   * The names in a folder, without `.` and `..`, in no particular order. ENOENT, ENOTDIR, EACCES; LIMIT_EXCEEDED beyond
+   * 1,000,000 names or 64 MiB of them.
+   */
   readdir(path: string): Promise<string[]>;
-  /** Everything below a folder; symbolic links are listed and not followed. ENOENT, ENOTDIR, EACCES. */
+  /**
+   * Everything below a folder; symbolic links are listed and not followed. ENOENT, ENOTDIR, EACCES; LIMIT_EXCEEDED
+   * beyond 1,000,000 names, 64 MiB of paths or 4,096 directories deep.
+   */
   readdirRecursive(
     path: string,
     options?: {
@@ -600,7 +624,10 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * still there, and what was copied by then may be.
    */
   move(from: string, to: string): Promise<void>;
-  /** A file, a link or an empty folder. ENOENT, ENOTEMPTY, EACCES. */
+  /**
+   * A file, a link or an empty folder. ENOENT, ENOTEMPTY, EACCES; EBUSY where something is mounted, with `recursive` too: what
+   * is on another mount is not deleted. Where a recursive call fails, what it has deleted by then stays deleted.
+   */
   delete(
     path: string,
     options?: {

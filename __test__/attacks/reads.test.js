@@ -1,0 +1,89 @@
+"use strict";
+// What files of a guest's cost the server that reads them.
+
+const fs = require("node:fs");
+
+const { boot, output, rejection } = require("../fixture");
+
+const MiB = 1024 * 1024;
+
+/** Bytes of memory that this process has. */
+function resident() {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
+}
+
+test("a file of more than maxBytes is not read, and the error names the bound", async () => {
+  const vm = await boot();
+  await output(vm, "printf 12345 > five; : > none; truncate -s 1500M sparse");
+  expect(Buffer.from(await vm.readFile("/home/user/five", { maxBytes: 5 })).toString()).toBe("12345");
+  expect(await vm.readFile("/home/user/none", { maxBytes: 0 })).toHaveLength(0);
+  for (const [path, maxBytes] of [
+    ["/home/user/five", 4],
+    ["/home/user/five", 0],
+    ["/home/user/sparse", 1024],
+    // It says that it is empty.
+    ["/proc/cpuinfo", 10],
+  ]) {
+    await expect(vm.readFile(path, { maxBytes })).rejects.toMatchObject({
+      code: "EFBIG",
+      errno: -27,
+      syscall: "read",
+      path,
+      message: expect.stringContaining(`at most ${maxBytes} bytes are read (maxBytes)`),
+    });
+  }
+  const [five, sparse] = await vm.readFiles(["/home/user/five", "/home/user/sparse"], { maxBytes: 5 });
+  expect(five).toEqual({ path: "/home/user/five", content: Buffer.from("12345") });
+  expect(sparse).toMatchObject({ content: null, error: expect.stringMatching(/^EFBIG/) });
+});
+
+test.each([["utf8"], [{ maxBytes: -1 }], [{ maxBytes: "5" }], [{ maxBytes: 2 ** 31 }], [{ encoding: "utf8" }], [null]])(
+  "readFile(path, %j) is an invalid argument",
+  async (options) => {
+    const vm = await boot();
+    await expect(vm.readFile("/etc/hostname", options)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(vm.readFiles(["/etc/hostname"], options)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  },
+);
+
+test("many large reads at once share 256 MiB, and small ones of another VM have their turn", async () => {
+  const [vm, other] = await Promise.all([boot(), boot()]);
+  await output(vm, "truncate -s 200M sparse");
+  await output(other, "echo small > small");
+  const before = resident();
+  const reads = Array.from({ length: 12 }, () => vm.readFile("/home/user/sparse"));
+  // While JavaScript is busy it takes nothing, so all that was read by then is the server's to hold.
+  let most = 0;
+  for (const end = Date.now() + 3000; Date.now() < end;) most = Math.max(most, resident());
+  expect(most - before).toBeLessThan(300 * MiB);
+  const small = other.readFile("/home/user/small");
+  for (const read of reads) expect(await read).toHaveLength(200 * MiB);
+  expect(Buffer.from(await small).toString()).toBe("small\n");
+}, 120_000);
+
+test("reads that wait end with their VM, and give back what they hold", async () => {
+  const [vm, other] = await Promise.all([boot(), boot()]);
+  await output(vm, "truncate -s 1900M sparse");
+  await output(other, "truncate -s 100M sparse");
+  const reads = Array.from({ length: 6 }, () => rejection(vm.readFile("/home/user/sparse")).catch((error) => error));
+  await vm.dispose();
+  const codes = (await Promise.all(reads)).map((error) => error.code ?? "read");
+  expect(codes.filter((code) => code === "VM_DISPOSED").length).toBeGreaterThan(3);
+  expect(await other.readFile("/home/user/sparse")).toHaveLength(100 * MiB);
+}, 120_000);
+
+test("a file that grows while it is read is bounded too", async () => {
+  const vm = await boot();
+  await output(vm, "head -c 1000000 /dev/zero > grows");
+  const { pid } = await vm.spawn("sh", ["-c", "while :; do head -c 1000000 /dev/zero; done >> grows"]);
+  const read = await rejection(
+    vm.readFile("/home/user/grows", { maxBytes: 1 * MiB }).then(() => {
+      // It may have been read before it grew; then it is too large now.
+      return vm.readFile("/home/user/grows", { maxBytes: 1000 });
+    }),
+  );
+  expect(read.code).toBe("EFBIG");
+  await vm.killProcess(pid);
+  const grown = await vm.stat("/home/user/grows");
+  expect(await vm.readFile("/home/user/grows")).toHaveLength(grown.size);
+}, 60_000);
