@@ -117,7 +117,9 @@ impl Message {
     pub fn instead(&self) -> fn(&Error, f64) -> Vec<Value> {
         match self {
             Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } => failed_call,
-            Self::ExecOutput { .. } | Self::Event(_) => |error, _| vec![MessageKind::Lost.into(), error_value(error)],
+            Self::ExecOutput { .. } | Self::Event(_) => {
+                |error, _| vec![MessageKind::Lost.into(), error_value(error)]
+            }
         }
     }
 
@@ -175,7 +177,11 @@ impl Message {
 }
 
 fn failed_call(error: &Error, call: f64) -> Vec<Value> {
-    vec![MessageKind::Settled.into(), Value::Number(call), error_value(error)]
+    vec![
+        MessageKind::Settled.into(),
+        Value::Number(call),
+        error_value(error),
+    ]
 }
 
 /// Why a value did not become JavaScript's, as far as that can be known: the engine takes none that are too large.

@@ -7,8 +7,8 @@ use std::os::fd::IntoRawFd;
 use std::ptr;
 use std::sync::OnceLock;
 
-use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
 use agent_vm_host::Content;
+use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{check_status, sys};
 
 use crate::message::{Message, Value, error_value, too_large};

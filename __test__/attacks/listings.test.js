@@ -1,15 +1,21 @@
 "use strict";
 // What a guest's directories, output and files can do to the server that lists and reads them.
 
+const fs = require("node:fs");
+
 const { boot, output, rejection, until } = require("../fixture");
 
-/** The longest time, in milliseconds, that the event loop stood still while `work` ran. */
+/**
+ * The longest time, in milliseconds, that the event loop stood still while `work` ran: processor time of this thread, so that
+ * what the machine does meanwhile does not count.
+ */
 async function longestHold(work) {
-  let last = performance.now();
+  const spent = () => Number(fs.readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
+  let last = spent();
   let longest = 0;
   const timer = setInterval(() => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last - 1);
+    const now = spent();
+    longest = Math.max(longest, now - last);
     last = now;
   }, 1);
   try {
@@ -46,17 +52,16 @@ test("directories that are too much for one listing end the call, and nothing el
 
 test("a tree deeper than 4,096 directories is listed to a depth, or not at all, and deleted at few descriptors", async () => {
   const vm = await boot();
-  await nested(vm, 20_000, '"a"');
+  await nested(vm, 5000, '"a"');
   await expect(vm.readdirRecursive("/home/user")).rejects.toMatchObject({
     code: "LIMIT_EXCEEDED",
     message: expect.stringContaining("4096"),
   });
   expect(await vm.readdirRecursive("/home/user", { maxDepth: 100 })).toHaveLength(101);
-  const { readdirSync } = require("node:fs");
-  const before = readdirSync("/proc/self/fd").length;
+  const before = fs.readdirSync("/proc/self/fd").length;
   let most = 0;
   const counting = setInterval(() => {
-    most = Math.max(most, readdirSync("/proc/self/fd").length);
+    most = Math.max(most, fs.readdirSync("/proc/self/fd").length);
   }, 5);
   await vm.delete("/home/user/deep", { recursive: true });
   clearInterval(counting);
@@ -82,9 +87,8 @@ for number in range(200_000):
   expect(found).toHaveLength(200_021);
   expect(found[21].path).toMatch(/\/0{100}$/);
   expect(new Set(found.map(({ path }) => path)).size).toBe(200_021);
-  // The aim is 20; a busy machine takes the processor away for longer.
-  console.log("longest hold", hold);
-  expect(hold).toBeLessThan(100);
+  // Half of it is V8's to collect garbage in. In one piece it was 500.
+  expect(hold).toBeLessThan(60);
 }, 120_000);
 
 test("output whose text is longer than JavaScript takes in one piece of UTF-8 is returned whole", async () => {

@@ -30,6 +30,29 @@ test("a kept home is there after sleep, and goes when the actor is destroyed", a
   expect(fresh.stdout).toBe("");
 });
 
+test("a home goes with its actor whatever the guest left there", async () => {
+  const directory = join(temporaryFolder(), "homes");
+  const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
+  const id = await server.evaluate(async ({ agent }) => {
+    const script = `
+import os
+os.mkdir(b"caf\\xe9")
+for depth in range(60):
+    os.mkdir("x" * 200)
+    os.mkdir("closed", 0)
+    os.chdir("x" * 200)
+open(b"\\xff", "w").close()`;
+    const { exitCode, stderr } = await agent.execFile("python3", ["-c", script]);
+    if (exitCode !== 0) throw new Error(stderr);
+    return agent.resolve();
+  });
+  expect(readdirSync(join(directory, id)).length).toBeGreaterThan(2);
+  await fetch(`${server.engine.endpoint}/actors/${id}?namespace=default`, { method: "DELETE" });
+  await server.said("destroy");
+  await server.until(() => !existsSync(join(directory, id)), "removal of the home");
+  expect(readdirSync(directory)).toEqual([]);
+});
+
 test.each([
   [{ persist: { directory: "homes" } }, "must be an absolute path, not homes"],
   [{ home: "/srv/home", persist: { directory: "/srv/homes" } }, "give one of them"],

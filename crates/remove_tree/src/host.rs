@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::{Entry, Tree, entries, remove};
+use crate::{Entries, Tree, entries, remove};
 
 /// Removes a directory with everything below it, also where directories lock their owner out. Something that is not there
 /// is no error. Waits for the file system.
@@ -64,7 +64,7 @@ impl Tree for Host {
         unlinkat(base(directory.as_deref()), name, flag)
     }
 
-    async fn list(&self, directory: Arc<OwnedFd>) -> Result<Vec<Entry>, Errno> {
+    async fn list(&self, directory: Arc<OwnedFd>) -> Result<Entries, Errno> {
         entries(directory.as_fd())
     }
 

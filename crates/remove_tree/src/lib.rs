@@ -53,7 +53,7 @@ pub trait Tree {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Runs [`entries`] where it may take its time.
-    fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
+    fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Entries, Self::Error>> + Send;
 
     /// Gives the owner every permission on the directory `name` in `directory`, or on `directory` itself. Returns whether
     /// another try may succeed.
@@ -94,11 +94,19 @@ impl Entry {
     }
 }
 
-/// The next entries of an open directory; none at its end.
+/// Some names in a directory.
+#[derive(Debug, Default)]
+pub struct Entries {
+    entries: VecDeque<Entry>,
+    /// Whether there were no more behind them.
+    are_last: bool,
+}
+
+/// The next entries of an open directory.
 ///
 /// # Errors
 /// What the kernel answers.
-pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
+pub fn entries(directory: BorrowedFd<'_>) -> Result<Entries, Errno> {
     sys::entries(directory)
 }
 
@@ -123,6 +131,8 @@ struct Level {
     directory: Option<Arc<OwnedFd>>,
     identity: Option<Identity>,
     entries: VecDeque<Entry>,
+    /// Whether `entries` are the last.
+    is_listed: bool,
     is_unlocked: bool,
 }
 
@@ -132,6 +142,7 @@ impl Level {
             directory: None,
             identity: None,
             entries: VecDeque::from([Entry::new(path.to_owned(), true)]),
+            is_listed: true,
             is_unlocked: true,
         }
     }
@@ -141,6 +152,7 @@ impl Level {
             directory: Some(Arc::new(directory)),
             identity: Some(identity),
             entries: VecDeque::new(),
+            is_listed: false,
             is_unlocked: false,
         }
     }
@@ -177,12 +189,13 @@ impl<'a, T: Tree> Walk<'a, T> {
                 continue;
             }
             let Some(directory) = &level.directory else { break };
-            let found = self.tree.list(Arc::clone(directory)).await?;
-            if found.is_empty() {
+            if level.is_listed {
                 self.leave().await?;
-            } else {
-                level.entries = found.into();
+                continue;
             }
+            let found = self.tree.list(Arc::clone(directory)).await?;
+            level.entries = found.entries;
+            level.is_listed = found.are_last;
         }
         Ok(())
     }

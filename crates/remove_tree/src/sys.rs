@@ -1,25 +1,28 @@
 //! System calls that no safe wrapper has.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use crate::Entry;
+use crate::{Entries, Entry};
 
-/// Bytes of names that one look at a directory gives: about 300 of the longest names, or 1,300 short ones.
+/// Bytes of entries after which no more are read at a time: about 120 of the longest names, or 1,300 short ones.
 const BUFFER: usize = 32 * 1024;
 
 /// Where `d_name` begins in a `linux_dirent64`, which is packed: ino, off, reclen, type, name.
 const NAME: usize = 19;
 
-/// The next entries of an open directory, without `.` and `..`; none at its end. Moves the directory's position.
-pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
-    loop {
-        // Words of eight bytes: the alignment that the kernel gives every entry.
-        let mut buffer = [0u64; BUFFER / 8];
+/// The next entries of an open directory, without `.` and `..`. Moves the directory's position.
+pub fn entries(directory: BorrowedFd<'_>) -> Result<Entries, Errno> {
+    let mut found = Entries::default();
+    let mut read = 0;
+    // Words of eight bytes: the alignment that the kernel gives every entry.
+    let mut buffer = vec![0u64; BUFFER / 8];
+    while read < BUFFER {
         // SAFETY: the kernel writes at most as many bytes as the buffer has.
         let length = Errno::result(unsafe {
             libc::syscall(
@@ -28,22 +31,20 @@ pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
                 buffer.as_mut_ptr(),
                 BUFFER,
             )
-        })?;
+        })? as usize;
         if length == 0 {
-            return Ok(Vec::new());
+            found.are_last = true;
+            break;
         }
+        read += length;
         // SAFETY: the buffer is that long, lives through the borrow, and any byte is a valid `u8`.
-        let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length as usize) };
-        let found = parse(bytes);
-        // A piece may consist of `.` and `..` alone.
-        if !found.is_empty() {
-            return Ok(found);
-        }
+        let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
+        parse(bytes, &mut found.entries);
     }
+    Ok(found)
 }
 
-fn parse(mut bytes: &[u8]) -> Vec<Entry> {
-    let mut found = Vec::new();
+fn parse(mut bytes: &[u8], found: &mut VecDeque<Entry>) {
     while bytes.len() > NAME {
         let length = usize::from(u16::from_ne_bytes([bytes[16], bytes[17]]));
         let (Some(entry), Some(rest)) = (bytes.get(..length), bytes.get(length..)) else {
@@ -57,11 +58,10 @@ fn parse(mut bytes: &[u8]) -> Vec<Entry> {
             && name != c".."
         {
             // DT_UNKNOWN, which some file systems give, is taken for a file first.
-            found.push(Entry::new(name.to_owned(), entry[18] == libc::DT_DIR));
+            found.push_back(Entry::new(name.to_owned(), entry[18] == libc::DT_DIR));
         }
         bytes = rest;
     }
-    found
 }
 
 /// What names a directory while it is open or something in it is: its mount, its file system and its inode.

@@ -27,14 +27,16 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The deepest directory that is listed; the one that a listing begins with is 0 deep.
 pub const MAX_DEPTH: u32 = 4096;
 
-/// Names of one piece, and bytes of them: JavaScript takes a piece within a millisecond or two.
-const PIECE: (usize, usize) = (1024, 128 * 1024);
+/// Names of one piece, and bytes of them. JavaScript takes a piece within a millisecond, and its text is small enough for the young
+/// generation of V8's heap, whose collections are short.
+const PIECE: (usize, usize) = (512, 32 * 1024);
 
 /// Pieces that JavaScript does not have yet.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
-/// The longest way from an open directory; a kernel path has at most 4,095 bytes, and a name 255.
-const LONGEST_WAY: usize = 3072;
+/// The longest way from an open directory, in bytes and in names; a kernel path has at most 4,095 bytes, and a name 255. A
+/// listing within its bounds needs about a hundred directories open.
+const LONGEST_WAY: (usize, u32) = (3072, 64);
 
 /// What a name in a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,13 +177,11 @@ impl Vm {
             .fd
             .try_clone()
             .map_err(|error| Error::system(&error, "dup"))?;
-        match self
-            .open(Some(from), way, OpenMode::DirectoryWithoutLinks)
-            .await
-        {
+        match self.open(Some(from), way, OpenMode::DirectoryWithoutLinks).await {
             Ok(fd) => {
                 let opened = Arc::new(Base { fd, place });
-                let base = if length > LONGEST_WAY {
+                let names = places[place].depth - places[base.place].depth;
+                let base = if length > LONGEST_WAY.0 || names > LONGEST_WAY.1 {
                     Arc::clone(&opened)
                 } else {
                     base

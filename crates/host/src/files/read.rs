@@ -100,7 +100,13 @@ fn whole(
             return Ok(Progress::Needs(file, needs));
         }
         let piece = PIECE.min(allowed - length);
-        if file.by_ref().take(piece).read_to_end(&mut bytes).map_err(failed)? == 0 {
+        if file
+            .by_ref()
+            .take(piece)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?
+            == 0
+        {
             return Ok(Progress::Whole(Content { bytes, share }));
         }
     }

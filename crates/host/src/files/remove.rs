@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agent_vm_protocol::message::{FileStep, OpenMode};
-use agent_vm_remove_tree::{Entry, Failed, Tree, entries, remove, remove_all};
+use agent_vm_remove_tree::{Entries, Failed, Tree, entries, remove, remove_all};
 use nix::errno::Errno;
 
 use crate::error::Error;
@@ -78,7 +78,7 @@ impl Tree for Inside<'_> {
         self.vm.step(step, fds).await.map(drop)
     }
 
-    async fn list(&self, directory: Arc<OwnedFd>) -> Result<Vec<Entry>, Error> {
+    async fn list(&self, directory: Arc<OwnedFd>) -> Result<Entries, Error> {
         self.vm
             .blocking(move || {
                 entries(directory.as_fd()).map_err(|errno| Error::system(&errno.into(), "getdents"))

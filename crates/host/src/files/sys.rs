@@ -216,7 +216,11 @@ mod tests {
 
     fn status() -> Vec<String> {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let of_rights = |line: &&str| ["Uid", "Gid", "Groups", "Cap"].iter().any(|name| line.starts_with(name));
+        let of_rights = |line: &&str| {
+            ["Uid", "Gid", "Groups", "Cap"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        };
         status.lines().filter(of_rights).map(str::to_owned).collect()
     }
 

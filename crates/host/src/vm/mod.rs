@@ -4,8 +4,8 @@ mod life;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use agent_vm_protocol::message::{Request, Target};

@@ -192,7 +192,13 @@ fn resolve_with(
     };
     let flags = flags | OFlag::O_CLOEXEC;
     let fd = loop {
-        match openat2(base, path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS | links) {
+        match openat2(
+            base,
+            path,
+            flags,
+            mode,
+            ResolveFlag::RESOLVE_NO_MAGICLINKS | links,
+        ) {
             Err(Errno::EINTR) => {}
             other => break other?,
         }

@@ -71,7 +71,6 @@ pub enum OpenMode {
     DirectoryWithoutLinks,
 }
 
-
 /// Whether files on the file system of this kind (`statfs(2)`, `f_type`) are the kernel's own: what is written to them changes the
 /// kernel's or a process's state, with the rights of whoever writes. File calls write to none of them.
 #[must_use]
