@@ -48,6 +48,7 @@ impl Share {
     }
 
     /// Bytes that it allows; none for no bound, because it is all there is.
+    #[must_use]
     pub fn bytes(&self) -> Option<u64> {
         let bytes = self.0.num_permits() as u64 * UNIT;
         (bytes < READ_AT_A_TIME).then_some(bytes)

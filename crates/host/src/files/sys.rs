@@ -31,7 +31,8 @@ struct Capabilities {
 pub struct AsGuest {
     capabilities: [Capabilities; 2],
     owner: Option<Owner>,
-    _dumpable: Option<Dumpable>,
+    #[allow(dead_code, reason = "dropping it is its work")]
+    dumpable: Option<Dumpable>,
     _this_thread: PhantomData<*const ()>,
 }
 
@@ -50,7 +51,7 @@ impl AsGuest {
         let mut guest = Self {
             capabilities,
             owner: None,
-            _dumpable: None,
+            dumpable: None,
             _this_thread: PhantomData,
         };
         match guest.change(id) {
@@ -64,7 +65,7 @@ impl AsGuest {
 
     fn change(&mut self, id: Option<u32>) -> io::Result<()> {
         if let Some(id) = id {
-            self._dumpable = Some(Dumpable::keep());
+            self.dumpable = Some(Dumpable::keep());
             let owner = self.owner.insert(Owner {
                 uid: fsuid(u32::MAX),
                 gid: fsgid(u32::MAX),
