@@ -407,9 +407,9 @@ fn live(seed: u64) -> bool {
         );
         let (calls, done) = (vm.clone(), answered(&pending));
         drop(runtime.spawn(async move {
-            drop(calls.read_file("/x".into()).await);
+            drop(calls.read_file("/x".into(), 1000).await);
             drop(calls.write_file("/x".into(), vec![1; 1000]).await);
-            drop(calls.readdir("/".into()).await);
+            drop(calls.readdir("/".into(), Arc::new(|_, _| {})).await);
             drop(calls.delete("/x".into(), true).await);
             done();
         }));
