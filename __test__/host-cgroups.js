@@ -1,6 +1,7 @@
 "use strict";
 // The host's cgroups, to see what a VM leaves behind in them.
 
+const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 
@@ -56,16 +57,13 @@ function isWritable(directory) {
 }
 
 /**
- * Directories of servers that are dead, as far as they are ours to remove: nobody holds the socket by which the living lease
- * their number.
+ * Directories of servers that are dead, as far as they are ours to remove: nobody holds the lock by which the living lease
+ * each of theirs.
  */
 function deadDirectories() {
-  const sockets = fs.readFileSync("/proc/net/unix", "utf8");
   const ours = vmDirectories().filter((directory) => isWritable(path.dirname(directory)));
-  return ours.filter((directory) => {
-    const number = path.basename(directory).split("-")[2];
-    return !sockets.includes(`@agent-vm/cgroups/${number}`);
-  });
+  // Of another user's server we may not even look at the directory; flock(1) says so with another status.
+  return ours.filter((directory) => spawnSync("flock", ["--nonblock", "--shared", directory, "true"]).status === 0);
 }
 
 module.exports = { ownDirectories, serverNumber, directoriesOf, deadDirectories };

@@ -1,40 +1,56 @@
 //! One directory of a cgroup hierarchy.
+//!
+//! A directory belongs to whoever holds a lock on it (`flock(2)`): the lock is on the inode, which all mounts of the hierarchy
+//! and all namespaces share, and the kernel frees it however its holder ends. So a server distinguishes what a dead one left
+//! from what a living one has, whatever else the two share. The lock takes no descriptor of its own.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 /// How often, and how far apart, a directory is tried whose last process has not quite gone.
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
-/// A directory that was made here, and that is removed with all below it when dropped. That has to be after the end of the
-/// last process in it.
+/// How many names are tried: another server that looks for what dead ones left may be quicker to lock a new directory.
+const MAKE_TRIES: u32 = 16;
+
+/// Whoever may open a directory for reading may lock it, so none but its owner may. All may search it: it becomes the VM's user's,
+/// and a server without CAP_DAC_OVERRIDE is nobody to it then.
+const MODE: u32 = 0o711;
+
+/// A directory that was made and locked here, and that is removed with all below it when dropped. That has to be after the
+/// end of the last process in it.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    fd: OwnedFd,
+    file: Flock<File>,
 }
 
 impl Directory {
-    /// Makes `parent`/`name`.
-    pub fn make(parent: &Path, name: &str) -> io::Result<Self> {
-        let path = parent.join(name);
-        fs::create_dir(&path)?;
-        match File::open(&path) {
-            Ok(file) => Ok(Self {
-                path,
-                fd: file.into(),
-            }),
-            Err(error) => {
-                fs::remove_dir(&path)?;
-                Err(error)
+    /// Makes a directory in `parent`, with a name of `names`.
+    pub fn make(parent: &Path, mut names: impl FnMut() -> String) -> io::Result<Self> {
+        for _ in 0..MAKE_TRIES {
+            let path = parent.join(names());
+            DirBuilder::new().mode(MODE).create(&path)?;
+            match lock_new(&path) {
+                Ok(Some(file)) => return Ok(Self { path, file }),
+                // Another server has removed it, or is about to.
+                Ok(None) => remove_tree(&path)?,
+                Err(error) => {
+                    remove_tree(&path)?;
+                    return Err(error);
+                }
             }
         }
+        Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
 
     /// Where it is.
@@ -53,7 +69,7 @@ impl Directory {
 
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -61,7 +77,7 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // A VM without a pid namespace may have lost its init to somebody's SIGKILL, and not what that had started. A
         // cgroup of version 1 has no such file.
-        if let Err(error) = fs::write(self.path.join("cgroup.kill"), "1") {
+        if let Err(error) = super::set(&self.path, "cgroup.kill", "1") {
             tracing::debug!(path = %self.path.display(), %error, "a VM's cgroup was not killed");
         }
         let mut tries = 0;
@@ -77,6 +93,40 @@ impl Drop for Directory {
     }
 }
 
+/// Opens and locks a directory that was made a moment ago. Nothing if another server takes it for a dead one's.
+fn lock_new(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let Some(file) = lock(file)? else { return Ok(None) };
+    // It may have been removed before it was locked. The name is used once, so it is this directory's if it is there.
+    match fs::symlink_metadata(path) {
+        Ok(named) => {
+            let locked = file.metadata()?;
+            Ok(((named.dev(), named.ino()) == (locked.dev(), locked.ino())).then_some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Takes the lock, if it is free.
+fn lock(file: File) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(locked) => Ok(Some(locked)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
 /// Lets `owner` make directories in `path` and move its processes within it: the kernel wants write permission on both ends
 /// of a move, and on what they have in common. Limits stay the host's, and so does the group: an ordinary user's seldom has the
 /// user's number, and need not be one that he may give files to.
@@ -87,8 +137,59 @@ pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// What became of a directory that may be a dead server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Its server lives.
+    Held,
+    /// Nobody holds it, and something in it runs.
+    Populated,
+    /// It is gone.
+    Removed,
+}
+
+/// Removes a directory that nobody holds, and in which nothing runs. A directory of a living server is left as it is, those
+/// below it as well.
+pub fn remove_abandoned(path: &Path) -> io::Result<Abandoned> {
+    let file = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Abandoned::Removed),
+        other => other?,
+    };
+    let Some(_lock) = lock(file)? else {
+        return Ok(Abandoned::Held);
+    };
+    if is_populated(path)? {
+        return Ok(Abandoned::Populated);
+    }
+    remove_tree(path)?;
+    Ok(Abandoned::Removed)
+}
+
+/// Whether a process is in the directory or in one below.
+fn is_populated(path: &Path) -> io::Result<bool> {
+    match fs::read_to_string(path.join("cgroup.events")) {
+        Ok(events) => return Ok(!events.lines().any(|line| line == "populated 0")),
+        // Version 1.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    match fs::read(path.join("cgroup.procs")) {
+        Ok(pids) if pids.is_empty() => {}
+        Ok(_) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && is_populated(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes a cgroup and those below it. The files in it are the kernel's and go with it. One that is gone is no error.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
+fn remove_tree(path: &Path) -> io::Result<()> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),

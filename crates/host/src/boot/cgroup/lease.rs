@@ -1,34 +1,29 @@
-//! Whose a cgroup directory is, so that what a dead server left is told from what a living one has.
+//! The names of a server's cgroup directories, and the removal of what dead servers left.
 //!
-//! Each server names its directories by a number of its own, and holds a Unix socket of that number in the abstract
-//! namespace for as long as it lives: the kernel frees it however the server ends. A directory whose number is free is
-//! nobody's, and any later server removes it. (Servers that share a cgroup but no network namespace do not see each other's
-//! sockets; there the kernel's refusal to remove a cgroup that has processes still protects every VM that is up.)
+//! Each server names its directories by a random number of its own, so that no name is used twice. Whose a directory is, the
+//! lock on it says ([`Directory`](super::directory::Directory)).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::directory::remove_tree;
+use super::directory::{Abandoned, remove_abandoned};
 
 /// How long at least between two looks for what dead servers left. One that has just died may have a VM that is still dying.
 const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 const PREFIX: &str = "agent-vm-";
 
-/// This server's number, held for its life.
+/// This server's number.
 #[derive(Debug)]
 pub struct Lease {
     token: String,
-    _lock: UnixDatagram,
     next: AtomicU64,
     swept: Mutex<Option<Instant>>,
 }
@@ -38,11 +33,8 @@ impl Lease {
     pub fn take() -> io::Result<Self> {
         let mut bytes = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let token = format!("{:016x}", u64::from_ne_bytes(bytes));
-        let lock = bind(&token)?;
         Ok(Self {
-            token,
-            _lock: lock,
+            token: format!("{:016x}", u64::from_ne_bytes(bytes)),
             next: AtomicU64::new(0),
             swept: Mutex::new(None),
         })
@@ -72,32 +64,24 @@ impl Lease {
     }
 
     fn sweep_one(&self, parent: &Path) -> io::Result<()> {
-        // The lock is kept until the directories are gone, so that two servers do not meet in one.
-        let mut dead: HashMap<String, Option<UnixDatagram>> = HashMap::new();
+        // Servers that live remove their directories themselves.
+        let mut living = HashSet::from([self.token.clone()]);
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
-            let Some(token) = token_of(&entry.file_name()) else {
+            let Some(token) = token_of(&entry.file_name()).filter(|token| !living.contains(token)) else {
                 continue;
             };
-            if token == self.token {
-                continue;
-            }
-            let lock = dead.entry(token).or_insert_with_key(|token| bind(token).ok());
-            if lock.is_some()
-                && let Err(error) = remove_tree(&entry.path())
-            {
-                // Something in it still dies, or it is another user's.
-                tracing::debug!(path = %entry.path().display(), %error, "a dead server's cgroup stays for now");
+            match remove_abandoned(&entry.path()) {
+                Ok(Abandoned::Held) => drop(living.insert(token)),
+                Ok(Abandoned::Populated | Abandoned::Removed) => {}
+                // Something has just started in it, or it is another user's.
+                Err(error) => {
+                    tracing::debug!(path = %entry.path().display(), %error, "a dead server's cgroup stays for now");
+                }
             }
         }
         Ok(())
     }
-}
-
-fn bind(token: &str) -> io::Result<UnixDatagram> {
-    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!(
-        "agent-vm/cgroups/{token}"
-    ))?)
 }
 
 /// The number in a directory's name.
@@ -109,6 +93,10 @@ fn token_of(name: &OsString) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::super::directory::Directory;
     use super::*;
 
     #[test]
@@ -132,21 +120,48 @@ mod tests {
     #[test]
     fn what_a_dead_server_left_is_removed_and_what_a_living_one_has_is_not() {
         let folder = std::env::temp_dir().join(format!("agent-vm-lease-{}", std::process::id()));
-        let dead = {
-            let lease = Lease::take().expect("a lease");
-            folder.join(lease.name())
-        };
-        let living = Lease::take().expect("a lease");
-        let kept = folder.join(living.name());
+        fs::create_dir_all(&folder).expect("a folder");
+        let (server, other) = (Lease::take().expect("a number"), Lease::take().expect("a number"));
+        let dead = folder.join(Lease::take().expect("a number").name());
+        let living = Directory::make(&folder, || server.name()).expect("a directory");
+        let kept = living.path().join("family-0");
         let foreign = folder.join("agent-vm-servers");
         for path in [&dead.join("family-0"), &kept, &foreign] {
             fs::create_dir_all(path).expect("a folder");
         }
-        Lease::take().expect("a lease").sweep([folder.as_path()]);
+        other.sweep([folder.as_path()]);
         assert_eq!(
             (dead.exists(), kept.exists(), foreign.exists()),
             (false, true, true)
         );
+        drop(living);
+        assert!(!kept.exists());
         fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn a_directory_that_another_server_takes_at_once_is_made_under_another_name() {
+        let folder = std::env::temp_dir().join(format!("agent-vm-lease-race-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let done = AtomicBool::new(false);
+        let made = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Lease::take().expect("a number").sweep([folder.as_path()]);
+                }
+            });
+            let server = Lease::take().expect("a number");
+            let made: Vec<_> = (0..300)
+                .map(|_| Directory::make(&folder, || server.name()))
+                .collect();
+            done.store(true, Ordering::Relaxed);
+            made
+        });
+        for directory in &made {
+            let directory = directory.as_ref().expect("a directory");
+            assert!(directory.path().exists(), "{}", directory.path().display());
+        }
+        drop(made);
+        fs::remove_dir(folder).expect("nothing is left in it");
     }
 }

@@ -249,7 +249,7 @@ const PROGRAMS: &str = "programs";
 
 impl Unified {
     fn make(parent: &Path, lease: &Lease, owner: u32, limits: &Limits) -> Result<Self, CgroupError> {
-        let base = Directory::make(parent, &lease.name()).at("make a cgroup for the VM")?;
+        let base = Directory::make(parent, || lease.name()).at("make a cgroup for the VM")?;
         give(base.path(), owner).at("hand the VM's cgroup over")?;
         let split = if limits.controllers().is_empty() {
             None
@@ -276,7 +276,7 @@ fn quota_us(cpus: f64) -> u64 {
 }
 
 fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result<Directory, CgroupError> {
-    let directory = Directory::make(parent, &lease.name()).at("make a memory cgroup for the VM")?;
+    let directory = Directory::make(parent, || lease.name()).at("make a memory cgroup for the VM")?;
     let bytes = bytes.to_string();
     set(directory.path(), "memory.limit_in_bytes", &bytes).at("limit the VM's memory")?;
     // Memory and swap together; without swap accounting there is no such file.
@@ -290,11 +290,11 @@ fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result
 /// the server a hundredth.
 fn one_share(places: &Places) -> Option<Directory> {
     let parent = places.legacy(Controller::Cpu).ok()??;
-    Directory::make(parent, &places.lease.name()).ok()
+    Directory::make(parent, || places.lease.name()).ok()
 }
 
 fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, CgroupError> {
-    let directory = Directory::make(parent, &lease.name()).at("make a cpu cgroup for the VM")?;
+    let directory = Directory::make(parent, || lease.name()).at("make a cpu cgroup for the VM")?;
     set(directory.path(), "cpu.cfs_period_us", &PERIOD_US.to_string()).at("limit the VM's processor time")?;
     set(directory.path(), "cpu.cfs_quota_us", &quota_us(cpus).to_string())
         .at("limit the VM's processor time")?;

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
+use super::directory::Directory;
 use super::hierarchy::{Hierarchy, own_directory};
 use super::lease::Lease;
 use super::{Version, set};
@@ -291,20 +292,16 @@ fn move_down(parent: &Path) -> io::Result<()> {
 
 /// Whether directories with that file can be made in `parent`. Running out of something is an error, not an answer.
 fn can_make(parent: &Path, lease: &Lease, file: &str) -> io::Result<bool> {
-    let probe = parent.join(lease.name());
-    match fs::create_dir(&probe) {
-        Ok(()) => {}
+    match Directory::make(parent, || lease.name()) {
+        Ok(probe) => Ok(probe.path().join(file).exists()),
         Err(error)
             if matches!(
                 error.raw_os_error(),
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
             ) =>
         {
-            return Err(error);
+            Err(error)
         }
-        Err(_) => return Ok(false),
+        Err(_) => Ok(false),
     }
-    let usable = probe.join(file).exists();
-    fs::remove_dir(&probe)?;
-    Ok(usable)
 }
