@@ -90,6 +90,14 @@ impl Error {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
+        if failure.syscall == Failure::PLACE && matches!(failure.errno, libc::ENOENT | libc::ENODEV) {
+            return Self::IsolationUnavailable {
+                cause: "the VM's cgroup was removed on the host, and its limits with it".into(),
+                remedy:
+                    "Dispose of the VM, make another, and leave directories named agent-vm-* to their servers"
+                        .into(),
+            };
+        }
         Self::System {
             errno: failure.errno,
             syscall: failure.syscall,

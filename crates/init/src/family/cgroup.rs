@@ -52,10 +52,23 @@ impl Cgroups {
 
     /// An empty directory.
     pub fn take(&mut self) -> Result<Leaf, Errno> {
-        let mut leaf = match self.idle.pop() {
-            Some(leaf) => leaf,
-            None => self.make()?,
-        };
+        while let Some(leaf) = self.idle.pop() {
+            match self.counting(leaf) {
+                // Somebody on the host has removed it.
+                Err(errno) if is_gone(errno) => {}
+                other => return other,
+            }
+        }
+        let leaf = self.make()?;
+        self.counting(leaf)
+    }
+
+    /// Forgets empty directories that somebody on the host has removed.
+    pub fn forget_removed(&mut self) {
+        self.idle.retain(Leaf::exists);
+    }
+
+    fn counting(&self, mut leaf: Leaf) -> Result<Leaf, Errno> {
         if self.counts_kills {
             leaf.kills_before = Some(leaf.count()?);
         }
@@ -80,7 +93,10 @@ impl Cgroups {
             self.idle.push(leaf);
             return Ok(());
         }
-        unlinkat(&self.base_fd, leaf.name.as_str(), UnlinkatFlags::RemoveDir)
+        match unlinkat(&self.base_fd, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
+            Err(errno) if is_gone(errno) => Ok(()),
+            other => other,
+        }
     }
 
     fn make(&mut self) -> Result<Leaf, Errno> {
@@ -99,17 +115,25 @@ impl Cgroups {
 }
 
 impl Leaf {
+    /// Whether it is there still.
+    pub fn exists(&self) -> bool {
+        !self.open(c"cgroup.events", OFlag::O_RDONLY).is_err_and(is_gone)
+    }
+
     /// Sends SIGKILL to all that is in it, and to what that forks meanwhile.
     pub fn kill(&self) -> Result<(), Errno> {
         self.killed.set(true);
-        let mut file = self.open(c"cgroup.kill", OFlag::O_WRONLY)?;
-        file.write_all(b"1").map_err(|error| errno_of(&error))
+        let written = self
+            .open(c"cgroup.kill", OFlag::O_WRONLY)
+            .and_then(|mut file| file.write_all(b"1").map_err(|error| errno_of(&error)));
+        // What is gone has nothing in it.
+        unless_gone(written, ())
     }
 
     /// How many of the family's processes the kernel has killed for want of memory, where that is counted here.
     pub fn kills(&self) -> Result<u64, Errno> {
         match self.kills_before {
-            Some(before) => Ok(self.count()?.saturating_sub(before)),
+            Some(before) => Ok(unless_gone(self.count(), before)?.saturating_sub(before)),
             None => Ok(0),
         }
     }
@@ -122,18 +146,19 @@ impl Leaf {
     pub fn is_populated(&self) -> Result<bool, Errno> {
         let mut buffer = [0; 128];
         let length = self
-            .open(c"cgroup.events", OFlag::O_RDONLY)?
-            .read(&mut buffer)
-            .map_err(|error| errno_of(&error))?;
-        Ok(!buffer[..length].starts_with(b"populated 0"))
+            .open(c"cgroup.events", OFlag::O_RDONLY)
+            .and_then(|mut file| file.read(&mut buffer).map_err(|error| errno_of(&error)));
+        let populated = length.map(|length| !buffer[..length].starts_with(b"populated 0"));
+        unless_gone(populated, false)
     }
 
     /// The processes in it.
     pub fn pids(&self) -> Result<Vec<pid_t>, Errno> {
         let mut text = String::new();
-        self.open(c"cgroup.procs", OFlag::O_RDONLY)?
-            .read_to_string(&mut text)
-            .map_err(|error| errno_of(&error))?;
+        let read = self
+            .open(c"cgroup.procs", OFlag::O_RDONLY)
+            .and_then(|mut file| file.read_to_string(&mut text).map_err(|error| errno_of(&error)));
+        unless_gone(read, 0)?;
         Ok(text
             .lines()
             .filter_map(|line| line.parse().ok())
@@ -154,6 +179,18 @@ impl Leaf {
 impl AsFd for Leaf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Whether the kernel says that a directory, or the one that a descriptor refers to, was removed.
+pub(super) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENODEV)
+}
+
+fn unless_gone<T>(result: Result<T, Errno>, gone: T) -> Result<T, Errno> {
+    match result {
+        Err(errno) if is_gone(errno) => Ok(gone),
+        other => other,
     }
 }
 

@@ -12,6 +12,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::cgroup::is_gone;
+
 /// Empty directories that are kept for families to come.
 const IDLE_BOUND: usize = 16;
 
@@ -48,12 +50,19 @@ impl MemoryCgroups {
     /// An empty directory.
     pub fn take(&mut self) -> Result<MemoryLeaf, Errno> {
         self.sweep();
-        let mut leaf = match self.idle.pop() {
-            Some(leaf) => leaf,
-            None => self.make()?,
-        };
-        leaf.kills_before = leaf.count()?;
-        Ok(leaf)
+        while let Some(leaf) = self.idle.pop() {
+            match leaf.counting() {
+                // Somebody on the host has removed it.
+                Err(errno) if is_gone(errno) => {}
+                other => return other,
+            }
+        }
+        self.make()?.counting()
+    }
+
+    /// Forgets empty directories that somebody on the host has removed.
+    pub fn forget_removed(&mut self) {
+        self.idle.retain(MemoryLeaf::exists);
     }
 
     /// Takes back a directory, when nothing is left in it.
@@ -65,9 +74,16 @@ impl MemoryCgroups {
     /// Frees the directories of ended families that are empty by now.
     fn sweep(&mut self) {
         for leaf in std::mem::take(&mut self.ended) {
-            if !leaf.is_empty() {
-                self.ended.push(leaf);
-            } else if self.idle.len() < IDLE_BOUND {
+            match leaf.is_empty() {
+                Ok(true) => {}
+                // Somebody on the host has removed it.
+                Err(errno) if is_gone(errno) => continue,
+                Ok(false) | Err(_) => {
+                    self.ended.push(leaf);
+                    continue;
+                }
+            }
+            if self.idle.len() < IDLE_BOUND {
                 self.idle.push(leaf);
             } else if let Err(errno) = unlinkat(&self.base_fd, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
                 // It goes with the VM.
@@ -95,18 +111,30 @@ impl MemoryCgroups {
 impl MemoryLeaf {
     /// How many of the family's processes the kernel has killed.
     pub fn kills(&self) -> Result<u64, Errno> {
-        Ok(self.count()?.saturating_sub(self.kills_before))
+        match self.count() {
+            Err(errno) if is_gone(errno) => Ok(0),
+            count => Ok(count?.saturating_sub(self.kills_before)),
+        }
+    }
+
+    /// Whether it is there still.
+    pub fn exists(&self) -> bool {
+        !self.is_empty().is_err_and(is_gone)
+    }
+
+    fn counting(mut self) -> Result<Self, Errno> {
+        self.kills_before = self.count()?;
+        Ok(self)
     }
 
     fn count(&self) -> Result<u64, Errno> {
         counted(&self.fd, "memory.oom_control")
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> Result<bool, Errno> {
         use std::os::unix::fs::FileExt;
-        self.tasks
-            .read_at(&mut [0; 16], 0)
-            .is_ok_and(|length| length == 0)
+        let read = self.tasks.read_at(&mut [0; 16], 0);
+        read.map(|length| length == 0).map_err(|error| errno_of(&error))
     }
 }
 

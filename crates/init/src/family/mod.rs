@@ -61,6 +61,14 @@ pub struct Place {
     pub memory: Option<MemoryLeaf>,
 }
 
+impl Place {
+    /// Whether a directory of it was removed on the host: anybody who may can do so while nothing runs in it.
+    pub fn was_removed(&self) -> bool {
+        self.leaf.as_ref().is_some_and(|leaf| !leaf.exists())
+            || self.memory.as_ref().is_some_and(|leaf| !leaf.exists())
+    }
+}
+
 /// What the VM's families live in.
 #[derive(Debug, Default)]
 pub struct Cgrouping {
@@ -127,6 +135,12 @@ impl Families {
             (Some(cgroups), Some(leaf)) => cgroups.give_back(leaf),
             _ => Ok(()),
         }
+    }
+
+    /// Forgets idle directories that somebody on the host has removed.
+    pub fn forget_removed(&mut self) {
+        self.cgroups.iter_mut().for_each(Cgroups::forget_removed);
+        self.memory.iter_mut().for_each(MemoryCgroups::forget_removed);
     }
 
     /// Does ahead what the next family will need.

@@ -39,15 +39,30 @@ impl Hands {
     }
 }
 
+/// Why there is no place for a family.
+fn place_failed(errno: Errno) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: Failure::PLACE.into(),
+        path: None,
+    }
+}
+
 impl Vm {
     /// Starts a program as a family of its own.
     pub(super) fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<OwnedFd>), Failure> {
-        let failed = |errno: Errno| Failure {
-            errno: errno as i32,
-            syscall: "mkdirat".into(),
-            path: None,
-        };
-        let place = self.families.place().map_err(failed)?;
+        match self.try_spawn(request)? {
+            Some(started) => Ok(started),
+            // Somebody on the host has removed idle directories of this VM's. Whoever keeps doing so is not waited for.
+            None => self
+                .try_spawn(request)?
+                .ok_or_else(|| place_failed(Errno::EAGAIN)),
+        }
+    }
+
+    /// Nothing if the place for it was removed on the host before it started.
+    fn try_spawn(&mut self, request: &Spawn) -> Result<Option<(pid_t, Vec<OwnedFd>)>, Failure> {
+        let place = self.families.place().map_err(place_failed)?;
         let mark = self.families.mark(request.call);
         let marker = mark.as_deref().map(|mark| (MARKER, mark));
         let cgroup = Cgroup::of(&place);
@@ -60,11 +75,16 @@ impl Vm {
                 let (pid, report) = (started.pid, request.report_background);
                 self.families
                     .enter(request.call, pid, started.terminal_fd, place, report);
-                Ok((pid, started.host_fds))
+                Ok(Some((pid, started.host_fds)))
             }
             Err(error) => {
-                self.families.abandon(place).map_err(failed)?;
-                Err(error)
+                let removed = place.was_removed();
+                self.families.abandon(place).map_err(place_failed)?;
+                if !removed {
+                    return Err(error);
+                }
+                self.families.forget_removed();
+                Ok(None)
             }
         }
     }

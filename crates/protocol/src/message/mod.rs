@@ -224,3 +224,9 @@ pub struct Failure {
     /// The path it was about, or nothing.
     pub path: Option<String>,
 }
+
+impl Failure {
+    /// The call by which init makes a cgroup for a program. `ENOENT` and `ENODEV` of it: the VM's own cgroup, in which that was to
+    /// be, was removed on the host.
+    pub const PLACE: &str = "mkdirat";
+}

@@ -1,0 +1,115 @@
+"use strict";
+// What happens to a VM whose cgroup directories somebody else on the host removes: an administrator, systemd, a script.
+
+const fs = require("node:fs");
+const path = require("node:path");
+const { boot } = require("./fixture");
+const { descendants } = require("./host-processes");
+const { directoriesOf, serverNumber } = require("./host-cgroups");
+const { AgentVm } = require("..");
+
+let served;
+beforeAll(async () => {
+  const { checks } = await AgentVm.doctor();
+  served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+});
+
+const limits = () => ({
+  ...(served["memory limit"] && { memoryBytes: 2 ** 27 }),
+  ...(served["cpu limit"] && { cpus: 1 }),
+});
+
+/** Removes all empty directories below those of this process's VMs, and returns their number. */
+function removeIdle() {
+  const number = descendants(process.pid)
+    .map(({ pid }) => serverNumber(pid))
+    .find(Boolean);
+  const families = directoriesOf(number).flatMap((directory) =>
+    fs
+      .readdirSync(directory, { recursive: true })
+      .filter((name) => path.basename(name).startsWith("family-"))
+      .map((name) => path.join(directory, name)),
+  );
+  let removed = 0;
+  for (const family of families) {
+    try {
+      fs.rmdirSync(family);
+      removed += 1;
+    } catch (error) {
+      // Something runs in it.
+      if (error.code !== "EBUSY") throw error;
+    }
+  }
+  return removed;
+}
+
+/** Uses a VM in every way, `times` at once. */
+async function use(vm, times) {
+  const ways = Array.from({ length: times }, () => [
+    vm.exec("echo on").then(({ stdout }) => stdout),
+    vm.spawn("sleep", ["1000"]).then(({ pid }) => vm.killProcess(pid)),
+    vm.openShell().then(({ shellId }) => vm.closeShell(shellId)),
+  ]);
+  const ended = await Promise.allSettled(ways.flat());
+  expect(ended.filter(({ status }) => status === "rejected")).toEqual([]);
+}
+
+test.each([
+  ["without limits", () => ({})],
+  ["with all limits that there are", limits],
+])("a VM %s whose idle directories were removed makes new ones", async (_, ask) => {
+  const vm = await boot({ limits: ask() });
+  await use(vm, 3);
+  const { pid } = await vm.spawn("sleep", ["1000"]);
+  for (let round = 0; round < 3; round++) {
+    // An ordinary user without a delegated directory has none.
+    expect(removeIdle() > 0).toBe(served.cgroup);
+    await use(vm, 3);
+  }
+  // What ran meanwhile was not disturbed, and is found.
+  expect((await vm.listProcesses()).find((process) => process.pid === pid)).toMatchObject({ running: true });
+  await vm.killProcess(pid);
+  const { timedOut } = await vm.exec("(setsid sleep 1000 &) & sleep 1000", { timeout: 200 });
+  expect(timedOut).toBe(true);
+});
+
+test("a killed command is still told from one that lacked memory, and a lack of memory still ends as oom", async () => {
+  const vm = await boot({ limits: limits() });
+  await use(vm, 2);
+  removeIdle();
+  const full = "python3 -c 'b = bytearray(2 ** 29)'";
+  const result = await vm.exec(full);
+  expect(result.reason === "oom").toBe(Boolean(served["memory limit"]));
+  removeIdle();
+  expect((await vm.exec("kill -9 $$")).reason).not.toBe("oom");
+});
+
+test("a VM whose bound on memory was removed starts nothing more, and says why", async () => {
+  const vm = await boot({ limits: limits() });
+  await use(vm, 1);
+  removeIdle();
+  const number = descendants(process.pid)
+    .map(({ pid }) => serverNumber(pid))
+    .find(Boolean);
+  let removed = 0;
+  for (const directory of directoriesOf(number)) {
+    for (const each of [path.join(directory, "programs"), directory]) {
+      try {
+        fs.rmdirSync(each);
+        removed += 1;
+      } catch (error) {
+        expect(["EBUSY", "ENOENT"]).toContain(error.code);
+      }
+    }
+  }
+  expect(removed > 0).toBe(Boolean(served["memory limit"]));
+  const ended = await vm.exec("echo on").catch((error) => error);
+  if (served["memory limit"]) {
+    expect(ended).toMatchObject({
+      code: "ISOLATION_UNAVAILABLE",
+      message: expect.stringContaining("the VM's cgroup was removed on the host"),
+    });
+  } else {
+    expect(ended).toMatchObject({ stdout: "on\n" });
+  }
+});
