@@ -7,6 +7,7 @@ use agent_vm_protocol::channel::{FrameError, ReceiveError};
 
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
+use super::ids::IdError;
 use super::landlock::LandlockError;
 use super::machine::BOOT_DEADLINE;
 use super::sys::LaunchFailure;
@@ -35,15 +36,12 @@ pub enum BootError {
         "network with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
     )]
     NoNetworkNamespace,
-    /// Root without ids to give.
-    #[error("this process is root, and its user namespace has no id that is nobody's")]
-    NoIds,
     /// The VM's cgroups.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Looking for ids.
-    #[error("no id for the VM's user")]
-    Ids(#[source] io::Error),
+    /// Root without ids to give.
+    #[error(transparent)]
+    Ids(#[from] IdError),
     /// Init did not start.
     #[error("the kernel refused to {}", .0.step)]
     Launch(LaunchError),
@@ -113,7 +111,7 @@ impl BootError {
                 syscall: "mkdtemp".into(),
                 path: Some(std::env::temp_dir().display().to_string()),
             },
-            Self::Channel(source) | Self::Ids(source) | Self::Folder(source) => Error::system(source, "boot"),
+            Self::Channel(source) | Self::Folder(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
                 syscall: "open".into(),
@@ -153,11 +151,15 @@ impl BootError {
                 cause,
                 remedy: "Choose that isolation, or another network".into(),
             },
-            Self::NoIds => Error::IsolationUnavailable {
-                cause,
-                remedy: "Map more ids into the container (at least one beside root's), or run the server as an ordinary \
-                         user"
-                    .into(),
+            Self::Ids(IdError::Maps(source) | IdError::Lock(source)) if is_shortage(source.raw_os_error()) => {
+                Error::system(source, "open")
+            }
+            Self::Ids(error) => Error::IsolationUnavailable {
+                cause: match error {
+                    IdError::Maps(source) | IdError::Lock(source) => format!("{cause}: {source}"),
+                    IdError::None | IdError::NoDirectory(_) => cause,
+                },
+                remedy: error.remedy().into(),
             },
             Self::Frame(_) | Self::Died(_) | Self::Deadline => {
                 let detail = std::error::Error::source(&self).map(|source| format!(": {source}")).unwrap_or_default();

@@ -77,7 +77,7 @@ impl Launched {
         let (uid, gid) = program.user;
         let walled = *namespaces != 0;
         let id = if *own_id && uid == 0 {
-            Some(IdLease::take().map_err(BootError::Ids)?.ok_or(BootError::NoIds)?)
+            Some(IdLease::take()?)
         } else {
             None
         };

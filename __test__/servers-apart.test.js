@@ -1,0 +1,136 @@
+"use strict";
+// Servers of one machine that do not see each other's sockets, since each has a network namespace of its own: as two units
+// with systemd's `PrivateNetwork=`, or two containers, have.
+
+const fs = require("node:fs");
+const path = require("node:path");
+const { descendants, running } = require("./host-processes");
+const { directoriesOf, serverNumber } = require("./host-cgroups");
+const { until } = require("./fixture");
+const { nodeScript } = require("./node-script");
+const { AgentVm } = require("..");
+
+const isRoot = process.getuid() === 0;
+
+/** The beginning of a command line: what follows runs in a network namespace of its own, as the user that this process is. */
+const APART = isRoot
+  ? ["unshare", "--net"]
+  : ["unshare", "--user", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`, "--net"];
+
+/** Where two servers do not see each other's processes either. They end with whoever started them. */
+const HIDDEN = ["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+let limits;
+let named;
+beforeAll(async () => {
+  const { checks } = await AgentVm.doctor();
+  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+  named = served.cgroup;
+});
+
+/** A server with idle VMs, with and without bounds. At each SIGUSR2 it uses them in every way and prints how that went. */
+async function idleServer(prefix) {
+  const server = nodeScript(
+    `
+    const vms = [];
+    for (const limits of [{}, ${JSON.stringify(limits)}]) vms.push(await AgentVm.create({ limits }));
+    for (const vm of vms) await Promise.all([1, 2, 3].map(() => vm.exec("true")));
+    process.on("SIGUSR2", async () => {
+      const ways = vms.flatMap((vm) => [
+        vm.exec("echo on").then(({ stdout }) => stdout),
+        vm.spawn("sleep", ["1000"]).then(({ pid }) => vm.killProcess(pid)).then(() => "spawned"),
+        vm.openShell().then(({ shellId }) => vm.closeShell(shellId)).then(() => "shell"),
+      ]);
+      const ended = await Promise.allSettled(ways);
+      console.log(JSON.stringify(ended.map(({ value, reason }) => (reason ? String(reason) : value))));
+    });
+    console.log("ready");
+    setInterval(() => {}, 1000);`,
+    { prefix },
+  );
+  expect(await server.line()).toBe("ready");
+  return server;
+}
+
+const WELL = Array(2).fill(["on\n", "spawned", "shell"]).flat();
+
+/** How the VMs of such a server are. */
+async function used(server) {
+  server.child.kill("SIGUSR2");
+  return JSON.parse(await server.line());
+}
+
+/** A server that boots VMs, and so looks for what dead ones left, and ends. */
+async function otherServer(prefix) {
+  const other = nodeScript(
+    `
+    for (const limits of [{}, ${JSON.stringify(limits)}]) await (await AgentVm.create({ limits })).dispose();
+    console.log("done");`,
+    { prefix },
+  );
+  expect(await other.ended).toMatchObject({ stdout: "done", stderr: "" });
+}
+
+test("a server in another network namespace leaves the idle VMs of this one alone", async () => {
+  const server = await idleServer([]);
+  const number = descendants(server.child.pid)
+    .map(({ pid }) => serverNumber(pid))
+    .find(Boolean);
+  // In the version 2 hierarchy; an ordinary user without a delegated directory has nothing that could be removed.
+  expect(number !== undefined).toBe(named);
+  await otherServer(APART);
+  expect(await used(server)).toEqual(WELL);
+  await otherServer(APART);
+  expect(await used(server)).toEqual(WELL);
+});
+
+test("nor does this one touch those of a server there", async () => {
+  const server = await idleServer(APART);
+  await otherServer([]);
+  expect(await used(server)).toEqual(WELL);
+});
+
+test("what a killed server there leaves is removed by the next one here", async () => {
+  const server = await idleServer(APART);
+  const processes = descendants(server.child.pid, { spares: true });
+  const number = processes.map(({ pid }) => serverNumber(pid)).find(Boolean);
+  expect(directoriesOf(number).length >= 2).toBe(named);
+  server.child.kill("SIGKILL");
+  await server.ended;
+  await until(() => running(processes).length === 0);
+  await otherServer([]);
+  expect(directoriesOf(number)).toEqual([]);
+});
+
+if (isRoot) {
+  test("two root servers that share a few ids and no network namespace give no id to two VMs", async () => {
+    const script = path.join(__dirname, "fixture/few-ids.py");
+    const each = 30;
+    const source = `
+      const vms = await Promise.all(Array.from({ length: ${each} }, () => AgentVm.create()));
+      console.log("ready");
+      setInterval(() => {}, 1000);`;
+    const run = nodeScript(
+      `
+      const { spawn } = require("node:child_process");
+      const servers = [1, 2].map(() => spawn("setpriv", [...${JSON.stringify(HIDDEN)}, process.execPath, "-e", process.env.SOURCE], { stdio: ["ignore", "pipe", "inherit"] }));
+      await Promise.all(servers.map(({ stdout }) => new Promise((resolve) => { stdout.once("data", resolve); })));
+      console.log(servers.length);
+      setInterval(() => {}, 1000);`,
+      {
+        prefix: ["python3", script],
+        env: {
+          SOURCE: `const { AgentVm } = require(${JSON.stringify(path.join(__dirname, ".."))}); (async () => { ${source} })();`,
+        },
+      },
+    );
+    expect(await run.line()).toBe("2");
+    const inits = descendants(run.child.pid).filter(
+      ({ name }) => name === "agent-vm-init" || name === "agent-vm-spare",
+    );
+    const ids = inits.map(({ pid }) => /^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
+    expect(ids.length).toBeGreaterThanOrEqual(2 * each);
+    expect(new Set(ids).size).toBe(ids.length);
+  }, 60_000);
+}

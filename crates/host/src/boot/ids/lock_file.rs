@@ -1,0 +1,246 @@
+//! A file in which servers of one machine lock the ids that they use.
+//!
+//! Each id is a byte of the file, which has no content, and is locked by its open file description (`F_OFD_SETLK`, `fcntl(2)`):
+//! one descriptor for all ids of a server, which the kernel unlocks however the server ends. Within one description nothing
+//! conflicts, so the ids of this server are also remembered here.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::Mode;
+
+/// Only its owner may search the directory, and so open and lock the file in it.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE: &str = "ids";
+
+/// One such file.
+#[derive(Debug)]
+pub struct LockFile {
+    directory: PathBuf,
+    /// The user who has to own the directory.
+    owner: u32,
+    file: File,
+    held: BTreeSet<u32>,
+}
+
+impl LockFile {
+    /// Opens the file in `directory`, which is made if it is not there and must be a directory of `owner`'s that nobody else may
+    /// write to.
+    pub fn open(directory: &Path, owner: u32) -> io::Result<Self> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            owner,
+            file: open(directory, owner)?,
+            held: BTreeSet::new(),
+        })
+    }
+
+    /// Whether the id was free, and is this server's now.
+    pub fn lock(&mut self, id: u32) -> io::Result<bool> {
+        self.follow()?;
+        let locked = !self.held.contains(&id) && set(&self.file, libc::F_WRLCK, id)?;
+        if locked {
+            self.held.insert(id);
+        }
+        Ok(locked)
+    }
+
+    /// Gives an id back.
+    pub fn unlock(&mut self, id: u32) {
+        self.held.remove(&id);
+        if let Err(error) = set(&self.file, libc::F_UNLCK, id) {
+            tracing::warn!(id, %error, "the id of a VM that has ended stays locked");
+        }
+    }
+
+    /// Somebody may have removed the file: servers that start later then lock another, to which this one's ids are carried over.
+    fn follow(&mut self) -> io::Result<()> {
+        let held = self.file.metadata()?;
+        match fs::symlink_metadata(self.directory.join(FILE)) {
+            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = open(&self.directory, self.owner)?;
+        for &id in &self.held {
+            if !set(&file, libc::F_WRLCK, id)? {
+                tracing::error!(id, path = %self.directory.display(), "two servers use one id for a VM: their lock file was removed");
+            }
+        }
+        self.file = file;
+        Ok(())
+    }
+}
+
+fn open(directory: &Path, owner: u32) -> io::Result<File> {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // A file system that is read-only may have it.
+            if !directory.exists() {
+                return Err(error);
+            }
+        }
+        _ => {}
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory_fd = File::from(nix::fcntl::open(
+        directory,
+        flags | OFlag::O_RDONLY,
+        Mode::empty(),
+    )?);
+    let found = directory_fd.metadata()?;
+    if found.uid() != owner || found.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} must be a directory of user {owner} that nobody else may write to",
+                directory.display()
+            ),
+        ));
+    }
+    let flags = OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDWR | OFlag::O_NONBLOCK;
+    let fd: OwnedFd = openat(&directory_fd, FILE, flags, Mode::from_bits_truncate(0o600))?;
+    let file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} must be a file", directory.join(FILE).display()),
+        ));
+    }
+    Ok(file)
+}
+
+/// Whether the kernel did so; not if another has the lock.
+fn set(file: &File, kind: i32, id: u32) -> io::Result<bool> {
+    let lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: libc::off_t::from(id),
+        l_len: 1,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    const CHILD: &str = "AGENT_VM_TEST_LOCKS_IDS_IN";
+
+    fn here() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("agent-vm-ids-{name}-{}", std::process::id()))
+    }
+
+    /// Another process that locks ten ids from 100 on in the file there, until it is killed.
+    fn other(directory: &Path) -> Child {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "boot::ids::lock_file::tests::locks_in_a_child",
+                "--nocapture",
+                "--ignored",
+            ])
+            .env(CHILD, directory)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let printed = BufReader::new(child.stdout.take().expect("a pipe"));
+        assert!(
+            printed
+                .lines()
+                .any(|line| line.is_ok_and(|line| line.contains("10 ids are locked")))
+        );
+        child
+    }
+
+    #[test]
+    #[ignore = "the other process of other tests"]
+    fn locks_in_a_child() {
+        let directory = PathBuf::from(std::env::var_os(CHILD).expect("its directory"));
+        let mut file = LockFile::open(&directory, here()).expect("a file");
+        let locked = (100..110).filter(|&id| file.lock(id).expect("a lock")).count();
+        println!("{locked} ids are locked");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_process_is_not_free_until_that_has_ended() {
+        let directory = folder("processes");
+        let mut child = other(&directory);
+        let mut file = LockFile::open(&directory, here()).expect("a file");
+        assert!(!file.lock(105).expect("an answer"));
+        assert!(file.lock(110).expect("an answer"));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert!(file.lock(105).expect("an answer"));
+        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn an_id_is_locked_once_in_a_process_and_free_when_it_is_given_back() {
+        let directory = folder("once");
+        let mut file = LockFile::open(&directory, here()).expect("a file");
+        let taken: Vec<bool> = (0..2).map(|_| file.lock(7).expect("an answer")).collect();
+        file.unlock(7);
+        assert_eq!(
+            (taken, file.lock(7).expect("an answer")),
+            (vec![true, false], true)
+        );
+        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn ids_are_carried_over_when_the_file_was_removed() {
+        let directory = folder("removed");
+        let mut file = LockFile::open(&directory, here()).expect("a file");
+        assert!(file.lock(105).expect("an answer"));
+        fs::remove_dir_all(&directory).expect("removed");
+        assert!(file.lock(106).expect("an answer"));
+        let mut other = LockFile::open(&directory, here()).expect("a file");
+        assert!(!other.lock(105).expect("an answer"));
+        assert!(!other.lock(106).expect("an answer"));
+        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_and_a_link_are_refused() {
+        let directory = folder("refused");
+        DirBuilder::new().create(&directory).expect("a folder");
+        let mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).expect("a mode");
+        mode(0o777);
+        let error = LockFile::open(&directory, here()).expect_err("refused");
+        assert!(error.to_string().contains("nobody else may write"), "{error}");
+        mode(0o700);
+        let error = LockFile::open(&directory, here() + 1).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let link = folder("link");
+        std::os::unix::fs::symlink(&directory, &link).expect("a link");
+        LockFile::open(&link, here()).expect_err("a link is refused");
+        std::os::unix::fs::symlink("/etc/passwd", directory.join(FILE)).expect("a link");
+        LockFile::open(&directory, here()).expect_err("a link is refused");
+        fs::remove_file(link).expect("removed");
+        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    use std::os::unix::fs::PermissionsExt;
+}

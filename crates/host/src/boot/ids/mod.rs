@@ -1,0 +1,345 @@
+//! Which host id a VM's user is.
+//!
+//! An ordinary user's VMs run under its own id: the kernel lets it map no other. A root server gives each VM an id of its
+//! own that belongs to nobody, so that files of root's are not the guest's, and one VM's per-user counters (pipes,
+//! watches, locked memory) are not another's.
+//!
+//! No two VMs of a machine may have one id, so it is leased: by a lock in a file that root servers share
+//! ([`LockFile`]), and by a Unix socket in the abstract namespace, for servers that share a network namespace and no directory.
+//! The kernel frees both with the server, however that ends. Servers that share neither, as containers in one user namespace may
+//! not, start at random places of the range; an id of a process that this server sees is passed over.
+
+mod lock_file;
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use parking_lot::Mutex;
+
+use self::lock_file::LockFile;
+use super::sys;
+
+/// Ids beyond every range that distributions, systemd-nspawn, subuid allocation or directories hand out
+/// (<https://systemd.io/UIDS-GIDS/>), where the host has the whole 32-bit space.
+const PREFERRED: Range<u32> = 1_900_000_000..2_000_000_000;
+
+/// How many ids at the top of a smaller range are tried.
+const SMALL_RANGE: u32 = 8192;
+
+/// Where the lock files are. A server locks an id in all of them that it can use, so that two servers of which one sees another
+/// `/run`, or may not write to it, meet in the other.
+fn directories(root: u32) -> [PathBuf; 2] {
+    // Anybody may make the second one, and the roots of two user namespaces are two users.
+    [
+        PathBuf::from("/run/agent-vm"),
+        PathBuf::from(format!("/dev/shm/agent-vm-{root}")),
+    ]
+}
+
+/// Why there is no id.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// Reading which ids there are.
+    #[error("the ids of this user namespace cannot be read")]
+    Maps(#[source] io::Error),
+    /// This user namespace has none to spare, or all are taken.
+    #[error("this process is root, and its user namespace has no id that is nobody's")]
+    None,
+    /// There is no directory to lock ids in.
+    #[error("no directory to lock the ids of VMs in: {0}")]
+    NoDirectory(String),
+    /// Locking one.
+    #[error("an id for the VM's user cannot be locked")]
+    Lock(#[source] io::Error),
+}
+
+impl IdError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::None => {
+                "Map more ids into the container (at least one beside root's), or run the server as an ordinary user"
+            }
+            Self::NoDirectory(_) | Self::Lock(_) => {
+                "Let the server write to /run/agent-vm or /dev/shm (in a unit, RuntimeDirectory=agent-vm), or run it \
+                 as an ordinary user"
+            }
+            Self::Maps(_) => "Mount /proc where the server runs, or run the server as an ordinary user",
+        }
+    }
+}
+
+/// This server's lock files, and where it looks next.
+#[derive(Debug)]
+struct Ids {
+    files: Vec<LockFile>,
+    next: u32,
+}
+
+static IDS: Mutex<Option<Ids>> = Mutex::new(None);
+
+/// An id that no other VM of this host has, while it is held.
+#[derive(Debug)]
+pub struct IdLease {
+    /// The uid, and the gid of the same number.
+    pub id: u32,
+    _socket: UnixDatagram,
+}
+
+impl IdLease {
+    /// Takes a free id that this process's own user namespace can hand out.
+    pub fn take() -> Result<Self, IdError> {
+        let read = |path: &str| fs::read_to_string(path).map_err(IdError::Maps);
+        let uid_map = read("/proc/self/uid_map")?;
+        let range = spare(&parse(&uid_map), &parse(&read("/proc/self/gid_map")?)).ok_or(IdError::None)?;
+        let mut ids = IDS.lock();
+        if ids.is_none() {
+            *ids = Some(Ids::open(&directories(root_outside(&uid_map)))?);
+        }
+        ids.as_mut().ok_or(IdError::None)?.take(&range)
+    }
+}
+
+impl Drop for IdLease {
+    fn drop(&mut self) {
+        if let Some(ids) = IDS.lock().as_mut() {
+            ids.unlock(self.id);
+        }
+    }
+}
+
+impl Ids {
+    /// Opens the lock files in those of the directories that serve.
+    fn open(directories: &[PathBuf]) -> Result<Self, IdError> {
+        let owner = geteuid().as_raw();
+        let mut files = Vec::new();
+        let mut refused = Vec::new();
+        for directory in directories {
+            match LockFile::open(directory, owner) {
+                Ok(file) => files.push(file),
+                Err(error) => refused.push(describe(directory, &error)),
+            }
+        }
+        if files.is_empty() {
+            return Err(IdError::NoDirectory(refused.join("; ")));
+        }
+        let mut random = [0; 4];
+        io::Read::read_exact(
+            &mut fs::File::open("/dev/urandom").map_err(IdError::Lock)?,
+            &mut random,
+        )
+        .map_err(IdError::Lock)?;
+        Ok(Self {
+            files,
+            next: u32::from_ne_bytes(random),
+        })
+    }
+
+    fn take(&mut self, range: &Range<u32>) -> Result<IdLease, IdError> {
+        let length = range.end - range.start;
+        for _ in 0..length {
+            let id = range.start + self.next % length;
+            self.next = self.next.wrapping_add(1);
+            if let Some(socket) = self.try_id(id).map_err(IdError::Lock)? {
+                return Ok(IdLease { id, _socket: socket });
+            }
+        }
+        Err(IdError::None)
+    }
+
+    /// Nothing if the id is somebody's.
+    fn try_id(&mut self, id: u32) -> io::Result<Option<UnixDatagram>> {
+        for at in 0..self.files.len() {
+            match self.files[at].lock(id) {
+                Ok(true) => {}
+                refused => {
+                    self.files[..at].iter_mut().for_each(|file| file.unlock(id));
+                    return refused.map(|_| None);
+                }
+            }
+        }
+        let socket = if sys::is_user_running(id) {
+            Ok(None)
+        } else {
+            bind(id)
+        };
+        if !matches!(socket, Ok(Some(_))) {
+            self.unlock(id);
+        }
+        socket
+    }
+
+    fn unlock(&mut self, id: u32) {
+        self.files.iter_mut().for_each(|file| file.unlock(id));
+    }
+}
+
+fn bind(id: u32) -> io::Result<Option<UnixDatagram>> {
+    let name = SocketAddr::from_abstract_name(format!("agent-vm/id/{id}"))?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn describe(directory: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", directory.display())
+}
+
+/// What this user namespace's root is in the one above it.
+fn root_outside(uid_map: &str) -> u32 {
+    let outside = |line: &str| {
+        let mut fields = line.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok())?
+    };
+    uid_map.lines().find_map(outside).unwrap_or(0)
+}
+
+/// The ranges of ids inside of a user namespace.
+fn parse(map: &str) -> Vec<Range<u32>> {
+    map.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let start: u32 = fields.next()?.parse().ok()?;
+            let length: u32 = fields.nth(1)?.parse().ok()?;
+            Some(start..start.saturating_add(length))
+        })
+        .collect()
+}
+
+/// Ids that both maps have and that are nobody's: the preferred ones, or the upper end of the largest range, below the
+/// overflow ids.
+fn spare(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
+    let common = uids.iter().flat_map(|uid| {
+        gids.iter()
+            .map(move |gid| uid.start.max(gid.start)..uid.end.min(gid.end))
+    });
+    let mut best: Option<Range<u32>> = None;
+    for range in common {
+        if range.start <= PREFERRED.start && PREFERRED.end <= range.end {
+            return Some(PREFERRED);
+        }
+        let end = if range.contains(&65_534) {
+            65_534
+        } else {
+            range.end
+        };
+        // Below this live the container's own users.
+        let start = range.start.max(2000).max(end.saturating_sub(SMALL_RANGE));
+        if start < end
+            && best
+                .as_ref()
+                .is_none_or(|best| end - start > best.end - best.start)
+        {
+            best = Some(start..end);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_id_space_gives_ids_that_belong_to_nobody() {
+        let all = parse("         0          0 4294967295\n");
+        assert_eq!(spare(&all, &all), Some(PREFERRED));
+    }
+
+    #[test]
+    fn the_roots_of_two_user_namespaces_lock_in_two_directories() {
+        assert_eq!(root_outside("         0          0 4294967295\n"), 0);
+        assert_eq!(root_outside("1 200000 65535\n0 1000 1\n"), 1000);
+        assert_ne!(directories(0)[1], directories(1000)[1]);
+    }
+
+    #[test]
+    fn a_containers_map_gives_ids_of_its_own_below_the_overflow_id() {
+        let map = parse("0 100000 65536\n");
+        assert_eq!(spare(&map, &map), Some(57_342..65_534));
+    }
+
+    #[test]
+    fn a_map_of_root_alone_gives_none() {
+        let map = parse("0 1000 1\n");
+        assert_eq!(spare(&map, &map), None);
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("agent-vm-ids-{name}-{}", std::process::id()))
+    }
+
+    /// As another server would be, with a network namespace of its own as far as the sockets are concerned: it knows other names.
+    fn server(directories: &[PathBuf], next: u32) -> Ids {
+        Ids {
+            next,
+            ..Ids::open(directories).expect("a lock file")
+        }
+    }
+
+    #[test]
+    fn servers_that_start_at_one_place_never_hold_the_same_id() {
+        let shared = [directory("shared")];
+        let range = 1_999_990_000..1_999_990_008;
+        let mut servers = [server(&shared, 0), server(&shared, 0)];
+        let mut held = Vec::new();
+        for turn in 0..8 {
+            held.push(servers[turn % 2].take(&range).expect("an id"));
+        }
+        let mut ids: Vec<u32> = held.iter().map(|lease| lease.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, range.clone().collect::<Vec<_>>());
+        assert!(matches!(servers[0].take(&range), Err(IdError::None)));
+        fs::remove_dir_all(&shared[0]).expect("removed");
+    }
+
+    #[test]
+    fn an_id_that_is_locked_in_one_of_two_files_is_passed_over() {
+        let (one, other) = (directory("one"), directory("other"));
+        let range = 1_999_990_100..1_999_990_102;
+        let mut first = server(std::slice::from_ref(&other), 0);
+        let taken = first.try_id(range.start).expect("an answer");
+        drop(taken.expect("an id"));
+        let mut both = server(&[one.clone(), other.clone()], 0);
+        assert_eq!(both.take(&range).expect("an id").id, range.start + 1);
+        // What was refused is not held in the other file.
+        let mut alone = server(std::slice::from_ref(&one), 0);
+        assert!(alone.try_id(range.start).expect("an answer").is_some());
+        for made in [one, other] {
+            fs::remove_dir_all(made).expect("removed");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_process_is_passed_over() {
+        let own = geteuid().as_raw();
+        assert!(sys::is_user_running(own));
+        let places = [directory("running")];
+        assert!(server(&places, 0).try_id(own).expect("an answer").is_none());
+        fs::remove_dir_all(&places[0]).expect("removed");
+    }
+
+    #[test]
+    fn a_server_that_can_lock_nowhere_gets_no_id() {
+        let nowhere = [
+            PathBuf::from("/proc/agent-vm"),
+            PathBuf::from("/nowhere/agent-vm"),
+        ];
+        let error = Ids::open(&nowhere).expect_err("refused");
+        assert!(matches!(error, IdError::NoDirectory(_)));
+        for directory in nowhere {
+            assert!(
+                error.to_string().contains(&directory.display().to_string()),
+                "{error}"
+            );
+        }
+    }
+}
