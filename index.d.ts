@@ -31,7 +31,7 @@ export class AgentVmError extends Error {
   /** Which kind of error: one of these, or the name of the errno where a system call failed. */
   code:
     | "INVALID_ARGUMENT" // wrong type or value: the message names the argument and what it takes
-    | "ISOLATION_UNAVAILABLE" // this host cannot isolate as asked: the message names the cause and the remedy
+    | "ISOLATION_UNAVAILABLE" // this host cannot isolate as asked, or not any more: the message names the cause and the remedy
     | "VM_DISPOSED" // the VM was disposed or has died
     | "PROCESS_NOT_FOUND" // message: "Process not found: 99999"
     | "SHELL_NOT_FOUND" // message: "Shell not found: shell-9"
@@ -180,7 +180,10 @@ export interface AgentVmOptions {
     memoryBytes?: number;
     /** Cores' worth of time, 0.01 or more, fractions too. At the bound programs wait. Default and errors as `memoryBytes`. */
     cpus?: number;
-    /** Processes and threads of the VM. Default 4,096. At the bound: EAGAIN inside. */
+    /**
+     * Processes and threads of the VM. Default 4,096. At the bound: EAGAIN inside. Where the server is not root, at most half of
+     * what its user may have (`ulimit -u`), because all VMs are that user.
+     */
     pids?: number;
     /**
      * Open files of one process, from 16 to 1,048,576. Default 4,096. At the bound: EMFILE inside. The limit

@@ -98,18 +98,16 @@ test("a VM whose bound on memory was removed starts nothing more, and says why",
         fs.rmdirSync(each);
         removed += 1;
       } catch (error) {
-        expect(["EBUSY", "ENOENT"]).toContain(error.code);
+        // Init is in it, or there is none.
+        if (error.code !== "EBUSY" && error.code !== "ENOENT") throw error;
       }
     }
   }
   expect(removed > 0).toBe(Boolean(served["memory limit"]));
-  const ended = await vm.exec("echo on").catch((error) => error);
-  if (served["memory limit"]) {
-    expect(ended).toMatchObject({
-      code: "ISOLATION_UNAVAILABLE",
-      message: expect.stringContaining("the VM's cgroup was removed on the host"),
-    });
-  } else {
-    expect(ended).toMatchObject({ stdout: "on\n" });
-  }
+  const ended = await vm.exec("echo on").then(
+    ({ stdout }) => stdout,
+    (error) => `${error.code}: ${error.message}`,
+  );
+  const refused = "ISOLATION_UNAVAILABLE: the VM's cgroup was removed on the host, and its limits with it.";
+  expect(ended.startsWith(served["memory limit"] ? refused : "on\n")).toBe(true);
 });

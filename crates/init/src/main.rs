@@ -33,7 +33,7 @@ use nix::unistd::setsid;
 
 use crate::boot::BootError;
 use crate::control::{Attachments, Control, ControlError};
-use crate::launch::Side;
+use crate::launch::{Side, Unmade};
 use crate::vm::Vm;
 
 /// Why a VM was over before it began.
@@ -45,6 +45,8 @@ enum Fatal {
     Control(#[from] ControlError),
     #[error("waiting for the control socket failed")]
     Wait(#[source] Errno),
+    #[error("the server's ids cannot be taken back")]
+    Ids(#[source] Errno),
     #[error("the first request is not to boot")]
     NotBoot,
     #[error(transparent)]
@@ -118,7 +120,9 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
                 control.send(&Reply::Launched { pid }, pidfd.into_iter().collect())?;
                 control.drain()?;
             }
-            Err(errno) => control.send(&Reply::LaunchFailed { errno: errno as i32 }, Vec::new())?,
+            Err(Unmade::Lost(errno)) => return Err(Fatal::Ids(errno)),
+            Err(Unmade::Copy(errno)) => launch_failed(&mut control, errno, false)?,
+            Err(Unmade::Ids(errno)) => launch_failed(&mut control, errno, true)?,
             Ok(Side::Copy(socket)) => {
                 sys::set_name(sys::SPARE_NAME);
                 // The zygote's socket closes here.
@@ -129,6 +133,11 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
             }
         }
     }
+}
+
+fn launch_failed(control: &mut Control, errno: Errno, ids: bool) -> Result<(), ControlError> {
+    let errno = errno as i32;
+    control.send(&Reply::LaunchFailed { errno, ids }, Vec::new())
 }
 
 /// Tells the host why there is no VM.

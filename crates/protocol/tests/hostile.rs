@@ -32,6 +32,7 @@ fn requests() -> Vec<Request> {
                 uid: 2,
                 gid: 3,
             }),
+            take_ids: true,
         }),
         Request::Adopt {
             env: vec![("A".into(), "b".into())],

@@ -45,7 +45,10 @@ pub enum BootError {
     /// Init did not start.
     #[error("the kernel refused to {}", .0.step)]
     Launch(LaunchError),
-    /// Writing the id maps.
+    /// A VM that the server could not end.
+    #[error("this process is root, and may not signal processes of other users")]
+    NoKill,
+    /// Taking the VM's ids.
     #[error("the kernel refused the VM's ids")]
     Maps(#[source] io::Error),
     /// A folder for a VM without a root.
@@ -146,6 +149,10 @@ impl BootError {
             Self::Maps(source) => Error::IsolationUnavailable {
                 cause: format!("{cause}: {source}"),
                 remedy: "Leave the container CAP_SETUID and CAP_SETGID, or run the server as an ordinary user".into(),
+            },
+            Self::NoKill => Error::IsolationUnavailable {
+                cause,
+                remedy: "Leave the container CAP_KILL, or run the server as an ordinary user".into(),
             },
             Self::NoNetworkNamespace => Error::IsolationUnavailable {
                 cause,

@@ -1,7 +1,5 @@
 //! An init that runs in namespaces and ids of its own, and has not been told yet what to make of them.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::channel::Channel;
@@ -87,16 +85,14 @@ impl Launched {
             namespaces: *namespaces,
             cgroup: cgroups.start_fd().is_some(),
             cgroup_namespace: walled,
-            own_map: (walled && id.is_none()).then_some(OwnMap {
+            own_map: walled.then_some(OwnMap {
                 inside: USER_ID,
-                uid,
-                gid,
+                uid: owner,
+                gid: id.as_ref().map_or(gid, |lease| lease.id),
             }),
+            take_ids: walled && id.is_some(),
         };
         let (init, channel) = zygote::launch(program, &launch, cgroups.start_fd())?;
-        if let Some(lease) = id.as_ref().filter(|_| walled) {
-            write_maps(init.pid, lease.id).map_err(BootError::Maps)?;
-        }
         cgroups.confine(init.pid, owner, resources)?;
         Ok(Self {
             channel,
@@ -139,11 +135,4 @@ impl Drop for InitProcess {
         self.kill();
         sys::reap(self.pidfd());
     }
-}
-
-/// Maps the VM's user onto `id`, which only the host may do when the id is not its own (`user_namespaces(7)`).
-fn write_maps(pid: i32, id: u32) -> io::Result<()> {
-    let line = format!("{USER_ID} {id} 1\n");
-    fs::write(format!("/proc/{pid}/uid_map"), &line)?;
-    fs::write(format!("/proc/{pid}/gid_map"), &line)
 }

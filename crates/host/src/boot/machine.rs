@@ -16,7 +16,7 @@ use super::landlock::LandlockError;
 use super::launched::{InitProcess, Launched};
 use super::private_folder::PrivateFolder;
 use super::view::View;
-use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, root};
+use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, root, sys};
 use crate::proxy;
 
 /// How long init may take to set up. A thousand times what it takes on an idle machine.
@@ -91,6 +91,10 @@ impl Machine {
             }
             other => other,
         })?;
+        // Once it has an id of its own, it takes a right to end it.
+        if !sys::may_signal(launched.init.pidfd()) {
+            return Err(BootError::NoKill);
+        }
         let Launched {
             channel,
             init,

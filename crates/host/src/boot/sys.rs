@@ -152,6 +152,14 @@ pub fn is_user_running(uid: u32) -> bool {
     Errno::last() != Errno::ESRCH
 }
 
+/// Whether this process may signal the process that `pidfd` refers to, or that one has ended.
+pub fn may_signal(pidfd: BorrowedFd<'_>) -> bool {
+    let none = ptr::null::<c_void>();
+    // SAFETY: no memory is passed.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, none, 0) };
+    sent == 0 || Errno::last() != Errno::EPERM
+}
+
 /// The version of the kernel's Landlock (`landlock_create_ruleset(2)`).
 pub fn landlock_abi() -> Result<u32, Errno> {
     /// `LANDLOCK_CREATE_RULESET_VERSION`

@@ -124,7 +124,10 @@ impl Zygote {
                 sys::reap_child(pid);
                 Err(refused(io::Error::from_raw_os_error(libc::EMFILE)))
             }
-            (Reply::LaunchFailed { errno }, _) => Err(Unmade::Refused(
+            (Reply::LaunchFailed { errno, ids: true }, _) => Err(Unmade::Refused(BootError::Maps(
+                io::Error::from_raw_os_error(errno),
+            ))),
+            (Reply::LaunchFailed { errno, ids: false }, _) => Err(Unmade::Refused(
                 LaunchFailure {
                     step: "clone a process into namespaces of its own",
                     errno,

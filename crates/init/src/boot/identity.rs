@@ -1,35 +1,110 @@
 //! Who init is, and what it may: the VM's user from early on, and in the end nothing that the user may not.
 
+use std::os::fd::BorrowedFd;
+
 use agent_vm_protocol::message::Limits;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
 
-use super::{At, BootError, sys};
+use super::{At, BootError, proc, sys};
 
 /// Changes to the id that the host has mapped, keeping the capabilities that the rest of the boot needs.
 pub fn take(id: Option<u32>) -> Result<(), BootError> {
     let Some(id) = id else { return Ok(()) };
     // Without this bit, leaving uid 0 of the namespace would clear them.
     sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at("keep capabilities over a change of user")?;
+    // They cannot be left in the namespace, and were before it was made.
+    if getgroups().at("read the groups")? != [] {
+        return Err(BootError::of("leave the host's groups", Errno::EPERM));
+    }
     change(id)
 }
 
 fn change(id: u32) -> Result<(), BootError> {
-    setgroups(&[]).at("leave the host's groups")?;
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setresgid(gid, gid, gid).at("take the VM's group")?;
     setresuid(uid, uid, uid).at("take the VM's user")
 }
 
+/// What the kernel counts by user, and lets run out for all that the user has. The most that one VM gets: the kernel's usual
+/// bounds, or less.
+mod most {
+    /// Signals that are queued, and timers.
+    pub const SIGNALS: u64 = 4096;
+    /// Bytes in POSIX message queues.
+    pub const QUEUE_BYTES: u64 = 800 * 1024;
+    /// Bytes of memory that stay in memory.
+    pub const LOCKED_BYTES: u64 = 8 * 1024 * 1024;
+    /// inotify instances.
+    pub const INOTIFY_INSTANCES: u64 = 128;
+    /// What those watch.
+    pub const INOTIFY_WATCHES: u64 = 65_536;
+}
+
+/// The most of that which one VM gets where VMs are one user, the server's, of what the user may have: others find some left.
+const SHARE: u64 = 4;
+
+/// Likewise of processes.
+const PROCESS_SHARE: u64 = 2;
+
 /// Sets the bounds that init shares with its children. The one on open files is each child's own, because init holds
-/// descriptors for all of them.
-pub fn limit(limits: &Limits) -> Result<(), BootError> {
+/// descriptors for all of them. `shared`: whether the VM's user is the server's.
+pub fn limit(limits: &Limits, shared: bool) -> Result<(), BootError> {
+    let bound = |resource: Resource, most: u64, share: u64| {
+        let (soft, _) = getrlimit(resource)?;
+        lower(resource, if shared { most.min(part(soft, share)) } else { most })
+    };
     // Not 0, at which the kernel still runs a handler that `core_pattern` names, as the host's root; 1 stops that too (core(5)).
     lower(Resource::RLIMIT_CORE, 1).at("forbid core dumps")?;
-    // Counted per user namespace and user, so it bounds this VM alone.
-    lower(Resource::RLIMIT_NPROC, limits.pids).at("limit the processes")
+    // Counted per user namespace and user, so these bound this VM alone.
+    bound(Resource::RLIMIT_NPROC, limits.pids, PROCESS_SHARE).at("limit the processes")?;
+    bound(Resource::RLIMIT_SIGPENDING, most::SIGNALS, SHARE).at("limit the queued signals")?;
+    bound(Resource::RLIMIT_MSGQUEUE, most::QUEUE_BYTES, SHARE).at("limit the message queues")?;
+    // Counted by process, for the most part.
+    lower(Resource::RLIMIT_MEMLOCK, most::LOCKED_BYTES).at("limit the locked memory")
+}
+
+/// Limits what rlimits do not, in this user namespace.
+pub fn limit_namespace(proc_fd: BorrowedFd<'_>, shared: bool) -> Result<(), BootError> {
+    // No user namespace inside, and with it none of the rights that one would bring.
+    proc::set(proc_fd, c"sys/user/max_user_namespaces", 0).at("forbid user namespaces inside")?;
+    for (name, of_host, most) in [
+        (
+            c"sys/user/max_inotify_instances",
+            c"sys/fs/inotify/max_user_instances",
+            most::INOTIFY_INSTANCES,
+        ),
+        (
+            c"sys/user/max_inotify_watches",
+            c"sys/fs/inotify/max_user_watches",
+            most::INOTIFY_WATCHES,
+        ),
+    ] {
+        let set = || {
+            let most = if shared {
+                most.min(part(proc::get(proc_fd, of_host)?, SHARE))
+            } else {
+                most
+            };
+            proc::set(proc_fd, name, most)
+        };
+        match set() {
+            // A kernel without inotify.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).at("limit inotify"),
+        }
+    }
+    Ok(())
+}
+
+fn part(whole: u64, share: u64) -> u64 {
+    if whole == libc::RLIM_INFINITY {
+        whole
+    } else {
+        (whole / share).max(1)
+    }
 }
 
 /// Raises init's own bound on open files as far as it goes.
@@ -73,6 +148,7 @@ pub fn step_down(id: Option<u32>) -> Result<(), BootError> {
         Err(errno) => return Err(errno).at("empty the capability bounding set"),
     }
     if let Some(id) = id {
+        setgroups(&[]).at("leave the host's groups")?;
         change(id)?;
     }
     sys::clear_ambient().at("clear the ambient capabilities")?;

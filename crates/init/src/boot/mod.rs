@@ -149,8 +149,9 @@ fn namespaces(
         }
         Network::Host => None,
     };
-    proc::forbid_user_namespaces(proc_fd.as_fd())?;
-    identity::limit(&boot.limits)?;
+    let shared = boot.take_id.is_none();
+    identity::limit_namespace(proc_fd.as_fd(), shared)?;
+    identity::limit(&boot.limits, shared)?;
 
     // Last, for each of these takes something away that the steps above need.
     identity::renounce()?;
@@ -184,7 +185,7 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
         AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
     )
     .at("reach the folder for the VM's files as the VM's user")?;
-    identity::limit(&boot.limits)?;
+    identity::limit(&boot.limits, boot.take_id.is_none())?;
 
     prctl::set_dumpable(false).at("hide init from tracing")?;
     confine()?;

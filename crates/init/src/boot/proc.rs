@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::write;
+use nix::unistd::{read, write};
 
 use super::root::open_path;
 use super::sys::{self, attr};
@@ -62,11 +62,18 @@ fn cover(
     sys::attach_mount(&cover_fd, &target_fd).at(step())
 }
 
-/// Forbids user namespaces inside of this one, and with them every right that one would bring.
-pub fn forbid_user_namespaces(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
-    let step = "forbid user namespaces inside";
-    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let fd = openat(proc_fd, c"sys/user/max_user_namespaces", flags, Mode::empty()).at(step)?;
-    write(fd.as_fd(), b"0").at(step)?;
+/// Writes a number to a file of `/proc`.
+pub fn set(proc_fd: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), Errno> {
+    let fd = openat(proc_fd, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    write(fd.as_fd(), value.to_string().as_bytes())?;
     Ok(())
+}
+
+/// Reads one.
+pub fn get(proc_fd: BorrowedFd<'_>, file: &CStr) -> Result<u64, Errno> {
+    let fd = openat(proc_fd, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = [0; 24];
+    let length = read(fd.as_fd(), &mut text)?;
+    let text = str::from_utf8(&text[..length]).map_err(|_| Errno::EINVAL)?;
+    text.trim().parse().map_err(|_| Errno::EINVAL)
 }

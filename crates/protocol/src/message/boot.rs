@@ -14,8 +14,11 @@ pub struct Launch {
     pub cgroup: bool,
     /// Whether it takes a cgroup namespace, of which that directory is the root.
     pub cgroup_namespace: bool,
-    /// The ids that it maps itself; none where the host, being root, does it.
+    /// The one uid and gid of its user namespace, which it maps itself; none without one.
     pub own_map: Option<OwnMap>,
+    /// Whether those are not the server's own: the namespace is then made as that user, who owns it, and whom the kernel charges
+    /// for what is counted by user in it.
+    pub take_ids: bool,
 }
 
 /// The one mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).

@@ -211,6 +211,8 @@ pub enum Reply {
     LaunchFailed {
         /// What the kernel answered.
         errno: i32,
+        /// Whether that was about the ids of [`Launch::take_ids`].
+        ids: bool,
     },
 }
 
