@@ -156,9 +156,17 @@ export interface AgentVmOptions {
    * domain itself), an address ("10.0.0.5", "::1", "[::1]") or a range ("10.0.0.0/8"), each with or without a port (":443");
    * without one it means every port. Anything else is INVALID_ARGUMENT. Programs inside reach them through an HTTP and
    * SOCKS 5 proxy on 127.0.0.1:1080, which the environment names (HTTP_PROXY and the like, NODE_USE_ENV_PROXY); names are
-   * resolved on the host. A listed name is refused where it leads to an address that is not public, unless that address is
+   * resolved on the host, those of two labels or more as absolute names, without the host's search domains. A listed name is
+   * refused where it leads to an address that is not public, or that the host itself has, unless that address is
    * listed as well; "localhost" is the host's loopback. What is refused gets 403 and its reason, and is a `networkDenied`
    * event. A list needs isolation "namespaces".
+   *
+   * A range reaches an address that is not public only if all of the range is of that kind: "127.0.0.0/8" and "10.1.0.0/16"
+   * do, "0.0.0.0/0" and "::/0" mean the internet alone. A metadata service and a public address of the host are reached only
+   * by their exact address.
+   *
+   * A connection ends when no byte has passed for 10 minutes. VMs share the places for connections fairly: where none is
+   * free, the VM that holds most loses the one that has been idle for longest.
    *
    * "host" shares the host's ports and all that they reach, a cloud's metadata service among it. Under isolation "none" it
    * is the only one, and the default.

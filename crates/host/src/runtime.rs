@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Handle};
 /// Blocking threads at a time; what comes on top of them waits its turn.
 const BLOCKING_THREADS: usize = 8;
 
-/// Names that are looked up at a time, of all VMs together.
-const LOOKUP_THREADS: usize = 16;
+/// Names that are looked up at a time, of all VMs together: the sum of the shares in `proxy/lookups.rs`.
+const LOOKUP_THREADS: usize = 64;
 
 /// The shared runtime, started by the first call.
 pub fn handle() -> io::Result<&'static Handle> {

@@ -1,13 +1,27 @@
-//! Which addresses are nobody's in particular: the public internet, and nothing beside it.
+//! Which addresses are public, and how narrow a range must be to reach one that is not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an address is when it is not public; the rest of the sentence "it is …".
+/// An address that is not public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Special {
+    /// What it is: the rest of the sentence "it is …".
+    pub kind: &'static str,
+    /// The prefix length of the block that it belongs to. A shorter range holds other addresses than such ones, and who
+    /// wrote it did not mean these. For an address that only its exact spelling may reach, the number of its bits.
+    pub prefix_length: u32,
+}
+
+const fn special_in(prefix_length: u32, kind: &'static str) -> Special {
+    Special { kind, prefix_length }
+}
+
+/// What an address is when it is not public.
 ///
 /// After IANA's registries of special-purpose addresses
 /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, <https://www.iana.org/assignments/iana-ipv6-special-registry>).
 /// An IPv6 address that carries an IPv4 one inside is refused whatever that is: routers on the way may unpack it.
-pub fn special(address: IpAddr) -> Option<&'static str> {
+pub fn special(address: IpAddr) -> Option<Special> {
     match address {
         IpAddr::V4(address) => special_v4(address),
         IpAddr::V6(address) => special_v6(address),
@@ -18,45 +32,73 @@ pub fn special(address: IpAddr) -> Option<&'static str> {
     clippy::match_same_arms,
     reason = "in the order of the registries, and some are exceptions to what follows"
 )]
-fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
+fn special_v4(address: Ipv4Addr) -> Option<Special> {
     Some(match address.octets() {
-        [0, ..] => "an unspecified address",
-        [127, ..] => "a loopback address",
+        [0, ..] => special_in(8, "an unspecified address"),
+        [127, ..] => special_in(8, "a loopback address"),
         // Link-local is where clouds have their metadata service; Azure has a second one at a public address.
         [169, 254, 169, 254] | [168, 63, 129, 16] | [100, 100, 100, 200] | [192, 0, 0, 192] => {
-            "a cloud's metadata service"
+            special_in(32, "a cloud's metadata service")
         }
-        [169, 254, ..] => "a link-local address",
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => "a private address",
-        [100, 64..=127, ..] => "a provider's private address",
-        [192, 0, 0 | 2, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] => {
-            "a reserved address"
+        [169, 254, ..] => special_in(16, "a link-local address"),
+        [10, ..] => special_in(8, "a private address"),
+        [172, 16..=31, ..] => special_in(12, "a private address"),
+        [192, 168, ..] => special_in(16, "a private address"),
+        [100, 64..=127, ..] => special_in(10, "a provider's private address"),
+        [198, 18 | 19, ..] => special_in(15, "a reserved address"),
+        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] => {
+            special_in(24, "a reserved address")
         }
-        [224..=239, ..] => "a multicast address",
-        [240..=255, ..] => "a reserved address",
+        [224..=239, ..] => special_in(4, "a multicast address"),
+        [240..=255, ..] => special_in(4, "a reserved address"),
         _ => return None,
     })
 }
 
 #[allow(clippy::match_same_arms, reason = "as above")]
-fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
+fn special_v6(address: Ipv6Addr) -> Option<Special> {
     Some(match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0] => "an unspecified address",
-        [0, 0, 0, 0, 0, 0, 0, 1] => "a loopback address",
+        [0, 0, 0, 0, 0, 0, 0, 0] => special_in(128, "an unspecified address"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => special_in(128, "a loopback address"),
         // Mapped, compatible and translated; NAT64 with its prefix for local use; 6to4; Teredo.
-        [0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => {
-            "an IPv4 address inside an IPv6 address"
-        }
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => "a cloud's metadata service",
-        [0xfc00..=0xfdff, ..] => "a private address",
-        [0xfe80..=0xfebf, ..] => "a link-local address",
-        [0xfec0..=0xfeff, ..] => "a private address",
-        [0xff00..=0xffff, ..] => "a multicast address",
+        [0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => special_in(
+            embedding(address).map_or(128, |(before, inside)| {
+                before + special_v4(inside).map_or(0, |inside| inside.prefix_length)
+            }),
+            "an IPv4 address inside an IPv6 address",
+        ),
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => special_in(128, "a cloud's metadata service"),
+        [0xfc00..=0xfdff, ..] => special_in(7, "a private address"),
+        [0xfe80..=0xfebf, ..] => special_in(10, "a link-local address"),
+        [0xfec0..=0xfeff, ..] => special_in(10, "a private address"),
+        [0xff00..=0xffff, ..] => special_in(8, "a multicast address"),
         // Of 2000::/3, which alone is given out: protocol assignments, and documentation.
-        [0x2001, 0x1..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => "a reserved address",
+        [0x2001, 0x1..=0x1ff, ..] => special_in(23, "a reserved address"),
+        [0x2001, 0xdb8, ..] => special_in(32, "a reserved address"),
+        [0x3fff, 0..=0xfff, ..] => special_in(20, "a reserved address"),
         [0x2000..=0x3fff, ..] => return None,
-        _ => "a reserved address",
+        _ => special_in(8, "a reserved address"),
     })
+}
+
+/// The IPv4 address inside a mapped, NAT64 (the well-known prefix) or 6to4 address, and the number of bits before it. The
+/// other forms have their IPv4 address in a place that only their network knows, or inverted (Teredo).
+fn embedding(address: Ipv6Addr) -> Option<(u32, Ipv4Addr)> {
+    let bits = address.to_bits();
+    let at = |before: u32| (before, Ipv4Addr::from_bits((bits >> (96 - before)) as u32));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(at(96)),
+        [0x2002, ..] => Some(at(16)),
+        _ => None,
+    }
+}
+
+/// The address that a packet may arrive at in the end: the IPv4 address inside where there is one.
+pub fn destination(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(outer) => embedding(outer).map_or(address, |(_, inside)| IpAddr::V4(inside)),
+        IpAddr::V4(_) => address,
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +210,7 @@ mod tests {
             for address in addresses {
                 let found = special(address.parse().expect(address));
                 assert!(
-                    found.is_some_and(|found| found.contains(kind)),
+                    found.is_some_and(|found| found.kind.contains(kind)),
                     "{address}: {found:?}"
                 );
             }

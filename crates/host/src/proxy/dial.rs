@@ -2,27 +2,20 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Server;
+use super::lookups::Lookups;
 use super::rules::{Rule, Rules};
 use crate::events::{Event, Taken};
-
-/// Names of one VM that are looked up at a time. A look-up holds a thread for as long as the host's resolver takes.
-const LOOKUPS: usize = 4;
 
 /// How long a look-up is waited for, and how long a connection.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Addresses of one name that are tried, one after another.
-const MAX_ADDRESSES: usize = 8;
 
 /// Where a program wants to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,14 +97,14 @@ pub enum DialError {
 #[derive(Debug)]
 pub struct Dialer {
     rules: Rules,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 impl Dialer {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
             rules: Rules::new(rules),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Lookups::new(),
         }
     }
 
@@ -150,8 +143,16 @@ impl Dialer {
             Host::Address(address) if self.rules.list_address(*address, target.port) => {
                 return Ok(vec![*address]);
             }
+            Host::Address(address) => {
+                return Err(match self.rules.too_wide(*address, target.port) {
+                    Some(kind) => denied(format!(
+                        "it is {kind}, which only an entry for it or for a range of such addresses allows"
+                    )),
+                    None => not_listed(),
+                });
+            }
             Host::Name(name) if self.rules.list_name(name, target.port) => name,
-            _ => return Err(not_listed()),
+            Host::Name(_) => return Err(not_listed()),
         };
         let mut permitted = Vec::new();
         let mut objection = None;
@@ -169,33 +170,16 @@ impl Dialer {
         }
     }
 
-    /// The addresses that the host's own resolver gives.
+    /// The addresses that the host has for a name.
     async fn look_up(&self, target: &Target, name: &str) -> Result<Vec<IpAddr>, DialError> {
         let failed = |source| DialError::Lookup {
             name: name.to_owned(),
             source,
         };
-        let lookup = async {
-            let place = Arc::clone(&self.lookups)
-                .acquire_owned()
-                .await
-                .map_err(io::Error::other)?;
-            let question = (name.to_owned(), target.port);
-            let answer = tokio::task::spawn_blocking(move || {
-                // Held for as long as the thread is, also when nobody waits any more.
-                let _place = place;
-                let addresses = question.to_socket_addrs()?;
-                Ok(addresses
-                    .map(|address| address.ip())
-                    .take(MAX_ADDRESSES)
-                    .collect())
-            });
-            answer.await.map_err(io::Error::other)?
-        };
         let deadline = |_| DialError::Deadline {
             target: target.clone(),
         };
-        timeout(LOOKUP_DEADLINE, lookup)
+        timeout(LOOKUP_DEADLINE, self.lookups.look_up(name.to_owned()))
             .await
             .map_err(deadline)?
             .map_err(failed)

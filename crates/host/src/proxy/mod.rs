@@ -4,14 +4,20 @@
 //! VM alone, and nothing listens on the host. The first byte of a connection tells the protocol ([`http`], [`socks`]); both
 //! ask [`dial`] for a connection, which resolves the name here on the host and asks the [`rules`] about name and address.
 //!
-//! The guest is hostile, so all is bounded: connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs (an eighth of the
-//! descriptors that this process may have), the size of a request's head and the time it takes, names that are looked up
-//! at a time, buffers. What comes on top waits, in the VM's own kernel queue where it can. The work is done on a thread of
+//! The guest is hostile, so all is bounded: connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs ([`places`], shared
+//! fairly), how long they may be idle, the size of a request's head and the time it takes, names that are looked up at a time
+//! ([`lookups`]), buffers. What comes on top waits, in the VM's own kernel queue where it can. The work is done on a thread of
 //! its own, so that a download in one VM slows down no terminal of another.
 
 mod address;
 mod dial;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
+mod interfaces;
+mod lookups;
+mod places;
 mod relay;
 mod rules;
 mod socks;
@@ -19,17 +25,18 @@ mod socks;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::events::Events;
 use crate::runtime;
+use places::{Activity, Places};
 pub use rules::{AddressRange, Destination, Rule};
 
 /// Where it listens inside: the port that is registered for SOCKS, in a network that has nothing else when this is made.
@@ -88,19 +95,22 @@ struct Server {
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
+    static VMS: AtomicU64 = AtomicU64::new(0);
+    let vm = VMS.fetch_add(1, Ordering::Relaxed);
     let own = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         // Forgets those that have ended.
         while connections.try_join_next().is_some() {}
         let next = async {
-            let own_place = place(&own).await?;
+            // None would say that the semaphore is closed, which it never is.
+            let own_place = Arc::clone(&own).acquire_owned().await.ok()?;
             let client = match listener.accept().await {
                 Ok((client, _)) => Some(client),
                 Err(_) => None,
             };
             // Not before there is somebody to use it: idle VMs hold none of what all share.
-            Some((client, own_place, place(all_places()).await?))
+            Some((client, own_place, Places::shared().acquire(vm).await?))
         };
         tokio::select! {
             _ = &mut stopped => break,
@@ -108,9 +118,13 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
                 Some((Some(client), own_place, shared_place)) => {
                     let server = Arc::clone(&server);
                     connections.spawn(async move {
-                        let _places = (own_place, shared_place);
+                        let _own_place = own_place;
+                        let activity = shared_place.activity();
                         // What goes wrong on a connection is the guest's to notice.
-                        let _ended = handle(client, &server).await;
+                        tokio::select! {
+                            _ended = handle(client, &server, activity) => {}
+                            () = activity.until_revoked() => {}
+                        }
                     });
                 }
                 Some((None, ..)) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -121,22 +135,7 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
     connections.shutdown().await;
 }
 
-/// A place among the connections. None would say that the semaphore is closed, which none of ours ever is.
-async fn place(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(semaphore).acquire_owned().await.ok()
-}
-
-/// Places for the connections of all VMs, so that they leave this process descriptors to live on.
-fn all_places() -> &'static Arc<Semaphore> {
-    static PLACES: OnceLock<Arc<Semaphore>> = OnceLock::new();
-    PLACES.get_or_init(|| {
-        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-        // Two descriptors each: a quarter of all there are.
-        Arc::new(Semaphore::new((descriptors / 8).clamp(32, 16_384) as usize))
-    })
-}
-
-async fn handle(mut client: TcpStream, server: &Server) -> io::Result<()> {
+async fn handle(mut client: TcpStream, server: &Server, activity: &Activity) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut first = [0];
     let asked = tokio::time::timeout(HEAD_DEADLINE, async {
@@ -154,8 +153,8 @@ async fn handle(mut client: TcpStream, server: &Server) -> io::Result<()> {
         }
     });
     match asked.await {
-        Ok(Ok(Some(Asked::Socks(request)))) => socks::serve(client, request, server).await,
-        Ok(Ok(Some(Asked::Http(request)))) => http::serve(client, request, server).await,
+        Ok(Ok(Some(Asked::Socks(request)))) => socks::serve(client, request, server, activity).await,
+        Ok(Ok(Some(Asked::Http(request)))) => http::serve(client, request, server, activity).await,
         // It went away, was answered already, or took too long.
         Ok(Ok(None)) | Err(_) => Ok(()),
         Ok(Err(error)) => Err(error),

@@ -1,10 +1,12 @@
-//! Bytes between two connections, both ways.
+//! Bytes between two connections, both ways, until they end or have been idle for too long.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use super::places::{Activity, IDLE};
 
 /// Bytes held for each direction while they are under way.
 const BUFFER: usize = 32 * 1024;
@@ -13,25 +15,55 @@ const BUFFER: usize = 32 * 1024;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const UNREAD: u64 = 1024 * 1024;
 
+/// Does `relaying` for as long as bytes pass: [`IDLE`] without one is the end.
+pub async fn while_active(
+    activity: &Activity,
+    relaying: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    activity.touch();
+    tokio::select! {
+        result = relaying => result,
+        () = activity.until_idle(IDLE) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
 /// Copies until both sides have ended. The end of one is told to the other, which may go on.
-pub async fn both_ways(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
-    copy_bidirectional_with_sizes(client, server, BUFFER, BUFFER).await?;
+pub async fn both_ways(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    activity: &Activity,
+) -> io::Result<()> {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let up = async {
+        copy(&mut from_client, &mut to_server, activity).await?;
+        to_server.shutdown().await
+    };
+    let down = async {
+        copy(&mut from_server, &mut to_client, activity).await?;
+        to_client.shutdown().await
+    };
+    tokio::try_join!(up, down)?;
     Ok(())
 }
 
 /// Copies until the server has ended: for a request after whose answer nothing comes.
-pub async fn until_answered(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+pub async fn until_answered(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    activity: &Activity,
+) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let up = async {
         // A server may answer and close before it has read everything.
-        if copy(&mut from_client, &mut to_server).await.is_ok() {
+        if copy(&mut from_client, &mut to_server, activity).await.is_ok() {
             drop(to_server.shutdown().await);
         }
         std::future::pending::<()>().await;
     };
     let down = async {
-        copy(&mut from_server, &mut to_client).await?;
+        copy(&mut from_server, &mut to_client, activity).await?;
         to_client.shutdown().await
     };
     tokio::select! {
@@ -41,14 +73,24 @@ pub async fn until_answered(client: &mut TcpStream, server: &mut TcpStream) -> i
 }
 
 async fn copy(
-    from: &mut (impl tokio::io::AsyncRead + Unpin),
-    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    activity: &Activity,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        match from.read(&mut buffer).await? {
-            0 => return Ok(()),
-            length => to.write_all(&buffer[..length]).await?,
+        let length = from.read(&mut buffer).await?;
+        activity.touch();
+        if length == 0 {
+            return Ok(());
+        }
+        let mut left = &buffer[..length];
+        while !left.is_empty() {
+            match to.write(left).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => left = &left[written..],
+            }
+            activity.touch();
         }
     }
 }
@@ -63,4 +105,42 @@ pub async fn finish(mut client: TcpStream, answer: &[u8]) -> io::Result<()> {
     // That it took too long is as good as its end.
     drop(tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut rest, &mut sink)).await);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (one.expect("connect"), other.expect("accept").0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_ends_when_it_has_been_idle_and_not_before() {
+        let ((mut program, mut client), (mut server, mut service)) = (pair().await, pair().await);
+        let begun = Instant::now();
+        let relay = tokio::spawn(async move {
+            let activity = Activity::new();
+            while_active(&activity, both_ways(&mut client, &mut server, &activity)).await
+        });
+        for _ in 0..3 {
+            sleep(IDLE * 9 / 10).await;
+            let mut byte = [0];
+            program.write_all(b"x").await.expect("write");
+            service.read_exact(&mut byte).await.expect("read");
+        }
+        let last = Instant::now();
+        let ended = relay.await.expect("no panic");
+        assert_eq!(ended.expect_err("idle").kind(), io::ErrorKind::TimedOut);
+        assert!(last.elapsed() >= IDLE && begun.elapsed() < IDLE * 5);
+        assert_eq!(program.read(&mut [0]).await.expect("the end"), 0);
+    }
 }

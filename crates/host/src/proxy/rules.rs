@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::address::special;
+use super::address::{destination, special};
+use super::interfaces;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum Destination {
 }
 
 /// All addresses that begin with the same bits.
+///
+/// A range reaches an address that is not public only if the range lies wholly within the block of that address: who
+/// writes `0.0.0.0/0` means the internet, and not the loopback of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressRange {
     address: IpAddr,
@@ -40,6 +44,10 @@ impl AddressRange {
             address,
             shift: u32::saturating_sub(bits, prefix_length.into()),
         }
+    }
+
+    fn prefix_length(self) -> u32 {
+        (if self.address.is_ipv4() { 32 } else { 128 }) - self.shift
     }
 
     fn contains(self, other: IpAddr) -> bool {
@@ -82,44 +90,87 @@ impl Rule {
         matches!(&self.destination, Destination::Addresses(range) if range.contains(address))
     }
 
-    /// Whether this entry is about the host that `host` (a name or an address) names, at whatever port.
+    /// Whether a range of this entry contains `address`, and its prefix is at least so long.
+    fn reaches(&self, address: IpAddr, prefix_length: u32) -> bool {
+        matches!(&self.destination, Destination::Addresses(range)
+            if range.contains(address) && range.prefix_length() >= prefix_length)
+    }
+
+    /// Whether this entry is about the host that `host` (a name or a loopback address) names, at whatever port.
     pub(super) fn names(&self, host: &str) -> bool {
-        self.matches_name(host) || host.parse().is_ok_and(|address| self.contains(address))
+        self.matches_name(host)
+            || host.parse().is_ok_and(|address| {
+                let prefix_length = special(address).map_or(0, |special| special.prefix_length);
+                self.reaches(address, prefix_length)
+            })
     }
 }
 
 /// The name of the host itself, whose address is its loopback's wherever it is asked for.
 const LOCALHOST: &str = "localhost";
 
+/// What an address of the host's interfaces is: the rest of the sentence "it is …".
+const OWN: &str = "an address of the host itself";
+
 /// All entries.
 #[derive(Debug, Clone)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    is_own: fn(IpAddr) -> bool,
+}
 
 impl Rules {
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self(rules)
+        Self {
+            rules,
+            is_own: interfaces::have,
+        }
     }
 
     /// Whether `name` is listed. Only then may it be looked up: a look-up is a message to whoever serves that domain.
     pub fn list_name(&self, name: &str, port: u16) -> bool {
-        self.0
+        self.rules
             .iter()
             .any(|rule| rule.has_port(port) && rule.matches_name(name))
     }
 
-    /// Whether `address` is listed as an address.
+    /// Whether `address` is listed as an address: itself, or by a range that may reach it.
     pub fn list_address(&self, address: IpAddr, port: u16) -> bool {
-        self.0
-            .iter()
-            .any(|rule| rule.has_port(port) && rule.contains(address))
+        let held_by = |rule: &&Rule| rule.has_port(port) && rule.contains(address);
+        // Most are not in the list at all: then nothing else is looked at.
+        let mut holding = self.rules.iter().filter(held_by).peekable();
+        if holding.peek().is_none() {
+            return false;
+        }
+        let (_, prefix_length) = self.not_public(address).unwrap_or(("", 0));
+        holding.any(|rule| rule.reaches(address, prefix_length))
     }
 
     /// What stands against `address`, to which a listed `name` has been resolved: whoever serves the name could lead it
     /// anywhere, so an address that is not public must be listed itself.
     pub fn object(&self, name: &str, address: IpAddr, port: u16) -> Option<&'static str> {
-        let kind = special(address)?;
+        let (kind, _) = self.not_public(address)?;
         let own_loopback = name == LOCALHOST && address.is_loopback();
         (!own_loopback && !self.list_address(address, port)).then_some(kind)
+    }
+
+    /// Why `address` is not reached, though a range in the list holds it: what it is.
+    pub fn too_wide(&self, address: IpAddr, port: u16) -> Option<&'static str> {
+        let holds = |rule: &Rule| rule.has_port(port) && rule.contains(address);
+        let (kind, _) = self.rules.iter().any(holds).then(|| self.not_public(address))??;
+        Some(kind)
+    }
+
+    /// What `address` is when it is not public, and how long the prefix of a range must be to reach it. A service that the
+    /// host offers on a public address may rely on a firewall that does not look at connections of the host to itself.
+    fn not_public(&self, address: IpAddr) -> Option<(&'static str, u32)> {
+        let found = special(address).map(|special| (special.kind, special.prefix_length));
+        let arrives = destination(address);
+        // An interface with a private address is no exception: a range of private addresses includes it.
+        if (found.is_some() && arrives == address) || special(arrives).is_some() || !(self.is_own)(arrives) {
+            return found;
+        }
+        Some((OWN, if address.is_ipv4() { 32 } else { 128 }))
     }
 }
 
@@ -132,7 +183,10 @@ mod tests {
     }
 
     fn rules<const N: usize>(rules: [(Destination, Option<u16>); N]) -> Rules {
-        Rules::new(rules.map(|(destination, port)| Rule { destination, port }).into())
+        Rules {
+            rules: rules.map(|(destination, port)| Rule { destination, port }).into(),
+            is_own: |address| address == IpAddr::from([93, 184, 216, 1]),
+        }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -197,8 +251,64 @@ mod tests {
         ] {
             assert!(!rules.list_address(ip(address), port), "{address}");
         }
-        let all = super::tests::rules([(range("0.0.0.0", 0), None)]);
-        assert!(all.list_address(ip("127.0.0.1"), 1) && !all.list_address(ip("::1"), 1));
+    }
+
+    #[test]
+    fn a_range_reaches_addresses_that_are_not_public_only_from_within_their_block() {
+        for (address, reaching, not_reaching) in [
+            ("127.0.0.1", &[8, 9, 32][..], &[0, 1, 7][..]),
+            ("0.0.0.0", &[8, 32], &[0, 7]),
+            ("10.0.0.1", &[8, 24, 32], &[0, 7]),
+            ("172.16.0.1", &[12, 32], &[0, 11]),
+            ("192.168.0.1", &[16, 24], &[0, 15]),
+            ("100.64.0.1", &[10], &[0, 9]),
+            ("169.254.1.1", &[16], &[0, 15]),
+            ("169.254.169.254", &[32], &[0, 16, 31]),
+            ("100.100.100.200", &[32], &[10, 31]),
+            ("198.18.0.1", &[15], &[0, 14]),
+            ("192.0.2.1", &[24], &[23]),
+            ("224.0.0.1", &[4], &[3]),
+            ("255.255.255.255", &[4], &[3]),
+            ("::1", &[128], &[0, 1, 8, 127]),
+            ("::", &[128], &[0, 127]),
+            ("fd00::1", &[7, 8], &[0, 6]),
+            ("fd00:ec2::254", &[128], &[7, 8, 127]),
+            ("fe80::1", &[10], &[9]),
+            ("ff02::1", &[8], &[7]),
+            ("2001:db8::1", &[32], &[3, 31]),
+            ("100::1", &[8, 64], &[0, 7]),
+            // With an IPv4 address inside: the range of those is what counts.
+            ("::ffff:127.0.0.1", &[104, 128], &[0, 80, 96, 103]),
+            ("::ffff:169.254.169.254", &[128], &[96, 112]),
+            ("::ffff:8.8.8.8", &[96], &[0, 95]),
+            ("64:ff9b::10.0.0.1", &[104], &[0, 96]),
+            ("64:ff9b:1::10.0.0.1", &[128], &[48, 96, 127]),
+            ("2002:7f00:1::1", &[24, 48], &[0, 16, 23]),
+            ("2002:808:808::1", &[16], &[15]),
+            ("2001:0:1:2::1", &[128], &[32, 127]),
+            ("::127.0.0.1", &[128], &[96, 127]),
+            ("::ffff:0:127.0.0.1", &[128], &[96, 127]),
+            // Public ones.
+            ("8.8.8.8", &[0, 1, 8, 32], &[]),
+            ("2606:4700::1111", &[0, 3, 128], &[]),
+            // The host's own.
+            ("93.184.216.1", &[32], &[0, 8, 31]),
+            ("::ffff:93.184.216.1", &[128], &[96, 127]),
+            ("2002:5db8:d801::1", &[128], &[16, 48]),
+        ] {
+            let reaches = |length: &u8| rules([(range(address, *length), None)]).list_address(ip(address), 1);
+            for length in reaching {
+                assert!(reaches(length), "{address}/{length} reaches {address}");
+            }
+            for length in not_reaching {
+                assert!(!reaches(length), "{address}/{length} does not reach {address}");
+                let wide = rules([(range(address, *length), None)]);
+                assert!(wide.too_wide(ip(address), 1).is_some());
+                let name = Destination::Name("a.test".into());
+                let named = rules([(name, None), (range(address, *length), None)]);
+                assert!(named.object("a.test", ip(address), 1).is_some());
+            }
+        }
     }
 
     #[test]
@@ -242,5 +352,6 @@ mod tests {
         assert!(rule(range("127.0.0.0", 8)).names("127.0.0.1"));
         assert!(rule(range("::1", 128)).names("::1"));
         assert!(!rule(range("127.0.0.1", 32)).names("localhost"));
+        assert!(!rule(range("0.0.0.0", 0)).names("127.0.0.1"));
     }
 }

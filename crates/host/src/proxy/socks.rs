@@ -3,10 +3,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::dial::{DialError, Host, Target};
+use super::places::Activity;
 use super::{SOCKS_VERSION, Server, relay};
 
 const NO_AUTHENTICATION: u8 = 0;
@@ -37,7 +38,7 @@ impl Reply {
 }
 
 /// Reads what the client wants, its first byte being read already; nothing if it has been told that it cannot have that.
-pub async fn request(client: &mut TcpStream) -> io::Result<Option<Target>> {
+pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<Target>> {
     let mut methods = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut methods).await?;
     if !methods.contains(&NO_AUTHENTICATION) {
@@ -78,17 +79,25 @@ pub async fn request(client: &mut TcpStream) -> io::Result<Option<Target>> {
     Ok(Some(Target { host, port }))
 }
 
-async fn refuse(client: &mut TcpStream, reply: Reply) -> io::Result<Option<Target>> {
+async fn refuse(client: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Result<Option<Target>> {
     client.write_all(&reply.bytes()).await?;
     Ok(None)
 }
 
 /// Connects the client to what it wants.
-pub async fn serve(mut client: TcpStream, target: Target, server: &Server) -> io::Result<()> {
+pub async fn serve(
+    mut client: TcpStream,
+    target: Target,
+    server: &Server,
+    activity: &Activity,
+) -> io::Result<()> {
     match server.dial(&target).await {
         Ok(mut upstream) => {
-            client.write_all(&Reply::Succeeded.bytes()).await?;
-            relay::both_ways(&mut client, &mut upstream).await
+            let relaying = async {
+                client.write_all(&Reply::Succeeded.bytes()).await?;
+                relay::both_ways(&mut client, &mut upstream, activity).await
+            };
+            relay::while_active(activity, relaying).await
         }
         Err(error) => relay::finish(client, &reply_to(&error).bytes()).await,
     }

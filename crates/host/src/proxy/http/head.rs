@@ -159,6 +159,43 @@ fn rewrite(
     head
 }
 
+/// Panics if `bytes` make a request that is not one, or not to the host that it says.
+#[cfg(feature = "fuzzing")]
+pub fn check(bytes: &[u8]) {
+    let Ok(Some(request)) = parse(bytes) else { return };
+    let length = bytes.len() - request.rest.len();
+    assert!(bytes.ends_with(&request.rest) && request.target.port != 0);
+    // The head ends where it ends, whatever follows and however it arrives.
+    assert_eq!(parse(&bytes[..length - 1]), Ok(None));
+    assert!(
+        parse(&bytes[..length]).is_ok_and(|again| again.is_some_and(|again| again.target == request.target))
+    );
+    let Kind::Forward(forwarded) = request.kind else {
+        return;
+    };
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS + 4];
+    let mut head = httparse::Request::new(&mut fields);
+    assert_eq!(head.parse(&forwarded), Ok(Status::Complete(forwarded.len())));
+    assert!(head.path.is_some_and(|path| path.starts_with('/')));
+    let values = |name: &str| {
+        let same = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case(name);
+        head.headers
+            .iter()
+            .filter(same)
+            .map(|field| field.value)
+            .collect::<Vec<_>>()
+    };
+    let [host] = values("host")[..] else {
+        panic!("one field says the host")
+    };
+    let host = std::str::from_utf8(host).ok();
+    assert_eq!(
+        host.and_then(|host| authority(host, Some(80))),
+        Some(request.target)
+    );
+    assert_eq!(values("connection").len(), 1);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

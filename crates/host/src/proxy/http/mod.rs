@@ -9,11 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::dial::DialError;
+use super::places::Activity;
 use super::{Server, relay};
 
 mod head;
 
 pub use head::Request;
+#[cfg(feature = "fuzzing")]
+pub use head::check;
 use head::{BadRequest, Kind, MAX_HEAD, parse};
 
 /// Reads a request's head, whose first byte is read already; nothing if the client went away or has its answer.
@@ -41,25 +44,33 @@ pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Req
 }
 
 /// Answers a request.
-pub async fn serve(mut client: TcpStream, request: Request, server: &Server) -> io::Result<()> {
+pub async fn serve(
+    mut client: TcpStream,
+    request: Request,
+    server: &Server,
+    activity: &Activity,
+) -> io::Result<()> {
     let mut upstream = match server.dial(&request.target).await {
         Ok(upstream) => upstream,
         Err(error) => return relay::finish(client, &refusal(&error)).await,
     };
-    match &request.kind {
-        Kind::Tunnel => {
-            upstream.write_all(&request.rest).await?;
-            client
-                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .await?;
-            relay::both_ways(&mut client, &mut upstream).await
+    let relaying = async {
+        match &request.kind {
+            Kind::Tunnel => {
+                upstream.write_all(&request.rest).await?;
+                client
+                    .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    .await?;
+                relay::both_ways(&mut client, &mut upstream, activity).await
+            }
+            Kind::Forward(head) => {
+                upstream.write_all(head).await?;
+                upstream.write_all(&request.rest).await?;
+                relay::until_answered(&mut client, &mut upstream, activity).await
+            }
         }
-        Kind::Forward(head) => {
-            upstream.write_all(head).await?;
-            upstream.write_all(&request.rest).await?;
-            relay::until_answered(&mut client, &mut upstream).await
-        }
-    }
+    };
+    relay::while_active(activity, relaying).await
 }
 
 fn refusal(error: &DialError) -> Vec<u8> {
