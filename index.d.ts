@@ -651,7 +651,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /**
    * A connection to a port that something inside listens on, made inside the VM's own network: to 127.0.0.1, or to ::1 if
    * nobody listens there. It is a `net.Socket`. ECONNREFUSED if nobody listens; ETIMEDOUT if the listener has a full queue
-   * for 10 s. It closes, without an error event, when the VM goes.
+   * for 10 s; LIMIT_EXCEEDED while 1,024 connections of this VM are being made. It closes, without an error event, when the
+   * VM goes.
    */
   connect(port: number): Promise<Duplex>;
   /**
@@ -660,9 +661,15 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * Redirects are followed to the URL's own host and to this port of the loopback; one to elsewhere is the response, with
    * its status and its `location`. A body that nobody reads stops the server, until it is cancelled or garbage.
    *
+   * A body is decoded (gzip, deflate, br, and zstd where Node.js has it) as it is read, from the first read on; how much it
+   * becomes is for the reader to bound. EPROTO for more than two encodings, for 1 MiB of an encoding that decodes to nothing,
+   * for a window of zstd over 8 MiB, and for about 256 KiB from the server that are neither part of the answer's head nor of its
+   * body (interim answers, extensions of chunks, …).
+   *
    * Rejects, and fails a body that is being read, with ECONNREFUSED where nobody listens, ECONNRESET where an answer
    * breaks off, EPROTO for what is not HTTP/1.1 or cannot be decoded, ELOOP after 20 redirects, EIO where the request's
-   * own body fails, and ABORTED. There is no time limit: `AbortSignal.timeout` makes one.
+   * own body fails, LIMIT_EXCEEDED as `connect` does, VM_DISPOSED when the VM goes, and ABORTED at any time until the body has
+   * been read. There is no time limit: `AbortSignal.timeout` makes one.
    */
   fetch(port: number, request: Request | string | URL, init?: RequestInit): Promise<Response>;
 

@@ -301,11 +301,7 @@ class AgentVm extends EventEmitter {
     check.port("port", port);
     const asked = fetching.requestOf(port, request, init);
     this.#calls.requireVm();
-    return fetching.fetch(
-      asked,
-      () => this.#ports.connect(port),
-      (error) => this.#ports.explain(error, port),
-    );
+    return fetching.fetch(asked, this.#ports);
   }
 
   // ---- lifetime

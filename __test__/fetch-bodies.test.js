@@ -157,7 +157,7 @@ test("a response that is garbage closes its connection, read from or not", async
   expect(await server.ended).toMatchObject({ stdout: "3", stderr: "" });
 }, 60_000);
 
-test.each(["gzip", "x-gzip", "deflate", "br", "identity", "gzip,br", "deflate,gzip,br"])(
+test.each(["gzip", "x-gzip", "deflate", "br", "identity", "gzip,br", "deflate,gzip"])(
   "a body encoded as %s is decoded",
   async (encoding) => {
     const response = await vm.fetch(3000, `/encoded?as=${encoding}`);
@@ -178,7 +178,7 @@ test("an encoded body that was cut off gives what there is, as fetch has it; a b
     const response = await vm.fetch(3000, `/broken?as=${encoding}`);
     expect(await rejection(response.text())).toMatchObject({ name: "AgentVmError", code: "EPROTO" });
   }
-  const often = Array.from({ length: 6 }, () => "gzip").join();
+  const often = Array.from({ length: 3 }, () => "gzip").join();
   expect(await rejection(vm.fetch(3000, `/encoded?as=${often}`))).toMatchObject({ code: "EPROTO" });
 });
 

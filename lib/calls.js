@@ -84,6 +84,11 @@ class Calls {
     return list;
   }
 
+  /** A call that `signal`, where there is one, aborts; the addon takes as its last value whether there is one. */
+  askAbortable(method, signal, ...values) {
+    return this.#start(method, undefined, [...values, signal !== undefined], undefined, signal);
+  }
+
   /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
   begin(method, onStart, ...values) {
     const onValue = (value) => {
@@ -138,7 +143,7 @@ class Calls {
     }
   }
 
-  #start(method, onValue, values, list) {
+  #start(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#native[method](call, ...values);
@@ -148,7 +153,9 @@ class Calls {
         else resolve(answer[1]);
         return;
       }
-      this.#await(call, { resolve, reject, isExec: false, onValue, list });
+      const pending = { resolve, reject, isExec: false, onValue, list, forget: undefined };
+      this.#await(call, pending);
+      pending.forget = this.#watch(signal, call);
     });
   }
 
@@ -157,7 +164,7 @@ class Calls {
     this.#pending.set(call, pending);
   }
 
-  /** Has `signal`, if there is one, abort an exec; what it returns ends that. */
+  /** Has `signal`, if there is one, abort a call; what it returns ends that. */
   #watch(signal, call) {
     if (signal === undefined) return undefined;
     const abort = () => this.#native.abort(call);
@@ -172,10 +179,8 @@ class Calls {
   #end(call) {
     const pending = this.#pending.get(call);
     this.#pending.delete(call);
-    if (pending?.isExec) {
-      this.#execs--;
-      pending.forget?.();
-    }
+    if (pending?.isExec) this.#execs--;
+    pending?.forget?.();
     return pending;
   }
 

@@ -4,7 +4,7 @@
 const fs = require("node:fs");
 const net = require("node:net");
 
-const { AgentVmError, disposed } = require("./error");
+const { AgentVmError, aborted, disposed } = require("./error");
 const { failure } = require("./fetch");
 const { unset } = require("./members");
 
@@ -17,16 +17,20 @@ const UNUSED = unset(
 class Ports {
   #calls;
   #sockets = new Set();
+  /** Bodies of responses that are being decoded: their bytes may all be here, so that no socket stands for them. */
+  bodies = new Set();
 
   constructor(calls) {
     this.#calls = calls;
   }
 
-  async connect(port) {
-    const fd = await this.#calls.ask("connect", port);
+  /** A socket to `port`. An abort of `signal`, where there is one, rejects at once, and leaves nothing of it. */
+  async connect(port, signal) {
+    const fd = await this.#calls.askAbortable("connect", signal, port);
     let socket;
     try {
       this.#calls.requireVm();
+      if (signal?.aborted) throw aborted();
       socket = new net.Socket({ ...UNUSED, fd, readable: true, writable: true });
     } catch (error) {
       fs.closeSync(fd);
@@ -53,6 +57,7 @@ class Ports {
 
   close() {
     for (const socket of this.#sockets) socket.destroy();
+    for (const body of this.bodies) body.destroy(disposed());
   }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Attributes, Entry, EntryKind, MAX_FILE, OnEntries, Walk, copied};
+use agent_vm_host::{Abort, Attributes, Entry, EntryKind, MAX_FILE, OnEntries, Walk, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use serde::Serialize;
@@ -115,12 +115,21 @@ impl NativeVm {
         })
     }
 
-    /// Settles with the descriptor of a connected socket, which the caller owns.
+    /// Settles with the descriptor of a connected socket, which the caller owns. One that is `abortable` is remembered until
+    /// `forget`.
     #[napi]
-    pub fn connect(&self, call: f64, port: u16) -> Answer {
-        self.ask(call, move |vm| async move {
-            vm.connect(port).await.map(Value::Descriptor)
-        })
+    pub fn connect(&self, call: f64, port: u16, abortable: bool) -> Answer {
+        let abort = Abort::default();
+        if abortable {
+            self.remember(call, abort.clone());
+        }
+        let answer = self.ask(call, move |vm| async move {
+            vm.connect(port, &abort).await.map(Value::Descriptor)
+        });
+        if answer.is_some() {
+            self.forget(call);
+        }
+        answer
     }
 }
 

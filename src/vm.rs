@@ -172,23 +172,23 @@ impl NativeVm {
         );
         let abort = vm.exec(exec, on_result);
         if abortable {
-            self.aborts.lock().insert(call as u64, abort);
+            self.remember(call, abort);
         }
         Ok(None)
     }
 
-    /// Kills everything that the exec of that number started; it settles as aborted.
+    /// Kills everything that the exec of that number started, or gives up that connection; it settles as aborted.
     #[napi]
-    pub fn abort(&self, exec: f64) {
-        if let Some(abort) = self.aborts.lock().get(&(exec as u64)) {
+    pub fn abort(&self, call: f64) {
+        if let Some(abort) = self.aborts.lock().get(&(call as u64)) {
             abort.abort();
         }
     }
 
-    /// Forgets how to abort the exec of that number, which has settled.
+    /// Forgets how to abort the call of that number, which has settled.
     #[napi]
-    pub fn forget(&self, exec: f64) {
-        self.aborts.lock().remove(&(exec as u64));
+    pub fn forget(&self, call: f64) {
+        self.aborts.lock().remove(&(call as u64));
     }
 
     /// Starts a process. Settles with its pid.
@@ -446,6 +446,10 @@ impl NativeVm {
             }
             Err(answer) => answer,
         }
+    }
+
+    pub(crate) fn remember(&self, call: f64, abort: Abort) {
+        self.aborts.lock().insert(call as u64, abort);
     }
 
     pub(crate) fn ask<F>(&self, call: f64, question: impl FnOnce(Vm) -> F) -> Answer

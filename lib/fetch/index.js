@@ -7,13 +7,20 @@
 const http = require("node:http");
 
 const check = require("../arguments");
-const { decodersOf } = require("./content-encoding");
+const { decodingOf } = require("./content-encoding");
 const { AgentVmError, invalid, aborted } = require("../error");
 const { own, pick, unset } = require("../members");
 const { sourceOf } = require("./request-body");
 const { bodyOf } = require("./response-body");
 
 const MOST_REDIRECTS = 20;
+
+/**
+ * Bytes of a connection that bring neither the head of the answer nor a byte of its body: blank lines, interim answers (100
+ * Continue and the like), sizes and extensions of chunks, trailers. The head itself comes on top, as long as Node.js allows.
+ */
+const MOST_SILENT_BYTES = 256 * 1024 + http.maxHeaderSize;
+
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const WITHOUT_BODY = new Set([204, 205, 304]);
 
@@ -98,10 +105,12 @@ function defaultsOf(target) {
 }
 
 /**
- * Sends a request and follows where it is redirected to. `connect` makes a socket to the port; `explain` makes an
- * AgentVmError of whatever went wrong on it.
+ * Sends a request and follows where it is redirected to. `ports.connect` makes a socket to the port, `ports.explain` makes an
+ * AgentVmError of whatever went wrong on it, and `ports.bodies` holds the bodies that are being decoded.
  */
-async function fetch({ port, request, body, url, signal }, connect, explain) {
+async function fetch({ port, request, body, url, signal }, ports) {
+  const connect = () => ports.connect(port, signal);
+  const explain = (error) => ports.explain(error, port);
   const headers = new Headers(request.headers);
   for (const name of OF_THE_CONNECTION) headers.delete(name);
   for (const [name, value] of Object.entries(UNASKED)) if (!headers.has(name)) headers.set(name, value);
@@ -111,7 +120,10 @@ async function fetch({ port, request, body, url, signal }, connect, explain) {
   for (let redirects = 0; ; redirects++) {
     const incoming = await exchange({ method, url, headers, source, signal }, connect, explain);
     const next = REDIRECTS.has(incoming.statusCode) && redirectOf(incoming, request.redirect, url, port);
-    if (!next) return respond(incoming, { method, url, redirected: redirects > 0 }, explain);
+    if (!next) {
+      const about = { method, url, redirected: redirects > 0 };
+      return respond(incoming, about, { bodies: ports.bodies, signal, explain });
+    }
     incoming.destroy();
     if (redirects === MOST_REDIRECTS) {
       throw new AgentVmError("ELOOP", `${request.url} leads to more than ${MOST_REDIRECTS} redirects`);
@@ -190,7 +202,7 @@ function headOf(outgoing, body, signal) {
       if (!incoming) reject(error);
       else if (!incoming.complete) incoming.destroy(error);
     };
-    const abort = () => (incoming ? incoming.destroy(aborted()) : reject(aborted()));
+    const abort = () => reject(aborted());
     const over = () => {
       signal?.removeEventListener("abort", abort);
       // A response may be over before its request is: what is left of that goes nowhere.
@@ -205,9 +217,15 @@ function headOf(outgoing, body, signal) {
       socket.destroy();
       reject(new AgentVmError("EPROTO", "The server changed to another protocol; for that there is connect"));
     });
+    const heard = silence(outgoing, (error) => {
+      fail(error);
+      outgoing.destroy();
+    });
     outgoing.once("response", (response) => {
       incoming = response;
-      // What goes wrong from here on is kept in `incoming.errored`, for whoever reads the body.
+      heard(incoming);
+      // What goes wrong from here on is kept in `incoming.errored`, for whoever reads the body, who also heeds the signal.
+      signal?.removeEventListener("abort", abort);
       incoming.on("error", () => {});
       incoming.once("close", over);
       resolve(incoming);
@@ -217,15 +235,47 @@ function headOf(outgoing, body, signal) {
   });
 }
 
-function respond(incoming, { method, url, redirected }, explain) {
+/**
+ * Calls `tooMuch` with an error when MOST_SILENT_BYTES have come that brought nothing: a server may take its time, but not
+ * this process's. What is returned is to be called with the response, whose body counts from then on.
+ */
+function silence(outgoing, tooMuch) {
+  let silent = 0;
+  outgoing.once("socket", (socket) => {
+    const onData = (data) => {
+      silent += data.length;
+      if (silent <= MOST_SILENT_BYTES) return;
+      socket.off("data", onData);
+      const message = `The server sends ${MOST_SILENT_BYTES} bytes without an answer or a byte of its body among them`;
+      tooMuch(new AgentVmError("EPROTO", message));
+    };
+    // Behind Node.js's own listener: the parser has seen each chunk by then.
+    socket.on("data", onData);
+  });
+  return (incoming) => {
+    silent = 0;
+    const push = incoming.push;
+    // The parser gives each part of a body to this method: no event tells of that without reading the body.
+    incoming.push = function (...args) {
+      silent = 0;
+      return push.apply(this, args);
+    };
+  };
+}
+
+function respond(incoming, { method, url, redirected }, { bodies, signal, explain }) {
   const { statusCode: status, statusMessage: statusText, rawHeaders } = incoming;
+  if (signal?.aborted) {
+    incoming.destroy();
+    throw aborted();
+  }
   let response;
   try {
     const headers = new Headers();
     for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at], rawHeaders[at + 1]);
     let body = null;
     if (method === "HEAD" || WITHOUT_BODY.has(status)) incoming.destroy();
-    else body = bodyOf(incoming, decodersOf(headers.get("content-encoding")), explain);
+    else body = bodyOf(incoming, decodingOf(headers.get("content-encoding")), { bodies, signal, explain });
     response = new Response(body, { status, statusText, headers });
   } catch (error) {
     incoming.destroy();
@@ -253,7 +303,7 @@ function failure(error, port) {
   if (code.startsWith("HPE_")) {
     return new AgentVmError("EPROTO", `${server} does not answer with HTTP/1.1: ${error.message}`, { cause: error });
   }
-  if (code.startsWith("Z_") || code.startsWith("ERR_")) {
+  if (/^(Z|ZSTD|ERR)_/.test(code)) {
     return new AgentVmError("EPROTO", `${server} sends what cannot be read: ${error.message}`, { cause: error });
   }
   const message = errno === undefined ? `${server} closed the connection before the end of its answer` : error.message;

@@ -1,28 +1,87 @@
 "use strict";
-// The body of a response on its way in: read only as fast as somebody reads it, and its connection closed when nobody can
-// read it any more.
+// The body of a response on its way in: read and decoded only as fast as somebody reads it, and its connection closed when
+// nobody can read it any more.
 //
 // The connection is a root for the garbage collector. So nothing that it leads to may lead on to the stream, or the
 // stream would never be garbage: no listener here is made where the stream is within reach.
 
 const { pipeline } = require("node:stream");
 
-const abandoned = new FinalizationRegistry((incoming) => incoming.destroy());
+const { aborted } = require("../error");
+
+const abandoned = new FinalizationRegistry((source) => source.destroy());
+
+/** What is left of a response, decoded from its first read on; an abort ends it at any time until it has been read. */
+class Source {
+  #incoming;
+  #decoding;
+  #bodies;
+  #signal;
+  #abort = () => this.destroy(aborted());
+  /** The stream that is read: the response itself, or the last of its decoders. */
+  #last;
+  #chunks;
+
+  /** `bodies` holds it while it is being decoded. */
+  constructor(incoming, decoding, bodies, signal) {
+    this.#incoming = incoming;
+    this.#decoding = decoding;
+    this.#bodies = bodies;
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort, { once: true });
+    this.#follow(incoming);
+  }
+
+  next() {
+    this.#chunks ??= this.#begin();
+    return this.#chunks.next();
+  }
+
+  #begin() {
+    // One that has failed already says so itself; decoders would only say that it ended too soon.
+    if (this.#decoding !== undefined && !this.#incoming.destroyed) {
+      this.#bodies.add(this);
+      const decoders = this.#decoding();
+      const last = pipeline(this.#incoming, ...decoders, () => {
+        // Whoever reads the last of them is told too.
+      });
+      this.#follow(last);
+    }
+    return this.#last[Symbol.asyncIterator]();
+  }
+
+  #follow(stream) {
+    this.#last = stream;
+    stream.once("close", () => {
+      if (stream === this.#last) this.#end();
+    });
+  }
+
+  #end() {
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#bodies.delete(this);
+  }
+
+  /** Frees what it holds. What is being read fails with `error`. */
+  destroy(error) {
+    this.#last.destroy(error);
+    if (this.#last !== this.#incoming) this.#incoming.destroy();
+  }
+}
 
 /**
  * A byte stream of what is left of `incoming`, decoded. `explain` makes an AgentVmError of what goes wrong, and holds
  * what the connection needs to go on.
  */
-function bodyOf(incoming, decoders, explain) {
-  const source = decoded(incoming, decoders);
-  const chunks = source[Symbol.asyncIterator]();
+function bodyOf(incoming, decoding, { bodies, signal, explain }) {
+  const source = new Source(incoming, decoding, bodies, signal);
   const stream = new ReadableStream({
     __proto__: null,
     type: "bytes",
     async pull(controller) {
       let next;
       try {
-        next = await chunks.next();
+        next = await source.next();
       } catch (error) {
         controller.error(await explain(error));
         return;
@@ -37,18 +96,10 @@ function bodyOf(incoming, decoders, explain) {
     },
     cancel() {
       source.destroy();
-      incoming.destroy();
     },
   });
-  abandoned.register(stream, incoming);
+  abandoned.register(stream, source);
   return stream;
-}
-
-function decoded(incoming, decoders) {
-  if (decoders.length === 0) return incoming;
-  return pipeline(incoming, ...decoders, () => {
-    // Whoever reads the last of them is told too.
-  });
 }
 
 module.exports = { bodyOf };

@@ -67,14 +67,20 @@ pub struct Printed {
 /// What becomes of a call. Called exactly once.
 pub type OnResult = Box<dyn FnOnce(Result<ExecResult, Error>) + Send>;
 
-/// A handle on a running command.
-#[derive(Debug, Clone)]
+/// A handle on a running command, or on a connection that is being made.
+#[derive(Debug, Clone, Default)]
 pub struct Abort(Arc<Notify>);
 
 impl Abort {
-    /// Kills everything the command started; its result is [`Error::Aborted`]. Does nothing once it has ended.
+    /// Kills everything the command started, or gives the connection up; the result is [`Error::Aborted`]. Does nothing once
+    /// it has ended.
     pub fn abort(&self) {
         self.0.notify_one();
+    }
+
+    /// Returns when `abort` has been called.
+    pub(crate) async fn aborted(&self) {
+        self.0.notified().await;
     }
 }
 

@@ -11,18 +11,22 @@ use tokio::io::Interest;
 
 use crate::boot::Isolation;
 use crate::error::Error;
-use crate::exec::missing;
+use crate::exec::{Abort, missing};
 use crate::sys;
 use crate::vm::Vm;
 
 /// How long a listener whose queue is full may take to make room. The kernel itself would try for two minutes.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Connections of one VM that are being made at a time; each holds a descriptor.
+pub(crate) const MAX_CONNECTING: usize = 1024;
+
 impl Vm {
     /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nobody listens there.
     ///
-    /// Without namespaces there is no such loopback: [`Error::IsolationUnavailable`].
-    pub async fn connect(&self, port: u16) -> Result<OwnedFd, Error> {
+    /// Without namespaces there is no such loopback: [`Error::IsolationUnavailable`]. [`Error::LimitExceeded`] while
+    /// [`MAX_CONNECTING`] others are being made. [`Error::Aborted`], and nothing of it is left, when `abort` says so.
+    pub async fn connect(&self, port: u16, abort: &Abort) -> Result<OwnedFd, Error> {
         if self.isolation() == Isolation::Landlock {
             return Err(Error::IsolationUnavailable {
                 cause: "A VM of isolation \"landlock\" has no network, not even a loopback, so nothing listens in it"
@@ -30,6 +34,19 @@ impl Vm {
                 remedy: "Use isolation \"namespaces\", or a process's standard streams".into(),
             });
         }
+        let _place = self.connecting().try_acquire().map_err(|_| {
+            Error::LimitExceeded(format!(
+                "{MAX_CONNECTING} connections into this VM are being made already; await some of them first"
+            ))
+        })?;
+        tokio::select! {
+            biased;
+            () = abort.aborted() => Err(Error::Aborted),
+            connected = self.connect_either(port) => connected,
+        }
+    }
+
+    async fn connect_either(&self, port: u16) -> Result<OwnedFd, Error> {
         let connected = match self.connect_to(port, false).await {
             Err(refused) if is(&refused, &[libc::ECONNREFUSED]) => match self.connect_to(port, true).await {
                 // No IPv6 here: what IPv4 said is the answer.

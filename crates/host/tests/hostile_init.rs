@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
-use agent_vm_host::{Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
+use agent_vm_host::{Abort, Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
 use agent_vm_protocol::message::{Attributes, Background, Boot, Exit, Failure, Reply, Request, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
@@ -415,7 +415,7 @@ fn live(seed: u64) -> bool {
         }));
         let (calls, done) = (vm.clone(), answered(&pending));
         drop(runtime.spawn(async move {
-            drop(calls.connect(80).await);
+            drop(calls.connect(80, &Abort::default()).await);
             drop(calls.kill(1).await);
             drop(calls.signal(7, 15).await);
             drop(calls.process_table(<[_]>::len).await);

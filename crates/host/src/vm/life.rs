@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     /// How many tasks still have an exit to tell of.
     pub(super) running: watch::Sender<usize>,
     pub(super) gone: watch::Sender<bool>,
+    /// Places for connections that are being made.
+    pub(super) connecting: Semaphore,
 }
 
 /// Held by the task of a running process or shell until its exit is told.

@@ -22,6 +22,7 @@ use crate::files::READS_OF_A_VM;
 use crate::input::Write;
 use crate::leftover::Leftovers;
 use crate::output_log::Replay;
+use crate::port::MAX_CONNECTING;
 use crate::process::{self, OnSpawn, Process, SpawnRequest};
 use crate::process_table::{self, ProcessInfo};
 use crate::proxy::Proxy;
@@ -109,6 +110,7 @@ impl Vm {
             next_shell: AtomicU64::new(1),
             running: watch::Sender::new(0),
             gone: watch::Sender::new(false),
+            connecting: Semaphore::new(MAX_CONNECTING),
         });
         drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy).instrument(vm)));
         boot::prepare_next(options);
@@ -350,6 +352,11 @@ impl Vm {
     /// Tells of the VM's end without keeping it.
     pub(crate) fn weak(&self) -> Gone {
         Gone(Arc::downgrade(self.inner()))
+    }
+
+    /// Places for connections that are being made.
+    pub(crate) fn connecting(&self) -> &Semaphore {
+        &self.inner().connecting
     }
 
     /// Waits until the VM has ended and its exit is told.
