@@ -19,7 +19,7 @@ const { needsOf, requireCommands } = require("./lib/options/software");
 const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
 const { Processes } = require("./lib/processes");
-const { openShell } = require("./lib/shells");
+const { Shells } = require("./lib/shells");
 
 const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
 
@@ -28,9 +28,9 @@ const constructing = Symbol("AgentVm.create");
 class AgentVm extends EventEmitter {
   #calls;
   #processes;
+  #shells;
   #ports;
   #isolation;
-  #env;
   #enforcement;
   #disposal;
   /** Gives back what the VM has claimed of the host. */
@@ -39,10 +39,12 @@ class AgentVm extends EventEmitter {
   constructor(token, { isolation = "namespaces", env = [] } = { __proto__: null }) {
     super();
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
+    // As many listeners as a server has use for are no leak.
+    this.setMaxListeners(0);
     this.#isolation = isolation;
-    this.#env = env;
     this.#calls = new Calls((kind, values) => this.#on(kind, values));
     this.#processes = new Processes(this.#calls);
+    this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
   }
 
@@ -190,7 +192,7 @@ class AgentVm extends EventEmitter {
   async openShell(options) {
     const checked = check.members("options", options, check.shell);
     this.#calls.requireVm();
-    return { shellId: await openShell(this.#calls, this.#env, checked) };
+    return { shellId: await this.#shells.open(checked) };
   }
 
   async writeShell(shellId, data) {
@@ -362,24 +364,23 @@ class AgentVm extends EventEmitter {
         try {
           this.#processes.onOutput(pid, stream, data);
         } finally {
-          this.emit("processOutput", { pid, stream, data, seq });
+          this.#processes.inContextOf(pid, () => this.emit("processOutput", { pid, stream, data, seq }));
         }
         return;
       }
       case ProcessExit: {
         const [pid, status] = values;
-        this.emit("processExit", { pid, ...this.#processes.onExit(pid, status) });
+        this.#processes.onExit(pid, status, (exit) => this.emit("processExit", { pid, ...exit }));
         return;
       }
       case ShellData: {
         const [shellId, data, seq] = values;
-        this.emit("shellData", { shellId, data, seq });
+        this.#shells.inContextOf(shellId, () => this.emit("shellData", { shellId, data, seq }));
         return;
       }
       case ShellExit: {
         const [shellId, status] = values;
-        this.#calls.ended();
-        this.emit("shellExit", { shellId, ...exitStatus(status) });
+        this.#shells.onExit(shellId, () => this.emit("shellExit", { shellId, ...exitStatus(status) }));
         return;
       }
       case NetworkDenied: {

@@ -2,8 +2,10 @@
 // One VM's calls of the addon: each has a number and a promise, and they settle in order with the VM's events. Also what they
 // keep alive: a VM with something running or pending is neither garbage nor a reason for Node.js to end.
 
+const { AsyncLocalStorage } = require("node:async_hooks");
 const timers = require("node:timers");
 
+const { follow } = require("./abort");
 const { disposed, fromNative } = require("./error");
 const { signalName } = require("./exit-status");
 const { MessageKind, NativeVm, endTurn } = require("./native");
@@ -35,6 +37,11 @@ function followTurn() {
     turning = false;
     endTurn();
   });
+}
+
+/** A callback that runs in the asynchronous context of the caller (`AsyncLocalStorage`), or undefined where there is none. */
+function inContext(callback) {
+  return callback && AsyncLocalStorage.bind(callback);
 }
 
 class Calls {
@@ -113,7 +120,14 @@ class Calls {
         reject(fromNative(answer[0]));
         return;
       }
-      const exec = { resolve, reject, isExec: true, onStdout, onStderr, forget: undefined };
+      const exec = {
+        resolve,
+        reject,
+        isExec: true,
+        onStdout: inContext(onStdout),
+        onStderr: inContext(onStderr),
+        forget: undefined,
+      };
       this.#execs++;
       this.#await(call, exec);
       exec.forget = this.#watch(signal, call);
@@ -167,10 +181,9 @@ class Calls {
   /** Has `signal`, if there is one, abort a call; what it returns ends that. */
   #watch(signal, call) {
     if (signal === undefined) return undefined;
-    const abort = () => this.#native.abort(call);
-    signal.addEventListener("abort", abort, { __proto__: null, once: true });
+    const unfollow = follow(signal, () => this.#native.abort(call));
     return () => {
-      signal.removeEventListener("abort", abort);
+      unfollow();
       this.#native.forget(call);
     };
   }

@@ -1,6 +1,9 @@
 "use strict";
 // The processes that spawn has started: who is to be told of their output and of their end.
 
+const { AsyncLocalStorage } = require("node:async_hooks");
+
+const { follow } = require("./abort");
 const { words } = require("./arguments");
 const { exitStatus } = require("./exit-status");
 const { json } = require("./members");
@@ -22,13 +25,13 @@ class Processes {
 
   /** Starts one, and resolves to its pid. `told` is a diagnostic that is under way, or none. */
   async spawn(file, args, { stdin, signal, onStdout, onStderr, ...rest }, told) {
+    const inContext = AsyncLocalStorage.snapshot();
     const onStart = (pid) => {
-      const follower = { onStdout, onStderr, release: () => {}, told };
+      const follower = { onStdout, onStderr, inContext, release: () => {}, told };
       if (signal) {
         const abort = () => this.#calls.ask("killProcess", pid).catch(() => {});
-        follower.release = () => signal.removeEventListener("abort", abort);
         if (signal.aborted) abort();
-        else signal.addEventListener("abort", abort, { __proto__: null, once: true });
+        else follower.release = follow(signal, abort);
       }
       this.#followers.set(pid, follower);
     };
@@ -40,15 +43,21 @@ class Processes {
     }
   }
 
-  onOutput(pid, stream, data) {
-    const follower = this.#followers.get(pid);
-    if (stream === "stderr") follower?.onStderr?.(data);
-    else follower?.onStdout?.(data);
+  /** Runs `action` in the asynchronous context of the `spawn` that started the process. */
+  inContextOf(pid, action) {
+    const { inContext } = this.#followers.get(pid) ?? NOBODY;
+    return inContext ? inContext(action) : action();
   }
 
-  /** Its ExitStatus. */
-  onExit(pid, status) {
-    const { release, told } = this.#followers.get(pid) ?? NOBODY;
+  onOutput(pid, stream, data) {
+    const { onStdout, onStderr } = this.#followers.get(pid) ?? NOBODY;
+    const callback = stream === "stderr" ? onStderr : onStdout;
+    if (callback) this.inContextOf(pid, () => callback(data));
+  }
+
+  /** A process has exited; `emit` is called with its ExitStatus. */
+  onExit(pid, status, emit) {
+    const { release, told, inContext } = this.#followers.get(pid) ?? NOBODY;
     release?.();
     this.#exited.push(pid);
     if (this.#exited.length > EXITED) {
@@ -59,7 +68,8 @@ class Processes {
     this.#calls.ended();
     const exit = exitStatus(status);
     told?.({ pid, ...exit });
-    return exit;
+    if (inContext) inContext(emit, exit);
+    else emit(exit);
   }
 }
 
