@@ -7,7 +7,10 @@ import type { Duplex } from "node:stream";
 
 // ---------------------------------------------------------------- what holds throughout
 // Arguments are checked first, then VM_DISPOSED, then ids.
-// exec runs `sh -c`; it emits no processOutput or processExit and is not in listProcesses (allProcesses has it).
+// exec runs `sh -c`, and `sh -c --` where the command begins with `-` or `+`; it emits no processOutput or processExit and is
+//   not in listProcesses (allProcesses has it).
+// onStdout, onStderr and the listeners of an event run in the asynchronous context (AsyncLocalStorage) of the call that
+//   started the process or shell.
 // waitProcess and waitShell resolve after the exit event, which follows all that the process itself wrote.
 // Exited processes and shells (the last 1,024 of each) still answer wait, read, get and list. On them, closeShell,
 //   closeProcessStdin, stopProcess do nothing, also a second time; writeShell and resizeShell reject with SHELL_NOT_FOUND.
@@ -37,7 +40,7 @@ export class AgentVmError extends Error {
     | "SHELL_NOT_FOUND" // message: "Shell not found: shell-9"
     | "STDIN_CLOSED" // writing to a stdin that was closed or whose process has gone
     | "LIMIT_EXCEEDED" // a configured limit refused it: the message names the limit and its value
-    | "ABORTED" // the given AbortSignal
+    | "ABORTED" // the given AbortSignal, whose reason is the error's `cause`
     | "ENOENT"
     | "EACCES"
     | "EEXIST"

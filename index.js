@@ -25,6 +25,11 @@ const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } 
 
 const constructing = Symbol("AgentVm.create");
 
+/** What makes sh run `command`. One that begins as an option does is still a command. */
+function shellArguments(command) {
+  return /^[-+]/.test(command) ? ["-c", "--", command] : ["-c", command];
+}
+
 class AgentVm extends EventEmitter {
   #calls;
   #processes;
@@ -85,7 +90,7 @@ class AgentVm extends EventEmitter {
   // ---- one-shot
 
   async exec(command, options) {
-    return this.#exec("/bin/sh", ["-c", check.text("command", command)], options);
+    return this.#exec("/bin/sh", shellArguments(check.text("command", command)), options);
   }
 
   async execFile(file, args, options) {
@@ -108,7 +113,7 @@ class AgentVm extends EventEmitter {
     const words = check.texts("args", args);
     const checked = check.members("options", options, check.run);
     this.#calls.requireVm();
-    if (checked.signal?.aborted) throw aborted();
+    if (checked.signal?.aborted) throw aborted(checked.signal);
     const told = diagnostics.begin("spawn", { vm: this, file, args: words });
     return { pid: await this.#processes.spawn(file, words, checked, told) };
   }

@@ -69,3 +69,18 @@ test("what is aborted at once leaves nothing, however soon it ends by itself", a
   }
   expect((await vm.allProcesses()).filter(({ command }) => command === "sleep")).toEqual([]);
 });
+
+test("the cause of ABORTED is the signal's reason", async () => {
+  const vm = await boot();
+  const reason = new Error("the user has gone");
+  expect(await rejection(vm.exec("true", { signal: AbortSignal.abort(reason) }))).toMatchObject({ cause: reason });
+  expect(await rejection(vm.spawn("true", [], { signal: AbortSignal.abort(reason) }))).toMatchObject({ cause: reason });
+  expect(await rejection(vm.fetch(8000, "/", { signal: AbortSignal.abort(reason) }))).toMatchObject({ cause: reason });
+  const controller = new AbortController();
+  const running = rejection(vm.exec("sleep 1000", { signal: controller.signal }));
+  await until(async () => (await vm.allProcesses()).some(({ command }) => command === "sleep"));
+  controller.abort(reason);
+  expect(await running).toMatchObject({ code: "ABORTED", cause: reason });
+  const expired = await rejection(vm.exec("sleep 1000", { signal: AbortSignal.timeout(50) }));
+  expect(expired.cause).toMatchObject({ name: "TimeoutError" });
+});

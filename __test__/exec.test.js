@@ -84,3 +84,14 @@ test("a command is no terminal, and leads its own group", async () => {
     "leader\n",
   );
 });
+
+test("a command that begins as an option does is a command", async () => {
+  const vm = await boot();
+  await output(
+    vm,
+    `mkdir -p .local/bin; printf '#!/bin/sh\\necho "ran $1"' > .local/bin/-x; cp .local/bin/-x .local/bin/+x; chmod +x .local/bin/*`,
+  );
+  expect(await output(vm, "-x one")).toBe("ran one\n");
+  expect(await output(vm, "+x two")).toBe("ran two\n");
+  expect((await vm.exec("-e")).stderr).toContain("-e: not found");
+});

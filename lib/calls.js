@@ -6,7 +6,7 @@ const { AsyncLocalStorage } = require("node:async_hooks");
 const timers = require("node:timers");
 
 const { follow } = require("./abort");
-const { disposed, fromNative } = require("./error");
+const { aborted, disposed, fromNative } = require("./error");
 const { signalName } = require("./exit-status");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 
@@ -124,6 +124,7 @@ class Calls {
         resolve,
         reject,
         isExec: true,
+        signal,
         onStdout: inContext(onStdout),
         onStderr: inContext(onStderr),
         forget: undefined,
@@ -167,7 +168,7 @@ class Calls {
         else resolve(answer[1]);
         return;
       }
-      const pending = { resolve, reject, isExec: false, onValue, list, forget: undefined };
+      const pending = { resolve, reject, isExec: false, signal, onValue, list, forget: undefined };
       this.#await(call, pending);
       pending.forget = this.#watch(signal, call);
     });
@@ -234,7 +235,8 @@ class Calls {
     // One of whose pieces could not be told has settled already.
     if (pending === undefined) return;
     if (error) {
-      pending.reject(fromNative(error));
+      const rejection = fromNative(error);
+      pending.reject(rejection.code === "ABORTED" ? aborted(pending.signal) : rejection);
     } else {
       pending.onValue?.(value);
       pending.resolve(value);

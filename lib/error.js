@@ -26,6 +26,7 @@ function fromNative(json) {
 
 const invalid = (message) => new AgentVmError("INVALID_ARGUMENT", message);
 const disposed = () => new AgentVmError("VM_DISPOSED", "The VM is gone: it was disposed, or its init has died");
-const aborted = () => new AgentVmError("ABORTED", "The operation was aborted");
+/** The rejection of a call whose AbortSignal aborted; its cause is the signal's reason, as in Node.js. */
+const aborted = (signal) => new AgentVmError("ABORTED", "The operation was aborted", { cause: signal.reason });
 
 module.exports = { AgentVmError, fromNative, invalid, disposed, aborted };

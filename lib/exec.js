@@ -10,7 +10,7 @@ function exec(calls, file, args, options) {
   const checked = check.members("options", options, check.exec);
   const { env, cwd, stdin, timeout, maxOutputBytes, signal, onStdout, onStderr } = checked;
   calls.requireVm();
-  if (signal?.aborted) throw aborted();
+  if (signal?.aborted) throw aborted(signal);
   const streams = onStdout !== undefined || onStderr !== undefined;
   const rest = options === undefined ? undefined : json({ env, cwd, timeout, maxOutputBytes, streams });
   return calls.exec(check.words(file, args), rest, stdin, signal, onStdout, onStderr);

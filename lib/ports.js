@@ -30,7 +30,7 @@ class Ports {
     let socket;
     try {
       this.#calls.requireVm();
-      if (signal?.aborted) throw aborted();
+      if (signal?.aborted) throw aborted(signal);
       socket = new net.Socket({ ...UNUSED, fd, readable: true, writable: true });
     } catch (error) {
       fs.closeSync(fd);

@@ -115,7 +115,7 @@ async function fetch({ port, request, body, url, signal }, ports) {
   for (const name of OF_THE_CONNECTION) headers.delete(name);
   for (const [name, value] of Object.entries(UNASKED)) if (!headers.has(name)) headers.set(name, value);
   let { method } = request;
-  if (signal?.aborted) throw aborted();
+  if (signal?.aborted) throw aborted(signal);
   let source = await sourceOf(request, body);
   for (let redirects = 0; ; redirects++) {
     const incoming = await exchange({ method, url, headers, source, signal }, connect, explain);
@@ -167,7 +167,7 @@ async function exchange({ method, url, headers, source, signal }, connect, expla
   let socket;
   try {
     socket = await connect();
-    if (signal?.aborted) throw aborted();
+    if (signal?.aborted) throw aborted(signal);
   } catch (error) {
     body?.destroy();
     socket?.destroy();
@@ -202,7 +202,7 @@ function headOf(outgoing, body, signal) {
       if (!incoming) reject(error);
       else if (!incoming.complete) incoming.destroy(error);
     };
-    const abort = () => reject(aborted());
+    const abort = () => reject(aborted(signal));
     const over = () => {
       signal?.removeEventListener("abort", abort);
       // A response may be over before its request is: what is left of that goes nowhere.
@@ -267,7 +267,7 @@ function respond(incoming, { method, url, redirected }, { bodies, signal, explai
   const { statusCode: status, statusMessage: statusText, rawHeaders } = incoming;
   if (signal?.aborted) {
     incoming.destroy();
-    throw aborted();
+    throw aborted(signal);
   }
   let response;
   try {

@@ -17,7 +17,7 @@ class Source {
   #decoding;
   #bodies;
   #signal;
-  #abort = () => this.destroy(aborted());
+  #abort = () => this.destroy(aborted(this.#signal));
   /** The stream that is read: the response itself, or the last of its decoders. */
   #last;
   #chunks;
