@@ -1,6 +1,6 @@
 "use strict";
 const net = require("node:net");
-const { boot, output } = require("./fixture");
+const { boot, output, until } = require("./fixture");
 
 const listening = [];
 
@@ -101,4 +101,16 @@ for kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socket.SOCK_R
     except OSError:
         print("refused")`;
   expect((await vm.execFile("python3", ["-c", script])).stdout).toBe("refused\n".repeat(3));
+});
+
+test("a program listens on a low port, as in a container, and the server reaches it", async () => {
+  const vm = await boot();
+  await vm.spawn("python3", ["-m", "http.server", "80", "--directory", "/usr/share/doc/bash"]);
+  const answers = async () => (await vm.fetch(80, "/").catch(() => ({ status: 0 }))).status === 200;
+  await until(answers);
+});
+
+test.each(["127.0.0.1", "::1", "localhost"])("ping %s is answered", async (address) => {
+  const vm = await boot();
+  expect(await output(vm, `ping -c 1 -W 5 ${address}`)).toContain("1 received");
 });

@@ -127,11 +127,11 @@ fn lower(resource: Resource, value: u64) -> Result<(), Errno> {
 pub fn renounce() -> Result<(), BootError> {
     sys::clear_ambient().at("clear the ambient capabilities")?;
     sys::clear_bounding().at("empty the capability bounding set")?;
+    // SECBIT_KEEP_CAPS stays unlocked: without a capability there is none to keep, and programs set it (ping does).
     let bits = libc::SECBIT_NOROOT
         | libc::SECBIT_NOROOT_LOCKED
         | libc::SECBIT_NO_SETUID_FIXUP
         | libc::SECBIT_NO_SETUID_FIXUP_LOCKED
-        | libc::SECBIT_KEEP_CAPS_LOCKED
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     sys::set_securebits(bits).at("lock the secure bits")?;

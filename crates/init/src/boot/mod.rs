@@ -149,6 +149,9 @@ fn namespaces(
         }
         Network::Host => None,
     };
+    if boot.network != Network::Host {
+        proc::open_ports(proc_fd.as_fd())?;
+    }
     let shared = boot.take_id.is_none();
     identity::limit_namespace(proc_fd.as_fd(), shared)?;
     identity::limit(&boot.limits, shared)?;

@@ -62,10 +62,22 @@ fn cover(
     sys::attach_mount(&cover_fd, &target_fd).at(step())
 }
 
+/// Lets programs of the VM listen on every port of its network, and send ICMP echo requests in it, as programs in a container
+/// may: the network is the VM's alone, so there is nobody to protect its low ports for.
+pub fn open_ports(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
+    set(proc_fd, c"sys/net/ipv4/ip_unprivileged_port_start", 0).at("allow every port")?;
+    // From the first to the last group that may: the VM's own (`icmp(7)`).
+    set_text(proc_fd, c"sys/net/ipv4/ping_group_range", b"1000 1000").at("allow ICMP echo requests")
+}
+
 /// Writes a number to a file of `/proc`.
 pub fn set(proc_fd: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), Errno> {
+    set_text(proc_fd, file, value.to_string().as_bytes())
+}
+
+fn set_text(proc_fd: BorrowedFd<'_>, file: &CStr, text: &[u8]) -> Result<(), Errno> {
     let fd = openat(proc_fd, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    write(fd.as_fd(), value.to_string().as_bytes())?;
+    write(fd.as_fd(), text)?;
     Ok(())
 }
 
