@@ -121,7 +121,7 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
         };
         // SAFETY: on this side the program has one thread.
         match unsafe { vfork::copy(&options) }.unwrap() {
-            Some(vfork::Child { pid, pidfd }) => {
+            Some(vfork::Child { pid, pidfd, .. }) => {
                 let reply = Reply::Launched { pid };
                 channel
                     .send(&Frame::new(&reply, pidfd.into_iter().collect()).unwrap())

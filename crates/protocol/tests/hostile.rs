@@ -68,8 +68,8 @@ fn requests() -> Vec<Request> {
                 terminals: 64,
             },
             cgroups: Cgroups {
-                families: Some(0),
-                memory: Some(MemoryCount::Directory(1)),
+                families: Some(BindSource::Mount(0)),
+                memory: Some(MemoryCount::Directory(BindSource::Mount(1))),
                 joins: vec![2],
             },
         })),

@@ -139,7 +139,10 @@ impl BootError {
                 cause,
                 remedy: unavailable.remedy(),
             },
-            Self::Cgroup(CgroupError::Step { source, .. }) if is_shortage(source.raw_os_error()) => {
+            Self::Cgroup(CgroupError::Step { source, .. })
+            | Self::Ids(IdError::Maps(source) | IdError::Lock(source))
+                if is_shortage(source.raw_os_error()) =>
+            {
                 Error::system(source, "open")
             }
             Self::Cgroup(CgroupError::Step { source, .. }) => Error::IsolationUnavailable {
@@ -158,9 +161,6 @@ impl BootError {
                 cause,
                 remedy: "Choose that isolation, or another network".into(),
             },
-            Self::Ids(IdError::Maps(source) | IdError::Lock(source)) if is_shortage(source.raw_os_error()) => {
-                Error::system(source, "open")
-            }
             Self::Ids(error) => Error::IsolationUnavailable {
                 cause: match error {
                     IdError::Maps(source) | IdError::Lock(source) => format!("{cause}: {source}"),

@@ -16,7 +16,7 @@ pub fn take(id: Option<u32>) -> Result<(), BootError> {
     // Without this bit, leaving uid 0 of the namespace would clear them.
     sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at("keep capabilities over a change of user")?;
     // They cannot be left in the namespace, and were before it was made.
-    if getgroups().at("read the groups")? != [] {
+    if !getgroups().at("read the groups")?.is_empty() {
         return Err(BootError::of("leave the host's groups", Errno::EPERM));
     }
     change(id)

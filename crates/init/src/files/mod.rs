@@ -161,7 +161,7 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
     }
 }
 
-/// Empties a file that was opened for writing. Not by O_TRUNC: that would write before it is known what the file is.
+/// Empties a file that was opened for writing. Not by `O_TRUNC`: that would write before it is known what the file is.
 fn emptied(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if is_kernel_interface(fstatfs(&fd)?.filesystem_type().0) {
         return Err(Errno::EACCES);

@@ -23,7 +23,7 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 const MAKE_TRIES: u32 = 16;
 
 /// Whoever may open a directory for reading may lock it, so none but its owner may. All may search it: it becomes the VM's user's,
-/// and a server without CAP_DAC_OVERRIDE is nobody to it then.
+/// and a server without `CAP_DAC_OVERRIDE` is nobody to it then.
 const MODE: u32 = 0o711;
 
 /// A directory that was made and locked here, and that is removed with all below it when dropped. That has to be after the
