@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, ResolveFlag, readlinkat, renameat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use crate::control::Attachments;
@@ -156,9 +157,20 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
                 }
                 other => other,
             };
-            emptied(opened?)
+            match opened {
+                // The kernel compares permissions first, but the mount refuses everybody.
+                Err(Errno::EACCES) if is_read_only(base, path) => Err(Errno::EROFS),
+                other => emptied(other?),
+            }
         }
     }
+}
+
+/// Whether `path` leads to something on a read-only mount.
+fn is_read_only(base: BorrowedFd<'_>, path: &[u8]) -> bool {
+    resolve(base, path, OFlag::O_PATH)
+        .and_then(|fd| fstatvfs(fd.as_fd()))
+        .is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Empties a file that was opened for writing. Not by `O_TRUNC`: that would write before it is known what the file is.
