@@ -99,7 +99,7 @@ function requestOf(port, input, init) {
 /** What a Request is without an init, said in it, since Node.js would look for these in Object.prototype. */
 function defaultsOf(target) {
   const source = target instanceof Request ? target : PLAIN;
-  const defaults = { __proto__: null, body: null, duplex: "half" };
+  const defaults = { __proto__: null, body: null, duplex: undefined };
   for (const key of Object.keys(PLAIN)) defaults[key] = source[key];
   return defaults;
 }
