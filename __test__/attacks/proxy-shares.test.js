@@ -23,7 +23,7 @@ while True:
         except OSError: data = b""
         if not data: tunnels.remove(s); s.close()`;
 
-/** A server that may have `limit` descriptors, with VMs that hoard and one that asks; resolves to what it prints, as JSON. */
+/** A server that may have `limit` descriptors, 256 or more, with VMs that hoard and one that asks; resolves to what it prints, as JSON. */
 async function withFewDescriptors(limit, hoarders, ask) {
   const server = nodeScript(
     `
@@ -39,7 +39,7 @@ async function withFewDescriptors(limit, hoarders, ask) {
       all.push(vm);
       let tunnels = 0;
       vm.on("processOutput", ({ data }) => (tunnels += String(data).split("tunnel").length - 1));
-      await vm.spawn("python3", ["-c", ${JSON.stringify(hoarder("PORT", 128))}.replace("PORT", port)]);
+      await vm.spawn("python3", ["-c", ${JSON.stringify(hoarder("PORT", 120))}.replace("PORT", port)]);
       // As many as it gets.
       for (let last = -1; last !== tunnels || tunnels === 0; ) {
         last = tunnels;
