@@ -98,7 +98,7 @@ in_place() (
 node=$(readlink -f "$(command -v node)")
 chmod 755 "$work"
 mkdir "$work/checkout" "$work/home" "$work/tmp"
-tar --create --exclude=./target --exclude=./bench/node_modules --exclude=./.git --exclude=./dist-tarballs . | tar --extract --directory "$work/checkout" || exit 1
+tar --create --exclude=./target --exclude=./fuzz/target --exclude=./bench/node_modules --exclude=./.git --exclude=./dist-tarballs . | tar --extract --directory "$work/checkout" || exit 1
 chmod -R a+rX "$work/checkout"
 chown -R "$uid:$uid" "$work/home" "$work/tmp"
 
