@@ -17,8 +17,14 @@ const APART = isRoot
   ? ["unshare", "--net"]
   : ["unshare", "--user", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`, "--net"];
 
-/** Where two servers do not see each other's processes either. They end with whoever started them. */
-const HIDDEN = ["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/**
+ * Where two servers do not see each other's processes either, and have no cgroups, so that they share nothing but ids. They end
+ * with whoever started them.
+ */
+const HIDDEN = [
+  ...["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
+  ...["sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh"],
+];
 
 let limits;
 let named;
