@@ -119,8 +119,9 @@ if (ROOT) {
 
   test("nor one where an ordinary user's server was delegated a cgroup", async () => {
     const delegated = delegatedCgroup();
+    let server;
     try {
-      const server = nodeScript(
+      server = nodeScript(
         `const vm = await AgentVm.create();
          await vm.spawn("sleep", ["60"]);
          await vm.openShell();
@@ -132,9 +133,9 @@ if (ROOT) {
       const named = descendants(server.child.pid).filter(({ name }) => name === "agent-vm-init");
       expect(named).toHaveLength(1);
       expectConfined(named[0].pid, { directories: 3, cgroup: [delegated.directory] });
-      server.child.kill("SIGKILL");
-      await server.ended;
     } finally {
+      server?.child.kill("SIGKILL");
+      await server?.ended;
       await delegated.remove();
     }
   });
