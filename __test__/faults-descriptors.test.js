@@ -122,6 +122,14 @@ test("the process table is whole, or an EMFILE, however few descriptors are free
 /** An ordinary user who runs nothing else: all that a user has in flight counts. */
 const USER = 1_000_000 + process.pid;
 
+/** What a call resolves to, or the code of its error, or that it did neither. */
+const ANSWER = `
+    const answer = (promise) =>
+      Promise.race([
+        promise.catch((error) => error.code),
+        new Promise((resolve) => setTimeout(resolve, 20_000, "no answer")),
+      ]);`;
+
 /** Runs a server as an ordinary user, who may have `limit` descriptors. */
 function ordinaryServer(limit, source) {
   const user =
@@ -129,7 +137,8 @@ function ordinaryServer(limit, source) {
       ? ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--inh-caps=-all"]
       : [];
   const prefix = [...user, "prlimit", `--nofile=${limit}:${limit}`];
-  return nodeScript(source, { prefix, from: readableCopy(), env: { HOME: "/nonexistent", TMPDIR: "/tmp" } }).ended;
+  return nodeScript(ANSWER + source, { prefix, from: readableCopy(), env: { HOME: "/nonexistent", TMPDIR: "/tmp" } })
+    .ended;
 }
 
 /** Sends descriptors over socket pairs that nobody reads, until the kernel takes no more; prints how many are in flight. */
@@ -169,19 +178,22 @@ test.each([
       await flooder.spawn("python3", ["-c", ${JSON.stringify(FLOOD)}], { onStdout: (data) => flooded.push(String(data)) });
     }
     while (flooded.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
-    const ran = await other.exec("echo on");
-    const stdin = await other.exec("wc -c", { stdin: "x".repeat(100_000) });
-    await other.writeFile("/tmp/file", "content");
-    const read = Buffer.from(await other.readFile("/tmp/file")).toString();
-    const made = await AgentVm.create();
-    const own = await flooder.exec("echo on");
-    console.log(JSON.stringify({ flooded, ran: ran.stdout, stdin: stdin.stdout, read, made: (await made.exec("echo on")).stdout, own: own.stdout }));
-    await Promise.all([flooder, other, made].map((vm) => vm.dispose()));`,
+    const text = ({ stdout }) => stdout;
+    const made = AgentVm.create();
+    const [ran, stdin, read, begun, own] = await Promise.all([
+      answer(other.exec("echo on").then(text)),
+      answer(other.exec("wc -c", { stdin: "x".repeat(100_000) }).then(text)),
+      answer(other.writeFile("/tmp/file", "content").then(() => other.readFile("/tmp/file")).then((data) => Buffer.from(data).toString())),
+      answer(made.then((vm) => vm.exec("echo on")).then(text)),
+      answer(flooder.exec("echo on").then(text)),
+    ]);
+    console.log(JSON.stringify({ flooded, ran, stdin, read, made: begun, own }));
+    process.exit();`,
     );
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     const { flooded, ...others } = JSON.parse(stdout);
-    for (const line of flooded) expect(line).toMatch(new RegExp(`^ETOOMANYREFS \\d+ ${inside}\\n$`));
     expect(others).toEqual({ ran: "on\n", stdin: "100000\n", read: "content", made: "on\n", own: "on\n" });
+    for (const line of flooded) expect(line).toMatch(new RegExp(`^ETOOMANYREFS \\d+ ${inside}\\n$`));
   },
   60_000,
 );
@@ -195,7 +207,7 @@ test("a call whose descriptors the kernel does not take is refused after a while
     const vm = await AgentVm.create();
     const flood = spawn("python3", ["-c", ${JSON.stringify(FLOOD)}], { stdio: ["pipe", "pipe", "inherit"] });
     await new Promise((resolve) => flood.stdout.once("data", resolve));
-    const code = (promise) => promise.then(() => "ok", (error) => error.code);
+    const code = (promise) => answer(promise.then(() => "ok"));
     const long = "x".repeat(100_000);
     const refused = await Promise.all([
       code(vm.exec("true")),
