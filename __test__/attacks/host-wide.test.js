@@ -1,7 +1,9 @@
 "use strict";
 // What the kernel has one of for the whole machine: requests of AIO, terminals, flushes of file systems, its log.
 
+const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
+const path = require("node:path");
 const { boot, output, rejection } = require("../fixture");
 const { python } = require("./fixture");
 
@@ -14,6 +16,15 @@ const AIO = {
   io_getevents: [208, 4],
   io_pgetevents: [333, 292],
 };
+
+/** Pages of a file that wait to be written to the disk: `cachestat(2)`, Linux 6.5. */
+const DIRTY = `
+import ctypes, os, sys
+range, counts = (ctypes.c_uint64 * 2)(0, 0), (ctypes.c_uint64 * 5)()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(451, os.open(sys.argv[1], os.O_RDONLY), range, counts, 0) != 0: raise OSError(ctypes.get_errno(), "cachestat")
+print(counts[1])`;
+const dirty = (file) => Number(execFileSync("python3", ["-c", DIRTY, file], { encoding: "utf8" }));
 
 for (const isolation of ["namespaces", "landlock"]) {
   test(`no call of AIO is there under ${isolation}, and none of the host's requests is taken`, async () => {
@@ -48,6 +59,25 @@ attempt("fdatasync", os.fdatasync, fd)`,
     );
     expect(lines).toEqual(["0", "syncfs ENOSYS", "fsync worked", "fdatasync worked"]);
     expect(await output(vm, "sync && sync own && echo on")).toBe("on\n");
+  });
+
+  test(`what the host has not yet written to its disk stays so under ${isolation}`, async () => {
+    const vm = await boot({ isolation });
+    // On a disk, as /tmp need not be.
+    const directory = fs.mkdtempSync("/var/tmp/agent-vm-test-");
+    try {
+      // The host itself may flush at any moment, but not each time.
+      const left = [];
+      for (let round = 0; round < 5 && !left.some((pages) => pages > 0); round++) {
+        const file = path.join(directory, String(round));
+        fs.writeFileSync(file, Buffer.alloc(1 << 20, round + 1));
+        expect(await output(vm, `sync; python3 -c 'import os; os.sync(); print("on")'`)).toBe("on\n");
+        left.push(dirty(file));
+      }
+      expect(left.at(-1)).toBeGreaterThan(0);
+    } finally {
+      fs.rmSync(directory, { recursive: true });
+    }
   });
 
   test(`no program has the kernel log its filter's answers under ${isolation}`, async () => {
