@@ -217,6 +217,26 @@ test("a prototype that was polluted before the package was loaded changes nothin
   expect(dirty).toEqual(clean);
 });
 
+test.each([
+  ["isolation", "none"],
+  ["network", "host"],
+  ["home", "/etc"],
+  ["mounts", [{ path: "/polluted", hostPath: "/etc", readOnly: true }]],
+])("a VM made under a polluted %s has all its walls", async (name, value) => {
+  const source = script(`
+    const look = "hostname; id -u; ls -d /polluted /home/user/passwd 2>/dev/null; tail -n +3 /proc/net/dev | cut -d: -f1";
+    const seen = await polluted(${JSON.stringify(name)}, ${JSON.stringify(value)}, async () => {
+      const vm = await AgentVm.create();
+      const { isolation } = vm, { stdout } = await vm.exec(look);
+      await vm.dispose();
+      return [isolation, stdout];
+    });
+    console.log(plain(seen));`);
+  const { stdout, stderr } = await nodeScript(source).ended;
+  expect(stderr).toBe("");
+  expect(JSON.parse(stdout)).toEqual(["namespaces", expect.stringMatching(/^agent-vm\n1000\n *lo\n$/)]);
+});
+
 test("create refuses a polluted member in no object of options, whatever the object has itself", async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-polluted-"));
   try {
