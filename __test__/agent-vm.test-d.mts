@@ -106,3 +106,17 @@ export {
   remedy,
   diagnostic,
 };
+
+// Bounds: of terminals, of one file that is read, of outputs that something left running holds.
+export async function bounds(): Promise<[boolean, boolean, number | undefined]> {
+  await using vm = await AgentVm.create({ limits: { terminals: 2 } });
+  await vm.readFile("/etc/hostname", { maxBytes: 100 });
+  await vm.readFiles(["/etc/hostname"], { maxBytes: 100 });
+  // @ts-expect-error maxBytes is a number.
+  await vm.readFile("/etc/hostname", { maxBytes: "100" });
+  // @ts-expect-error readFile has no encoding.
+  await vm.readFile("/etc/hostname", "utf8");
+  const { outputCut } = await vm.readProcessOutput(1);
+  const { outputsCut } = await vm.stats();
+  return [outputCut, (await vm.readShell("shell-1")).outputCut, outputsCut];
+}
