@@ -397,7 +397,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   stopProcess(pid: number): Promise<void>;
   /**
    * SIGKILL to the process and everything it started. On an exited process: what it left behind is killed. Resolves when none
-   * of it is left and, of a spawned process, the exit is told.
+   * of it is left and, of a spawned process, the exit is told. A process of the VM that traces it (`ptrace(2)`) and has not waited
+   * for its end after 500 ms is killed as well, as it is at a timeout, an abort and `closeShell`.
    */
   killProcess(pid: number): Promise<void>;
   /**

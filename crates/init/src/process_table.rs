@@ -124,6 +124,23 @@ impl ProcessTable {
         Process::parse(pid, &buffer[..length])
     }
 
+    /// The process of the VM that traces the one of that number, if any does.
+    pub fn tracer(&self, pid: pid_t) -> Option<Process> {
+        // A thread traces, and `/proc` has its number too.
+        let thread = self.status(pid, "TracerPid:").filter(|thread| *thread > 0)?;
+        let tracer = self.get(self.status(thread, "Tgid:")?)?;
+        self.contains(&tracer).then_some(tracer)
+    }
+
+    /// The number on a line of `/proc/<pid>/status`.
+    fn status(&self, pid: pid_t, name: &str) -> Option<pid_t> {
+        let mut bytes = Vec::new();
+        self.open(pid, "status").ok()?.read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let number = text.lines().find_map(|line| line.strip_prefix(name))?;
+        number.trim().parse().ok()
+    }
+
     /// The number that the VM gave last to a process or a thread (`proc_loadavg(5)`): while it stays the same, nothing is started.
     /// None where numbers are the host's.
     pub fn newest(&self) -> Option<pid_t> {

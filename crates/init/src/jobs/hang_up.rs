@@ -7,6 +7,7 @@ use libc::pid_t;
 use nix::errno::Errno;
 
 use super::Everybody;
+use super::held::Held;
 use crate::family::Families;
 use crate::process_table::Process;
 use crate::signal;
@@ -21,6 +22,7 @@ pub(super) struct HangUp {
     session: pid_t,
     hung_up: bool,
     kill_at: Instant,
+    held: Held,
 }
 
 impl HangUp {
@@ -30,6 +32,7 @@ impl HangUp {
             session,
             hung_up: false,
             kill_at: Instant::now() + GRACE,
+            held: Held::default(),
         }
     }
 
@@ -50,7 +53,11 @@ impl HangUp {
         let table = everybody.table;
         let members = session_members(self.family, self.session, families, everybody)?;
         if members.is_empty() {
-            return Ok(families.leader(self.family) != Some(self.session));
+            if families.leader(self.family) != Some(self.session) {
+                return Ok(true);
+            }
+            self.held.pass(self.session, table, now)?;
+            return Ok(false);
         }
         for process in &members {
             if !self.hung_up {

@@ -8,6 +8,7 @@ use libc::pid_t;
 use nix::errno::Errno;
 
 use super::LONGEST_PAUSE;
+use super::held::Held;
 use crate::family::Families;
 use crate::process_table::{Process, ProcessTable, descendants};
 use crate::signal;
@@ -20,6 +21,7 @@ const STOPPING_PASSES: u32 = 16;
 pub(super) struct FamilyKill {
     family: Call,
     again: Instant,
+    held: Held,
 }
 
 impl FamilyKill {
@@ -27,6 +29,7 @@ impl FamilyKill {
         Self {
             family,
             again: Instant::now(),
+            held: Held::default(),
         }
     }
 
@@ -52,8 +55,15 @@ impl FamilyKill {
             }
             return Ok(false);
         }
+        let Some(leader) = families.leader(self.family) else {
+            return Ok(true);
+        };
         // Nothing lives; its end is yet to be told.
-        Ok(families.leader(self.family).is_none())
+        if now >= self.again {
+            self.again = now + LONGEST_PAUSE;
+            self.held.pass(leader, table, now)?;
+        }
+        Ok(false)
     }
 }
 
@@ -69,6 +79,7 @@ pub(super) struct Search {
     stopped: BTreeMap<pid_t, Process>,
     stopping_passes: u32,
     empty_passes: u32,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -96,16 +107,29 @@ impl Search {
             stopped: BTreeMap::new(),
             stopping_passes: 0,
             empty_passes: 0,
+            held: Held::default(),
         }
     }
 
-    pub(super) fn pass(&mut self, families: &Families, table: &ProcessTable) -> Result<bool, Errno> {
+    pub(super) fn pass(
+        &mut self,
+        families: &Families,
+        table: &ProcessTable,
+        now: Instant,
+    ) -> Result<bool, Errno> {
         let newest = table.newest();
         let found = self.find(families, table);
         if found.is_empty() {
             self.empty_passes += 1;
             let enough = if newest == table.newest() { 2 } else { EMPTY_PASSES };
-            return Ok(self.empty_passes >= enough);
+            if self.empty_passes < enough {
+                return Ok(false);
+            }
+            let leader = match self.whom {
+                Whom::Family(call) => families.leader(call),
+                Whom::Tree(_) => None,
+            };
+            return leader.map_or(Ok(true), |leader| self.held.pass(leader, table, now));
         }
         self.empty_passes = 0;
         self.stopping_passes += 1;

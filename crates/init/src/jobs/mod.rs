@@ -5,6 +5,7 @@
 
 mod end;
 mod hang_up;
+mod held;
 mod kill;
 
 use std::time::{Duration, Instant};
@@ -175,7 +176,7 @@ impl Kind {
     ) -> Result<bool, Errno> {
         match self {
             Self::Family(kill) => kill.pass(families, everybody.table, now),
-            Self::Search(search) => search.pass(families, everybody.table),
+            Self::Search(search) => search.pass(families, everybody.table, now),
             Self::HangUp(hang_up) => hang_up.pass(families, everybody, now),
             Self::End(end) => Ok(end.pass(call, families, everybody.table, now)),
         }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use agent_vm_vfork::sys::{Options, Stack, vfork};
 use libc::{c_char, c_int};
 use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::Cgroup;
 use crate::seccomp;
@@ -18,6 +20,10 @@ use crate::seccomp;
 /// How long a child may take until it executes its program: much longer than a slow disk or a VM that is out of processor time
 /// holds it up, since it is killed then, and less than init gives its deputy.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often, and how far apart, it is tried to reap a child that is about to exit.
+const REAP_TRIES: u32 = 200;
+const REAP_PAUSE: Duration = Duration::from_micros(50);
 
 /// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,15 +156,26 @@ pub fn start(
         Step::None => return Ok(started.pid),
         step => (step, errno),
     };
-    // It has exited or is about to, and nobody else may see it as a child that ended. (A sibling is for its parent to reap,
-    // to which it is the end of a process that it does not know.)
-    while !plan.sibling
-        && nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None) == Err(Errno::EINTR)
-    {}
+    if !plan.sibling {
+        reap(started.pid);
+    }
     Err(ChildError {
         step,
         errno: Errno::from_raw(errno),
     })
+}
+
+/// Reaps a child that has exited or is about to, so that nobody sees it among those that ended. One that does not end within
+/// [`REAP_TRIES`] is left to whoever reaps all others, to whom it is a process that they do not know, as a sibling is to its parent: a
+/// program that traces it can keep it.
+fn reap(child: libc::pid_t) {
+    for _ in 0..REAP_TRIES {
+        match waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(REAP_PAUSE),
+            Err(Errno::EINTR) => {}
+            _ => return,
+        }
+    }
 }
 
 fn errno_of(error: &io::Error) -> Errno {
