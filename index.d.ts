@@ -542,7 +542,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // a value of JavaScript can be is LIMIT_EXCEEDED too, of whatever call.
   /**
    * The whole content. What is being read at one time, of all VMs, is at most 256 MiB: a read waits for its turn, and a larger
-   * file is read alone. EFBIG for a file of more than `maxBytes`; ENOENT, EACCES, EISDIR.
+   * file is read alone. Files of up to 1 MiB do not wait for larger ones. EFBIG for a file of more than `maxBytes`; ENOENT, EACCES, EISDIR.
    */
   readFile(
     path: string,

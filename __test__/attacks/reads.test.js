@@ -98,3 +98,24 @@ test("a file that grows while it is read is bounded too", async () => {
   const grown = await vm.stat("/home/user/grows");
   expect(await vm.readFile("/home/user/grows")).toHaveLength(grown.size);
 }, 60_000);
+
+test("one VM's reads of the largest files do not make another VM's wait for them all", async () => {
+  const [vm, other] = await Promise.all([boot(), boot()]);
+  const [home, homeOfOther] = await Promise.all([vm, other].map((each) => output(each, "printf %s $HOME")));
+  await output(vm, "truncate -s 500M sparse");
+  await output(other, "echo small > small; truncate -s 5M medium");
+  const ended = [];
+  const reads = Array.from({ length: 8 }, () =>
+    vm.readFile(`${home}/sparse`).then(({ length }) => {
+      ended.push("large");
+      return length;
+    }),
+  );
+  const others = ["small", "medium"].map((name) =>
+    other.readFile(`${homeOfOther}/${name}`).then(() => ended.push(name)),
+  );
+  await Promise.all(others);
+  // One may be under way, one may have waited before, and one may have been told meanwhile.
+  expect(ended.filter((name) => name === "large").length).toBeLessThanOrEqual(3);
+  expect(await Promise.all(reads)).toEqual(Array(8).fill(500 * MiB));
+});

@@ -21,7 +21,7 @@ use crate::vm::Vm;
 pub use list::{Entry, EntryKind, OnEntries, Walk};
 pub use read::{Content, MAX_FILE};
 pub use remove::remove_tree;
-pub use share::{READS_OF_A_VM, Share};
+pub use share::{READS_OF_A_VM, Share, WAITING_OF_A_VM};
 
 impl Vm {
     /// Writes a regular file whole; missing parent folders are made.

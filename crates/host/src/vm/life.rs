@@ -35,6 +35,7 @@ pub(crate) struct Inner {
     pub(super) proc_fd: Arc<OwnedFd>,
     pub(super) guest_id: Option<u32>,
     pub(super) reads: Semaphore,
+    pub(super) waiting_reads: Semaphore,
     pub(super) host: Mutex<Option<HostSide>>,
     pub(super) init: i32,
     pub(super) disposing: AtomicBool,

@@ -18,7 +18,7 @@ use crate::control::{Answer, Control};
 use crate::error::Error;
 use crate::events::{Events, ExitStatus, Reason, ShellId};
 use crate::exec::{self, Abort, Exec, OnResult};
-use crate::files::READS_OF_A_VM;
+use crate::files::{READS_OF_A_VM, WAITING_OF_A_VM};
 use crate::input::Write;
 use crate::leftover::Leftovers;
 use crate::output_log::Replay;
@@ -103,6 +103,7 @@ impl Vm {
             proc_fd: Arc::new(proc_fd),
             guest_id: host.guest_id(),
             reads: Semaphore::new(READS_OF_A_VM),
+            waiting_reads: Semaphore::new(WAITING_OF_A_VM),
             host: Mutex::new(Some(host)),
             init,
             disposing: AtomicBool::new(false),
@@ -347,6 +348,11 @@ impl Vm {
     /// Places for reads of files.
     pub(crate) fn reads(&self) -> &Semaphore {
         &self.inner().reads
+    }
+
+    /// Places for reads that wait for their share.
+    pub(crate) fn waiting_reads(&self) -> &Semaphore {
+        &self.inner().waiting_reads
     }
 
     /// Tells of the VM's end without keeping it.
