@@ -73,4 +73,29 @@ if (rootMay) {
     expect(await vm.waitProcess(newest.pid)).toBe(137);
     expect(await running(1002)).toBeDefined();
   });
+
+  test("a process with the number of one that was forgotten keeps its callbacks", async () => {
+    const { vm, init } = await withInit(createVm);
+    fewNumbers(init.pid);
+    await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
+    const used = new Set();
+    const end = async () => {
+      const { pid } = await vm.spawn("true");
+      used.add(pid);
+      await vm.waitProcess(pid);
+    };
+    while (used.size < 10) await end();
+    let received = "";
+    let running;
+    for (let i = 0; running === undefined; i++) {
+      expect(i).toBeLessThan(200);
+      const { pid } = await vm.spawn("cat", [], { onStdout: (data) => (received += data) });
+      if (used.has(pid)) running = pid;
+      else await vm.killProcess(pid);
+    }
+    // As many as are remembered, and those from before.
+    for (let i = 0; i < 1300; i++) await end();
+    await vm.writeProcessStdin(running, "received");
+    await until(() => received === "received");
+  }, 60_000);
 }

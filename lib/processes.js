@@ -57,13 +57,14 @@ class Processes {
 
   /** A process has exited; `emit` is called with its ExitStatus. */
   onExit(pid, status, emit) {
-    const { release, told, inContext } = this.#followers.get(pid) ?? NOBODY;
+    const follower = this.#followers.get(pid) ?? NOBODY;
+    const { release, told, inContext } = follower;
     release?.();
-    this.#exited.push(pid);
+    this.#exited.push([pid, follower]);
     if (this.#exited.length > EXITED) {
-      const oldest = this.#exited.shift();
-      // The number may be a running process's by now.
-      if (!this.#exited.includes(oldest) && oldest !== pid) this.#followers.delete(oldest);
+      const [oldest, its] = this.#exited.shift();
+      // The number may be another process's by now, which may still run.
+      if (this.#followers.get(oldest) === its) this.#followers.delete(oldest);
     }
     this.#calls.ended();
     const exit = exitStatus(status);
