@@ -26,6 +26,23 @@ test("many calls on one AbortSignal cause no warning, are all aborted, and leave
   expect(outcome).toEqual({ code: 0, stderr: "", value: { outcomes, after: 0 } });
 });
 
+test("many responses that are awaited, and read, on one AbortSignal cause no warning and leave no listener", async () => {
+  const outcome = await run(`
+    const { getEventListeners } = require("node:events");
+    const vm = await AgentVm.create();
+    const server = \`
+      const send = (response) => { response.write("first "); setTimeout(() => response.end("last"), 500); };
+      require("node:http").createServer((_, response) => setTimeout(send, 500, response)).listen(8000, () => console.log("up"));\`;
+    await new Promise((resolve) => vm.spawn("node", ["-e", server], { onStdout: resolve }));
+    const { signal } = new AbortController();
+    const responses = await Promise.all(Array.from({ length: 20 }, () => vm.fetch(8000, "/", { signal })));
+    const listeners = getEventListeners(signal, "abort").length;
+    const texts = await Promise.all(responses.map((response) => response.text()));
+    console.log(JSON.stringify({ texts: [...new Set(texts)], listeners, after: getEventListeners(signal, "abort").length }));
+    await vm.dispose();`);
+  expect(outcome).toEqual({ code: 0, stderr: "", value: { texts: ["first last"], listeners: 1, after: 0 } });
+});
+
 test("many listeners on one VM cause no warning", async () => {
   const outcome = await run(`
     const vm = await AgentVm.create();

@@ -6,6 +6,7 @@
 
 const http = require("node:http");
 
+const { follow } = require("../abort");
 const check = require("../arguments");
 const { decodingOf } = require("./content-encoding");
 const { AgentVmError, invalid, aborted } = require("../error");
@@ -203,13 +204,13 @@ function headOf(outgoing, body, signal) {
       else if (!incoming.complete) incoming.destroy(error);
     };
     const abort = () => reject(aborted(signal));
+    const unfollow = signal ? follow(signal, abort) : () => {};
     const over = () => {
-      signal?.removeEventListener("abort", abort);
+      unfollow();
       // A response may be over before its request is: what is left of that goes nowhere.
       body?.destroy();
       outgoing.destroy();
     };
-    signal?.addEventListener("abort", abort, { __proto__: null, once: true });
     body?.once("error", fail);
     outgoing.on("error", fail);
     outgoing.once("close", () => incoming ?? over());
@@ -225,7 +226,7 @@ function headOf(outgoing, body, signal) {
       incoming = response;
       heard(incoming);
       // What goes wrong from here on is kept in `incoming.errored`, for whoever reads the body, who also heeds the signal.
-      signal?.removeEventListener("abort", abort);
+      unfollow();
       incoming.on("error", () => {});
       incoming.once("close", over);
       resolve(incoming);

@@ -7,6 +7,7 @@
 
 const { pipeline } = require("node:stream");
 
+const { follow } = require("../abort");
 const { aborted } = require("../error");
 
 const abandoned = new FinalizationRegistry((source) => source.destroy());
@@ -16,8 +17,8 @@ class Source {
   #incoming;
   #decoding;
   #bodies;
-  #signal;
-  #abort = () => this.destroy(aborted(this.#signal));
+  /** Ends the following of the signal. */
+  #unfollow;
   /** The stream that is read: the response itself, or the last of its decoders. */
   #last;
   #chunks;
@@ -27,8 +28,7 @@ class Source {
     this.#incoming = incoming;
     this.#decoding = decoding;
     this.#bodies = bodies;
-    this.#signal = signal;
-    signal?.addEventListener("abort", this.#abort, { once: true });
+    this.#unfollow = signal && follow(signal, () => this.destroy(aborted(signal)));
     this.#follow(incoming);
   }
 
@@ -58,7 +58,7 @@ class Source {
   }
 
   #end() {
-    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#unfollow?.();
     this.#bodies.delete(this);
   }
 
