@@ -62,13 +62,20 @@ export class Claim {
     return new Claim(this);
   }
 
+  /** So many bytes for what goes on after the call, like input that waits to be read; released by itself alone. */
+  apart(bytes: number): Claim {
+    const other = new Claim(this.#share);
+    other.take(bytes);
+    return other;
+  }
+
   get bytes(): number {
     return this.#bytes;
   }
 
   /** Throws LIMIT_EXCEEDED where there is no room for it. */
   take(bytes: number): void {
-    // A call whose client is gone reads on, but nobody keeps what it has read.
+    // It is a part of a call that is over.
     if (this.#released) return;
     this.#share.take(bytes);
     this.#bytes += bytes;

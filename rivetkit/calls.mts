@@ -33,6 +33,8 @@ export const MOST_UPLOADS = 1024;
 export const KEPT_MS = 60_000;
 /** Ids remembered of a client's calls that are no longer kept. */
 const MOST_OVER = 2048;
+/** Requests that wait for one call at a time; a client has one, and one more after a lost connection. */
+const MOST_WAITING = 4;
 /** The most calls that one request says to have arrived. */
 const MOST_DONE = 1024;
 /** What a call, a part of an upload, or an upload is counted as beside its bytes. */
@@ -49,6 +51,8 @@ interface Call {
   /** The call that it waits for before it starts. */
   waitsFor: string | undefined;
   settled: boolean;
+  /** What ends the waiting of each request that waits for it. A race with the outcome would add to the outcome each time. */
+  readonly waiting: Set<() => void>;
   outcome: Promise<{ value: unknown } | { bytes: Uint8Array } | { error: unknown }>;
   readonly claim: Claim;
   touched: number;
@@ -82,6 +86,8 @@ class Client {
   readonly over = new Set<string>();
   /** When its last connection closed. */
   left = 0;
+  /** Whether it has left: nobody gets the answers of what still runs for it. */
+  gone = false;
 }
 
 export class Calls {
@@ -213,7 +219,8 @@ export class Calls {
   async piece(connection: Connection, id: string, at: number): Promise<string> {
     check(isId(id) && Number.isSafeInteger(at) && at >= 0);
     const call = this.#client(connection).calls.get(id);
-    const outcome = await call?.outcome;
+    // One that has no result yet is not waited for: the client asks for pieces of what it knows the length of.
+    const outcome = call?.settled ? await call.outcome : undefined;
     if (!call || !outcome || !("bytes" in outcome)) throw failure("LIMIT_EXCEEDED", lateMessage);
     call.touched = Date.now();
     return toBase64(outcome.bytes.subarray(at, at + PIECE_BYTES));
@@ -236,13 +243,19 @@ export class Calls {
     return client;
   }
 
-  /** Nothing is kept for it any more. What runs for it runs on. */
+  /** Nothing is kept for it any more. What runs for it runs on, and counts until it is over: the server holds its arguments. */
   #leave(name: string, client: Client): void {
+    client.gone = true;
     for (const id of [...client.uploads.keys()]) drop(client, id);
-    for (const call of client.calls.values()) call.claim.release();
-    this.#calls -= client.calls.size;
+    for (const call of client.calls.values()) if (call.settled) this.#end(call);
     client.calls.clear();
     this.#clients.delete(name);
+  }
+
+  /** A call has settled and its answer is kept no longer. */
+  #end(call: Call): void {
+    this.#calls--;
+    call.claim.release();
   }
 
   #admit(client: Client): void {
@@ -274,6 +287,7 @@ export class Calls {
       started: new Promise((resolve) => (begun = resolve)),
       waitsFor: after,
       settled: false,
+      waiting: new Set(),
       claim,
       touched: Date.now(),
       outcome: turn(client, after)
@@ -302,6 +316,8 @@ export class Calls {
         .finally(() => {
           call.settled = true;
           call.touched = Date.now();
+          for (const done of [...call.waiting]) done();
+          if (client.gone) this.#end(call);
         }),
     };
     client.calls.set(id, call);
@@ -313,11 +329,9 @@ export class Calls {
   async #answer(client: Client, id: string): Promise<Answer> {
     const call = client.calls.get(id);
     if (!call) throw failure("LIMIT_EXCEEDED", lateMessage);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, HOLD_MS, undefined)));
-    const outcome = await Promise.race([call.outcome, late]);
-    clearTimeout(timer);
-    if (!outcome) return { state: "pending" };
+    if (!call.settled) await settledOrLate(call);
+    if (!call.settled) return { state: "pending" };
+    const outcome = await call.outcome;
     call.touched = Date.now();
     if ("error" in outcome) throw outcome.error;
     if ("value" in outcome) return { state: "done", value: outcome.value };
@@ -328,8 +342,7 @@ export class Calls {
     const call = client.calls.get(id);
     if (!call?.settled) return;
     client.calls.delete(id);
-    this.#calls--;
-    call.claim.release();
+    this.#end(call);
     client.over.add(id);
     for (const oldest of client.over) {
       if (client.over.size <= MOST_OVER) break;
@@ -356,6 +369,21 @@ export class Calls {
 }
 
 const lateMessage = `The result of a call is kept for ${KEPT_MS / 1000} s after it was last asked for, and no longer`;
+
+/** Resolves when the call has settled, or as late as one action may take; earlier if too many wait for it. */
+function settledOrLate({ waiting }: Call): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      waiting.delete(done);
+      resolve();
+    };
+    const timer = setTimeout(done, HOLD_MS);
+    const [first] = waiting;
+    if (waiting.size >= MOST_WAITING) first?.();
+    waiting.add(done);
+  });
+}
 
 /** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
 async function turn(client: Client, after: string | undefined): Promise<void> {

@@ -1,5 +1,6 @@
 // Calls whose results may be large: what they read is counted while it is read, so that many of them at once do not hold
 // more than their client may make the server hold.
+import { types } from "node:util";
 import type { AgentVm, ExecResult } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
@@ -48,6 +49,45 @@ export async function counted(
     if (failed === undefined) throw error;
   }
   throw failed;
+}
+
+/** The most of `stdin` that a spawned process may leave unread, as AgentVm has it for what is written later. */
+const MOST_INPUT = 64 * 1024 * 1024;
+
+/** A spawn whose `stdin` counts until the process has read it, or has ended: the call itself is over before that. */
+export async function spawnCounted(
+  vm: AgentVm,
+  claim: Claim,
+  args: Parameters<AgentVm["spawn"]>,
+  onStart: (process: { pid: number }) => void,
+): ReturnType<AgentVm["spawn"]> {
+  const [command, words, options] = args;
+  const stdin: unknown = typeof options === "object" && options !== null ? options.stdin : undefined;
+  const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
+  // What does not fit is the VM's to refuse.
+  if (!types.isUint8Array(input) || Array.isArray(options)) {
+    const process = await vm.spawn(command, words, options);
+    onStart(process);
+    return process;
+  }
+  if (input.byteLength > MOST_INPUT) {
+    const message = `The stdin of a process that an actor spawns has at most ${MOST_INPUT} bytes: use writeProcessStdin for more`;
+    throw failure("LIMIT_EXCEEDED", message);
+  }
+  const held = claim.apart(input.byteLength);
+  try {
+    const rest = { ...options };
+    delete rest.stdin;
+    const process = await vm.spawn(command, words, rest);
+    onStart(process);
+    // It fails when nobody can read it any more, which the process's end tells.
+    const written = vm.writeProcessStdin(process.pid, input).catch(() => {});
+    void written.finally(() => held.release());
+    return process;
+  } catch (error) {
+    held.release();
+    throw error;
+  }
 }
 
 interface ReadOptions {

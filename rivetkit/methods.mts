@@ -1,7 +1,8 @@
 // What each call does with the actor's machine. Calls about something that runs boot no VM to hear that it is not there.
+import { types } from "node:util";
 import type { AgentVm } from "agent-vm";
 import type { Claim } from "./budget.mjs";
-import { counted, readCounted, readFilesCounted, responseCounted } from "./counted.mjs";
+import { counted, readCounted, readFilesCounted, responseCounted, spawnCounted } from "./counted.mjs";
 import { failure } from "./errors.mjs";
 import type { Machine } from "./machine.mjs";
 import type { RemoteCalls, VmFetchInit, VmFetchResult } from "./remote.mjs";
@@ -27,11 +28,8 @@ export const methods: Methods = {
     return counted(claim, options, (each) => vm.execFile(file, args, each));
   },
 
-  spawn: async ({ machine }, ...args) => {
-    const process = await (await machine.boot()).spawn(...args);
-    machine.started(process);
-    return process;
-  },
+  spawn: async ({ machine, claim }, ...args) =>
+    spawnCounted(await machine.boot(), claim, args, (process) => machine.started(process)),
   writeProcessStdin: async ({ machine }, pid, data) => (await withProcess(machine, pid)).writeProcessStdin(pid, data),
   closeProcessStdin: async ({ machine }, pid) => (await withProcess(machine, pid)).closeProcessStdin(pid),
   waitProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).waitProcess(pid),
@@ -101,6 +99,10 @@ async function vmFetch(
 ): Promise<VmFetchResult> {
   if (typeof init !== "object" || init === null) throw failure("INVALID_ARGUMENT", "init must be an object");
   const { method, headers, body } = init;
+  // A number, or an object with a length, would have an array of that length made of it.
+  if (body !== undefined && typeof body !== "string" && !types.isUint8Array(body)) {
+    throw failure("INVALID_ARGUMENT", "init.body must be a string or a Uint8Array");
+  }
   const response = await vm.fetch(port, url, {
     ...(method === undefined ? {} : { method }),
     ...(headers === undefined ? {} : { headers }),

@@ -23,7 +23,7 @@ export interface VmFetchInit {
   method?: string;
   /** By name; default: those that `fetch` sends unasked. */
   headers?: Record<string, string>;
-  /** A string is sent as UTF-8. Default: none. */
+  /** A string is sent as UTF-8; what is neither text nor bytes is INVALID_ARGUMENT. Default: none. */
   body?: string | Uint8Array;
 }
 
@@ -76,7 +76,7 @@ export interface RemoteCalls extends Pick<
   exec(command: string, options?: RemoteExecOptions): Promise<ExecResult>;
   /** As `AgentVm.execFile`, likewise. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
-  /** As `AgentVm.spawn`, likewise: its output comes by the actor's `processOutput`. */
+  /** As `AgentVm.spawn`, likewise: its output comes by the actor's `processOutput`; `stdin` is at most 64 MiB. */
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): ReturnType<AgentVm["spawn"]>;
   /** `delete` by the name that agentOS gives it. */
   deleteFile: AgentVm["delete"];

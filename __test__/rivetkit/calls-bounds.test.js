@@ -90,6 +90,99 @@ test("a client's results come with it over another connection; those of one that
   expect(seen).toMatchObject({ before: "LIMIT_EXCEEDED", after: "taken", stolen: "INVALID_ARGUMENT" });
 });
 
+test("what still runs for a client that has left counts until it is over", async () => {
+  const seen = await evaluate(`
+    const ends = [];
+    const calls = new Calls("incarnation", () => new Promise((resolve) => ends.push(resolve)));
+    const begin = async (own, args) => {
+      const request = { id: "call-number-1", method: "exec", args, incarnation: "incarnation", done: [] };
+      const begun = calls.begin(own, request).catch(({ code }) => code);
+      return Promise.race([begun, new Promise((resolve) => setTimeout(resolve, 100, "under way"))]);
+    };
+    const large = "x".repeat(SERVER_BYTES / 2);
+    const [one, other] = [connection("one"), connection("other")];
+    const begun = [await begin(one, [large])];
+    close(calls, one);
+    const left = Share.all;
+    begun.push(await begin(other, [large]));
+    ends[0]("done");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const over = Share.all;
+    begun.push(await begin(other, [large]));
+    print({ begun, left: left > SERVER_BYTES / 2, over });`);
+  expect(seen).toEqual({ begun: ["under way", "LIMIT_EXCEEDED", "under way"], left: true, over: 0 });
+});
+
+test("requests that wait for one call, or ask for pieces of one that goes on, leave nothing with it", async () => {
+  const seen = await evaluate(
+    `
+    const calls = new Calls("incarnation", () => new Promise(() => {}));
+    const own = connection("one");
+    void calls.begin(own, { id: "call-number-1", method: "exec", args: [], incarnation: "incarnation", done: [] });
+    const heap = () => (gc(), gc(), process.memoryUsage().heapUsed);
+    const states = new Set();
+    const pieces = new Set();
+    const ask = async (count) => {
+      const asked = Array.from({ length: count }, () => calls.follow(own, "call-number-1", "incarnation"));
+      for (let index = 0; index < count; index++) pieces.add(await code(() => calls.piece(own, "call-number-1", 0)));
+      // The last few wait as long as one action may take.
+      for (const answer of asked.slice(0, -10)) states.add((await answer).state);
+    };
+    await ask(1000);
+    const before = heap();
+    for (let round = 0; round < 10; round++) await ask(10_000);
+    print({ states: [...states], pieces: [...pieces], grown: heap() - before });`,
+    { flags: ["--expose-gc"] },
+  );
+  expect(seen).toMatchObject({ states: ["pending"], pieces: ["LIMIT_EXCEEDED"] });
+  // 100,000 requests: at most some 50 bytes each.
+  expect(seen.grown).toBeLessThan(5_000_000);
+});
+
+test("the stdin of a spawned process counts until the process has read it or has ended", async () => {
+  const seen = await evaluate(`
+    const { AgentVm } = require("${root}");
+    const { methods } = await import("${dist}/methods.mjs");
+    const { Claim } = await import("${dist}/budget.mjs");
+    const vm = await AgentVm.create();
+    const machine = { boot: async () => vm, started() {} };
+    const [share, pids, codes] = [new Share(), [], []];
+    const spawn = async (command, args, stdin) => {
+      const claim = new Claim(share);
+      const { pid } = await methods.spawn({ machine, claim }, command, args, { stdin });
+      claim.release();
+      return pid;
+    };
+    const tooLong = await code(() => spawn("sleep", ["1000"], new Uint8Array(64 * 1024 * 1024 + 1)));
+    const input = new Uint8Array(60 * 1024 * 1024);
+    while (codes.at(-1) !== "LIMIT_EXCEEDED") codes.push(await code(async () => pids.push(await spawn("sleep", ["1000"], input))));
+    const share0 = Share.all / SERVER_BYTES;
+    for (const pid of pids) await vm.killProcess(pid);
+    for (const pid of pids) await vm.waitProcess(pid);
+    while (Share.all > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    const reader = await spawn("sh", ["-c", "head -c 5 >got"], "text of stdin");
+    await vm.waitProcess(reader);
+    const got = String(await vm.readFile("/home/user/got"));
+    while (Share.all > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await vm.dispose();
+    print({ tooLong, share: share0, got });`);
+  expect(seen).toMatchObject({ tooLong: "LIMIT_EXCEEDED", got: "text " });
+  expect(seen.share).toBeLessThanOrEqual(0.75);
+});
+
+test("a body of vmFetch that is neither text nor bytes is refused, and none of its size is made", async () => {
+  const seen = await evaluate(`
+    const { methods } = await import("${dist}/methods.mjs");
+    const machine = { boot: async () => ({ fetch: () => Promise.reject(new Error("asked")) }) };
+    const codes = [];
+    for (const body of [2_000_000_000, { length: 500_000_000 }, [1, 2], null, true]) {
+      codes.push(await code(() => methods.vmFetch({ machine }, 80, "/", { method: "POST", body })));
+    }
+    print({ codes: [...new Set(codes)], peak: process.resourceUsage().maxRSS });`);
+  expect(seen.codes).toEqual(["INVALID_ARGUMENT"]);
+  expect(seen.peak).toBeLessThan(300_000);
+});
+
 test("a call that is handed over after its connection has closed leaves nothing behind", async () => {
   const seen = await evaluate(`${CALLS}
     const calls = new Calls("incarnation", async () => "done");
