@@ -20,9 +20,9 @@ export async function counted(
   options: RemoteExecOptions | undefined,
   run: (options: Parameters<AgentVm["exec"]>[1]) => Promise<ExecResult>,
 ): Promise<ExecResult> {
-  const given: Record<string, unknown> | null = options === undefined ? {} : (options as Record<string, unknown>);
   // What does not fit is the VM's to refuse, and so is what does not travel.
-  if (typeof given !== "object" || given === null || Array.isArray(given)) return run(options);
+  if (options !== undefined && !isObject(options)) return run(options);
+  const given = bare<Record<string, unknown>>(options);
   if ([given.signal, given.onStdout, given.onStderr].some((each) => each !== undefined)) return run(options);
   const most = given.maxOutputBytes === undefined ? DEFAULT_OUTPUT : Number(given.maxOutputBytes);
   const over = new AbortController();
@@ -43,7 +43,7 @@ export async function counted(
   };
   const streams = { onStdout: count(), onStderr: count(), signal: over.signal };
   try {
-    const result = await run(Object.assign(Object.create(null) as object, given, streams));
+    const result = await run(Object.assign(given, streams));
     if (failed === undefined) return result;
   } catch (error) {
     if (failed === undefined) throw error;
@@ -62,10 +62,11 @@ export async function spawnCounted(
   onStart: (process: { pid: number }) => void,
 ): ReturnType<AgentVm["spawn"]> {
   const [command, words, options] = args;
-  const stdin: unknown = typeof options === "object" && options !== null ? options.stdin : undefined;
+  const rest = isObject(options) ? bare(options) : undefined;
+  const stdin: unknown = rest?.stdin;
   const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
   // What does not fit is the VM's to refuse.
-  if (!types.isUint8Array(input) || Array.isArray(options)) {
+  if (rest === undefined || !types.isUint8Array(input)) {
     const process = await vm.spawn(command, words, options);
     onStart(process);
     return process;
@@ -76,7 +77,6 @@ export async function spawnCounted(
   }
   const held = claim.apart(input.byteLength);
   try {
-    const rest = { ...options };
     delete rest.stdin;
     const process = await vm.spawn(command, words, rest);
     onStart(process);
@@ -100,7 +100,7 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
   const read: (path: string, options?: ReadOptions) => Promise<Uint8Array> = vm.readFile.bind(vm);
   // The VM says what is wrong with them.
   if (!isReadOptions(options)) return read(path, options);
-  const { maxBytes = CALL_BYTES } = options ?? {};
+  const { maxBytes = CALL_BYTES } = bare<ReadOptions>(options);
   const most = Math.min(maxBytes, CALL_BYTES);
   // A file that cannot be read says so when it is read.
   const size = await vm.stat(path).then(
@@ -114,7 +114,7 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
     for (let room = Math.min(size + READ_AHEAD, most); ; room = Math.min(8 * room, most)) {
       own.set(room);
       try {
-        const bytes = await read(path, { ...options, maxBytes: room });
+        const bytes = await read(path, Object.assign(bare(options), { maxBytes: room }));
         if (bytes.byteLength > most) throw tooLarge();
         own.set(bytes.byteLength);
         return bytes;
@@ -131,9 +131,18 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
 
 function isReadOptions(options: unknown): options is ReadOptions | undefined {
   if (options === undefined) return true;
-  if (typeof options !== "object" || options === null || Array.isArray(options)) return false;
-  const { maxBytes } = options as ReadOptions;
+  if (!isObject(options)) return false;
+  const { maxBytes } = bare<ReadOptions>(options);
   return maxBytes === undefined || (Number.isSafeInteger(maxBytes) && maxBytes >= 0);
+}
+
+function isObject(options: unknown): options is object {
+  return typeof options === "object" && options !== null && !Array.isArray(options);
+}
+
+/** Its own members in an object without a prototype: what something else in the server wrote to Object.prototype is none. */
+export function bare<T extends object>(options: T | undefined): T {
+  return Object.assign(Object.create(null) as T, options);
 }
 
 function isCode(error: unknown, code: string): boolean {

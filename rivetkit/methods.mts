@@ -2,7 +2,7 @@
 import { types } from "node:util";
 import type { AgentVm } from "agent-vm";
 import type { Claim } from "./budget.mjs";
-import { counted, readCounted, readFilesCounted, responseCounted, spawnCounted } from "./counted.mjs";
+import { bare, counted, readCounted, readFilesCounted, responseCounted, spawnCounted } from "./counted.mjs";
 import { failure } from "./errors.mjs";
 import type { Machine } from "./machine.mjs";
 import type { RemoteCalls, VmFetchInit, VmFetchResult } from "./remote.mjs";
@@ -98,7 +98,7 @@ async function vmFetch(
   init: VmFetchInit = {},
 ): Promise<VmFetchResult> {
   if (typeof init !== "object" || init === null) throw failure("INVALID_ARGUMENT", "init must be an object");
-  const { method, headers, body } = init;
+  const { method, headers, body } = bare(init);
   // A number, or an object with a length, would have an array of that length made of it.
   if (body !== undefined && typeof body !== "string" && !types.isUint8Array(body)) {
     throw failure("INVALID_ARGUMENT", "init.body must be a string or a Uint8Array");

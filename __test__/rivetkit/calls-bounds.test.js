@@ -183,6 +183,34 @@ test("a body of vmFetch that is neither text nor bytes is refused, and none of i
   expect(seen.peak).toBeLessThan(300_000);
 });
 
+test("what something else in the server wrote to Object.prototype is no option of a client's call", async () => {
+  const seen = await evaluate(`
+    const { methods } = await import("${dist}/methods.mjs");
+    const { Claim } = await import("${dist}/budget.mjs");
+    const vm = await AgentVm.create();
+    const use = { machine: { boot: async () => vm, started() {} }, claim: new Claim(new Share()) };
+    const server = 'require("node:http").createServer((request, response) => response.end(request.method)).listen(8000, () => console.log("up"))';
+    await new Promise((resolve) => vm.spawn("node", ["-e", server], { onStdout: resolve }));
+    await vm.writeFile("/tmp/file", "content");
+    const polluted = { stdin: "polluted", maxOutputBytes: 1, signal: AbortSignal.abort(), maxBytes: 1, method: "PUT", body: 5 };
+    for (const [key, value] of Object.entries(polluted)) Object.defineProperty(Object.prototype, key, { __proto__: null, value, configurable: true, writable: true });
+    const { stdout } = await methods.exec(use, "cat; echo printed", {});
+    const { pid } = await methods.spawn(use, "cat", [], {});
+    await vm.closeProcessStdin(pid);
+    await vm.waitProcess(pid);
+    const { chunks } = await vm.readProcessOutput(pid);
+    const content = String(await methods.readFile(use, "/tmp/file", {}));
+    // Node.js's own streams read it, wherever one has its bytes read.
+    delete Object.prototype.signal;
+    const { body } = await methods.vmFetch(use, 8000, "/", {});
+    const counted = use.claim.bytes;
+    for (const key of Object.keys(polluted)) delete Object.prototype[key];
+    await vm.dispose();
+    print({ stdout, chunks: chunks.length, content, method: String(body), counted });`);
+  // The output, the file and the body are counted as they are read.
+  expect(seen).toEqual({ stdout: "printed\n", chunks: 0, content: "content", method: "GET", counted: 8 + 7 + 3 });
+});
+
 test("a call that is handed over after its connection has closed leaves nothing behind", async () => {
   const seen = await evaluate(`${CALLS}
     const calls = new Calls("incarnation", async () => "done");
