@@ -91,7 +91,7 @@ test("a client's results come with it over another connection; those of one that
 });
 
 test("what still runs for a client that has left counts until it is over", async () => {
-  const seen = await evaluate(`
+  const seen = await evaluate(`${CALLS}
     const ends = [];
     const calls = new Calls("incarnation", () => new Promise((resolve) => ends.push(resolve)));
     const begin = async (own, args) => {
@@ -115,7 +115,7 @@ test("what still runs for a client that has left counts until it is over", async
 
 test("requests that wait for one call, or ask for pieces of one that goes on, leave nothing with it", async () => {
   const seen = await evaluate(
-    `
+    `${CALLS}
     const calls = new Calls("incarnation", () => new Promise(() => {}));
     const own = connection("one");
     void calls.begin(own, { id: "call-number-1", method: "exec", args: [], incarnation: "incarnation", done: [] });
@@ -140,7 +140,7 @@ test("requests that wait for one call, or ask for pieces of one that goes on, le
 });
 
 test("the stdin of a spawned process counts until the process has read it or has ended", async () => {
-  const seen = await evaluate(`
+  const seen = await evaluate(`${CALLS}
     const { AgentVm } = require("${root}");
     const { methods } = await import("${dist}/methods.mjs");
     const { Claim } = await import("${dist}/budget.mjs");
@@ -184,7 +184,7 @@ test("a body of vmFetch that is neither text nor bytes is refused, and none of i
 });
 
 test("what something else in the server wrote to Object.prototype is no option of a client's call", async () => {
-  const seen = await evaluate(`
+  const seen = await evaluate(`${CALLS}
     const { methods } = await import("${dist}/methods.mjs");
     const { Claim } = await import("${dist}/budget.mjs");
     const vm = await AgentVm.create();
