@@ -245,19 +245,31 @@ class Calls {
   }
 
   #execEnded(call, exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, cut, timedOut, background) {
-    this.#end(call).resolve({
-      exitCode,
-      signal: signalName(signal),
-      reason,
-      usage: { userMs, systemMs, maxRssBytes },
-      stdout,
-      stderr,
-      stdoutTruncated: (cut & 1) !== 0,
-      stderrTruncated: (cut & 2) !== 0,
-      timedOut,
-      background: background ? JSON.parse(background) : [],
-    });
+    const exec = this.#end(call);
+    const left = background ? JSON.parse(background) : [];
+    if (exec.signal?.aborted) {
+      this.#abortEnded(exec, left);
+    } else {
+      exec.resolve({
+        exitCode,
+        signal: signalName(signal),
+        reason,
+        usage: { userMs, systemMs, maxRssBytes },
+        stdout,
+        stderr,
+        stdoutTruncated: (cut & 1) !== 0,
+        stderrTruncated: (cut & 2) !== 0,
+        timedOut,
+        background: left,
+      });
+    }
     this.#releaseIfIdle();
+  }
+
+  /** The abort came when the command had ended and its result was on its way: what the command left is killed all the same. */
+  async #abortEnded({ signal, reject }, left) {
+    await Promise.allSettled(left.map(({ pid }) => this.ask("killProcess", pid)));
+    reject(aborted(signal));
   }
 }
 
