@@ -37,7 +37,7 @@ use crate::walls::Walls;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long init waits before it looks whether somebody has stopped the deputy.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How often one that was stopped is told to go on, before it is given up.
 const RESUMES: u32 = 4;
