@@ -146,3 +146,29 @@ while True:
   });
   expect(await vm.exists("/home/user/top")).toBe(false);
 }, 60_000);
+
+test("however many listings of deep trees are asked for at once, the server opens few directories for them", async () => {
+  const vm = await boot();
+  // A sibling at each level keeps the one above it open until its turn.
+  await output(
+    vm,
+    `python3 -c '
+import os
+for level in range(2000):
+    os.mkdir("a"); os.mkdir("b"); os.chdir("a")'`,
+  );
+  const descriptors = () => fs.readdirSync("/proc/self/fd").length;
+  const before = descriptors();
+  let most = 0;
+  let pending = true;
+  const listings = Promise.all(Array.from({ length: 32 }, () => vm.readdirRecursive("/home/user"))).finally(() => {
+    pending = false;
+  });
+  while (pending) {
+    most = Math.max(most, descriptors() - before);
+    await new Promise(setImmediate);
+  }
+  for (const listed of await listings) expect(listed).toHaveLength(4000);
+  // 4 at a time, each with a directory for every 64 levels and a few more.
+  expect(most).toBeLessThan(4 * 50);
+}, 60_000);

@@ -13,6 +13,7 @@ use agent_vm_protocol::message::OpenMode;
 use nix::dir::{Dir, Type};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
+use tokio::sync::SemaphorePermit;
 
 use crate::error::Error;
 use crate::events::{AwaitTaken, Taken};
@@ -26,6 +27,12 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The deepest directory that is listed; the one that a listing begins with is 0 deep.
 pub const MAX_DEPTH: u32 = 4096;
+
+/// Listings of one VM at a time, each of which may need a hundred descriptors. Its others wait for these.
+pub const LISTINGS_OF_A_VM: usize = 4;
+
+/// The most names that one directory may have, excluded ones too: a process may add names as fast as they are read.
+const MAX_NAMES_READ: usize = 4 * MAX_ENTRIES;
 
 /// Names of one piece, and bytes of them. JavaScript takes a piece within a millisecond, and its text is small enough for the young
 /// generation of V8's heap, whose collections are short.
@@ -96,6 +103,7 @@ struct Pending {
 impl Vm {
     /// The names in a directory, in order of their bytes, without the attributes.
     pub async fn readdir(&self, path: String, on_entries: OnEntries) -> Result<(), Error> {
+        let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, path.clone(), on_entries);
         let mode = OpenMode::Directory { follow: true };
         let fd = self.open(None, path.clone().into(), mode).await?;
@@ -110,6 +118,7 @@ impl Vm {
     /// Lists a tree, a directory before what is in it. A directory that may not be read, or is gone when its turn comes, is
     /// listed without what is in it.
     pub async fn walk(&self, walk: Walk, on_entries: OnEntries) -> Result<(), Error> {
+        let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, walk.path.clone(), on_entries);
         let mode = OpenMode::Directory { follow: true };
         let fd = self.open(None, walk.path.clone().into(), mode).await?;
@@ -163,6 +172,15 @@ impl Vm {
             }
         }
         pieces.finish().await
+    }
+
+    /// Waits for a place among the listings of this VM.
+    async fn listing(&self) -> Result<SemaphorePermit<'_>, Error> {
+        tokio::select! {
+            // Never closed.
+            place = self.listings().acquire() => place.map_err(|_| Error::Disposed),
+            () = self.gone() => Err(Error::Disposed),
+        }
     }
 
     /// Opens a directory that waited, and tells what those in it are opened from; nothing if it is gone or locked.
@@ -363,7 +381,12 @@ fn list(
     let mut directory = Dir::from_fd(own).map_err(|errno| failed(errno, "opendir"))?;
     let mut names = Vec::new();
     let mut found = Amount { names: 0, bytes: 0 };
-    for entry in directory.iter() {
+    for (number, entry) in directory.iter().enumerate() {
+        if number >= MAX_NAMES_READ {
+            return Err(Error::LimitExceeded(format!(
+                "{path} has more than {MAX_NAMES_READ} names, the most that one call reads of a directory"
+            )));
+        }
         let entry = entry.map_err(|errno| failed(errno, "readdir"))?;
         let name = entry.file_name();
         if name == c"." || name == c".." {

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::runtime;
 use crate::vm::Vm;
 
-pub use list::{Entry, EntryKind, OnEntries, Walk};
+pub use list::{Entry, EntryKind, LISTINGS_OF_A_VM, OnEntries, Walk};
 pub use read::{Content, MAX_FILE};
 pub use remove::remove_tree;
 pub use share::{READS_OF_A_VM, Share, WAITING_OF_A_VM};

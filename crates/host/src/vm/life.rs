@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub(super) enforcement: Enforcement,
     pub(super) proc_fd: Arc<OwnedFd>,
     pub(super) guest_id: Option<u32>,
+    pub(super) listings: Semaphore,
     pub(super) reads: Semaphore,
     pub(super) waiting_reads: Semaphore,
     pub(super) host: Mutex<Option<HostSide>>,

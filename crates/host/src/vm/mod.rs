@@ -18,7 +18,7 @@ use crate::control::{Answer, Control};
 use crate::error::Error;
 use crate::events::{Events, ExitStatus, Reason, ShellId};
 use crate::exec::{self, Abort, Exec, OnResult};
-use crate::files::{READS_OF_A_VM, WAITING_OF_A_VM};
+use crate::files::{LISTINGS_OF_A_VM, READS_OF_A_VM, WAITING_OF_A_VM};
 use crate::input::Write;
 use crate::leftover::Leftovers;
 use crate::output_log::Replay;
@@ -102,6 +102,7 @@ impl Vm {
             enforcement,
             proc_fd: Arc::new(proc_fd),
             guest_id: host.guest_id(),
+            listings: Semaphore::new(LISTINGS_OF_A_VM),
             reads: Semaphore::new(READS_OF_A_VM),
             waiting_reads: Semaphore::new(WAITING_OF_A_VM),
             host: Mutex::new(Some(host)),
@@ -343,6 +344,11 @@ impl Vm {
     /// Its user's id on the host, where that is not the server's own.
     pub(crate) fn guest_id(&self) -> Option<u32> {
         self.inner().guest_id
+    }
+
+    /// Places for listings of directories.
+    pub(crate) fn listings(&self) -> &Semaphore {
+        &self.inner().listings
     }
 
     /// Places for reads of files.
