@@ -1,11 +1,11 @@
 "use strict";
 // A server that runs out of something: calls say so by the errno's name, and work again once it is back.
 
-const { nodeScript, readableCopy } = require("./node-script");
+const { nodeScript, readableCopy, withFewDescriptors: few } = require("./node-script");
 
 /** What a server prints that has no more descriptors than `limit`. */
 async function withFewDescriptors(limit, source) {
-  const server = nodeScript(source, { prefix: ["prlimit", `--nofile=${limit}:${limit}`] });
+  const server = nodeScript(source, { prefix: few(limit) });
   const { stdout, stderr, code } = await server.ended;
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   return JSON.parse(stdout);
@@ -136,7 +136,7 @@ function ordinaryServer(limit, source) {
     process.getuid() === 0
       ? ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--inh-caps=-all"]
       : [];
-  const prefix = [...user, "prlimit", `--nofile=${limit}:${limit}`];
+  const prefix = [...few(limit), ...user];
   return nodeScript(ANSWER + source, { prefix, from: readableCopy(), env: { HOME: "/nonexistent", TMPDIR: "/tmp" } })
     .ended;
 }

@@ -77,6 +77,15 @@ function withHosts(hosts) {
   return ["unshare", ...(user ? ["--map-root-user"] : []), "--mount", "sh", "-c", script, file];
 }
 
+/**
+ * The beginning of a command line: what follows has at most `limit` descriptors, and runs when nothing else with such a limit
+ * does. The kernel counts descriptors in flight by user, so one such server can use up what another may have.
+ */
+function withFewDescriptors(limit) {
+  const lock = path.join(os.tmpdir(), "agent-vm-test-few-descriptors");
+  return ["flock", "--no-fork", lock, "prlimit", `--nofile=${limit}:${limit}`];
+}
+
 /** A copy of what a server loads, where a user without rights can read it; gone when the test is over. */
 function readableCopy() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
@@ -87,4 +96,4 @@ function readableCopy() {
   return folder;
 }
 
-module.exports = { nodeScript, readableCopy, root };
+module.exports = { nodeScript, withFewDescriptors, readableCopy, root };

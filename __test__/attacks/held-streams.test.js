@@ -3,7 +3,7 @@
 
 const fs = require("node:fs");
 const { boot, output, until } = require("../fixture");
-const { nodeScript } = require("../node-script");
+const { nodeScript, withFewDescriptors: few } = require("../node-script");
 
 /**
  * Python: opens the standard output and error of every process, or its terminal, leaves a file `held-PID` when it has, and prints
@@ -141,7 +141,7 @@ test("what a background process writes last is delivered, though another program
 
 /** What a server prints, as JSON, that has no more descriptors than `limit`. */
 async function withFewDescriptors(limit, source) {
-  const server = nodeScript(source, { prefix: ["prlimit", `--nofile=${limit}:${limit}`] });
+  const server = nodeScript(source, { prefix: few(limit) });
   const { stdout, stderr, code } = await server.ended;
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   return JSON.parse(stdout);

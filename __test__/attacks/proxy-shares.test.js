@@ -3,7 +3,7 @@
 
 const { boot } = require("../fixture");
 const { httpServer } = require("../fixture/servers");
-const { nodeScript } = require("../node-script");
+const { nodeScript, withFewDescriptors: few } = require("../node-script");
 const { resolving } = require("../fixture/resolver");
 
 /** Opens tunnels to `port` as fast as it gets them, keeps them, and opens others for those that end. */
@@ -53,7 +53,7 @@ async function withFewDescriptors(limit, hoarders, ask) {
     console.log(JSON.stringify(answers));
     await Promise.all(all.map((one) => one.dispose()));
     process.exit();`,
-    { prefix: ["prlimit", `--nofile=${limit}:${limit}`] },
+    { prefix: few(limit) },
   );
   const { stdout, stderr, code } = await server.ended;
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
