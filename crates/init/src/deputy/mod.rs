@@ -39,6 +39,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How long init waits before it looks whether somebody has stopped the deputy.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long init waits for the pid of a program that a lost deputy may have started: the first thing that a program says.
+const REPORT_PATIENCE: Duration = Duration::from_millis(200);
+
 /// How often one that was stopped is told to go on, before it is given up.
 const RESUMES: u32 = 4;
 
@@ -316,21 +319,43 @@ fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> 
     }
 }
 
-/// What a program said itself: its pid, and what kept it from executing, if anything did.
+/// What a program said itself: its pid, and what kept it from executing, if anything did. One that others stop before it
+/// executes is told to go on a few times, and then killed; one that has not said its pid when init stops waiting cannot go on,
+/// because it finds nobody to say it to.
 fn reported(report_fd: OwnedFd) -> (Option<pid_t>, Option<Errno>) {
     let mut file = File::from(report_fd);
-    let mut number = || {
+    let pid = number(&mut file, None);
+    (pid, number(&mut file, pid).map(Errno::from_raw))
+}
+
+/// The next number that a program says, or none at its end; `pid` is the program's, where it has said that.
+fn number(file: &mut File, pid: Option<pid_t>) -> Option<libc::c_int> {
+    let deadline = Instant::now() + if pid.is_some() { DEADLINE } else { REPORT_PATIENCE };
+    let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
+    let mut resumes = 0;
+    loop {
         let mut watched = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(DEADLINE).unwrap_or(PollTimeout::MAX);
-        // At its end, too, it is ready.
-        if poll(&mut watched, timeout) != Ok(1) {
-            return None;
+        match poll(&mut watched, timeout) {
+            Ok(0) | Err(Errno::EINTR) if Instant::now() > deadline => return None,
+            Ok(0) => {
+                if let Some(pid) = pid.filter(|&pid| sys::is_stopped(pid)) {
+                    if resumes < RESUMES {
+                        sys::resume(pid);
+                    } else {
+                        sys::kill(pid);
+                    }
+                    resumes += 1;
+                }
+            }
+            Err(Errno::EINTR) => {}
+            // At its end, too, it is ready.
+            Ok(_) => break,
+            Err(_) => return None,
         }
-        let mut bytes = [0; size_of::<libc::c_int>()];
-        file.read_exact(&mut bytes).ok()?;
-        Some(libc::c_int::from_ne_bytes(bytes))
-    };
-    (number(), number().map(Errno::from_raw))
+    }
+    let mut bytes = [0; size_of::<libc::c_int>()];
+    file.read_exact(&mut bytes).ok()?;
+    Some(libc::c_int::from_ne_bytes(bytes))
 }
 
 fn share(fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Failure> {
