@@ -346,8 +346,8 @@ impl Sink for Kept<'_> {
     ) -> io::Result<usize> {
         // Not straight to where it is kept: new memory would be faulted in while the kernel holds the pipe and the writer waits.
         let mut buffer = pool::take();
-        let read = read(&mut buffer, wanted);
-        self.add(&buffer);
+        let read = buffer.append(|bytes| read(bytes, wanted));
+        self.add(buffer.filled());
         pool::give(buffer);
         read
     }
