@@ -44,6 +44,9 @@ function checkRust() {
   const cargo = output("cargo", ["--version"]);
   const version = /\d+\.\d+/.exec(cargo ?? "")?.[0];
   if (version && !older(version, wanted)) return;
+  if (!version && output("rustup", ["--version"]) !== null) {
+    refuse("rustup does not have the Rust toolchain that rust-toolchain.toml names. Run: rustup toolchain install");
+  }
   refuse(
     `agent-vm is built with Rust ${wanted} or later; ${version ? `here is ${version}` : "there is no cargo here"}.\n` +
       "Install it from https://rustup.rs, then run this again.",
