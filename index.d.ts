@@ -380,7 +380,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   }>;
   /**
    * Resolves when the process's pipe has taken all of it; writes to one process keep their order. STDIN_CLOSED after
-   * `closeProcessStdin`, or where nobody reads any more; LIMIT_EXCEEDED, and nothing is written, when 64 MiB wait already.
+   * `closeProcessStdin`, or where nobody reads any more; LIMIT_EXCEEDED, and nothing is written, when something waits already
+   * and more than 64 MiB would wait then. While nothing waits, a write may have any size.
    */
   writeProcessStdin(pid: number, data: string | Uint8Array): Promise<void>;
   /** End of file, once all that was written has been taken. A second time: nothing. */
@@ -470,7 +471,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /**
    * What a person types: `"ls\n"`, `"\x03"` for Ctrl-C. Goes to the terminal at once; resolves when the terminal has taken
    * all of it. Writes to one shell keep their order. SHELL_NOT_FOUND if the shell ends first; LIMIT_EXCEEDED, and nothing is
-   * written, when 64 MiB wait already. While the terminal hands over lines (it does until a program asks for keys), the
+   * written, as for `writeProcessStdin`. While the terminal hands over lines (it does until a program asks for keys), the
    * kernel keeps at most 4,095 bytes of one.
    */
   writeShell(shellId: string, data: string | Uint8Array): Promise<void>;

@@ -61,6 +61,12 @@ test("the tarballs hold what is needed, and nothing of how it is made", async ()
   expect([...folders].toSorted()).toEqual(["bin", "dist", "lib"]);
 });
 
+test("what the release does with the tarballs before it publishes them, succeeds", async () => {
+  const script = path.join(root, "scripts/try-tarballs.mjs");
+  const { stdout } = await run(process.execPath, [script, path.join(folder, "tarballs")]);
+  expect(stdout).toMatch(/: installed and used\n$/);
+}, 120_000);
+
 test("without the platform's package, loading says where it runs and what to do", async () => {
   const bare = path.join(folder, "bare");
   await install(bare, tarballs.main);

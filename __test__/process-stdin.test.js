@@ -127,6 +127,15 @@ test("more than 64 MiB in wait is refused, and what waits is not lost", async ()
   expect(recorded.text(pid)).toBe(`${piece.length}\n`);
 });
 
+test("while nothing waits, one write may be larger than what may wait, and the next is refused", async () => {
+  const { pid } = await vm.spawn("sleep", ["1000"]);
+  const first = watched(vm.writeProcessStdin(pid, Buffer.alloc(65 * 1024 * 1024)));
+  expect((await rejection(vm.writeProcessStdin(pid, "x"))).code).toBe("LIMIT_EXCEEDED");
+  expect(first.state).toBe("pending");
+  await vm.killProcess(pid);
+  expect((await rejection(first.promise)).code).toBe("STDIN_CLOSED");
+});
+
 test("on an exited process writing is STDIN_CLOSED and closing does nothing", async () => {
   const { pid } = await vm.spawn("true");
   await vm.waitProcess(pid);

@@ -16,7 +16,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::Error;
 use crate::sys;
 
-/// Bytes that may wait for one process or shell; a write that would add to more than that is refused.
+/// Bytes that may wait for one process or shell. A write that would make more wait is refused, unless nothing waits: one
+/// write may have any size, since its caller holds all of it anyway.
 pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
 
 /// What became of a write.
@@ -82,7 +83,7 @@ impl Input {
     /// Writes `data` behind everything that was written before. `runtime` runs what is queued.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] over [`MAX_QUEUED`]; nothing of `data` is written then.
+    /// [`Error::LimitExceeded`] over [`MAX_QUEUED`], unless nothing waits; nothing of `data` is written then.
     pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Write, Error> {
         let mut state = self.state.lock();
         let Some(fd) = state.fd.clone() else {
