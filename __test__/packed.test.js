@@ -51,7 +51,14 @@ test("the tarballs hold what is needed, and nothing of how it is made", async ()
       .toSorted();
   const target = `linux-${process.arch}-gnu`;
   expect(await files(tarballs.platform)).toEqual(
-    ["README.md", `agent-vm-init.${target}`, `agent-vm.${target}.node`, "package.json"].toSorted(),
+    [
+      "LICENSE-APACHE",
+      "LICENSE-MIT",
+      "README.md",
+      `agent-vm-init.${target}`,
+      `agent-vm.${target}.node`,
+      "package.json",
+    ].toSorted(),
   );
   const main = await files(tarballs.main);
   for (const name of ["index.js", "index.d.ts", "bin/agent-vm.js", "README.md", "LICENSE-MIT", "LICENSE-APACHE"]) {
@@ -61,7 +68,7 @@ test("the tarballs hold what is needed, and nothing of how it is made", async ()
   expect([...folders].toSorted()).toEqual(["bin", "dist", "lib"]);
 });
 
-test("what the release does with the tarballs before it publishes them, succeeds", async () => {
+test("scripts/try-tarballs.mjs installs the tarballs into an empty directory and uses them", async () => {
   const script = path.join(root, "scripts/try-tarballs.mjs");
   const { stdout } = await run(process.execPath, [script, path.join(folder, "tarballs")]);
   expect(stdout).toMatch(/: installed and used\n$/);

@@ -20,7 +20,7 @@ mkdirSync(destination, { recursive: true });
 for (const { name, addon, init } of built) {
   const staged = mkdtempSync(join(tmpdir(), "agent-vm-pack-"));
   cpSync(join(root, "npm", name), staged, { recursive: true });
-  for (const file of [addon, init]) copyFileSync(join(root, file), join(staged, file));
+  for (const file of [addon, init, "LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, file), join(staged, file));
   const status = run("npm", ["pack", staged, "--pack-destination", destination]);
   rmSync(staged, { recursive: true });
   if (status !== 0) process.exit(status);
