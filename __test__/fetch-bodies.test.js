@@ -43,6 +43,7 @@ beforeAll(async () => {
       if (pathname === "/cut") { response.writeHead(200, { "content-length": 100 }).write("some"); return setTimeout(() => request.socket.destroy(), 50); }
       if (pathname === "/until-closed") return request.socket.end("HTTP/1.0 200 OK\\r\\n\\r\\nno length at all");
       if (pathname === "/large") return response.end(Buffer.alloc(64 * MIB, "x"));
+      if (pathname === "/gone") return request.socket.destroy();
       if (pathname === "/early") return response.writeHead(413).end("too much");
       const given = searchParams.get("as").split(",");
       const bytes = given.reduce((all, name) => encoders[name](all), Buffer.from(text));
@@ -207,6 +208,43 @@ test("a server may answer before the request is over, and the rest of that is ca
   const response = await vm.fetch(3000, "/early", { method: "POST", body, duplex: "half" });
   expect(response.status).toBe(413);
   expect(await response.text()).toBe("too much");
+  await until(() => cancelled);
+});
+
+test("an early answer is read, though the connection broke while the request was still being sent", async () => {
+  let cancelled;
+  let pulls = 0;
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const body = new ReadableStream({
+    pull: (controller) => {
+      // Nothing is read from the connection meanwhile: the server has answered and closed it when the next chunk is written.
+      if (pulls++ > 0) Atomics.wait(pause, 0, 0, 50);
+      controller.enqueue(Buffer.alloc(1000));
+    },
+    cancel: () => (cancelled = true),
+  });
+  const response = await vm.fetch(3000, "/early", { method: "POST", body, duplex: "half" });
+  expect(response.status).toBe(413);
+  expect(await response.text()).toBe("too much");
+  await until(() => cancelled);
+  // Nobody reads the rest of an endless request any more.
+  const before = pulls;
+  await vm.fetch(3000, "/early");
+  expect(pulls).toBe(before);
+});
+
+test("a connection that breaks before the answer, while the request is being sent, is an error", async () => {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  let cancelled;
+  const body = new ReadableStream({
+    pull: (controller) => {
+      Atomics.wait(pause, 0, 0, 50);
+      controller.enqueue(Buffer.alloc(1000));
+    },
+    cancel: () => (cancelled = true),
+  });
+  const error = await rejection(vm.fetch(3000, "/gone", { method: "POST", body, duplex: "half" }));
+  expect(error).toMatchObject({ name: "AgentVmError", code: "ECONNRESET" });
   await until(() => cancelled);
 });
 

@@ -9,6 +9,7 @@ const http = require("node:http");
 const { follow } = require("../abort");
 const check = require("../arguments");
 const { decodingOf } = require("./content-encoding");
+const { keepReading } = require("./keep-reading");
 const { AgentVmError, invalid, aborted } = require("../error");
 const { own, pick, unset } = require("../members");
 const { sourceOf } = require("./request-body");
@@ -180,7 +181,8 @@ async function exchange({ method, url, headers, source, signal }, connect, expla
   else if (body) fields["content-length"] = source.size;
   const outgoing = http.request({
     ...UNUSED,
-    createConnection: () => socket.setNoDelay(true),
+    // The rest of a request that is not read any more goes nowhere.
+    createConnection: () => keepReading(socket.setNoDelay(true), () => body?.destroy()),
     method,
     path: url.pathname + url.search,
     headers: fields,
