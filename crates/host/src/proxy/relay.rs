@@ -1,6 +1,7 @@
 //! Bytes between two connections, both ways, until they end or have been idle for too long.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -27,7 +28,7 @@ pub async fn while_active(
     }
 }
 
-/// Copies until both sides have ended. The end of one is told to the other, which may go on.
+/// Copies until both sides have ended: the end of one is passed to the other, which may go on.
 pub async fn both_ways(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -35,19 +36,13 @@ pub async fn both_ways(
 ) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = async {
-        copy(&mut from_client, &mut to_server, activity).await?;
-        to_server.shutdown().await
-    };
-    let down = async {
-        copy(&mut from_server, &mut to_client, activity).await?;
-        to_client.shutdown().await
-    };
-    tokio::try_join!(up, down)?;
-    Ok(())
+    let up = copy_to_end(&mut from_client, &mut to_server, activity);
+    let down = copy_to_end(&mut from_server, &mut to_client, activity);
+    tokio::try_join!(up, down).map(drop)
 }
 
-/// Copies until the server has ended: for a request after whose answer nothing comes.
+/// Copies until the server has ended: for a request after whose answer nothing comes. A server may answer and close before
+/// it has read everything.
 pub async fn until_answered(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -55,21 +50,23 @@ pub async fn until_answered(
 ) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = async {
-        // A server may answer and close before it has read everything.
-        if copy(&mut from_client, &mut to_server, activity).await.is_ok() {
-            drop(to_server.shutdown().await);
-        }
-        std::future::pending::<()>().await;
-    };
-    let down = async {
-        copy(&mut from_server, &mut to_client, activity).await?;
-        to_client.shutdown().await
-    };
+    let up = copy_to_end(&mut from_client, &mut to_server, activity);
+    let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, activity));
     tokio::select! {
-        result = down => result,
-        () = up => Ok(()),
+        answered = &mut down => answered,
+        // However the request ended, the answer may still come.
+        _sent = up => down.await,
     }
+}
+
+/// Copies, and passes the end on.
+async fn copy_to_end(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    activity: &Activity,
+) -> io::Result<()> {
+    copy(from, to, activity).await?;
+    to.shutdown().await
 }
 
 async fn copy(
