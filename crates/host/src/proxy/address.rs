@@ -20,7 +20,9 @@ const fn special_in(prefix_length: u32, kind: &'static str) -> Special {
 ///
 /// After IANA's registries of special-purpose addresses
 /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, <https://www.iana.org/assignments/iana-ipv6-special-registry>).
-/// An IPv6 address that carries an IPv4 one inside is refused whatever that is: routers on the way may unpack it.
+/// An IPv6 address that carries an IPv4 one inside is refused whatever that is: routers on the way may unpack it. The
+/// exception is a public one behind the well-known prefix of NAT64 (RFC 6052), at which a network without IPv4 has the
+/// internet's IPv4 servers.
 pub fn special(address: IpAddr) -> Option<Special> {
     match address {
         IpAddr::V4(address) => special_v4(address),
@@ -36,10 +38,13 @@ fn special_v4(address: Ipv4Addr) -> Option<Special> {
     Some(match address.octets() {
         [0, ..] => special_in(8, "an unspecified address"),
         [127, ..] => special_in(8, "a loopback address"),
-        // Link-local is where clouds have their metadata service; Azure has a second one at a public address.
-        [169, 254, 169, 254] | [168, 63, 129, 16] | [100, 100, 100, 200] | [192, 0, 0, 192] => {
-            special_in(32, "a cloud's metadata service")
-        }
+        // Link-local is where clouds have their metadata service; Azure has a second one at a public address. Those of AWS that
+        // end in .170.x give credentials to containers (ECS, EKS).
+        [169, 254, 169, 254]
+        | [169, 254, 170, 2 | 23]
+        | [168, 63, 129, 16]
+        | [100, 100, 100, 200]
+        | [192, 0, 0, 192] => special_in(32, "a cloud's metadata service"),
         [169, 254, ..] => special_in(16, "a link-local address"),
         [10, ..] => special_in(8, "a private address"),
         [172, 16..=31, ..] => special_in(12, "a private address"),
@@ -60,6 +65,7 @@ fn special_v6(address: Ipv6Addr) -> Option<Special> {
     Some(match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => special_in(128, "an unspecified address"),
         [0, 0, 0, 0, 0, 0, 0, 1] => special_in(128, "a loopback address"),
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] if special_v4(last_32_bits(address)).is_none() => return None,
         // Mapped, compatible and translated; NAT64 with its prefix for local use; 6to4; Teredo.
         [0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => special_in(
             embedding(address).map_or(128, |(before, inside)| {
@@ -67,7 +73,10 @@ fn special_v6(address: Ipv6Addr) -> Option<Special> {
             }),
             "an IPv4 address inside an IPv6 address",
         ),
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => special_in(128, "a cloud's metadata service"),
+        // AWS's, the one of EKS, and Google's.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
+            special_in(128, "a cloud's metadata service")
+        }
         [0xfc00..=0xfdff, ..] => special_in(7, "a private address"),
         [0xfe80..=0xfebf, ..] => special_in(10, "a link-local address"),
         [0xfec0..=0xfeff, ..] => special_in(10, "a private address"),
@@ -79,6 +88,10 @@ fn special_v6(address: Ipv6Addr) -> Option<Special> {
         [0x2000..=0x3fff, ..] => return None,
         _ => special_in(8, "a reserved address"),
     })
+}
+
+fn last_32_bits(address: Ipv6Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() as u32)
 }
 
 /// The IPv4 address inside a mapped, NAT64 (the well-known prefix) or 6to4 address, and the number of bits before it. The
@@ -103,6 +116,8 @@ pub fn destination(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
     use super::special;
 
     #[test]
@@ -132,6 +147,7 @@ mod tests {
             "2001:4860::8888",
             "2003::1",
             "3ffe::1",
+            "64:ff9b::8.8.8.8",
         ] {
             assert_eq!(special(address.parse().expect(address)), None, "{address}");
         }
@@ -150,10 +166,14 @@ mod tests {
                 "metadata",
                 &[
                     "169.254.169.254",
+                    "169.254.170.2",
+                    "169.254.170.23",
                     "100.100.100.200",
                     "192.0.0.192",
                     "168.63.129.16",
                     "fd00:ec2::254",
+                    "fd00:ec2::23",
+                    "fd20:ce::254",
                 ],
             ),
             (
@@ -201,6 +221,11 @@ mod tests {
                     "::2",
                     "::ffff:0:127.0.0.1",
                     "64:ff9b::7f00:1",
+                    "64:ff9b::10.0.0.1",
+                    "64:ff9b::169.254.169.254",
+                    "64:ff9b::203.0.113.1",
+                    "64:ff9b:0:0:0:1:808:808",
+                    "64:ff9b:1::808:808",
                     "64:ff9b:1::7f00:1",
                     "2002:7f00:1::",
                     "2001::1",
@@ -213,6 +238,112 @@ mod tests {
                     found.is_some_and(|found| found.kind.contains(kind)),
                     "{address}: {found:?}"
                 );
+            }
+        }
+    }
+
+    /// The first and the last address of a block.
+    fn ends(block: &str) -> [IpAddr; 2] {
+        let (base, length) = block.split_once('/').expect(block);
+        let length: u32 = length.parse().expect(block);
+        match base.parse().expect(block) {
+            IpAddr::V4(base) => {
+                let host = u32::MAX.checked_shr(length).unwrap_or(0);
+                [base.into(), Ipv4Addr::from_bits(base.to_bits() | host).into()]
+            }
+            IpAddr::V6(base) => {
+                let host = u128::MAX.checked_shr(length).unwrap_or(0);
+                [base.into(), Ipv6Addr::from_bits(base.to_bits() | host).into()]
+            }
+        }
+    }
+
+    /// Every block of IANA's registries of special-purpose addresses (iana-ipv4-special-registry and
+    /// iana-ipv6-special-registry), with what they say of "globally reachable", and of the multicast registries.
+    #[test]
+    fn no_block_that_iana_calls_not_globally_reachable_is_public() {
+        for block in [
+            // IPv4: false, or not applicable.
+            "0.0.0.0/8",
+            "0.0.0.0/32",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.0.0/29",
+            "192.0.0.8/32",
+            "192.0.0.170/32",
+            "192.0.0.171/32",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.88.99.2/32",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "240.0.0.0/4",
+            "255.255.255.255/32",
+            "224.0.0.0/4",
+            // IPv6.
+            "::1/128",
+            "::/128",
+            "::ffff:0:0/96",
+            "64:ff9b:1::/48",
+            "100::/64",
+            "100:0:0:1::/64",
+            "2001::/23",
+            "2001::/32",
+            "2001:2::/48",
+            "2001:10::/28",
+            "2001:db8::/32",
+            "2002::/16",
+            "3fff::/20",
+            "5f00::/16",
+            "fc00::/7",
+            "fe80::/10",
+            "ff00::/8",
+            // True, but not for a server of the internet: anycast to what is nearest, and identifiers.
+            "192.0.0.9/32",
+            "192.0.0.10/32",
+            "2001:1::1/128",
+            "2001:1::2/128",
+            "2001:1::3/128",
+            "2001:3::/32",
+            "2001:4:112::/48",
+            "2001:20::/28",
+            "2001:30::/28",
+            // Not given out by IANA (iana-ipv6-address-space): outside of 2000::/3.
+            "::/8",
+            "200::/7",
+            "400::/6",
+            "800::/5",
+            "1000::/4",
+            "4000::/3",
+            "6000::/3",
+            "8000::/3",
+            "a000::/3",
+            "c000::/3",
+            "e000::/4",
+            "f000::/5",
+            "f800::/6",
+            "fe00::/9",
+            "fec0::/10",
+        ] {
+            for address in ends(block) {
+                assert!(special(address).is_some(), "{address} of {block}");
+            }
+        }
+        for block in [
+            // True.
+            "192.31.196.0/24",
+            "192.52.193.0/24",
+            "192.175.48.0/24",
+            "2620:4f:8000::/48",
+        ] {
+            for address in ends(block) {
+                assert_eq!(special(address), None, "{address} of {block}");
             }
         }
     }
