@@ -153,7 +153,13 @@ export interface AgentVmOptions {
   /** The host name inside. Default "agent-vm". */
   hostname?: string;
   /**
-   * Loopback only ("none", the default), the host's network ("host"), or named destinations alone.
+   * Loopback only ("none", the default), the internet ("public"), the host's network ("host"), or named destinations alone.
+   *
+   * "public" reaches all public addresses, at every port, and the names that the host resolves to them. It reaches no loopback,
+   * private, link-local, multicast, shared (100.64.0.0/10), benchmarking, documentation or reserved address, no metadata
+   * service, no IPv6 address that contains such an address (mapped, NAT64, 6to4, Teredo), and no address of the host itself,
+   * neither directly nor by a name. A name of one label, or below .local, .internal or .home.arpa, is not looked up. The address
+   * that was checked is the one that is connected to. "public" and a list use the same proxy, and need isolation "namespaces".
    *
    * An entry of `allow` (at most 1,024) is a name ("registry.npmjs.org"), a domain's subdomains ("*.github.com", not the
    * domain itself), an address ("10.0.0.5", "::1", "[::1]") or a range ("10.0.0.0/8"), each with or without a port (":443");
@@ -161,8 +167,13 @@ export interface AgentVmOptions {
    * SOCKS 5 proxy on 127.0.0.1:1080, which the environment names (HTTP_PROXY and the like, NODE_USE_ENV_PROXY); names are
    * resolved on the host, those of two labels or more as absolute names, without the host's search domains. A listed name is
    * refused where it leads to an address that is not public, or that the host itself has, unless that address is
-   * listed as well; "localhost" is the host's loopback. What is refused gets 403 and its reason, and is a `networkDenied`
-   * event. A list needs isolation "namespaces".
+   * listed as well; "localhost" is the host's loopback. What is refused gets 403 with its reason in the status line
+   * ("403 not in network.allow: registry.example.com:443") and in the body, and is a `networkDenied` event. "*" is
+   * INVALID_ARGUMENT: "public" is all destinations.
+   *
+   * The VM's own names (localhost and its subdomains, `hostname`, 127.0.0.0/8, 0.0.0.0, "::1", "::") lead to servers inside the
+   * VM, by the proxy as well, unless the list contains them with that port. NO_PROXY has those that clients handle
+   * alike, so most clients do not ask the proxy for them.
    *
    * A range reaches an address that is not public only if all of the range is of that kind: "127.0.0.0/8" and "10.1.0.0/16"
    * do, "0.0.0.0/0" and "::/0" mean the internet alone. A metadata service and a public address of the host are reached only
@@ -171,11 +182,15 @@ export interface AgentVmOptions {
    * A connection ends when no byte has passed for 10 minutes. VMs share the places for connections fairly: where none is
    * free, the VM that holds most loses the one that has been idle for longest.
    *
+   * With "none", the environment sets the retries of npm, pnpm, pip, uv, Yarn and Cargo so that they fail at once; `env` can
+   * set others.
+   *
    * "host" shares the host's ports and all that they reach, a cloud's metadata service among it. Under isolation "none" it
    * is the only one, and the default.
    */
   network?:
     | "none"
+    | "public"
     | "host"
     | {
         /** Destinations, in any order. At most 1,024. */

@@ -25,6 +25,9 @@ const options: AgentVmOptions = {
 };
 await using vm = await AgentVm.create(options);
 const none: AgentVm = await AgentVm.create();
+await AgentVm.create({ network: "public" });
+// @ts-expect-error: a list is a member of an object
+await AgentVm.create({ network: ["*"] });
 
 // Results are what they say, member for member.
 const result: ExecResult = await vm.exec("true", {

@@ -185,8 +185,8 @@ test("programs are told of the proxy, and that the VM's own loopback needs none"
     ),
   ).toEqual({
     ...Object.fromEntries(variables.map((name) => [name, proxy])),
-    NO_PROXY: "localhost,127.0.0.1,::1",
-    no_proxy: "localhost,127.0.0.1,::1",
+    NO_PROXY: "localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8,agent-vm",
+    no_proxy: "localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8,agent-vm",
     NODE_USE_ENV_PROXY: "1",
   });
   await vm.spawn("python3", ["-m", "http.server", "8000", "--bind", "127.0.0.1"]);

@@ -22,7 +22,8 @@ test("a list with another member beside it is refused, by its name", async () =>
 
 test.each([
   [""],
-  ["*"],
+  ["*", 'network to "public"'],
+  ["*:443", 'network to "public"'],
   ["*."],
   ["."],
   ["a..b"],

@@ -7,6 +7,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { boot, output } = require("./fixture");
+const { fetchingNode } = require("./fixture/fetching-node");
 const { httpServer } = require("./fixture/servers");
 
 let folder;
@@ -129,15 +130,6 @@ with zipfile.ZipFile("${wheel}", "w") as z:
   expect(await output(vm, "/usr/bin/python3 -c 'import tiny_package; print(tiny_package.WORD)'")).toBe("installed\n");
   expect(denied).toEqual([]);
 });
-
-/** A Node.js whose fetch obeys NODE_USE_ENV_PROXY, as a mount: this one's own, or the one that the set-up fetches. */
-function fetchingNode() {
-  const [major, minor] = process.versions.node.split(".").map(Number);
-  const obeys = major >= 24 || (major === 22 && minor >= 21);
-  const fetched = `node_modules/.cache/agent-vm/node-22/node_modules/node-linux-${process.arch}/bin/node`;
-  const hostPath = obeys ? process.execPath : path.join(__dirname, "..", fetched);
-  return { path: "/opt/fetching-node", hostPath };
-}
 
 test("Node's fetch, from 22.21 on, goes through by itself", async () => {
   const port = await httpServer((request, response) => {

@@ -52,6 +52,7 @@ enum IsolationName {
 enum NetworkOption {
     None,
     Host,
+    Public,
     #[serde(untagged)]
     List {
         allow: Vec<AllowOption>,
@@ -78,6 +79,10 @@ impl From<NetworkOption> for Network {
         match option {
             NetworkOption::None => Self::None,
             NetworkOption::Host => Self::Host,
+            NetworkOption::Public => Self::Allow(vec![Rule {
+                destination: Destination::Public,
+                port: None,
+            }]),
             NetworkOption::List { allow } => Self::Allow(allow.into_iter().map(Into::into).collect()),
         }
     }

@@ -109,7 +109,7 @@ test("a metadata service is reached by its own address alone", async () => {
 
 test("with a range for the internet, the VM's own loopback still needs no proxy", async () => {
   const vm = await boot({ network: { allow: ["0.0.0.0/0", "::/0"] } });
-  expect(await output(vm, "echo $NO_PROXY")).toBe("localhost,127.0.0.1,::1\n");
+  expect(await output(vm, "echo $NO_PROXY")).toBe("localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8,agent-vm\n");
 });
 
 test("a public address of the host is reached only where it is listed itself", async () => {

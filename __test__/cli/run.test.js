@@ -75,6 +75,12 @@ test("options reach the VM", async () => {
   }
 });
 
+test("--network public is the internet by the proxy, and nothing private", async () => {
+  const script = "curl -s -o /dev/null -w %{http_code} http://10.0.0.1/; echo; echo $HTTP_PROXY";
+  const { stdout, code } = await agentVm(["run", "--network", "public", "--", "sh", "-c", script]);
+  expect({ stdout, code }).toEqual({ stdout: "403\nhttp://127.0.0.1:1080\n", code: 0 });
+});
+
 test("--json tells the result", async () => {
   const { code, stdout } = await agentVm(["run", "--json", "--", "sh", "-c", "cat; exit 5"], { input: "given" });
   expect(code).toBe(5);
@@ -90,6 +96,7 @@ test("a wrong call says what would be right, and is 2; a program that cannot be 
     [["run", "--limit", "pids=many", "--", "ls"], "--limit pids takes a number"],
     [["run", "--env", "=x", "--", "ls"], "--env takes NAME=VALUE"],
     [["run", "--network", "not a host", "--", "ls"], "network"],
+    [["run", "--network", "*", "--", "ls"], 'network to "public"'],
     [["run", "--nonsense", "--", "ls"], "--nonsense"],
     [["jump"], "there are doctor, run and shell"],
   ]) {

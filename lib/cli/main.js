@@ -15,7 +15,9 @@ Options of run and shell:
   --mount HOST:INSIDE[:rw]   show a directory of the host's (repeatable); read-only unless :rw
   --home DIR                 a directory of the host's as /home/user
   --rootfs DIR               another distribution's root
-  --network none|host|LIST   LIST: destinations, separated by commas, like registry.npmjs.org,*.github.com:443
+  --network none|public|host|LIST
+                             public: the internet, without private networks; LIST: destinations, separated by commas, like
+                             registry.npmjs.org,*.github.com:443
   --limit NAME=VALUE         memory, cpus, pids, openFiles, disk or terminals (repeatable); sizes may end in K, M or G
   --env NAME=VALUE           add to the environment (repeatable)
   --cwd DIR                  where it starts; default /home/user

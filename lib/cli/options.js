@@ -69,7 +69,7 @@ function mount(value) {
 }
 
 function network(value) {
-  if (value === "none" || value === "host") return value;
+  if (value === "none" || value === "public" || value === "host") return value;
   return { allow: value.split(",").filter((entry) => entry !== "") };
 }
 

@@ -43,8 +43,9 @@ function requireUnderNone({ rootfs, mounts = [], network = "host", limits = { __
   }
   if (rootfs !== undefined) throw unmounted("rootfs", "none");
   if (mounts.length > 0) throw unmounted("mounts", "none");
-  if (typeof network === "object") {
-    throw invalid('network with a list needs isolation "namespaces": under "none" the VM has no loopback of its own');
+  if (network === "public" || typeof network === "object") {
+    const named = network === "public" ? 'network "public"' : "network with a list";
+    throw invalid(`${named} needs isolation "namespaces": under "none" the VM has no loopback of its own`);
   }
   if (network !== "host") {
     throw invalid('network must be "host", or left out, under isolation "none", which has no walls');

@@ -38,6 +38,7 @@ function destination(argument, value) {
   if (value.includes("://")) throw wrong("it names a host, without a scheme or a path");
   const parts = split(value);
   if (parts === null) throw wrong();
+  if (parts.host === "*") throw wrong('for all public destinations, set network to "public" in place of a list');
 
   const port = parts.port === undefined ? undefined : Number(parts.port);
   if (port < 1 || port > 65535) throw wrong("a port is a number from 1 to 65535");
@@ -69,10 +70,10 @@ function domainName(text) {
   return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1)) ? null : name;
 }
 
-/** "none", "host", or `{ allow }` with parsed destinations. */
+/** "none", "public", "host", or `{ allow }` with parsed destinations. */
 function network(argument, value) {
-  if (value === "none" || value === "host") return value;
-  const forms = `${argument} must be "none", "host" or { allow: [destinations] }`;
+  if (value === "none" || value === "public" || value === "host") return value;
+  const forms = `${argument} must be "none", "public", "host" or { allow: [destinations] }`;
   if (!check.isPlainObject(value)) throw invalid(forms);
   const others = Object.keys(value).filter((key) => key !== "allow");
   if (others.length > 0) throw invalid(`${forms}; it has no member ${JSON.stringify(others[0])}`);

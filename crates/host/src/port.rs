@@ -2,7 +2,9 @@
 //! nothing is opened on the host.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent_vm_protocol::message::Request;
@@ -13,13 +15,16 @@ use crate::boot::Isolation;
 use crate::error::Error;
 use crate::exec::{Abort, missing};
 use crate::sys;
-use crate::vm::Vm;
+use crate::vm::{Inner, Vm};
 
 /// How long a listener whose queue is full may take to make room. The kernel itself would try for two minutes.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Connections of one VM that are being made at a time; each holds a descriptor.
 pub(crate) const MAX_CONNECTING: usize = 1024;
+
+/// Where a port of the VM is looked for, in this order.
+pub(crate) const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 impl Vm {
     /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nobody listens there.
@@ -42,39 +47,57 @@ impl Vm {
         tokio::select! {
             biased;
             () = abort.aborted() => Err(Error::Aborted),
-            connected = self.connect_either(port) => connected,
+            connected = self.inner().connect_to(&LOOPBACKS, port) => connected.map_err(|error| match error {
+                Error::System { errno, syscall, .. } => Error::System {
+                    errno,
+                    syscall,
+                    path: Some(format!("port {port} of the VM")),
+                },
+                other => other,
+            }),
         }
     }
+}
 
-    async fn connect_either(&self, port: u16) -> Result<OwnedFd, Error> {
-        let connected = match self.connect_to(port, false).await {
-            Err(refused) if is(&refused, &[libc::ECONNREFUSED]) => match self.connect_to(port, true).await {
-                // No IPv6 here: what IPv4 said is the answer.
-                Err(error) if is(&error, &[libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL]) => Err(refused),
-                other => other,
-            },
-            other => other,
-        };
-        connected.map_err(|error| match error {
-            Error::System { errno, syscall, .. } => Error::System {
-                errno,
-                syscall,
-                path: Some(format!("port {port} of the VM")),
-            },
-            other => other,
-        })
+impl Inner {
+    /// As [`Vm::connect`], for a program of the VM that the proxy serves: to the first of `addresses`, all of the VM's
+    /// loopback, on which somebody listens.
+    pub(crate) async fn connect_for_guest(&self, addresses: &[IpAddr], port: u16) -> io::Result<OwnedFd> {
+        let _place = self
+            .connecting
+            .try_acquire()
+            .map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
+        self.connect_to(addresses, port)
+            .await
+            .map_err(|error| match error {
+                Error::System { errno, .. } => io::Error::from_raw_os_error(errno),
+                other => io::Error::other(other),
+            })
     }
 
-    async fn connect_to(&self, port: u16, ipv6: bool) -> Result<OwnedFd, Error> {
-        let (_, fds) = self
-            .ask(|call| Request::Connect { call, port, ipv6 }, Vec::new())
-            .await?;
+    async fn connect_to(&self, addresses: &[IpAddr], port: u16) -> Result<OwnedFd, Error> {
+        let mut refused = errno("connect", libc::ECONNREFUSED);
+        for address in addresses {
+            match self.connect_to_one(SocketAddr::new(*address, port)).await {
+                Err(error) if is(&error, &[libc::ECONNREFUSED]) => refused = error,
+                // No IPv6 here: what IPv4 said is the answer.
+                Err(error) if is(&error, &[libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL]) => {}
+                other => return other,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn connect_to_one(&self, address: SocketAddr) -> Result<OwnedFd, Error> {
+        let call = self.control.call();
+        let request = Request::Connect { call, address };
+        let (_, fds) = self.control.ask(call, request, Vec::new()).await?;
         let socket = fds.into_iter().next().ok_or_else(missing)?;
         let failed = |error: io::Error| Error::system(&error, "connect");
         let socket = sys::watch(socket, Interest::WRITABLE).map_err(failed)?;
         tokio::select! {
             ready = socket.writable() => drop(ready.map_err(failed)?),
-            () = self.gone() => return Err(Error::Disposed),
+            () = self.until_gone() => return Err(Error::Disposed),
             () = tokio::time::sleep(CONNECT_DEADLINE) => return Err(errno("connect", libc::ETIMEDOUT)),
         }
         match getsockopt(&socket.get_ref().as_fd(), sockopt::SocketError)
@@ -83,7 +106,7 @@ impl Vm {
             0 if is_its_own_peer(socket.get_ref().as_fd()) => Err(errno("connect", libc::ECONNREFUSED)),
             0 => Ok(socket.into_inner()),
             // The last that a VM's network says when it goes is "refused".
-            _ if self.is_ending() => Err(Error::Disposed),
+            _ if self.ending.load(Ordering::Relaxed) => Err(Error::Disposed),
             number => Err(errno("connect", number)),
         }
     }

@@ -5,12 +5,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use agent_vm_protocol::message::Failure;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, connect, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrStorage, bind, connect, listen, socket,
 };
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// A TCP socket that is connected, or connecting, to `port` of the VM's loopback.
-pub fn connect_to(port: u16, ipv6: bool) -> Result<OwnedFd, Failure> {
+/// A TCP socket that is connected, or connecting, to `address`, which the VM's loopback must have.
+pub fn connect_to(address: SocketAddr) -> Result<OwnedFd, Failure> {
     let failed = |syscall: &str| {
         let syscall = syscall.to_owned();
         move |errno: Errno| Failure {
@@ -19,25 +19,16 @@ pub fn connect_to(port: u16, ipv6: bool) -> Result<OwnedFd, Failure> {
             path: None,
         }
     };
-    let family = if ipv6 {
-        AddressFamily::Inet6
-    } else {
-        AddressFamily::Inet
+    if !address.ip().is_loopback() {
+        return Err(failed("connect")(Errno::EADDRNOTAVAIL));
+    }
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
     };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
-    let connected = if ipv6 {
-        connect(
-            fd.as_raw_fd(),
-            &SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, port, 0, 0)),
-        )
-    } else {
-        connect(
-            fd.as_raw_fd(),
-            &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)),
-        )
-    };
-    match connected {
+    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
         Err(errno) => Err(failed("connect")(errno)),
     }

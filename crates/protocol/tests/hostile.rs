@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{IoSlice, Read, Write};
+use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
@@ -95,8 +96,7 @@ fn requests() -> Vec<Request> {
         Request::StopAwaiting { call: 2 },
         Request::Connect {
             call: 3,
-            port: 80,
-            ipv6: true,
+            address: (Ipv6Addr::LOCALHOST, 80).into(),
         },
         Request::File {
             call: u64::MAX,

@@ -33,7 +33,7 @@ pub enum BootError {
     Frame(#[from] FrameError),
     /// A network that only a namespace of its own can give.
     #[error(
-        "network with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
+        "network \"public\" or with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
     )]
     NoNetworkNamespace,
     /// The VM's cgroups.

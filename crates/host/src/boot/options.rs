@@ -12,7 +12,7 @@ use crate::proxy::Rule;
 pub enum Network {
     /// Its own loopback.
     None,
-    /// Its own loopback, and these destinations through a proxy on it.
+    /// Its own loopback, and these destinations through a proxy on it, all public ones possibly among them.
     Allow(Vec<Rule>),
     /// The host's network, all of it.
     Host,

@@ -55,6 +55,17 @@ const PRIVATE_FOLDERS: [(&str, u32); 4] = [
     ("/var/tmp", 0o1777),
 ];
 
+/// Where there is no network, a package manager that tries again only takes longer to fail: npm and pnpm 71 s, uv 10 s, pip and
+/// Yarn (from version 2 on) 8 s.
+const WITHOUT_RETRIES: [(&str, &str); 5] = [
+    ("npm_config_fetch_retries", "0"),
+    // It tries again at once the first time, and then says what went wrong, which it does not without.
+    ("PIP_RETRIES", "1"),
+    ("UV_HTTP_RETRIES", "0"),
+    ("YARN_HTTP_RETRY", "0"),
+    ("CARGO_NET_RETRY", "0"),
+];
+
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
 const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
@@ -310,10 +321,18 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     }
     set("PIP_BREAK_SYSTEM_PACKAGES", "1");
     set("npm_config_prefix", &local);
-    if let Network::Allow(rules) = &options.network {
-        for (name, value) in proxy::environment(rules) {
-            set(name, &value);
+    match &options.network {
+        Network::None => {
+            for (name, value) in WITHOUT_RETRIES {
+                set(name, value);
+            }
         }
+        Network::Allow(rules) => {
+            for (name, value) in proxy::environment(rules, &options.hostname) {
+                set(name, &value);
+            }
+        }
+        Network::Host => {}
     }
     for (name, value) in &options.env {
         set(name, value);

@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Server;
+use super::denial::Denial;
 use super::lookups::Lookups;
+use super::own::Own;
 use super::rules::{Rule, Rules};
 use crate::events::{Event, Taken};
 
@@ -80,8 +82,8 @@ impl fmt::Display for Target {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The rules are against it.
-    #[error("the VM's network option refuses {target}: {reason}")]
-    Denied { target: Target, reason: String },
+    #[error("the VM's network option refuses {target}: {}", denial.reason_inside())]
+    Denied { target: Target, denial: Denial },
     /// The host's resolver has no address.
     #[error("the name {name} was not resolved")]
     Lookup { name: String, source: io::Error },
@@ -91,38 +93,44 @@ pub enum DialError {
     /// Every address that was tried failed; this is how the last one did.
     #[error("{target} was not reached")]
     Connect { target: Target, source: io::Error },
+    /// The VM itself was asked for, and no server in it answered.
+    #[error("no server in this VM was reached at {target}")]
+    Inside { target: Target, source: io::Error },
 }
 
-/// The rules of one VM, and its share of the resolver.
+/// Where a target leads.
+enum Route {
+    /// To these addresses in the host's network.
+    Out(Vec<IpAddr>),
+    /// To these addresses of the VM's own loopback.
+    Inside(Vec<IpAddr>),
+}
+
+/// The rules of one VM, its own names, and its share of the resolver.
 #[derive(Debug)]
 pub struct Dialer {
     rules: Rules,
+    own: Own,
     lookups: Lookups,
 }
 
 impl Dialer {
-    pub fn new(rules: Vec<Rule>) -> Self {
+    pub fn new(rules: Vec<Rule>, own: Own) -> Self {
         Self {
             rules: Rules::new(rules),
+            own,
             lookups: Lookups::new(),
         }
     }
 
     /// Connects. The address that is connected to is the one that was checked: nobody looks the name up again.
     async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
-        let addresses = self.permitted(target).await?;
+        let route = self.route(target).await?;
         let attempts = async {
-            let mut last = io::Error::from(io::ErrorKind::NotFound);
-            for address in addresses {
-                match TcpStream::connect(SocketAddr::new(address, target.port)).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
+            match route {
+                Route::Out(addresses) => connect_out(addresses, target).await,
+                Route::Inside(addresses) => self.connect_inside(addresses, target).await,
             }
-            Err(DialError::Connect {
-                target: target.clone(),
-                source: last,
-            })
         };
         let deadline = |_| DialError::Deadline {
             target: target.clone(),
@@ -133,41 +141,72 @@ impl Dialer {
         Ok(stream)
     }
 
-    async fn permitted(&self, target: &Target) -> Result<Vec<IpAddr>, DialError> {
-        let denied = |reason: String| DialError::Denied {
+    /// What the list contains comes first: a listed `localhost` is the host's. Then come the VM's own names, and then,
+    /// with `"public"`, everything else that is public.
+    async fn route(&self, target: &Target) -> Result<Route, DialError> {
+        let (rules, port) = (&self.rules, target.port);
+        let denied = |denial| DialError::Denied {
             target: target.clone(),
-            reason,
+            denial,
         };
-        let not_listed = || denied("it is not in the list of allowed destinations".into());
-        let name = match &target.host {
-            Host::Address(address) if self.rules.list_address(*address, target.port) => {
-                return Ok(vec![*address]);
-            }
-            Host::Address(address) => {
-                return Err(match self.rules.too_wide(*address, target.port) {
-                    Some(kind) => denied(format!(
-                        "it is {kind}, which only an entry for it or for a range of such addresses allows"
-                    )),
-                    None => not_listed(),
-                });
-            }
-            Host::Name(name) if self.rules.list_name(name, target.port) => name,
-            Host::Name(_) => return Err(not_listed()),
+        let listed = match &target.host {
+            Host::Address(address) => rules.list_address(*address, port),
+            Host::Name(name) => rules.list_name(name, port),
         };
-        let mut permitted = Vec::new();
-        let mut objection = None;
-        for address in self.look_up(target, name).await? {
-            match self.rules.object(name, address, target.port) {
-                None => permitted.push(address),
-                Some(kind) => objection = objection.or(Some((address, kind))),
+        let own = self.own.addresses(&target.host);
+        if !listed && !own.is_empty() {
+            return Ok(Route::Inside(own));
+        }
+        match &target.host {
+            Host::Address(address) if listed => Ok(Route::Out(vec![*address])),
+            Host::Address(address) => match rules.deny_address(*address, port) {
+                Some(denial) => Err(denied(denial)),
+                None => Ok(Route::Out(vec![*address])),
+            },
+            Host::Name(name) => {
+                if !listed && let Some(denial) = rules.deny_name(name, port) {
+                    return Err(denied(denial));
+                }
+                let object = |address| {
+                    if listed {
+                        rules.object(name, address, port)
+                    } else {
+                        rules.object_to_public(address)
+                    }
+                };
+                let mut permitted = Vec::new();
+                let mut objection = None;
+                for address in self.look_up(target, name).await? {
+                    match object(address) {
+                        None => permitted.push(address),
+                        Some(denial) => objection = objection.or(Some(denial)),
+                    }
+                }
+                match objection {
+                    Some(denial) if permitted.is_empty() => Err(denied(denial)),
+                    _ => Ok(Route::Out(permitted)),
+                }
             }
         }
-        match objection {
-            Some((address, kind)) if permitted.is_empty() => Err(denied(format!(
-                "its address {address} is {kind}, and that is not in the list of allowed destinations"
-            ))),
-            _ => Ok(permitted),
-        }
+    }
+
+    /// Connects to a server in the VM. Where nobody listens there, and the list speaks of the host's loopback, that is
+    /// probably what was asked for: then it is a refusal, which says why.
+    async fn connect_inside(&self, addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStream, DialError> {
+        let failed = |source: io::Error| {
+            let refused = source.kind() == io::ErrorKind::ConnectionRefused;
+            let target = target.clone();
+            if refused && self.rules.speak_of_loopback() {
+                let denial = match target.host {
+                    Host::Address(address) => self.rules.deny_address(address, target.port),
+                    Host::Name(_) => None,
+                };
+                let denial = denial.unwrap_or(Denial::NotListed);
+                return DialError::Denied { target, denial };
+            }
+            DialError::Inside { target, source }
+        };
+        self.own.connect(addresses, target.port).await.map_err(failed)
     }
 
     /// The addresses that the host has for a name.
@@ -186,17 +225,31 @@ impl Dialer {
     }
 }
 
+async fn connect_out(addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStream, DialError> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(address, target.port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(DialError::Connect {
+        target: target.clone(),
+        source: last,
+    })
+}
+
 impl Server {
     /// Connects, or tells why not. A denial is told as an event first, and returned when the event has been taken: that
     /// bounds the events that wait to the connections there are.
     pub(super) async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
         let result = self.dialer.connect(target).await;
-        if let Err(DialError::Denied { target, reason }) = &result {
+        if let Err(DialError::Denied { target, denial }) = &result {
             let (taken, await_taken) = Taken::new();
             self.events.emit(Event::NetworkDenied {
                 host: target.host.to_string(),
                 port: target.port,
-                reason: reason.clone(),
+                reason: denial.reason(),
                 taken,
             });
             await_taken.wait().await;

@@ -1,8 +1,9 @@
-//! The way out of a VM whose network option lists destinations: an HTTP and SOCKS 5 proxy on the VM's loopback.
+//! The way out of a VM whose network option is `"public"` or lists destinations: an HTTP and SOCKS 5 proxy on the VM's loopback.
 //!
 //! Init makes the listening socket inside and hands it over; the connections that this process accepts on it come from the
 //! VM alone, and nothing listens on the host. The first byte of a connection tells the protocol ([`http`], [`socks`]); both
 //! ask [`dial`] for a connection, which resolves the name here on the host and asks the [`rules`] about name and address.
+//! The VM's [own] names lead back into it.
 //!
 //! The guest is hostile, so all is bounded: connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs ([`places`], shared
 //! fairly), how long they may be idle, the size of a request's head and the time it takes, names that are looked up at a time
@@ -10,6 +11,7 @@
 //! its own, so that a download in one VM slows down no terminal of another.
 
 mod address;
+mod denial;
 mod dial;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -17,6 +19,7 @@ pub mod fuzzing;
 mod http;
 mod interfaces;
 mod lookups;
+mod own;
 mod places;
 mod relay;
 mod rules;
@@ -36,7 +39,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::events::Events;
 use crate::runtime;
+pub(crate) use dial::Dialer;
+pub(crate) use own::{Connector, Own};
 use places::{Activity, Places};
+use rules::LOOPBACK_V4;
 pub use rules::{AddressRange, Destination, Rule};
 
 /// Where it listens inside: the port that is registered for SOCKS, in a network that has nothing else when this is made.
@@ -62,16 +68,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves `listener` (a non-blocking socket) by `rules`, until stopped. What is refused is told to `events`.
-    pub fn start(listener: OwnedFd, rules: Vec<Rule>, events: Arc<dyn Events>) -> io::Result<Self> {
+    /// Serves `listener` (a non-blocking socket) by `dialer`, until stopped. `events` gets what is refused.
+    pub(crate) fn start(listener: OwnedFd, dialer: Dialer, events: Arc<dyn Events>) -> io::Result<Self> {
         let runtime = runtime::proxy()?;
         let within = runtime.enter();
         let listener = TcpListener::from_std(StdListener::from(listener))?;
         drop(within);
-        let server = Arc::new(Server {
-            dialer: dial::Dialer::new(rules),
-            events,
-        });
+        let server = Arc::new(Server { dialer, events });
         let (stop, stopped) = oneshot::channel();
         Ok(Self {
             stop,
@@ -90,7 +93,7 @@ impl Proxy {
 
 /// What the connections of one VM share.
 struct Server {
-    dialer: dial::Dialer,
+    dialer: Dialer,
     events: Arc<dyn Events>,
 }
 
@@ -166,19 +169,15 @@ enum Asked {
     Http(http::Request),
 }
 
-/// What programs inside are told of the proxy: the variables that curl, git, npm, pip and others read, and Node.js from 22.
+/// The environment variables that name the proxy to programs inside: those that curl, git, npm, pip and others read, and
+/// Node.js from 22.
 ///
 /// All of them name it as an HTTP proxy, which takes other protocols by CONNECT: libraries that do not know SOCKS fail on
-/// an `ALL_PROXY` that names it, even where they would not use it. What is not asked of the proxy is the VM's own
-/// loopback, less the names of it that `rules` list, which then mean the host's.
+/// an `ALL_PROXY` that names it, even where they would not use it. Programs do not ask the proxy for what `NO_PROXY` names.
 #[must_use]
-pub fn environment(rules: &[Rule]) -> Vec<(&'static str, String)> {
+pub fn environment(rules: &[Rule], hostname: &str) -> Vec<(&'static str, String)> {
     let proxy = format!("http://127.0.0.1:{PORT}");
-    let own = ["localhost", "127.0.0.1", "::1"];
-    let own = own
-        .into_iter()
-        .filter(|name| !rules.iter().any(|rule| rule.names(name)));
-    let own = own.collect::<Vec<_>>().join(",");
+    let own = own_names(rules, hostname).join(",");
     // curl reads the lower-case form of the first alone.
     let names = [
         "HTTP_PROXY",
@@ -192,4 +191,93 @@ pub fn environment(rules: &[Rule]) -> Vec<(&'static str, String)> {
     variables.extend([("NO_PROXY", own.clone()), ("no_proxy", own)]);
     variables.push(("NODE_USE_ENV_PROXY", "1".into()));
     variables
+}
+
+/// The VM's own names, except those that `rules` list, which then mean the host's.
+///
+/// Clients compare these as they like. So there is no name here that is the end of another host's name, and no `[::1]`, on
+/// which Python's httpx fails. The proxy serves the names that are not here.
+fn own_names<'a>(rules: &[Rule], hostname: &'a str) -> Vec<&'a str> {
+    let listed = |name: &str| rules.iter().any(|rule| rule.names(name));
+    let mut own: Vec<_> = ["localhost", "127.0.0.1", "::1", "0.0.0.0"]
+        .into_iter()
+        .filter(|name| !listed(name))
+        .collect();
+    if !rules.iter().any(|rule| rule.reaches_into(LOOPBACK_V4)) {
+        own.push("127.0.0.0/8");
+    }
+    // No top-level domain has a digit or a hyphen in it, except the encoded ones. A name like "dev" is one.
+    let no_domain = !hostname.contains('.')
+        && !hostname.starts_with("xn--")
+        && hostname.bytes().any(|byte| byte == b'-' || byte.is_ascii_digit());
+    if no_domain && !listed(&hostname.to_ascii_lowercase()) {
+        own.push(hostname);
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_proxy(rules: &[(Destination, Option<u16>)], hostname: &str) -> String {
+        let rules = rules
+            .iter()
+            .cloned()
+            .map(|(destination, port)| Rule { destination, port });
+        let variables = environment(&rules.collect::<Vec<_>>(), hostname);
+        let found = variables.into_iter().find(|(name, _)| *name == "NO_PROXY");
+        found.expect("NO_PROXY").1
+    }
+
+    #[test]
+    fn no_proxy_has_the_vms_own_names_that_are_not_listed() {
+        let range = |address: &str, prefix_length| {
+            Destination::Addresses(AddressRange::new(address.parse().expect(address), prefix_length))
+        };
+        let all = "localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8,agent-vm";
+        assert_eq!(no_proxy(&[], "agent-vm"), all);
+        assert_eq!(no_proxy(&[(Destination::Public, None)], "agent-vm"), all);
+        assert_eq!(
+            no_proxy(&[(range("0.0.0.0", 0), None), (range("::", 0), None)], "agent-vm"),
+            all
+        );
+        for (listed, left) in [
+            (
+                Destination::Name("localhost".into()),
+                "127.0.0.1,::1,0.0.0.0,127.0.0.0/8,agent-vm",
+            ),
+            (range("127.0.0.1", 32), "localhost,::1,0.0.0.0,agent-vm"),
+            (range("127.0.0.2", 32), "localhost,127.0.0.1,::1,0.0.0.0,agent-vm"),
+            (range("127.0.0.0", 8), "localhost,::1,0.0.0.0,agent-vm"),
+            (
+                range("::1", 128),
+                "localhost,127.0.0.1,0.0.0.0,127.0.0.0/8,agent-vm",
+            ),
+            (
+                range("0.0.0.0", 32),
+                "localhost,127.0.0.1,::1,127.0.0.0/8,agent-vm",
+            ),
+            (
+                Destination::Name("agent-vm".into()),
+                "localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8",
+            ),
+        ] {
+            assert_eq!(no_proxy(&[(listed, Some(3000))], "agent-vm"), left);
+        }
+    }
+
+    #[test]
+    fn a_host_name_that_ends_the_names_of_others_is_not_in_no_proxy() {
+        for hostname in ["dev", "com", "xn--p1ai", "example.com", "a-b.example"] {
+            assert_eq!(
+                no_proxy(&[], hostname),
+                "localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8",
+                "{hostname}"
+            );
+        }
+        for hostname in ["worker1", "my-agent"] {
+            assert!(no_proxy(&[], hostname).ends_with(&format!(",{hostname}")));
+        }
+    }
 }

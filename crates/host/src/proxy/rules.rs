@@ -1,8 +1,9 @@
 //! The list of the network option, and what it says of a destination. Names are lower case throughout.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::{destination, special};
+use super::denial::Denial;
 use super::interfaces;
 
 /// One entry.
@@ -23,6 +24,8 @@ pub enum Destination {
     SubdomainsOf(String),
     /// These addresses.
     Addresses(AddressRange),
+    /// All public addresses, and the names that lead to them.
+    Public,
 }
 
 /// All addresses that begin with the same bits.
@@ -48,6 +51,11 @@ impl AddressRange {
 
     fn prefix_length(self) -> u32 {
         (if self.address.is_ipv4() { 32 } else { 128 }) - self.shift
+    }
+
+    /// Whether the two have an address in common.
+    fn meets(self, other: Self) -> bool {
+        self.contains(other.address) || other.contains(self.address)
     }
 
     fn contains(self, other: IpAddr) -> bool {
@@ -82,7 +90,7 @@ impl Rule {
                 .strip_suffix(domain.as_str())
                 .and_then(|rest| rest.strip_suffix('.'))
                 .is_some_and(|rest| !rest.is_empty()),
-            Destination::Addresses(_) => false,
+            Destination::Addresses(_) | Destination::Public => false,
         }
     }
 
@@ -96,6 +104,19 @@ impl Rule {
             if range.contains(address) && range.prefix_length() >= prefix_length)
     }
 
+    fn speaks_of_loopback(&self) -> bool {
+        self.matches_name(LOCALHOST)
+            || matches!(self.destination, Destination::Addresses(range)
+                if range.meets(LOOPBACK_V4)
+                    || range.contains(Ipv6Addr::LOCALHOST.into()))
+    }
+
+    /// Whether this entry reaches an address of `block`, which is not public, at whatever port.
+    pub(super) fn reaches_into(&self, block: AddressRange) -> bool {
+        matches!(self.destination, Destination::Addresses(range)
+            if range.meets(block) && range.prefix_length() >= block.prefix_length())
+    }
+
     /// Whether this entry is about the host that `host` (a name or a loopback address) names, at whatever port.
     pub(super) fn names(&self, host: &str) -> bool {
         self.matches_name(host)
@@ -106,8 +127,23 @@ impl Rule {
     }
 }
 
+/// The block of loopback addresses (RFC 1122, 3.2.1.3).
+pub(super) const LOOPBACK_V4: AddressRange = AddressRange {
+    address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    shift: 24,
+};
+
 /// The name of the host itself, whose address is its loopback's wherever it is asked for.
 const LOCALHOST: &str = "localhost";
+
+/// Domains without a place in the public DNS, for a host's own networks: RFC 6762, ICANN's resolution 2024.07.29.06, RFC 8375.
+const PRIVATE_DOMAINS: [&str; 3] = [".local", ".internal", ".home.arpa"];
+
+/// Whether a name means something on this host or in its networks alone. One of a single label is looked up in the host's search
+/// domains.
+fn is_private_name(name: &str) -> bool {
+    !name.contains('.') || PRIVATE_DOMAINS.iter().any(|domain| name.ends_with(domain))
+}
 
 /// What an address of the host's interfaces is: the rest of the sentence "it is …".
 const OWN: &str = "an address of the host itself";
@@ -123,7 +159,7 @@ impl Rules {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
             rules,
-            is_own: interfaces::have,
+            is_own: interfaces::lead_to,
         }
     }
 
@@ -148,17 +184,49 @@ impl Rules {
 
     /// What stands against `address`, to which a listed `name` has been resolved: whoever serves the name could lead it
     /// anywhere, so an address that is not public must be listed itself.
-    pub fn object(&self, name: &str, address: IpAddr, port: u16) -> Option<&'static str> {
+    pub fn object(&self, name: &str, address: IpAddr, port: u16) -> Option<Denial> {
         let (kind, _) = self.not_public(address)?;
         let own_loopback = name == LOCALHOST && address.is_loopback();
-        (!own_loopback && !self.list_address(address, port)).then_some(kind)
+        (!own_loopback && !self.list_address(address, port)).then_some(Denial::LeadsTo { address, kind })
     }
 
-    /// Why `address` is not reached, though a range in the list holds it: what it is.
-    pub fn too_wide(&self, address: IpAddr, port: u16) -> Option<&'static str> {
-        let holds = |rule: &Rule| rule.has_port(port) && rule.contains(address);
-        let (kind, _) = self.rules.iter().any(holds).then(|| self.not_public(address))??;
-        Some(kind)
+    /// What stands against `address`, to which a name that is not listed has been resolved.
+    pub fn object_to_public(&self, address: IpAddr) -> Option<Denial> {
+        let (kind, _) = self.not_public(address)?;
+        Some(Denial::LeadsToNotPublic { address, kind })
+    }
+
+    /// Why an `address` that is not listed is not reached, or nothing if it is public and all of these are.
+    pub fn deny_address(&self, address: IpAddr, port: u16) -> Option<Denial> {
+        let not_public = self.not_public(address).map(|(kind, _)| kind);
+        let held = |rule: &Rule| rule.has_port(port) && rule.contains(address);
+        match not_public {
+            Some(kind) if self.rules.iter().any(held) => Some(Denial::TooWide { kind }),
+            Some(kind) if self.open_internet(port) => Some(Denial::NotPublic { kind }),
+            None if self.open_internet(port) => None,
+            _ => Some(Denial::NotListed),
+        }
+    }
+
+    /// Why a `name` that is not listed is not looked up, or nothing if public names are.
+    pub fn deny_name(&self, name: &str, port: u16) -> Option<Denial> {
+        if !self.open_internet(port) {
+            Some(Denial::NotListed)
+        } else if is_private_name(name) {
+            Some(Denial::NotPublicName)
+        } else {
+            None
+        }
+    }
+
+    fn open_internet(&self, port: u16) -> bool {
+        let is_public = |rule: &Rule| rule.destination == Destination::Public && rule.has_port(port);
+        self.rules.iter().any(is_public)
+    }
+
+    /// Whether an entry is about the host's loopback, at whatever port: itself, or a range that contains it.
+    pub fn speak_of_loopback(&self) -> bool {
+        self.rules.iter().any(Rule::speaks_of_loopback)
     }
 
     /// What `address` is when it is not public, and how long the prefix of a range must be to reach it. A service that the
@@ -303,7 +371,10 @@ mod tests {
             for length in not_reaching {
                 assert!(!reaches(length), "{address}/{length} does not reach {address}");
                 let wide = rules([(range(address, *length), None)]);
-                assert!(wide.too_wide(ip(address), 1).is_some());
+                assert!(matches!(
+                    wide.deny_address(ip(address), 1),
+                    Some(Denial::TooWide { .. })
+                ));
                 let name = Destination::Name("a.test".into());
                 let named = rules([(name, None), (range(address, *length), None)]);
                 assert!(named.object("a.test", ip(address), 1).is_some());
@@ -353,5 +424,84 @@ mod tests {
         assert!(rule(range("::1", 128)).names("::1"));
         assert!(!rule(range("127.0.0.1", 32)).names("localhost"));
         assert!(!rule(range("0.0.0.0", 0)).names("127.0.0.1"));
+    }
+
+    #[test]
+    fn public_is_every_public_address_and_every_name_that_may_lead_to_one() {
+        let rules = rules([(Destination::Public, None)]);
+        for address in ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8"] {
+            assert_eq!(rules.deny_address(ip(address), 25), None, "{address}");
+            assert_eq!(rules.object_to_public(ip(address)), None, "{address}");
+            // It is not in a list, so that the VM's own names come first.
+            assert!(!rules.list_address(ip(address), 25));
+        }
+        for address in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "168.63.129.16",
+            "93.184.216.1",
+            "::ffff:8.8.8.8",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b::93.184.216.1",
+            "2002:808:808::1",
+        ] {
+            let address = ip(address);
+            assert!(
+                matches!(rules.deny_address(address, 443), Some(Denial::NotPublic { .. })),
+                "{address}"
+            );
+            assert!(rules.object_to_public(address).is_some(), "{address}");
+        }
+        for name in [
+            "example.com",
+            "xn--p1ai.test",
+            "internal.example",
+            "local.example.org",
+            "1.2.3",
+        ] {
+            assert_eq!(rules.deny_name(name, 443), None, "{name}");
+            assert!(!rules.list_name(name, 443));
+        }
+        for name in [
+            "localhost",
+            "intranet",
+            "db.internal",
+            "metadata.google.internal",
+            "a.local",
+            "home.home.arpa",
+        ] {
+            assert_eq!(rules.deny_name(name, 443), Some(Denial::NotPublicName), "{name}");
+        }
+        assert!(!rules.speak_of_loopback());
+    }
+
+    #[test]
+    fn without_public_what_is_not_listed_is_denied_as_that() {
+        let rules = rules([(Destination::Name("example.com".into()), Some(443))]);
+        assert_eq!(rules.deny_name("other.com", 443), Some(Denial::NotListed));
+        assert_eq!(rules.deny_address(ip("8.8.8.8"), 443), Some(Denial::NotListed));
+        assert_eq!(rules.deny_address(ip("10.0.0.1"), 443), Some(Denial::NotListed));
+    }
+
+    #[test]
+    fn entries_for_the_loopback_are_known_from_others() {
+        let speak = |destination| rules([(destination, Some(1))]).speak_of_loopback();
+        for (address, length) in [
+            ("127.0.0.1", 32),
+            ("127.9.9.9", 32),
+            ("127.0.0.0", 8),
+            ("0.0.0.0", 0),
+            ("::1", 128),
+            ("::", 0),
+        ] {
+            assert!(speak(range(address, length)), "{address}/{length}");
+        }
+        assert!(speak(Destination::Name("localhost".into())));
+        for (address, length) in [("10.0.0.0", 8), ("128.0.0.0", 1), ("fe80::", 10)] {
+            assert!(!speak(range(address, length)), "{address}/{length}");
+        }
+        assert!(!speak(Destination::Name("localhost.test".into())));
+        assert!(!speak(Destination::SubdomainsOf("test".into())));
     }
 }

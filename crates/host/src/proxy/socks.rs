@@ -107,7 +107,7 @@ fn reply_to(error: &DialError) -> Reply {
     match error {
         DialError::Denied { .. } => Reply::NotAllowed,
         DialError::Lookup { .. } | DialError::Deadline { .. } => Reply::HostUnreachable,
-        DialError::Connect { source, .. } => match source.kind() {
+        DialError::Connect { source, .. } | DialError::Inside { source, .. } => match source.kind() {
             io::ErrorKind::ConnectionRefused => Reply::Refused,
             io::ErrorKind::NetworkUnreachable => Reply::NetworkUnreachable,
             io::ErrorKind::HostUnreachable => Reply::HostUnreachable,

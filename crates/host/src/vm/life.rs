@@ -41,13 +41,13 @@ pub(crate) struct Inner {
     pub(super) init: i32,
     pub(super) disposing: AtomicBool,
     /// Whether the end has begun, of whatever kind.
-    pub(super) ending: AtomicBool,
+    pub ending: AtomicBool,
     pub(super) next_shell: AtomicU64,
     /// How many tasks still have an exit to tell of.
     pub(super) running: watch::Sender<usize>,
     pub(super) gone: watch::Sender<bool>,
     /// Places for connections that are being made.
-    pub(super) connecting: Semaphore,
+    pub connecting: Semaphore,
 }
 
 /// Held by the task of a running process or shell until its exit is told.
@@ -72,6 +72,12 @@ impl Inner {
     /// Whether the VM's end is told. What tells events on the I/O thread, where that is told too, tells none after it.
     pub fn has_ended(&self) -> bool {
         *self.gone.borrow()
+    }
+
+    /// Waits until the VM has ended and its exit is told.
+    pub async fn until_gone(&self) {
+        // An error would say that the VM is gone.
+        drop(self.gone.subscribe().wait_for(|gone| *gone).await);
     }
 
     pub(super) fn kill(&self) {

@@ -25,7 +25,7 @@ use crate::output_log::Replay;
 use crate::port::MAX_CONNECTING;
 use crate::process::{self, OnSpawn, Process, SpawnRequest};
 use crate::process_table::{self, ProcessInfo};
-use crate::proxy::Proxy;
+use crate::proxy::{Connector, Dialer, Own, Proxy};
 use crate::runtime;
 use crate::shell::{self, OnOpen, Shell, ShellRequest};
 use crate::traffic::Traffic;
@@ -47,6 +47,18 @@ impl Gone {
             .upgrade()
             .is_none_or(|inner| inner.ending.load(Ordering::Relaxed))
     }
+}
+
+/// What makes the proxy's connections to servers in the VM. It does not keep the VM.
+fn connector(inner: &Arc<Inner>) -> Connector {
+    let inner = Arc::downgrade(inner);
+    Box::new(move |addresses, port| {
+        let inner = inner.upgrade();
+        Box::pin(async move {
+            let inner = inner.ok_or(io::ErrorKind::ConnectionRefused)?;
+            inner.connect_for_guest(&addresses, port).await
+        })
+    })
 }
 
 /// Ends the VM with its last owner; tasks hold [`Inner`] alone.
@@ -82,16 +94,10 @@ impl Vm {
         } else {
             host.pid()
         };
-        let proxy = match (listener, &options.network) {
-            (Some(listener), Network::Allow(rules)) => {
-                Some(Proxy::start(listener, rules.clone(), Arc::clone(&events)).map_err(failed)?)
-            }
-            _ => None,
-        };
         let inner = Arc::new(Inner {
             control: Arc::new(Control::new(channel, deputy).map_err(failed)?),
             home,
-            events,
+            events: Arc::clone(&events),
             replay_bytes,
             traffic: Arc::default(),
             leftovers: Arc::new(Leftovers::new()),
@@ -114,6 +120,13 @@ impl Vm {
             gone: watch::Sender::new(false),
             connecting: Semaphore::new(MAX_CONNECTING),
         });
+        let proxy = match (listener, &options.network) {
+            (Some(listener), Network::Allow(rules)) => {
+                let own = Own::new(&options.hostname, connector(&inner));
+                Some(Proxy::start(listener, Dialer::new(rules.clone(), own), events).map_err(failed)?)
+            }
+            _ => None,
+        };
         drop(runtime.spawn(Arc::clone(&inner).watch(pidfd, proxy).instrument(vm)));
         boot::prepare_next(options);
         Ok(Self {
@@ -121,7 +134,7 @@ impl Vm {
         })
     }
 
-    fn inner(&self) -> &Arc<Inner> {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.owner.0
     }
 
@@ -373,8 +386,7 @@ impl Vm {
 
     /// Waits until the VM has ended and its exit is told.
     pub(crate) async fn gone(&self) {
-        // An error would say that the VM is gone.
-        drop(self.inner().gone.subscribe().wait_for(|gone| *gone).await);
+        self.inner().until_gone().await;
     }
 
     /// Kills everything inside, and waits until it is gone and all exits are told.

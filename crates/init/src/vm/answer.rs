@@ -72,7 +72,7 @@ impl Vm {
                     path: None,
                 }),
             ),
-            Request::Connect { call, port, ipv6 } => match network::connect_to(port, ipv6) {
+            Request::Connect { call, address } => match network::connect_to(address) {
                 Ok(fd) => return control.send(&Reply::Connected { call }, vec![fd]),
                 Err(error) => (call, Err(error)),
             },

@@ -6,6 +6,8 @@ mod boot;
 mod file;
 mod program;
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
@@ -77,15 +79,13 @@ pub enum Request {
         /// The number of the [`Request::AwaitEnd`].
         call: Call,
     },
-    /// Make a TCP connection in the VM's network to a port of its loopback. Answered with [`Reply::Connected`], which has
-    /// the socket attached; it may still be connecting.
+    /// Make a TCP connection in the VM's network to an address of its loopback. Answered with [`Reply::Connected`], which
+    /// has the socket attached; it may still be connecting. Another address fails with EADDRNOTAVAIL.
     Connect {
         /// This request's number.
         call: Call,
-        /// The port, 1 to 65535.
-        port: u16,
-        /// To `::1` rather than `127.0.0.1`.
-        ipv6: bool,
+        /// The address, and a port from 1 to 65535.
+        address: SocketAddr,
     },
     /// One step on the VM's files, done as the VM's user. Answered with the variant that [`FileStep`] names.
     File {

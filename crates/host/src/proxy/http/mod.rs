@@ -8,7 +8,7 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::dial::DialError;
+use super::dial::{DialError, Target};
 use super::places::Activity;
 use super::{Server, relay};
 
@@ -73,15 +73,38 @@ pub async fn serve(
     relay::while_active(activity, relaying).await
 }
 
+/// The reason is in the body, and in short in the status line: of a refused tunnel, most clients show that alone.
 fn refusal(error: &DialError) -> Vec<u8> {
+    let unreached =
+        |target: &Target, source: &io::Error| format!("502 not reached ({}): {target}", source.kind());
     let (status, text) = match error {
-        DialError::Denied { .. } => ("403 Forbidden", error.to_string()),
-        DialError::Deadline { .. } => ("504 Gateway Timeout", error.to_string()),
-        DialError::Lookup { source, .. } | DialError::Connect { source, .. } => {
-            ("502 Bad Gateway", format!("{error}: {source}"))
+        DialError::Denied { target, denial } => {
+            (format!("403 {}: {target}", denial.phrase()), error.to_string())
+        }
+        DialError::Deadline { target } => (format!("504 no answer in time: {target}"), error.to_string()),
+        DialError::Lookup { name, source } => {
+            (format!("502 not resolved: {name}"), format!("{error}: {source}"))
+        }
+        DialError::Connect { target, source } | DialError::Inside { target, source } => {
+            (unreached(target, source), format!("{error}: {source}"))
         }
     };
-    answer(status, &format!("agent-vm: {text}"))
+    answer(&of_one_line(&status), &format!("agent-vm: {text}"))
+}
+
+/// The longest status: a name has at most 253 characters.
+const MAX_STATUS: usize = 400;
+
+/// A status as a status line can have it: printable ASCII, within bounds.
+fn of_one_line(status: &str) -> String {
+    let printable = |character: char| {
+        if (' '..='~').contains(&character) {
+            character
+        } else {
+            '?'
+        }
+    };
+    status.chars().map(printable).take(MAX_STATUS).collect()
 }
 
 fn answer(status: &str, text: &str) -> Vec<u8> {
@@ -90,4 +113,91 @@ fn answer(status: &str, text: &str) -> Vec<u8> {
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
     )
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::denial::Denial;
+    use crate::proxy::dial::Host;
+
+    fn status_of(error: &DialError) -> String {
+        let answer = String::from_utf8(refusal(error)).expect("UTF-8");
+        answer.lines().next().expect("a status line").to_owned()
+    }
+
+    #[test]
+    fn a_refusal_has_its_reason_in_the_status_line() {
+        let target = |host: &str| Target {
+            host: Host::parse(host).expect(host),
+            port: 443,
+        };
+        let denied = |host: &str, denial| DialError::Denied {
+            target: target(host),
+            denial,
+        };
+        let source = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let address = [10, 0, 0, 5].into();
+        let kind = "a private address";
+        for (error, status) in [
+            (
+                denied("a.test", Denial::NotListed),
+                "403 not in network.allow: a.test:443",
+            ),
+            (
+                denied("[::1]", Denial::NotListed),
+                "403 not in network.allow: [::1]:443",
+            ),
+            (
+                denied("10.0.0.5", Denial::TooWide { kind }),
+                "403 not in network.allow as a private address: 10.0.0.5:443",
+            ),
+            (
+                denied("a.test", Denial::LeadsTo { address, kind }),
+                "403 leads to a private address that is not in network.allow: a.test:443",
+            ),
+            (
+                denied("10.0.0.5", Denial::NotPublic { kind }),
+                "403 not public but a private address: 10.0.0.5:443",
+            ),
+            (
+                denied("a.test", Denial::LeadsToNotPublic { address, kind }),
+                "403 leads to a private address, not to a public one: a.test:443",
+            ),
+            (
+                denied("intranet", Denial::NotPublicName),
+                "403 not a public name: intranet:443",
+            ),
+            (
+                DialError::Lookup {
+                    name: "a.test".into(),
+                    source: source(),
+                },
+                "502 not resolved: a.test",
+            ),
+            (
+                DialError::Connect {
+                    target: target("a.test"),
+                    source: source(),
+                },
+                "502 not reached (connection refused): a.test:443",
+            ),
+            (
+                DialError::Deadline {
+                    target: target("a.test"),
+                },
+                "504 no answer in time: a.test:443",
+            ),
+        ] {
+            assert_eq!(status_of(&error), format!("HTTP/1.1 {status}"));
+        }
+        // Nothing that a client sends makes another line.
+        assert_eq!(
+            of_one_line("403 a\r\nSet-Cookie: b\u{e9}\u{1b}[m"),
+            "403 a??Set-Cookie: b??[m"
+        );
+        let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert!(status_of(&denied(&long, Denial::NotListed)).ends_with(&format!("{long}:443")));
+        assert_eq!(of_one_line(&"a".repeat(5000)).len(), MAX_STATUS);
+    }
 }
