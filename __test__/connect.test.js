@@ -151,7 +151,8 @@ test("connections count for nothing that is active, and a closed one leaves no d
   const before = openSockets();
   const sockets = await Promise.all(Array.from({ length: 300 }, () => vm.connect(3000)));
   expect(vm.activeCount).toBe(1);
-  expect(openSockets()).toBeGreaterThanOrEqual(before + 300);
+  // Those of a VM that was made ahead may have gone meanwhile.
+  expect(openSockets()).toBeGreaterThanOrEqual(300);
   for (const socket of sockets) socket.destroy();
   await until(() => openSockets() <= before);
   // Those that are refused leave none either, here or in init.
