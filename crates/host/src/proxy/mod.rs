@@ -7,7 +7,7 @@
 //!
 //! The guest is hostile, so all is bounded: connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs ([`places`], shared
 //! fairly), how long they may be idle, the size of a request's head and the time it takes, names that are looked up at a time
-//! ([`lookups`]), buffers. What comes on top waits, in the VM's own kernel queue where it can. The work is done on a thread of
+//! ([`lookups`]), buffers, and how many connections pass much at a time ([`relay`]). What comes on top waits, in the VM's own kernel queue where it can. The work is done on a thread of
 //! its own, so that a download in one VM slows down no terminal of another.
 
 mod address;
@@ -74,7 +74,11 @@ impl Proxy {
         let within = runtime.enter();
         let listener = TcpListener::from_std(StdListener::from(listener))?;
         drop(within);
-        let server = Arc::new(Server { dialer, events });
+        let server = Arc::new(Server {
+            dialer,
+            events,
+            turns: relay::Turns::new(),
+        });
         let (stop, stopped) = oneshot::channel();
         Ok(Self {
             stop,
@@ -95,6 +99,7 @@ impl Proxy {
 struct Server {
     dialer: Dialer,
     events: Arc<dyn Events>,
+    turns: relay::Turns,
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {

@@ -6,11 +6,37 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::places::{Activity, IDLE};
 
 /// Bytes held for each direction while they are under way.
 const BUFFER: usize = 32 * 1024;
+
+/// A read of so many bytes is one of many: few do it at a time.
+const MUCH: usize = 8 * 1024;
+
+/// How many connections of one VM pass much in one round of the thread.
+const AT_A_TIME: usize = 4;
+
+/// Turns of one VM's connections. All VMs share the thread, which serves whatever is ready in rounds: without turns, a VM that
+/// passes much over all of its connections, perhaps only to itself, would have nearly all of each round.
+#[derive(Debug)]
+pub struct Turns(Semaphore);
+
+impl Turns {
+    pub fn new() -> Self {
+        Self(Semaphore::new(AT_A_TIME))
+    }
+
+    /// Waits for a turn, and then for one round.
+    async fn pass(&self) {
+        // An error would say that it is closed, which it never is.
+        let turn = self.0.acquire().await;
+        tokio::task::yield_now().await;
+        drop(turn);
+    }
+}
 
 /// How long a client may take to read an answer that ends its connection, and what of its request is read meanwhile.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -33,11 +59,12 @@ pub async fn both_ways(
     client: &mut TcpStream,
     server: &mut TcpStream,
     activity: &Activity,
+    turns: &Turns,
 ) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = copy_to_end(&mut from_client, &mut to_server, activity);
-    let down = copy_to_end(&mut from_server, &mut to_client, activity);
+    let up = copy_to_end(&mut from_client, &mut to_server, activity, turns);
+    let down = copy_to_end(&mut from_server, &mut to_client, activity, turns);
     tokio::try_join!(up, down).map(drop)
 }
 
@@ -47,11 +74,12 @@ pub async fn until_answered(
     client: &mut TcpStream,
     server: &mut TcpStream,
     activity: &Activity,
+    turns: &Turns,
 ) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = copy_to_end(&mut from_client, &mut to_server, activity);
-    let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, activity));
+    let up = copy_to_end(&mut from_client, &mut to_server, activity, turns);
+    let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, activity, turns));
     tokio::select! {
         answered = &mut down => answered,
         // However the request ended, the answer may still come.
@@ -64,8 +92,9 @@ async fn copy_to_end(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     activity: &Activity,
+    turns: &Turns,
 ) -> io::Result<()> {
-    copy(from, to, activity).await?;
+    copy(from, to, activity, turns).await?;
     to.shutdown().await
 }
 
@@ -73,6 +102,7 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     activity: &Activity,
+    turns: &Turns,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -88,6 +118,9 @@ async fn copy(
                 written => left = &left[written..],
             }
             activity.touch();
+        }
+        if length >= MUCH {
+            turns.pass().await;
         }
     }
 }
@@ -107,6 +140,8 @@ pub async fn finish(mut client: TcpStream, answer: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::net::TcpListener;
     use tokio::time::{Instant, sleep};
@@ -126,7 +161,8 @@ mod tests {
         let begun = Instant::now();
         let relay = tokio::spawn(async move {
             let activity = Activity::new();
-            while_active(&activity, both_ways(&mut client, &mut server, &activity)).await
+            let turns = Turns::new();
+            while_active(&activity, both_ways(&mut client, &mut server, &activity, &turns)).await
         });
         for _ in 0..3 {
             sleep(IDLE * 9 / 10).await;
@@ -139,5 +175,28 @@ mod tests {
         assert_eq!(ended.expect_err("idle").kind(), io::ErrorKind::TimedOut);
         assert!(last.elapsed() >= IDLE && begun.elapsed() < IDLE * 5);
         assert_eq!(program.read(&mut [0]).await.expect("the end"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_passes_much_leaves_others_their_turns() {
+        let (greedy, other) = (Arc::new(Turns::new()), Turns::new());
+        let passed = Arc::new(AtomicUsize::new(0));
+        for _ in 0..100 {
+            let (greedy, passed) = (Arc::clone(&greedy), Arc::clone(&passed));
+            drop(tokio::spawn(async move {
+                loop {
+                    greedy.pass().await;
+                    passed.fetch_add(1, Ordering::Relaxed);
+                }
+            }));
+        }
+        for _ in 0..100 {
+            other.pass().await;
+        }
+        let passed = passed.load(Ordering::Relaxed);
+        assert!(
+            (100..=100 * AT_A_TIME + 100).contains(&passed),
+            "{passed} beside 100"
+        );
     }
 }

@@ -95,7 +95,7 @@ pub async fn serve(
         Ok(mut upstream) => {
             let relaying = async {
                 client.write_all(&Reply::Succeeded.bytes()).await?;
-                relay::both_ways(&mut client, &mut upstream, activity).await
+                relay::both_ways(&mut client, &mut upstream, activity, &server.turns).await
             };
             relay::while_active(activity, relaying).await
         }

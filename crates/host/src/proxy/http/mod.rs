@@ -61,12 +61,12 @@ pub async fn serve(
                 client
                     .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
                     .await?;
-                relay::both_ways(&mut client, &mut upstream, activity).await
+                relay::both_ways(&mut client, &mut upstream, activity, &server.turns).await
             }
             Kind::Forward(head) => {
                 upstream.write_all(head).await?;
                 upstream.write_all(&request.rest).await?;
-                relay::until_answered(&mut client, &mut upstream, activity).await
+                relay::until_answered(&mut client, &mut upstream, activity, &server.turns).await
             }
         }
     };
