@@ -15,8 +15,17 @@ test("nothing of the host's environment is passed in", async () => {
     // /usr/bin/env alone: a shell adds PWD.
     const { stdout } = await vm.execFile("env");
     const known = ["HOME", "LANG", "LOGNAME", "PATH", "PIP_BREAK_SYSTEM_PACKAGES", "SHELL", "USER"];
+    const retries = [
+      "CARGO_NET_RETRY",
+      "PIP_RETRIES",
+      "UV_HTTP_RETRIES",
+      "YARN_HTTP_RETRY",
+      "npm_config_fetch_retries",
+    ];
     // The mark names a command's processes where no cgroup does.
-    expect(names(stdout).filter((name) => name !== "AGENT_VM_FAMILY")).toEqual([...known, "npm_config_prefix"].sort());
+    expect(names(stdout).filter((name) => name !== "AGENT_VM_FAMILY")).toEqual(
+      [...known, ...retries, "npm_config_prefix"].sort(),
+    );
     expect(await output(vm, "cat /proc/[0-9]*/environ 2>/dev/null; true")).not.toContain("AGENT_VM_TEST_SECRET");
   } finally {
     delete process.env.AGENT_VM_TEST_SECRET;
