@@ -11,8 +11,7 @@ import type {
   WakeContext,
 } from "rivetkit";
 import { isRivetErrorLike } from "rivetkit/errors";
-import { Calls, type Connection } from "./calls.mjs";
-import type { Claim } from "./budget.mjs";
+import { ACTION_MS, Calls, type Carried, type Connection } from "./calls.mjs";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
@@ -146,6 +145,7 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     onDestroy,
     ...actorOptions
   } = config;
+  const { actionTimeout = ACTION_MS } = actorOptions;
   if (options.persist && options.home !== undefined) {
     throw new TypeError("options.home is one directory for every actor, options.persist one each: give one of them");
   }
@@ -198,7 +198,11 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     ...(onCreate ? { onCreate } : {}),
     onWake: async (c) => {
       const machine = new Machine(c, options);
-      const calls = new Calls(machine.incarnation, (method, args, claim) => invoke(machine, claim, method, args));
+      const calls = new Calls(
+        machine.incarnation,
+        (method, args, carried) => invoke(machine, carried, method, args),
+        actionTimeout,
+      );
       c.vars.agentVm = { machine, calls };
       await onWake?.(c);
     },
@@ -243,12 +247,12 @@ function connected(c: ActionSide): Connection {
   throw failure("FORBIDDEN", "This actor takes calls over connections only, which rivetkit's inspector has not");
 }
 
-async function invoke(machine: Machine, claim: Claim, method: string, args: unknown[]): Promise<unknown> {
+async function invoke(machine: Machine, carried: Carried, method: string, args: unknown[]): Promise<unknown> {
   if (!Object.hasOwn(methods, method)) throw failure("INVALID_ARGUMENT", `An agent-vm actor has no call ${method}`);
   const call: (use: Use, ...args: never[]) => Promise<unknown> = methods[method as keyof typeof methods];
   try {
     // The VM checks what its calls are given: here it is whatever the client sent.
-    return await machine.run(() => call({ machine, claim }, ...(args as never[])));
+    return await machine.run(() => call({ machine, ...carried }, ...(args as never[])));
   } catch (error) {
     const known = toClient(error);
     // Nobody else will hear what it was: rivetkit tells the client, and its own log, that there was an error.

@@ -3,6 +3,7 @@
 // calls: an id that another client has used means nothing to it.
 import { Claim, Share } from "./budget.mjs";
 import { failure } from "./errors.mjs";
+import { PlainCalls } from "./plain.mjs";
 import {
   type Answer,
   type Begin,
@@ -42,8 +43,18 @@ const OVERHEAD = 1024;
 /** Clients, and their call ids, as they name themselves; they are keys here, so they are short. */
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
 
-/** Does what a call is for; what it reads is counted in the claim. */
-export type Run = (method: string, args: unknown[], claim: Claim) => Promise<unknown>;
+/** What a call is made with. */
+export interface Carried {
+  /** Counts what the call reads. */
+  readonly claim: Claim;
+  /** Aborts when nobody waits for the call any longer. */
+  readonly signal?: AbortSignal;
+}
+
+/** Does what a call is for. */
+export type Run = (method: string, args: unknown[], carried: Carried) => Promise<unknown>;
+/** How long rivetkit lets an action run by default. */
+export const ACTION_MS = 60_000;
 
 interface Call {
   /** Resolves when the call is with the VM. */
@@ -93,18 +104,23 @@ class Client {
 export class Calls {
   readonly #incarnation: string;
   readonly #run: Run;
-  /** By the name that only the client itself knows, or by its connection where it has given none. */
+  /** By named(), the name that only the client itself knows, or by unnamed(), its connection where it has given none. */
   readonly #clients = new Map<string, Client>();
   readonly #clientOf = new Map<string, string>();
   #calls = 0;
-  #plain = 0;
+  readonly #plain: PlainCalls;
   /** For calls that no connection has brought. */
   readonly #unconnected = new Share();
   #sweeper: NodeJS.Timeout | undefined;
+  /** How long one action waits for its call. */
+  readonly #holdMs: number;
 
-  constructor(incarnation: string, run: Run) {
+  /** `actionMs` is rivetkit's actionTimeout. */
+  constructor(incarnation: string, run: Run, actionMs = ACTION_MS) {
     this.#incarnation = incarnation;
     this.#run = run;
+    this.#plain = new PlainCalls(actionMs);
+    this.#holdMs = Math.min(HOLD_MS, Math.floor(actionMs / 2));
   }
 
   /** The client says who it is: what it began over an earlier connection is its own. */
@@ -112,44 +128,48 @@ export class Calls {
     if (name === undefined) return;
     check(isId(name));
     const known = this.#clientOf.get(connection.id);
-    check(known === undefined || known === name);
-    this.#client(connection, name);
-    this.#clientOf.set(connection.id, name);
+    check(known === undefined || known === named(name));
+    this.#client(connection, named(name));
+    this.#clientOf.set(connection.id, named(name));
   }
 
   /** The connection has closed: what only it could ask for goes, and so do uploads, which a client starts again. */
   closed(connection: string): void {
+    this.#plain.closed(connection);
     const name = this.#clientOf.get(connection);
     this.#clientOf.delete(connection);
-    const client = name === undefined ? undefined : this.#clients.get(name);
-    if (client?.connections.delete(connection) && client.connections.size === 0) {
-      client.left = Date.now();
-      for (const id of [...client.uploads.keys()]) drop(client, id);
+    const known = name === undefined ? undefined : this.#clients.get(name);
+    if (known?.connections.delete(connection) && known.connections.size === 0) {
+      known.left = Date.now();
+      for (const id of [...known.uploads.keys()]) drop(known, id);
       this.#sweep();
     }
     // Whoever has given no name cannot come back.
-    const unnamed = this.#clients.get(connection);
-    if (unnamed) this.#leave(connection, unnamed);
+    const client = this.#clients.get(unnamed(connection));
+    if (client) this.#leave(unnamed(connection), client);
   }
 
-  /** A call by rivetkit's plain client, whose one action it is. `deliver` makes the result what the client gets. */
+  /**
+   * A call by rivetkit's plain client, whose one action it is. `deliver` makes the result what the client gets. A call that
+   * loses its place (see PlainCalls) is aborted; what cannot be aborted counts in bytes until it is over.
+   */
   async plain(
     connection: Connection | undefined,
     method: string,
     args: unknown[],
     deliver: (result: unknown) => unknown,
   ): Promise<unknown> {
-    if (this.#plain >= MOST_CALLS) {
-      throw failure("LIMIT_EXCEEDED", `An actor has at most ${MOST_CALLS} calls of plain clients under way`);
-    }
     const claim = new Claim(connection ? this.#client(connection).share : this.#unconnected);
-    this.#plain++;
+    const call = this.#plain.begin(connection?.id ?? "");
+    let work: Promise<unknown> = Promise.resolve();
     try {
       claim.take(OVERHEAD + encodedSize(args, CALL_BYTES));
-      return deliver(await this.#run(method, args, claim));
+      work = this.#run(method, args, { claim, signal: call.signal });
+      return deliver(await call.outcome(work));
     } finally {
-      this.#plain--;
-      claim.release();
+      call.end();
+      const release = (): void => claim.release();
+      work.then(release, release);
     }
   }
 
@@ -229,11 +249,12 @@ export class Calls {
   stop(): void {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
+    this.#plain.stop();
     for (const [name, client] of this.#clients) this.#leave(name, client);
     this.#clientOf.clear();
   }
 
-  #client({ id, isOpen }: Connection, name = this.#clientOf.get(id) ?? id): Client {
+  #client({ id, isOpen }: Connection, name = this.#clientOf.get(id) ?? unnamed(id)): Client {
     let client = this.#clients.get(name);
     if (client?.connections.has(id)) return client;
     // Its end has been dealt with: nothing would take away what is made for it now.
@@ -290,10 +311,10 @@ export class Calls {
       waiting: new Set(),
       claim,
       touched: Date.now(),
-      outcome: turn(client, after)
+      outcome: turn(client, after, this.#holdMs)
         .then(() => {
           call.waitsFor = undefined;
-          const running = this.#run(method, args, claim);
+          const running = this.#run(method, args, { claim });
           begun();
           return running;
         })
@@ -329,7 +350,7 @@ export class Calls {
   async #answer(client: Client, id: string): Promise<Answer> {
     const call = client.calls.get(id);
     if (!call) throw failure("LIMIT_EXCEEDED", lateMessage);
-    if (!call.settled) await settledOrLate(call);
+    if (!call.settled) await settledOrLate(call, this.#holdMs);
     if (!call.settled) return { state: "pending" };
     const outcome = await call.outcome;
     call.touched = Date.now();
@@ -371,14 +392,14 @@ export class Calls {
 const lateMessage = `The result of a call is kept for ${KEPT_MS / 1000} s after it was last asked for, and no longer`;
 
 /** Resolves when the call has settled, or as late as one action may take; earlier if too many wait for it. */
-function settledOrLate({ waiting }: Call): Promise<void> {
+function settledOrLate({ waiting }: Call, holdMs: number): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
       waiting.delete(done);
       resolve();
     };
-    const timer = setTimeout(done, HOLD_MS);
+    const timer = setTimeout(done, holdMs);
     const [first] = waiting;
     if (waiting.size >= MOST_WAITING) first?.();
     waiting.add(done);
@@ -386,13 +407,13 @@ function settledOrLate({ waiting }: Call): Promise<void> {
 }
 
 /** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
-async function turn(client: Client, after: string | undefined): Promise<void> {
+async function turn(client: Client, after: string | undefined, holdMs: number): Promise<void> {
   if (after === undefined || client.over.has(after)) return;
   if (!client.calls.has(after)) {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       client.waiting.set(after, resolve);
-      timer = setTimeout(resolve, HOLD_MS);
+      timer = setTimeout(resolve, holdMs);
     });
     clearTimeout(timer);
     client.waiting.delete(after);
@@ -448,6 +469,10 @@ function drop(client: Client, id: string): void {
   client.uploads.get(id)?.claim.release();
   client.uploads.delete(id);
 }
+
+/** Clients choose their names, and rivetkit the ids of connections: as keys, neither can be the other's. */
+const named = (name: string): string => `name:${name}`;
+const unnamed = (connection: string): string => `connection:${connection}`;
 
 function isId(id: unknown): id is string {
   return typeof id === "string" && ID.test(id);

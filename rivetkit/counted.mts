@@ -14,9 +14,10 @@ const READ_AHEAD = 64 * 1024;
 /** Files of one call that are read at a time. */
 const FILES_AT_A_TIME = 16;
 
-/** An exec that ends, with LIMIT_EXCEEDED, when what it has printed is more than may be held. */
+/** An exec that ends, with LIMIT_EXCEEDED, when what it has printed is more than may be held; and when the signal aborts. */
 export async function counted(
   claim: Claim,
+  signal: AbortSignal | undefined,
   options: RemoteExecOptions | undefined,
   run: (options: Parameters<AgentVm["exec"]>[1]) => Promise<ExecResult>,
 ): Promise<ExecResult> {
@@ -42,11 +43,16 @@ export async function counted(
     };
   };
   const streams = { onStdout: count(), onStderr: count(), signal: over.signal };
+  const abort = (): void => over.abort();
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
   try {
     const result = await run(Object.assign(given, streams));
     if (failed === undefined) return result;
   } catch (error) {
     if (failed === undefined) throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
   throw failed;
 }

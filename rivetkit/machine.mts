@@ -8,6 +8,7 @@ import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
+import { Waits } from "./waits.mjs";
 import type { Positions } from "./wire.mjs";
 
 /** What a machine needs of its actor's context. */
@@ -37,6 +38,8 @@ export class Machine {
   readonly #processes = new Ledger<number>();
   readonly #shells = new Ledger<string>();
   readonly #listings = new Gate(LISTINGS);
+  readonly #processEnds = new Waits<number>();
+  readonly #shellEnds = new Waits<string>();
 
   constructor(actor: ActorSide, options: AgentOsOptions) {
     this.#actor = actor;
@@ -91,8 +94,20 @@ export class Machine {
 
   /** Something was started that may not have written yet. What has ended by now has said so, and stays ended. */
   started(what: { pid: number } | { shellId: string }): void {
-    if ("pid" in what) this.#processes.started(what.pid);
-    else this.#shells.started(what.shellId);
+    if ("pid" in what) {
+      this.#processes.started(what.pid);
+      this.#processEnds.renewed(what.pid);
+    } else this.#shells.started(what.shellId);
+  }
+
+  /** As AgentVm.waitProcess. A caller whose signal aborts leaves nothing with the VM. */
+  waitProcess(vm: AgentVm, pid: number, signal?: AbortSignal): Promise<number> {
+    return this.#processEnds.wait(pid, () => vm.waitProcess(pid), signal);
+  }
+
+  /** As AgentVm.waitShell, in the same way. */
+  waitShell(vm: AgentVm, shellId: string, signal?: AbortSignal): Promise<number> {
+    return this.#shellEnds.wait(shellId, () => vm.waitShell(shellId), signal);
   }
 
   /** Runs what lists, or reads kept output: a few at a time, for each may be large. */

@@ -12,6 +12,8 @@ export interface Use {
   readonly machine: Machine;
   /** Counts what the call reads into the server's memory. */
   readonly claim: Claim;
+  /** Aborts when nobody waits for the call any longer. */
+  readonly signal?: AbortSignal;
 }
 
 export type Methods = {
@@ -19,20 +21,20 @@ export type Methods = {
 };
 
 export const methods: Methods = {
-  exec: async ({ machine, claim }, command, options) => {
-    const vm = await machine.boot();
-    return counted(claim, options, (each) => vm.exec(command, each));
+  exec: async (use, command, options) => {
+    const vm = await use.machine.boot();
+    return counted(use.claim, signalOf(use), options, (each) => vm.exec(command, each));
   },
-  execFile: async ({ machine, claim }, file, args, options) => {
-    const vm = await machine.boot();
-    return counted(claim, options, (each) => vm.execFile(file, args, each));
+  execFile: async (use, file, args, options) => {
+    const vm = await use.machine.boot();
+    return counted(use.claim, signalOf(use), options, (each) => vm.execFile(file, args, each));
   },
 
   spawn: async ({ machine, claim }, ...args) =>
     spawnCounted(await machine.boot(), claim, args, (process) => machine.started(process)),
   writeProcessStdin: async ({ machine }, pid, data) => (await withProcess(machine, pid)).writeProcessStdin(pid, data),
   closeProcessStdin: async ({ machine }, pid) => (await withProcess(machine, pid)).closeProcessStdin(pid),
-  waitProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).waitProcess(pid),
+  waitProcess: async (use, pid) => use.machine.waitProcess(await withProcess(use.machine, pid), pid, signalOf(use)),
   listProcesses: async ({ machine }) => (await machine.running())?.listProcesses() ?? [],
   getProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).getProcess(pid),
   stopProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).stopProcess(pid),
@@ -52,7 +54,8 @@ export const methods: Methods = {
   resizeShell: async ({ machine }, shellId, cols, rows) =>
     (await withShell(machine, shellId)).resizeShell(shellId, cols, rows),
   closeShell: async ({ machine }, shellId) => (await withShell(machine, shellId)).closeShell(shellId),
-  waitShell: async ({ machine }, shellId) => (await withShell(machine, shellId)).waitShell(shellId),
+  waitShell: async (use, shellId) =>
+    use.machine.waitShell(await withShell(use.machine, shellId), shellId, signalOf(use)),
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
   readShell: ({ machine }, shellId, options) =>
     machine.listing(async () => (await withShell(machine, shellId)).readShell(shellId, options)),
@@ -71,8 +74,11 @@ export const methods: Methods = {
   delete: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
   deleteFile: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
 
-  vmFetch: async ({ machine, claim }, port, url, init) => vmFetch(await machine.boot(), claim, port, url, init),
+  vmFetch: async (use, port, url, init) => vmFetch(await use.machine.boot(), use.claim, signalOf(use), port, url, init),
 };
+
+/** Its own: what something else in the server wrote to Object.prototype is none. */
+const signalOf = (use: Use): AbortSignal | undefined => (Object.hasOwn(use, "signal") ? use.signal : undefined);
 
 async function withProcess(machine: Machine, pid: number): Promise<AgentVm> {
   const vm = await machine.running();
@@ -93,6 +99,7 @@ async function withShell(machine: Machine, shellId: string): Promise<AgentVm> {
 async function vmFetch(
   vm: AgentVm,
   claim: Claim,
+  signal: AbortSignal | undefined,
   port: number,
   url: string,
   init: VmFetchInit = {},
@@ -108,6 +115,7 @@ async function vmFetch(
     ...(headers === undefined ? {} : { headers }),
     // A copy, whose memory is certainly an ArrayBuffer of its own.
     ...(body === undefined ? {} : { body: typeof body === "string" ? body : new Uint8Array(body) }),
+    ...(signal === undefined ? {} : { signal }),
   });
   return {
     status: response.status,

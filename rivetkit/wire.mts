@@ -22,7 +22,10 @@ export const INLINE_ARGUMENTS = 48 * 1024;
 export const INLINE_RESULT = 256 * 1024;
 /** The largest arguments, and the largest result, that one call may have: each is held in memory whole. */
 export const CALL_BYTES = 256 * 1024 * 1024;
-/** How long the actor lets one action wait for its call: guards on the way cut off actions of more than 40 s. */
+/**
+ * How long the actor lets one action wait for its call, and at most half of actionTimeout: guards on the way cut off actions of
+ * more than 40 s.
+ */
 export const HOLD_MS = 15_000;
 
 /** Which start of the actor a client speaks to. A VM, and what ran in it, does not outlive it. */

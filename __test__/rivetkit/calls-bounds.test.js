@@ -2,30 +2,8 @@
 // The bounds of what an actor keeps for its clients, without an engine: thousands of calls, clients and processes would take
 // rivetkit minutes.
 
-const { join } = require("node:path");
-const { nodeScript, root } = require("../node-script");
-
-const dist = join(root, "dist/rivetkit");
-
-const CALLS = `
-    const { Calls } = await import("${dist}/calls.mjs");
-    const { SERVER_BYTES, Share } = await import("${dist}/budget.mjs");`;
-
-/** Evaluates the source with these functions at hand, and resolves to what it prints as JSON. */
-async function evaluate(source, options) {
-  const script = `
-    const open = new Set();
-    const connection = (id) => (open.add(id), { id, isOpen: () => open.has(id) });
-    const close = (calls, { id }) => (open.delete(id), calls.closed(id));
-    const code = (work) => Promise.resolve().then(work).then(() => "taken", (error) => error.code);
-    const count = (codes) => Object.fromEntries([...new Set(codes)].map((each) => [each, codes.filter((one) => one === each).length]));
-    const print = (value) => console.log(JSON.stringify(value));
-    ${source}
-    process.exit();`;
-  const { code, signal, stdout, stderr } = await nodeScript(script, options).ended;
-  if (code !== 0) throw new Error(`code ${code}, ${signal}: ${stderr.slice(0, 2000)}`);
-  return JSON.parse(stdout);
-}
+const { root } = require("../node-script");
+const { CALLS, dist, evaluate } = require("./fixture/evaluate");
 
 test("a client has at most half of an actor's calls, and others have some whatever the first ones have", async () => {
   const seen = await evaluate(`${CALLS}
