@@ -31,8 +31,12 @@ await agent.dispose();
 
 // @ts-expect-error -- no such call
 await agent.explode();
-// @ts-expect-error -- callbacks do not travel
-await agent.exec("true", { onStdout: () => {} });
+const { signal } = new AbortController();
+await agent.exec("true", { signal, onStdout: (data: Uint8Array) => void data.byteLength });
+await agent.spawn("true", [], { signal, onStderr: (data: Uint8Array) => void data.byteLength });
+await agent.vmFetch(3000, "/", { signal });
+// @ts-expect-error -- a callback, and no switch
+await agent.exec("true", { onStdout: true });
 // @ts-expect-error -- no such event
 agent.on("processStarted", () => {});
 // @ts-expect-error -- a number is no option for sleeping in words

@@ -18,6 +18,7 @@ import { Machine } from "./machine.mjs";
 import { type Use, methods } from "./methods.mjs";
 import type { AgentOsActions, AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import {
+  ABORT,
   type Answer,
   BEGIN,
   type Begin,
@@ -28,6 +29,7 @@ import {
   PIECE,
   POSITIONS,
   STOPPING,
+  TAKE,
   encodedSize,
 } from "./wire.mjs";
 
@@ -178,6 +180,9 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     [FOLLOW]: (c, id, incarnation) => started(c).calls.follow(connected(c), id as string, incarnation as string),
     [PART]: (c, id, index, text) => started(c).calls.part(connected(c), id as string, index as number, text as string),
     [PIECE]: (c, id, at) => started(c).calls.piece(connected(c), id as string, at as number),
+    [TAKE]: (c, id, incarnation, after) =>
+      started(c).calls.take(connected(c), id as string, incarnation as string, after as number),
+    [ABORT]: (c, id, incarnation) => started(c).calls.abort(connected(c), id as string, incarnation as string),
     [POSITIONS]: (c) => started(c).machine.positions(),
   };
   // Who may not connect may not call either: rivetkit asks the hook for connections alone.

@@ -3,6 +3,7 @@
 // calls: an id that another client has used means nothing to it.
 import { Claim, Share } from "./budget.mjs";
 import { failure } from "./errors.mjs";
+import { Live } from "./live.mjs";
 import { PlainCalls } from "./plain.mjs";
 import {
   type Answer,
@@ -10,10 +11,12 @@ import {
   CALL_BYTES,
   HOLD_MS,
   INLINE_RESULT,
+  type LiveParts,
   MOST_ARGUMENT_VALUES,
   NotEncoded,
   PART_BYTES,
   PIECE_BYTES,
+  type Taken,
   TooLarge,
   decode,
   encode,
@@ -30,6 +33,11 @@ const ALWAYS_CALLS = 16;
 const RESERVE_CALLS = 1024;
 /** Uploads that have begun and whose call has not, of one client. */
 export const MOST_UPLOADS = 1024;
+/** Calls that a client follows (`signal`, `onStdout`, `onStderr`), and processes that such a call has started: of one client and of all. */
+export const MOST_LIVE_OF_ONE = 1024;
+export const MOST_LIVE = 4096;
+/** Calls whose options may have these. */
+const LIVE: ReadonlySet<string> = new Set(["exec", "execFile", "spawn", "vmFetch"]);
 /** How long an answer, or an upload that does not go on, waits for its client. */
 export const KEPT_MS = 60_000;
 /** Ids remembered of a client's calls that are no longer kept. */
@@ -47,8 +55,10 @@ const ID = /^[A-Za-z0-9_-]{8,64}$/;
 export interface Carried {
   /** Counts what the call reads. */
   readonly claim: Claim;
-  /** Aborts when nobody waits for the call any longer. */
-  readonly signal?: AbortSignal;
+  /** Aborts when nobody waits for the call any longer, or the client asks for it. */
+  readonly signal?: AbortSignal | undefined;
+  /** What the client follows while the call runs. */
+  readonly live?: Live | undefined;
 }
 
 /** Does what a call is for. */
@@ -93,7 +103,9 @@ class Client {
   /** Who waits for a call that has not come yet: at most one each, for a call has one successor. */
   readonly waiting = new Map<string, () => void>();
   readonly uploads = new Map<string, Upload>();
-  /** Calls answered and forgotten: one that comes after them, late, has nothing to wait for. */
+  /** What is live in its calls, and in processes that these have started. */
+  readonly lives = new Map<string, Live>();
+  /** Calls answered and forgotten, or aborted before they came: one that comes after them, late, has nothing to wait for. */
   readonly over = new Set<string>();
   /** When its last connection closed. */
   left = 0;
@@ -108,6 +120,7 @@ export class Calls {
   readonly #clients = new Map<string, Client>();
   readonly #clientOf = new Map<string, string>();
   #calls = 0;
+  #lives = 0;
   readonly #plain: PlainCalls;
   /** For calls that no connection has brought. */
   readonly #unconnected = new Share();
@@ -177,12 +190,15 @@ export class Calls {
   async begin(connection: Connection, request: Begin): Promise<Answer> {
     check(typeof request === "object" && request !== null);
     const { id, method, args, incarnation, after, done } = request;
+    const parts = liveParts(request);
     check(isId(id) && typeof method === "string" && Array.isArray(done) && done.length <= MOST_DONE);
     check(after === undefined || isId(after));
     const client = this.#client(connection);
     for (const over of done) this.#forget(client, over);
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
     if (!client.calls.has(id)) {
+      // It was aborted, or has come twice and very late.
+      if (client.over.has(id)) throw failure("LIMIT_EXCEEDED", lateMessage);
       refuseCycle(client, id, after);
       this.#admit(client);
       const claim = new Claim(client.share);
@@ -192,12 +208,13 @@ export class Calls {
           claim.release();
           return { state: "incomplete" };
         }
-        this.#start(client, id, method, list, after, claim);
+        this.#start(client, id, method, list, after, claim, parts && this.#newLive(client, id, method, parts));
       } catch (error) {
         claim.release();
         throw error;
       }
     }
+    if (parts?.stdout || parts?.stderr) return { state: "pending" };
     return this.#answer(client, id);
   }
 
@@ -246,6 +263,28 @@ export class Calls {
     return toBase64(outcome.bytes.subarray(at, at + PIECE_BYTES));
   }
 
+  /** Output of a call that the client follows, from the byte `after` on. */
+  async take(connection: Connection, id: string, incarnation: string, after: number): Promise<Taken> {
+    check(isId(id) && Number.isSafeInteger(after) && after >= 0);
+    if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
+    const client = this.#client(connection);
+    const live = client.lives.get(id);
+    if (!live) return { state: "taken", chunks: [], next: after, end: true };
+    const taken = await live.take(after, this.#holdMs);
+    if (taken.state === "taken" && taken.end) this.#dropLive(client, id, live);
+    return taken;
+  }
+
+  /** The client's signal has aborted. A call that has not come yet does not start. */
+  abort(connection: Connection, id: string, incarnation: string): void {
+    check(isId(id));
+    if (incarnation !== this.#incarnation) return;
+    const client = this.#client(connection);
+    const live = client.lives.get(id);
+    if (live) live.abort();
+    else if (!client.calls.has(id)) over(client, id);
+  }
+
   stop(): void {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
@@ -268,6 +307,7 @@ export class Calls {
   #leave(name: string, client: Client): void {
     client.gone = true;
     for (const id of [...client.uploads.keys()]) drop(client, id);
+    for (const [id, live] of client.lives) this.#dropLive(client, id, live);
     for (const call of client.calls.values()) if (call.settled) this.#end(call);
     client.calls.clear();
     this.#clients.delete(name);
@@ -301,7 +341,39 @@ export class Calls {
     return upload;
   }
 
-  #start(client: Client, id: string, method: string, args: unknown[], after: string | undefined, claim: Claim): void {
+  #newLive(client: Client, id: string, method: string, parts: LiveParts): Live {
+    check(LIVE.has(method));
+    // One whose call could not be started in an earlier try.
+    const before = client.lives.get(id);
+    if (before) this.#dropLive(client, id, before);
+    if (client.lives.size >= MOST_LIVE_OF_ONE || this.#lives >= MOST_LIVE) {
+      const message = `One client follows at most ${MOST_LIVE_OF_ONE} calls and processes with signal, onStdout or onStderr, and an actor has at most ${MOST_LIVE} of them`;
+      throw failure("LIMIT_EXCEEDED", message);
+    }
+    const claim = new Claim(client.share);
+    claim.take(OVERHEAD);
+    const live = new Live(parts, claim, { oldestGoes: method === "spawn" });
+    client.lives.set(id, live);
+    this.#lives++;
+    return live;
+  }
+
+  #dropLive(client: Client, id: string, live: Live): void {
+    if (client.lives.get(id) !== live) return;
+    client.lives.delete(id);
+    this.#lives--;
+    live.drop();
+  }
+
+  #start(
+    client: Client,
+    id: string,
+    method: string,
+    args: unknown[],
+    after: string | undefined,
+    claim: Claim,
+    live: Live | undefined,
+  ): void {
     let begun: () => void = () => {};
     const held = claim.bytes;
     const call: Call = {
@@ -314,7 +386,7 @@ export class Calls {
       outcome: turn(client, after, this.#holdMs)
         .then(() => {
           call.waitsFor = undefined;
-          const running = this.#run(method, args, { claim });
+          const running = this.#run(method, args, { claim, live, signal: live?.signal });
           begun();
           return running;
         })
@@ -336,6 +408,7 @@ export class Calls {
         })
         .finally(() => {
           call.settled = true;
+          live?.settled();
           call.touched = Date.now();
           for (const done of [...call.waiting]) done();
           if (client.gone) this.#end(call);
@@ -364,11 +437,9 @@ export class Calls {
     if (!call?.settled) return;
     client.calls.delete(id);
     this.#end(call);
-    client.over.add(id);
-    for (const oldest of client.over) {
-      if (client.over.size <= MOST_OVER) break;
-      client.over.delete(oldest);
-    }
+    over(client, id);
+    const live = client.lives.get(id);
+    if (live && !live.outlives) this.#dropLive(client, id, live);
   }
 
   #sweep(): void {
@@ -377,11 +448,14 @@ export class Calls {
       for (const [name, client] of this.#clients) {
         for (const [id, call] of client.calls) if (call.touched < before) this.#forget(client, id);
         for (const [id, upload] of client.uploads) if (upload.touched < before) drop(client, id);
+        for (const [id, live] of client.lives) {
+          if (live.ended && live.touched < before) this.#dropLive(client, id, live);
+        }
         // It may not come back; what still runs for it has nobody to answer.
         if (client.connections.size === 0 && client.left < before) this.#leave(name, client);
       }
-      for (const { calls, uploads, connections } of this.#clients.values()) {
-        if (calls.size > 0 || uploads.size > 0 || connections.size === 0) return;
+      for (const { calls, uploads, lives, connections } of this.#clients.values()) {
+        if (calls.size > 0 || uploads.size > 0 || lives.size > 0 || connections.size === 0) return;
       }
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;
@@ -463,6 +537,23 @@ function encoded(value: unknown): Uint8Array {
     if (error instanceof TooLarge) throw failure("LIMIT_EXCEEDED", error.message);
     throw error;
   }
+}
+
+/** Remembers that the call is over. */
+function over(client: Client, id: string): void {
+  client.over.add(id);
+  for (const oldest of client.over) {
+    if (client.over.size <= MOST_OVER) break;
+    client.over.delete(oldest);
+  }
+}
+
+function liveParts({ live }: Begin): LiveParts | undefined {
+  if (live === undefined || live === null) return undefined;
+  check(typeof live === "object");
+  const { signal, stdout, stderr } = live;
+  for (const part of [signal, stdout, stderr]) check(typeof part === "boolean");
+  return { signal, stdout, stderr };
 }
 
 function drop(client: Client, id: string): void {

@@ -1,11 +1,13 @@
 // Calls whose results may be large: what they read is counted while it is read, so that many of them at once do not hold
 // more than their client may make the server hold.
 import { types } from "node:util";
-import type { AgentVm, ExecResult } from "agent-vm";
+import type { AgentVm, ExecOptions, ExecResult, SpawnOptions } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
-import type { RemoteExecOptions } from "./remote.mjs";
+import type { Live } from "./live.mjs";
 import { CALL_BYTES } from "./wire.mjs";
+
+type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr">;
 
 /** As AgentVm has it. */
 const DEFAULT_OUTPUT = 16 * 1024 * 1024;
@@ -14,35 +16,44 @@ const READ_AHEAD = 64 * 1024;
 /** Files of one call that are read at a time. */
 const FILES_AT_A_TIME = 16;
 
+/** What of a call its client follows while it runs. */
+interface Followed {
+  readonly signal: AbortSignal | undefined;
+  readonly live: Live | undefined;
+}
+
 /** An exec that ends, with LIMIT_EXCEEDED, when what it has printed is more than may be held; and when the signal aborts. */
 export async function counted(
   claim: Claim,
-  signal: AbortSignal | undefined,
-  options: RemoteExecOptions | undefined,
+  { signal, live }: Followed,
+  options: SentExecOptions | undefined,
   run: (options: Parameters<AgentVm["exec"]>[1]) => Promise<ExecResult>,
 ): Promise<ExecResult> {
-  // What does not fit is the VM's to refuse, and so is what does not travel.
+  // What does not fit is the VM's to refuse.
   if (options !== undefined && !isObject(options)) return run(options);
+  refuseUnsent("options", options);
   const given = bare<Record<string, unknown>>(options);
-  if ([given.signal, given.onStdout, given.onStderr].some((each) => each !== undefined)) return run(options);
   const most = given.maxOutputBytes === undefined ? DEFAULT_OUTPUT : Number(given.maxOutputBytes);
   const over = new AbortController();
   let failed: unknown;
-  const count = () => {
+  const count = (pass: ((data: Uint8Array) => void) | undefined) => {
     let kept = 0;
-    return ({ byteLength }: Uint8Array): void => {
-      const more = Math.min(byteLength, most - kept);
-      if (failed !== undefined || !(more > 0)) return;
-      kept += more;
+    return (data: Uint8Array): void => {
+      if (failed !== undefined) return;
+      const more = Math.min(data.byteLength, most - kept);
       try {
-        claim.take(more);
+        if (more > 0) {
+          kept += more;
+          claim.take(more);
+        }
+        pass?.(data);
       } catch (error) {
         failed = error;
         over.abort();
       }
     };
   };
-  const streams = { onStdout: count(), onStderr: count(), signal: over.signal };
+  const streams = { onStdout: count(live?.onStdout), onStderr: count(live?.onStderr), signal: over.signal };
   const abort = (): void => over.abort();
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -57,6 +68,21 @@ export async function counted(
   throw failed;
 }
 
+/** What a client keeps, and `agent-vm/client` serves from there: rivetkit's own client cannot send it. */
+const UNSENT = ["signal", "onStdout", "onStderr"] as const;
+
+export function refuseUnsent(name: string, options: unknown): void {
+  if (!isObject(options)) return;
+  const given = bare<Record<string, unknown>>(options as Record<string, unknown>);
+  const key = UNSENT.find((each) => given[each] !== undefined);
+  if (key !== undefined) {
+    throw failure(
+      "INVALID_ARGUMENT",
+      `${name}.${key} cannot be sent by this client: use createClient of agent-vm/client`,
+    );
+  }
+}
+
 /** The most of `stdin` that a spawned process may leave unread, as AgentVm has it for what is written later. */
 const MOST_INPUT = 64 * 1024 * 1024;
 
@@ -64,10 +90,14 @@ const MOST_INPUT = 64 * 1024 * 1024;
 export async function spawnCounted(
   vm: AgentVm,
   claim: Claim,
+  live: Live | undefined,
   args: Parameters<AgentVm["spawn"]>,
   onStart: (process: { pid: number }) => void,
 ): ReturnType<AgentVm["spawn"]> {
-  const [command, words, options] = args;
+  const [command, words, sent] = args;
+  refuseUnsent("options", sent);
+  const options =
+    sent === undefined || isObject(sent) ? Object.assign(bare<SpawnOptions>(sent), followedBy(live)) : sent;
   const rest = isObject(options) ? bare(options) : undefined;
   const stdin: unknown = rest?.stdin;
   const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
@@ -94,6 +124,13 @@ export async function spawnCounted(
     held.release();
     throw error;
   }
+}
+
+/** What a process has for its client to follow it. */
+function followedBy(live: Live | undefined): SpawnOptions {
+  if (!live) return {};
+  const { signal, onStdout, onStderr } = live;
+  return { ...(signal && { signal }), ...(onStdout && { onStdout }), ...(onStderr && { onStderr }) };
 }
 
 interface ReadOptions {

@@ -1,8 +1,10 @@
 // What a handle has to its actor: a connection while there is something to use it for, and calls that survive its loss.
 import { type ActorHandleRaw, RivetError } from "rivetkit/client";
+import { type Kept, aborted, follow, partsOf, split } from "./following.mjs";
 import { ConnectionLost, Session, isPassing } from "./session.mjs";
 import { Streams } from "./streams.mjs";
 import {
+  ABORT,
   type Answer,
   BEGIN,
   type Begin,
@@ -14,6 +16,10 @@ import {
   PART_BYTES,
   PIECE,
   PIECE_BYTES,
+  STDERR,
+  STDOUT,
+  TAKE,
+  type Taken,
   TooLarge,
   decode,
   encode,
@@ -39,6 +45,8 @@ const PAUSE_MS = [100, 2000] as const;
  */
 const FRESH_MS = 1000;
 const FRESH_PING_MS = 3000;
+/** How long an aborted call may take to be answered. Then it rejects, and is ended when the actor can be reached. */
+const ABORT_MS = 5000;
 /** Parts, or pieces, under way at once. */
 const WINDOW = 8;
 
@@ -56,6 +64,19 @@ interface Call {
   readonly after?: string;
   /** The start of the actor that may have it. */
   sentTo: string | undefined;
+  /** The options that stay here. */
+  readonly kept: Kept;
+  /** Bytes of its output that `kept` has had. */
+  taken: number;
+  /** Its caller has been answered. */
+  over: boolean;
+  /** Called when a process that it has started is followed no longer. */
+  ended: () => void;
+}
+
+function newCall(method: string, after: string | undefined, kept: Kept): Call {
+  const rest = { sentTo: undefined, kept, taken: 0, over: false, ended: () => {} };
+  return { id: newId(), method, ...(after === undefined ? {} : { after }), ...rest };
 }
 
 /** The actor did not start the call. */
@@ -91,26 +112,37 @@ export class Link {
   }
 
   async call(method: string, args: unknown[]): Promise<unknown> {
+    const { sent, kept } = split(method, args);
+    const { signal } = kept;
+    if (signal?.aborted) throw aborted(signal);
+    const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
+    const call = newCall(method, order === undefined ? undefined : this.#last.get(order), kept);
+    const run = this.#run(call, args, sent, order);
+    return signal ? this.#abortable(call, signal, run) : run.finally(() => (call.over = true));
+  }
+
+  async #run(call: Call, args: unknown[], sent: unknown[], order: string | undefined): Promise<unknown> {
+    const { id, method, kept } = call;
     const disposals = this.#disposals;
     this.#pending++;
     clearTimeout(this.#idle);
-    const id = newId();
     const tries = new Tries();
-    const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
-    const after = order === undefined ? undefined : this.#last.get(order);
     if (order !== undefined) this.#last.set(order, id);
-    const call: Call = { id, method, ...(after === undefined ? {} : { after }), sentTo: undefined };
     try {
       for (;;) {
         const session = await (order === undefined ? this.#fresh() : this.#connected());
         if (disposals !== this.#disposals) throw disposed();
         tries.begin();
-        if (session.incarnation === undefined) return await session.action(method, args);
+        if (session.incarnation === undefined) {
+          call.ended();
+          return await session.action(method, args);
+        }
         // The VM that may have got the call is gone: another one is not to get it.
         if (call.sentTo !== undefined && call.sentTo !== session.incarnation) throw vmGone();
         try {
-          const value = await this.#carry(session, session.incarnation, call, args);
+          const value = await this.#carry(session, session.incarnation, call, sent);
           this.streams.noticeResult(method, value);
+          if (method === "spawn" && partsOf(kept)) void this.#followProcess(call, session.incarnation);
           return value;
         } catch (error) {
           if (disposals !== this.#disposals || !isPassing(error)) throw error;
@@ -124,6 +156,106 @@ export class Link {
       this.#pending--;
       this.#rest();
     }
+  }
+
+  /** The outcome of a call that its signal aborts. That of a spawn is its process, which the signal kills from then on. */
+  #abortable(call: Call, signal: AbortSignal, run: Promise<unknown>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      let late: ReturnType<typeof setTimeout> | undefined;
+      const unfollow = follow(signal, () => {
+        const end = (): void => settle(() => reject(aborted(signal)));
+        // An actor that cannot be reached is no reason to wait, and what was sent nowhere has nothing to end.
+        if (call.sentTo === undefined) end();
+        else late = setTimeout(end, ABORT_MS);
+        this.#abort(call);
+      });
+      const settle = (outcome: () => void): void => {
+        call.over = true;
+        clearTimeout(late);
+        if (call.method !== "spawn") unfollow();
+        outcome();
+      };
+      run.then(
+        async (value) => {
+          if (!signal.aborted || call.method === "spawn") return settle(() => resolve(value));
+          // The abort came when the command had ended: what the command left is killed all the same.
+          await this.#killLeft(value);
+          settle(() => reject(aborted(signal)));
+        },
+        (error: unknown) => {
+          unfollow();
+          settle(() => reject(signal.aborted ? aborted(signal) : (error as Error)));
+        },
+      );
+      call.ended = unfollow;
+    });
+  }
+
+  #abort({ id, sentTo }: Call): void {
+    const session = this.#open;
+    // Over a connection that is lost meanwhile it is sent once more by whoever makes the call, or follows its process.
+    if (sentTo === undefined || session?.incarnation !== sentTo) return;
+    session.action(ABORT, [id, sentTo]).catch(() => {});
+  }
+
+  async #killLeft(value: unknown): Promise<void> {
+    const { background } = value as { background?: { pid: number }[] };
+    if (!Array.isArray(background)) return;
+    await Promise.allSettled(background.map(({ pid }) => this.call("killProcess", [pid])));
+  }
+
+  /** Serves what a spawn was given until its process has ended, or the VM or the handle has. */
+  async #followProcess(call: Call, incarnation: string): Promise<void> {
+    const disposals = this.#disposals;
+    this.#pending++;
+    clearTimeout(this.#idle);
+    const tries = new Tries();
+    try {
+      for (;;) {
+        const session = await this.#connected();
+        if (disposals !== this.#disposals || session.incarnation !== incarnation) return;
+        tries.begin();
+        try {
+          if (call.kept.signal?.aborted) await session.action(ABORT, [call.id, incarnation]);
+          while (!(await this.#take(session, incarnation, call))) continue;
+          return;
+        } catch (error) {
+          if (disposals !== this.#disposals || !isPassing(error)) return;
+          session.close();
+          await tries.failed(error);
+        }
+      }
+    } catch {
+      // The actor cannot be reached. Calls say so; callbacks have nobody to tell.
+    } finally {
+      call.ended();
+      this.#pending--;
+      this.#rest();
+    }
+  }
+
+  /** Has some output of the call delivered. Resolves to whether that was the end. */
+  async #take(session: Session, incarnation: string, call: Call): Promise<boolean> {
+    const taken = await session.action<Taken>(TAKE, [call.id, incarnation, call.taken]);
+    if (taken.state === "stale") throw new ConnectionLost("The actor was started anew");
+    const { chunks, next, end } = taken;
+    if (!Array.isArray(chunks) || !Number.isSafeInteger(next) || next < call.taken) throw notOurs();
+    call.taken = next;
+    for (const [kind, text] of chunks) {
+      if ((kind !== STDOUT && kind !== STDERR) || typeof text !== "string") throw notOurs();
+      // After its rejection a call is silent. A process's chunks come until its end.
+      if (call.over && call.method !== "spawn") continue;
+      const callback = kind === STDOUT ? call.kept.onStdout : call.kept.onStderr;
+      try {
+        callback?.(fromBase64(text));
+      } catch (error) {
+        // Its program's error, and no reason to miss the next one.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+    return end;
   }
 
   /** Closes the connection and forgets the listeners. The next call, or listener, opens another. */
@@ -143,13 +275,20 @@ export class Link {
   }
 
   async #carry(session: Session, incarnation: string, call: Call, args: unknown[]): Promise<unknown> {
-    const { id, method, after, sentTo } = call;
+    const { id, method, after, sentTo, kept } = call;
+    if (kept.signal?.aborted) {
+      if (sentTo === undefined) throw aborted(kept.signal);
+      await session.action(ABORT, [id, incarnation]);
+    }
     // Also if they are small: what cannot be sent is told to the caller; rivetkit would only log it.
     const encoded = encodeArguments(args);
     const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encoded : undefined;
     const parts = large ? await this.#upload(session, id, large) : undefined;
+    if (kept.signal?.aborted && sentTo === undefined) throw aborted(kept.signal);
     const done = this.#done.splice(0, 256);
-    const request: Begin = { id, method, incarnation, args: parts ?? args, done, ...(after ? { after } : {}) };
+    const live = partsOf(kept);
+    const rest = { ...(after ? { after } : {}), ...(live ? { live } : {}) };
+    const request: Begin = { id, method, incarnation, args: parts ?? args, done, ...rest };
     let answer: Answer;
     try {
       call.sentTo = incarnation;
@@ -160,6 +299,9 @@ export class Link {
       // An actor that is about to stop refuses the call; its next start may have it.
       if (!(error instanceof ConnectionLost)) call.sentTo = sentTo;
       throw error;
+    }
+    if (method !== "spawn" && (live?.stdout || live?.stderr)) {
+      while (!(await this.#take(session, incarnation, call))) continue;
     }
     for (;;) {
       switch (answer.state) {
@@ -206,7 +348,7 @@ export class Link {
   #subscribe(session: Session): Promise<void> {
     return this.streams.subscribe(session, (method, args) => {
       if (session.incarnation === undefined) throw new ConnectionLost("The actor is not one of agent-vm's");
-      return this.#carry(session, session.incarnation, { id: newId(), method, sentTo: undefined }, args);
+      return this.#carry(session, session.incarnation, newCall(method, undefined, {}), args);
     });
   }
 

@@ -2,8 +2,17 @@
 import { types } from "node:util";
 import type { AgentVm } from "agent-vm";
 import type { Claim } from "./budget.mjs";
-import { bare, counted, readCounted, readFilesCounted, responseCounted, spawnCounted } from "./counted.mjs";
+import {
+  bare,
+  counted,
+  readCounted,
+  readFilesCounted,
+  refuseUnsent,
+  responseCounted,
+  spawnCounted,
+} from "./counted.mjs";
 import { failure } from "./errors.mjs";
+import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
 import type { RemoteCalls, VmFetchInit, VmFetchResult } from "./remote.mjs";
 
@@ -13,7 +22,9 @@ export interface Use {
   /** Counts what the call reads into the server's memory. */
   readonly claim: Claim;
   /** Aborts when nobody waits for the call any longer. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** What the client follows while the call runs. */
+  readonly live?: Live | undefined;
 }
 
 export type Methods = {
@@ -23,18 +34,25 @@ export type Methods = {
 export const methods: Methods = {
   exec: async (use, command, options) => {
     const vm = await use.machine.boot();
-    return counted(use.claim, signalOf(use), options, (each) => vm.exec(command, each));
+    return counted(use.claim, own(use), options, (each) => vm.exec(command, each));
   },
   execFile: async (use, file, args, options) => {
     const vm = await use.machine.boot();
-    return counted(use.claim, signalOf(use), options, (each) => vm.execFile(file, args, each));
+    return counted(use.claim, own(use), options, (each) => vm.execFile(file, args, each));
   },
 
-  spawn: async ({ machine, claim }, ...args) =>
-    spawnCounted(await machine.boot(), claim, args, (process) => machine.started(process)),
+  spawn: async (use, ...args) => {
+    const { machine, claim } = use;
+    const { live } = own(use);
+    const vm = await machine.boot();
+    return spawnCounted(vm, claim, live, args, (process) => {
+      machine.started(process);
+      live?.outlive(machine.waitProcess(vm, process.pid));
+    });
+  },
   writeProcessStdin: async ({ machine }, pid, data) => (await withProcess(machine, pid)).writeProcessStdin(pid, data),
   closeProcessStdin: async ({ machine }, pid) => (await withProcess(machine, pid)).closeProcessStdin(pid),
-  waitProcess: async (use, pid) => use.machine.waitProcess(await withProcess(use.machine, pid), pid, signalOf(use)),
+  waitProcess: async (use, pid) => use.machine.waitProcess(await withProcess(use.machine, pid), pid, own(use).signal),
   listProcesses: async ({ machine }) => (await machine.running())?.listProcesses() ?? [],
   getProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).getProcess(pid),
   stopProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).stopProcess(pid),
@@ -55,7 +73,7 @@ export const methods: Methods = {
     (await withShell(machine, shellId)).resizeShell(shellId, cols, rows),
   closeShell: async ({ machine }, shellId) => (await withShell(machine, shellId)).closeShell(shellId),
   waitShell: async (use, shellId) =>
-    use.machine.waitShell(await withShell(use.machine, shellId), shellId, signalOf(use)),
+    use.machine.waitShell(await withShell(use.machine, shellId), shellId, own(use).signal),
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
   readShell: ({ machine }, shellId, options) =>
     machine.listing(async () => (await withShell(machine, shellId)).readShell(shellId, options)),
@@ -74,11 +92,15 @@ export const methods: Methods = {
   delete: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
   deleteFile: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
 
-  vmFetch: async (use, port, url, init) => vmFetch(await use.machine.boot(), use.claim, signalOf(use), port, url, init),
+  vmFetch: async (use, port, url, init) =>
+    vmFetch(await use.machine.boot(), use.claim, own(use).signal, port, url, init),
 };
 
 /** Its own: what something else in the server wrote to Object.prototype is none. */
-const signalOf = (use: Use): AbortSignal | undefined => (Object.hasOwn(use, "signal") ? use.signal : undefined);
+function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined } {
+  const { signal, live } = bare(use);
+  return { signal, live };
+}
 
 async function withProcess(machine: Machine, pid: number): Promise<AgentVm> {
   const vm = await machine.running();
@@ -105,6 +127,7 @@ async function vmFetch(
   init: VmFetchInit = {},
 ): Promise<VmFetchResult> {
   if (typeof init !== "object" || init === null) throw failure("INVALID_ARGUMENT", "init must be an object");
+  refuseUnsent("init", init);
   const { method, headers, body } = bare(init);
   // A number, or an object with a length, would have an array of that length made of it.
   if (body !== undefined && typeof body !== "string" && !types.isUint8Array(body)) {

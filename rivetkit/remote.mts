@@ -12,10 +12,19 @@ import type {
   SpawnOptions,
 } from "agent-vm";
 
-/** ExecOptions without what cannot travel: callbacks and signals. */
-export type RemoteExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr">;
-/** SpawnOptions without what cannot travel: output comes as `processOutput` events. */
-export type RemoteSpawnOptions = Omit<SpawnOptions, "signal" | "onStdout" | "onStderr">;
+/**
+ * ExecOptions. `signal`, `onStdout` and `onStderr` stay with the client, which serves them from there: all output comes, once and
+ * in order, before the call resolves, also after a lost connection. A command that has printed 64 MiB more than its client
+ * has taken is killed: LIMIT_EXCEEDED. rivetkit's own client cannot send them: INVALID_ARGUMENT.
+ */
+export type RemoteExecOptions = ExecOptions;
+/**
+ * SpawnOptions. With `signal`, `onStdout` or `onStderr`, the client keeps its connection until the process has ended; `dispose`
+ * of the handle ends the callbacks and leaves the process running. The output comes once and in order until the
+ * process has ended; what its children write later comes as `processOutput` alone. Of the output that the client has not
+ * taken, 64 MiB are kept, and the oldest goes first.
+ */
+export type RemoteSpawnOptions = SpawnOptions;
 
 /** What `vmFetch` sends. */
 export interface VmFetchInit {
@@ -25,6 +34,8 @@ export interface VmFetchInit {
   headers?: Record<string, string>;
   /** A string is sent as UTF-8; what is neither text nor bytes is INVALID_ARGUMENT. Default: none. */
   body?: string | Uint8Array;
+  /** Aborts the request: the call rejects with ABORTED. Default: none. rivetkit's own client cannot send it. */
+  signal?: AbortSignal;
 }
 
 /** What the server inside answered, whole. */
@@ -72,11 +83,11 @@ export interface RemoteCalls extends Pick<
   | "move"
   | "delete"
 > {
-  /** As `AgentVm.exec`; callbacks and signals do not travel. */
+  /** As `AgentVm.exec`. */
   exec(command: string, options?: RemoteExecOptions): Promise<ExecResult>;
-  /** As `AgentVm.execFile`, likewise. */
+  /** As `AgentVm.execFile`. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
-  /** As `AgentVm.spawn`, likewise: its output comes by the actor's `processOutput`; `stdin` is at most 64 MiB. */
+  /** As `AgentVm.spawn`: its output comes by the actor's `processOutput`, too; `stdin` is at most 64 MiB. */
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): ReturnType<AgentVm["spawn"]>;
   /** `delete` by the name that agentOS gives it. */
   deleteFile: AgentVm["delete"];

@@ -11,6 +11,8 @@ export const FOLLOW = "agentVmFollow";
 export const PART = "agentVmPart";
 export const PIECE = "agentVmPiece";
 export const POSITIONS = "agentVmPositions";
+export const TAKE = "agentVmTake";
+export const ABORT = "agentVmAbort";
 
 /** An upload's part: 60,000 characters in base64, under rivetkit's default maxIncomingMessageSize of 65,536. */
 export const PART_BYTES = 45_000;
@@ -49,7 +51,31 @@ export interface Begin {
   after?: string;
   /** Calls whose results have arrived, so that the actor need not keep them. */
   done: string[];
+  /** What the client follows while the call runs. With a stream, the call is begun and answered as pending at once. */
+  live?: LiveParts;
 }
+
+/** What of a call's options stays with the client. */
+export interface LiveParts {
+  signal: boolean;
+  stdout: boolean;
+  stderr: boolean;
+}
+
+export const STDOUT = 1;
+export const STDERR = 2;
+/** A part of a call's output. */
+export type Taken =
+  | {
+      state: "taken";
+      /** Which stream, and its bytes in base64, in their order. */
+      chunks: [typeof STDOUT | typeof STDERR, string][];
+      /** Where to go on: how many bytes both streams have had with these. */
+      next: number;
+      /** Nothing comes any more. */
+      end: boolean;
+    }
+  | { state: "stale"; incarnation: string };
 
 export type Answer =
   | { state: "done"; value: unknown }
@@ -321,7 +347,7 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-function isPlain(item: object): boolean {
+export function isPlain(item: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(item);
   // An object of another realm (a worker's, a test runner's) has a prototype of its own that looks the same.
   return prototype === null || Object.getPrototypeOf(prototype) === null;

@@ -1,0 +1,88 @@
+// The client's half of what is live in a call: the options that are not sent as they are, but stay here and are served from
+// here. It runs in browsers too.
+import { RivetError } from "rivetkit/client";
+import { type LiveParts, isPlain } from "./wire.mjs";
+
+/** Where a call's options may have `signal`, and whether they may have `onStdout` and `onStderr`. */
+const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean }> = new Map([
+  ["exec", { at: 1, streams: true }],
+  ["execFile", { at: 2, streams: true }],
+  ["spawn", { at: 2, streams: true }],
+  ["vmFetch", { at: 2, streams: false }],
+]);
+
+type OnOutput = (data: Uint8Array) => void;
+/** The options that stay here. */
+export interface Kept {
+  readonly signal?: AbortSignal;
+  readonly onStdout?: OnOutput;
+  readonly onStderr?: OnOutput;
+}
+
+/** A call's arguments, as they are sent, and what of them stays here. Throws INVALID_ARGUMENT. */
+export function split(method: string, args: unknown[]): { sent: unknown[]; kept: Kept } {
+  const live = LIVE.get(method);
+  const options = live && args[live.at];
+  // What is no plain object is refused where it is encoded, or by the VM.
+  if (!live || typeof options !== "object" || options === null || !isPlain(options)) return { sent: args, kept: {} };
+  const name = method === "vmFetch" ? "init" : "options";
+  const rest: Record<string, unknown> = { ...options };
+  const take = (key: string, holds: (value: unknown) => boolean, what: string): unknown => {
+    if (!Object.hasOwn(rest, key)) return undefined;
+    const value = rest[key];
+    delete rest[key];
+    if (value === undefined || holds(value)) return value;
+    throw new RivetError("user", "INVALID_ARGUMENT", `${name}.${key} must be ${what}, not ${String(value)}`);
+  };
+  const isFunction = (value: unknown): boolean => typeof value === "function";
+  const signal = take("signal", isSignal, "an AbortSignal");
+  const onStdout = live.streams ? take("onStdout", isFunction, "a function") : undefined;
+  const onStderr = live.streams ? take("onStderr", isFunction, "a function") : undefined;
+  return { sent: args.with(live.at, rest), kept: { signal, onStdout, onStderr } as Kept };
+}
+
+/** What of it the actor has to serve; undefined where there is nothing. */
+export function partsOf({ signal, onStdout, onStderr }: Kept): LiveParts | undefined {
+  if (!signal && !onStdout && !onStderr) return undefined;
+  return { signal: signal !== undefined, stdout: onStdout !== undefined, stderr: onStderr !== undefined };
+}
+
+/** The rejection of a call whose signal aborted. */
+export function aborted(signal: AbortSignal): RivetError {
+  return new RivetError("user", "ABORTED", "The operation was aborted", { cause: signal.reason as unknown });
+}
+
+/** Whoever follows a signal: it has one listener of ours, for Node.js warns of a leak from the eleventh on. */
+const followed = new WeakMap<AbortSignal, { readonly callbacks: Set<() => void>; readonly listener: () => void }>();
+
+/** Has the signal call `onAbort` once when it aborts, unless the function that this returns is called before. */
+export function follow(signal: AbortSignal, onAbort: () => void): () => void {
+  let entry = followed.get(signal);
+  if (!entry) {
+    const callbacks = new Set<() => void>();
+    const listener = (): void => {
+      followed.delete(signal);
+      for (const callback of callbacks) callback();
+    };
+    followed.set(signal, (entry = { callbacks, listener }));
+    signal.addEventListener("abort", listener, { once: true });
+  }
+  const { callbacks, listener } = entry;
+  const callback = (): void => onAbort();
+  callbacks.add(callback);
+  return () => {
+    if (!callbacks.delete(callback) || callbacks.size > 0 || followed.get(signal)?.listener !== listener) return;
+    followed.delete(signal);
+    signal.removeEventListener("abort", listener);
+  };
+}
+
+function isSignal(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { aborted: isAborted, addEventListener, removeEventListener } = value as Partial<AbortSignal>;
+  return (
+    typeof isAborted === "boolean" &&
+    typeof addEventListener === "function" &&
+    typeof removeEventListener === "function"
+  );
+}
