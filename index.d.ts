@@ -906,3 +906,8 @@ export interface AgentVmDiagnostic extends Partial<ExitStatus> {
 //   without subscriptions or pending calls closes after a second, so that the actor can sleep; a subscription keeps it.
 //   `handle.dispose()` closes it; the next call opens another. No call holds one action longer than 20 s: waitProcess,
 //   waitShell and long execs are started and followed, and survive a lost connection.
+//   `signal`, `onStdout` and `onStderr` of exec, execFile and spawn, and `signal` of vmFetch, work through this client. Output
+//   comes once and in order, before the call resolves, also after a lost connection; a spawned process's until it ends. A
+//   command whose client is 64 MiB of output behind is killed (LIMIT_EXCEEDED); of a spawned process the oldest output goes.
+//   rivetkit's plain client cannot send these options: INVALID_ARGUMENT names the option that arrives. Its calls end at
+//   actionTimeout and with their connection; an actor runs at most 4,096 of them, of which 1,024 over one connection.

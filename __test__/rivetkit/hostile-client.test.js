@@ -139,7 +139,7 @@ test("every action, and every call, refuses what does not fit with an error that
       ...["readShell", "readFile", "writeFile", "readFiles", "writeFiles", "mkdir", "readdir", "readdirRecursive"],
       ...["stat", "exists", "move", "delete", "deleteFile", "vmFetch"],
     ];
-    const protocol = ["agentVmBegin", "agentVmFollow", "agentVmPart", "agentVmPiece"];
+    const protocol = ["agentVmBegin", "agentVmFollow", "agentVmPart", "agentVmPiece", "agentVmTake", "agentVmAbort"];
     const odd = [];
     let next = 0;
     const send = async (name, args) => {

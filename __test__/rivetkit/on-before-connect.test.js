@@ -52,6 +52,8 @@ test("the inspector, with the token that the engine gives out, calls no action",
     ["agentVmPart", ["inspector-1", 0, "AAAA"]],
     ["agentVmPiece", ["inspector-1", 0]],
     ["agentVmPositions", []],
+    ["agentVmTake", ["inspector-1", "", 0]],
+    ["agentVmAbort", ["inspector-1", ""]],
   ]) {
     expect([name, await inspector(name, args)]).toEqual([name, expect.objectContaining({ code: "FORBIDDEN" })]);
   }

@@ -1,0 +1,148 @@
+"use strict";
+// What an actor holds for clients that follow their calls and do not take what these print; without an engine.
+
+const { CALLS, evaluate } = require("./fixture/evaluate");
+
+/** A Calls whose calls print on demand: `calls`, `begin(own, id, method)`, and `running`, what each call was given, by id. */
+const FOLLOWED = `${CALLS}
+    const { MOST_UNTAKEN } = await import("${require("./fixture/evaluate").dist}/live.mjs");
+    const running = new Map();
+    const calls = new Calls("incarnation", (method, args, carried) =>
+      new Promise((resolve, reject) => running.set(args[0], { ...carried, resolve, reject })));
+    const begin = (own, id, method = "exec", live = { signal: true, stdout: true, stderr: true }) =>
+      calls.begin(own, { id, method, args: [id], incarnation: "incarnation", done: [], live });
+    const take = (own, id, after) => calls.take(own, id, "incarnation", after);
+    const own = connection("own");
+    const chunk = new Uint8Array(1024 * 1024);
+    /** How many such chunks were printed before it was refused. */
+    const print1M = (id, most) => {
+      for (let count = 0; count < most; count++) {
+        try {
+          running.get(id).live.onStdout(chunk);
+        } catch (error) {
+          return [count, error.code];
+        }
+      }
+      return [most];
+    };
+    const soon = () => new Promise((resolve) => setTimeout(resolve, 20));`;
+
+test("a command whose output is not taken is ended at the bound, and what is taken makes room", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    await begin(own, "call-number-1");
+    await soon();
+    const bound = MOST_UNTAKEN / chunk.byteLength;
+    const first = print1M("call-number-1", bound);
+    const held = Share.all >= MOST_UNTAKEN;
+    // Each answer gives up what came before the byte that it begins at.
+    let next = 0;
+    for (let count = 0; count < 16; count++) ({ next } = await take(own, "call-number-1", next));
+    await take(own, "call-number-1", next);
+    const more = print1M("call-number-1", 1000);
+    close(calls, own);
+    const left = Share.all < 10_000;
+    print({ first, bound, held, next, more, left });`);
+  expect(seen).toEqual({
+    first: [64],
+    bound: 64,
+    held: true,
+    next: 16 * 1024 * 1024,
+    more: [16, "LIMIT_EXCEEDED"],
+    left: true,
+  });
+});
+
+test("of a process that is not followed closely the oldest output goes, and the server holds no more", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    void begin(own, "call-number-1", "spawn");
+    await soon();
+    let end;
+    running.get("call-number-1").live.outlive(new Promise((resolve) => (end = resolve)));
+    running.get("call-number-1").resolve({ pid: 5 });
+    await soon();
+    const printed = print1M("call-number-1", 1000);
+    const held = Share.all / 1024 / 1024;
+    // It is the newest that is kept. Its client has some of it, and sees where it goes on.
+    let next = 0;
+    let got = 0;
+    let ended;
+    end();
+    while (!ended) {
+      const taken = await take(own, "call-number-1", next);
+      for (const [, text] of taken.chunks) got += Buffer.from(text, "base64").byteLength;
+      ({ next, end: ended } = taken);
+    }
+    const unknown = await take(own, "call-number-1", next);
+    print({ printed, held: held > 60 && held < 66, next, got, unknown, left: Share.all < 10_000 });`);
+  expect(seen).toEqual({
+    printed: [1000],
+    held: true,
+    next: 1000 * 1024 * 1024,
+    got: 64 * 1024 * 1024,
+    unknown: { state: "taken", chunks: [], next: 1000 * 1024 * 1024, end: true },
+    left: true,
+  });
+});
+
+test("all that clients do not take counts in the server's budget, also in chunks of a byte", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    const refused = [];
+    const ids = Array.from({ length: 40 }, (_, index) => "call-number-" + index);
+    for (const id of ids) await begin(own, id).catch(({ code }) => refused.push(code));
+    await soon();
+    const printed = ids.map((id) => print1M(id, 64));
+    const share = Share.all / SERVER_BYTES;
+    const other = connection("other");
+    await begin(other, "small-number-1");
+    await soon();
+    const byte = new Uint8Array(1);
+    let bytes = 0;
+    try {
+      for (; bytes < 10_000_000; bytes++) running.get("small-number-1").live.onStderr(byte);
+    } catch {}
+    close(calls, own);
+    close(calls, other);
+    print({ refused, full: printed.some(([, code]) => code === "LIMIT_EXCEEDED"), share: share <= 0.76, few: bytes < 5_000_000, left: Share.all < 100_000 });`);
+  expect(seen).toEqual({ refused: [], full: true, share: true, few: true, left: true });
+});
+
+test("an abort that comes before its call keeps it from starting, and another client's reaches nothing", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    calls.abort(own, "call-number-1", "incarnation");
+    const early = [await code(() => begin(own, "call-number-1")), running.size];
+    await begin(own, "call-number-2");
+    await soon();
+    const { signal } = running.get("call-number-2");
+    calls.abort(connection("other"), "call-number-2", "incarnation");
+    const foreign = [signal.aborted, (await Promise.race([take(connection("other"), "call-number-2", 0), soon()]))?.end];
+    calls.abort(own, "call-number-2", "another");
+    const stale = signal.aborted;
+    calls.abort(own, "call-number-2", "incarnation");
+    const refused = [
+      await code(() => begin(own, "call-number-3", "readFile")),
+      await code(() => begin(own, "call-number-4", "exec", { signal: 1, stdout: true, stderr: true })),
+      await code(() => begin(own, "call-number-5", "exec", "live")),
+      await code(() => take(own, "call-number-2", 5)),
+      await code(() => take(own, "call-number-2", -1)),
+    ];
+    print({ early, foreign, stale, aborted: signal.aborted, refused });`);
+  expect(seen).toEqual({
+    early: ["LIMIT_EXCEEDED", 0],
+    foreign: [false, true],
+    stale: false,
+    aborted: true,
+    refused: Array(5).fill("INVALID_ARGUMENT"),
+  });
+});
+
+test("a client follows at most 1,024 calls and processes, and those that go make room", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    const ids = Array.from({ length: 1100 }, (_, index) => "call-number-" + index);
+    const codes = await Promise.all(ids.map((id) => code(() => begin(own, id))));
+    await soon();
+    for (const { resolve } of running.values()) resolve("done");
+    await soon();
+    for (let index = 0; index < 100; index++) await take(own, ids[index], 0);
+    print({ codes: count(codes), again: await code(() => begin(own, "call-number-again")) });`);
+  expect(seen).toEqual({ codes: { taken: 1024, LIMIT_EXCEEDED: 76 }, again: "taken" });
+});
