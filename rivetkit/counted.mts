@@ -1,10 +1,12 @@
 // Calls whose results may be large: what they read is counted while it is read, so that many of them at once do not hold
 // more than their client may make the server hold.
+import { constants } from "node:buffer";
 import { types } from "node:util";
 import type { AgentVm, ExecOptions, ExecResult, SpawnOptions } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
+import { Printed } from "./printed.mjs";
 import { CALL_BYTES } from "./wire.mjs";
 
 type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr">;
@@ -33,33 +35,40 @@ export async function counted(
   if (options !== undefined && !isObject(options)) return run(options);
   refuseUnsent("options", options);
   const given = bare<Record<string, unknown>>(options);
-  const most = given.maxOutputBytes === undefined ? DEFAULT_OUTPUT : Number(given.maxOutputBytes);
+  const { maxOutputBytes = DEFAULT_OUTPUT } = given;
+  if (!Number.isInteger(maxOutputBytes) || (maxOutputBytes as number) < 0) return run(options);
+  if ((maxOutputBytes as number) > constants.MAX_STRING_LENGTH) return run(options);
   const over = new AbortController();
   let failed: unknown;
-  const count = (pass: ((data: Uint8Array) => void) | undefined) => {
-    let kept = 0;
-    return (data: Uint8Array): void => {
-      if (failed !== undefined) return;
-      const more = Math.min(data.byteLength, most - kept);
-      try {
-        if (more > 0) {
-          kept += more;
-          claim.take(more);
-        }
-        pass?.(data);
-      } catch (error) {
-        failed = error;
-        over.abort();
-      }
-    };
+  const [stdout, stderr] = [new Printed(maxOutputBytes as number), new Printed(maxOutputBytes as number)];
+  const keep = (printed: Printed, pass: ((data: Uint8Array) => void) | undefined) => (data: Uint8Array) => {
+    if (failed !== undefined) return;
+    try {
+      printed.add(data, (bytes) => claim.take(bytes));
+      pass?.(data);
+    } catch (error) {
+      failed = error;
+      // It goes on printing until it is killed, which may take its time.
+      stdout.drop();
+      stderr.drop();
+      over.abort();
+    }
   };
-  const streams = { onStdout: count(live?.onStdout), onStderr: count(live?.onStderr), signal: over.signal };
+  const streams = {
+    onStdout: keep(stdout, live?.onStdout),
+    onStderr: keep(stderr, live?.onStderr),
+    signal: over.signal,
+    maxOutputBytes: 0,
+  };
   const abort = (): void => over.abort();
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
   try {
     const result = await run(Object.assign(given, streams));
-    if (failed === undefined) return result;
+    if (failed === undefined) {
+      const [stdoutTruncated, stderrTruncated] = [stdout.truncated, stderr.truncated];
+      return { ...result, stdout: stdout.text(), stderr: stderr.text(), stdoutTruncated, stderrTruncated };
+    }
   } catch (error) {
     if (failed === undefined) throw error;
   } finally {
