@@ -653,11 +653,17 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * Between mounts (the home, /tmp and the like, each of `mounts`) it copies with all that a copy can keep, and then deletes.
    * Where that fails it is EXDEV, with the reason in the message, also for a folder onto one that is not empty; `from` is then
    * still there, and what was copied by then may be.
+   *
+   * As rename(2), it refuses a last name `.` or `..` (EBUSY), and a slash behind either name unless `from` is a directory, which
+   * a link to one is not (ENOTDIR). It then changes nothing.
    */
   move(from: string, to: string): Promise<void>;
   /**
    * A file, a link or an empty folder. ENOENT, ENOTEMPTY, EACCES; EBUSY where something is mounted, with `recursive` too: what
    * is on another mount is not deleted. Where a recursive call fails, what it has deleted by then stays deleted.
+   *
+   * As rm(1), it refuses a last name `.` or `..` (EINVAL) and a slash behind the name of something that is no directory, of a
+   * link too (ENOTDIR). It then deletes nothing.
    */
   delete(
     path: string,

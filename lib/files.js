@@ -42,13 +42,20 @@ function writeFiles(calls, entries) {
   });
 }
 
+function withoutSlashes(path) {
+  let end = path.length;
+  while (end > 1 && path[end - 1] === "/") end--;
+  return path.slice(0, end);
+}
+
 async function move(calls, from, to) {
   try {
     await calls.ask("rename", from, to);
   } catch (error) {
     if (error.code !== "EXDEV") throw error;
-    // Between mounts there is no renaming: the VM's own mv copies, then deletes, and keeps what a copy can keep.
-    const moved = await exec(calls, "mv", ["-f", "-T", "--", from, to]);
+    // Between mounts there is no renaming: the VM's own mv copies, then deletes, and keeps what a copy can keep. Slashes behind
+    // a name would have it follow a link that takes the name's place.
+    const moved = await exec(calls, "mv", ["-f", "-T", "--", withoutSlashes(from), withoutSlashes(to)]);
     if (moved.exitCode !== 0)
       throw new AgentVmError("EXDEV", moved.stderr.trim(), { __proto__: null, ...error, path: from });
   }

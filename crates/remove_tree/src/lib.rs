@@ -9,6 +9,7 @@
 //! ([`remove_all`]), or a VM's.
 
 mod host;
+mod named;
 mod sys;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 pub use host::remove_all;
+pub use named::Named;
 use sys::Identity;
 
 /// Directories that are open at a time; deeper trees are walked by `..`.
@@ -113,9 +115,18 @@ pub fn entries(directory: BorrowedFd<'_>) -> Result<Entries, Errno> {
 /// Removes `path` with everything below it. Something that is not there is no error.
 ///
 /// # Errors
+/// Before anything is removed: EINVAL where the last name of `path` is `.` or `..`, and ENOTDIR where slashes follow the name of
+/// something that is no directory. A link is not followed, with or without slashes behind it.
+///
 /// What `tree` answers: EBUSY where something is mounted, or where directories are moved faster than they are removed.
 pub async fn remove<T: Tree>(tree: &T, path: &CStr) -> Result<(), Failed<T::Error>> {
-    let mut walk = Walk::new(tree, path);
+    let failed = |errno| Failed {
+        error: T::error(errno, "rmdir"),
+        below: Vec::new(),
+    };
+    let named = Named::of(path.to_bytes()).map_err(failed)?;
+    let path = CString::new(named.path).map_err(|_| failed(Errno::EINVAL))?;
+    let mut walk = Walk::new(tree, &path, named.needs_directory);
     match walk.run().await {
         Ok(()) => Ok(()),
         Err(error) => Err(Failed {
@@ -167,17 +178,20 @@ struct Walk<'a, T> {
     closed: VecDeque<Identity>,
     /// Whether levels between the first and `closed` are forgotten.
     forgot: bool,
+    /// Whether the path itself must be a directory.
+    needs_directory: bool,
     restarts: u32,
 }
 
 impl<'a, T: Tree> Walk<'a, T> {
-    fn new(tree: &'a T, path: &'a CStr) -> Self {
+    fn new(tree: &'a T, path: &'a CStr, needs_directory: bool) -> Self {
         Self {
             tree,
             path,
             levels: VecDeque::from([Level::above(path)]),
             closed: VecDeque::new(),
             forgot: false,
+            needs_directory,
             restarts: 0,
         }
     }
@@ -225,6 +239,7 @@ impl<'a, T: Tree> Walk<'a, T> {
                 Ok(())
             }
             _ if is_last_try => Err(error),
+            Some(Errno::ENOTDIR) if self.needs_directory && level.directory.is_none() => Err(error),
             Some(Errno::ENOTDIR) if entry.is_directory => {
                 entry.is_directory = false;
                 Ok(())

@@ -177,3 +177,35 @@ fn directories_that_are_moved_out_meanwhile_lead_nowhere_else() {
     });
     assert_eq!(fs::read(kept.join("file")).unwrap(), b"kept");
 }
+
+#[test]
+fn a_path_that_ends_in_dots_or_in_a_slash_behind_a_link_removes_nothing() {
+    let place = Place::new("last-names");
+    let top = place.at("top");
+    fs::create_dir_all(top.join("sub")).unwrap();
+    fs::write(top.join("file"), "kept").unwrap();
+    symlink("top", place.at("link")).unwrap();
+    let kept = || {
+        assert_eq!(fs::read(top.join("file")).unwrap(), b"kept");
+        assert!(top.join("sub").is_dir() && place.at("link").is_symlink());
+    };
+    for (name, errno) in [
+        ("top/.", libc::EINVAL),
+        ("top/./", libc::EINVAL),
+        ("top/..", libc::EINVAL),
+        ("top/sub/..", libc::EINVAL),
+        ("link/.", libc::EINVAL),
+        ("link/sub/..", libc::EINVAL),
+        ("link/", libc::ENOTDIR),
+        ("link//", libc::ENOTDIR),
+        ("top/file/", libc::ENOTDIR),
+    ] {
+        let error = remove_all(&PathBuf::from(format!("{}/{name}", place.0.display()))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(errno), "{name}");
+        kept();
+    }
+    remove_all(&place.at("link")).unwrap();
+    assert!(top.join("file").exists());
+    remove_all(&PathBuf::from(format!("{}//", top.display()))).unwrap();
+    assert!(!top.exists());
+}

@@ -12,6 +12,8 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
 use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request, is_kernel_interface};
+use agent_vm_remove_tree::Named;
+use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
 use crate::error::Error;
@@ -99,13 +101,22 @@ impl Vm {
 
     /// What a rename would fail with, were it on one mount.
     async fn not_renamable(&self, from: &str, to: String) -> Result<Option<i32>, Error> {
-        let is_directory = |attributes: Attributes| attributes.mode & libc::S_IFMT == libc::S_IFDIR;
+        let (Ok((from, from_slashes)), Ok((to, to_slashes))) = (named(from), named(&to)) else {
+            return Ok(Some(libc::EBUSY));
+        };
         let from = match self.attributes(from.to_owned(), false).await {
-            Ok(attributes) => is_directory(attributes),
+            Ok(attributes) => is_directory(&attributes),
             Err(Error::System { errno, .. }) => return Ok(Some(errno)),
             Err(error) => return Err(error),
         };
-        match self.attributes(to, false).await.map(is_directory) {
+        if (from_slashes || to_slashes) && !from {
+            return Ok(Some(libc::ENOTDIR));
+        }
+        match self
+            .attributes(to.to_owned(), false)
+            .await
+            .map(|attributes| is_directory(&attributes))
+        {
             Ok(true) if !from => Ok(Some(libc::EISDIR)),
             Ok(false) if from => Ok(Some(libc::ENOTDIR)),
             Err(error @ Error::Disposed) => Err(error),
@@ -113,9 +124,15 @@ impl Vm {
         }
     }
 
-    /// Removes a name; a folder with all that is in it if `recursive`, else only if it is empty.
+    /// Removes a name; a directory with all that is in it if `recursive`, else only if it is empty. EINVAL for `.` and `..`, and
+    /// ENOTDIR for slashes behind the name of something that is no directory, before anything is removed.
     pub async fn delete(&self, path: String, recursive: bool) -> Result<(), Error> {
-        let is_directory = self.attributes(path.clone(), false).await?.mode & libc::S_IFMT == libc::S_IFDIR;
+        let refused = |errno: Errno| failed(&errno.into(), "rmdir", &path);
+        let (name, needs_directory) = named(&path).map_err(refused)?;
+        let is_directory = is_directory(&self.attributes(name.to_owned(), false).await?);
+        if needs_directory && !is_directory {
+            return Err(refused(Errno::ENOTDIR));
+        }
         if is_directory && recursive {
             return self.remove_tree(path).await;
         }
@@ -150,6 +167,17 @@ impl Vm {
     async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<crate::control::Answer, Error> {
         self.ask(|call| Request::File { call, step }, fds).await
     }
+}
+
+fn is_directory(attributes: &Attributes) -> bool {
+    attributes.mode & libc::S_IFMT == libc::S_IFDIR
+}
+
+/// A path without the slashes behind its last name, and whether there are any. EINVAL where that name is `.` or `..`.
+fn named(path: &str) -> Result<(&str, bool), Errno> {
+    let named = Named::of(path.as_bytes())?;
+    // It ends before a slash, which is one byte.
+    Ok((&path[..named.path.len()], named.needs_directory))
 }
 
 /// A copy of `content`, to be written later.

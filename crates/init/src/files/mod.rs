@@ -150,7 +150,11 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
             let flags = always | OFlag::O_WRONLY | OFlag::O_CREAT;
             let opened = match resolve(base, path, flags) {
                 Err(Errno::ENOENT) if parents => {
-                    if let Some((parent, _)) = split(path) {
+                    if let Some((parent, name)) = split(path) {
+                        // No file has such a name: refuse it before any directory is made.
+                        if matches!(name, b"." | b"..") || name.ends_with(b"/") {
+                            return Err(Errno::EISDIR);
+                        }
                         folders(base, parent)?;
                     }
                     resolve(base, path, flags)
@@ -276,11 +280,11 @@ fn folders(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// The folder and the last name of a path; nothing for the root.
+/// The directory and the last name of a path, with the slashes behind it, from which the kernel sees that the name must be a
+/// directory's; nothing for the root.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
-    let path = &path[..end];
-    match path.iter().rposition(|byte| *byte == b'/') {
+    match path[..end].iter().rposition(|byte| *byte == b'/') {
         Some(0) => Some((b"/", &path[1..])),
         Some(at) => Some((&path[..at], &path[at + 1..])),
         None => Some((b".", path)),
