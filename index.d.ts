@@ -762,8 +762,10 @@ export interface ExecResult extends ExitStatus {
   background: {
     /** Inside; `killProcess` takes it. */
     pid: number;
-    /** Its command line, joined by blanks. At most 4 KiB. */
+    /** As `allProcesses` has it: the program, without its directory: "sleep". */
     command: string;
+    /** As `allProcesses` has it: its arguments, at most 4 KiB of them, fewer where many processes are left. */
+    args: string[];
   }[];
 }
 /** As for exec; `stdin` is written first and the pipe stays open, and an aborted process ends with reason "signal". */

@@ -7,7 +7,7 @@ test("exec returns when the command ends, and names what it left running", async
   for (let i = 0; i < 40; i++) {
     const result = await vm.exec("sleep 60 & echo hi");
     expect(result).toMatchObject({ exitCode: 0, stdout: "hi\n" });
-    expect(result.background).toEqual([{ pid: expect.any(Number), command: "sleep 60" }]);
+    expect(result.background).toEqual([{ pid: expect.any(Number), command: "sleep", args: ["60"] }]);
     expect(await output(vm, `cat /proc/${result.background[0].pid}/comm; kill ${result.background[0].pid}`)).toBe(
       "sleep\n",
     );
@@ -28,7 +28,10 @@ test("a background job that holds no pipe is named too", async () => {
   const vm = await boot();
   const { background } = await vm.exec("sleep 1000 </dev/null >/dev/null 2>&1 & setsid -f sleep 1001; true");
   await until(() => background.length === 2);
-  expect(background.map(({ command }) => command).sort()).toEqual(["sleep 1000", "sleep 1001"]);
+  expect(background.map(({ command, args }) => [command, ...args]).sort()).toEqual([
+    ["sleep", "1000"],
+    ["sleep", "1001"],
+  ]);
 });
 
 test("what has ended by then is not named", async () => {
@@ -54,4 +57,33 @@ test("killing what is left works by the pid that was told", async () => {
   expect(background).toHaveLength(2);
   await Promise.all(background.map(({ pid }) => vm.killProcess(pid)));
   expect(await vm.allProcesses()).toEqual([]);
+});
+
+test("what is left is named as in the process table, whatever it calls itself", async () => {
+  const vm = await boot();
+  const { background } = await vm.exec(`
+    mkdir -p "my tools" && cp "$(command -v sleep)" "my tools/my sleep" && "my tools/my sleep" 1000 &
+    bash -c 'exec -a "a title: with blanks" sleep 1001' &
+    bash -c 'exec -a -login sleep 1002' &
+    sh -c 'sleep "$@"; true' 'two words' 1003 0 &
+    python3 -c 'import sys, time; time.sleep(1004)' "a b" "" "$(printf 'caf\\351')" &
+    until [ "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^100[0-3]$')" -ge 5 ]; do sleep 0.01; done`);
+  const table = new Map((await vm.allProcesses()).map(({ pid, command, args }) => [pid, { command, args }]));
+  expect(background.length).toBeGreaterThanOrEqual(5);
+  for (const { pid, command, args } of background) expect({ pid, command, args }).toEqual({ pid, ...table.get(pid) });
+  expect(background.map(({ command }) => command)).toEqual(
+    expect.arrayContaining(["my sleep", "sleep", "login", "python3"]),
+  );
+  const python = background.find(({ command }) => command === "python3");
+  expect(python.args).toEqual(["-c", "import sys, time; time.sleep(1004)", "a b", "", "caf\ufffd"]);
+});
+
+test("what is told of arguments is bounded", async () => {
+  const vm = await boot();
+  const { background } = await vm.exec(
+    `python3 -c 'import time; time.sleep(1000)' "$(seq -s . 100000 | cut -c 1-100000)" &`,
+  );
+  const [{ pid, args }] = background;
+  expect(args.join("").length).toBeLessThanOrEqual(4096);
+  await vm.killProcess(pid);
 });

@@ -288,7 +288,7 @@ fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
         let left: Vec<_> = result
             .background
             .iter()
-            .map(|one| json!({ "pid": one.pid, "command": one.command }))
+            .map(|one| json!({ "pid": one.pid, "command": one.command, "args": one.args }))
             .collect();
         Value::json(&left.into())
     };

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Background, Call, Exit, Request, Spawn, Stdio};
+use agent_vm_protocol::message::{self, Call, Exit, Request, Spawn, Stdio};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
@@ -15,6 +15,7 @@ use crate::events::{ExitStatus, Taken};
 use crate::input::Input;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
+use crate::process_table::{Command, command};
 use crate::program::{Ended, Program, kill_all, watch_exit};
 use crate::stream::{Chunks, End, Kind, Sink, Source, read_rest};
 use crate::traffic::Traffic;
@@ -51,6 +52,30 @@ pub struct ExecResult {
     pub timed_out: bool,
     /// What it left running.
     pub background: Vec<Background>,
+}
+
+/// A process that outlived the command that started it.
+#[derive(Debug)]
+pub struct Background {
+    /// In the VM.
+    pub pid: u32,
+    /// As in the process table.
+    pub command: String,
+    /// As in the process table, of a command line of at most 4 KiB.
+    pub args: Vec<String>,
+}
+
+impl Background {
+    fn of(left: &message::Background) -> Self {
+        let executable = left.executable.as_deref().map(String::from_utf8_lossy);
+        let name = executable.as_deref().unwrap_or_default();
+        let Command { name, arguments } = command(&left.command_line, name, executable.as_deref());
+        Self {
+            pid: left.pid,
+            command: name,
+            args: arguments,
+        }
+    }
 }
 
 /// What a command printed to one stream.
@@ -313,7 +338,7 @@ fn result(ended: Ended, stdout: Printed, stderr: Printed) -> ExecResult {
         timed_out: ended.timed_out,
         // What was killed with it may have been seen before it went.
         background: match ended.exit {
-            Some(exit) if !ended.timed_out => exit.background,
+            Some(exit) if !ended.timed_out => exit.background.iter().map(Background::of).collect(),
             _ => Vec::new(),
         },
     }

@@ -30,10 +30,10 @@ mod terminal;
 mod traffic;
 mod vm;
 
-pub use agent_vm_protocol::message::{Attributes, Background, Limits};
+pub use agent_vm_protocol::message::{Attributes, Limits};
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
-pub use exec::{Abort, Exec, ExecResult, OnOutput, OnResult, Printed};
+pub use exec::{Abort, Background, Exec, ExecResult, OnOutput, OnResult, Printed};
 pub use files::{Content, Entry, EntryKind, MAX_FILE, OnEntries, Share, Walk, copied, remove_tree};
 pub use input::{MAX_QUEUED, Write};
 pub use output_log::{Chunk, OutputLog, Replay, Stream};

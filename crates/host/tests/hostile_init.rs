@@ -192,7 +192,8 @@ fn exit(random: &mut Random) -> Exit {
         background: vec![
             Background {
                 pid: u32::MAX,
-                command: "\u{0}".repeat(100),
+                command_line: vec![0; 100],
+                executable: Some(vec![0xff; 100]),
             };
             random.below(50) as usize
         ],

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use libc::pid_t;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 /// The most of a process's environment that is searched. The kernel takes up to 6 MiB; ours is seldom over 8 KiB.
@@ -201,8 +202,8 @@ impl ProcessTable {
         )
     }
 
-    /// The command line, joined by blanks, at most `limit` bytes of it.
-    pub fn command(&self, pid: pid_t, limit: usize) -> String {
+    /// The command line, at most `limit` bytes of it.
+    pub fn command_line(&self, pid: pid_t, limit: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = self
             .open(pid, "cmdline")
@@ -211,15 +212,15 @@ impl ProcessTable {
         if read.is_err() {
             bytes.clear();
         }
-        while bytes.last() == Some(&0) {
-            bytes.pop();
-        }
-        for byte in &mut bytes {
-            if *byte == 0 {
-                *byte = b' ';
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
+    }
+
+    /// The name of the file that it executes, where that is known.
+    pub fn executable(&self, pid: pid_t) -> Option<Vec<u8>> {
+        let path = readlinkat(self.proc_fd.as_fd(), format!("{pid}/exe").as_str()).ok()?;
+        let path = path.as_bytes();
+        let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        Some(path[name..].to_vec())
     }
 
     /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.

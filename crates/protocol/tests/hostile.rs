@@ -150,7 +150,8 @@ fn exit() -> Exit {
         usage: Usage::default(),
         background: vec![Background {
             pid: 3,
-            command: "sleep 1000".into(),
+            command_line: b"sleep\x001000\x00".into(),
+            executable: Some(b"sleep".into()),
         }],
     }
 }
@@ -386,7 +387,7 @@ fn a_list_that_says_it_is_endless_takes_no_memory() {
     let _alone = alone_with_descriptors();
     // Reply::Exited, whose list of what is left says that it has 2^64 - 1 entries.
     let mut bytes = postcard::to_allocvec(&replies()[3]).unwrap();
-    let at = bytes.len() - 13;
+    let at = bytes.len() - 21;
     assert_eq!(bytes[at], 1, "the length of the list");
     bytes.splice(at..=at, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
     let peak = || {

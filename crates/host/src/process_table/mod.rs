@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use procfs::process::{ProcState, Process, Stat};
 use procfs::{FromRead, ProcError, ProcResult, WithCurrentSystemInfo};
 
-use self::command::{Allowance, Command};
+pub use self::command::{Command, command};
+
+use self::command::Allowance;
 
 /// A process.
 #[derive(Debug, Clone)]
@@ -178,7 +180,7 @@ fn describe(
     let executable = executable.as_ref().map(|path| path.to_string_lossy());
     let executable = executable.as_deref();
     let line = unless_gone(allowance.read(&process))?.unwrap_or_default();
-    let Command { name, arguments } = command::command(&line, &stat.comm, executable);
+    let Command { name, arguments } = command(&line, &stat.comm, executable);
     let memory = match status {
         Status::Running if is_headless(stat) => self::stat(&process).ok(),
         _ => None,

@@ -458,7 +458,7 @@ enum Living {
 
 /// Whether a process is past the moment between `fork` and the end of `execve`, in which it bears its parent's name or none.
 pub fn is_settled(process: &Process, table: &ProcessTable) -> bool {
-    !process.is_copy && !table.command(process.pid, 1).is_empty()
+    !process.is_copy && !table.command_line(process.pid, 1).is_empty()
 }
 
 /// What is told of processes that are left.
@@ -466,9 +466,19 @@ pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
     let left = &left[..left.len().min(BACKGROUND_BOUND)];
     let limit = (COMMAND_BYTES / left.len().max(1)).min(COMMAND_BOUND);
     left.iter()
-        .map(|p| Background {
-            pid: p.pid as u32,
-            command: table.command(p.pid, limit),
+        .map(|p| {
+            let command_line = table.command_line(p.pid, limit);
+            // A program that wrote over its arguments often put a title with blanks there.
+            let is_told = command_line
+                .split(|&byte| byte == 0)
+                .next()
+                .is_some_and(|first| !first.is_empty() && !first.contains(&b' '));
+            let executable = if is_told { None } else { table.executable(p.pid) };
+            Background {
+                pid: p.pid as u32,
+                command_line,
+                executable,
+            }
         })
         .collect()
 }

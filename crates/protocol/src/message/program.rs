@@ -86,6 +86,8 @@ pub struct Usage {
 pub struct Background {
     /// In the VM's pid namespace.
     pub pid: u32,
-    /// Its command line, joined by blanks; bytes that are not UTF-8 replaced. At most 4 KiB.
-    pub command: String,
+    /// Its command line as `/proc` has it, at most 4 KiB: arguments that end with a NUL each.
+    pub command_line: Vec<u8>,
+    /// The name of the file that it executes, where its command line may not say so: it is empty, or begins with a title.
+    pub executable: Option<Vec<u8>>,
 }
