@@ -66,7 +66,8 @@ export class AgentVmError extends Error {
  */
 export interface AgentVmOptions {
   /**
-   * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh. An absolute path; symbolic
+   * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh, which may be a link that leads
+   * to a program within the directory (else INVALID_ARGUMENT). An absolute path; symbolic
    * links in it are resolved by `create`, which rejects as for `mounts`. Default: the host's own programs, read-only, none of
    * its data.
    *

@@ -131,8 +131,10 @@ test("a root that is missing, no folder, without a shell or the host's own is re
   }
   expect(await rejection(AgentVm.create({ rootfs: "root" }))).toMatchObject({ code: "INVALID_ARGUMENT" });
   expect(await rejection(AgentVm.create({ rootfs, isolation: "none" }))).toMatchObject({ code: "INVALID_ARGUMENT" });
-  const vm = await boot({ rootfs: folder() });
-  await expect(vm.exec("true")).rejects.toMatchObject({ code: "ENOENT", path: "/bin/sh" });
+  expect(await rejection(AgentVm.create({ rootfs: folder() }))).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: expect.stringContaining("/bin/sh"),
+  });
 });
 
 // debootstrap makes device nodes and needs root for that. It takes a minute, and what it made is kept for the next time.

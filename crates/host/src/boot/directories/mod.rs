@@ -83,6 +83,14 @@ pub enum DirectoryError {
         /// What is missing.
         lack: Lack,
     },
+    /// A root without the shell that commands run in.
+    #[error("{} has no usable /bin/sh", path.display())]
+    Shell {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        lack: &'static str,
+    },
     /// The file system cannot map owners.
     #[error("the file system of {} cannot show its owner as the VM's user", path.display())]
     Owner {
@@ -112,6 +120,11 @@ impl DirectoryError {
             )),
             Self::Host { path } => Error::InvalidArgument(format!(
                 "{} is the host's root or one of the kernel's own file systems; a VM can show directories of files",
+                path.display()
+            )),
+            Self::Shell { path, lack } => Error::InvalidArgument(format!(
+                "rootfs must be a directory with a whole root file system, whose /bin/sh runs commands: {} has no usable \
+                 /bin/sh, {lack}",
                 path.display()
             )),
             Self::Right { lack, .. } => Error::IsolationUnavailable {

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use agent_vm_protocol::message::BindSource;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::fstat;
 
 use super::{Access, DirectoryError, Opened, Wanted};
 
@@ -24,6 +26,8 @@ pub struct Rootfs {
     pub group: String,
     /// Whether it has a `/bin/bash`.
     pub has_bash: bool,
+    /// Whether it has an `/etc/mailname`.
+    pub has_mailname: bool,
 }
 
 impl Rootfs {
@@ -33,29 +37,65 @@ impl Rootfs {
         let opened = Opened::at(path, Wanted::Folder)?;
         let root_fd = opened.fd.as_fd();
         let (passwd, group) = (table(root_fd, "etc/passwd"), table(root_fd, "etc/group"));
-        let has_bash = look_up(root_fd, "bin/bash", OFlag::O_PATH).is_some();
+        require_shell(root_fd, path)?;
+        let has_bash = look_up(root_fd, "bin/bash", OFlag::O_PATH).is_ok();
+        let has_mailname = look_up(root_fd, "etc/mailname", OFlag::O_PATH).is_ok();
         let source = opened.into_source(id, Access::Layer, fds)?;
         Ok(Self {
             source,
             passwd,
             group,
             has_bash,
+            has_mailname,
         })
     }
 }
 
-/// Opens a file as one sees it whose root is `root_fd`; nothing if that fails.
-fn look_up(root_fd: BorrowedFd<'_>, path: &str, flags: OFlag) -> Option<OwnedFd> {
+/// `exec` and shells run its `/bin/sh`, which is looked for as a program sees it whose root this is.
+fn require_shell(root_fd: BorrowedFd<'_>, path: &Path) -> Result<(), DirectoryError> {
+    let found = look_up(root_fd, "bin/sh", OFlag::O_PATH).and_then(fstat);
+    let lack = match found {
+        Ok(found) if found.st_mode & libc::S_IFMT != libc::S_IFREG => "which is not a regular file",
+        Ok(found) if found.st_mode & 0o111 == 0 => "which nobody may execute",
+        Ok(_) => return Ok(()),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) if is_link(root_fd) => {
+            "which is a link that leads nowhere within it"
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR) => "which is missing",
+        Err(Errno::ELOOP) => "which is behind links that lead nowhere within it",
+        Err(Errno::EACCES) => "which the server may not reach",
+        Err(errno) => {
+            return Err(DirectoryError::Open {
+                path: path.join("bin/sh"),
+                syscall: "open",
+                source: errno.into(),
+            });
+        }
+    };
+    Err(DirectoryError::Shell {
+        path: path.to_owned(),
+        lack,
+    })
+}
+
+fn is_link(root_fd: BorrowedFd<'_>) -> bool {
+    look_up(root_fd, "bin/sh", OFlag::O_PATH | OFlag::O_NOFOLLOW)
+        .and_then(fstat)
+        .is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFLNK)
+}
+
+/// Opens a file as one sees it whose root is `root_fd`.
+fn look_up(root_fd: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(root_fd, path, how).ok()
+    openat2(root_fd, path, how)
 }
 
 /// What a table says; nothing if it is none that can be read.
 fn table(root_fd: BorrowedFd<'_>, path: &str) -> String {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let Some(file) = look_up(root_fd, path, flags).map(File::from) else {
+    let Ok(file) = look_up(root_fd, path, flags).map(File::from) else {
         return String::new();
     };
     let mut bytes = Vec::new();
