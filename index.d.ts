@@ -77,7 +77,7 @@ export interface AgentVmOptions {
    * the kernel can lay no layer (before Linux 5.11, or a third overlay) is read-only.
    *
    * Of the VM's own are /dev, /proc, /tmp, /run, /var/tmp, the home, and in /etc: hostname, hosts, resolv.conf, and passwd and
-   * group, which are the root's with `user` added. The server's Node.js is not shown. What is mounted below the directory
+   * group, which are the root's with `user` added; and mailname where the root has none. The server's Node.js is not shown. What is mounted below the directory
    * on the host is not either.
    */
   rootfs?: string;
@@ -107,6 +107,17 @@ export interface AgentVmOptions {
     /** Whether writing to it is refused (EROFS). Default true. */
     readOnly?: boolean;
   }[];
+  /**
+   * Empty, writable directories of the VM's own besides the home and /tmp, like ["/workspace"]; at most 32. They belong to
+   * `user`, have mode 0755, count towards `limits.diskBytes`, and end with the VM. Where a `rootfs` has something at the place,
+   * the empty directory hides it. Default: none.
+   *
+   * Each is an absolute path without `.` and `..`, not at or below a place of the system's (/usr, /etc, /proc, /sys, /dev, /run, /tmp,
+   * /var, /home/user, …), and neither at nor below another one or the `path` of a mount: INVALID_ARGUMENT. A mount may lie below one. In
+   * a `rootfs` none of the directories above it may be a symbolic link (ELOOP), and over a `rootfs` that is read-only those must
+   * exist (EROFS).
+   */
+  directories?: string[];
   /**
    * Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. An absolute path;
    * symbolic links in it are resolved by `create`, which rejects as for `mounts`.
@@ -237,7 +248,7 @@ export interface AgentVmOptions {
    *
    * "landlock" (Linux 6.12 or later) walls programs off in the host's own namespaces; README has a table of what it keeps.
    * There the VM sees the host's paths, its home is a private folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it
-   * has no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `rootfs`,
+   * has no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `directories`, `rootfs`,
    * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` but "none" are INVALID_ARGUMENT.
    */
   isolation?: "namespaces" | "landlock" | "none";

@@ -15,6 +15,7 @@ import type { Duplex } from "node:stream";
 const options: AgentVmOptions = {
   rootfs: "/srv/alpine",
   mounts: [{ path: "/src", hostPath: "/srv/src", readOnly: false }],
+  directories: ["/workspace"],
   home: "/srv/home",
   software: [[{}], {}],
   env: { NAME: "value" },

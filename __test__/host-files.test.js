@@ -21,7 +21,9 @@ test("secrets, homes, the server's folder and temporary files of the host are no
       ...[folder, path.join(folder, "secret"), process.cwd(), __dirname],
     ];
     await Promise.all(places.map((place) => missing(vm, place)));
-    expect(await output(vm, "ls -A /home; ls -A /tmp /run /var/tmp /dev/shm | grep -v :")).toMatch(/^user\n\s*$/);
+    expect(await output(vm, "ls -A /home; ls -A /tmp /run /var/tmp /dev/shm | grep -v :")).toMatch(
+      /^user\n\s*lock\n\s*$/,
+    );
   } finally {
     fs.rmSync(folder, { recursive: true });
   }

@@ -14,6 +14,11 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
       const run = "hello; cat /etc/release; id -un; echo x > /tmp/x; echo x > x; ls -d /home/user; " +
         "for f in /x /etc/release /etc/new /bin/new /usr/share/new; do echo x > $f; done";
       console.log(JSON.stringify(await vm.exec(run)));
+      const own = await AgentVm.create({ rootfs: process.env.top, directories: ["/workspace"] });
+      console.log(JSON.stringify(await own.exec("echo x > /workspace/file && ls /workspace; echo > /run/lock/x && ls /run/lock")));
+      await own.dispose();
+      const error = await AgentVm.create({ rootfs: process.env.top, directories: ["/srv/data"] }).catch((error) => error);
+      console.log(JSON.stringify({ code: error.code, path: error.path }));
       const codes = [];
       for (const [name, readOnly] of [["bin", true], ["bin", false], ["closed", true]]) {
         const mounts = [{ path: "/data", hostPath: process.env.top + "/" + name, readOnly }];
@@ -27,6 +32,7 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
   const [rootfs, work] = [muslRoot(folder()), folder()];
   fs.chmodSync(rootfs, 0o755);
   fs.mkdirSync(path.join(rootfs, "closed"), { mode: 0o700 });
+  fs.mkdirSync(path.join(rootfs, "srv"));
   for (const name of ["one", "two", "empty"]) fs.mkdirSync(path.join(work, name));
   const mount = `
     set -e; cd ${work}
@@ -43,12 +49,15 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
   const server = [process.execPath, "-e", script];
   const words = uid === 0 ? [...asRoot, ...server] : [...namespaces, ...asRoot, ...back, ...server];
   const printed = execFileSync("unshare", words, { encoding: "utf8" });
-  const [ran, codes] = printed
+  const [ran, own, refusedDirectory, codes] = printed
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
   expect(ran.stdout).toBe("hello from musl\nof musl\nuser\n/home/user\n");
   expect(ran.stderr.match(/Read-only file system/g)).toHaveLength(5);
+  // A directory of the VM's own stands at the top, or where it can be made, and create says so where it cannot.
+  expect(own).toMatchObject({ exitCode: 0, stdout: "file\nx\n" });
+  expect(refusedDirectory).toEqual({ code: expect.stringMatching(/^(EROFS|EACCES)$/), path: "/srv/data" });
   // Nor can its owner be mapped, which a root server needs for what only the owner may read or write.
   const refused = uid === 0 ? "ISOLATION_UNAVAILABLE" : "made";
   expect(codes).toEqual(["made", refused, refused]);

@@ -22,6 +22,8 @@ pub struct CreateOptions {
     #[serde(default)]
     mounts: Vec<MountOption>,
     #[serde(default)]
+    directories: Vec<String>,
+    #[serde(default)]
     bins: Vec<(String, String)>,
     network: NetworkOption,
     env: Vec<(String, String)>,
@@ -142,6 +144,7 @@ impl CreateOptions {
                     software: mount.software,
                 })
                 .collect(),
+            directories: self.directories,
             bins: self.bins,
             network: self.network.into(),
             env: self.env,

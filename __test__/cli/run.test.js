@@ -81,6 +81,12 @@ test("--network public is the internet by the proxy, and nothing private", async
   expect({ stdout, code }).toEqual({ stdout: "403\nhttp://127.0.0.1:1080\n", code: 0 });
 });
 
+test("--directory adds an empty, writable directory", async () => {
+  const script = "cd /workspace && ls -A && touch x && ls -A . /app";
+  const args = ["run", "--directory", "/workspace", "--directory=/app", "--cwd=/app", "--", "sh", "-c", script];
+  expect(await agentVm(args)).toMatchObject({ code: 0, stdout: ".:\nx\n\n/app:\n" });
+});
+
 test("--json tells the result", async () => {
   const { code, stdout } = await agentVm(["run", "--json", "--", "sh", "-c", "cat; exit 5"], { input: "given" });
   expect(code).toBe(5);
@@ -92,6 +98,7 @@ test("a wrong call says what would be right, and is 2; a program that cannot be 
     [["run"], "run needs a program"],
     [["run", "ls"], 'the program to run follows "--"'],
     [["run", "--mount", "here", "--", "ls"], "--mount takes HOST:INSIDE"],
+    [["run", "--directory", "/usr/x", "--", "ls"], "directories[0] must be a place of its own"],
     [["run", "--limit", "weight=1", "--", "ls"], "--limit takes NAME=VALUE with one of memory, cpus"],
     [["run", "--limit", "pids=many", "--", "ls"], "--limit pids takes a number"],
     [["run", "--env", "=x", "--", "ls"], "--env takes NAME=VALUE"],

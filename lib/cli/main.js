@@ -13,6 +13,7 @@ Commands:
 
 Options of run and shell:
   --mount HOST:INSIDE[:rw]   show a directory of the host's (repeatable); read-only unless :rw
+  --directory INSIDE         an empty, writable directory of the VM's own, like /workspace (repeatable)
   --home DIR                 a directory of the host's as /home/user
   --rootfs DIR               another distribution's root
   --network none|public|host|LIST

@@ -10,6 +10,7 @@ const texts = { type: "string", multiple: true };
 
 const known = {
   mount: texts,
+  directory: texts,
   home: text,
   rootfs: text,
   network: text,
@@ -54,6 +55,7 @@ function createOptions(options) {
     hostname,
     isolation,
     mounts: options.mount?.map(mount),
+    directories: options.directory,
     network: options.network === undefined ? undefined : network(options.network),
     limits: options.limit && Object.fromEntries(options.limit.map(limit)),
     env: options.env && Object.fromEntries(options.env.map(variable)),

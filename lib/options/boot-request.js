@@ -15,7 +15,7 @@ function bootRequest(options, shown = { __proto__: null, mounts: [], bins: [] })
     isolation = "namespaces",
     limits = { __proto__: null },
   } = options;
-  const { mounts = [], network = isolation === "none" ? "host" : "none" } = options;
+  const { mounts = [], directories = [], network = isolation === "none" ? "host" : "none" } = options;
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
   const { terminals = 64 } = limits;
   requireShowable(isolation, shown);
@@ -27,6 +27,7 @@ function bootRequest(options, shown = { __proto__: null, mounts: [], bins: [] })
     rootfs,
     home,
     mounts: [...mounts, ...shown.mounts],
+    directories,
     bins: shown.bins,
     network,
     env,

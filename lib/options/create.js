@@ -3,6 +3,7 @@
 
 const check = require("../arguments");
 const { invalid } = require("../error");
+const { directories, requireApart } = require("./directories");
 const { requirePossible } = require("./levels");
 const { hostPath, mounts } = require("./mounts");
 const { network } = require("./network");
@@ -42,6 +43,7 @@ const OPTIONS = {
   __proto__: null,
   rootfs: hostPath,
   mounts,
+  directories,
   home: hostPath,
   software: packagesOf,
   env: check.env,
@@ -65,6 +67,7 @@ const OPTIONS = {
 function checkOptions(options) {
   const checked = check.members("options", options, OPTIONS);
   requirePossible(checked);
+  requireApart(checked);
   return checked;
 }
 

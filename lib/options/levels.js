@@ -7,6 +7,7 @@ const LANDLOCK = {
   __proto__: null,
   rootfs: "the VM sees the host's own root, since nothing can be mounted",
   mounts: "the VM sees the host's own root, since nothing can be mounted",
+  directories: "the VM sees the host's own root, since nothing can be mounted",
   home: "the VM's home is a private folder, since nothing can be mounted",
   hostname: "the VM has the host's own name",
   "limits.diskBytes": "the VM's files lie in the server's folder for temporary files, whose size alone bounds them",
@@ -33,7 +34,7 @@ function requireUnderLandlock(options) {
 }
 
 /** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
-function requireUnderNone({ rootfs, mounts = [], network = "host", limits = { __proto__: null } }) {
+function requireUnderNone({ rootfs, mounts = [], directories = [], network = "host", limits = { __proto__: null } }) {
   for (const name of ["pids", "diskBytes", "terminals"]) {
     if (limits[name] === undefined) continue;
     throw new AgentVmError(
@@ -43,6 +44,7 @@ function requireUnderNone({ rootfs, mounts = [], network = "host", limits = { __
   }
   if (rootfs !== undefined) throw unmounted("rootfs", "none");
   if (mounts.length > 0) throw unmounted("mounts", "none");
+  if (directories.length > 0) throw unmounted("directories", "none");
   if (network === "public" || typeof network === "object") {
     const named = network === "public" ? 'network "public"' : "network with a list";
     throw invalid(`${named} needs isolation "namespaces": under "none" the VM has no loopback of its own`);

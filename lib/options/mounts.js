@@ -26,8 +26,8 @@ function hostPath(name, value) {
   return file;
 }
 
-/** A place for a mount, without double or trailing slashes. */
-function mountPoint(name, value) {
+/** An absolute path inside, without double or trailing slashes. */
+function place(name, value) {
   const names = check
     .path(name, value)
     .split("/")
@@ -35,7 +35,11 @@ function mountPoint(name, value) {
   if (names.some((part) => part === "." || part === "..")) {
     throw invalid(`${name} must be a path without "." and "..", not ${check.show(value)}`);
   }
-  const path = `/${names.join("/")}`;
+  return `/${names.join("/")}`;
+}
+
+function mountPoint(name, value) {
+  const path = place(name, value);
   if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
   if (TAKEN.has(path) || CLOSED.some((folder) => path.startsWith(folder))) {
     throw invalid(`${name} must be a place that the VM has no use for itself, which ${check.show(path)} is not`);
@@ -72,4 +76,4 @@ function mounts(name, value) {
   );
 }
 
-module.exports = { hostPath, mounts };
+module.exports = { hostPath, mounts, place };

@@ -114,9 +114,9 @@ async function commandsIn({ name, called, commandDir }) {
   throw invalid(`${name}.commandDir must hold files whose names have no control characters, not ${show(wrong)}`);
 }
 
-/** For `sh`: those of its arguments that no folder of the PATH has a program for, a line each. */
+/** For `sh`: those of its arguments that no folder of the PATH has a program for, a line each. One that only explains is none. */
 const MISSING =
-  'set -f; IFS=:; for name; do for folder in $PATH; do [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
+  'set -f; IFS=:; for name; do for folder in $PATH; do [ "$folder" != /opt/node/explain ] && [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
   "printf '%s\\n' \"$name\"; done";
 
 /** Rejects with an ENOENT if the VM lacks one of the `commands`. `exec` runs a program in it. */

@@ -305,6 +305,7 @@ fn options(seed: u64) -> Options {
         node: None,
         isolation: Isolation::Namespaces,
         rootfs: None,
+        directories: Vec::new(),
         bins: Vec::new(),
         home: None,
         mounts: Vec::new(),

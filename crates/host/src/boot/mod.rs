@@ -8,6 +8,7 @@ mod cgroup;
 mod directories;
 mod enforcement;
 mod error;
+mod explain;
 mod ids;
 mod image;
 mod landlock;

@@ -35,6 +35,8 @@ pub struct Options {
     pub home: Option<PathBuf>,
     /// What else of the host is shown.
     pub mounts: Vec<Mount>,
+    /// Directories of the VM's own besides the usual ones: absolute, of normal components.
+    pub directories: Vec<String>,
     /// Commands of what is shown, on the PATH: names, and paths inside.
     pub bins: Vec<(String, String)>,
     /// What it can reach.

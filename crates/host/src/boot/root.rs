@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use agent_vm_protocol::message::{BindSource, RootEntry};
 
 use super::directories::{Rootfs, depth};
+use super::explain;
 use super::node::ServerNode;
 use super::{HOME, Network, Options};
 use crate::boot::Isolation;
@@ -66,6 +67,9 @@ const WITHOUT_RETRIES: [(&str, &str); 5] = [
     ("CARGO_NET_RETRY", "0"),
 ];
 
+/// Where programs keep lock files, in a private directory; `/var/lock` leads here.
+const LOCKS: &str = "/run/lock";
+
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
 const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
@@ -95,10 +99,14 @@ pub fn entries(
         None => host_programs_once().to_vec(),
     };
     entries.push(file("/etc/hostname", &format!("{}\n", options.hostname)));
+    if rootfs.is_none_or(|rootfs| !rootfs.has_mailname) {
+        entries.push(mail_name(&options.hostname));
+    }
     entries.extend(name_service(&options.hostname, &options.network));
     if rootfs.is_none() {
         entries.extend(own_files());
         entries.extend(node);
+        entries.extend(explain::entries());
     }
     entries.extend(options.bins.iter().map(|(name, target)| RootEntry::Symlink {
         path: format!("{SOFTWARE_BINS}/{name}"),
@@ -110,7 +118,14 @@ pub fn entries(
         .map(|&(path, mode)| RootEntry::Private {
             path: path.to_owned(),
             mode,
+            asked: false,
         })
+        .chain(locks(options))
+        .chain(options.directories.iter().map(|path| RootEntry::Private {
+            path: path.clone(),
+            mode: 0o755,
+            asked: true,
+        }))
         .chain(shown)
         .collect();
     // What lies below another is made after it, or would be hidden by it.
@@ -191,11 +206,27 @@ fn host_programs() -> Vec<RootEntry> {
     entries
 }
 
+/// None where the VM's owner shows another /run.
+fn locks(options: &Options) -> Option<RootEntry> {
+    let is_shown = options
+        .mounts
+        .iter()
+        .any(|mount| ["/run", LOCKS].contains(&mount.path.as_str()));
+    (!is_shown).then(|| RootEntry::Directory {
+        path: LOCKS.to_owned(),
+    })
+}
+
 fn file(path: &str, content: &str) -> RootEntry {
     RootEntry::File {
         path: path.to_owned(),
         content: content.to_owned(),
     }
+}
+
+/// What git and mail programs put behind `user@` where nothing else is configured: without it git refuses to commit.
+fn mail_name(hostname: &str) -> RootEntry {
+    file("/etc/mailname", &format!("{hostname}\n"))
 }
 
 /// The host's own `/etc/hosts` and `/etc/resolv.conf` are of use only in its network. They are shown as they are when the
@@ -304,7 +335,11 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     } else {
         format!("{SOFTWARE_BINS}:")
     };
-    set("PATH", &format!("{node}{local}/bin:{software}{usual}"));
+    let path = format!("{node}{local}/bin:{software}");
+    set(
+        "PATH",
+        &explain::with_path(options, rootfs.is_some(), home, &path, usual),
+    );
     set("HOME", home);
     set("USER", "user");
     set("LOGNAME", "user");

@@ -1,12 +1,13 @@
 //! What a VM sees of files.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use agent_vm_protocol::message::{RootEntry, Walls};
 
 use super::directories::{self, Rootfs};
 use super::private_folder::PrivateFolder;
-use super::{BootError, HOME, Isolation, Options, root};
+use super::{BootError, HOME, Isolation, Options, explain, root};
 
 /// What a VM sees of files.
 pub struct View {
@@ -46,7 +47,9 @@ impl View {
                 view.root = root::entries(options, view.rootfs.as_ref(), node, shown);
             }
             (Isolation::Landlock, _) => {
-                let folder = PrivateFolder::make(&["home", "tmp"], id).map_err(BootError::Folder)?;
+                let folder =
+                    PrivateFolder::make(&["home", "tmp", explain::OWN], id).map_err(BootError::Folder)?;
+                explain::write(&Path::new(folder.path()).join(explain::OWN)).map_err(BootError::Folder)?;
                 view.walls = Some(Walls {
                     folder: folder.path().to_owned(),
                     readable: root::readable(options),

@@ -25,6 +25,10 @@ use crate::family::Cgrouping;
 /// Room for the entries themselves: small files, folders and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
 
+/// The permission bits of files, and of those that can be executed.
+pub(super) const FILE: Mode = Mode::from_bits_truncate(0o644);
+pub(super) const SCRIPT: Mode = Mode::from_bits_truncate(0o755);
+
 /// A root that stands over the host's, and is not yet the root.
 pub struct Root {
     /// Its mount.
@@ -67,9 +71,13 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     }
 
     for entry in &boot.root {
+        // A directory may lie in a private one, which is mounted.
         let is_mount = !matches!(
             entry,
-            RootEntry::Directory { .. } | RootEntry::File { .. } | RootEntry::Symlink { .. }
+            RootEntry::File { .. }
+                | RootEntry::Script { .. }
+                | RootEntry::Symlink { .. }
+                | RootEntry::Links { .. }
         );
         let made = if plain_fd.is_some() {
             rootfs::make_in_plain(root_fd.as_fd(), &mut private, entry, attachments)
@@ -125,8 +133,16 @@ pub(super) fn refused(entry: &RootEntry, errno: Errno) -> BootError {
     BootError {
         step: format!("make {path} in the root").into(),
         errno,
-        path: matches!(entry, RootEntry::Mount { .. }).then(|| path.to_owned()),
+        path: is_asked(entry).then(|| path.to_owned()),
     }
+}
+
+/// Whether the VM's owner named the place.
+pub(super) fn is_asked(entry: &RootEntry) -> bool {
+    matches!(
+        entry,
+        RootEntry::Mount { .. } | RootEntry::Private { asked: true, .. }
+    )
 }
 
 /// Makes an entry in the root.
@@ -136,11 +152,13 @@ pub(super) fn make(
     entry: &RootEntry,
     attachments: &mut Attachments,
 ) -> Result<(), Errno> {
-    let place = Place::of(root_fd, entry.path(), !matches!(entry, RootEntry::Mount { .. }))?;
+    let place = Place::of(root_fd, entry.path(), !is_asked(entry))?;
     match entry {
         RootEntry::Directory { .. } => place.folder().map(drop),
-        RootEntry::File { content, .. } => place.new_file(content),
+        RootEntry::File { content, .. } => place.new_file(content, FILE),
+        RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
+        RootEntry::Links { names, target, .. } => place.links(names, target),
         RootEntry::Bind {
             source, read_only, ..
         }
@@ -163,7 +181,12 @@ pub(super) fn make(
         }
         RootEntry::Private { mode, .. } => {
             let mount_fd = private.folder(*mode)?;
-            sys::attach_mount(&mount_fd, &place.folder()?)
+            let target_fd = place.folder()?;
+            // A root that was brought may have anything there.
+            if kind(target_fd.as_fd())? != SFlag::S_IFDIR {
+                return Err(Errno::ENOTDIR);
+            }
+            sys::attach_mount(&mount_fd, &target_fd)
         }
     }
 }
@@ -239,9 +262,17 @@ impl Place {
         folder(self.parent_fd.as_fd(), &self.name)
     }
 
+    /// New links in the directory of that name, which is made if it is missing.
+    pub(super) fn links(&self, names: &[String], target: &str) -> Result<(), Errno> {
+        let directory_fd = self.folder()?;
+        names
+            .iter()
+            .try_for_each(|name| symlinkat(target, &directory_fd, name.as_str()))
+    }
+
     /// A new file of that name.
-    pub(super) fn new_file(&self, content: &str) -> Result<(), Errno> {
-        new_file(self.parent_fd.as_fd(), &self.name, content)
+    pub(super) fn new_file(&self, content: &str, mode: Mode) -> Result<(), Errno> {
+        new_file(self.parent_fd.as_fd(), &self.name, content, mode)
     }
 
     /// The file of that name, made if it is missing.
@@ -249,7 +280,7 @@ impl Place {
         // First looked for: to make what exists fails with EACCES where the folder is somebody else's.
         match open_path(self.parent_fd.as_fd(), &self.name) {
             Err(Errno::ENOENT) => {
-                self.new_file("")?;
+                self.new_file("", FILE)?;
                 open_path(self.parent_fd.as_fd(), &self.name)
             }
             other => other,
@@ -302,13 +333,13 @@ impl Private {
     /// A new file of it, as a detached mount.
     pub(super) fn file(&mut self, content: &str) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
-        new_file(self.stage_fd.as_fd(), &name, content)?;
+        new_file(self.stage_fd.as_fd(), &name, content, FILE)?;
         sys::clone_mount(self.stage_fd.as_fd(), &name, false)
     }
 }
 
-fn new_file(parent_fd: BorrowedFd<'_>, name: &CStr, content: &str) -> Result<(), Errno> {
-    let fd = openat(parent_fd, name, file_flags(), Mode::from_bits_truncate(0o644))?;
+fn new_file(parent_fd: BorrowedFd<'_>, name: &CStr, content: &str, mode: Mode) -> Result<(), Errno> {
+    let fd = openat(parent_fd, name, file_flags(), mode)?;
     let mut rest = content.as_bytes();
     while !rest.is_empty() {
         rest = &rest[write(&fd, rest)?..];

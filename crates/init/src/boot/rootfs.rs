@@ -17,7 +17,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{fchdir, symlinkat};
 
-use super::root::{Place, Private, file_flags, folder, kind, open_path, refused};
+use super::root::{FILE, Place, Private, SCRIPT, file_flags, folder, kind, open_path, refused};
 use super::sys::{self, attr};
 use super::{At, BootError};
 use crate::control::Attachments;
@@ -86,8 +86,10 @@ fn prepare(
     }
     let place = Place::of(upper_fd, entry.path(), false)?;
     match entry {
-        RootEntry::File { content, .. } => place.new_file(content),
+        RootEntry::File { content, .. } => place.new_file(content, FILE),
+        RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
+        RootEntry::Links { names, target, .. } => place.links(names, target),
         RootEntry::Directory { .. } | RootEntry::Private { .. } => place.folder().map(drop),
         RootEntry::Bind { source, .. } | RootEntry::Mount { source, .. } => {
             let is_folder = match source {
@@ -168,7 +170,10 @@ pub fn make_in_plain(
         _ => super::root::make(root_fd, private, entry, attachments),
     };
     match (entry, made) {
-        (RootEntry::File { .. } | RootEntry::Private { .. }, Err(Errno::EROFS | Errno::EACCES)) => Ok(()),
+        (
+            RootEntry::File { .. } | RootEntry::Directory { .. } | RootEntry::Private { asked: false, .. },
+            Err(Errno::EROFS | Errno::EACCES),
+        ) => Ok(()),
         (_, made) => made,
     }
 }

@@ -132,7 +132,7 @@ pub struct Limits {
 /// One entry of the root file system. Paths are absolute, of normal components.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootEntry {
-    /// An empty, read-only folder.
+    /// An empty directory, of mode 0755. Below a private directory it is the VM user's, elsewhere read-only.
     Directory {
         /// Where.
         path: String,
@@ -144,11 +144,27 @@ pub enum RootEntry {
         /// What it says.
         content: String,
     },
+    /// A small read-only file that can be executed.
+    Script {
+        /// Where.
+        path: String,
+        /// What it says.
+        content: String,
+    },
     /// A symbolic link.
     Symlink {
         /// Where.
         path: String,
         /// What it points to.
+        target: String,
+    },
+    /// Symbolic links in one directory, all to the same file.
+    Links {
+        /// The directory, which is made.
+        path: String,
+        /// The names of the links.
+        names: Vec<String>,
+        /// What they point to.
         target: String,
     },
     /// A file or folder of the host.
@@ -176,6 +192,9 @@ pub enum RootEntry {
         path: String,
         /// Its permission bits.
         mode: u32,
+        /// Whether the VM's owner asked for it: then it must be made. As with a mount, links on the way are not followed, and what
+        /// fails names its path.
+        asked: bool,
     },
 }
 
@@ -186,7 +205,9 @@ impl RootEntry {
         match self {
             Self::Directory { path }
             | Self::File { path, .. }
+            | Self::Script { path, .. }
             | Self::Symlink { path, .. }
+            | Self::Links { path, .. }
             | Self::Bind { path, .. }
             | Self::Mount { path, .. }
             | Self::Private { path, .. } => path,
