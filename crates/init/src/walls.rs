@@ -17,6 +17,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use crate::mediate::Replaced;
+
 /// What is needed at least: with it came the scopes that keep signals and abstract sockets inside (Linux 6.12).
 const NEEDED: ABI = ABI::V6;
 
@@ -70,6 +72,7 @@ pub struct WallError {
 pub struct Walls {
     ruleset: RulesetCreated,
     folder_fd: OwnedFd,
+    replaced: Replaced,
     /// A rule holds on to a file itself, not to its name, and `/proc` makes a file anew when nobody holds its name.
     _held: Vec<OwnedFd>,
 }
@@ -83,6 +86,10 @@ impl Walls {
         };
         let folder_fd = open_path(&wish.folder).map_err(|errno| WallError {
             step: "open the folder for the VM's files",
+            errno,
+        })?;
+        let replaced = Replaced::make(&wish.replaced, &wish.path_offsets).map_err(|errno| WallError {
+            step: "make the tables of users and groups",
             errno,
         })?;
         let mut ruleset = Ruleset::default()
@@ -131,6 +138,7 @@ impl Walls {
         Ok(Self {
             ruleset,
             folder_fd,
+            replaced,
             _held: held,
         })
     }
@@ -138,6 +146,11 @@ impl Walls {
     /// The folder of the VM's own files.
     pub fn folder(&self) -> BorrowedFd<'_> {
         self.folder_fd.as_fd()
+    }
+
+    /// The files that read otherwise than the host's.
+    pub fn replaced(&self) -> &Replaced {
+        &self.replaced
     }
 
     /// Takes the calling thread, and all that it will start, behind the walls. Each call makes a domain of its own.

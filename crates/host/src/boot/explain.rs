@@ -5,9 +5,9 @@
 //! here with messages that lead astray. The script runs a program of the host for what it can do, such as `--version`.
 //! A VM with a `rootfs` has no such commands: what that root lacks, and what it says, is the root's own matter.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use agent_vm_protocol::message::RootEntry;
@@ -23,10 +23,11 @@ pub const OWN: &str = "explain";
 const SCRIPT_NAME: &str = ".explain";
 const SCRIPT: &str = include_str!("explain.sh");
 
-/// The script decides by these names.
-const NAMES: [&str; 17] = [
-    "apt",
-    "apt-get",
+/// The script decides by these names. Those that are tried most.
+const USUAL: [&str; 7] = ["apt", "apt-get", "sudo", "su", "docker", "systemctl", "service"];
+
+/// Those of other distributions and tools, where a name costs no file on a disk.
+const OTHERS: [&str; 10] = [
     "aptitude",
     "dnf",
     "yum",
@@ -34,14 +35,9 @@ const NAMES: [&str; 17] = [
     "apk",
     "pacman",
     "snap",
-    "sudo",
-    "su",
     "doas",
-    "docker",
     "docker-compose",
     "podman",
-    "systemctl",
-    "service",
 ];
 
 /// What the root holds of them.
@@ -53,18 +49,28 @@ pub fn entries() -> [RootEntry; 2] {
         },
         RootEntry::Links {
             path: DIRECTORY.to_owned(),
-            names: NAMES.map(str::to_owned).into(),
+            names: USUAL
+                .iter()
+                .chain(&OTHERS)
+                .map(|name| (*name).to_owned())
+                .collect(),
             target: SCRIPT_NAME.to_owned(),
         },
     ]
 }
 
-/// Writes them into a directory of the host that a VM without a root of its own sees at its place.
+/// Writes the usual ones into a directory of the host that a VM without a root of its own sees at its place.
 pub fn write(directory: &Path) -> io::Result<()> {
     let script = directory.join(SCRIPT_NAME);
-    fs::write(&script, SCRIPT)?;
-    fs::set_permissions(&script, Permissions::from_mode(0o755))?;
-    NAMES
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o755)
+        .open(script)?;
+    file.write_all(SCRIPT.as_bytes())?;
+    // Whatever the server's umask is.
+    file.set_permissions(Permissions::from_mode(0o755))?;
+    USUAL
         .iter()
         .try_for_each(|name| symlink(SCRIPT_NAME, directory.join(name)))
 }

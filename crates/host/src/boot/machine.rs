@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame, ReceiveError};
@@ -16,7 +17,7 @@ use super::landlock::LandlockError;
 use super::launched::{InitProcess, Launched};
 use super::private_folder::PrivateFolder;
 use super::view::View;
-use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, root, sys};
+use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, explain, root, sys};
 use crate::proxy;
 
 /// How long init may take to set up. A thousand times what it takes on an idle machine.
@@ -80,6 +81,10 @@ impl Machine {
             .channel
             .send_patiently(&Frame::new(&request, fds)?, DESCRIPTORS_DEADLINE)
             .map_err(BootError::Channel)?;
+        if let (Isolation::Landlock, Some(folder)) = (options.isolation, &view.folder) {
+            // While init sets up the rest.
+            explain::write(&Path::new(folder.path()).join(explain::OWN)).map_err(BootError::Folder)?;
+        }
         let served = matches!(options.network, Network::Allow(_));
         let Ready {
             proc_fd,

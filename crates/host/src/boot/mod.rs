@@ -4,6 +4,7 @@
 //! not be one that others wait for. What it returns owns the VM: dropping it kills everything inside and gives back what
 //! the host lent.
 
+mod accounts;
 mod cgroup;
 mod directories;
 mod enforcement;

@@ -346,6 +346,10 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
     set("SHELL", if has_bash { "/bin/bash" } else { "/bin/sh" });
     set("LANG", "C.UTF-8");
+    // Git's last resort for an address, where no /etc/mailname can be shown.
+    if options.isolation == Isolation::Landlock {
+        set("EMAIL", &format!("user@{}", options.hostname));
+    }
     if let (Isolation::Landlock, Some(folder)) = (options.isolation, home.strip_suffix("/home")) {
         set("TMPDIR", &format!("{folder}/tmp"));
     }

@@ -1,13 +1,13 @@
 //! What a VM sees of files.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use agent_vm_protocol::message::{RootEntry, Walls};
+use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
 use super::private_folder::PrivateFolder;
-use super::{BootError, HOME, Isolation, Options, explain, root};
+use super::{BootError, HOME, Isolation, Options, accounts, explain, root};
 
 /// What a VM sees of files.
 pub struct View {
@@ -49,12 +49,14 @@ impl View {
             (Isolation::Landlock, _) => {
                 let folder =
                     PrivateFolder::make(&["home", "tmp", explain::OWN], id).map_err(BootError::Folder)?;
-                explain::write(&Path::new(folder.path()).join(explain::OWN)).map_err(BootError::Folder)?;
+                view.home = format!("{}/home", folder.path());
+                let (uid, gid) = id.map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
                 view.walls = Some(Walls {
                     folder: folder.path().to_owned(),
                     readable: root::readable(options),
+                    replaced: accounts::tables(uid, gid, &view.home),
+                    path_offsets: accounts::path_offsets().to_vec(),
                 });
-                view.home = format!("{}/home", folder.path());
                 view.folder = Some(folder);
             }
             (Isolation::None, Some(home)) => {

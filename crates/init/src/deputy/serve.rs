@@ -62,7 +62,7 @@ fn go_behind(channel: &Channel, walls: &Walls, spawner: &Spawner) -> Result<Owne
     }
     seccomp::confine_without_namespaces()
         .map_err(failed("install the filter for what Landlock does not hold"))?;
-    mediate::listen().map_err(failed("have the kernel ask about calls"))
+    mediate::listen(&walls.replaced().path_offsets).map_err(failed("have the kernel ask about calls"))
 }
 
 fn run(channel: &Channel, spawner: &mut Spawner) {

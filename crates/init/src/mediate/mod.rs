@@ -7,8 +7,13 @@
 //!
 //! Init resolves each path below the folder (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute
 //! symbolic link is refused as well, even one that leads back in.
+//!
+//! The kernel also asks about calls that may open one of a few files to read them ([`replaced`]). A filter cannot read a path,
+//! but these come from few places: the C library's own copy of the path, or the arguments of a program, which are where
+//! the first stack is. Of those calls, the ones that name another file go on as if nobody had asked: Landlock judges them.
 
 mod arguments;
+mod replaced;
 mod sys;
 
 use std::ffi::CString;
@@ -26,6 +31,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, utime
 use self::arguments::{Change, Named, Request, Times};
 use crate::sys::openat2;
 
+pub use replaced::Replaced;
 pub use sys::{Asked, listen};
 
 /// `PATH_MAX`, with the byte that ends it.
@@ -52,7 +58,7 @@ impl Listeners {
     }
 
     /// Answers calls that wait, a turn's worth of each source. `proc_fd` is the host's `/proc`, `folder` the VM's.
-    pub fn serve(&mut self, proc_fd: BorrowedFd<'_>, folder: BorrowedFd<'_>) {
+    pub fn serve(&mut self, proc_fd: BorrowedFd<'_>, folder: BorrowedFd<'_>, replaced: &Replaced) {
         self.fds.retain(|listener| {
             for _ in 0..TURN {
                 let mut watched = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
@@ -67,7 +73,7 @@ impl Listeners {
                 {
                     return false;
                 }
-                if let Err(errno) = answer(listener.as_fd(), proc_fd, folder) {
+                if let Err(errno) = answer(listener.as_fd(), proc_fd, folder, replaced) {
                     crate::sys::log(&errno);
                 }
             }
@@ -76,42 +82,70 @@ impl Listeners {
     }
 }
 
-fn answer(listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>, folder: BorrowedFd<'_>) -> Result<(), Errno> {
+fn answer(
+    listener: BorrowedFd<'_>,
+    proc_fd: BorrowedFd<'_>,
+    folder: BorrowedFd<'_>,
+    replaced: &Replaced,
+) -> Result<(), Errno> {
     let asked = match sys::receive(listener) {
         Ok(asked) => asked,
         // Whoever asked has been killed since, or a signal came.
         Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    let result = change(&asked, listener, proc_fd, folder);
-    match sys::reply(listener, &asked, result.err()) {
+    let answered = if let Some(open) = sys::Open::of(&asked) {
+        answer_open(&asked, &open, listener, proc_fd, replaced)
+    } else {
+        let result = caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, folder));
+        sys::reply(listener, &asked, result.err())
+    };
+    match answered {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-fn change(
+/// Hands over the file that stands for the one that is named, or lets the call go on: whatever its path becomes meanwhile,
+/// Landlock judges it.
+fn answer_open(
     asked: &Asked,
+    open: &sys::Open,
     listener: BorrowedFd<'_>,
     proc_fd: BorrowedFd<'_>,
-    folder: BorrowedFd<'_>,
+    replaced: &Replaced,
 ) -> Result<(), Errno> {
+    let path = caller(asked, listener, proc_fd).and_then(|caller| caller.read_string(open.path));
+    match path.ok().and_then(|path| replaced.open(path.to_bytes())) {
+        Some(Ok(fd)) => match sys::reply_with(listener, asked, fd.as_fd(), open.closes_on_exec) {
+            Ok(()) => Ok(()),
+            // The program has no room for a descriptor, or is gone.
+            Err(errno) => sys::reply(listener, asked, Some(errno)),
+        },
+        Some(Err(errno)) => sys::reply(listener, asked, Some(errno)),
+        None => sys::go_on(listener, asked),
+    }
+}
+
+fn caller(asked: &Asked, listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>) -> Result<Caller, Errno> {
     // The thread's folder is opened before the kernel confirms that it is still the one that asked: its number may be
     // another's by then, but the descriptor is not.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let caller_fd =
         openat(proc_fd, asked.pid.to_string().as_str(), flags, Mode::empty()).map_err(|_| Errno::EPERM)?;
     sys::confirm(listener, asked)?;
-    let caller = Caller { fd: caller_fd };
+    Ok(Caller { fd: caller_fd })
+}
 
-    let request = Request::read(asked, &caller)?;
+fn change(asked: &Asked, caller: &Caller, folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    let request = Request::read(asked, caller)?;
     let file_fd = match &request.named {
         Named::Path {
             directory,
             path,
             follow,
-        } => below(folder, &caller, *directory, path, *follow)?,
-        Named::Descriptor(number) => held(folder, &caller, *number)?,
+        } => below(folder, caller, *directory, path, *follow)?,
+        Named::Descriptor(number) => held(folder, caller, *number)?,
     };
     // By way of /proc, which is how a descriptor that was opened for its path alone is named.
     let name = format!("/proc/self/fd/{}", file_fd.as_raw_fd());

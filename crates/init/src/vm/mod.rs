@@ -134,8 +134,9 @@ impl Vm {
         loop {
             let (readable, ended) = self.wait(control);
             if let Some(deputy) = self.hands.deputy() {
+                let walls = deputy.walls();
                 self.listeners
-                    .serve(self.table.proc_fd(), deputy.walls().folder());
+                    .serve(self.table.proc_fd(), walls.folder(), walls.replaced());
             }
             if control.backlog() != Backlog::None {
                 control.flush()?;

@@ -88,6 +88,19 @@ pub struct Walls {
     pub folder: String,
     /// Files and folders of the host that it may read and execute. Those that are not there are passed over.
     pub readable: Vec<String>,
+    /// Files of the host that it may not read, and what programs read in their place.
+    pub replaced: Vec<ReplacedFile>,
+    /// Where in a page of memory (its address modulo 4096) the C library has the paths of those.
+    pub path_offsets: Vec<u16>,
+}
+
+/// A file that reads otherwise than the host's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedFile {
+    /// The absolute path by which programs open it.
+    pub path: String,
+    /// What they read.
+    pub content: String,
 }
 
 /// How far the VM is walled off.

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
-    BindSource, Boot, Cgroups, Isolation, Launch, Limits, MemoryCount, Network, OwnMap, RootEntry, Walls,
+    BindSource, Boot, Cgroups, Isolation, Launch, Limits, MemoryCount, Network, OwnMap, ReplacedFile,
+    RootEntry, Walls,
 };
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
