@@ -11,6 +11,7 @@ const { ownDirectories } = require("../host-cgroups");
 const { descendants, withInit } = require("../host-processes");
 const { inits } = require("../landlock/host");
 const { nodeScript, readableCopy } = require("../node-script");
+const { python } = require("./fixture");
 
 const ROOT = process.getuid() === 0;
 
@@ -154,6 +155,29 @@ if (ROOT) {
     expect(() => fs.readdirSync(`/proc/${pid}/fd`)).toThrow("EACCES");
   });
 }
+
+test.each(["namespaces", "landlock"])(
+  "no program takes a descriptor of another process, not even of its own child (%s)",
+  async (isolation) => {
+    const vm = await boot({ isolation });
+    // A process that was killed has no memory any more that would tell whose it was, while it still has its descriptors. It may be
+    // one that init was about to start. So the call is refused whatever process it names.
+    const lines = await python(
+      vm,
+      `
+import subprocess
+child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+pidfd_open, pidfd_getfd = 434, 438
+for label, pid in (("child", child.pid), ("itself", os.getpid())):
+    pidfd = libc.syscall(pidfd_open, pid, 0)
+    assert pidfd >= 0
+    attempt(label, libc.syscall, pidfd_getfd, pidfd, 0, 0)
+attempt("no process", libc.syscall, pidfd_getfd, -1, 0, 0)
+child.kill()`,
+    );
+    expect(lines).toEqual(["child EPERM", "itself EPERM", "no process EPERM"]);
+  },
+);
 
 test("without namespaces a program may stand where it likes, and gets nothing to read there", async () => {
   const host = folder();

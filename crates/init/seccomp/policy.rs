@@ -136,6 +136,7 @@ pub const NOT_PERMITTED: &[Call] = &[
     both("syslog", 103, 116),
     both("vhangup", 153, 58),
     both("kcmp", 312, 272),
+    new("pidfd_getfd", 438),
     only_x86("iopl", 172),
     only_x86("ioperm", 173),
 ];

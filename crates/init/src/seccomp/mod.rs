@@ -38,6 +38,7 @@
 //! | `prlimit64` `sched_setparam` `sched_setscheduler` `sched_setaffinity` `sched_setattr` of process 1; `setpriority` `ioprio_set` of it or of all of a user's | EPERM | init is a process of the same user, and what it starts inherits these |
 //! | `settimeofday` `clock_settime` `adjtimex` `clock_adjtime` `sethostname` `setdomainname` | EPERM | clock and names are set by the host |
 //! | `syslog` `kcmp` | EPERM | tell kernel addresses |
+//! | `pidfd_getfd` | EPERM | a killed process loses its memory, which says that nobody may trace it, before its descriptors: a program could take those of init from a child that init was about to start |
 //! | `personality` other than Linux, Linux32, uname26, and without address randomisation | EPERM | executable data, a mapped page zero |
 //! | `modify_ldt` `uselib` `ustat` `sysfs` `_sysctl` `nfsservctl` `create_module` `query_module` `get_kernel_syms` `getpmsg` `putpmsg` `afs_syscall` `tuxcall` `security` `vserver` | ENOSYS | left over; newer kernels lack most of them |
 //!
@@ -56,8 +57,8 @@
 //!
 //! And [`mediate`](crate::mediate) does for programs what changes a file's mode or times.
 //!
-//! Allowed on purpose: `ptrace`, `process_vm_readv`, `process_vm_writev` and `pidfd_getfd`, since debuggers need them
-//! and the kernel asks the same question for all four: init, not dumpable, is out of reach. `seccomp`, since a
+//! Allowed on purpose: `ptrace`, `process_vm_readv` and `process_vm_writev`, since debuggers need them
+//! and the kernel asks the same question for all three: init, not dumpable, is out of reach. `seccomp`, since a
 //! filter can only be added to: where two disagree the kernel takes the stricter, so a guest's supervisor cannot let
 //! through what this one refuses. `landlock_*` and `memfd_secret` only touch the caller.
 //!
