@@ -7,7 +7,7 @@ use std::{env, fs};
 
 #[path = "seccomp/compile.rs"]
 mod compile;
-#[path = "seccomp/policy.rs"]
+#[path = "seccomp/policy/mod.rs"]
 mod policy;
 #[path = "seccomp/shared_host.rs"]
 mod shared_host;
@@ -18,8 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Not `cfg!(target_arch)`: a build script runs on the machine that builds.
     let target = env::var("CARGO_CFG_TARGET_ARCH")?;
-    let machine = policy::Machine::named(&target)
-        .ok_or_else(|| format!("no seccomp policy for {target}; seccomp/policy.rs has x86_64 and aarch64"))?;
+    let machine = policy::calls::Machine::named(&target).ok_or_else(|| {
+        format!("no seccomp policy for {target}; seccomp/policy/mod.rs has x86_64 and aarch64")
+    })?;
 
     let folder = env::var("OUT_DIR")?;
     for (name, table) in [

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "the policy and its comparison are shared with tests")]
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
-#[path = "../seccomp/policy.rs"]
+#[path = "../seccomp/policy/mod.rs"]
 mod policy;
 #[path = "../seccomp/profiles.rs"]
 mod profiles;

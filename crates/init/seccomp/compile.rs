@@ -13,7 +13,9 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-use crate::policy::{Call, Check, ENOSYS, Machine, Step, Table, Test};
+use crate::policy::calls::{Call, Machine};
+use crate::policy::check::{Check, Step, Test};
+use crate::policy::{ENOSYS, Table};
 
 /// `linux/filter.h`; `libc` has them for Linux only, and the building machine may be another.
 const LOAD_WORD: u16 = 0x20;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use crate::policy::{self, Call, Machine};
+use crate::policy;
+use crate::policy::calls::{Call, Machine};
 
 /// What a filter does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

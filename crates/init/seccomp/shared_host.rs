@@ -1,10 +1,10 @@
 //! What a VM without namespaces is refused besides: it has the host's network, IPC and processes around it, and the server's
 //! own user where that is not root. `src/seccomp/mod.rs` says why.
 
-use crate::policy::{
-    AF_UNIX, Call, Check, EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, Table, both, check, is,
-    is_not, masked, new, only_x86,
-};
+use crate::policy::arguments::AF_UNIX;
+use crate::policy::calls::{Call, both, new, only_x86};
+use crate::policy::check::{Check, check, is, is_not, masked};
+use crate::policy::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, Table};
 
 /// For the deputy and the programs of such a VM, on top of [`crate::policy::for_all`].
 pub fn table() -> Table {

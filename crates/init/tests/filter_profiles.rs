@@ -5,14 +5,14 @@
     reason = "the policy and its comparison are shared with an example"
 )]
 
-#[path = "../seccomp/policy.rs"]
+#[path = "../seccomp/policy/mod.rs"]
 mod policy;
 #[path = "../seccomp/profiles.rs"]
 mod profiles;
 
 use std::collections::BTreeMap;
 
-use policy::Machine;
+use policy::calls::Machine;
 
 #[test]
 fn each_difference_has_one_decision_and_each_decision_is_the_policys() {

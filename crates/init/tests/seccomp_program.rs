@@ -3,12 +3,13 @@
 
 #[path = "../seccomp/compile.rs"]
 mod compile;
-#[path = "../seccomp/policy.rs"]
+#[path = "../seccomp/policy/mod.rs"]
 mod policy;
 #[path = "../seccomp/shared_host.rs"]
 mod shared_host;
 
-use policy::{ENOSYS, Machine, Table};
+use policy::calls::{Call, Machine};
+use policy::{ENOSYS, Table};
 use seccompiler::sock_filter;
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
@@ -51,8 +52,7 @@ fn every_number_has_the_answer_of_the_policy() {
 
 fn every_number_is_answered(machine: Machine, table: &Table) {
     let program = compile::compile(machine, table).unwrap();
-    let is_listed =
-        |calls: &[policy::Call], number| calls.iter().any(|call| call.number(machine) == Some(number));
+    let is_listed = |calls: &[Call], number| calls.iter().any(|call| call.number(machine) == Some(number));
     for number in 0..2048 {
         let refused = table.refused.iter().find(|(calls, _)| is_listed(calls, number));
         let expected = if !machine.known().iter().any(|range| range.contains(&number)) {

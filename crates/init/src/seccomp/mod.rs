@@ -72,7 +72,7 @@
 //! `seccomp/profiles` compares the filter with those of Docker, systemd and Flatpak: each call that they answer in another way has
 //! its reason there. `cargo run -p agent-vm-init --example filter_profiles` prints the table.
 //!
-//! The program is compiled by `build.rs` from `seccomp/policy.rs`.
+//! The program is compiled by `build.rs` from `seccomp/policy/mod.rs`.
 
 mod sys;
 

@@ -1,0 +1,67 @@
+//! How arguments decide about a call.
+
+use super::calls::Call;
+
+/// A test of one argument: of its low 32 bits where the argument is an `int` or narrower in the kernel, or is cut to 32 bits
+/// there (`clone`'s flags), so that the high half has no meaning and must not change the answer; of all 64 bits of a pointer.
+#[derive(Clone, Copy, Debug)]
+pub enum Test {
+    /// A null pointer.
+    Null {
+        argument: u8,
+    },
+    Is {
+        argument: u8,
+        value: u32,
+    },
+    IsNot {
+        argument: u8,
+        value: u32,
+    },
+    Masked {
+        argument: u8,
+        mask: u32,
+        value: u32,
+    },
+}
+
+pub const fn null(argument: u8) -> Test {
+    Test::Null { argument }
+}
+
+pub const fn is(argument: u8, value: u32) -> Test {
+    Test::Is { argument, value }
+}
+
+pub const fn is_not(argument: u8, value: u32) -> Test {
+    Test::IsNot { argument, value }
+}
+
+pub const fn masked(argument: u8, mask: u32, value: u32) -> Test {
+    Test::Masked {
+        argument,
+        mask,
+        value,
+    }
+}
+
+/// Passed if all tests of one of `allow_if` hold; otherwise the call fails with `errno`.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub allow_if: Vec<Vec<Test>>,
+    pub errno: u32,
+}
+
+/// A call that is allowed if its arguments pass every step, in order.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub call: Call,
+    pub steps: Vec<Step>,
+}
+
+pub fn check(call: Call, errno: u32, allow_if: Vec<Vec<Test>>) -> Check {
+    Check {
+        call,
+        steps: vec![Step { allow_if, errno }],
+    }
+}
