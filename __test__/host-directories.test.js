@@ -37,6 +37,14 @@ async function found(prefix, directory) {
   return JSON.parse(stdout);
 }
 
+/** A directory that may be asked for as a `rootfs` too, which has a shell. */
+function withShell() {
+  const directory = folder();
+  fs.mkdirSync(path.join(directory, "bin"));
+  fs.copyFileSync("/bin/sh", path.join(directory, "bin/sh"));
+  return directory;
+}
+
 const refused = (directory, ...words) => ({
   code: "ISOLATION_UNAVAILABLE",
   message: expect.stringMatching(new RegExp([`^${directory} cannot be shown`, ...words].join(".*"))),
@@ -56,7 +64,7 @@ if (asRoot) {
   const without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
 
   test("root without CAP_SYS_ADMIN boots VMs, and is told what showing directories takes", async () => {
-    const directory = folder();
+    const directory = withShell();
     const { plain, home, mount, rootfs, level, check } = await found(without, directory);
     expect({ plain, level }).toEqual({ plain: "user\n42\n", level: "namespaces" });
     const words = ["root without CAP_SYS_ADMIN", "ordinary user", "--cap-add SYS_ADMIN"];
@@ -82,7 +90,7 @@ if (asRoot) {
   });
 
   test("root of a container's user namespace boots VMs, and is told to be an ordinary user to show directories", async () => {
-    const directory = folder();
+    const directory = withShell();
     fs.chmodSync(directory, 0o755);
     const script = path.join(__dirname, "fixture/user-namespace.py");
     const { plain, home, mount, rootfs, check } = await found(["/usr/bin/python3", script], directory);
