@@ -138,7 +138,8 @@ export class Live {
       this.#untaken -= chunk.data.byteLength;
       this.#chunks[this.#first++] = NOTHING;
     }
-    if (this.#first < 1024 && this.#first < this.#chunks.length) return;
+    // When they are half of all, so that each chunk is moved once at most on average, however many there are.
+    if (2 * this.#first < this.#chunks.length) return;
     this.#chunks = this.#chunks.slice(this.#first);
     this.#first = 0;
   }

@@ -106,6 +106,36 @@ test("all that clients do not take counts in the server's budget, also in chunks
   expect(seen).toEqual({ refused: [], full: true, share: true, few: true, left: true });
 });
 
+test("a chunk that goes moves few of the others, however many there are", async () => {
+  const seen = await evaluate(
+    `${FOLLOWED}
+    const { slice } = Array.prototype;
+    let moved = 0;
+    Array.prototype.slice = function (...args) {
+      const made = slice.apply(this, args);
+      moved += made.length;
+      return made;
+    };
+    void begin(own, "call-number-1", "spawn");
+    await soon();
+    const { live } = running.get("call-number-1");
+    const byte = new Uint8Array(1);
+    const fits = Math.floor((0.75 * SERVER_BYTES) / (byte.byteLength + 256));
+    for (let count = 0; count < 2 * fits; count++) live.onStdout(byte);
+    const replaced = moved;
+    running.get("call-number-1").resolve("done");
+    await soon();
+    moved = 0;
+    let next = fits;
+    for (let got = -1; next !== got; ) ({ next } = await take(own, "call-number-1", (got = next)));
+    print({ next: next / fits, many: fits > 50_000, replaced: replaced / fits, taken: moved / fits });`,
+    { flags: ["--max-old-space-size=100"] },
+  );
+  expect(seen).toMatchObject({ next: 2, many: true });
+  expect(seen.replaced).toBeLessThan(3);
+  expect(seen.taken).toBeLessThan(3);
+}, 60_000);
+
 test("an abort that comes before its call keeps it from starting, and another client's reaches nothing", async () => {
   const seen = await evaluate(`${FOLLOWED}
     calls.abort(own, "call-number-1", "incarnation");
