@@ -268,6 +268,9 @@ export class Calls {
     check(isId(id) && Number.isSafeInteger(after) && after >= 0);
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
     const client = this.#client(connection);
+    // Who takes the output asks for the answer only after it.
+    const call = client.calls.get(id);
+    if (call) call.touched = Date.now();
     const live = client.lives.get(id);
     if (!live) return { state: "taken", chunks: [], next: after, end: true };
     const taken = await live.take(after, this.#holdMs);

@@ -136,6 +136,35 @@ test("a chunk that goes moves few of the others, however many there are", async 
   expect(seen.taken).toBeLessThan(3);
 }, 60_000);
 
+test("the answer of a call is kept for as long as its client takes the output that comes before it", async () => {
+  const seen = await evaluate(`${FOLLOWED}
+    let late = 0;
+    const { now } = Date;
+    Date.now = () => now() + late;
+    let sweep;
+    globalThis.setInterval = (work) => ((sweep = work), { unref: () => ({}) });
+    await begin(own, "call-number-1");
+    await soon();
+    print1M("call-number-1", 5);
+    running.get("call-number-1").resolve("answer");
+    await soon();
+    let got = 0;
+    let next = 0;
+    let end;
+    while (!end) {
+      const taken = await take(own, "call-number-1", next);
+      for (const [, text] of taken.chunks) got += Buffer.from(text, "base64").byteLength;
+      ({ next, end } = taken);
+      late += 40_000;
+      sweep();
+    }
+    const kept = await calls.follow(own, "call-number-1", "incarnation");
+    late += 80_000;
+    sweep();
+    print({ got, kept, over: await code(() => calls.follow(own, "call-number-1", "incarnation")) });`);
+  expect(seen).toEqual({ got: 5 * 1024 * 1024, kept: { state: "done", value: "answer" }, over: "LIMIT_EXCEEDED" });
+});
+
 test("an abort that comes before its call keeps it from starting, and another client's reaches nothing", async () => {
   const seen = await evaluate(`${FOLLOWED}
     calls.abort(own, "call-number-1", "incarnation");
