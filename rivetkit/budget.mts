@@ -103,22 +103,40 @@ export class Claim {
 
 /** Lets a few run at a time; the others wait, in their order. */
 export class Gate {
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #free: number;
 
   constructor(places: number) {
     this.#free = places;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Rejects with the signal's reason when it aborts before the work's turn has come; the work is then not done. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#turn(signal);
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
+      const [next] = this.#waiting;
       if (next) next();
       else this.#free++;
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.delete(next);
+        reject(signal?.reason as Error);
+      };
+      const next = (): void => {
+        this.#waiting.delete(next);
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      this.#waiting.add(next);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
   }
 }

@@ -110,9 +110,9 @@ export class Machine {
     return this.#shellEnds.wait(shellId, () => vm.waitShell(shellId), signal);
   }
 
-  /** Runs what lists, or reads kept output: a few at a time, for each may be large. */
-  listing<T>(call: () => Promise<T>): Promise<T> {
-    return this.#listings.run(call);
+  /** Runs what lists, or reads kept output: a few at a time, for each may be large. One whose signal aborts waits no longer. */
+  listing<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#listings.run(call, signal);
   }
 
   /** Runs a call, with the actor awake until it is answered and as long as what it started runs. */

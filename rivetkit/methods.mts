@@ -58,10 +58,10 @@ export const methods: Methods = {
   stopProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).stopProcess(pid),
   killProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).killProcess(pid),
   signalProcess: async ({ machine }, pid, signal) => (await withProcess(machine, pid)).signalProcess(pid, signal),
-  readProcessOutput: ({ machine }, pid, options) =>
-    machine.listing(async () => (await withProcess(machine, pid)).readProcessOutput(pid, options)),
-  allProcesses: ({ machine }) => machine.listing(async () => (await machine.running())?.allProcesses() ?? []),
-  processTree: ({ machine }) => machine.listing(async () => (await machine.running())?.processTree() ?? []),
+  readProcessOutput: (use, pid, options) =>
+    listing(use, async () => (await withProcess(use.machine, pid)).readProcessOutput(pid, options)),
+  allProcesses: (use) => listing(use, async () => (await use.machine.running())?.allProcesses() ?? []),
+  processTree: (use) => listing(use, async () => (await use.machine.running())?.processTree() ?? []),
 
   openShell: async ({ machine }, ...args) => {
     const shell = await (await machine.boot()).openShell(...args);
@@ -75,17 +75,16 @@ export const methods: Methods = {
   waitShell: async (use, shellId) =>
     use.machine.waitShell(await withShell(use.machine, shellId), shellId, own(use).signal),
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
-  readShell: ({ machine }, shellId, options) =>
-    machine.listing(async () => (await withShell(machine, shellId)).readShell(shellId, options)),
+  readShell: (use, shellId, options) =>
+    listing(use, async () => (await withShell(use.machine, shellId)).readShell(shellId, options)),
 
   readFile: async ({ machine, claim }, ...args) => readCounted(await machine.boot(), claim, args),
   writeFile: async ({ machine }, ...args) => (await machine.boot()).writeFile(...args),
   readFiles: async ({ machine, claim }, ...args) => readFilesCounted(await machine.boot(), claim, args),
   writeFiles: async ({ machine }, ...args) => (await machine.boot()).writeFiles(...args),
   mkdir: async ({ machine }, ...args) => (await machine.boot()).mkdir(...args),
-  readdir: ({ machine }, ...args) => machine.listing(async () => (await machine.boot()).readdir(...args)),
-  readdirRecursive: ({ machine }, ...args) =>
-    machine.listing(async () => (await machine.boot()).readdirRecursive(...args)),
+  readdir: (use, ...args) => listing(use, async () => (await use.machine.boot()).readdir(...args)),
+  readdirRecursive: (use, ...args) => listing(use, async () => (await use.machine.boot()).readdirRecursive(...args)),
   stat: async ({ machine }, ...args) => (await machine.boot()).stat(...args),
   exists: async ({ machine }, ...args) => (await machine.boot()).exists(...args),
   move: async ({ machine }, ...args) => (await machine.boot()).move(...args),
@@ -100,6 +99,10 @@ export const methods: Methods = {
 function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined } {
   const { signal, live } = bare(use);
   return { signal, live };
+}
+
+function listing<T>(use: Use, call: () => Promise<T>): Promise<T> {
+  return use.machine.listing(call, own(use).signal);
 }
 
 async function withProcess(machine: Machine, pid: number): Promise<AgentVm> {

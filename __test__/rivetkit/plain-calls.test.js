@@ -82,6 +82,38 @@ test("a plain call ends at its deadline and with its connection; what cannot be 
   });
 });
 
+test("listings that nobody waits for any longer hold up no other's and are not counted", async () => {
+  const seen = await evaluate(`${CALLS}
+    const { Gate } = await import("${dist}/budget.mjs");
+    const { methods } = await import("${dist}/methods.mjs");
+    const ends = [];
+    const listed = [];
+    const vm = { readdir: (path) => (listed.push(path), new Promise((resolve) => ends.push(resolve))) };
+    const gate = new Gate(4);
+    const machine = { boot: async () => vm, listing: (...args) => gate.run(...args) };
+    const calls = new Calls("incarnation", (method, args, carried) => methods[method]({ machine, ...carried }, ...args));
+    const list = (own, path) => code(() => calls.plain(own, "readdir", [path], (result) => result));
+    const outcomes = [];
+    for (let round = 0; round < 3; round++) {
+      const gone = connection("gone-" + round);
+      const all = Array.from({ length: 1000 }, () => list(gone, "/gone"));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      close(calls, gone);
+      outcomes.push(...(await Promise.all(all)));
+    }
+    const held = Share.all;
+    const other = list(connection("other"), "/other");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    ends[0]([]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const end of ends) end([]);
+    print({ outcomes: count(outcomes), held, listed, other: await other, over: Share.all });`);
+  // What is under way is not aborted: it counts until it is over.
+  expect(seen.held).toBeLessThan(4 * 2000);
+  expect(seen).toMatchObject({ outcomes: { VM_DISPOSED: 3000 }, other: "taken", over: 0 });
+  expect(seen.listed).toEqual(["/gone", "/gone", "/gone", "/gone", "/other"]);
+});
+
 test("calls of plain clients and calls of our own do not take each other's places", async () => {
   const seen = await evaluate(`${PLAIN}
     const calls = new Calls("incarnation", (method, args, carried) => carried.signal ? endless(method, args, carried) : "done");
