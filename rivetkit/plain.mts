@@ -9,6 +9,9 @@ export const MOST_PLAIN_OF_ONE = 1024;
 /** How long a call keeps its place although another one needs it. */
 export const KEEPS_PLACE_MS = 5000;
 
+/** One that is set for longer fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** A call that has a place. */
 export interface PlainCall {
   /** Aborts when the call has lost its place: nobody gets its answer. The reason is what the client is told. */
@@ -33,7 +36,7 @@ export class PlainCalls {
 
   /** `deadlineMs` is how long rivetkit lets an action run: nobody waits for the answer of a call that takes longer. */
   constructor(deadlineMs: number) {
-    this.#deadlineMs = deadlineMs;
+    this.#deadlineMs = Math.min(deadlineMs, LONGEST_TIMER_MS);
   }
 
   /** Takes a place. Throws LIMIT_EXCEEDED where there is none. `connection` is "" for a call without one. */

@@ -82,6 +82,14 @@ test("a plain call ends at its deadline and with its connection; what cannot be 
   });
 });
 
+test("a deadline that is longer than a timer may take is none", async () => {
+  const seen = await evaluate(`${CALLS}
+    const soon = () => new Promise((resolve) => setTimeout(resolve, 50, "done"));
+    const calls = new Calls("incarnation", soon, 2 ** 31);
+    print(await code(() => calls.plain(connection("own"), "exec", [], (result) => result)));`);
+  expect(seen).toBe("taken");
+});
+
 test("listings that nobody waits for any longer hold up no other's and are not counted", async () => {
   const seen = await evaluate(`${CALLS}
     const { Gate } = await import("${dist}/budget.mjs");
