@@ -166,7 +166,7 @@ export class Link {
         const end = (): void => settle(() => reject(aborted(signal)));
         // An actor that cannot be reached is no reason to wait, and what was sent nowhere has nothing to end.
         if (call.sentTo === undefined) end();
-        else late = setTimeout(end, ABORT_MS);
+        else if (!call.over) late = setTimeout(end, ABORT_MS);
         this.#abort(call);
       });
       const settle = (outcome: () => void): void => {
