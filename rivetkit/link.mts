@@ -199,9 +199,11 @@ export class Link {
   }
 
   async #killLeft(value: unknown): Promise<void> {
-    const { background } = value as { background?: { pid: number }[] };
+    // It may be the answer of an actor that is none of ours, and no result of exec at all.
+    const { background } = Object(value) as { background?: unknown };
     if (!Array.isArray(background)) return;
-    await Promise.allSettled(background.map(({ pid }) => this.call("killProcess", [pid])));
+    const pids = background.map((process: unknown) => (Object(process) as { pid?: unknown }).pid);
+    await Promise.allSettled(pids.map((pid) => this.call("killProcess", [pid])));
   }
 
   /** Serves what a spawn was given until its process has ended, or the VM or the handle has. */

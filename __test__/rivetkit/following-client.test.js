@@ -37,3 +37,26 @@ test("the abort of a process that runs leaves no timer with the client", async (
     print({ process5, left: timers() - before });`);
   expect(seen).toEqual({ process5: { pid: 5 }, left: 0 });
 });
+
+test("an actor's answer that is no result of exec does not end the client whose signal has aborted", async () => {
+  const seen = await evaluate(`${LINKED}
+    const codes = [];
+    const killed = [];
+    for (const value of [null, undefined, "text", { background: 5 }, { background: [null, { pid: 7 }] }]) {
+      let answer;
+      const begun = new Promise((resolve) => (answer = () => resolve({ state: "done", value })));
+      const agent = link({
+        agentVmHello,
+        agentVmBegin: ({ method, args }) => (method === "exec" ? begun : (killed.push(args[0]), { state: "done" })),
+        agentVmAbort: () => answer(),
+      });
+      const over = new AbortController();
+      const outcome = code(() => agent.call("exec", ["true", { signal: over.signal }]));
+      await later(20);
+      over.abort();
+      codes.push(await Promise.race([outcome, later(3000)]));
+      agent.dispose();
+    }
+    print({ codes, killed });`);
+  expect(seen).toEqual({ codes: Array(5).fill("ABORTED"), killed: [null, 7] });
+});
