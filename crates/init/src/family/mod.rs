@@ -312,6 +312,19 @@ impl Families {
             .collect()
     }
 
+    /// Whether a process that may belong to any family is in the middle of `execve`: for that moment it shows no mark, and where what
+    /// started it has ended, nothing else assigns it.
+    pub fn is_any_unassignable(&self, table: &ProcessTable) -> bool {
+        let orphans: Vec<Process> = match table.children_of_init() {
+            Some(children) => children.into_iter().filter_map(|pid| table.get(pid)).collect(),
+            None => table.all(),
+        };
+        orphans
+            .iter()
+            .filter(|process| process.is_alive() && !self.leaders.contains_key(&process.pid))
+            .any(|process| table.command_line(process.pid, 1).is_empty())
+    }
+
     /// Frees what families that have ended held and that is empty by now. To be called when orphans were reaped.
     pub fn sweep(&mut self) -> Result<(), Errno> {
         let ended = |(call, family): (&Call, &Family)| family.leader.is_none().then_some(*call);

@@ -67,7 +67,8 @@ impl FamilyKill {
     }
 }
 
-/// Passes that find nothing before that is taken for the end although others start processes all the time.
+/// Passes that find nothing before that is taken for the end although others start processes all the time, or although a process
+/// shows nothing by which it could be assigned.
 const EMPTY_PASSES: u32 = 16;
 
 /// Kills what no cgroup names: stop all of it, so that it starts nothing more and nobody's parent changes; kill it; look
@@ -79,6 +80,8 @@ pub(super) struct Search {
     stopped: BTreeMap<pid_t, Process>,
     stopping_passes: u32,
     empty_passes: u32,
+    /// Of the empty passes, those in which nothing could have been overlooked.
+    sure_passes: u32,
     held: Held,
 }
 
@@ -107,6 +110,7 @@ impl Search {
             stopped: BTreeMap::new(),
             stopping_passes: 0,
             empty_passes: 0,
+            sure_passes: 0,
             held: Held::default(),
         }
     }
@@ -118,11 +122,14 @@ impl Search {
         now: Instant,
     ) -> Result<bool, Errno> {
         let newest = table.newest();
+        // Before they are searched: what can be assigned by then is found.
+        let is_sure = !matches!(self.whom, Whom::Family(_)) || !families.is_any_unassignable(table);
         let found = self.find(families, table);
         if found.is_empty() {
             self.empty_passes += 1;
-            let enough = if newest == table.newest() { 2 } else { EMPTY_PASSES };
-            if self.empty_passes < enough {
+            self.sure_passes += u32::from(is_sure);
+            let is_over = self.sure_passes >= 2 && newest == table.newest();
+            if !is_over && self.empty_passes < EMPTY_PASSES {
                 return Ok(false);
             }
             let leader = match self.whom {
@@ -131,7 +138,7 @@ impl Search {
             };
             return leader.map_or(Ok(true), |leader| self.held.pass(leader, table, now));
         }
-        self.empty_passes = 0;
+        (self.empty_passes, self.sure_passes) = (0, 0);
         self.stopping_passes += 1;
         let is_known = |p: &&Process| {
             self.stopped
