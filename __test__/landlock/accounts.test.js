@@ -78,6 +78,26 @@ test("each open has a position of its own, and nothing can be written", async ()
   expect(await output(vm, "cat /etc/passwd | wc -l")).toBe("3\n");
 });
 
+test("no program takes the tables from another by changing their mode or times", async () => {
+  const vm = await boot();
+  // The environment is where the kernel put it, so the open is one that init answers.
+  const script = `
+import ctypes, errno, os
+libc = ctypes.CDLL(None)
+libc.getenv.restype = ctypes.c_void_p
+fd = libc.open(ctypes.c_void_p(libc.getenv(b"TABLE")), os.O_RDONLY)
+before = os.fstat(fd)
+for change in (lambda: os.fchmod(fd, 0), lambda: os.utime(fd, (1, 1))):
+    try: change(); print("worked")
+    except OSError as error: print(errno.errorcode[error.errno])
+print(os.fstat(fd) == before)`;
+  for (const TABLE of ["/etc/passwd", "/etc/group"]) {
+    const { stdout, stderr } = await vm.execFile("python3", ["-c", script], { env: { TABLE } });
+    expect([stdout, stderr]).toEqual(["EPERM\nEPERM\nTrue\n", ""]);
+  }
+  expect(await output(vm, "id -un; id -gn")).toBe("user\nuser\n");
+});
+
 test("no other file of the host becomes readable, by any way to name it", async () => {
   const vm = await boot();
   await output(vm, "ln -s /etc/passwd link; mkdir -p d/etc && echo own > d/etc/passwd");

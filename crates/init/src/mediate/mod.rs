@@ -97,7 +97,8 @@ fn answer(
     let answered = if let Some(open) = sys::Open::of(&asked) {
         answer_open(&asked, &open, listener, proc_fd, replaced)
     } else {
-        let result = caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, folder));
+        let result =
+            caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, folder, replaced));
         sys::reply(listener, &asked, result.err())
     };
     match answered {
@@ -137,7 +138,7 @@ fn caller(asked: &Asked, listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>) -> R
     Ok(Caller { fd: caller_fd })
 }
 
-fn change(asked: &Asked, caller: &Caller, folder: BorrowedFd<'_>) -> Result<(), Errno> {
+fn change(asked: &Asked, caller: &Caller, folder: BorrowedFd<'_>, replaced: &Replaced) -> Result<(), Errno> {
     let request = Request::read(asked, caller)?;
     let file_fd = match &request.named {
         Named::Path {
@@ -145,7 +146,7 @@ fn change(asked: &Asked, caller: &Caller, folder: BorrowedFd<'_>) -> Result<(), 
             path,
             follow,
         } => below(folder, caller, *directory, path, *follow)?,
-        Named::Descriptor(number) => held(folder, caller, *number)?,
+        Named::Descriptor(number) => held(folder, caller, replaced, *number)?,
     };
     // By way of /proc, which is how a descriptor that was opened for its path alone is named.
     let name = format!("/proc/self/fd/{}", file_fd.as_raw_fd());
@@ -241,12 +242,17 @@ fn below(
     resolve(folder, inside, follow)
 }
 
-/// The file that a descriptor of the caller's refers to, which must lie below the folder or have no name at all.
-fn held(folder: BorrowedFd<'_>, caller: &Caller, number: i32) -> Result<OwnedFd, Errno> {
+/// The file that a descriptor of the caller's refers to, which must lie below the folder or have no name at all. The files that
+/// all programs read in place of the host's have no name either, and stay as they are.
+fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i32) -> Result<OwnedFd, Errno> {
     let fd = caller.open(Some(number))?;
     let found = fstat(&fd)?;
     if found.st_nlink == 0 {
-        return Ok(fd);
+        return if replaced.includes(&found)? {
+            Err(Errno::EPERM)
+        } else {
+            Ok(fd)
+        };
     }
     let path = path_of(fd.as_fd())?;
     let inside = path.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;

@@ -7,7 +7,7 @@ use agent_vm_protocol::message::ReplacedFile;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::write;
 
 /// The files, and how the filter knows calls that may open them.
@@ -19,7 +19,7 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// Puts the contents into memory files, which nobody can change.
+    /// Puts the contents into memory files, which nobody can write to.
     pub fn make(files: &[ReplacedFile], path_offsets: &[u16]) -> Result<Self, Errno> {
         let files = files
             .iter()
@@ -37,6 +37,17 @@ impl Replaced {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
         Some(openat(AT_FDCWD, name.as_str(), flags, Mode::empty()))
+    }
+
+    /// Whether `found` is one of the memory files.
+    pub fn includes(&self, found: &FileStat) -> Result<bool, Errno> {
+        for (_, fd) in &self.files {
+            let own = fstat(fd)?;
+            if (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
