@@ -30,6 +30,20 @@ test("with a rootfs too", async () => {
   expect(await output(vm, "echo x > /run/lock/b && ls /run/lock")).toBe("b\n");
 });
 
+test.each([
+  ["a link", (run) => fs.symlinkSync("var/run", run)],
+  ["a file", (run) => fs.writeFileSync(run, "")],
+])("with a rootfs whose /run is %s too", async (_, make) => {
+  const rootfs = muslRoot(folder());
+  fs.chmodSync(rootfs, 0o755);
+  fs.rmSync(path.join(rootfs, "run"), { recursive: true, force: true });
+  fs.mkdirSync(path.join(rootfs, "var/run"), { recursive: true });
+  make(path.join(rootfs, "run"));
+  const vm = await boot({ rootfs });
+  expect(await output(vm, "echo x > /run/lock/b && ls /run/lock")).toBe("b\n");
+  expect(fs.readdirSync(path.join(rootfs, "var/run"))).toEqual([]);
+});
+
 test("another /run that is shown stays as it is", async () => {
   const hostPath = folder();
   const vm = await boot({ mounts: [{ path: "/run", hostPath }] });

@@ -44,7 +44,9 @@ pub fn layer(
     for name in MOUNT_POINTS {
         folder(upper_fd.as_fd(), name).at("make folders in the layer")?;
     }
-    for entry in entries {
+    // A directory lies in a private one, which is mounted over whatever the root has there.
+    let is_prepared = |entry: &&RootEntry| !matches!(entry, RootEntry::Directory { .. });
+    for entry in entries.iter().filter(is_prepared) {
         prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
             .map_err(|errno| refused(entry, errno))?;
     }

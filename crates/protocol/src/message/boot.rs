@@ -145,7 +145,7 @@ pub struct Limits {
 /// One entry of the root file system. Paths are absolute, of normal components.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootEntry {
-    /// An empty directory, of mode 0755. Below a private directory it is the VM user's, elsewhere read-only.
+    /// An empty directory in a private one, of mode 0755 and the VM user's.
     Directory {
         /// Where.
         path: String,
