@@ -85,9 +85,9 @@ export interface AgentVmOptions {
    * Host directories, or regular files, to show inside; at most 100. `readOnly` defaults to true and covers what is mounted
    * below `hostPath` too.
    *
-   * `path` is absolute, without `.` and `..`, and no place of the VM's own (`/`, `/usr`, `/etc`, `/home/user`, below `/dev`
-   * or `/proc`, …: INVALID_ARGUMENT). Missing folders on the way are made, also in a home or a writable mount that it lies
-   * in; in what is read-only they have to be there (EROFS), and none may be a symbolic link (ELOOP).
+   * `path` is absolute, of at most 4,095 bytes without `.` and `..`, and no place of the VM's own (`/`, `/usr`, `/etc`,
+   * `/home/user`, below `/dev` or `/proc`, …: INVALID_ARGUMENT). Missing folders on the way are made, also in a home or a writable
+   * mount that it lies in; in what is read-only they have to be there (EROFS), and none may be a symbolic link (ELOOP).
    *
    * `hostPath` is absolute, and neither the host's root nor /proc, /sys or the like; symbolic links in it are resolved by
    * `create`, so that it must not lead through what a guest can write to. One that is missing or that the server may not
@@ -112,10 +112,10 @@ export interface AgentVmOptions {
    * `user`, have mode 0755, count towards `limits.diskBytes`, and end with the VM. Where a `rootfs` has something at the place,
    * the empty directory hides it. Default: none.
    *
-   * Each is an absolute path without `.` and `..`, not at or below a place of the system's (/usr, /etc, /proc, /sys, /dev, /run, /tmp,
-   * /var, /home/user, …), and neither at nor below another one or the `path` of a mount: INVALID_ARGUMENT. A mount may lie below one. In
-   * a `rootfs` none of the directories above it may be a symbolic link (ELOOP), and over a `rootfs` that is read-only those must
-   * exist (EROFS).
+   * Each is an absolute path of at most 4,095 bytes without `.` and `..`, not at or below a place of the system's (/usr, /etc,
+   * /proc, /sys, /dev, /run, /tmp, /var, /home/user, …), and neither at nor below another one or the `path` of a mount:
+   * INVALID_ARGUMENT. A mount may lie below one. In a `rootfs` none of the directories above it may be a symbolic link (ELOOP), and
+   * over a `rootfs` that is read-only those must exist (EROFS).
    */
   directories?: string[];
   /**

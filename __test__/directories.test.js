@@ -82,6 +82,8 @@ test("what is no place for one is refused, with the reason", async () => {
     [["/a", "/a/b"], "directories[1] must not be, or lie below, directories[0]"],
     [["/a/b", "//a//"], "directories[0] must not be, or lie below, directories[1]"],
     [many, "must be at most 32 directories, not 33"],
+    [[`/${"x/".repeat(2048)}`], "directories[0] must be a path of at most 4095 bytes, not 4096"],
+    [[`/${"x".repeat(2 ** 24)}`], "directories[0] must be a path of at most 4095 bytes, not 16777217"],
     ...[
       "/",
       "///",

@@ -16,6 +16,8 @@ const TAKEN = new Set(
 const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
 /** Each takes a descriptor of a message that carries 128. */
 const MOUNTS = 100;
+/** The kernel takes no longer one. */
+const PATH_BYTES = 4095;
 
 /** What `home` and `rootfs` take too. */
 function hostPath(name, value) {
@@ -35,7 +37,10 @@ function place(name, value) {
   if (names.some((part) => part === "." || part === "..")) {
     throw invalid(`${name} must be a path without "." and "..", not ${check.show(value)}`);
   }
-  return `/${names.join("/")}`;
+  const path = `/${names.join("/")}`;
+  const bytes = Buffer.byteLength(path);
+  if (bytes > PATH_BYTES) throw invalid(`${name} must be a path of at most ${PATH_BYTES} bytes, not ${bytes}`);
+  return path;
 }
 
 function mountPoint(name, value) {
