@@ -67,12 +67,14 @@ test("what is left is named as in the process table, whatever it calls itself", 
     bash -c 'exec -a -login sleep 1002' &
     sh -c 'sleep "$@"; true' 'two words' 1003 0 &
     python3 -c 'import sys, time; time.sleep(1004)' "a b" "" "$(printf 'caf\\351')" &
+    bash -c 'exec -a "" python3 -c "$0"' 'import ctypes, time; ctypes.CDLL(None).prctl(15, b"renamed"); time.sleep(1005)' &
+    until grep -qx renamed /proc/[0-9]*/comm 2>/dev/null; do sleep 0.01; done
     until [ "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^100[0-3]$')" -ge 5 ]; do sleep 0.01; done`);
   const table = new Map((await vm.allProcesses()).map(({ pid, command, args }) => [pid, { command, args }]));
-  expect(background.length).toBeGreaterThanOrEqual(5);
+  expect(background.length).toBeGreaterThanOrEqual(6);
   for (const { pid, command, args } of background) expect({ pid, command, args }).toEqual({ pid, ...table.get(pid) });
   expect(background.map(({ command }) => command)).toEqual(
-    expect.arrayContaining(["my sleep", "sleep", "login", "python3"]),
+    expect.arrayContaining(["my sleep", "sleep", "login", "python3", "renamed"]),
   );
   const python = background.find(({ command }) => command === "python3");
   expect(python.args).toEqual(["-c", "import sys, time; time.sleep(1004)", "a b", "", "caf\ufffd"]);

@@ -68,8 +68,8 @@ pub struct Background {
 impl Background {
     fn of(left: &message::Background) -> Self {
         let executable = left.executable.as_deref().map(String::from_utf8_lossy);
-        let name = executable.as_deref().unwrap_or_default();
-        let Command { name, arguments } = command(&left.command_line, name, executable.as_deref());
+        let name = String::from_utf8_lossy(&left.name);
+        let Command { name, arguments } = command(&left.command_line, &name, executable.as_deref());
         Self {
             pid: left.pid,
             command: name,

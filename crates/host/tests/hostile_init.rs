@@ -193,6 +193,7 @@ fn exit(random: &mut Random) -> Exit {
             Background {
                 pid: u32::MAX,
                 command_line: vec![0; 100],
+                name: vec![0xff; 100],
                 executable: Some(vec![0xff; 100]),
             };
             random.below(50) as usize

@@ -18,6 +18,9 @@ const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
 /// Of the kernel's flags for a process (`include/linux/sched.h`).
 const PF_FORKNOEXEC: u64 = 0x40;
 
+/// The most bytes of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
+const NAME_BYTES: u64 = 16;
+
 /// One process, as `/proc/<pid>/stat` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
@@ -212,6 +215,19 @@ impl ProcessTable {
         if read.is_err() {
             bytes.clear();
         }
+        bytes
+    }
+
+    /// The kernel's name for it, which it can change; nothing if it has just ended.
+    pub fn name(&self, pid: pid_t) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let read = self
+            .open(pid, "comm")
+            .and_then(|file| file.take(NAME_BYTES).read_to_end(&mut bytes));
+        if read.is_err() || bytes.last() != Some(&b'\n') {
+            bytes.clear();
+        }
+        bytes.pop();
         bytes
     }
 

@@ -151,6 +151,7 @@ fn exit() -> Exit {
         background: vec![Background {
             pid: 3,
             command_line: b"sleep\x001000\x00".into(),
+            name: Vec::new(),
             executable: Some(b"sleep".into()),
         }],
     }
@@ -387,7 +388,7 @@ fn a_list_that_says_it_is_endless_takes_no_memory() {
     let _alone = alone_with_descriptors();
     // Reply::Exited, whose list of what is left says that it has 2^64 - 1 entries.
     let mut bytes = postcard::to_allocvec(&replies()[3]).unwrap();
-    let at = bytes.len() - 21;
+    let at = bytes.len() - 22;
     assert_eq!(bytes[at], 1, "the length of the list");
     bytes.splice(at..=at, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
     let peak = || {

@@ -482,14 +482,18 @@ pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
         .map(|p| {
             let command_line = table.command_line(p.pid, limit);
             // A program that wrote over its arguments often put a title with blanks there.
-            let is_told = command_line
-                .split(|&byte| byte == 0)
-                .next()
-                .is_some_and(|first| !first.is_empty() && !first.contains(&b' '));
-            let executable = if is_told { None } else { table.executable(p.pid) };
+            let first = command_line.split(|&byte| byte == 0).next().unwrap_or_default();
+            let (is_named, is_title) = (!first.is_empty(), first.contains(&b' '));
+            let name = if is_named { Vec::new() } else { table.name(p.pid) };
+            let executable = if is_named && !is_title {
+                None
+            } else {
+                table.executable(p.pid)
+            };
             Background {
                 pid: p.pid as u32,
                 command_line,
+                name,
                 executable,
             }
         })

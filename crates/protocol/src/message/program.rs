@@ -88,6 +88,8 @@ pub struct Background {
     pub pid: u32,
     /// Its command line as `/proc` has it, at most 4 KiB: arguments that end with a NUL each.
     pub command_line: Vec<u8>,
+    /// The kernel's name for it (`/proc/PID/comm`), where its command line has no name; empty otherwise.
+    pub name: Vec<u8>,
     /// The name of the file that it executes, where its command line may not say so: it is empty, or begins with a title.
     pub executable: Option<Vec<u8>>,
 }
