@@ -1,352 +1,414 @@
-// The public contract of `agent-vm`, as its users see it. The shipped index.d.ts may say more (docs, overloads,
-// options), never less and never otherwise. Names and shapes of the process and shell calls follow the agentOS
-// documentation that users come from, so that their code moves over unchanged.
+// The public types of `agent-vm`, written by hand: this file is the contract, and tests hold the code to it. The process and
+// shell calls have the names and shapes of agentOS's documentation ("Processes & Shell"), so that code written for it moves
+// over unchanged. `agent-vm/rivetkit` and `agent-vm/client` have their types in dist/rivetkit.
 /// <reference types="node" />
 import type { EventEmitter } from "node:events";
 import type { Duplex } from "node:stream";
 
-// ---------------------------------------------------------------- what holds throughout
-// Arguments are checked first, then VM_DISPOSED, then ids.
-// exec runs `sh -c`, and `sh -c --` where the command begins with `-` or `+`; it emits no processOutput or processExit and is
-//   not in listProcesses (allProcesses has it).
-// onStdout, onStderr and the listeners of an event run in the asynchronous context (AsyncLocalStorage) of the call that
-//   started the process or shell.
-// waitProcess and waitShell resolve after the exit event, which follows all that the process itself wrote.
-// Exited processes and shells (the last 1,024 of each) still answer wait, read, get and list. On them, closeShell,
-//   closeProcessStdin, stopProcess do nothing, also a second time; writeShell and resizeShell reject with SHELL_NOT_FOUND.
-// A pid names the newest process that spawn gave it to; once another process has the number, calls on the old record
-//   touch nothing.
-// stopProcess and signalProcess reach the group that the pid leads, or else that process alone.
-// A call's env is added to the VM's. Its PATH finds the program. timeout 0 means none.
-// spawn: stdin is an open pipe; the `stdin` option is written first and the pipe stays open. onStdout and the events both
-//   fire. An abort kills everything it started; reason "signal".
-// VM gone: what ran ends with reason "disposed", exit code 137, SIGKILL, zero usage; then `exit` is emitted; then dispose
-//   resolves. Calls that were pending reject with VM_DISPOSED.
-// activeCount: spawned processes and shells that run, and execs under way; not what they left in the background.
-// A VM is garbage-collectable when activeCount is 0 and no call is pending. A running spawn or shell keeps it, and Node, alive.
-// An argument, and exec's command, is at most 128 KiB (the kernel's limit): E2BIG.
-// Where there is no cgroup to name a family by, a process that forks twice, calls setsid and clears its environment is
-//   found only by dispose: doctor() says so. Everywhere else kill, timeout and abort take everything.
-
 // ---------------------------------------------------------------- errors
-/** Every rejection is an AgentVmError (exported as a class). Branch on `code`, which is stable; `message` is for people. */
+/** The codes of `AgentVmError`: one of these, or the name of the errno that a system call failed with. */
+export type AgentVmErrorCode =
+  | "INVALID_ARGUMENT" // an argument has the wrong type or value; the message names the argument and what is allowed
+  | "ISOLATION_UNAVAILABLE" // this host cannot isolate as requested; the message names the cause and the remedy
+  | "VM_DISPOSED" // the VM was disposed, or its init has died
+  | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
+  | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
+  | "STDIN_CLOSED" // standard input was closed, or its process has exited
+  | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
+  | "ABORTED" // the call's AbortSignal was aborted; the signal's reason is the error's `cause`
+  | "ENOENT"
+  | "EACCES"
+  | "EEXIST"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "ENOTEMPTY"
+  | "ENOSPC"
+  | (string & {}); // the name of another errno
+
+/** Every rejection of the API is an AgentVmError. Branch on `code`, which is stable; `message` is for people and may change. */
 export class AgentVmError extends Error {
-  /** Which kind of error: one of these, or the name of the errno where a system call failed. */
-  code:
-    | "INVALID_ARGUMENT" // wrong type or value: the message names the argument and what it takes
-    | "ISOLATION_UNAVAILABLE" // this host cannot isolate as asked, or not any more: the message names the cause and the remedy
-    | "VM_DISPOSED" // the VM was disposed or has died
-    | "PROCESS_NOT_FOUND" // message: "Process not found: 99999"
-    | "SHELL_NOT_FOUND" // message: "Shell not found: shell-9"
-    | "STDIN_CLOSED" // writing to a stdin that was closed or whose process has gone
-    | "LIMIT_EXCEEDED" // a configured limit refused it: the message names the limit and its value
-    | "ABORTED" // the given AbortSignal, whose reason is the error's `cause`
-    | "ENOENT"
-    | "EACCES"
-    | "EEXIST"
-    | "ENOTDIR"
-    | "EISDIR"
-    | "ENOTEMPTY"
-    | "ENOSPC"
-    | string; // the errno's name
-  /** Set where an operating system call failed: its number, negative as Node.js has it (-2 for ENOENT). */
+  /** What kind of error this is. */
+  code: AgentVmErrorCode;
+  /** The errno of the system call that failed: a negative number, as in Node.js (-2 for ENOENT). Absent for other errors. */
   errno?: number;
-  /** Likewise: the call that failed. */
+  /** The name of the system call that failed. Absent for other errors. */
   syscall?: string;
-  /** The path, or the program, that it failed for. */
+  /** The path or program that the call failed for. */
   path?: string;
 }
 
-// ---------------------------------------------------------------- the VM
+// ---------------------------------------------------------------- options of create
+/** A level of isolation. docs/isolation.md compares them. */
+export type IsolationLevel = "namespaces" | "landlock" | "none";
+
+/** A host directory, or a regular file, that a VM shows. */
+export interface Mount {
+  /**
+   * The path inside: absolute, at most 4,095 bytes, without `.` and `..`, and not a place that the VM provides itself (`/`,
+   * `/usr`, `/etc`, `/home/user`, anything below `/dev` or `/proc`, …), else INVALID_ARGUMENT.
+   *
+   * Missing parent directories are created, also in a home or in a writable mount that `path` is below. On a read-only file
+   * system they must exist (EROFS). None of them may be a symbolic link (ELOOP).
+   */
+  path: string;
+  /**
+   * The path on the host: absolute, and neither the host's root nor /proc, /sys or a similar file system. `create` resolves
+   * symbolic links in it, so no component may be one that a program inside a VM can replace.
+   */
+  hostPath: string;
+  /** Whether writes are refused with EROFS, also on file systems that are mounted below `hostPath`. Default true. */
+  readOnly?: boolean;
+}
+
+/** Limits of one VM. */
+export interface VmLimits {
+  /**
+   * Memory of the whole VM in bytes, 4 MiB or more: all its programs, their private files (which are in memory) and the
+   * kernel's structures for them. At the limit the kernel kills the largest process; see `ExitStatus.reason`, "oom".
+   * Default: no limit. Rejects with ISOLATION_UNAVAILABLE where no cgroup can enforce it; `AgentVm.doctor()` reports that.
+   */
+  memoryBytes?: number;
+  /**
+   * Processor time of the whole VM, in cores: 0.01 or more, fractions allowed. At the limit programs wait. Default: no limit.
+   * Rejects as `memoryBytes`.
+   */
+  cpus?: number;
+  /**
+   * Processes and threads of the whole VM. Default 4,096. At the limit programs get EAGAIN. A server that is not root can give
+   * at most half of its own limit (`ulimit -u`), which all its VMs share.
+   */
+  pids?: number;
+  /**
+   * Open files of each process, from 16 to 1,048,576. Default 4,096. At the limit programs get EMFILE. The limit inside also
+   * stays at least 512 below the server's own hard limit (`ulimit -Hn`), or is half of it where that is 1,024 or less;
+   * `ulimit -n` inside reports it. The kernel lets one user send as many descriptors over Unix sockets as the sender may
+   * open, so a program with the server's limit could block every VM of an ordinary user's server.
+   */
+  openFiles?: number;
+  /** Bytes of private files. They are in one tmpfs, and so in memory. Default 1 GiB. At the limit programs get ENOSPC. */
+  diskBytes?: number;
+  /**
+   * Terminals that are open at the same time: those of `openShell` and those that programs open. From 1 to 4,096; default 64.
+   * At the limit programs and `openShell` get ENOSPC. All VMs, containers and the host share the kernel's pool, of which 3,072
+   * are available to VMs by default (`/proc/sys/kernel/pty/max` less `reserve`). Only under isolation "namespaces":
+   * INVALID_ARGUMENT under "landlock", where programs cannot open terminals, and ISOLATION_UNAVAILABLE under "none".
+   */
+  terminals?: number;
+  /**
+   * Bytes of output that are kept for `readProcessOutput` and `readShell`, for each process and shell. Default 1 MiB. Processes
+   * and shells that have exited share 16 MiB; the oldest output is dropped first.
+   */
+  replayBytes?: number;
+}
+
+/** Destinations that a VM may connect to. */
+export interface NetworkAllowList {
+  /**
+   * At most 1,024 entries, in any order. Each is a name ("registry.npmjs.org"), all subdomains of a domain ("*.github.com",
+   * without the domain itself), an address ("10.0.0.5", "::1", "[::1]") or a range ("10.0.0.0/8"), with a port (":443") or for
+   * every port. Anything else is INVALID_ARGUMENT; so is "*": use "public".
+   *
+   * A name is resolved on the host; one of two or more labels is absolute, without the host's search domains. A listed name is
+   * refused if it resolves to an address that is not public, or to one of the host's own, unless that address is listed
+   * too. "localhost" is the host's loopback. A range includes non-public addresses only if all of it is of that kind:
+   * "127.0.0.0/8" and "10.1.0.0/16" do; "0.0.0.0/0" and "::/0" mean public addresses. A metadata service and a public address
+   * of the host are reached only by their exact address.
+   */
+  allow: string[];
+}
+
 /**
- * How a VM is to be made. All of it is optional; what is wrong rejects `create` with INVALID_ARGUMENT.
+ * A software package of agentOS, as its npm package exports it: commands (`{ commands, commandDir, aptName }`), an agent
+ * (`{ type: "agent", packageDir, requires }`) or a tool (`{ type: "tool", packageDir, requires, bins }`). Other members are
+ * allowed and not read.
+ */
+export interface SoftwarePackage {
+  /** Names the package in messages. */
+  name?: string;
+  /** What it is. Default: commands, or with `packageDir` npm packages. */
+  type?: "agent" | "tool" | "wasm-commands";
+  /** Commands that the VM must have on its PATH. Default: the names of the files in `commandDir`. */
+  commands?: readonly (string | SoftwareCommand)[];
+  /** The host directory of the commands' WebAssembly. Only the files' names are used. */
+  commandDir?: string;
+  /** Further commands, as the names of members. */
+  aliases?: Readonly<Record<string, string>>;
+  /** The Debian package that has the commands, for the message about a missing one. */
+  aptName?: string;
+  /** The npm package's directory on the host, an absolute path. `requires` is resolved from there. */
+  packageDir?: string;
+  /** The npm packages whose commands the VM gets. */
+  requires?: readonly string[];
+  /** Command name to npm package name. Default: every command of the packages in `requires`. */
+  bins?: Readonly<Record<string, string>>;
+  /**
+   * Absolute host paths, themselves without symbolic links. Symbolic links of the packages may lead to these paths and below
+   * them, and each path is shown whole. Default: none.
+   */
+  allowLinks?: readonly string[];
+  /** Not read: agentOS's settings for an agent. */
+  agent?: object;
+  /** Not read: agentOS's permissions for WebAssembly. */
+  permissions?: object;
+}
+
+/** A command of a software package. */
+export interface SoftwareCommand {
+  /** The command's name: a file name without `/` and control characters. */
+  readonly name: string;
+}
+
+/** Software packages, also in nested arrays. */
+export type Software = SoftwarePackage | readonly Software[];
+
+/**
+ * Options of `AgentVm.create`. All are optional. A wrong one rejects with INVALID_ARGUMENT.
  *
- * Options of all calls are read once, from the object itself and its classes (computed members of classes too), never from
+ * The options of every call are read once, from the object and its classes (including computed members), never from
  * Object.prototype.
  */
 export interface AgentVmOptions {
   /**
-   * Host directory to use as the root filesystem: another distribution, with a shell as /bin/sh, which may be a link that leads
-   * to a program within the directory (else INVALID_ARGUMENT). An absolute path; symbolic
-   * links in it are resolved by `create`, which rejects as for `mounts`. Default: the host's own programs, read-only, none of
-   * its data.
+   * Host directory to use as the root file system, such as debootstrap makes: an absolute path. `create` resolves symbolic
+   * links in it and rejects as for `mounts`. It must have a shell as /bin/sh, or as a link to a program within the directory
+   * (else INVALID_ARGUMENT). Default: the host's own programs, read-only, without its data.
    *
-   * The directory stays as it is: what is written goes to the VM's own layer and counts towards `limits.diskBytes`. Its owner
-   * is the VM's `user` inside, who may thus change it all in his layer, but for what belongs to others than the owner. A
-   * directory that the server's user does not own is hardly writable under a server that is not root, and one over which
-   * the kernel can lay no layer (before Linux 5.11, or a third overlay) is read-only.
+   * The directory never changes. Writes go to the VM's overlay and count towards `limits.diskBytes`. The directory's owner maps
+   * to `user` inside the VM, so `user` can modify the files of the owner, and only those. Where the server's user does not own
+   * the directory and the server is not root, little is writable. Where the kernel cannot mount an overlay (before Linux 5.11,
+   * or as a third overlay), the root is read-only.
    *
-   * Of the VM's own are /dev, /proc, /tmp, /run, /var/tmp, the home, and in /etc: hostname, hosts, resolv.conf, and passwd and
-   * group, which are the root's with `user` added; and mailname where the root has none. The server's Node.js is not shown. What is mounted below the directory
-   * on the host is not either.
+   * The VM provides /dev, /proc, /tmp, /run, /var/tmp, the home, and in /etc: hostname, hosts, resolv.conf, passwd and group
+   * (the root's own with `user` added), and mailname if the root has none. The server's Node.js is not shown, and neither are
+   * file systems that the host has mounted below the directory.
    */
   rootfs?: string;
   /**
-   * Host directories, or regular files, to show inside; at most 100. `readOnly` defaults to true and covers what is mounted
-   * below `hostPath` too.
+   * Host directories and files to show inside, at most 100. A missing or unreadable `hostPath` rejects with ENOENT, ENOTDIR or
+   * EACCES and has `path` set to it. Default: none.
    *
-   * `path` is absolute, of at most 4,095 bytes without `.` and `..`, and no place of the VM's own (`/`, `/usr`, `/etc`,
-   * `/home/user`, below `/dev` or `/proc`, …: INVALID_ARGUMENT). Missing folders on the way are made, also in a home or a writable
-   * mount that it lies in; in what is read-only they have to be there (EROFS), and none may be a symbolic link (ELOOP).
+   * The owner of `hostPath` is the VM's `user` inside, as for `home`. On a file system that cannot map owners, a read-only mount
+   * gives what the host gives to others. A root server without CAP_SYS_ADMIN, or in a user namespace of its container, cannot
+   * show any: ISOLATION_UNAVAILABLE.
    *
-   * `hostPath` is absolute, and neither the host's root nor /proc, /sys or the like; symbolic links in it are resolved by
-   * `create`, so that it must not lead through what a guest can write to. One that is missing or that the server may not
-   * read rejects `create` with ENOENT, ENOTDIR or EACCES and `path` set to it. Its owner is the VM's `user` inside, as with
-   * `home`; on a file system that cannot map owners a read-only mount is inside what it is to others on the host. A root
-   * server without CAP_SYS_ADMIN, or in a user namespace of its container's, can show none: ISOLATION_UNAVAILABLE.
-   *
-   * A guest can connect to Unix sockets of the owner that lie in a writable mount, and under a server that is not root also in
-   * a read-only one: show no folder that holds any. Nor one with set-user-id programs of the owner's in a writable mount: a
-   * guest can make no such file, but can put its own code into one that is there, through a shared mapping.
+   * A program inside can connect to Unix sockets of the owner in a writable mount, and under a server that is not root also in
+   * a read-only one; do not show directories that contain any. Do not show set-user-id programs of the owner in a writable
+   * mount either: a program inside cannot make such a file, but it can put its own code into an existing one through a shared
+   * memory mapping.
    */
-  mounts?: {
-    /** Where it shows inside. */
-    path: string;
-    /** What shows there: a directory or a regular file of the host's. */
-    hostPath: string;
-    /** Whether writing to it is refused (EROFS). Default true. */
-    readOnly?: boolean;
-  }[];
+  mounts?: Mount[];
   /**
-   * Empty, writable directories of the VM's own besides the home and /tmp, like ["/workspace"]; at most 32. They belong to
-   * `user`, have mode 0755, count towards `limits.diskBytes`, and end with the VM. Where a `rootfs` has something at the place,
-   * the empty directory hides it. Default: none.
+   * Empty, writable directories of the VM besides the home and /tmp, such as ["/workspace"]; at most 32. They belong to `user`,
+   * have mode 0755, count towards `limits.diskBytes` and end with the VM. They hide what a `rootfs` has at the same path.
+   * Default: none.
    *
-   * Each is an absolute path of at most 4,095 bytes without `.` and `..`, not at or below a place of the system's (/usr, /etc,
-   * /proc, /sys, /dev, /run, /tmp, /var, /home/user, …), and neither at nor below another one or the `path` of a mount:
-   * INVALID_ARGUMENT. A mount may lie below one. In a `rootfs` none of the directories above it may be a symbolic link (ELOOP), and
-   * over a `rootfs` that is read-only those must exist (EROFS).
+   * Each is an absolute path of at most 4,095 bytes without `.` and `..`, neither at nor below a system directory (/usr, /etc,
+   * /proc, /sys, /dev, /run, /tmp, /var, /home/user, …), another entry, or the `path` of a mount: INVALID_ARGUMENT. A mount may
+   * be below one. In a `rootfs` no parent directory may be a symbolic link (ELOOP), and in a read-only one the parents must
+   * exist (EROFS).
    */
   directories?: string[];
   /**
-   * Host directory that becomes /home/user and outlives the VM. Default: private and gone with the VM. An absolute path;
-   * symbolic links in it are resolved by `create`, which rejects as for `mounts`.
+   * Host directory that becomes /home/user and outlives the VM: an absolute path. `create` resolves symbolic links in it and
+   * rejects as for `mounts`. Default: a private directory that ends with the VM.
    *
-   * Its owner keeps it: inside he is the VM's `user`, and what is made inside is his on the host, with his group or, in a
-   * set-group-id folder, with that one's; folders made there have the bit too, which can be set on none inside. Under a root
-   * server, what is of another owner or another group than the directory itself can be read as others may, and not be
-   * written; the file system has to know idmapped mounts
-   * (ext4, XFS, Btrfs, tmpfs and others; not overlay or NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not
-   * count what is written there. With `isolation: "none"` it is where HOME leads.
+   * The directory's owner is the VM's `user` inside. Files made inside belong to the owner on the host, with the owner's group
+   * or, in a set-group-id directory, with that directory's group; new directories in it inherit the bit. Programs cannot set
+   * that bit. Under a root server, files of another owner or group than the directory's own can be read as others may read them,
+   * and cannot be written; the file system must support idmapped mounts (ext4, XFS, Btrfs, tmpfs and others; not overlay or NFS),
+   * else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not count what is written there. With `isolation: "none"` it is where
+   * HOME points.
    */
   home?: string;
   /**
-   * agentOS software packages, nested arrays and all (`software: [common, pi]`).
+   * agentOS software packages, also in nested arrays (`software: [common, pi]`). Default: none.
    *
-   * A package of commands (`{ commands, commandDir, aptName }`) asks that the VM has native programs of these names on its
-   * PATH, with `rootfs` those of that root; its WebAssembly is not used. One that is missing rejects `create` with ENOENT, and the message names it, the
-   * package and the Debian package that brings it. Names with a leading underscore do not count.
+   * A package of commands requires that the VM has native programs of these names on its PATH (with `rootfs`, those of that
+   * root); its WebAssembly is not used. A missing one rejects with ENOENT, and the message names the command, the package and the
+   * Debian package that has it. Names with a leading underscore are not required.
    *
-   * An agent (`{ type: "agent", packageDir, requires }`) or a tool (`… bins`) is npm packages. The node_modules folder that
-   * they and all they depend on lie in is shown, whole and read-only, below /opt/agent-vm/software, once for all of them: so
-   * install them where nothing lies that the VM must not read. Packages outside of any node_modules (a workspace's) are shown
-   * by themselves. Software must not be writable by a guest: `create` rejects with INVALID_ARGUMENT where it overlaps a writable
-   * mount or the home of this VM or of another running VM of this server. It cannot know the VMs of other servers.
+   * An agent or a tool is a set of npm packages. The VM shows the node_modules directory that contains them and all their
+   * dependencies, whole and read-only, below /opt/agent-vm/software, once for all packages; so install them where
+   * nothing else is that the VM must not read. Packages outside of any node_modules directory (of a workspace) are shown by
+   * themselves. Programs inside must not be able to write to software: `create` rejects with INVALID_ARGUMENT where it overlaps
+   * a writable mount or the home of this VM or of another running VM of this server. It does not know the VMs of other servers.
    *
-   * A symbolic link of the installer is followed only into a `node_modules` that `packageDir` itself looks into, or to a member
-   * of the workspace that it is in (`workspaces` of npm and yarn, pnpm-workspace.yaml). A package may have
-   * `allowLinks: string[]`: absolute paths on the host without links, to which, and below which, links may lead also; each is
-   * shown as a whole. Default: none. Any other link that a needed package is behind, a `packageDir` behind a link, and a
-   * `packageDir` that would show itself and is in neither, is INVALID_ARGUMENT; the message names the link and the remedy.
-   * No link on the way to the packages may appear later: each `create` opens them without following any.
+   * A symbolic link of the installer is followed only into a `node_modules` that `packageDir` itself searches, into a member of
+   * its workspace (`workspaces` of npm and yarn, pnpm-workspace.yaml), or into `allowLinks`. Any other link before a needed
+   * package, a `packageDir` behind a link, and a `packageDir` outside of node_modules and workspaces that would be shown
+   * itself, are INVALID_ARGUMENT; the message names the link and the remedy. No link on the way to the packages may appear
+   * later: each `create` opens them without following any.
    *
-   * Under a root server the VM's user reads and runs what others may: EACCES for a command that others may not read and
-   * execute. Under a server that is an ordinary user the VM's user is that user: files of mode 0600 there can be read inside.
+   * Under a root server `user` reads and runs what others may: EACCES for a command that others may not read and execute. Under
+   * an ordinary user's server `user` is that user, and can read the user's files of mode 0600 there.
    *
-   * The packages' commands are on the PATH, behind node and /home/user/.local/bin and before the system's; they run on
-   * the server's own Node.js, with `rootfs` on that of the root, if it has one. ENOENT for what `requires` names and is not installed, EACCES for a command that is not
-   * executable; INVALID_ARGUMENT for a package.json whose `bin` is no path or object of paths, and for a command's name that
-   * is empty, longer than 255 bytes, or has a slash or a control character. Looked up once for each package object, which
-   * must not be changed afterwards.
+   * The packages' commands are on the PATH, after node and /home/user/.local/bin and before the system's. They run on the
+   * server's Node.js, or with `rootfs` on that of the root, if it has one. `create` rejects with ENOENT if a package in
+   * `requires` is not installed, with EACCES if a command is not executable, and with INVALID_ARGUMENT for a package.json whose
+   * `bin` is neither a path nor an object of paths, or for a command name that is empty, longer than 255 bytes, or contains a
+   * slash or a control character. A package object is examined once and must not change afterwards.
    */
-  software?: unknown[];
-  /** Environment of every process inside. Nothing of the host's environment is passed in by itself. */
+  software?: Software[];
+  /** Environment variables of every process. Nothing of the server's own environment is passed in. Default: none added. */
   env?: Record<string, string>;
   /** The host name inside. Default "agent-vm". */
   hostname?: string;
   /**
-   * Loopback only ("none", the default), the internet ("public"), the host's network ("host"), or named destinations alone.
+   * What programs can reach: their own loopback only ("none", the default), the internet ("public"), the host's network
+   * ("host"), or listed destinations. "public" and a list require isolation "namespaces".
    *
-   * "public" reaches all public addresses, at every port, and the names that the host resolves to them. It reaches no loopback,
-   * private, link-local, multicast, shared (100.64.0.0/10), benchmarking, documentation or reserved address, no metadata
-   * service, no IPv6 address that contains such an address (mapped, NAT64, 6to4, Teredo), and no address of the host itself,
-   * neither directly nor by a name. A name of one label, or below .local, .internal or .home.arpa, is not looked up. The address
-   * that was checked is the one that is connected to. "public" and a list use the same proxy, and need isolation "namespaces".
+   * With "public" or a list, programs connect through an HTTP and SOCKS 5 proxy on 127.0.0.1:1080, which environment variables
+   * name (HTTP_PROXY and the like, NODE_USE_ENV_PROXY). The proxy connects to the very address that it has checked. A refused
+   * request gets status 403 with the reason in the status line ("403 not in network.allow: registry.example.com:443") and in
+   * the body, and emits `networkDenied`. A connection ends after 10 minutes without a byte. All VMs share the places for
+   * connections fairly: where none is free, the VM with the most connections loses the one that was idle for longest.
    *
-   * An entry of `allow` (at most 1,024) is a name ("registry.npmjs.org"), a domain's subdomains ("*.github.com", not the
-   * domain itself), an address ("10.0.0.5", "::1", "[::1]") or a range ("10.0.0.0/8"), each with or without a port (":443");
-   * without one it means every port. Anything else is INVALID_ARGUMENT. Programs inside reach them through an HTTP and
-   * SOCKS 5 proxy on 127.0.0.1:1080, which the environment names (HTTP_PROXY and the like, NODE_USE_ENV_PROXY); names are
-   * resolved on the host, those of two labels or more as absolute names, without the host's search domains. A listed name is
-   * refused where it leads to an address that is not public, or that the host itself has, unless that address is
-   * listed as well; "localhost" is the host's loopback. What is refused gets 403 with its reason in the status line
-   * ("403 not in network.allow: registry.example.com:443") and in the body, and is a `networkDenied` event. "*" is
-   * INVALID_ARGUMENT: "public" is all destinations.
+   * "public" reaches every public address at every port, and names that the host resolves to public addresses. It never reaches
+   * a loopback, private, link-local, multicast, shared (100.64.0.0/10), benchmarking, documentation or reserved address, a
+   * metadata service, an IPv6 address that contains such an address (mapped, NAT64, 6to4, Teredo), or an address of the host,
+   * neither directly nor by a name. Names of one label, and names below .local, .internal or .home.arpa, are not resolved.
    *
-   * The VM's own names (localhost and its subdomains, `hostname`, 127.0.0.0/8, 0.0.0.0, "::1", "::") lead to servers inside the
-   * VM, by the proxy as well, unless the list contains them with that port. NO_PROXY has those that clients handle
-   * alike, so most clients do not ask the proxy for them.
+   * The VM's own names (localhost and its subdomains, `hostname`, 127.0.0.0/8, 0.0.0.0, "::1", "::") lead to servers inside
+   * the VM, also through the proxy, unless the list contains them with that port. NO_PROXY contains those that clients
+   * treat alike, so most clients do not ask the proxy for them.
    *
-   * A range reaches an address that is not public only if all of the range is of that kind: "127.0.0.0/8" and "10.1.0.0/16"
-   * do, "0.0.0.0/0" and "::/0" mean the internet alone. A metadata service and a public address of the host are reached only
-   * by their exact address.
+   * With "none", environment variables set the retries of npm, pnpm, pip, uv, Yarn and Cargo so that they fail at once; `env`
+   * overrides them.
    *
-   * A connection ends when no byte has passed for 10 minutes. VMs share the places for connections fairly: where none is
-   * free, the VM that holds most loses the one that has been idle for longest.
-   *
-   * With "none", the environment sets the retries of npm, pnpm, pip, uv, Yarn and Cargo so that they fail at once; `env` can
-   * set others.
-   *
-   * "host" shares the host's ports and all that they reach, a cloud's metadata service among it. Under isolation "none" it
-   * is the only one, and the default.
+   * "host" shares the host's ports and everything that they reach, including a cloud's metadata service. Under isolation
+   * "none" it is the default and the only value.
    */
-  network?:
-    | "none"
-    | "public"
-    | "host"
-    | {
-        /** Destinations, in any order. At most 1,024. */
-        allow: string[];
-      };
-  /** Bounds of the whole VM or of each process. `vm.enforcement` tells what holds each. */
-  limits?: {
-    /**
-     * Total memory in bytes, 4 MiB or more: all programs of the VM together, their private files (which are in memory) and
-     * the kernel's own structures for them. At the bound the kernel kills the largest process; see `reason: "oom"`.
-     * Default: no limit. ISOLATION_UNAVAILABLE where no cgroup can hold it: `AgentVm.doctor()` tells.
-     */
-    memoryBytes?: number;
-    /** Cores' worth of time, 0.01 or more, fractions too. At the bound programs wait. Default and errors as `memoryBytes`. */
-    cpus?: number;
-    /**
-     * Processes and threads of the VM. Default 4,096. At the bound: EAGAIN inside. Where the server is not root, at most half of
-     * what its user may have (`ulimit -u`), because all VMs are that user.
-     */
-    pids?: number;
-    /**
-     * Open files of one process, from 16 to 1,048,576. Default 4,096. At the bound: EMFILE inside. The limit
-     * inside is also at least 512 below the server's own hard limit (`ulimit -Hn`), or half of that
-     * where it is 1,024 or less: `ulimit -n` inside reports it. The kernel lets one user send as many descriptors over Unix
-     * sockets as the sender may open, so a program at the server's limit could block every VM of an ordinary user's server.
-     */
-    openFiles?: number;
-    /** Bytes of private files, which lie in one tmpfs, and so in memory. Default 1 GiB. At the bound: ENOSPC inside. */
-    diskBytes?: number;
-    /**
-     * Terminals that are open at a time: those of `openShell`, and those that programs open. A number from 1 to 4,096; default
-     * 64. At the bound: ENOSPC inside, and from `openShell`. All VMs, containers and the host share the kernel's own pool, which
-     * leaves 3,072 to VMs by default (`/proc/sys/kernel/pty/max` less `reserve`). Needs isolation "namespaces": INVALID_ARGUMENT
-     * under "landlock", where programs can open no terminal, and ISOLATION_UNAVAILABLE under "none".
-     */
-    terminals?: number;
-    /** Kept output per process and shell, for replay. Default 1 MiB; those that have exited share 16 MiB, oldest dropped first. */
-    replayBytes?: number;
-  };
+  network?: "none" | "public" | "host" | NetworkAllowList;
+  /** Limits of the whole VM or of each process. `vm.enforcement` reports which mechanism enforces each. */
+  limits?: VmLimits;
   /**
-   * "namespaces" (default) or refuse; "landlock" for hosts that forbid user namespaces; "none" only on explicit wish. A level
-   * that the host cannot give is ISOLATION_UNAVAILABLE, with cause and remedy; another one is never taken in its place.
+   * The level of isolation. Default "namespaces". "landlock" is for hosts that forbid user namespaces; "none" isolates nothing.
+   * A level that the host cannot provide rejects with ISOLATION_UNAVAILABLE, with the cause and the remedy; `create` never
+   * falls back to another level.
    *
-   * "landlock" (Linux 6.12 or later) walls programs off in the host's own namespaces; README has a table of what it keeps.
-   * There the VM sees the host's paths (programs read an /etc/passwd and /etc/group of the VM's own), its home is a private
-   * folder (`$HOME`; the default `cwd`), `$TMPDIR` another, and it has no network: `connect` and `fetch` reject with
-   * ISOLATION_UNAVAILABLE. `home`, `mounts`, `directories`, `rootfs`, `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` but "none" are INVALID_ARGUMENT.
+   * "landlock" (Linux 6.12 or later) restricts programs within the host's own namespaces. They see the host's paths, and read an
+   * /etc/passwd and /etc/group of the VM; the home is a private directory (`$HOME`, the default `cwd`), `$TMPDIR` another one;
+   * there is no network: `connect` and `fetch` reject with ISOLATION_UNAVAILABLE. `home`, `mounts`, `directories`, `rootfs`,
+   * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` except "none" are INVALID_ARGUMENT.
    */
-  isolation?: "namespaces" | "landlock" | "none";
+  isolation?: IsolationLevel;
 }
 
-/** What an AgentVm emits. A listener that takes its time slows the program that writes, and loses nothing. */
+// ---------------------------------------------------------------- events
+/** The events of an AgentVm. A slow listener slows down the program that writes; no output is lost. */
 export interface AgentVmEvents {
-  /** A spawned process, or what it left behind, has written. */
+  /** A spawned process, or a process that it left behind, has written output. */
   processOutput: [ProcessOutputEvent];
-  /** A spawned process has ended. Follows all that it wrote itself. */
+  /** A spawned process has exited. Emitted after all output that the process itself wrote. */
   processExit: [ProcessExitEvent];
-  /** A shell's terminal has shown something. */
+  /** A shell's terminal has shown output. */
   shellData: [ShellDataEvent];
-  /** A shell has ended. Follows all that it wrote itself, unless `closeShell` hung up on it. */
+  /** A shell has exited. Emitted after all output that the shell itself wrote, unless `closeShell` ended it. */
   shellExit: [ShellExitEvent];
-  /** The network option refused a connection from inside; the program is answered when this has been emitted. */
-  networkDenied: [
-    {
-      /** The name or address that was asked for. */
-      host: string;
-      /** From 1 to 65,535. */
-      port: number;
-      /** For people. */
-      reason: string;
-    },
-  ];
-  /** The VM is gone: disposed, or its init was killed. Every open process and shell has had its exit event before. */
-  exit: [
-    {
-      /** "died": nobody asked for it. */
-      reason: "disposed" | "died";
-    },
-  ];
+  /** The proxy refused a connection from inside. The program gets its answer after this event. */
+  networkDenied: [NetworkDeniedEvent];
+  /** The VM has ended. Emitted after the exit events of all its processes and shells. */
+  exit: [VmExitEvent];
 }
-/** A chunk of what a spawned process has written. */
+/** A chunk of a spawned process's output. */
 export interface ProcessOutputEvent {
-  /** As `spawn` gave it. */
+  /** The pid that `spawn` returned. */
   pid: number;
-  /** Which of its streams. */
+  /** The stream that the process wrote to. */
   stream: "stdout" | "stderr";
-  /** The bytes; a character may begin in one chunk and end in the next. At most 64 KiB. */
+  /** The bytes, at most 64 KiB. A character may begin in one chunk and end in the next. */
   data: Uint8Array;
-  /** Bytes that the process wrote before these, to stdout and stderr together. */
+  /** How many bytes the process wrote before these, to stdout and stderr together. */
   seq: number;
 }
-/** How the process `pid` has ended. */
+/** How a spawned process ended. */
 export interface ProcessExitEvent extends ExitStatus {
-  /** As `spawn` gave it. */
+  /** The pid that `spawn` returned. */
   pid: number;
 }
-/** A chunk of what a terminal has shown. */
+/** A chunk of a terminal's output. */
 export interface ShellDataEvent {
-  /** As `openShell` gave it. */
+  /** The id that `openShell` returned. */
   shellId: string;
-  /** The bytes, escape sequences and all. At most 64 KiB. */
+  /** The bytes, including escape sequences, at most 64 KiB. */
   data: Uint8Array;
-  /** Bytes that this shell's terminal has shown before these. */
+  /** How many bytes this terminal showed before these. */
   seq: number;
 }
-/** How the shell `shellId` has ended. */
+/** How a shell ended. */
 export interface ShellExitEvent extends ExitStatus {
-  /** As `openShell` gave it. */
+  /** The id that `openShell` returned. */
   shellId: string;
+}
+/** A connection that the proxy refused. */
+export interface NetworkDeniedEvent {
+  /** The name or address that the program asked for. */
+  host: string;
+  /** From 1 to 65,535. */
+  port: number;
+  /** The reason, for people. */
+  reason: string;
+}
+/** Why a VM ended. */
+export interface VmExitEvent {
+  /** "disposed" by `dispose`, or "died": its init ended without a request. */
+  reason: "disposed" | "died";
 }
 
-/** How a program ended, and what it took. */
+/** How a program ended, and what it used. */
 export interface ExitStatus {
-  /** As a shell reports it: the exit status, or 128 + signal number. */
+  /** As a shell reports it: the exit status, or 128 + the signal number. */
   exitCode: number;
-  /** The signal that ended it, or null. */
+  /** The signal that ended the program, or null. */
   signal: NodeJS.Signals | null;
   /**
-   * "exited" by itself, or by a "signal"; killed at its "timeout"; or "disposed", with its VM.
+   * "exited" by itself; ended by a "signal"; killed at its "timeout"; killed for lack of memory ("oom"); or "disposed" with its
+   * VM (exit code 137, SIGKILL, zero usage).
    *
-   * "oom": the kernel killed it because `limits.memoryBytes` was reached, or killed something it had started, whose end it
-   * passes on as its own (as `sh -c "program"` does: exit code 137, no signal). What the kernel killed is counted by command,
-   * not by process: a command that lost a child this way, and is then killed with SIGKILL from inside, is "oom" as well.
+   * "oom": at `limits.memoryBytes`, the kernel killed the program, or killed a process that it had started and whose end it
+   * returned as its own (as `sh -c "program"` does: exit code 137, no signal). The kernel counts OOM kills for each command,
+   * not for each process: a command that lost a child this way and is then killed with SIGKILL from inside is "oom" too.
    */
   reason: "exited" | "signal" | "timeout" | "oom" | "disposed";
-  /** What the program used, and those of its children that it waited for. */
-  usage: {
-    /** Processor time outside of the kernel, in milliseconds. */
-    userMs: number;
-    /** Processor time inside of the kernel, in milliseconds. */
-    systemMs: number;
-    /**
-     * The most memory that any one of them held at a time. The kernel counts in what the VM's init had held when it started
-     * the program: a few megabytes, which grow with the longest arguments so far, and those are at most 6 MiB.
-     */
-    maxRssBytes: number;
-  };
+  /** What the program and the children that it waited for used. */
+  usage: ResourceUsage;
+}
+/** Resources that an ended program used, from getrusage(2). */
+export interface ResourceUsage {
+  /** Processor time in user mode, in milliseconds. */
+  userMs: number;
+  /** Processor time in the kernel, in milliseconds. */
+  systemMs: number;
+  /**
+   * The peak memory of a single process, in bytes. The kernel includes what the VM's init held when it started the program:
+   * a few megabytes, which grow with the longest arguments so far (at most 6 MiB).
+   */
+  maxRssBytes: number;
 }
 
+// ---------------------------------------------------------------- the VM
 /**
- * An isolated Linux machine. It is made by `AgentVm.create()` and lives until `dispose()`, the end of the server's process
- * or, once nothing runs in it and nobody holds it, garbage collection.
+ * An isolated Linux machine. `AgentVm.create()` makes it. It lives until `dispose()`, until the server's process ends or, when
+ * nothing runs in it and no reference to it is left, until it is garbage-collected.
  *
- * Every call checks its arguments first (INVALID_ARGUMENT), then whether there still is a VM (VM_DISPOSED).
+ * **Order of checks.** Every call checks its arguments (INVALID_ARGUMENT), then that the VM is alive (VM_DISPOSED), then ids
+ * (PROCESS_NOT_FOUND, SHELL_NOT_FOUND).
+ *
+ * **Order of events.** `waitProcess` and `waitShell` resolve after the exit event, which comes after all output that the process
+ * itself wrote. When a VM ends, everything that ran ends with reason "disposed"; then `exit` is emitted; then `dispose`
+ * resolves. Pending calls reject with VM_DISPOSED.
+ *
+ * **Context.** `onStdout`, `onStderr` and the listeners of an event run in the asynchronous context (AsyncLocalStorage) of the
+ * call that started the process or shell.
+ *
+ * **Records.** The last 1,024 processes and the last 1,024 shells that have exited still answer wait, read, get and list
+ * calls. On them closeShell, closeProcessStdin and stopProcess do nothing; writeShell and resizeShell reject with
+ * SHELL_NOT_FOUND. A pid names the newest process that `spawn`
+ * returned it for; once another process has the number, calls on the old record do nothing.
+ *
+ * **Limits of the kernel.** One argument, and the command of `exec`, has at most 128 KiB: E2BIG. Where the server has no
+ * cgroup of its own, a process that forks twice, calls setsid and clears its environment is found only by `dispose`;
+ * `AgentVm.doctor()` reports that. Everywhere else kill, timeout and abort end all processes that a command started.
  *
  * @example
  * ```js
@@ -357,577 +419,562 @@ export interface ExitStatus {
 export class AgentVm extends EventEmitter<AgentVmEvents> {
   private constructor();
   /**
-   * Boots a VM: a few milliseconds, and no process of the server's is forked for it. Rejects with ISOLATION_UNAVAILABLE where
-   * the host cannot isolate as asked, with cause and remedy in the message; with an errno for a directory that cannot be shown.
+   * Boots a VM, in a few milliseconds and without forking the server's process. Rejects with INVALID_ARGUMENT for a wrong
+   * option, with ISOLATION_UNAVAILABLE where the host cannot isolate as requested (the message has the cause and the remedy),
+   * and with an errno for a host directory that cannot be shown.
    */
   static create(options?: AgentVmOptions): Promise<AgentVm>;
-  /** What this host can isolate, probe by probe, and how to get what is missing. Never throws. */
-  static doctor(): Promise<{
-    /** The strongest that works here. */
-    level: "namespaces" | "landlock" | "none";
-    /** What was looked at. */
-    checks: {
-      /** "kernel", "memory limit" and so on. */
-      name: string;
-      /** Whether it serves. */
-      ok: boolean;
-      /** What was found, for people. */
-      detail: string;
-      /** How to get it; where it is not `ok`. */
-      remedy?: string;
-    }[];
-  }>;
+  /** Probes what this host can isolate, and says how to get what is missing. Never rejects. */
+  static doctor(): Promise<DoctorReport>;
 
   // one-shot
   /**
-   * Runs a shell command (`/bin/sh -c`), and resolves when it has ended, to all that it printed. A command that fails, is killed
-   * or meets its timeout is a result, not a rejection. Rejects with ENOENT for a `cwd` that is not there, E2BIG for a command of
-   * more than 128 KiB, ABORTED.
+   * Runs a command with `/bin/sh -c` (`sh -c --` if the command begins with `-` or `+`), and resolves when the command has ended.
+   * A command that fails, is killed or exceeds its timeout is a result, not a rejection. Emits no `processOutput` and no
+   * `processExit`; `allProcesses` lists the command, `listProcesses` does not. Rejects with ENOENT for a missing `cwd`, E2BIG
+   * for a command longer than 128 KiB, and ABORTED.
    */
   exec(command: string, options?: ExecOptions): Promise<ExecResult>;
   /**
-   * Likewise, without a shell: the arguments arrive as they are. `file` is a path, or a name on the PATH; ENOENT or EACCES, with
-   * `path`, where it cannot be run.
+   * Runs a program without a shell, and otherwise as `exec`. `file` is a path or a name on the PATH, and the program gets `args`
+   * unchanged. Rejects with ENOENT or EACCES, with `path`, if the program cannot be run.
    */
   execFile(file: string, args?: string[], options?: ExecOptions): Promise<ExecResult>;
 
   // long-running
   /**
-   * Starts a process, and resolves when it runs. Its output comes by the `processOutput` event and is kept for
-   * `readProcessOutput`; its standard input is a pipe that stays open until `closeProcessStdin`. While it runs it keeps the VM, and
-   * Node.js, alive. Rejects as `execFile`.
+   * Starts a process, and resolves when it runs. `processOutput` events bring its output, which is also kept for
+   * `readProcessOutput`. Its standard input is a pipe that stays open until `closeProcessStdin`. While the process runs, it
+   * keeps the VM and Node.js alive. Rejects as `execFile`.
    */
-  spawn(
-    command: string,
-    args?: string[],
-    options?: SpawnOptions,
-  ): Promise<{
-    /** Inside, as `echo $$` tells it. Names the process in all calls and events. */
-    pid: number;
-  }>;
+  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<SpawnedProcess>;
   /**
-   * Resolves when the process's pipe has taken all of it; writes to one process keep their order. STDIN_CLOSED after
-   * `closeProcessStdin`, or where nobody reads any more; LIMIT_EXCEEDED, and nothing is written, when something waits already
-   * and more than 64 MiB would wait then. While nothing waits, a write may have any size.
+   * Writes to a process's standard input, a string as UTF-8. Resolves when the pipe has taken all of it; writes to one process
+   * keep their order. Rejects with STDIN_CLOSED after `closeProcessStdin`, or if no process reads it any more; and with
+   * LIMIT_EXCEEDED, without writing anything, if other writes are waiting and more than 64 MiB would then wait. While no write
+   * waits, one write may have any size.
    */
   writeProcessStdin(pid: number, data: string | Uint8Array): Promise<void>;
-  /** End of file, once all that was written has been taken. A second time: nothing. */
+  /** Closes a process's standard input after everything that was written. A second call does nothing. */
   closeProcessStdin(pid: number): Promise<void>;
-  /** Resolves to the exit code, after `processExit`; at once for one that has exited. */
+  /** Resolves to the exit code of a spawned process, after `processExit`; at once if it has exited. */
   waitProcess(pid: number): Promise<number>;
-  /** In the order they were spawned: those that run, and the last 1,024 that have exited. */
+  /** The spawned processes in the order of `spawn`: all that run, and the last 1,024 that have exited. */
   listProcesses(): Promise<SpawnedProcessInfo[]>;
-  /** One of them. PROCESS_NOT_FOUND for a pid that spawn never gave, or that is forgotten. */
+  /** One spawned process. PROCESS_NOT_FOUND for a pid that `spawn` never returned, or whose record was dropped. */
   getProcess(pid: number): Promise<SpawnedProcessInfo>;
-  // stopProcess, killProcess and signalProcess take any pid that allProcesses lists, and every pid that spawn gave;
-  // waitProcess, getProcess and the stdin calls take those that spawn gave. Init's pid is PROCESS_NOT_FOUND to all.
-  /** SIGTERM to the process's group. On an exited process: nothing. */
+  // stopProcess, killProcess and signalProcess take every pid that allProcesses lists, and every pid that spawn returned.
+  // waitProcess, getProcess, readProcessOutput and the stdin calls take those that spawn returned. Init's pid is
+  // PROCESS_NOT_FOUND to all.
+  /**
+   * Sends SIGTERM to the process group that the process leads, or else to the process alone. Does nothing if the process has
+   * exited.
+   */
   stopProcess(pid: number): Promise<void>;
   /**
-   * SIGKILL to the process and everything it started. On an exited process: what it left behind is killed. Resolves when none
-   * of it is left and, of a spawned process, the exit is told. A process of the VM that traces it (`ptrace(2)`) and has not waited
-   * for its end after 500 ms is killed as well, as it is at a timeout, an abort and `closeShell`.
+   * Sends SIGKILL to the process and to everything that it started; if the process has exited, to what it left behind.
+   * Resolves when all of them are gone and, for a spawned process, after `processExit`. A process of the VM that traces one of
+   * them (`ptrace(2)`) and has not waited for its end within 500 ms is killed too; the same holds at a timeout, at an abort and
+   * for `closeShell`.
    */
   killProcess(pid: number): Promise<void>;
   /**
-   * Any signal by name, "SIGUSR1": to the group that the process leads, or else to it alone. On an exited process: nothing.
+   * Sends a signal, by its name, to the process group that the process leads, or else to the process alone. Does nothing if the
+   * process has exited.
    */
   signalProcess(pid: number, signal: NodeJS.Signals): Promise<void>;
-  /** Kept output, of stdout and stderr in the order in which it came. PROCESS_NOT_FOUND. */
-  readProcessOutput(
-    pid: number,
-    options?: {
-      /** The byte to begin at. Default 0. */
-      after?: number;
-    },
-  ): Promise<{
-    /** What is kept from there on. */
-    chunks: ProcessOutputEvent[];
-    /** Where to go on: the next call's `after`. */
-    nextSeq: number;
-    /** Bytes from `after` on that are no longer kept (`limits.replayBytes`). */
-    truncatedBytes: number;
-    /** How it ended; null while it runs. */
-    exited: ExitStatus | null;
-    /**
-     * True when the VM no longer reads this output although something that was left running may still write to it: too many
-     * outputs of ended processes were open (256 per VM; docs/bounds.md). Such a writer gets EPIPE, or EIO on a terminal. What was
-     * written before is kept and delivered.
-     */
-    outputCut: boolean;
-  }>;
+  /** The output of a spawned process that is kept, stdout and stderr in the order of arrival. */
+  readProcessOutput(pid: number, options?: ReplayOptions): Promise<ProcessOutputReplay>;
 
   // everything in the VM
-  /** Every process of the VM, also those of exec, of shells and in the background, as the kernel tells of them. */
+  /** Every process of the VM as the kernel reports it, including those of exec, of shells and in the background. */
   allProcesses(): Promise<ProcessInfo[]>;
-  /** The same, each with its children. At the top are those whose parent is init, or nobody. */
+  /** The same processes, each with its children. The top level has those whose parent is init or not in the VM. */
   processTree(): Promise<ProcessTreeNode[]>;
-
-  /**
-   * What the VM uses now, and what went in and out of its commands, processes and shells since it booted (file calls and
-   * ports do not count).
-   */
-  stats(): Promise<{
-    /** How many there are. */
-    processes: number;
-    /** Processor time that these have used so far, user and system, in milliseconds. */
-    cpuMs: number;
-    /** Memory that these hold; pages that several share count for each. */
-    memoryBytes: number;
-    /** Bytes written to standard inputs and terminals. */
-    bytesIn: number;
-    /** Bytes read from them, what exec dropped included. */
-    bytesOut: number;
-    /**
-     * Outputs of ended commands, processes and shells that were closed although something left running may still have written to
-     * them: too many were open (256 per VM; docs/bounds.md). Standard output and standard error count one each. Absent while there
-     * is none.
-     */
-    outputsCut?: number;
-  }>;
+  /** What the VM uses now, and how many bytes its commands, processes and shells have read and written since it booted. */
+  stats(): Promise<VmStats>;
 
   // shells
   /**
-   * A program on a terminal of the VM's own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
-   * Rejects with ENOENT or EACCES, `path` saying for what, where the program or the folder cannot be used.
+   * Starts a program on a terminal of its own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
+   * While it runs, it keeps the VM and Node.js alive. Rejects with ENOENT or EACCES, with `path`, if the program or the directory cannot be used.
    */
-  openShell(options?: OpenShellOptions): Promise<{
-    /** Names the shell in all calls and events. */
-    shellId: string;
-  }>;
+  openShell(options?: OpenShellOptions): Promise<OpenedShell>;
   /**
-   * What a person types: `"ls\n"`, `"\x03"` for Ctrl-C. Goes to the terminal at once; resolves when the terminal has taken
-   * all of it. Writes to one shell keep their order. SHELL_NOT_FOUND if the shell ends first; LIMIT_EXCEEDED, and nothing is
-   * written, as for `writeProcessStdin`. While the terminal hands over lines (it does until a program asks for keys), the
-   * kernel keeps at most 4,095 bytes of one.
+   * Writes to a shell's terminal what a person would type: `"ls\n"`, `"\x03"` for Ctrl-C. Resolves when the terminal has taken
+   * all of it; writes to one shell keep their order. Rejects with SHELL_NOT_FOUND if the shell ends first, and with
+   * LIMIT_EXCEEDED, without writing anything, as `writeProcessStdin`. While the terminal is in canonical mode (the default), the
+   * kernel keeps at most 4,095 bytes of one line.
    */
   writeShell(shellId: string, data: string | Uint8Array): Promise<void>;
-  /** From 1 to 65,535 each. The program in the foreground gets SIGWINCH if the size is new. */
+  /** Sets the terminal's size, from 1 to 65,535 each. The foreground process group gets SIGWINCH if the size changes. */
   resizeShell(shellId: string, cols: number, rows: number): Promise<void>;
   /**
-   * SIGHUP and SIGCONT to every process of the shell's session, SIGKILL after 2 s to what is left of it; resolves when all
-   * of it is gone. What had left the session (setsid) lives on. A call while another is under way waits for the same end.
+   * Sends SIGHUP and SIGCONT to every process of the shell's session, and SIGKILL after 2 s to those that are left. Resolves when
+   * all of them are gone. A process that has left the session (setsid) lives on. A second call during the first waits for the
+   * same end.
    */
   closeShell(shellId: string): Promise<void>;
-  /** Resolves to the exit code, after `shellExit`. What a job left behind prints later still comes as `shellData`. */
+  /** Resolves to the exit code, after `shellExit`. What a job prints later still comes as `shellData`. */
   waitShell(shellId: string): Promise<number>;
-  /** In the order they were opened: those that run, and the last 1,024 that have ended. */
-  listShells(): Promise<
-    {
-      /** As `openShell` gave it. */
-      shellId: string;
-      /** Of its program, inside. */
-      pid: number;
-      /** As it was asked for, or the shell that was found. */
-      command: string;
-      /** As they were asked for. */
-      args: string[];
-      /** Columns, as last set by the server. */
-      cols: number;
-      /** Rows, likewise. */
-      rows: number;
-      /** False from the exit event on. */
-      running: boolean;
-      /** Null while it runs. */
-      exitCode: number | null;
-    }[]
-  >;
+  /** The shells in the order of `openShell`: all that run, and the last 1,024 that have exited. */
+  listShells(): Promise<ShellInfo[]>;
   /**
-   * What the terminal has shown, as far as it is kept. SHELL_NOT_FOUND. To follow a shell from any moment on, listen to `shellData` first, then
-   * read: events hold each byte once, so of those that came meanwhile, what lies before `nextSeq` is in `data` already.
+   * The output of a shell that is kept. To follow a shell from some moment on, listen to `shellData` first and then read: ignore
+   * those bytes of events that are before `nextSeq`, because `data` has them.
    */
-  readShell(
-    shellId: string,
-    options?: {
-      /** The byte to begin at. Default 0. */
-      after?: number;
-    },
-  ): Promise<{
-    /** What is kept from there on. */
-    data: Uint8Array;
-    /** Where to go on: the next call's `after`. */
-    nextSeq: number;
-    /** Bytes from `after` on that are no longer kept (`limits.replayBytes`). */
-    truncatedBytes: number;
-    /** How it ended; null while it runs. */
-    exited: ExitStatus | null;
-    /**
-     * True when the VM no longer reads this output although something that was left running may still write to it: too many
-     * outputs of ended processes were open (256 per VM; docs/bounds.md). Such a writer gets EPIPE, or EIO on a terminal. What was
-     * written before is kept and delivered.
-     */
-    outputCut: boolean;
-  }>;
+  readShell(shellId: string, options?: ReplayOptions): Promise<ShellReplay>;
 
-  // files (absolute paths inside the VM; they resolve as the VM's own user sees them, symlinks never lead out)
-  // The magic links of /proc are not followed, and nothing that tells of init is opened: ELOOP or EACCES. What is no regular
-  // file (a device, a FIFO, a socket) is not read or written, and holds no call up: EINVAL, ENXIO. Files of the kernel's
-  // (/proc and its kind) are read and never written: EACCES. A file of 2 GiB or more is EFBIG to readFile. Names that are not UTF-8 show with U+FFFD in place of what is not: readdir lists them and a recursive
-  // delete takes them, but no path leads to them. writeFile follows a symlink, empties the file first (a new one has mode
-  // 0644) and, where the disk is full (ENOSPC), leaves what had room. A listing
-  // has at most 1,000,000 names and 64 MiB of names or paths, from at most 4,096 directories deep; a directory below that is
-  // not left out, but ends the call unless `maxDepth` or `exclude` keeps it out (LIMIT_EXCEEDED). A result that is larger than
-  // a value of JavaScript can be is LIMIT_EXCEEDED too, of whatever call.
+  // files
+  // Paths are absolute, and resolve inside as the VM's user sees them; no symbolic link leads out. ELOOP for a magic link of
+  // /proc, EACCES for what /proc shows of init. Devices, FIFOs and sockets are neither read nor written, and hold no call up:
+  // EINVAL or ENXIO. Files of kernel file systems (/proc and others) can be read and not written: EACCES. A name that is not
+  // UTF-8 is listed with U+FFFD for each invalid sequence; a recursive delete removes it, but no path names it. A result larger than a
+  // JavaScript value can be is LIMIT_EXCEEDED, of every call.
   /**
-   * The whole content. What is being read at one time, of all VMs, is at most 256 MiB: a read waits for its turn, and a larger
-   * file is read alone. Files of up to 1 MiB do not wait for larger ones. EFBIG for a file of more than `maxBytes`; ENOENT, EACCES, EISDIR.
+   * Reads a whole file. Rejects with EFBIG for a file of more than `maxBytes`, or of 2 GiB or more, and with ENOENT, EACCES,
+   * EISDIR. All VMs together read at most 256 MiB at the same time: a call waits for its turn, and a larger file is read alone.
+   * Files of up to 1 MiB do not wait for larger ones.
    */
-  readFile(
-    path: string,
-    options?: {
-      /** The most bytes that the file may have, from 0 to 2,147,483,647. Default 2,147,483,647, which is 2 GiB less one. */
-      maxBytes?: number;
-    },
-  ): Promise<Uint8Array>;
-  /** Writes the whole content, a string as UTF-8. Makes missing parent folders. EACCES, EISDIR, EROFS, ENOSPC. */
-  writeFile(path: string, content: string | Uint8Array): Promise<void>; // makes missing parent folders
+  readFile(path: string, options?: ReadFileOptions): Promise<Uint8Array>;
   /**
-   * Several; what comes back is in their order. For one that cannot be read the call does not reject.
+   * Writes a whole file, a string as UTF-8. Creates missing parent directories; a new file has mode 0644. Follows a symbolic
+   * link, and truncates an existing file first. Rejects with EACCES, EISDIR, EROFS, and with ENOSPC, after writing what had room.
    */
-  readFiles(
-    paths: string[],
-    options?: {
-      /** As for `readFile`, of each file. */
-      maxBytes?: number;
-    },
-  ): Promise<
-    {
-      /** As it was given. */
-      path: string;
-      /** Null where it cannot be read. */
-      content: Uint8Array | null;
-      /** Why it cannot. */
-      error?: string;
-    }[]
-  >;
-  /** Several; what comes back is in their order. What fails says so in its entry, and the others are written. */
-  writeFiles(
-    entries: {
-      /** Where; missing parent folders are made. */
-      path: string;
-      /** A string is written as UTF-8. */
-      content: string | Uint8Array;
-    }[],
-  ): Promise<
-    {
-      /** As it was given. */
-      path: string;
-      /** Whether the whole content is written. */
-      success: boolean;
-      /** Why it is not. */
-      error?: string;
-    }[]
-  >;
+  writeFile(path: string, content: string | Uint8Array): Promise<void>;
+  /** Reads several files. The results are in the order of `paths`; a file that cannot be read has `content` null. */
+  readFiles(paths: string[], options?: ReadFileOptions): Promise<ReadFileResult[]>;
+  /** Writes several files. The results are in the order of `entries`; one that fails does not stop the others. */
+  writeFiles(entries: WriteFileEntry[]): Promise<WriteFileResult[]>;
+  /** Makes a directory of mode 0755. Rejects with EEXIST if the path exists, and with ENOENT if the parent does not. */
+  mkdir(path: string, options?: MkdirOptions): Promise<void>;
   /**
-   * Makes a folder of mode 0755. EEXIST where there is something, ENOENT without a parent.
-   */
-  mkdir(
-    path: string,
-    options?: {
-      /** Makes missing parents, and takes a folder that is there. Default false. */
-      recursive?: boolean;
-    },
-  ): Promise<void>;
-  /**
-   * The names in a folder, without `.` and `..`, in no particular order. ENOENT, ENOTDIR, EACCES; LIMIT_EXCEEDED beyond
-   * 1,000,000 names or 64 MiB of them.
+   * The names in a directory, without `.` and `..`, in no particular order. Rejects with ENOENT, ENOTDIR, EACCES, and with
+   * LIMIT_EXCEEDED for more than 1,000,000 names or 64 MiB of names.
    */
   readdir(path: string): Promise<string[]>;
   /**
-   * Everything below a folder; symbolic links are listed and not followed. ENOENT, ENOTDIR, EACCES; LIMIT_EXCEEDED
-   * beyond 1,000,000 names, 64 MiB of paths or 4,096 directories deep.
+   * All entries below a directory; symbolic links are listed and not followed. Rejects with ENOENT, ENOTDIR, EACCES, and with
+   * LIMIT_EXCEEDED for more than 1,000,000 names, 64 MiB of paths, or a directory that is more than 4,096 levels deep and that
+   * neither `maxDepth` nor `exclude` leaves out.
    */
-  readdirRecursive(
-    path: string,
-    options?: {
-      /** How many folders deep, from 0, which is the folder's own entries, to 4,096. Default: all. */
-      maxDepth?: number;
-      /** Names that are left out wherever they stand, with all below them. */
-      exclude?: string[];
-    },
-  ): Promise<
-    {
-      /** From the root on. */
-      path: string;
-      /** "file" is whatever is none of the others. */
-      type: "file" | "directory" | "symlink";
-      /** Bytes. */
-      size: number;
-    }[]
-  >;
-  /** Of what a path leads to, symbolic links followed. ENOENT, ENOTDIR, EACCES, ELOOP. */
+  readdirRecursive(path: string, options?: ReaddirRecursiveOptions): Promise<DirectoryEntry[]>;
+  /** The attributes of a file; symbolic links are followed. Rejects with ENOENT, ENOTDIR, EACCES, ELOOP. */
   stat(path: string): Promise<VmStat>;
-  /** Whether there is something at the path, as far as the VM's user can see. */
+  /** Whether the path exists, as far as the VM's user can see. */
   exists(path: string): Promise<boolean>;
   /**
-   * Renames. A file takes the place of a file (or a link), a folder that of an empty folder; else EISDIR, ENOTDIR or ENOTEMPTY.
+   * Renames a file or directory. A file replaces a file or a link, and a directory an empty directory; otherwise EISDIR,
+   * ENOTDIR or ENOTEMPTY.
    *
-   * Between mounts (the home, /tmp and the like, each of `mounts`) it copies with all that a copy can keep, and then deletes.
-   * Where that fails it is EXDEV, with the reason in the message, also for a folder onto one that is not empty; `from` is then
-   * still there, and what was copied by then may be.
+   * Between mounts (the home, /tmp and others, each of `mounts`) the call copies, with every attribute that a copy can keep,
+   * and then deletes. If that fails it rejects with EXDEV, with the reason in the message, also for a directory onto one that
+   * is not empty; `from` is then unchanged, and part of the copy may exist.
    *
-   * As rename(2), it refuses a last name `.` or `..` (EBUSY), and a slash behind either name unless `from` is a directory, which
-   * a link to one is not (ENOTDIR). It then changes nothing.
+   * As rename(2), the call refuses a last component `.` or `..` (EBUSY), and a trailing slash unless `from` is a directory,
+   * which a link to one is not (ENOTDIR). Nothing has changed then.
    */
   move(from: string, to: string): Promise<void>;
   /**
-   * A file, a link or an empty folder. ENOENT, ENOTEMPTY, EACCES; EBUSY where something is mounted, with `recursive` too: what
-   * is on another mount is not deleted. Where a recursive call fails, what it has deleted by then stays deleted.
+   * Deletes a file, a link or an empty directory. Rejects with ENOENT, ENOTEMPTY, EACCES, and with EBUSY for a mount point, also
+   * with `recursive`: what is on another mount is not deleted. If a recursive call fails, what was deleted so far stays
+   * deleted.
    *
-   * As rm(1), it refuses a last name `.` or `..` (EINVAL) and a slash behind the name of something that is no directory, of a
-   * link too (ENOTDIR). It then deletes nothing.
+   * As rm(1), the call refuses a last component `.` or `..` (EINVAL), and a trailing slash after anything but a directory, also
+   * after a link to one (ENOTDIR). Nothing has been deleted then.
    */
-  delete(
-    path: string,
-    options?: {
-      /** A folder and all below it, too. Default false. */
-      recursive?: boolean;
-    },
-  ): Promise<void>;
+  delete(path: string, options?: DeleteOptions): Promise<void>;
 
   // network into the VM
   /**
-   * A connection to a port that something inside listens on, made inside the VM's own network: to 127.0.0.1, or to ::1 if
-   * nobody listens there. It is a `net.Socket`. ECONNREFUSED if nobody listens; ETIMEDOUT if the listener has a full queue
-   * for 10 s; LIMIT_EXCEEDED while 1,024 connections of this VM are being made. It closes, without an error event, when the
-   * VM goes.
+   * Connects to a TCP port inside, from within the VM's own network: to 127.0.0.1, or to ::1 if nothing listens there. Resolves
+   * to a `net.Socket`, which closes without an error event when the VM ends. Rejects with ECONNREFUSED if nothing listens, with
+   * ETIMEDOUT if the listener's queue is full for 10 s, and with LIMIT_EXCEEDED while 1,024 connections of this VM are being
+   * made.
    */
   connect(port: number): Promise<Duplex>;
   /**
-   * `fetch` as it is elsewhere, over a connection of its own to `port` of the VM. `request` is a path, which stands for
-   * `http://localhost:port/path`, or an http: URL, or a Request; the URL's host goes into the Host header and nowhere else.
-   * Redirects are followed to the URL's own host and to this port of the loopback; one to elsewhere is the response, with
-   * its status and its `location`. A body that nobody reads stops the server, until it is cancelled or garbage.
+   * The standard `fetch`, over a connection of its own to `port` inside. `request` is a path, short for
+   * `http://localhost:port/path`, an http: URL or a Request; the URL's host is only the Host header. Redirects to the URL's own
+   * host and to this port of the loopback are followed; a redirect to anywhere else is the response. A body that is not read
+   * holds the server up until it is cancelled or garbage-collected.
    *
-   * A body is decoded (gzip, deflate, br, and zstd where Node.js has it) as it is read, from the first read on; how much it
-   * becomes is for the reader to bound. EPROTO for more than two encodings, for 1 MiB of an encoding that decodes to nothing,
-   * for a window of zstd over 8 MiB, and for about 256 KiB from the server that are neither part of the answer's head nor of its
-   * body (interim answers, extensions of chunks, …).
+   * A body is decoded (gzip, deflate, br, and zstd where Node.js has it) while it is read, from the first read on; the reader
+   * must bound its size. EPROTO for more than two encodings, for 1 MiB of encoded bytes that decode to nothing, for a zstd
+   * window over 8 MiB, and for about 256 KiB that belong neither to the head nor to the body (interim responses, chunk
+   * extensions, …).
    *
-   * Rejects, and fails a body that is being read, with ECONNREFUSED where nobody listens, ECONNRESET where an answer
-   * breaks off, EPROTO for what is not HTTP/1.1 or cannot be decoded, ELOOP after 20 redirects, EIO where the request's
-   * own body fails, LIMIT_EXCEEDED as `connect` does, VM_DISPOSED when the VM goes, and ABORTED at any time until the body has
-   * been read. There is no time limit: `AbortSignal.timeout` makes one.
+   * Rejects, or fails a body that is being read, with ECONNREFUSED if nothing listens, ECONNRESET if the response breaks off,
+   * EPROTO for anything but HTTP/1.1 and for what cannot be decoded, ELOOP after 20 redirects, EIO if the request's own body
+   * fails, LIMIT_EXCEEDED as `connect`, VM_DISPOSED when the VM ends, and ABORTED at any time until the body is read. It has no
+   * time limit; `AbortSignal.timeout` sets one.
    */
   fetch(port: number, request: Request | string | URL, init?: RequestInit): Promise<Response>;
 
   // lifetime
-  /** How many processes and shells are running: what keeps an actor from sleeping. */
+  /**
+   * How many spawned processes and shells run, and how many execs are pending; not what they left in the background. An actor
+   * does not sleep while this is not 0. A VM whose count is not 0 is not garbage-collected.
+   */
   readonly activeCount: number;
-  /** The level that it has: the one that was asked for. */
-  readonly isolation: "namespaces" | "landlock" | "none";
-  /** What holds each limit; null where there is none. */
+  /** The level of isolation, as requested. */
+  readonly isolation: IsolationLevel;
+  /** The mechanism that enforces each limit; null where there is no limit. */
   readonly enforcement: Readonly<
     Record<"memoryBytes" | "cpus" | "pids" | "openFiles" | "diskBytes", Enforcement | null>
   >;
-  /** Kills everything inside and frees it all. Idempotent. Pending calls reject with VM_DISPOSED. */
+  /** Kills everything inside and frees all resources. A second call resolves with the first. */
   dispose(): Promise<void>;
-  /** `dispose`, for `await using`. */
+  /** Calls `dispose`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * A mechanism of the kernel's: a controller of cgroup version 1 or 2, a resource limit (setrlimit(2); of processes, those of
- * the VM's user in its user namespace), or the size of the file system in memory that private files are in.
+ * A mechanism of the kernel: a controller of cgroup version 1 or 2, a resource limit (setrlimit(2); for processes, of the VM's
+ * user in its user namespace), or the size of the tmpfs that private files are in.
  */
 export type Enforcement = "cgroup1" | "cgroup2" | "rlimit" | "tmpfs";
 
+/** What a host can isolate. */
+export interface DoctorReport {
+  /** The strongest level that works. */
+  level: IsolationLevel;
+  /** Every probe, in the order in which it ran. */
+  checks: DoctorCheck[];
+}
+/** A probe of `AgentVm.doctor`. */
+export interface DoctorCheck {
+  /** What was probed: "kernel", "memory limit" and so on. */
+  name: string;
+  /** Whether the host has it. */
+  ok: boolean;
+  /** The finding, for people. */
+  detail: string;
+  /** How to get what is missing. Absent where `ok` is true. */
+  remedy?: string;
+}
+
+/** What a VM uses, and its traffic. File calls and connections are not counted. */
+export interface VmStats {
+  /** The number of processes. */
+  processes: number;
+  /** Processor time that the present processes have used, user and system, in milliseconds. */
+  cpuMs: number;
+  /** Memory that the present processes hold, in bytes; a shared page counts for each. */
+  memoryBytes: number;
+  /** Bytes written to standard inputs and terminals since the VM booted. */
+  bytesIn: number;
+  /** Bytes read from standard outputs and terminals since then, including those that exec dropped. */
+  bytesOut: number;
+  /**
+   * Outputs of ended commands, processes and shells that were closed although a process left behind may still have written to
+   * them, because too many were open (256 per VM; docs/bounds.md). stdout and stderr count one each. Absent while it is 0.
+   */
+  outputsCut?: number;
+}
+
 // ---------------------------------------------------------------- processes
-/** Of `exec` and `execFile`. */
+/** Options of `exec` and `execFile`. */
 export interface ExecOptions {
-  /** Added to the VM's. Its PATH finds the program. */
+  /** Environment variables, added to the VM's. The program is looked up on this PATH. */
   env?: Record<string, string>;
   /**
-   * An absolute path. Default /home/user. Symbolic links are followed; magic links of `/proc` (`/proc/self/cwd`, `/dev/fd/3`) are
-   * refused with ELOOP, and what `/proc` shows of init (`/proc/self` is init here) with EACCES.
+   * The working directory, an absolute path. Default /home/user. Symbolic links are followed. ELOOP for a magic link of `/proc`
+   * (`/proc/self/cwd`, `/dev/fd/3`), and EACCES for what `/proc` shows of init (which is `/proc/self` here).
    */
   cwd?: string;
-  /** Default: empty, at end of file. */
+  /** Standard input, a string as UTF-8, and then end of file. Default: empty. */
   stdin?: string | Uint8Array;
-  /** Milliseconds; then everything the command started is killed (SIGKILL, exit code 137). The result says so and keeps what was printed. */
+  /**
+   * Milliseconds, from 0 to 2,147,483,647. After it, everything that the command started is killed (SIGKILL, exit code 137); the
+   * result has `timedOut` and the output so far. Default 0: none.
+   */
   timeout?: number;
-  /** Aborts likewise; the call rejects with ABORTED. */
+  /** An abort kills everything that the command started, and the call rejects with ABORTED. */
   signal?: AbortSignal;
-  /** Called with each chunk as it comes, before the call resolves. What it throws is an uncaught exception. */
+  /**
+   * Called with each chunk of standard output when it arrives, before the call resolves. An exception that it throws is an
+   * uncaught exception.
+   */
   onStdout?: (data: Uint8Array) => void;
-  /** Likewise, for standard error. */
+  /** Called with each chunk of standard error, as `onStdout`. */
   onStderr?: (data: Uint8Array) => void;
-  /** Kept per stream. Default 16 MiB. The rest is read and dropped, and the result says so. */
+  /**
+   * How many bytes of each stream the result keeps: the first ones. Default 16 MiB. Further output is read and dropped, and
+   * the result reports that.
+   */
   maxOutputBytes?: number;
 }
-/** How a command ended, and what it printed. */
+/** How a command ended, and its output. */
 export interface ExecResult extends ExitStatus {
-  /** As UTF-8; what is none of it is U+FFFD. `onStdout` has the bytes. */
+  /** Standard output, decoded as UTF-8; invalid sequences become U+FFFD. `onStdout` gets the bytes. */
   stdout: string;
-  /** Likewise, of standard error. */
+  /** Standard error, decoded in the same way. */
   stderr: string;
-  /** Whether there was more than `maxOutputBytes`. */
+  /** Whether standard output had more than `maxOutputBytes`. */
   stdoutTruncated: boolean;
-  /** Likewise, of standard error. */
+  /** Whether standard error had more than `maxOutputBytes`. */
   stderrTruncated: boolean;
-  /** Whether `timeout` ended it. */
+  /** Whether `timeout` ended the command. */
   timedOut: boolean;
   /**
-   * What the command left running in the background. exec returns when the command ends, not when these do. Their later output
-   * is read and dropped while any of them lives.
+   * Processes that the command left running; exec does not wait for them. Their later output is read and dropped while any of
+   * them lives.
    */
-  background: {
-    /** Inside; `killProcess` takes it. */
-    pid: number;
-    /** As `allProcesses` has it: the program, without its directory: "sleep". */
-    command: string;
-    /** As `allProcesses` has it: its arguments, at most 4 KiB of them, fewer where many processes are left. */
-    args: string[];
-  }[];
+  background: BackgroundProcess[];
 }
-/** As for exec; `stdin` is written first and the pipe stays open, and an aborted process ends with reason "signal". */
-export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
-/** A process as `spawn` was asked for it. */
-export interface SpawnedProcessInfo {
-  /** Inside, as `echo $$` tells it. */
+/** A process that a command left running. */
+export interface BackgroundProcess {
+  /** The pid inside; `killProcess` takes it. */
   pid: number;
-  /** As `spawn` was given it. */
+  /** As in `ProcessInfo`: the program without its directory, such as "sleep". */
   command: string;
-  /** Likewise. */
+  /** As in `ProcessInfo`: its arguments, at most 4 KiB of them, and fewer if many processes are left. */
+  args: string[];
+}
+/**
+ * Options of `spawn`: those of `exec`, except that `stdin` is written first and the pipe stays open, that `onStdout` and
+ * `onStderr` are called beside the events, and that an aborted process ends with reason "signal".
+ */
+export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
+/** What `spawn` resolves to. */
+export interface SpawnedProcess {
+  /** The pid inside, as `echo $$` prints it. It names the process in all calls and events. */
+  pid: number;
+}
+/** A spawned process. */
+export interface SpawnedProcessInfo {
+  /** The pid that `spawn` returned. */
+  pid: number;
+  /** The command that `spawn` was called with. */
+  command: string;
+  /** The arguments that `spawn` was called with. */
   args: string[];
   /** False from the exit event on. */
   running: boolean;
-  /** Null while it runs. */
+  /** Null while the process runs. */
   exitCode: number | null;
 }
-/** A process as the kernel tells of it. */
+/** A process as the kernel reports it. */
 export interface ProcessInfo {
-  /** Inside, as `ps` there tells it. */
+  /** The pid inside, as `ps` there prints it. */
   pid: number;
-  /** 0 for processes that have no parent in the VM. The VM's own init is not listed: a fresh VM has no processes. */
+  /** The parent's pid; 0 if the parent is not in the VM. The VM's init is not listed: a new VM has no processes. */
   ppid: number;
-  /** Its process group. */
+  /** The process group. */
   pgid: number;
-  /** Its session. */
+  /** The session. */
   sid: number;
-  /** The runtime that the process runs on. */
-  driver: "node" | "python" | "native" | string;
-  /** As it was started, without its folder: "node". The process may have made up another, and arguments. */
+  /** The runtime, determined from the executable that the kernel reports. */
+  driver: "node" | "python" | "native" | (string & {});
+  /** The program's name without its directory, such as "node". A process can change it, and its arguments. */
   command: string;
-  /** At most 128 KiB of them, and about 4 MiB of all processes'; what is more is cut off. None of a zombie. */
+  /** The arguments: at most 128 KiB of one process, and about 4 MiB of all. Empty for a zombie. */
   args: string[];
-  /** "" where it cannot be read. */
+  /** The working directory; "" if it cannot be read. */
   cwd: string;
-  /** "exited": a zombie, whose parent has not waited for it. */
+  /** "exited" is a zombie, whose parent has not waited for it. */
   status: "running" | "stopped" | "exited";
-  /** Null unless it has exited. */
+  /** Null unless the process has exited. */
   exitCode: number | null;
-  /** Milliseconds since the Unix epoch; the same at every look. */
+  /** Milliseconds since the Unix epoch; the same in every call. */
   startTime: number;
-  /** Of a zombie: when it last ran, by the scheduler's clock, where the kernel tells (`/proc/<pid>/sched`). */
+  /** For a zombie, when it last ran by the scheduler's clock, where the kernel reports it (`/proc/<pid>/sched`); else null. */
   exitTime: number | null;
-  /** Memory that it holds now, what it shares with others included. */
+  /** Memory that it holds now, including shared pages, in bytes. */
   rssBytes: number;
-  /** Processor time so far, user and system. */
+  /** Processor time so far, user and system, in milliseconds. */
   cpuMs: number;
 }
-/** A process with those it is the parent of. */
+/** A process with its children. */
 export interface ProcessTreeNode extends ProcessInfo {
   /** In the order of `allProcesses`. */
   children: ProcessTreeNode[];
 }
 
-// ---------------------------------------------------------------- shells
-/** What a shell is to be. All of it is optional. */
-export interface OpenShellOptions {
-  /** Default: bash where the VM has it, else sh; interactive. */
-  command?: string;
-  /** Of `command`; none by default. */
-  args?: string[];
-  /** Added to the VM's. TERM is `xterm-256color` unless this or the VM's `env` says otherwise. */
-  env?: Record<string, string>;
+// ---------------------------------------------------------------- kept output
+/** Options of `readProcessOutput` and `readShell`. */
+export interface ReplayOptions {
+  /** The byte to begin at, counted like `seq`. Default 0. */
+  after?: number;
+}
+/** What both kinds of kept output report. */
+export interface OutputReplay {
+  /** The next call's `after`, to continue here. */
+  nextSeq: number;
+  /** How many bytes from `after` on are no longer kept (`limits.replayBytes`). */
+  truncatedBytes: number;
+  /** How the process or shell ended; null while it runs. */
+  exited: ExitStatus | null;
   /**
-   * An absolute path. Default /home/user. Symbolic links are followed; magic links of `/proc` (`/proc/self/cwd`, `/dev/fd/3`) are
-   * refused with ELOOP, and what `/proc` shows of init (`/proc/self` is init here) with EACCES.
+   * True when the VM no longer reads this output although a process that was left behind may still write to it, because too many
+   * outputs of ended processes were open (256 per VM; docs/bounds.md). Such a process gets EPIPE, or EIO on a terminal. Everything
+   * that was written before is kept and delivered.
    */
-  cwd?: string;
-  /** From 1 to 65,535. Default 80. */
-  cols?: number;
-  /** From 1 to 65,535. Default 24. */
-  rows?: number;
+  outputCut: boolean;
+}
+/** Kept output of a spawned process. */
+export interface ProcessOutputReplay extends OutputReplay {
+  /** The kept bytes from `after` on. */
+  chunks: ProcessOutputEvent[];
+}
+/** Kept output of a shell. */
+export interface ShellReplay extends OutputReplay {
+  /** The kept bytes from `after` on. */
+  data: Uint8Array;
 }
 
-/** What stat(2) tells, as Node's `fs.Stats` has it. */
+// ---------------------------------------------------------------- shells
+/** Options of `openShell`. All are optional. */
+export interface OpenShellOptions {
+  /** The program. Default: bash if the VM has it, else sh; interactive. */
+  command?: string;
+  /** The arguments of `command`. Default: none. */
+  args?: string[];
+  /** Environment variables, added to the VM's. TERM is `xterm-256color` unless this or the VM's `env` sets it. */
+  env?: Record<string, string>;
+  /** The working directory, as `ExecOptions.cwd`. */
+  cwd?: string;
+  /** Columns, from 1 to 65,535. Default 80. */
+  cols?: number;
+  /** Rows, from 1 to 65,535. Default 24. */
+  rows?: number;
+}
+/** What `openShell` resolves to. */
+export interface OpenedShell {
+  /** Names the shell in all calls and events. */
+  shellId: string;
+}
+/** A shell. */
+export interface ShellInfo {
+  /** The id that `openShell` returned. */
+  shellId: string;
+  /** The pid of its program, inside. */
+  pid: number;
+  /** The command that `openShell` was called with, or the shell that it chose. */
+  command: string;
+  /** The arguments that the program was started with. */
+  args: string[];
+  /** Columns, as `openShell` or `resizeShell` last set them. */
+  cols: number;
+  /** Rows, as `openShell` or `resizeShell` last set them. */
+  rows: number;
+  /** False from the exit event on. */
+  running: boolean;
+  /** Null while the shell runs. */
+  exitCode: number | null;
+}
+
+// ---------------------------------------------------------------- files
+/** Options of `readFile` and `readFiles`. */
+export interface ReadFileOptions {
+  /** The size limit of each file, in bytes, from 0 to 2,147,483,647. Default 2,147,483,647: 2 GiB less one byte. */
+  maxBytes?: number;
+}
+/** A file of `readFiles`. */
+export interface ReadFileResult {
+  /** The path from the call. */
+  path: string;
+  /** The content; null if the file cannot be read. */
+  content: Uint8Array | null;
+  /** Why the file cannot be read. */
+  error?: string;
+}
+/** A file for `writeFiles`. */
+export interface WriteFileEntry {
+  /** The path; missing parent directories are created. */
+  path: string;
+  /** The whole content, a string as UTF-8. */
+  content: string | Uint8Array;
+}
+/** A file of `writeFiles`. */
+export interface WriteFileResult {
+  /** The path from the call. */
+  path: string;
+  /** Whether the whole content was written. */
+  success: boolean;
+  /** Why it was not. */
+  error?: string;
+}
+/** Options of `mkdir`. */
+export interface MkdirOptions {
+  /** Creates missing parents, and accepts an existing directory. Default false. */
+  recursive?: boolean;
+}
+/** Options of `delete`. */
+export interface DeleteOptions {
+  /** Deletes a directory with everything below it. Default false. */
+  recursive?: boolean;
+}
+/** Options of `readdirRecursive`. */
+export interface ReaddirRecursiveOptions {
+  /** How many levels deep to list, from 0 (the directory's own entries) to 4,096. Default: all. */
+  maxDepth?: number;
+  /** Names to leave out at every level, with everything below them. */
+  exclude?: string[];
+}
+/** An entry of `readdirRecursive`. */
+export interface DirectoryEntry {
+  /** The absolute path. */
+  path: string;
+  /** "file" is everything that is neither a directory nor a symbolic link. */
+  type: "file" | "directory" | "symlink";
+  /** Bytes. */
+  size: number;
+}
+/** The attributes of a file, from stat(2). `isDirectory` and `isSymbolicLink` are booleans, not methods. */
 export interface VmStat {
   /** Type and permissions: `mode & 0o777`. */
   mode: number;
   /** Bytes. */
   size: number;
-  /** Of 512 bytes each. */
+  /** Blocks of 512 bytes that are allocated. */
   blocks: number;
-  /** The number of the file system that it is on. */
+  /** The number of the file system. */
   dev: number;
-  /** Of a device: which one. */
+  /** For a device file, the number of the device. */
   rdev: number;
-  /** Its number on that file system. */
+  /** The inode number. */
   ino: number;
-  /** How many names it has. */
+  /** The number of hard links. */
   nlink: number;
-  /** Its owner, inside: 1000 is `user`, 65,534 whoever has no number there. */
+  /** The owner's id inside: 1000 is `user`; 65,534 is every user without an id there. */
   uid: number;
-  /** Its group, likewise. */
+  /** The group's id inside, in the same way. */
   gid: number;
-  /** Whether it is a folder. */
+  /** Whether it is a directory. */
   isDirectory: boolean;
-  /** False: links are followed. */
+  /** Always false, because `stat` follows symbolic links. */
   isSymbolicLink: boolean;
-  /** When it was last read: milliseconds since the Unix epoch, with fractions. */
+  /** The last read access: milliseconds since the Unix epoch, with fractions. */
   atimeMs: number;
-  /** When its content last changed. */
+  /** The last change of the content. */
   mtimeMs: number;
-  /** When its content or its attributes last changed. */
+  /** The last change of the content or the attributes. */
   ctimeMs: number;
-  /** When it was made, or else, where the file system does not keep that, `ctimeMs`. */
+  /** The creation; `ctimeMs` where the file system does not record it. */
   birthtimeMs: number;
 }
 
 // ---------------------------------------------------------------- diagnostics
 /**
- * What is published on `node:diagnostics_channel` when something has ended, for traces and metrics: on `agent-vm:boot` when
- * `create` has settled, on `agent-vm:exec` when `exec` or `execFile` has, on `agent-vm:spawn` when a spawned process has
- * exited or could not be started. Only what began with a subscriber there is told.
+ * A message on `node:diagnostics_channel`, for traces and metrics: on `agent-vm:boot` when `create` has settled, on
+ * `agent-vm:exec` when `exec` or `execFile` has settled, and on `agent-vm:spawn` when a spawned process has exited or could not
+ * be started. Only what began while the channel had a subscriber is published.
  */
 export interface AgentVmDiagnostic extends Partial<ExitStatus> {
   /** Milliseconds since the Unix epoch. */
   startTime: number;
   /** From the call to the end, in milliseconds, with fractions. */
   durationMs: number;
-  /** Absent where a boot failed. */
+  /** The VM. Absent if a boot failed. */
   vm?: AgentVm;
-  /** exec and spawn: what was run. `exec(command)` is `/bin/sh -c command`. */
+  /** For exec and spawn, the program. `exec(command)` is `/bin/sh -c command`. */
   file?: string;
-  /** Likewise, without the program's own name. */
+  /** For exec and spawn, the arguments, without the program's own name. */
   args?: string[];
-  /** Of a spawned process that has exited. */
+  /** For a spawned process that has exited, its pid. */
   pid?: number;
   /** What the call rejected with. */
   error?: unknown;
 }
-
-// ---------------------------------------------------------------- agent-vm/rivetkit (server) and agent-vm/client
-// agentOs({ options, onBeforeConnect?, sleepTimeout?, … }): an actor definition for rivetkit's setup({ use: { vm } }).
-//   `options` are AgentVmOptions (plus `persist`); rivetkit's own actor options stand beside it.
-//   Actions: every method above that takes and returns plain values, by the same name, but not dispose; `delete` is also
-//   `deleteFile`; vmFetch(port, url, { method, headers, body }) resolves to { status, statusText,
-//   headers: Record<string, string>, body: Uint8Array }.
-//   Events: processOutput, processExit, shellData, shellExit, networkDenied, vmBooted {}, vmShutdown { reason }.
-//   The actor boots its VM once, on first use; stays awake while anything runs; and sleeps when the last process and shell
-//   are gone, however they ended.
-//   Everything works at any size under setup()'s default message limits: events go out in chunks of at most 32 KiB, and our
-//   client carries larger arguments and results in pieces. rivetkit's plain client gets a rejection for a call that is too
-//   large, naming maxIncomingMessageSize or maxOutgoingMessageSize.
-// createClient<typeof registry>(endpoint): rivetkit's client, whose actor handles also have `on`, `once`, `off` and `dispose`,
-//   so that the documented snippets run as printed. A handle connects on its first call or subscription. A connection
-//   without subscriptions or pending calls closes after a second, so that the actor can sleep; a subscription keeps it.
-//   `handle.dispose()` closes it; the next call opens another. No call holds one action longer than 20 s: waitProcess,
-//   waitShell and long execs are started and followed, and survive a lost connection.
-//   `signal`, `onStdout` and `onStderr` of exec, execFile and spawn, and `signal` of vmFetch, work through this client. Output
-//   comes once and in order, before the call resolves, also after a lost connection; a spawned process's until it ends. A
-//   command whose client is 64 MiB of output behind is killed (LIMIT_EXCEEDED); of a spawned process the oldest output goes.
-//   rivetkit's plain client cannot send these options: INVALID_ARGUMENT names the option that arrives. Its calls end at
-//   actionTimeout and with their connection; an actor runs at most 4,096 of them, of which 1,024 over one connection.

@@ -2,13 +2,35 @@
 import { AgentVm, AgentVmError } from "agent-vm";
 import type {
   AgentVmDiagnostic,
+  AgentVmErrorCode,
   AgentVmOptions,
+  BackgroundProcess,
+  DirectoryEntry,
+  DoctorReport,
   Enforcement,
   ExecResult,
   ExitStatus,
+  IsolationLevel,
+  Mount,
+  NetworkAllowList,
+  NetworkDeniedEvent,
+  OpenedShell,
+  OutputReplay,
   ProcessInfo,
+  ProcessOutputReplay,
   ProcessTreeNode,
+  ReadFileResult,
+  ResourceUsage,
+  ShellInfo,
+  ShellReplay,
+  Software,
+  SoftwarePackage,
+  SpawnedProcess,
+  VmExitEvent,
+  VmLimits,
   VmStat,
+  VmStats,
+  WriteFileResult,
 } from "agent-vm";
 import type { Duplex } from "node:stream";
 
@@ -110,6 +132,40 @@ export {
   remedy,
   diagnostic,
 };
+
+// Every shape of an option, result or event has a name.
+export async function named(vm: AgentVm): Promise<unknown[]> {
+  const code: AgentVmErrorCode = new AgentVmError().code;
+  // The known codes are offered for completion, and another errno's name is one too.
+  const known: AgentVmErrorCode[] = ["ABORTED", "EMFILE"];
+  const mount: Mount = { path: "/src", hostPath: "/srv/src" };
+  const network: NetworkAllowList = { allow: ["registry.npmjs.org"] };
+  const limits: VmLimits = { cpus: 1 };
+  const isolation: IsolationLevel = vm.isolation;
+  const commands: SoftwarePackage = { name: "tools", commands: ["sed", { name: "grep" }], aptName: "sed" };
+  const software: Software[] = [commands, [{ type: "agent", packageDir: "/srv/pi", requires: ["pi"], agent: {} }]];
+  const options: AgentVmOptions = { mounts: [mount], network, limits, isolation, software };
+  // @ts-expect-error -- a package is an object
+  options.software = ["pi"];
+  const report: DoctorReport = await AgentVm.doctor();
+  const stats: VmStats = await vm.stats();
+  const background: BackgroundProcess[] = (await vm.exec("true")).background;
+  const usage: ResourceUsage = (await vm.exec("true")).usage;
+  const spawned: SpawnedProcess = await vm.spawn("true");
+  const opened: OpenedShell = await vm.openShell();
+  const shells: ShellInfo[] = await vm.listShells();
+  const replays: [ProcessOutputReplay, ShellReplay] = [
+    await vm.readProcessOutput(spawned.pid),
+    await vm.readShell(opened.shellId),
+  ];
+  const both: OutputReplay[] = replays;
+  const read: ReadFileResult[] = await vm.readFiles([]);
+  const written: WriteFileResult[] = await vm.writeFiles([]);
+  const listed: DirectoryEntry[] = await vm.readdirRecursive("/");
+  vm.on("networkDenied", (event: NetworkDeniedEvent) => event.host);
+  vm.on("exit", (event: VmExitEvent) => event.reason);
+  return [code, known, options, report, stats, background, usage, shells, both, read, written, listed];
+}
 
 // Bounds: of terminals, of one file that is read, of outputs that something left running holds.
 export async function bounds(): Promise<[boolean, boolean, number | undefined]> {

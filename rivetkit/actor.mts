@@ -33,10 +33,10 @@ import {
   encodedSize,
 } from "./wire.mjs";
 
-/** Nothing of the VM is in the actor's state; what it may keep is its home. */
+/** The actor's state contains nothing of the VM; `persist` keeps the home elsewhere. */
 export type AgentOsState = Record<string, never>;
 
-/** What one start of the actor holds. It is nobody's but this package's. */
+/** What one start of the actor holds. Only this package uses it. */
 export interface AgentOsVars {
   /** The VM, once there is one. */
   agentVm: Running | undefined;
@@ -71,51 +71,51 @@ type Connected<CP> = ConnectContext<
 >;
 type ActorOptions = NonNullable<ActorOptionsInput>;
 
-/** rivetkit's actor options (`sleepTimeout`, `actionTimeout`, `name`, …), and those of its hooks that suit a VM. */
+/** rivetkit's actor options (`sleepTimeout`, `actionTimeout`, `name`, …) and hooks. */
 export interface AgentOsConfig<CP = undefined> extends ActorOptions {
-  /** What the actor's VM is created with. */
+  /** The options of `AgentVm.create`, and `persist`. Default: none. */
   options?: AgentOsOptions;
   /**
-   * What setup() was given as maxOutgoingMessageSize, where it was given one: rivetkit tells an actor nothing of it.
-   * A result for rivetkit's plain client that is larger is refused. Default: rivetkit's own, 1,048,576.
+   * The `maxOutgoingMessageSize` that setup() has, if you set one there; rivetkit does not report it to actors. A larger
+   * result is refused to rivetkit's plain client. In bytes; default 1,048,576, as rivetkit's.
    */
   maxOutgoingMessageSize?: number;
   /**
-   * Who may connect: throws, or rejects, for those who may not. It is called for each connection, and for each call that
-   * rivetkit's plain client makes over HTTP. With it, the actor refuses calls that come without a connection
-   * (`FORBIDDEN`): those of rivetkit's inspector, and of schedules.
+   * Decides who may connect: throws or rejects to refuse. rivetkit calls it for each connection, and for each call that its
+   * plain client makes over HTTP. With it, the actor refuses calls without a connection (`FORBIDDEN`): those of rivetkit's
+   * inspector and of schedules.
    */
   onBeforeConnect?: (
     c: BeforeConnectContext<AgentOsState, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
     params: CP,
   ) => void | Promise<void>;
-  /** As an actor of rivetkit's has it. */
+  /** rivetkit's hook. */
   onConnect?: (c: Connected<CP>, conn: Connected<CP>["conn"]) => void | Promise<void>;
-  /** As an actor of rivetkit's has it. */
+  /** rivetkit's hook. */
   onDisconnect?: (
     c: DisconnectContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
     conn: Connected<CP>["conn"],
   ) => void | Promise<void>;
-  /** As an actor of rivetkit's has it. */
+  /** rivetkit's hook. */
   onCreate?: (
     c: CreateContext<AgentOsState, undefined, undefined, AgentOsEventTokens, None>,
     input: undefined,
   ) => void | Promise<void>;
-  /** As an actor of rivetkit's has it; called when the VM can be used. */
+  /** rivetkit's hook; it may use the VM. */
   onWake?: (
     c: WakeContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
   ) => void | Promise<void>;
-  /** Runs before the VM goes. */
+  /** rivetkit's hook, called before the VM ends. */
   onSleep?: (
     c: SleepContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
   ) => void | Promise<void>;
-  /** Runs before the VM goes. */
+  /** rivetkit's hook, called before the VM ends. */
   onDestroy?: (
     c: DestroyContext<AgentOsState, CP, undefined, AgentOsVars, undefined, undefined, AgentOsEventTokens, None>,
   ) => void | Promise<void>;
 }
 
-/** What `agentOs` makes, for `setup({ use })`. */
+/** An actor definition, for rivetkit's `setup({ use })`. */
 export type AgentOsDefinition<CP = undefined> = ActorDefinition<
   AgentOsState,
   CP,
@@ -130,10 +130,21 @@ export type AgentOsDefinition<CP = undefined> = ActorDefinition<
 
 /** rivetkit's default, for setup() without one of its own. */
 const DEFAULT_OUTGOING = 1_048_576;
-/** What rivetkit puts around a result. */
+/** Bytes that rivetkit adds to a result, at most. */
 const ENVELOPE = 256;
 
-/** An actor that is an AgentVm: for `setup({ use: { vm: agentOs({ … }) } })`. */
+/**
+ * Defines an actor that has a VM of its own, for rivetkit's `setup({ use: { vm: agentOs({ options }) } })`.
+ *
+ * The actor boots its VM on first use and shuts it down when it sleeps or is destroyed. While a process, a shell or an exec
+ * runs it stays awake; it sleeps after `sleepTimeout` when the last of them has ended, however they ended, and no client is connected. Its
+ * actions are `RemoteCalls`, its events `AgentOsEvents`.
+ *
+ * Arguments and results may have any size through `agent-vm/client`, under setup()'s default message limits. rivetkit's plain
+ * client gets a rejection that names maxIncomingMessageSize or maxOutgoingMessageSize for a call that is too large. Its calls end
+ * at `actionTimeout` and with their connection; an actor runs at most 4,096 of them at the same time, of which 1,024 over one
+ * connection.
+ */
 export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOsDefinition<CP> {
   const {
     options = {},

@@ -25,7 +25,7 @@ type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: i
     ? E
     : Record<never, never>
   : Record<never, never>;
-/** rivetkit's own inference takes what `event<T>()` gives for a queue's token, and answers `unknown`. */
+/** rivetkit's own inference takes the result of `event<T>()` for a queue's token, and gives `unknown`. */
 type Payload<E extends EventSchemaConfig, K extends keyof E> = E[K] extends { readonly _eventType?: infer T }
   ? unknown extends T
     ? InferSchemaMap<E>[K]
@@ -33,36 +33,37 @@ type Payload<E extends EventSchemaConfig, K extends keyof E> = E[K] extends { re
   : InferSchemaMap<E>[K];
 type Callback<E extends EventSchemaConfig, K extends keyof E> = (...args: InferEventArgs<Payload<E, K>>) => void;
 
-/** What a handle has beside rivetkit's own. */
+/** What a handle has besides rivetkit's members. */
 export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable {
   /**
-   * Calls `callback` for every event from now on. The subscription keeps a connection open, and with it the actor
-   * awake; after a lost connection it goes on with what was missed. Returns a function that ends it.
+   * Calls `callback` for every event from now on. Returns a function that ends the subscription. A subscription keeps a
+   * connection open and the actor awake; after a lost connection, the events that were missed are delivered.
    */
   on<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
-  /** Likewise, for one event. */
+  /** Calls `callback` for the next event only. Returns a function that ends the subscription. */
   once<K extends keyof E & string>(name: K, callback: Callback<E, K>): () => void;
-  /** Takes a listener off; the last one lets go of the connection. */
+  /** Removes a listener; without listeners and pending calls the connection closes. */
   off<K extends keyof E & string>(name: K, callback: Callback<E, K>): void;
-  /** Ends every subscription and closes the connection. The next call, or subscription, opens another. */
+  /** Ends every subscription and closes the connection. The next call or subscription opens another one. */
   dispose(): Promise<void>;
 }
 
 /**
- * rivetkit's handle. It connects on its first call or subscription; a connection without either closes after a second.
- * A call whose connection is lost goes on with the next one; if the VM is gone by then, it rejects with VM_DISPOSED.
+ * rivetkit's handle, with events. It connects on its first call or subscription; a connection without pending calls and
+ * subscriptions closes after a second, so that the actor can sleep. A call whose connection is lost continues over the next
+ * one; if the VM has ended by then, it rejects with VM_DISPOSED.
  */
 export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & Listening<EventsOf<AD>>;
 
-/** Handles of one kind of actor, by key; the arguments are those of rivetkit's. */
+/** Handles of one kind of actor. The arguments are rivetkit's. */
 export interface ActorAccessor<AD extends AnyActorDefinition> {
-  /** An actor that there is already. */
+  /** An existing actor, by key. */
   get(...args: Parameters<RivetAccessor<AD>["get"]>): ActorHandle<AD>;
-  /** An actor, created on the first call if need be. */
+  /** An actor by key, created on the first call if it does not exist. */
   getOrCreate(...args: Parameters<RivetAccessor<AD>["getOrCreate"]>): ActorHandle<AD>;
-  /** By the id that rivetkit gave it. */
+  /** An existing actor, by rivetkit's id. */
   getForId(...args: Parameters<RivetAccessor<AD>["getForId"]>): ActorHandle<AD>;
-  /** A new one. Rejects where there is one of that key. */
+  /** A new actor. Rejects if one of that key exists. */
   create(...args: Parameters<RivetAccessor<AD>["create"]>): Promise<ActorHandle<AD>>;
 }
 
@@ -71,7 +72,7 @@ export type Client<A extends Registry<RegistryActors>> = ClientRaw & {
   [K in keyof ExtractActorsFromRegistry<A>]: ActorAccessor<ExtractActorsFromRegistry<A>[K]>;
 };
 
-/** rivetkit's `createClient`, with the handles described at ActorHandle. */
+/** rivetkit's `createClient`, whose handles are `ActorHandle`s. */
 export function createClient<A extends Registry<RegistryActors>>(
   endpointOrConfig?: string | ClientConfigInput,
 ): Client<A> {

@@ -1,10 +1,10 @@
-// The public types of both sides: what of AgentVm can be called from afar, and what it tells.
+// The public types of both sides: the calls and events of AgentVm that an actor offers to its clients.
 import type {
   AgentVm,
-  AgentVmEvents,
   AgentVmOptions,
   ExecOptions,
   ExecResult,
+  NetworkDeniedEvent,
   ProcessExitEvent,
   ProcessOutputEvent,
   ShellDataEvent,
@@ -13,44 +13,47 @@ import type {
 } from "agent-vm";
 
 /**
- * ExecOptions. `signal`, `onStdout` and `onStderr` stay with the client, which serves them from there: all output comes, once and
- * in order, before the call resolves, also after a lost connection. A command that has printed 64 MiB more than its client
- * has taken is killed: LIMIT_EXCEEDED. rivetkit's own client cannot send them: INVALID_ARGUMENT.
+ * ExecOptions. `agent-vm/client` implements `signal`, `onStdout` and `onStderr` on the client's side: the callbacks get all output,
+ * once and in order, before the call resolves, also after a lost connection. A command that has printed 64 MiB more than its
+ * client has taken is killed: LIMIT_EXCEEDED. rivetkit's plain client cannot send these three: INVALID_ARGUMENT names the option.
  */
 export type RemoteExecOptions = ExecOptions;
 /**
- * SpawnOptions. With `signal`, `onStdout` or `onStderr`, the client keeps its connection until the process has ended; `dispose`
- * of the handle ends the callbacks and leaves the process running. The output comes once and in order until the
- * process has ended; what its children write later comes as `processOutput` alone. Of the output that the client has not
- * taken, 64 MiB are kept, and the oldest goes first.
+ * SpawnOptions. With `signal`, `onStdout` or `onStderr`, the client keeps its connection until the process has ended; the
+ * handle's `dispose` ends the callbacks and leaves the process running. The callbacks get the output once and in order until the
+ * process has ended; what its children write later is emitted as `processOutput` only. The actor keeps 64 MiB of the output that
+ * the client has not taken, and drops the oldest first.
  */
 export type RemoteSpawnOptions = SpawnOptions;
 
-/** What `vmFetch` sends. */
+/** Options of `vmFetch`. */
 export interface VmFetchInit {
   /** Default "GET". */
   method?: string;
-  /** By name; default: those that `fetch` sends unasked. */
+  /** By name. Default: those that `fetch` adds by itself. */
   headers?: Record<string, string>;
-  /** A string is sent as UTF-8; what is neither text nor bytes is INVALID_ARGUMENT. Default: none. */
+  /** A string is sent as UTF-8; anything but a string or bytes is INVALID_ARGUMENT. Default: none. */
   body?: string | Uint8Array;
-  /** Aborts the request: the call rejects with ABORTED. Default: none. rivetkit's own client cannot send it. */
+  /** An abort ends the request, and the call rejects with ABORTED. Default: none. rivetkit's plain client cannot send it. */
   signal?: AbortSignal;
 }
 
-/** What the server inside answered, whole. */
+/** The whole response of the server inside. */
 export interface VmFetchResult {
-  /** As 200 or 404: no status is a rejection. */
+  /** Such as 200 or 404; no status makes the call reject. */
   status: number;
-  /** What the server says beside the status; "" where it says nothing. */
+  /** The text after the status; "" if there is none. */
   statusText: string;
-  /** By name in lower case; several of one name are joined by ", ", but of set-cookie it is the last. */
+  /** By name in lower case. Several of one name are joined by ", "; of set-cookie it is the last one. */
   headers: Record<string, string>;
-  /** Decoded, where the server compressed it. */
+  /** The body, decoded if the server compressed it. */
   body: Uint8Array;
 }
 
-/** The calls of an AgentVm that take and return plain values, by the same names. */
+/**
+ * The calls of an AgentVm whose arguments and results can be sent, by the same names. No call holds one action longer than 20 s
+ * with `agent-vm/client`: waitProcess, waitShell and long execs are started and then followed, and survive a lost connection.
+ */
 export interface RemoteCalls extends Pick<
   AgentVm,
   | "writeProcessStdin"
@@ -87,50 +90,50 @@ export interface RemoteCalls extends Pick<
   exec(command: string, options?: RemoteExecOptions): Promise<ExecResult>;
   /** As `AgentVm.execFile`. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
-  /** As `AgentVm.spawn`: its output comes by the actor's `processOutput`, too; `stdin` is at most 64 MiB. */
+  /** As `AgentVm.spawn`; the actor's `processOutput` events bring the output too. `stdin` is at most 64 MiB. */
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): ReturnType<AgentVm["spawn"]>;
-  /** `delete` by the name that agentOS gives it. */
+  /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
-  /** A request to a port that something inside listens on. The body is at most 256 MiB. */
+  /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
   vmFetch(port: number, url: string, init?: VmFetchInit): Promise<VmFetchResult>;
 }
 
-/** The actor's actions. rivetkit's client types take the first parameter, the actor's context, away. */
+/** The actor's actions. rivetkit's client types remove the first parameter, the actor's context. */
 export type AgentOsActions = {
   [K in keyof RemoteCalls]: (c: unknown, ...args: Parameters<RemoteCalls[K]>) => ReturnType<RemoteCalls[K]>;
 };
 
-/** What the actor sends to those who listen. */
+/** The actor's events. */
 export interface AgentOsEvents {
-  /** At most 32 KiB of output at once. */
+  /** A spawned process has written output: at most 32 KiB in one event. */
   processOutput: ProcessOutputEvent;
-  /** A spawned process has ended. Follows all that it wrote itself. */
+  /** A spawned process has exited. Emitted after all output that the process itself wrote. */
   processExit: ProcessExitEvent;
-  /** At most 32 KiB of what a terminal has shown at once. */
+  /** A shell's terminal has shown output: at most 32 KiB in one event. */
   shellData: ShellDataEvent;
-  /** A shell has ended. Follows all that it wrote itself, unless `closeShell` hung up on it. */
+  /** A shell has exited. Emitted after all output that the shell itself wrote, unless `closeShell` ended it. */
   shellExit: ShellExitEvent;
-  /** The network option refused a connection from inside. */
-  networkDenied: AgentVmEvents["networkDenied"][0];
-  /** The actor has a VM, made for its first call. */
+  /** The proxy refused a connection from inside. */
+  networkDenied: NetworkDeniedEvent;
+  /** The actor's VM has booted, for the first call. */
   vmBooted: Record<string, never>;
   /**
-   * The actor's VM is gone; the next call boots another. An actor that sleeps because it is idle has nobody connected who
-   * could hear it.
+   * The actor's VM has ended; the next call boots another one. When an idle actor falls asleep, no client is connected that
+   * could get this event.
    */
   vmShutdown: {
-    /** "error": the VM died, or the connection to it was lost before anybody said more. */
+    /** "error": the VM died, or its connection was lost for another reason. */
     reason: "sleep" | "destroy" | "error";
   };
 }
 
-/** AgentVmOptions, and what an actor's VM may keep. */
+/** AgentVmOptions, and what an actor keeps while it sleeps. */
 export interface AgentOsOptions extends AgentVmOptions {
-  /** Keeps /home/user while the actor sleeps, until the actor is destroyed. Default: the home goes with the VM. */
+  /** Keeps /home/user while the actor sleeps, until the actor is destroyed. Default: the home ends with the VM. */
   persist?: {
     /**
-     * Where each actor's home is, a folder by itself: an absolute path; made where it is missing. For actors that move between
-     * servers, a directory that all the servers share.
+     * The directory that contains a directory for each actor's home: an absolute path, created if missing. Actors that move between
+     * servers need one that all the servers share.
      */
     directory: string;
   };
