@@ -1,6 +1,6 @@
 "use strict";
 const { AsyncLocalStorage } = require("node:async_hooks");
-const { boot } = require("./fixture");
+const { boot } = require("./fixture/vm");
 
 const requests = new AsyncLocalStorage();
 

@@ -2,8 +2,8 @@
 // Programs that take all they can get. The server and other VMs do not notice, most VMs do not either, and whatever a VM is
 // in the middle of, dispose ends it.
 
-const { descendants, running, withInit } = require("./host-processes");
-const { boot, output, until } = require("./fixture");
+const { descendants, running, withInit } = require("./fixture/processes");
+const { boot, output, until } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;

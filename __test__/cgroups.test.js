@@ -3,10 +3,10 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { descendants, running } = require("./host-processes");
-const { directoriesOf, ownDirectories, serverNumber } = require("./host-cgroups");
-const { until } = require("./fixture");
-const { nodeScript, readableCopy } = require("./node-script");
+const { descendants, running } = require("./fixture/processes");
+const { directoriesOf, ownDirectories, serverNumber } = require("./fixture/cgroups");
+const { until } = require("./fixture/vm");
+const { nodeScript, readableCopy } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 let limits;

@@ -4,9 +4,9 @@ const { Duplex } = require("node:stream");
 const { text } = require("node:stream/consumers");
 const WebSocket = require("ws");
 
-const { boot, rejection, until } = require("./fixture");
-const { serve } = require("./fixture/listening");
-const { nodeScript } = require("./node-script");
+const { boot, rejection, until } = require("./fixture/vm");
+const { serve } = require("./fixture/guest-servers");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm, AgentVmError } = require("..");
 
 /** What is open here towards VMs: init's end of every other descriptor lies on another kind of file. */

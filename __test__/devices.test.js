@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test("/dev holds the devices that every program expects, and no other", async () => {
   const vm = await boot();

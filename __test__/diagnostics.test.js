@@ -1,7 +1,7 @@
 "use strict";
 const diagnostics = require("node:diagnostics_channel");
 
-const { boot, rejection } = require("./fixture");
+const { boot, rejection } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const subscribed = [];

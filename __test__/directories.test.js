@@ -3,8 +3,8 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, folder, output, rejection } = require("./fixture");
-const { muslRoot } = require("./rootfs-fixture");
+const { boot, folder, output, rejection } = require("./fixture/vm");
+const { muslRoot } = require("./fixture/roots");
 
 test("they are there, empty, the user's, writable, and a command runs in them", async () => {
   const vm = await boot({ directories: ["/workspace", "/app/", "//srv//data"] });

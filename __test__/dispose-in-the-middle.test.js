@@ -1,6 +1,6 @@
 "use strict";
-const { descendants, running, withInit } = require("./host-processes");
-const { boot, until } = require("./fixture");
+const { descendants, running, withInit } = require("./fixture/processes");
+const { boot, until } = require("./fixture/vm");
 
 /** Every kind of call, each in its middle when the VM goes. */
 async function everything(vm) {

@@ -1,6 +1,6 @@
 "use strict";
-const { descendants, running } = require("./host-processes");
-const { boot, rejection, until } = require("./fixture");
+const { descendants, running } = require("./fixture/processes");
+const { boot, rejection, until } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("dispose ends every process of the VM", async () => {

@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 test("doctor tells the level and every probe, with a remedy where one is missing", async () => {
@@ -18,7 +18,7 @@ test("doctor tells the level and every probe, with a remedy where one is missing
 
 test("doctor leaves no process and no VM behind", async () => {
   const { stdout } = await nodeScript(`
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     await AgentVm.doctor();
     await Promise.all([AgentVm.doctor(), AgentVm.doctor()]);
     console.log(descendants(process.pid).length);`).ended;

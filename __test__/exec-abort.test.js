@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, rejection, until } = require("./fixture");
+const { boot, output, rejection, until } = require("./fixture/vm");
 const { AgentVmError } = require("..");
 
 test("an abort rejects with ABORTED and leaves no process", async () => {

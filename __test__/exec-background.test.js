@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, until } = require("./fixture");
+const { boot, output, until } = require("./fixture/vm");
 
 test("exec returns when the command ends, and names what it left running", async () => {
   const vm = await boot();

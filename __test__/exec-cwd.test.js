@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture");
+const { boot, output, rejection } = require("./fixture/vm");
 
 test("cwd is where the command starts", async () => {
   const vm = await boot();

@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture");
+const { boot, output, rejection } = require("./fixture/vm");
 
 const show = ["-c", "import json, sys; print(json.dumps(sys.argv[1:]))"];
 

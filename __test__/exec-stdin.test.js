@@ -1,6 +1,6 @@
 "use strict";
 const { createHash } = require("node:crypto");
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test("without stdin, a command that reads is at its end at once", async () => {
   const vm = await boot();

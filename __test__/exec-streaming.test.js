@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture");
+const { boot, output, rejection } = require("./fixture/vm");
 
 test("output is told as it comes, as bytes, and all of it before the call resolves", async () => {
   const vm = await boot();

@@ -1,6 +1,6 @@
 "use strict";
-const { descendants } = require("./host-processes");
-const { boot, output, until } = require("./fixture");
+const { descendants } = require("./fixture/processes");
+const { boot, output, until } = require("./fixture/vm");
 
 const sleeping = () => descendants(process.pid).filter(({ state }) => state !== "Z");
 

@@ -1,5 +1,5 @@
 "use strict";
-const { boot } = require("./fixture");
+const { boot } = require("./fixture/vm");
 
 // Any process can make its parent its tracer (ptrace(2), PTRACE_TRACEME), and a command's parent is init.
 test("a command that has init trace it goes on, and its end is told when it comes", async () => {

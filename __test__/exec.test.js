@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test("a command's output, errors and exit code come back", async () => {
   const vm = await boot();

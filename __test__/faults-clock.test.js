@@ -5,7 +5,7 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 const libraries = "/usr/lib";
 const library = fs

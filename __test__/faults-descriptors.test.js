@@ -1,7 +1,7 @@
 "use strict";
 // A server that runs out of something: calls say so by the errno's name, and work again once it is back.
 
-const { nodeScript, readableCopy, withFewDescriptors: few } = require("./node-script");
+const { nodeScript, readableCopy, withFewDescriptors: few } = require("./fixture/server-process");
 
 /** What a server prints that has no more descriptors than `limit`. */
 async function withFewDescriptors(limit, source) {
@@ -13,7 +13,7 @@ async function withFewDescriptors(limit, source) {
 
 const helpers = `
   const fs = require("node:fs");
-  const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
+  const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
   const taken = [];
   const open = () => fs.readdirSync("/proc/self/fd").length;
   const take = () => { try { for (;;) taken.push(fs.openSync("/dev/null")); } catch { /* none is left */ } };

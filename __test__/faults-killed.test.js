@@ -4,9 +4,9 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { deadDirectories } = require("./host-cgroups");
-const { until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { deadDirectories } = require("./fixture/cgroups");
+const { until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 /** Kills servers one after the other and adopts all that they leave; ends when the last of it has ended. */

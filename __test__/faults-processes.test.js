@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript, readableCopy } = require("./node-script");
+const { nodeScript, readableCopy } = require("./fixture/server-process");
 
 /** A command that runs a server as a user who may have `count` processes and threads. */
 function withFewProcesses(count) {

@@ -1,8 +1,8 @@
 "use strict";
-const { rejection, until } = require("./fixture");
-const { serve } = require("./fixture/listening");
-const { createVm } = require("./fixture/spawned");
-const { nodeScript } = require("./node-script");
+const { rejection, until } = require("./fixture/vm");
+const { serve } = require("./fixture/guest-servers");
+const { createVm } = require("./fixture/record");
+const { nodeScript } = require("./fixture/server-process");
 
 const MIB = 1024 * 1024;
 

@@ -2,10 +2,10 @@
 const { getEventListeners } = require("node:events");
 const { readdirSync } = require("node:fs");
 
-const { rejection, until } = require("./fixture");
-const { answer, serve } = require("./fixture/listening");
-const { createVm } = require("./fixture/spawned");
-const { withInit } = require("./host-processes");
+const { rejection, until } = require("./fixture/vm");
+const { answer, serve } = require("./fixture/guest-servers");
+const { createVm } = require("./fixture/record");
+const { withInit } = require("./fixture/processes");
 const { AgentVmError } = require("..");
 
 let vm;

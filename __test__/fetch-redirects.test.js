@@ -1,9 +1,9 @@
 "use strict";
 const { createServer } = require("node:http");
 
-const { rejection } = require("./fixture");
-const { serve } = require("./fixture/listening");
-const { createVm } = require("./fixture/spawned");
+const { rejection } = require("./fixture/vm");
+const { serve } = require("./fixture/guest-servers");
+const { createVm } = require("./fixture/record");
 
 let vm;
 beforeAll(async () => {

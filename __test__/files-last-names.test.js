@@ -1,6 +1,6 @@
 "use strict";
 // Paths that end in "/", "/." or "/..": what a call removes or renames is what the path names, and a refusal removes nothing.
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 const x = "/home/user/x/";
 const tree = ". ./dangling ./empty ./file ./flink ./link ./real ./real/f ./real/sub ./real/sub/g ";

@@ -2,7 +2,7 @@
 
 const { randomBytes } = require("node:crypto");
 
-const { boot } = require("./fixture");
+const { boot } = require("./fixture/vm");
 
 let vm;
 

@@ -1,8 +1,8 @@
 "use strict";
 const path = require("node:path");
-const { descendants } = require("./host-processes");
-const { folder, until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { descendants } = require("./fixture/processes");
+const { folder, until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 
 // A look at a WeakRef holds its object until the turn is over, so looks and collections take turns.
 const collect = `

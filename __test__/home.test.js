@@ -2,7 +2,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture");
+const { boot, output, rejection, folder } = require("./fixture/vm");
 
 test("a home outlives its VM, and the next one goes on in it", async () => {
   const home = folder();

@@ -2,8 +2,8 @@
 // Who may show directories of the host's, and what is said where that is refused.
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder, output, boot } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { folder, output, boot } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 const asRoot = process.getuid() === 0;

@@ -2,7 +2,7 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 const missing = async (vm, file) => {
   const { exitCode, stderr } = await vm.execFile("ls", ["-d", file]);

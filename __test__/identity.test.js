@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test("commands run as uid 1000, user, with no other group", async () => {
   const vm = await boot();

@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test.each(["TERM", "KILL", "STOP", "INT", "HUP", "SEGV", "ABRT", "CHLD", "PIPE", "ALRM", "USR1", "RTMIN"])(
   "SIG%s from inside does nothing to init",

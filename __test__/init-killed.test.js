@@ -1,6 +1,6 @@
 "use strict";
-const { descendants, running, withInit } = require("./host-processes");
-const { boot, rejection, until } = require("./fixture");
+const { descendants, running, withInit } = require("./fixture/processes");
+const { boot, rejection, until } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("a VM whose init is killed ends with reason died; pending calls reject, and the server goes on", async () => {

@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 // Packages that the test makes itself: a VM has no network unless it is asked for.
 

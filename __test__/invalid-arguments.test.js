@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture");
+const { boot, output, rejection } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 async function refused(promise, ...words) {

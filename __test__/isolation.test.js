@@ -1,9 +1,9 @@
 "use strict";
 const fs = require("node:fs");
 const os = require("node:os");
-const { descendants, running } = require("./host-processes");
-const { boot, output, until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { descendants, running } = require("./fixture/processes");
+const { boot, output, until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 
 test("namespaces is what one gets, asked for or not", async () => {
   expect((await boot()).isolation).toBe("namespaces");

@@ -1,7 +1,7 @@
 "use strict";
 // The limits that every VM has: each bites inside, with the errno of its kind, and the VM goes on.
 
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;

@@ -1,7 +1,7 @@
 "use strict";
 // limits.memoryBytes and limits.cpus, where a cgroup can hold them; where none can, that they are refused.
 
-const { boot, output, rejection, until } = require("./fixture");
+const { boot, output, rejection, until } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;

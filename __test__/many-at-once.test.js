@@ -1,6 +1,6 @@
 "use strict";
-const { boot, until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { boot, until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 test("500 commands at once each get their own result", async () => {
@@ -17,7 +17,7 @@ test("500 commands at once each get their own result", async () => {
 test("they leave no zombie and no descriptor, neither here nor in init", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const open = () => fs.readdirSync("/proc/self/fd").length;
     const vm = await AgentVm.create();
     await spareGone(process.pid);
@@ -49,7 +49,7 @@ test("20 VMs boot at once, each its own, and leave nothing behind", async () => 
 test("VMs that come and go leak no descriptor, process or memory", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const cycle = async () => { const vm = await AgentVm.create(); await vm.exec("sleep 1000 &"); await vm.dispose(); };
     const round = async (count) => { for (let i = 0; i < count; i += 5) await Promise.all([1, 2, 3, 4, 5].map(cycle)); };
     await round(20);

@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 /** What `source` prints as JSON, and what Node.js says on standard error, where it warns of leaks. */
 async function run(source) {

@@ -5,7 +5,7 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
-const { boot, output, folder } = require("./fixture");
+const { boot, output, folder } = require("./fixture/vm");
 
 const isRoot = process.getuid() === 0;
 

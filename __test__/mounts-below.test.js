@@ -4,7 +4,7 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder } = require("./fixture");
+const { folder } = require("./fixture/vm");
 
 const addon = JSON.stringify(path.join(__dirname, ".."));
 const isRoot = process.getuid() === 0;

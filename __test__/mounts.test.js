@@ -2,7 +2,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture");
+const { boot, output, rejection, folder } = require("./fixture/vm");
 
 function filled(name, content = name) {
   const where = folder();

@@ -2,8 +2,8 @@
 // What a hostile guest can do to the proxy, and what is left of it when the VM has gone.
 
 const fs = require("node:fs");
-const { boot, output, until } = require("./fixture");
-const { httpServer, tcpServer } = require("./fixture/servers");
+const { boot, output, until } = require("./fixture/vm");
+const { httpServer, tcpServer } = require("./fixture/host-servers");
 
 /** Of this process, by what /proc calls them. */
 function descriptors() {

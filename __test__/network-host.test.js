@@ -1,8 +1,8 @@
 "use strict";
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
-const { boot, output, rejection, until } = require("./fixture");
-const { httpServer } = require("./fixture/servers");
+const { boot, output, rejection, until } = require("./fixture/vm");
+const { httpServer } = require("./fixture/host-servers");
 const { AgentVm } = require("..");
 
 test("host is the host's network: its ports, its interfaces, both ways", async () => {

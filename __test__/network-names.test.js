@@ -1,8 +1,8 @@
 "use strict";
 // Names are the host's to resolve, here from an /etc/hosts of the test's own; what they resolve to is checked as well.
 
-const { httpServer } = require("./fixture/servers");
-const { nodeScript } = require("./node-script");
+const { httpServer } = require("./fixture/host-servers");
+const { nodeScript } = require("./fixture/server-process");
 
 const HOSTS = `
 127.0.0.1 localhost

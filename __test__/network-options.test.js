@@ -1,5 +1,5 @@
 "use strict";
-const { boot, rejection } = require("./fixture");
+const { boot, rejection } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 async function refused(network, ...words) {

@@ -1,7 +1,7 @@
 "use strict";
 // network "public": the internet, here one of the test's own, and nothing of the host's networks.
 
-const { boot, output, rejection } = require("./fixture");
+const { boot, output, rejection } = require("./fixture/vm");
 const { online, PUBLIC, PUBLIC6, NOT_PUBLIC, NOT_PUBLIC6 } = require("./fixture/internet");
 const { AgentVm } = require("..");
 

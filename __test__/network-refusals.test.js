@@ -1,7 +1,7 @@
 "use strict";
 // What the tools that agents use say of a refusal, and how soon they say that there is no network.
 
-const { boot } = require("./fixture");
+const { boot } = require("./fixture/vm");
 
 /** The result of a command, both outputs together, and the seconds that it took. */
 async function run(vm, command, options) {

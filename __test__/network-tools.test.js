@@ -6,9 +6,9 @@ const crypto = require("node:crypto");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 const { fetchingNode } = require("./fixture/fetching-node");
-const { httpServer } = require("./fixture/servers");
+const { httpServer } = require("./fixture/host-servers");
 
 let folder;
 beforeEach(() => {

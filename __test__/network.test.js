@@ -1,6 +1,6 @@
 "use strict";
 const net = require("node:net");
-const { boot, output, until } = require("./fixture");
+const { boot, output, until } = require("./fixture/vm");
 
 const listening = [];
 

@@ -5,7 +5,7 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { install, nodeOf, pack, run } = require("./fixture/packages");
-const { root } = require("./node-script");
+const { root } = require("./fixture/server-process");
 const manifest = require("../package.json");
 
 let folder;

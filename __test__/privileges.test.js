@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 function fields(status) {
   return Object.fromEntries(status.split("\n").map((line) => line.split(":\t")));

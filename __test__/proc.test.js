@@ -1,6 +1,6 @@
 "use strict";
 const { spawn } = require("node:child_process");
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 test("ps shows the VM's own processes and no other", async () => {
   const vm = await boot();

@@ -1,6 +1,6 @@
 "use strict";
 const { AgentVmError } = require("..");
-const { createVm, rejection } = require("./fixture/spawned");
+const { createVm, rejection } = require("./fixture/record");
 
 let vm;
 let pid;

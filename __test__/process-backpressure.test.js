@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 /** How long each writer is watched. A minute or more shows a slow leak too: `AGENT_VM_SOAK_SECONDS=60`. */
 const seconds = Number(process.env.AGENT_VM_SOAK_SECONDS ?? 4);

@@ -1,5 +1,5 @@
 "use strict";
-const { createVm, record, rejection, until } = require("./fixture/spawned");
+const { createVm, record, rejection, until } = require("./fixture/record");
 
 let vm;
 beforeAll(async () => {

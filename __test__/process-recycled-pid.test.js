@@ -1,8 +1,8 @@
 "use strict";
 const { execFileSync } = require("node:child_process");
 const os = require("node:os");
-const { createVm, record, until } = require("./fixture/spawned");
-const { withInit } = require("./host-processes");
+const { createVm, record, until } = require("./fixture/record");
+const { withInit } = require("./fixture/processes");
 
 /**
  * A namespace has millions of numbers, and comes to the first again only after all of them. From Linux 6.14 on it may have

@@ -1,5 +1,5 @@
 "use strict";
-const { boot, output } = require("./fixture");
+const { boot, output } = require("./fixture/vm");
 
 // What `attacks/system-calls.test.js` tries call by call, by the commands and flags that people know.
 

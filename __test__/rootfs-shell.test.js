@@ -3,8 +3,8 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, folder, output, rejection } = require("./fixture");
-const { muslRoot } = require("./rootfs-fixture");
+const { boot, folder, output, rejection } = require("./fixture/vm");
+const { muslRoot } = require("./fixture/roots");
 
 /** A root whose /bin/sh is what `change` makes of it. */
 function root(change) {

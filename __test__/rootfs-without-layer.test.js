@@ -2,8 +2,8 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder } = require("./fixture");
-const { muslRoot } = require("./rootfs-fixture");
+const { folder } = require("./fixture/vm");
+const { muslRoot } = require("./fixture/roots");
 
 // A kernel stacks two overlays and no third, so a root that lies on two gets no layer.
 test("where no layer can be laid over it, it is read-only and works otherwise", () => {

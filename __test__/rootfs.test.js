@@ -3,8 +3,8 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture");
-const { debianRoot, muslRoot } = require("./rootfs-fixture");
+const { boot, output, rejection, folder } = require("./fixture/vm");
+const { debianRoot, muslRoot } = require("./fixture/roots");
 
 let rootfs;
 

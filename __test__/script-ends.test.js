@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 test("a script that is done exits by itself, whether it disposed its VM or not", async () => {
   const disposed = nodeScript(

@@ -1,7 +1,7 @@
 "use strict";
-const { descendants, running } = require("./host-processes");
-const { until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { descendants, running } = require("./fixture/processes");
+const { until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 
 // A VM with a command under way, one in the background that left its session, a spawned process and a shell.
 const busyVm = `

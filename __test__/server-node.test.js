@@ -5,7 +5,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const { root } = require("./node-script");
+const { root } = require("./fixture/server-process");
 
 const run = promisify(execFile);
 

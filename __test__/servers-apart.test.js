@@ -4,10 +4,10 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { descendants, running } = require("./host-processes");
-const { directoriesOf, serverNumber } = require("./host-cgroups");
-const { until } = require("./fixture");
-const { nodeScript } = require("./node-script");
+const { descendants, running } = require("./fixture/processes");
+const { directoriesOf, serverNumber } = require("./fixture/cgroups");
+const { until } = require("./fixture/vm");
+const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
 const isRoot = process.getuid() === 0;

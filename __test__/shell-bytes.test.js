@@ -1,6 +1,6 @@
 "use strict";
 const { createHash } = require("node:crypto");
-const { createVm } = require("./fixture/spawned");
+const { createVm } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 
 let vm;

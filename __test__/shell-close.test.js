@@ -1,5 +1,5 @@
 "use strict";
-const { createVm, until, sleep } = require("./fixture/spawned");
+const { createVm, until, sleep } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 
 let vm;

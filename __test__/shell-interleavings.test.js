@@ -1,6 +1,6 @@
 "use strict";
 const crypto = require("node:crypto");
-const { createVm, sleep } = require("./fixture/spawned");
+const { createVm, sleep } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 
 /** Whole numbers below `n`, the same for the same seed. */

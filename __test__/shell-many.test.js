@@ -1,8 +1,8 @@
 "use strict";
 const fs = require("node:fs");
-const { createVm, until } = require("./fixture/spawned");
+const { createVm, until } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
-const { descendants } = require("./host-processes");
+const { descendants } = require("./fixture/processes");
 
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 const AT_A_TIME = 125;

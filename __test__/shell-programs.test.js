@@ -1,7 +1,7 @@
 "use strict";
 // Programs that people and agents live in, each driven as by hand and looked at on the screen of a terminal emulator.
 
-const { createVm } = require("./fixture/spawned");
+const { createVm } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 const { screenOf } = require("./fixture/screen");
 

@@ -1,5 +1,5 @@
 "use strict";
-const { createVm, rejection } = require("./fixture/spawned");
+const { createVm, rejection } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 
 let vm;

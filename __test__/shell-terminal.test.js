@@ -1,5 +1,5 @@
 "use strict";
-const { createVm, rejection, until } = require("./fixture/spawned");
+const { createVm, rejection, until } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
 
 let vm;

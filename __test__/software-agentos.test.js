@@ -7,8 +7,8 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const { root } = require("./node-script");
-const { startServer } = require("./rivetkit/fixture");
+const { root } = require("./fixture/server-process");
+const { startServer } = require("./fixture/rivetkit/servers");
 
 const run = promisify(execFile);
 // One of them needs Node 22, which npm brings too.

@@ -3,8 +3,8 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
-const { boot, output, rejection, until } = require("./fixture");
-const { muslRoot } = require("./rootfs-fixture");
+const { boot, output, rejection, until } = require("./fixture/vm");
+const { muslRoot } = require("./fixture/roots");
 const { AgentVm, AgentVmError } = require("..");
 
 let folder;

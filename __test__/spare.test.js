@@ -1,13 +1,13 @@
 "use strict";
-const { descendants, running } = require("./host-processes");
-const { nodeScript } = require("./node-script");
-const { until } = require("./fixture");
+const { descendants, running } = require("./fixture/processes");
+const { nodeScript } = require("./fixture/server-process");
+const { until } = require("./fixture/vm");
 
 const spares = (pid) => descendants(pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare");
 
 test("the next VM is made ahead, and taken", async () => {
   const server = nodeScript(`
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const named = (wanted) => descendants(process.pid, { spares: true }).filter(({ name }) => name === wanted);
     await AgentVm.create();
     let spare;
@@ -70,7 +70,7 @@ test("it is of its own VM alone: what differs is not taken from it", async () =>
 
 test("one that was killed meanwhile is passed over, whole or not, and so is a zygote", async () => {
   const server = nodeScript(`
-    const { descendants, running } = require(${JSON.stringify(require.resolve("./host-processes"))});
+    const { descendants, running } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const named = (wanted) => descendants(process.pid, { spares: true, zygote: true }).find(({ name }) => name === wanted);
     const kill = async (name) => {
       // That of another kind has gone by then, and that of the last VM's is there.

@@ -1,6 +1,6 @@
 "use strict";
 
-const { createVm, record } = require("./fixture/spawned");
+const { createVm, record } = require("./fixture/record");
 
 let vm;
 beforeAll(async () => {

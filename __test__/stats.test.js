@@ -1,5 +1,5 @@
 "use strict";
-const { boot, until } = require("./fixture");
+const { boot, until } = require("./fixture/vm");
 
 test("stats count processes, their time and memory, and all that is given and written", async () => {
   const vm = await boot();

@@ -2,15 +2,15 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 test("a thousand VMs made and disposed leave no process, mount, cgroup, descriptor, file or memory", async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-thousand-"));
   const server = nodeScript(
     `
     const fs = require("node:fs");
-    const { descendants } = require(${JSON.stringify(require.resolve("./host-processes"))});
-    const { directoriesOf, serverNumber } = require(${JSON.stringify(require.resolve("./host-cgroups"))});
+    const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
+    const { directoriesOf, serverNumber } = require(${JSON.stringify(require.resolve("./fixture/cgroups"))});
     const state = () => ({
       processes: descendants(process.pid, { spares: true }).length,
       mounts: fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").length,

@@ -1,5 +1,5 @@
 "use strict";
-const { nodeScript } = require("./node-script");
+const { nodeScript } = require("./fixture/server-process");
 
 // In a Node.js of its own: jest would take the uncaught error for the test's.
 test("an error in a callback or listener is uncaught, as any emitter's, and nothing that follows is lost", async () => {

@@ -3,8 +3,8 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, folder, output } = require("./fixture");
-const { muslRoot } = require("./rootfs-fixture");
+const { boot, folder, output } = require("./fixture/vm");
+const { muslRoot } = require("./fixture/roots");
 
 const fixture = { rootfs: undefined };
 beforeAll(() => {

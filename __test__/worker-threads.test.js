@@ -1,8 +1,8 @@
 "use strict";
 const { Worker } = require("node:worker_threads");
-const { descendants, running } = require("./host-processes");
-const { boot, until } = require("./fixture");
-const { root } = require("./node-script");
+const { descendants, running } = require("./fixture/processes");
+const { boot, until } = require("./fixture/vm");
+const { root } = require("./fixture/server-process");
 
 function worker(source) {
   const whole = `

@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const require = createRequire(import.meta.url);
 const { AgentVm } = require("../index.js");
-const { descendants } = require("../__test__/host-processes.js");
-const { directoriesOf, serverNumber } = require("../__test__/host-cgroups.js");
+const { descendants } = require("../__test__/fixture/processes.js");
+const { directoriesOf, serverNumber } = require("../__test__/fixture/cgroups.js");
 
 const seconds = Number(process.argv[2] ?? 60);
 const seed = Number(process.argv[3] ?? Math.floor(Math.random() * 2 ** 31));

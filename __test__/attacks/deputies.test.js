@@ -1,7 +1,7 @@
 "use strict";
 // File calls as a deputy: nothing is written, through whatever link, that the guest itself could not write.
 
-const { boot, output, rejection } = require("../fixture");
+const { boot, output, rejection } = require("../fixture/vm");
 
 let vm;
 

@@ -5,13 +5,13 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { AgentVm } = require("../..");
-const { delegatedCgroup } = require("../delegated-server");
-const { boot, folder, rejection, until } = require("../fixture");
-const { ownDirectories } = require("../host-cgroups");
-const { descendants, withInit } = require("../host-processes");
-const { inits } = require("../landlock/host");
-const { nodeScript, readableCopy } = require("../node-script");
-const { python } = require("./fixture");
+const { delegatedCgroup } = require("../fixture/delegated-cgroup");
+const { boot, folder, rejection, until } = require("../fixture/vm");
+const { ownDirectories } = require("../fixture/cgroups");
+const { descendants, withInit } = require("../fixture/processes");
+const { inits } = require("../fixture/landlock");
+const { nodeScript, readableCopy } = require("../fixture/server-process");
+const { python } = require("../fixture/victim");
 
 const ROOT = process.getuid() === 0;
 

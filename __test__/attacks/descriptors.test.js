@@ -1,7 +1,7 @@
 "use strict";
 const { AgentVm } = require("../..");
-const { until } = require("../fixture");
-const { python, victim } = require("./fixture");
+const { until } = require("../fixture/vm");
+const { python, victim } = require("../fixture/victim");
 
 const attacked = victim();
 

@@ -2,7 +2,7 @@
 // Files that lead to the kernel or to the host: /proc, /sys, devices, set-uid programs, the program files themselves.
 
 const fs = require("node:fs");
-const { python, victim } = require("./fixture");
+const { python, victim } = require("../fixture/victim");
 
 const attacked = victim();
 

@@ -4,9 +4,9 @@
 const { existsSync } = require("node:fs");
 const path = require("node:path");
 
-const { boot, rejection, until } = require("../fixture");
-const { serve } = require("../fixture/listening");
-const { nodeScript, root } = require("../node-script");
+const { boot, rejection, until } = require("../fixture/vm");
+const { serve } = require("../fixture/guest-servers");
+const { nodeScript, root } = require("../fixture/server-process");
 
 /** Makes each bomb once: gzip around `inner`, as often as is asked. */
 const BOMBS = `

@@ -3,8 +3,8 @@
 
 const { readdirSync } = require("node:fs");
 
-const { boot, rejection, until } = require("../fixture");
-const { serve } = require("../fixture/listening");
+const { boot, rejection, until } = require("../fixture/vm");
+const { serve } = require("../fixture/guest-servers");
 const { AgentVm } = require("../..");
 
 const open = () => readdirSync("/proc/self/fd").length;

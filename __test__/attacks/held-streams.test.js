@@ -2,8 +2,8 @@
 // A program opens the output streams of others and keeps them open. Each would cost the server a descriptor for ever.
 
 const fs = require("node:fs");
-const { boot, output, until } = require("../fixture");
-const { nodeScript, withFewDescriptors: few } = require("../node-script");
+const { boot, output, until } = require("../fixture/vm");
+const { nodeScript, withFewDescriptors: few } = require("../fixture/server-process");
 
 /**
  * Python: opens the standard output and error of every process, or its terminal, leaves a file `held-PID` when it has, and prints

@@ -4,8 +4,8 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, output, rejection } = require("../fixture");
-const { python } = require("./fixture");
+const { boot, output, rejection } = require("../fixture/vm");
+const { python } = require("../fixture/victim");
 
 const x64 = process.arch === "x64";
 const AIO = {

@@ -2,10 +2,10 @@
 // Init's own program: whoever executes `/proc/self/exe` where init's child resolves it names that.
 
 const { execFileSync } = require("node:child_process");
-const { atLevel, boot, output, rejection } = require("../fixture");
-const { withInit } = require("../host-processes");
+const { atLevel, boot, output, rejection } = require("../fixture/vm");
+const { withInit } = require("../fixture/processes");
 
-const { python } = require("./fixture");
+const { python } = require("../fixture/victim");
 
 /** Spellings of it, as a program and as an interpreter. */
 const NAMES = ["/proc/self/exe", "/proc/thread-self/exe", "/proc/1/exe", "/proc/self/task/1/exe", "/dev/fd/../exe"];

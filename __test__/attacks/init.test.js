@@ -1,6 +1,6 @@
 "use strict";
-const { until } = require("../fixture");
-const { compile, python, victim } = require("./fixture");
+const { until } = require("../fixture/vm");
+const { compile, python, victim } = require("../fixture/victim");
 
 const attacked = victim();
 const numbers = (x64, arm64) => (process.arch === "x64" ? x64 : arm64);

@@ -5,8 +5,8 @@
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
-const { until } = require("../fixture");
-const { victim } = require("./fixture");
+const { until } = require("../fixture/vm");
+const { victim } = require("../fixture/victim");
 
 const attacker = victim();
 const other = victim();

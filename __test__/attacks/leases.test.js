@@ -3,8 +3,8 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, folder } = require("../fixture");
-const { compile, python } = require("./fixture");
+const { boot, folder } = require("../fixture/vm");
+const { compile, python } = require("../fixture/victim");
 
 /** Calls `fcntl` on a file: F_SETLEASE (1024) with each kind of lease, F_NOTIFY (1026), and commands that Linux 6.18 lacks. */
 const ASK_FOR_LEASES = (file) => `

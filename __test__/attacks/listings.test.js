@@ -3,7 +3,7 @@
 
 const fs = require("node:fs");
 
-const { boot, output, rejection, until } = require("../fixture");
+const { boot, output, rejection, until } = require("../fixture/vm");
 
 /**
  * The longest time, in milliseconds, that the event loop stood still while `work` ran: processor time of this thread, so that

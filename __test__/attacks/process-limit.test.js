@@ -2,7 +2,7 @@
 // A server whose user may have few processes: one VM takes all that it gets, and another still starts programs.
 
 const { execFileSync } = require("node:child_process");
-const { nodeScript } = require("../node-script");
+const { nodeScript } = require("../fixture/server-process");
 
 /** Threads of this process's user, which is what the kernel counts. */
 function threads() {

@@ -3,7 +3,7 @@
 
 const fs = require("node:fs");
 
-const { boot, output, rejection } = require("../fixture");
+const { boot, output, rejection } = require("../fixture/vm");
 
 const MiB = 1024 * 1024;
 

@@ -7,7 +7,7 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { AgentVm } = require("../..");
-const { boot, until } = require("../fixture");
+const { boot, until } = require("../fixture/vm");
 
 const SAMPLES = 30;
 const FACTOR = 10;

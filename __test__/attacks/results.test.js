@@ -1,7 +1,7 @@
 "use strict";
 // Results that no value of JavaScript can hold, in a server of their own: none of them may end it.
 
-const { nodeScript, root } = require("../node-script");
+const { nodeScript, root } = require("../fixture/server-process");
 
 /** What a server prints as JSON, which must be its end by itself. */
 async function printed(source) {

@@ -4,7 +4,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { boot, folder, output, rejection } = require("../fixture");
+const { boot, folder, output, rejection } = require("../fixture/vm");
 const { run } = require("../fixture/packages");
 const { AgentVm } = require("../..");
 

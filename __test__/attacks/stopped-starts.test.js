@@ -2,7 +2,7 @@
 // Between its start and `execve`, a program is a process of the VM's user: other programs can stop it, again and again, and
 // init waits for it.
 
-const { boot } = require("../fixture");
+const { boot } = require("../fixture/vm");
 
 /** Stops every process that it may, without end. */
 const STOPPER = `

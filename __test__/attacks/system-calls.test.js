@@ -1,7 +1,7 @@
 "use strict";
 // Every call that the filter refuses, made directly: by the native entry, and on x86-64 also by those of i386 and x32.
 
-const { compile, python, victim } = require("./fixture");
+const { compile, python, victim } = require("../fixture/victim");
 
 const attacked = victim();
 

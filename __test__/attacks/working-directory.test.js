@@ -4,8 +4,8 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("../..");
-const { boot, folder, output, rejection } = require("../fixture");
-const { muslRoot } = require("../rootfs-fixture");
+const { boot, folder, output, rejection } = require("../fixture/vm");
+const { muslRoot } = require("../fixture/roots");
 
 /** More than init holds. */
 const NUMBERS = Array.from({ length: 65 }, (_, number) => number);

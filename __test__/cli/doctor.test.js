@@ -1,5 +1,5 @@
 "use strict";
-const { agentVm } = require("./command");
+const { agentVm } = require("../fixture/command-line");
 const { AgentVm } = require("../..");
 
 test("doctor prints each check, and the level", async () => {

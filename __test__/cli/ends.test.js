@@ -5,8 +5,8 @@ const { execFileSync, spawn } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { agentVm, program } = require("./command");
-const { folder, until } = require("../fixture");
+const { agentVm, program } = require("../fixture/command-line");
+const { folder, until } = require("../fixture/vm");
 
 /** A number of seconds to sleep that no other process of the machine sleeps: so that it can be found. */
 let next = 1_000_000 + (process.pid % 1_000_000) * 100;

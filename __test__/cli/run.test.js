@@ -3,8 +3,8 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
-const { agentVm } = require("./command");
-const { until } = require("../fixture");
+const { agentVm } = require("../fixture/command-line");
+const { until } = require("../fixture/vm");
 
 test("a command's output, errors and exit code are passed on", async () => {
   expect(await agentVm(["run", "--", "sh", "-c", "echo out; echo err >&2; exit 7"])).toEqual({

@@ -2,8 +2,8 @@
 // In a real terminal: tmux's.
 const { execFileSync } = require("node:child_process");
 
-const { agentVm, program } = require("./command");
-const { until } = require("../fixture");
+const { agentVm, program } = require("../fixture/command-line");
+const { until } = require("../fixture/vm");
 
 // Another for each test: one whose server is just ending takes no new one.
 let servers = 0;

@@ -6,8 +6,8 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const { blocks, documents, parseShell, read } = require("./markdown");
-const { root } = require("../node-script");
+const { blocks, documents, parseShell, read } = require("../fixture/markdown");
+const { root } = require("../fixture/server-process");
 
 const run = promisify(execFile);
 const { scripts } = require("../../package.json");

@@ -3,8 +3,8 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { anchors, documents, links, read } = require("./markdown");
-const { root } = require("../node-script");
+const { anchors, documents, links, read } = require("../fixture/markdown");
+const { root } = require("../fixture/server-process");
 
 test.each(documents())("the links of %s lead somewhere", (name) => {
   const broken = links(read(name)).filter((target) => {

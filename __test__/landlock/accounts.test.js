@@ -1,7 +1,7 @@
 "use strict";
 // Who the VM's user is, where the VM has the host's own root: programs read tables of users and groups of the VM's own.
 const fs = require("node:fs");
-const { atLevel, boot, output } = require("../fixture");
+const { atLevel, boot, output } = require("../fixture/vm");
 
 atLevel("landlock");
 

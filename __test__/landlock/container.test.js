@@ -3,7 +3,7 @@ const { execFile } = require("node:child_process");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const script = path.join(__dirname, "container.py");
+const script = path.join(__dirname, "../fixture/container.py");
 const root = path.join(__dirname, "../..");
 
 /** What a server in a container of that profile prints, as JSON. */

@@ -1,8 +1,8 @@
 "use strict";
 const fs = require("node:fs");
-const { boot, output, rejection, until } = require("../fixture");
-const { descendants, running } = require("../host-processes");
-const { nodeScript } = require("../node-script");
+const { boot, output, rejection, until } = require("../fixture/vm");
+const { descendants, running } = require("../fixture/processes");
+const { nodeScript } = require("../fixture/server-process");
 const { AgentVm } = require("../..");
 
 // Two in the background, one of them with a folder that its owner may not search; a process and a shell.

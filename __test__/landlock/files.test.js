@@ -2,8 +2,8 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, folder, output, rejection } = require("../fixture");
-const { insidePython } = require("./host");
+const { boot, folder, output, rejection } = require("../fixture/vm");
+const { insidePython } = require("../fixture/landlock");
 
 const landlock = { isolation: "landlock" };
 

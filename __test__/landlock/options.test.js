@@ -1,6 +1,6 @@
 "use strict";
 const os = require("node:os");
-const { boot, rejection } = require("../fixture");
+const { boot, rejection } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
 test.each([

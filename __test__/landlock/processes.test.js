@@ -1,7 +1,7 @@
 "use strict";
-const { boot, output, until } = require("../fixture");
-const { descendants } = require("../host-processes");
-const { hostProgram, inits, insidePython, numbers } = require("./host");
+const { boot, output, until } = require("../fixture/vm");
+const { descendants } = require("../fixture/processes");
+const { hostProgram, inits, insidePython, numbers } = require("../fixture/landlock");
 
 const landlock = { isolation: "landlock" };
 

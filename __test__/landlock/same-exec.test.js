@@ -1,6 +1,6 @@
 "use strict";
 // What is promised of commands holds at this level too: the same tests.
-require("../fixture").atLevel("landlock");
+require("../fixture/vm").atLevel("landlock");
 
 describe.each([
   "exec-abort",

@@ -1,8 +1,8 @@
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, folder, output, rejection } = require("../fixture");
-const { hostProgram, insidePython, numbers } = require("./host");
+const { boot, folder, output, rejection } = require("../fixture/vm");
+const { hostProgram, insidePython, numbers } = require("../fixture/landlock");
 
 const landlock = { isolation: "landlock" };
 

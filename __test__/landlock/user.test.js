@@ -1,6 +1,6 @@
 "use strict";
-const { boot, output } = require("../fixture");
-const { insidePython } = require("./host");
+const { boot, output } = require("../fixture/vm");
+const { insidePython } = require("../fixture/landlock");
 
 const landlock = { isolation: "landlock" };
 

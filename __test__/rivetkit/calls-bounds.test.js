@@ -2,8 +2,8 @@
 // The bounds of what an actor keeps for its clients, without an engine: thousands of calls, clients and processes would take
 // rivetkit minutes.
 
-const { root } = require("../node-script");
-const { CALLS, dist, evaluate } = require("./fixture/evaluate");
+const { root } = require("../fixture/server-process");
+const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 test("a client has at most half of an actor's calls, and others have some whatever the first ones have", async () => {
   const seen = await evaluate(`${CALLS}

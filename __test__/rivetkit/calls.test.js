@@ -1,7 +1,7 @@
 "use strict";
 // Every call of a VM over an actor: that each arrives with its arguments and returns what the VM does.
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 beforeAll(async () => {

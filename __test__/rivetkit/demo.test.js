@@ -5,7 +5,7 @@ const { spawn } = require("node:child_process");
 const { cpSync, mkdirSync, readdirSync, symlinkSync } = require("node:fs");
 const { join } = require("node:path");
 const { engine } = require("../../examples/engine");
-const { temporaryFolder } = require("./fixture");
+const { temporaryFolder } = require("../fixture/rivetkit/servers");
 
 const root = join(__dirname, "../..");
 const done = "Everything documented ran, on a real Linux.";

@@ -5,7 +5,7 @@
 const { spawn } = require("node:child_process");
 const { cpSync, readFileSync, readdirSync, mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
-const { startServer, temporaryFolder } = require("./fixture");
+const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
 const { install, pack, run } = require("../fixture/packages");
 
 const root = join(__dirname, "../..");
@@ -37,7 +37,7 @@ describe("beside rivetkit", () => {
       symlinkSync(join(root, "node_modules", name), join(app, "node_modules", name));
     }
     server = await startServer({ script: join(app, "out/server.js") }, { start: false });
-    cpSync(join(__dirname, "documented"), app, { recursive: true });
+    cpSync(join(__dirname, "../fixture/rivetkit/documented"), app, { recursive: true });
     for (const name of readdirSync(app).filter((each) => each.endsWith(".ts"))) {
       const text = readFileSync(join(app, name), "utf8").replace("http://localhost:6420", server.engine.endpoint);
       // The printed one closes its shell at once; here it is waited for what it was told.

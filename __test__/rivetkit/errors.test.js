@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 test("known failures reach the client with code, message and metadata, over our client and rivetkit's", async () => {
   const server = await startServer();

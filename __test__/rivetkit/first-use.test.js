@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 beforeAll(async () => {

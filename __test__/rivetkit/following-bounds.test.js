@@ -1,11 +1,11 @@
 "use strict";
 // What an actor holds for clients that follow their calls and do not take what these print; without an engine.
 
-const { CALLS, evaluate } = require("./fixture/evaluate");
+const { CALLS, evaluate } = require("../fixture/rivetkit/evaluate");
 
 /** A Calls whose calls print on demand: `calls`, `begin(own, id, method)`, and `running`, what each call was given, by id. */
 const FOLLOWED = `${CALLS}
-    const { MOST_UNTAKEN } = await import("${require("./fixture/evaluate").dist}/live.mjs");
+    const { MOST_UNTAKEN } = await import("${require("../fixture/rivetkit/evaluate").dist}/live.mjs");
     const running = new Map();
     const calls = new Calls("incarnation", (method, args, carried) =>
       new Promise((resolve, reject) => running.set(args[0], { ...carried, resolve, reject })));

@@ -1,7 +1,7 @@
 "use strict";
 // The client's half of what is followed, with an actor that answers as the test says; without an engine.
 
-const { dist, evaluate } = require("./fixture/evaluate");
+const { dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 /** A Link to an actor that gives these answers, by the action's name. */
 const LINKED = `

@@ -1,7 +1,7 @@
 "use strict";
 // What a client follows of its calls: `signal`, `onStdout` and `onStderr` of exec, execFile and spawn, and `signal` of vmFetch.
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 test("a client refuses at once what no actor of ours answers, and pays nothing for it", async () => {
   const server = await startServer({ script: "hostile-server.mjs" });

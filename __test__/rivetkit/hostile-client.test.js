@@ -2,7 +2,7 @@
 // A client that speaks what carries our client's calls, and rivetkit's own actions, as ours never would.
 
 const { readFileSync } = require("node:fs");
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 "use strict";
 
 const { readFileSync } = require("node:fs");
-const { descendants, running } = require("../host-processes");
-const { startServer } = require("./fixture");
+const { descendants, running } = require("../fixture/processes");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 test("what the network option refuses is an event of the actor's", async () => {
   const server = await startServer({ agent: { options: { network: { allow: ["registry.npmjs.org:443"] } } } });

@@ -1,7 +1,7 @@
 "use strict";
 // Every way to call an actor, and whether its onBeforeConnect is asked.
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let server;
 let actorId;

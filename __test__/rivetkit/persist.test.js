@@ -3,7 +3,7 @@
 const { spawnSync } = require("node:child_process");
 const { existsSync, readFileSync, readdirSync } = require("node:fs");
 const { join } = require("node:path");
-const { startServer, temporaryFolder } = require("./fixture");
+const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
 
 test("a kept home is there after sleep, and goes when the actor is destroyed", async () => {
   const directory = join(temporaryFolder(), "homes");

@@ -1,8 +1,8 @@
 "use strict";
 // What a command prints for a call of an actor: kept by the actor, which counts it, and as text the same that the VM makes of it.
 
-const { root } = require("../node-script");
-const { CALLS, dist, evaluate } = require("./fixture/evaluate");
+const { root } = require("../fixture/server-process");
+const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 const PRINTED = `${CALLS}
     const { counted } = await import("${dist}/counted.mjs");

@@ -4,8 +4,8 @@ const { execFile } = require("node:child_process");
 const { mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { promisify } = require("node:util");
-const { startServer, temporaryFolder } = require("./fixture");
-const { blocks, documents, read } = require("../documents/markdown");
+const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
+const { blocks, documents, read } = require("../fixture/markdown");
 
 const root = join(__dirname, "../..");
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 // Short, so that what keeps an actor awake has to be more than its timeout.
 const sleepTimeout = 1500;

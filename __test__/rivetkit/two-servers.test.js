@@ -1,6 +1,6 @@
 "use strict";
 
-const { joinEngine, startServer } = require("./fixture");
+const { joinEngine, startServer } = require("../fixture/rivetkit/servers");
 
 test("actors spread over two servers of one engine, and the one takes over what the other leaves", async () => {
   const first = await startServer();

@@ -1,6 +1,6 @@
 "use strict";
 
-const { startServer } = require("./fixture");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 test("vmFetch asks a server in the actor's VM, and carries bytes both ways", async () => {
   const server = await startServer();

@@ -4,7 +4,7 @@
 const { createServer, get } = require("node:http");
 const { chromium } = require("playwright-core");
 const { WebSocket } = require("ws");
-const { startServer, temporaryFolder } = require("./fixture");
+const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
 
 let browser;
 let page;

@@ -5,7 +5,7 @@
 const { execFile } = require("node:child_process");
 const { join } = require("node:path");
 const { promisify } = require("node:util");
-const { nodeScript, root } = require("../node-script");
+const { nodeScript, root } = require("../fixture/server-process");
 
 const wire = JSON.stringify(join(root, "dist/rivetkit/wire.mjs"));
 
