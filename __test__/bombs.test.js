@@ -3,7 +3,8 @@
 // in the middle of, dispose ends it.
 
 const { descendants, running, withInit } = require("./fixture/processes");
-const { boot, output, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;

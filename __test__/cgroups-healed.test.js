@@ -3,9 +3,9 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot } = require("./fixture/vm");
-const { descendants } = require("./fixture/processes");
 const { directoriesOf, serverNumber } = require("./fixture/cgroups");
+const { descendants } = require("./fixture/processes");
+const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 let served;

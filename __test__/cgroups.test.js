@@ -1,11 +1,10 @@
 "use strict";
 // What a server makes in the host's cgroups goes with its VMs, or else with the next server.
 
-const fs = require("node:fs");
-const path = require("node:path");
+const { directoriesOf, serverNumber } = require("./fixture/cgroups");
+const { delegatedCgroup } = require("./fixture/delegated-cgroup");
 const { descendants, running } = require("./fixture/processes");
-const { directoriesOf, ownDirectories, serverNumber } = require("./fixture/cgroups");
-const { until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript, readableCopy } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
@@ -61,44 +60,12 @@ test("a server that lives keeps its own when another one starts", async () => {
   expect(directoriesOf(number)).toEqual(before);
 });
 
-// As systemd's `Delegate=yes` does it.
+// Only root can delegate a cgroup.
 if (process.getuid() === 0) {
-  describe("a server of an ordinary user's in a cgroup that is delegated to it", () => {
-    // Of the users that are no persons', whom `useradd --system` makes, few have a group of the same number.
-    const USER = 54_321;
-    const GROUP = 54_322;
-
-    let delegated;
-    beforeEach(() => {
-      const own = ownDirectories().find((directory) => fs.existsSync(path.join(directory, "cgroup.controllers")));
-      delegated = fs.mkdtempSync(path.join(own, "agent-vm-test-"));
-      for (const file of ["", "cgroup.procs", "cgroup.subtree_control"]) {
-        fs.chownSync(path.join(delegated, file), USER, GROUP);
-      }
-    });
-    afterEach(async () => {
-      // What its server made ahead ends a moment after it.
-      const events = () => fs.readFileSync(path.join(delegated, "cgroup.events"), "utf8");
-      await until(() => events().includes("populated 0"));
-      const all = (directory) => [
-        ...fs
-          .readdirSync(directory, { withFileTypes: true })
-          .filter((entry) => entry.isDirectory())
-          .flatMap(({ name }) => all(path.join(directory, name))),
-        directory,
-      ];
-      for (const directory of all(delegated)) fs.rmdirSync(directory);
-    });
-
-    test("gives its VMs cgroups below it, also where the user's group has another number", async () => {
-      const prefix = [
-        "sh",
-        "-c",
-        `echo $$ >${delegated}/cgroup.procs && exec setpriv --reuid=${USER} --regid=${GROUP} --clear-groups --inh-caps=-all "$@"`,
-        "sh",
-      ];
-      const server = nodeScript(
-        `
+  test("an ordinary user's server in a delegated cgroup gives its VMs cgroups below it, whatever the user's group", async () => {
+    const delegated = delegatedCgroup();
+    const server = nodeScript(
+      `
       const { level, checks } = await AgentVm.doctor();
       const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
       const limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
@@ -109,17 +76,16 @@ if (process.getuid() === 0) {
       const left = await vm.allProcesses();
       await vm.dispose();
       console.log(JSON.stringify({ level, named: served.cgroup, stdout, timedOut, left }));`,
-        { prefix, from: readableCopy() },
-      );
-      const { stdout, stderr } = await server.ended;
-      expect(stderr).toBe("");
-      expect(JSON.parse(stdout)).toEqual({
-        level: "namespaces",
-        named: true,
-        stdout: "on\n",
-        timedOut: true,
-        left: [],
-      });
+      { prefix: delegated.prefix, from: readableCopy() },
+    );
+    const { stdout, stderr } = await server.ended;
+    expect(stderr).toBe("");
+    expect(JSON.parse(stdout)).toEqual({
+      level: "namespaces",
+      named: true,
+      stdout: "on\n",
+      timedOut: true,
+      left: [],
     });
   });
 }

@@ -4,9 +4,10 @@ const { Duplex } = require("node:stream");
 const { text } = require("node:stream/consumers");
 const WebSocket = require("ws");
 
-const { boot, rejection, until } = require("./fixture/vm");
 const { serve } = require("./fixture/guest-servers");
+const { rejection, until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
+const { boot } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 /** What is open here towards VMs: init's end of every other descriptor lies on another kind of file. */

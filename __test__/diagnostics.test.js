@@ -1,7 +1,8 @@
 "use strict";
 const diagnostics = require("node:diagnostics_channel");
 
-const { boot, rejection } = require("./fixture/vm");
+const { rejection } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const subscribed = [];

@@ -3,8 +3,10 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, folder, output, rejection } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 
 test("they are there, empty, the user's, writable, and a command runs in them", async () => {
   const vm = await boot({ directories: ["/workspace", "/app/", "//srv//data"] });
@@ -52,7 +54,7 @@ test("what they hold counts towards limits.diskBytes, together with all other pr
 });
 
 test("a mount may lie below one, and none above or in its place", async () => {
-  const shown = folder();
+  const shown = temporaryDirectory();
   fs.writeFileSync(path.join(shown, "file"), "of the host\n");
   const vm = await boot({ directories: ["/workspace"], mounts: [{ path: "/workspace/lib", hostPath: shown }] });
   expect(await output(vm, "cat /workspace/lib/file; echo own > /workspace/file; ls /workspace")).toBe(

@@ -1,6 +1,7 @@
 "use strict";
 const { descendants, running, withInit } = require("./fixture/processes");
-const { boot, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 
 /** Every kind of call, each in its middle when the VM goes. */
 async function everything(vm) {

@@ -1,6 +1,7 @@
 "use strict";
 const { descendants, running } = require("./fixture/processes");
-const { boot, rejection, until } = require("./fixture/vm");
+const { rejection, until } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("dispose ends every process of the VM", async () => {

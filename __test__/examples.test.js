@@ -3,7 +3,7 @@
 const { execFile } = require("node:child_process");
 const path = require("node:path");
 
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 
 /** Runs a program of the checkout; resolves to `{ code, stdout, stderr }`. */
 function run(...args) {

@@ -1,5 +1,6 @@
 "use strict";
-const { boot, output, rejection, until } = require("./fixture/vm");
+const { rejection, until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVmError } = require("..");
 
 test("an abort rejects with ABORTED and leaves no process", async () => {

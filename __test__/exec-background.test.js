@@ -1,5 +1,6 @@
 "use strict";
-const { boot, output, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 test("exec returns when the command ends, and names what it left running", async () => {
   const vm = await boot();

@@ -1,6 +1,6 @@
 "use strict";
-const { boot } = require("./fixture/vm");
 const { nodeScript } = require("./fixture/server-process");
+const { boot } = require("./fixture/vm");
 
 const python = (vm, script) => vm.execFile("python3", ["-c", `import os, time\n${script}`]);
 

@@ -1,5 +1,6 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture/vm");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 const show = ["-c", "import json, sys; print(json.dumps(sys.argv[1:]))"];
 

@@ -1,6 +1,6 @@
 "use strict";
-const { boot } = require("./fixture/vm");
 const { nodeScript } = require("./fixture/server-process");
+const { boot } = require("./fixture/vm");
 
 test("what is over maxOutputBytes is dropped and said so, for each stream by itself", async () => {
   const vm = await boot();

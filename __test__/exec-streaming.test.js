@@ -1,5 +1,6 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture/vm");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 test("output is told as it comes, as bytes, and all of it before the call resolves", async () => {
   const vm = await boot();

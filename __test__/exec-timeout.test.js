@@ -1,6 +1,7 @@
 "use strict";
 const { descendants } = require("./fixture/processes");
-const { boot, output, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 const sleeping = () => descendants(process.pid).filter(({ state }) => state !== "Z");
 

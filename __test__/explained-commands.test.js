@@ -3,8 +3,10 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, folder, output, rejection } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 
 const instead = [
   ["apt-get update", "install system packages"],
@@ -82,7 +84,7 @@ test("a command of the user's own, of software, or of a mount wins", async () =>
   );
   expect(await output(vm, "sudo ls")).toBe("mine ls\n");
 
-  const packages = path.join(folder(), "node_modules");
+  const packages = path.join(temporaryDirectory(), "node_modules");
   const packageDir = path.join(packages, "tools");
   fs.mkdirSync(packageDir, { recursive: true });
   const manifest = { name: "tools", version: "1.0.0", bin: { docker: "./docker.js" } };
@@ -98,7 +100,7 @@ test("a command of the user's own, of software, or of a mount wins", async () =>
   const withSoftware = await boot({ software: [{ name: "an agent", type: "agent", packageDir, requires: ["tools"] }] });
   expect(await output(withSoftware, "docker ps")).toBe("of software ps\n");
 
-  const tools = folder();
+  const tools = temporaryDirectory();
   fs.chmodSync(tools, 0o755);
   for (const name of ["sudo", "apt-get"]) {
     fs.writeFileSync(path.join(tools, name), "#!/bin/sh\necho of a mount $*\n", { mode: 0o755 });
@@ -115,7 +117,7 @@ test("one that only explains is no program that software asks for", async () => 
 });
 
 test("a rootfs has its own programs and no others", async () => {
-  const rootfs = muslRoot(folder());
+  const rootfs = muslRoot(temporaryDirectory());
   fs.chmodSync(rootfs, 0o755);
   fs.rmSync(path.join(rootfs, "bin/su"), { force: true });
   fs.writeFileSync(path.join(rootfs, "bin/apt-get"), "#!/bin/sh\necho of the root $*\n", { mode: 0o755 });
@@ -127,7 +129,7 @@ test("a rootfs has its own programs and no others", async () => {
 });
 
 test("nothing else can be shown in their place", async () => {
-  const hostPath = folder();
+  const hostPath = temporaryDirectory();
   for (const place of ["/opt/node", "/opt/node/explain", "/opt/node/explain/sudo"]) {
     await expect(AgentVm.create({ mounts: [{ path: place, hostPath }] })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -5,7 +5,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { deadDirectories } = require("./fixture/cgroups");
-const { until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 

@@ -1,15 +1,15 @@
 "use strict";
-const { rejection, until } = require("./fixture/vm");
 const { serve } = require("./fixture/guest-servers");
-const { createVm } = require("./fixture/record");
+const { rejection, until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
+const { bootForFile } = require("./fixture/vm");
 
 const MIB = 1024 * 1024;
 
 let vm;
 let said = "";
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   vm.on("processOutput", ({ data }) => (said += data));
   await serve(
     vm,

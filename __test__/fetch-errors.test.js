@@ -2,15 +2,15 @@
 const { getEventListeners } = require("node:events");
 const { readdirSync } = require("node:fs");
 
-const { rejection, until } = require("./fixture/vm");
 const { answer, serve } = require("./fixture/guest-servers");
-const { createVm } = require("./fixture/record");
 const { withInit } = require("./fixture/processes");
+const { rejection, until } = require("./fixture/promises");
+const { bootForFile } = require("./fixture/vm");
 const { AgentVmError } = require("..");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 const open = () => readdirSync("/proc/self/fd").length;
@@ -156,7 +156,7 @@ describe("when the VM goes", () => {
 
   /** Calls in a VM of its own: one without an answer, one in the midst of it. */
   async function underWay() {
-    const { vm: one, init } = await withInit(createVm);
+    const { vm: one, init } = await withInit(bootForFile);
     await serve(one, server);
     const reader = (await one.fetch(3000, "/body")).body.getReader();
     await reader.read();

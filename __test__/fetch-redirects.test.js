@@ -1,13 +1,13 @@
 "use strict";
 const { createServer } = require("node:http");
 
-const { rejection } = require("./fixture/vm");
 const { serve } = require("./fixture/guest-servers");
-const { createVm } = require("./fixture/record");
+const { rejection } = require("./fixture/promises");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   await serve(
     vm,
     `const answer = (port) => async (request, response) => {

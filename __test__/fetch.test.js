@@ -1,11 +1,11 @@
 "use strict";
-const { rejection } = require("./fixture/vm");
 const { serve } = require("./fixture/guest-servers");
-const { createVm } = require("./fixture/record");
+const { rejection } = require("./fixture/promises");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   await serve(
     vm,
     `http.createServer((request, response) => {

@@ -1,8 +1,8 @@
 "use strict";
 const { randomBytes } = require("node:crypto");
 const fs = require("node:fs");
-const { boot, output } = require("./fixture/vm");
 const { withInit } = require("./fixture/processes");
+const { boot, output } = require("./fixture/vm");
 
 const text = async (vm, path) => Buffer.from(await vm.readFile(path)).toString();
 

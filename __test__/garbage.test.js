@@ -1,7 +1,8 @@
 "use strict";
 const path = require("node:path");
+const { temporaryDirectory } = require("./fixture/directory");
 const { descendants } = require("./fixture/processes");
-const { folder, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 
 // A look at a WeakRef holds its object until the turn is over, so looks and collections take turns.
@@ -37,7 +38,7 @@ test("an AgentVm that nobody holds is collected, and its processes go with it", 
 }, 60_000);
 
 test("one that something runs in, or that a call is pending on, is not", async () => {
-  const shared = folder();
+  const shared = temporaryDirectory();
   const server = nodeScript(
     `${collect}
     const refs = [];

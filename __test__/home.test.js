@@ -2,10 +2,12 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 test("a home outlives its VM, and the next one goes on in it", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const first = await boot({ home });
   expect(await output(first, "echo kept > note; mkdir deep; pwd; id -un")).toBe("/home/user\nuser\n");
   await first.writeFile("/home/user/deep/from-server", "written");
@@ -16,7 +18,7 @@ test("a home outlives its VM, and the next one goes on in it", async () => {
 });
 
 test("its owner stays the owner on the host, and is the user inside", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   fs.writeFileSync(path.join(home, "secret"), "of the owner", { mode: 0o600 });
   fs.chmodSync(home, 0o700);
   const vm = await boot({ home });
@@ -29,7 +31,7 @@ test("its owner stays the owner on the host, and is the user inside", async () =
 });
 
 test("a set-group-id folder gives its group and its bit to what is made in it, and none is made inside", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   fs.mkdirSync(path.join(home, "shared"));
   fs.chmodSync(path.join(home, "shared"), 0o2775);
   const vm = await boot({ home });
@@ -45,7 +47,7 @@ test("a set-group-id folder gives its group and its bit to what is made in it, a
 
 if (process.getuid() === 0) {
   test("what is of another owner or group than the home is read as others may, and not written", async () => {
-    const home = folder();
+    const home = temporaryDirectory();
     for (const [name, uid, gid] of [
       ["owner", 4711, 0],
       ["group", 0, 4711],
@@ -66,7 +68,7 @@ if (process.getuid() === 0) {
 }
 
 test("a home in a folder that only the server may enter is one all the same", async () => {
-  const above = folder();
+  const above = temporaryDirectory();
   const home = path.join(above, "home");
   fs.mkdirSync(home);
   fs.chmodSync(above, 0o700);
@@ -74,7 +76,7 @@ test("a home in a folder that only the server may enter is one all the same", as
 });
 
 test("links in the path are followed when the VM is made", async () => {
-  const above = folder();
+  const above = temporaryDirectory();
   fs.mkdirSync(path.join(above, "real"));
   fs.symlinkSync("real", path.join(above, "link"));
   await output(await boot({ home: path.join(above, "link") }), "touch here");
@@ -82,14 +84,14 @@ test("links in the path are followed when the VM is made", async () => {
 });
 
 test("two VMs may share one", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const [one, other] = await Promise.all([boot({ home }), boot({ home })]);
   await one.writeFile("/home/user/word", "between us");
   expect(await output(other, "cat word")).toBe("between us");
 });
 
 test("a home that is missing, no folder or no path of the host rejects create and is named", async () => {
-  const file = path.join(folder(), "file");
+  const file = path.join(temporaryDirectory(), "file");
   fs.writeFileSync(file, "");
   const missing = path.join(file, "..", "missing");
   expect(await rejection(AgentVm.create({ home: missing }))).toMatchObject({
@@ -106,7 +108,7 @@ test("a home that is missing, no folder or no path of the host rejects create an
 });
 
 test("without isolation it is where HOME leads, and stays when the VM goes", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home, isolation: "none" });
   expect(await output(vm, "cd; pwd; touch here")).toBe(`${home}\n`);
   await vm.dispose();

@@ -2,8 +2,9 @@
 // Who may show directories of the host's, and what is said where that is refused.
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder, output, boot } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
 const { nodeScript } = require("./fixture/server-process");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const asRoot = process.getuid() === 0;
@@ -39,7 +40,7 @@ async function found(prefix, directory) {
 
 /** A directory that may be asked for as a `rootfs` too, which has a shell. */
 function withShell() {
-  const directory = folder();
+  const directory = temporaryDirectory();
   fs.mkdirSync(path.join(directory, "bin"));
   fs.copyFileSync("/bin/sh", path.join(directory, "bin/sh"));
   return directory;
@@ -51,7 +52,7 @@ const refused = (directory, ...words) => ({
 });
 
 test("doctor says that directories can be shown where they can", async () => {
-  expect(await output(await boot({ home: folder() }), "pwd")).toBe("/home/user\n");
+  expect(await output(await boot({ home: temporaryDirectory() }), "pwd")).toBe("/home/user\n");
   const { checks } = await AgentVm.doctor();
   expect(checks.find(({ name }) => name === "host directories")).toEqual({
     name: "host directories",
@@ -78,7 +79,7 @@ if (asRoot) {
   });
 
   test("root without CAP_SYS_ADMIN shows its own Node.js all the same, wherever others may search for it", async () => {
-    const place = folder();
+    const place = temporaryDirectory();
     fs.chmodSync(place, 0o755);
     const node = path.join(place, "node");
     fs.copyFileSync(process.execPath, node);
@@ -104,7 +105,7 @@ if (asRoot) {
   test("root without the right to give VMs ids is told what that takes", async () => {
     const { plain, level, check, landlock } = await found(
       ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
-      folder(),
+      temporaryDirectory(),
     );
     expect(plain).toMatchObject({
       code: "ISOLATION_UNAVAILABLE",

@@ -1,6 +1,7 @@
 "use strict";
 const { descendants, running, withInit } = require("./fixture/processes");
-const { boot, rejection, until } = require("./fixture/vm");
+const { rejection, until } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("a VM whose init is killed ends with reason died; pending calls reject, and the server goes on", async () => {

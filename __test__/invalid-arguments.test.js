@@ -1,5 +1,6 @@
 "use strict";
-const { boot, output, rejection } = require("./fixture/vm");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 async function refused(promise, ...words) {

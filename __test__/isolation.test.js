@@ -2,8 +2,9 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const { descendants, running } = require("./fixture/processes");
-const { boot, output, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
+const { boot, output } = require("./fixture/vm");
 
 test("namespaces is what one gets, asked for or not", async () => {
   expect((await boot()).isolation).toBe("namespaces");

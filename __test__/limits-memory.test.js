@@ -1,7 +1,8 @@
 "use strict";
 // limits.memoryBytes and limits.cpus, where a cgroup can hold them; where none can, that they are refused.
 
-const { boot, output, rejection, until } = require("./fixture/vm");
+const { rejection, until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;

@@ -3,7 +3,7 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 
 const node = (args, options) => execFileSync(process.execPath, args, { encoding: "utf8", ...options });
 const use = `const vm = await AgentVm.create(); process.stdout.write((await vm.exec("echo hello")).stdout); await vm.dispose();`;

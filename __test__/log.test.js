@@ -55,7 +55,7 @@ test("worker threads log as well", async () => {
   const source = `
     const { Worker } = require("node:worker_threads");
     const script = "const { AgentVm } = require(process.argv[2]); AgentVm.create().then((vm) => vm.dispose())";
-    const use = () => new Promise((resolve) => new Worker(script, { eval: true, argv: [${JSON.stringify(require("./fixture/server-process").root)}] }).once("exit", resolve));
+    const use = () => new Promise((resolve) => new Worker(script, { eval: true, argv: [${JSON.stringify(require("./fixture/project").root)}] }).once("exit", resolve));
     await use(); await use();`;
   const { code, lines } = await logged("info", source);
   expect(code).toBe(0);

@@ -1,6 +1,7 @@
 "use strict";
-const { boot, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
+const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("500 commands at once each get their own result", async () => {

@@ -5,7 +5,8 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
-const { boot, output, folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { boot, output } = require("./fixture/vm");
 
 const isRoot = process.getuid() === 0;
 
@@ -29,7 +30,7 @@ def attempt(call, *arguments, **named):
 const setIds = (where) => execFileSync("find", [where, "-perm", "/6000", "!", "-type", "l"], { encoding: "utf8" });
 
 test("no set-uid or set-gid file can be left in a home, by whatever call", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home });
   // By number, past libc: those of x86-64, where there are more ways, or of arm64.
   const script = `
@@ -69,7 +70,7 @@ print(json.dumps(answers))`;
 });
 
 test("nor by tools that keep modes, by renaming or by linking", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home });
   const program = (await output(vm, "find /usr/bin -perm -4000 -type f | head -1")).trim();
   await vm.exec(
@@ -83,7 +84,7 @@ test("nor by tools that keep modes, by renaming or by linking", async () => {
 });
 
 test("no file gets capabilities, and none of the attributes that the host trusts", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home });
   const found = await python(
     vm,
@@ -105,7 +106,7 @@ print(json.dumps([
 });
 
 test("no device node can be made, not even an overlay's whiteout", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home });
   const found = await python(
     vm,
@@ -127,7 +128,7 @@ print(json.dumps([
 });
 
 test("a FIFO or a socket that a guest leaves holds no file call up", async () => {
-  const home = folder();
+  const home = temporaryDirectory();
   const vm = await boot({ home });
   await output(vm, "mkfifo pipe; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'");
   await expect(vm.readFile("/home/user/pipe")).rejects.toMatchObject({ code: "EINVAL" });
@@ -137,7 +138,7 @@ test("a FIFO or a socket that a guest leaves holds no file call up", async () =>
 });
 
 test("links that a guest leaves lead the next VM's mounts nowhere", async () => {
-  const [home, hostPath] = [folder(), folder()];
+  const [home, hostPath] = [temporaryDirectory(), temporaryDirectory()];
   const first = await boot({ home });
   await output(first, "ln -s /usr/bin one; ln -s / two; ln -s ../../proc three; ln -s loop loop");
   await first.dispose();
@@ -150,7 +151,7 @@ test("links that a guest leaves lead the next VM's mounts nowhere", async () => 
 });
 
 test("set-uid programs that lie in a mount run as the user", async () => {
-  const hostPath = folder();
+  const hostPath = temporaryDirectory();
   const program = path.join(hostPath, "whoami");
   fs.copyFileSync("/usr/bin/id", program);
   fs.chmodSync(program, 0o6755);
@@ -167,7 +168,7 @@ test("set-uid programs that lie in a mount run as the user", async () => {
 // What needs another's files, a device or an idmapped mount; no ordinary user can make the first two or have the third.
 if (isRoot) {
   test("a device node of the host's in a mount cannot be opened", async () => {
-    const hostPath = folder();
+    const hostPath = temporaryDirectory();
     execFileSync("mknod", ["-m", "666", path.join(hostPath, "zero"), "c", "1", "5"]);
     const vm = await boot({ mounts: [{ path: "/data", hostPath, readOnly: false }] });
     expect((await vm.exec("head -c 1 /data/zero")).stderr).toContain("Permission denied");
@@ -175,7 +176,7 @@ if (isRoot) {
   });
 
   test("sockets and FIFOs of the host in a read-only mount take nothing from inside", async () => {
-    const hostPath = folder();
+    const hostPath = temporaryDirectory();
     const server = net.createServer((socket) => socket.end("of the host"));
     await new Promise((resolve) => {
       server.listen(path.join(hostPath, "socket"), resolve);
@@ -203,7 +204,7 @@ print(json.dumps([
   });
 
   test("what others own in a home can be read as others may, and not be written, linked, moved or removed", async () => {
-    const home = folder();
+    const home = temporaryDirectory();
     const other = path.join(home, "other");
     fs.writeFileSync(other, "open to all");
     fs.chmodSync(other, 0o666);

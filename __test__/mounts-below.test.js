@@ -4,7 +4,7 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
 
 const addon = JSON.stringify(path.join(__dirname, ".."));
 const isRoot = process.getuid() === 0;
@@ -20,7 +20,7 @@ function serve(mount, script) {
 }
 
 test("read-only covers what the host has mounted below, and it all shows", () => {
-  const hostPath = folder();
+  const hostPath = temporaryDirectory();
   fs.mkdirSync(path.join(hostPath, "a/b"), { recursive: true });
   const printed = serve(
     `mount -t tmpfs none ${hostPath}/a; mkdir ${hostPath}/a/b; mount -t tmpfs none ${hostPath}/a/b; chmod 777 ${hostPath}/a/b;` +
@@ -41,7 +41,7 @@ test("read-only covers what the host has mounted below, and it all shows", () =>
 });
 
 test("what the host mounts below later does not show, and nothing mounted inside shows on the host", () => {
-  const hostPath = folder();
+  const hostPath = temporaryDirectory();
   fs.mkdirSync(path.join(hostPath, "later"));
   const printed = serve(
     // As on most hosts, where systemd makes it so: what is mounted in one namespace would be in all that share it.
@@ -62,7 +62,7 @@ test("what the host mounts below later does not show, and nothing mounted inside
 if (!isRoot) {
   test("a host path that the server may not read rejects create and is named", () => {
     const { AgentVm } = require("..");
-    const closed = folder();
+    const closed = temporaryDirectory();
     fs.mkdirSync(path.join(closed, "inner"));
     fs.chmodSync(path.join(closed, "inner"), 0);
     const refused = async (options, hostPath) => {

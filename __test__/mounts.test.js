@@ -2,10 +2,12 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 function filled(name, content = name) {
-  const where = folder();
+  const where = temporaryDirectory();
   fs.writeFileSync(path.join(where, name), content);
   return where;
 }
@@ -50,7 +52,7 @@ test("a file can be shown by itself", async () => {
 });
 
 test("mounts nest, below each other and below the home, in whatever order they are given", async () => {
-  const [home, project, library] = [folder(), filled("main"), filled("code")];
+  const [home, project, library] = [temporaryDirectory(), filled("main"), filled("code")];
   fs.mkdirSync(path.join(project, "lib"));
   const mounts = [
     { path: "/home/user/project/lib", hostPath: library },
@@ -67,7 +69,7 @@ test("mounts nest, below each other and below the home, in whatever order they a
 });
 
 test("a mount finds no place in what is read-only or behind a link, and create names it", async () => {
-  const [home, below] = [folder(), folder()];
+  const [home, below] = [temporaryDirectory(), temporaryDirectory()];
   fs.symlinkSync("/tmp", path.join(home, "link"));
   const refused = async (options, expected) => {
     expect(await rejection(AgentVm.create(options))).toMatchObject({ syscall: "mount", ...expected });
@@ -80,7 +82,7 @@ test("a mount finds no place in what is read-only or behind a link, and create n
 });
 
 test("a host path that is missing or neither file nor folder rejects create and is named", async () => {
-  const where = folder();
+  const where = temporaryDirectory();
   const missing = path.join(where, "missing");
   expect(await rejection(AgentVm.create({ mounts: [{ path: "/data", hostPath: missing }] }))).toMatchObject({
     code: "ENOENT",
@@ -116,7 +118,7 @@ test.each([
 });
 
 test("without isolation there is nothing to mount in", async () => {
-  const mounts = [{ path: "/data", hostPath: folder() }];
+  const mounts = [{ path: "/data", hostPath: temporaryDirectory() }];
   expect(await rejection(AgentVm.create({ isolation: "none", mounts }))).toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringContaining("namespaces"),

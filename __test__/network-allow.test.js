@@ -5,8 +5,9 @@ const fs = require("node:fs");
 const https = require("node:https");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, output, until } = require("./fixture/vm");
 const { freePort, httpServer, started, tcpServer } = require("./fixture/host-servers");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 /** A VM with these destinations, and what it was refused. */
 async function allowed(...allow) {

@@ -2,8 +2,9 @@
 // What a hostile guest can do to the proxy, and what is left of it when the VM has gone.
 
 const fs = require("node:fs");
-const { boot, output, until } = require("./fixture/vm");
 const { httpServer, tcpServer } = require("./fixture/host-servers");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 /** Of this process, by what /proc calls them. */
 function descriptors() {

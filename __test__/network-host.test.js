@@ -1,8 +1,9 @@
 "use strict";
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
-const { boot, output, rejection, until } = require("./fixture/vm");
 const { httpServer } = require("./fixture/host-servers");
+const { rejection, until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 test("host is the host's network: its ports, its interfaces, both ways", async () => {

@@ -1,5 +1,6 @@
 "use strict";
-const { boot, rejection } = require("./fixture/vm");
+const { rejection } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 async function refused(network, ...words) {

@@ -1,9 +1,10 @@
 "use strict";
 // The names of the VM's own servers: whatever a client calls them, and whether or not it asks the proxy, it reaches them.
 
-const { boot, output, until } = require("./fixture/vm");
-const { httpServer } = require("./fixture/host-servers");
 const { fetchingNode } = require("./fixture/fetching-node");
+const { httpServer } = require("./fixture/host-servers");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 const NAMES = ["localhost", "127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "agent-vm", "ip6-localhost"];
 

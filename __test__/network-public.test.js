@@ -1,8 +1,9 @@
 "use strict";
 // network "public": the internet, here one of the test's own, and nothing of the host's networks.
 
-const { boot, output, rejection } = require("./fixture/vm");
-const { online, PUBLIC, PUBLIC6, NOT_PUBLIC, NOT_PUBLIC6 } = require("./fixture/internet");
+const { NOT_PUBLIC, NOT_PUBLIC6, PUBLIC, PUBLIC6, online } = require("./fixture/internet");
+const { rejection } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const HOSTS = `

@@ -6,9 +6,9 @@ const crypto = require("node:crypto");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, output } = require("./fixture/vm");
 const { fetchingNode } = require("./fixture/fetching-node");
 const { httpServer } = require("./fixture/host-servers");
+const { boot, output } = require("./fixture/vm");
 
 let folder;
 beforeEach(() => {

@@ -1,6 +1,7 @@
 "use strict";
 const net = require("node:net");
-const { boot, output, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot, output } = require("./fixture/vm");
 
 const listening = [];
 

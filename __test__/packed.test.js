@@ -5,7 +5,7 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { install, nodeOf, pack, run } = require("./fixture/packages");
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 const manifest = require("../package.json");
 
 let folder;

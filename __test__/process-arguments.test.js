@@ -1,11 +1,12 @@
 "use strict";
 const { AgentVmError } = require("..");
-const { createVm, rejection } = require("./fixture/record");
+const { rejection } = require("./fixture/promises");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let pid;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   ({ pid } = await vm.spawn("sleep", ["1000"]));
 });
 
@@ -69,7 +70,7 @@ test("the VM and the process go on after all of it", async () => {
 });
 
 test("a call of a VM that is gone is VM_DISPOSED, once its arguments are right", async () => {
-  const gone = await createVm();
+  const gone = await bootForFile();
   const { pid: was } = await gone.spawn("true");
   await gone.dispose();
   const calls = [

@@ -1,9 +1,11 @@
 "use strict";
-const { createVm, record, rejection, run, until } = require("./fixture/record");
+const { rejection, until } = require("./fixture/promises");
+const { record, run } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 const commands = async () => (await vm.allProcesses()).map(({ command, args }) => [command, ...args].join(" "));
@@ -127,7 +129,7 @@ test("onStdout, onStderr and the events all fire", async () => {
 });
 
 test("activeCount counts processes that run, not what they left in the background", async () => {
-  const counting = await createVm();
+  const counting = await bootForFile();
   expect(counting.activeCount).toBe(0);
   const { pid } = await counting.spawn("sleep", ["1000"]);
   const left = await counting.spawn("sh", ["-c", "sleep 1000 & echo done"]);

@@ -1,9 +1,11 @@
 "use strict";
-const { createVm, record, rejection, until } = require("./fixture/record");
+const { rejection, until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 test("listProcesses and getProcess tell what was spawned, as it was asked for, in its order", async () => {
@@ -50,7 +52,7 @@ test("waitProcess resolves after the exit event, for everybody who waits", async
 });
 
 test("1,024 exited processes are remembered; then the first to exit is forgotten, and none that runs", async () => {
-  const many = await createVm();
+  const many = await bootForFile();
   const { pid: runs } = await many.spawn("sleep", ["1000"]);
   const pids = [];
   for (let i = 0; i < 1100; i += 20) {
@@ -79,7 +81,7 @@ test("getProcess(99999) says which process was not found", async () => {
 });
 
 test("what children left behind write is kept within the bound that exited processes share", async () => {
-  const left = await createVm();
+  const left = await bootForFile();
   const pids = [];
   for (let i = 0; i < 24; i++) {
     const { pid } = await left.spawn("sh", [

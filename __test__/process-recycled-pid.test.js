@@ -1,8 +1,10 @@
 "use strict";
 const { execFileSync } = require("node:child_process");
 const os = require("node:os");
-const { createVm, record, until } = require("./fixture/record");
 const { withInit } = require("./fixture/processes");
+const { until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 /**
  * A namespace has millions of numbers, and comes to the first again only after all of them. From Linux 6.14 on it may have
@@ -16,7 +18,7 @@ const [major, minor] = os.release().split(".").map(Number);
 const rootMay = process.getuid() === 0 && (major > 6 || (major === 6 && minor >= 14));
 
 test("numbers of what has exited are not given out again soon", async () => {
-  const vm = await createVm();
+  const vm = await bootForFile();
   const seen = new Set();
   for (let i = 0; i < 200; i++) {
     const { pid } = await vm.spawn("true");
@@ -28,7 +30,7 @@ test("numbers of what has exited are not given out again soon", async () => {
 
 if (rootMay) {
   test("a number given out again names the newest process that spawn gave it to; calls on the old record touch nobody else", async () => {
-    const { vm, init } = await withInit(createVm);
+    const { vm, init } = await withInit(bootForFile);
     fewNumbers(init.pid);
     // The first 300 are given out once only.
     await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
@@ -75,7 +77,7 @@ if (rootMay) {
   });
 
   test("a process with the number of one that was forgotten keeps its callbacks", async () => {
-    const { vm, init } = await withInit(createVm);
+    const { vm, init } = await withInit(bootForFile);
     fewNumbers(init.pid);
     await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
     const used = new Set();

@@ -1,9 +1,11 @@
 "use strict";
-const { createVm, record, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 const joined = (chunks) => Buffer.concat(chunks.map(({ data }) => data));
@@ -98,13 +100,13 @@ test("what is no longer kept is counted, and what is kept is the end", async () 
 });
 
 test("how much is kept is for the caller to say, also nothing", async () => {
-  const small = await createVm({ limits: { replayBytes: 1000 } });
+  const small = await bootForFile({ limits: { replayBytes: 1000 } });
   const { pid } = await small.spawn("seq", ["1000"]);
   await small.waitProcess(pid);
   const { nextSeq, truncatedBytes } = await small.readProcessOutput(pid);
   expect(nextSeq).toBe(3893);
   expect(truncatedBytes).toBeGreaterThanOrEqual(2893);
-  const none = await createVm({ limits: { replayBytes: 0 } });
+  const none = await bootForFile({ limits: { replayBytes: 0 } });
   const silent = await none.spawn("seq", ["1000"]);
   await none.waitProcess(silent.pid);
   expect(await none.readProcessOutput(silent.pid)).toMatchObject({ chunks: [], nextSeq: 3893, truncatedBytes: 3893 });
@@ -122,7 +124,7 @@ test("the exit is not told before all that the process wrote can be read", async
 });
 
 test("those that have exited share 16 MiB, and what exited first goes first", async () => {
-  const shared = await createVm();
+  const shared = await bootForFile();
   const pids = [];
   for (let i = 0; i < 20; i++) {
     const { pid } = await shared.spawn("sh", ["-c", "head -c 1200000 /dev/zero"]);

@@ -1,9 +1,11 @@
 "use strict";
-const { createVm, record, rejection, sleep, until } = require("./fixture/record");
+const { rejection, sleep, until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 /** What a promise has come to so far. */

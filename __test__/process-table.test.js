@@ -1,9 +1,11 @@
 "use strict";
-const { createVm, record, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 afterEach(async () => {
   const left = await vm.allProcesses();

@@ -3,12 +3,14 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, folder, output, rejection } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 
 /** A root whose /bin/sh is what `change` makes of it. */
 function root(change) {
-  const made = muslRoot(folder());
+  const made = muslRoot(temporaryDirectory());
   fs.chmodSync(made, 0o755);
   fs.rmSync(path.join(made, "bin/sh"));
   change((name) => path.join(made, name));

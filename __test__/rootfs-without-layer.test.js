@@ -2,7 +2,7 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
 const { muslRoot } = require("./fixture/roots");
 
 // A kernel stacks two overlays and no third, so a root that lies on two gets no layer.
@@ -29,7 +29,7 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
       console.log(JSON.stringify(codes));
       await vm.dispose();
     })();`;
-  const [rootfs, work] = [muslRoot(folder()), folder()];
+  const [rootfs, work] = [muslRoot(temporaryDirectory()), temporaryDirectory()];
   fs.chmodSync(rootfs, 0o755);
   fs.mkdirSync(path.join(rootfs, "closed"), { mode: 0o700 });
   fs.mkdirSync(path.join(rootfs, "srv"));

@@ -3,13 +3,15 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
-const { boot, output, rejection, folder } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
+const { rejection } = require("./fixture/promises");
 const { debianRoot, muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 
 let rootfs;
 
 beforeEach(() => {
-  rootfs = muslRoot(folder());
+  rootfs = muslRoot(temporaryDirectory());
 });
 
 test("programs are those of the root, and none of the host's shows", async () => {
@@ -88,7 +90,7 @@ test("a socket and a FIFO that lie in it lead to nobody on the host", async () =
 });
 
 test("home and mounts go with it, and a link of the root's is no place for a mount", async () => {
-  const [home, hostPath] = [folder(), folder()];
+  const [home, hostPath] = [temporaryDirectory(), temporaryDirectory()];
   fs.writeFileSync(path.join(hostPath, "file"), "shown");
   fs.symlinkSync("share", path.join(rootfs, "usr/link"));
   const vm = await boot({ rootfs, home, mounts: [{ path: "/usr/share/data/deep", hostPath }] });
@@ -131,7 +133,7 @@ test("a root that is missing, no folder, without a shell or the host's own is re
   }
   expect(await rejection(AgentVm.create({ rootfs: "root" }))).toMatchObject({ code: "INVALID_ARGUMENT" });
   expect(await rejection(AgentVm.create({ rootfs, isolation: "none" }))).toMatchObject({ code: "INVALID_ARGUMENT" });
-  expect(await rejection(AgentVm.create({ rootfs: folder() }))).toMatchObject({
+  expect(await rejection(AgentVm.create({ rootfs: temporaryDirectory() }))).toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringContaining("/bin/sh"),
   });

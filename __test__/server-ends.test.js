@@ -1,6 +1,6 @@
 "use strict";
 const { descendants, running } = require("./fixture/processes");
-const { until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 
 // A VM with a command under way, one in the background that left its session, a spawned process and a shell.

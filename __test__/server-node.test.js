@@ -5,7 +5,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 
 const run = promisify(execFile);
 

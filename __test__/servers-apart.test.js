@@ -4,9 +4,9 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { descendants, running } = require("./fixture/processes");
 const { directoriesOf, serverNumber } = require("./fixture/cgroups");
-const { until } = require("./fixture/vm");
+const { descendants, running } = require("./fixture/processes");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 

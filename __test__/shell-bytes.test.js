@@ -1,12 +1,12 @@
 "use strict";
 const { createHash } = require("node:crypto");
-const { createVm } = require("./fixture/record");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 
@@ -54,7 +54,7 @@ test("20 kB written right before the exit arrive whole before shellExit, 400 tim
 });
 
 test("nor does a listener lose any that takes longer over it than the program", async () => {
-  const slow = await createVm();
+  const slow = await bootForFile();
   const own = shellsOf(slow);
   slow.on("shellData", () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40));
   const script =

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, until, sleep } = require("./fixture/record");
+const { sleep, until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeEach(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
   // Notes each SIGHUP and SIGCONT that it gets under its name; its second argument says what it does then. It takes one
   // after the other: of two handlers, the second would run in the middle of the first.

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, rejection, until } = require("./fixture/record");
+const { rejection, until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 
@@ -200,7 +201,7 @@ while time.monotonic() < end:
 });
 
 test("when the VM goes, open shells end with it, and calls that were pending say so", async () => {
-  const other = await createVm();
+  const other = await bootForFile();
   const own = shellsOf(other);
   const [shell, stuck, deaf, ended] = await Promise.all([
     own.open(),

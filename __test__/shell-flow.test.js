@@ -1,6 +1,7 @@
 "use strict";
-const { createVm, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 /** Holds up the thread that JavaScript runs on. */
 const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
@@ -14,7 +15,7 @@ let stall;
 let noisy;
 let quiet;
 beforeEach(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
   stall = 0;
   noisy = await shells.open();

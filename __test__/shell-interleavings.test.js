@@ -1,7 +1,8 @@
 "use strict";
 const crypto = require("node:crypto");
-const { createVm, sleep } = require("./fixture/record");
+const { sleep } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 /** Whole numbers below `n`, the same for the same seed. */
 function dice(seed) {
@@ -55,7 +56,7 @@ async function live(vm, shells, roll) {
 
 test("twenty shells at once, whatever is done to them, show every byte that was sent, in order", async () => {
   const seed = crypto.randomInt(2 ** 31);
-  const vm = await createVm();
+  const vm = await bootForFile();
   const shells = shellsOf(vm);
   const roll = dice(seed);
   for (let round = 0; round < 4; round++) {

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shell;
 beforeEach(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shell = await shellsOf(vm).open();
   await shell.shows("$ ");
 });

@@ -1,14 +1,15 @@
 "use strict";
 const fs = require("node:fs");
-const { createVm, until } = require("./fixture/record");
-const { shellsOf } = require("./fixture/shells");
 const { descendants } = require("./fixture/processes");
+const { until } = require("./fixture/promises");
+const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 const AT_A_TIME = 125;
 
 test("a thousand shells, opened and closed, leave no descriptor and no process", async () => {
-  const vm = await createVm({ limits: { terminals: 256 } });
+  const vm = await bootForFile({ limits: { terminals: 256 } });
   const shells = shellsOf(vm);
   // What is opened once and for all is open from here on.
   await (await shells.open({ command: "sh" })).close();
@@ -41,7 +42,7 @@ test("a thousand shells, opened and closed, leave no descriptor and no process",
 }, 120_000);
 
 test("the last 1,024 that have exited are remembered", async () => {
-  const vm = await createVm({ limits: { terminals: 256 } });
+  const vm = await bootForFile({ limits: { terminals: 256 } });
   const shells = shellsOf(vm);
   const opened = [];
   for (let round = 0; round < 11; round++) {

@@ -1,14 +1,14 @@
 "use strict";
 // Programs that people and agents live in, each driven as by hand and looked at on the screen of a terminal emulator.
 
-const { createVm } = require("./fixture/record");
-const { shellsOf } = require("./fixture/shells");
 const { screenOf } = require("./fixture/screen");
+const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeEach(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 
@@ -90,7 +91,7 @@ test("viewers that join and leave a busy shell have neither gap nor repetition",
 });
 
 test("what is no longer kept is counted", async () => {
-  const small = await createVm({ limits: { replayBytes: 10_000 } });
+  const small = await bootForFile({ limits: { replayBytes: 10_000 } });
   const own = shellsOf(small);
   const shell = await own.open({ command: "seq", args: ["20000"] });
   await shell.wait();

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, rejection } = require("./fixture/record");
+const { rejection } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 

@@ -1,11 +1,12 @@
 "use strict";
-const { createVm, rejection, until } = require("./fixture/record");
+const { rejection, until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 let shells;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
   shells = shellsOf(vm);
 });
 
@@ -57,7 +58,7 @@ test("its prompt is no other shell's", async () => {
 });
 
 test("where the VM has no bash, it is sh", async () => {
-  const other = await createVm();
+  const other = await bootForFile();
   await other.exec("mkdir bin && ln -s /bin/sh bin/sh");
   const own = shellsOf(other);
   const shell = await own.open({ env: { PATH: "/home/user/bin" } });
@@ -77,7 +78,7 @@ test("its environment is that of a login, in UTF-8", async () => {
 test("the call's env is added to the VM's, and either may set TERM, SHELL and the prompt", async () => {
   const print = 'echo "$TERM $SHELL $A $B"';
   expect(await printed(print, { env: { TERM: "dumb", SHELL: "/bin/sh", A: "a" } })).toBe("dumb /bin/sh a \n");
-  const other = await createVm({ env: { TERM: "vt100", B: "b" } });
+  const other = await bootForFile({ env: { TERM: "vt100", B: "b" } });
   const own = shellsOf(other);
   const shell = await own.open({ command: "sh", args: ["-c", print], env: { A: "a" } });
   await shell.wait();

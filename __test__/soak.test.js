@@ -2,7 +2,7 @@
 const { execFile } = require("node:child_process");
 const path = require("node:path");
 const { promisify } = require("node:util");
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 
 test("ten seconds of everything at random give right results, and leave nothing", async () => {
   const script = path.join(root, "scripts/soak.mjs");

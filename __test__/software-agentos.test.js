@@ -7,7 +7,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
 const { startServer } = require("./fixture/rivetkit/servers");
 
 const run = promisify(execFile);

@@ -3,8 +3,9 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
-const { boot, output, rejection, until } = require("./fixture/vm");
+const { rejection, until } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
 let folder;

@@ -1,7 +1,7 @@
 "use strict";
 const { descendants, running } = require("./fixture/processes");
+const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
-const { until } = require("./fixture/vm");
 
 const spares = (pid) => descendants(pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare");
 

@@ -1,10 +1,12 @@
 "use strict";
 
-const { createVm, record, until } = require("./fixture/record");
+const { until } = require("./fixture/promises");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 test("a process's exit does not wait for children that hold its pipes", async () => {

@@ -1,10 +1,11 @@
 "use strict";
 
-const { createVm, record } = require("./fixture/record");
+const { record } = require("./fixture/record");
+const { bootForFile } = require("./fixture/vm");
 
 let vm;
 beforeAll(async () => {
-  vm = await createVm();
+  vm = await bootForFile();
 });
 
 /** Checks that `seq` counts the bytes of both streams together, without gap or repetition; returns the total. */

@@ -1,5 +1,6 @@
 "use strict";
-const { boot, until } = require("./fixture/vm");
+const { until } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 
 test("stats count processes, their time and memory, and all that is given and written", async () => {
   const vm = await boot();

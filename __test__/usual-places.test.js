@@ -3,8 +3,9 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, folder, output } = require("./fixture/vm");
+const { temporaryDirectory } = require("./fixture/directory");
 const { muslRoot } = require("./fixture/roots");
+const { boot, output } = require("./fixture/vm");
 
 const fixture = { rootfs: undefined };
 beforeAll(() => {
@@ -34,7 +35,7 @@ test.each([
   ["a link", (run) => fs.symlinkSync("var/run", run)],
   ["a file", (run) => fs.writeFileSync(run, "")],
 ])("with a rootfs whose /run is %s too", async (_, make) => {
-  const rootfs = muslRoot(folder());
+  const rootfs = muslRoot(temporaryDirectory());
   fs.chmodSync(rootfs, 0o755);
   fs.rmSync(path.join(rootfs, "run"), { recursive: true, force: true });
   fs.mkdirSync(path.join(rootfs, "var/run"), { recursive: true });
@@ -45,7 +46,7 @@ test.each([
 });
 
 test("another /run that is shown stays as it is", async () => {
-  const hostPath = folder();
+  const hostPath = temporaryDirectory();
   const vm = await boot({ mounts: [{ path: "/run", hostPath }] });
   expect(await vm.readdir("/run")).toEqual([]);
   const writable = await boot({ mounts: [{ path: "/run", hostPath, readOnly: false }] });

@@ -1,8 +1,9 @@
 "use strict";
 const { Worker } = require("node:worker_threads");
 const { descendants, running } = require("./fixture/processes");
-const { boot, until } = require("./fixture/vm");
-const { root } = require("./fixture/server-process");
+const { root } = require("./fixture/project");
+const { until } = require("./fixture/promises");
+const { boot } = require("./fixture/vm");
 
 function worker(source) {
   const whole = `

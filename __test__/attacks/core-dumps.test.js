@@ -2,8 +2,8 @@
 // At a limit of 0 the kernel writes no core file, but still runs the handler that the host's `core_pattern` names, as root; at 1
 // it does neither (core(5)).
 
+const { compile, python } = require("../fixture/guest-programs");
 const { boot } = require("../fixture/vm");
-const { compile, python } = require("../fixture/victim");
 
 const CRASH = "#include <signal.h>\nint main(void) { raise(SIGSEGV); return 0; }";
 

@@ -1,7 +1,8 @@
 "use strict";
 // File calls as a deputy: nothing is written, through whatever link, that the guest itself could not write.
 
-const { boot, output, rejection } = require("../fixture/vm");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 let vm;
 

@@ -5,13 +5,14 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { AgentVm } = require("../..");
-const { delegatedCgroup } = require("../fixture/delegated-cgroup");
-const { boot, folder, rejection, until } = require("../fixture/vm");
 const { ownDirectories } = require("../fixture/cgroups");
-const { descendants, withInit } = require("../fixture/processes");
-const { inits } = require("../fixture/landlock");
+const { delegatedCgroup } = require("../fixture/delegated-cgroup");
+const { temporaryDirectory } = require("../fixture/directory");
+const { python } = require("../fixture/guest-programs");
+const { descendants, inits, withInit } = require("../fixture/processes");
+const { rejection, until } = require("../fixture/promises");
 const { nodeScript, readableCopy } = require("../fixture/server-process");
-const { python } = require("../fixture/victim");
+const { boot } = require("../fixture/vm");
 
 const ROOT = process.getuid() === 0;
 
@@ -104,7 +105,7 @@ if (ROOT) {
     expectConfined((await busy({ limits })).pid, { directories: 4 });
     expectConfined((await busy({ network: { allow: ["example.com"] } })).pid, { directories: 3 });
     expectConfined((await busy({ network: "host" })).pid, { directories: 3 });
-    const [home, mounted] = [folder(), folder()];
+    const [home, mounted] = [temporaryDirectory(), temporaryDirectory()];
     const mounts = [{ path: "/data/set", hostPath: mounted, readOnly: true }];
     expectConfined((await busy({ home, mounts })).pid, { directories: 3 });
     expect(outside().size).toBeGreaterThan(8);
@@ -120,25 +121,18 @@ if (ROOT) {
 
   test("nor one where an ordinary user's server was delegated a cgroup", async () => {
     const delegated = delegatedCgroup();
-    let server;
-    try {
-      server = nodeScript(
-        `const vm = await AgentVm.create();
-         await vm.spawn("sleep", ["60"]);
-         await vm.openShell();
-         console.log("ready");
-         setInterval(() => {}, 1000);`,
-        { prefix: delegated.prefix, from: readableCopy() },
-      );
-      await server.line();
-      const named = descendants(server.child.pid).filter(({ name }) => name === "agent-vm-init");
-      expect(named).toHaveLength(1);
-      expectConfined(named[0].pid, { directories: 3, cgroup: [delegated.directory] });
-    } finally {
-      server?.child.kill("SIGKILL");
-      await server?.ended;
-      await delegated.remove();
-    }
+    const server = nodeScript(
+      `const vm = await AgentVm.create();
+       await vm.spawn("sleep", ["60"]);
+       await vm.openShell();
+       console.log("ready");
+       setInterval(() => {}, 1000);`,
+      { prefix: delegated.prefix, from: readableCopy() },
+    );
+    await server.line();
+    const named = descendants(server.child.pid).filter(({ name }) => name === "agent-vm-init");
+    expect(named).toHaveLength(1);
+    expectConfined(named[0].pid, { directories: 3, cgroup: [delegated.directory] });
   });
 
   test("without namespaces, the process that starts programs holds no directory", async () => {
@@ -180,7 +174,7 @@ child.kill()`,
 );
 
 test("without namespaces a program may stand where it likes, and gets nothing to read there", async () => {
-  const host = folder();
+  const host = temporaryDirectory();
   fs.chmodSync(host, 0o755);
   fs.writeFileSync(path.join(host, "secret"), "the host's secret\n", { mode: 0o644 });
   const vm = await boot({ isolation: "landlock" });

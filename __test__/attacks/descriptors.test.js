@@ -1,7 +1,8 @@
 "use strict";
 const { AgentVm } = require("../..");
-const { until } = require("../fixture/vm");
-const { python, victim } = require("../fixture/victim");
+const { python } = require("../fixture/guest-programs");
+const { until } = require("../fixture/promises");
+const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 

@@ -2,7 +2,8 @@
 // Files that lead to the kernel or to the host: /proc, /sys, devices, set-uid programs, the program files themselves.
 
 const fs = require("node:fs");
-const { python, victim } = require("../fixture/victim");
+const { python } = require("../fixture/guest-programs");
+const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 

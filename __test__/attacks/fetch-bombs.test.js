@@ -4,9 +4,11 @@
 const { existsSync } = require("node:fs");
 const path = require("node:path");
 
-const { boot, rejection, until } = require("../fixture/vm");
 const { serve } = require("../fixture/guest-servers");
-const { nodeScript, root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
+const { rejection, until } = require("../fixture/promises");
+const { nodeScript } = require("../fixture/server-process");
+const { boot } = require("../fixture/vm");
 
 /** Makes each bomb once: gzip around `inner`, as often as is asked. */
 const BOMBS = `

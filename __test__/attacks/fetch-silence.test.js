@@ -3,8 +3,9 @@
 
 const { readdirSync } = require("node:fs");
 
-const { boot, rejection, until } = require("../fixture/vm");
 const { serve } = require("../fixture/guest-servers");
+const { rejection, until } = require("../fixture/promises");
+const { boot } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
 const open = () => readdirSync("/proc/self/fd").length;

@@ -2,8 +2,9 @@
 // A program opens the output streams of others and keeps them open. Each would cost the server a descriptor for ever.
 
 const fs = require("node:fs");
-const { boot, output, until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
 const { nodeScript, withFewDescriptors: few } = require("../fixture/server-process");
+const { boot, output } = require("../fixture/vm");
 
 /**
  * Python: opens the standard output and error of every process, or its terminal, leaves a file `held-PID` when it has, and prints

@@ -1,7 +1,8 @@
 "use strict";
 // In the host's network there is more to reach; what is beyond programs that merely use it stays refused.
 
-const { python, victim } = require("../fixture/victim");
+const { python } = require("../fixture/guest-programs");
+const { victim } = require("../fixture/victim");
 
 const attacked = victim({ network: "host" });
 

@@ -4,8 +4,9 @@
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, output, rejection } = require("../fixture/vm");
-const { python } = require("../fixture/victim");
+const { python } = require("../fixture/guest-programs");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const x64 = process.arch === "x64";
 const AIO = {

@@ -2,10 +2,10 @@
 // Init's own program: whoever executes `/proc/self/exe` where init's child resolves it names that.
 
 const { execFileSync } = require("node:child_process");
-const { atLevel, boot, output, rejection } = require("../fixture/vm");
+const { python } = require("../fixture/guest-programs");
 const { withInit } = require("../fixture/processes");
-
-const { python } = require("../fixture/victim");
+const { rejection } = require("../fixture/promises");
+const { atLevel, boot, output } = require("../fixture/vm");
 
 /** Spellings of it, as a program and as an interpreter. */
 const NAMES = ["/proc/self/exe", "/proc/thread-self/exe", "/proc/1/exe", "/proc/self/task/1/exe", "/dev/fd/../exe"];

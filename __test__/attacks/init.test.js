@@ -1,6 +1,7 @@
 "use strict";
-const { until } = require("../fixture/vm");
-const { compile, python, victim } = require("../fixture/victim");
+const { compile, python } = require("../fixture/guest-programs");
+const { until } = require("../fixture/promises");
+const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 const numbers = (x64, arm64) => (process.arch === "x64" ? x64 : arm64);

@@ -1,7 +1,8 @@
 "use strict";
 // The kernel reports the end of a traced process to its parent only when the tracer has waited for it or has ended.
 
-const { boot, until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
+const { boot } = require("../fixture/vm");
 
 /** Traces every process that starts, and never waits for one: in vain the kernel reports their ends to it. */
 const TRACER = `

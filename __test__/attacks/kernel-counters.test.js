@@ -5,7 +5,7 @@
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
-const { until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
 const { victim } = require("../fixture/victim");
 
 const attacker = victim();

@@ -3,8 +3,9 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, folder } = require("../fixture/vm");
-const { compile, python } = require("../fixture/victim");
+const { temporaryDirectory } = require("../fixture/directory");
+const { compile, python } = require("../fixture/guest-programs");
+const { boot } = require("../fixture/vm");
 
 /** Calls `fcntl` on a file: F_SETLEASE (1024) with each kind of lease, F_NOTIFY (1026), and commands that Linux 6.18 lacks. */
 const ASK_FOR_LEASES = (file) => `
@@ -59,7 +60,7 @@ const took = async (call) => {
 };
 
 test("programs that ask for leases on what init executes and the host writes hold up neither", async () => {
-  const shown = folder();
+  const shown = temporaryDirectory();
   fs.writeFileSync(path.join(shown, "data"), "of the host");
   fs.chmodSync(shown, 0o755);
   const vm = await boot({ mounts: [{ path: "/shown", hostPath: shown, readOnly: true }] });

@@ -3,7 +3,8 @@
 
 const fs = require("node:fs");
 
-const { boot, output, rejection, until } = require("../fixture/vm");
+const { rejection, until } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 /**
  * The longest time, in milliseconds, that the event loop stood still while `work` ran: processor time of this thread, so that

@@ -7,8 +7,9 @@ const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
 const { AgentVm } = require("../..");
-const { until } = require("../fixture/vm");
-const { python, victim } = require("../fixture/victim");
+const { python } = require("../fixture/guest-programs");
+const { until } = require("../fixture/promises");
+const { victim } = require("../fixture/victim");
 
 const attacker = victim();
 const other = victim();

@@ -2,8 +2,9 @@
 // The proxy connects a VM's own names to servers inside that VM: to none of the host, and to none of another VM.
 
 const fs = require("node:fs");
-const { boot, output, until } = require("../fixture/vm");
 const { tcpServer } = require("../fixture/host-servers");
+const { until } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const SPELLINGS = [
   "localhost",

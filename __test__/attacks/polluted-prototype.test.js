@@ -6,8 +6,10 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
-const { nodeScript, root } = require("../fixture/server-process");
-const { boot, output, rejection } = require("../fixture/vm");
+const { root } = require("../fixture/project");
+const { rejection } = require("../fixture/promises");
+const { nodeScript } = require("../fixture/server-process");
+const { boot, output } = require("../fixture/vm");
 
 /** The name of every member and argument in index.d.ts: a new option is covered without a change here. */
 function declaredNames() {

@@ -1,10 +1,10 @@
 "use strict";
 // One VM that takes all it can of the proxy: places for connections, and threads that look names up. Others are served.
 
-const { boot } = require("../fixture/vm");
 const { httpServer } = require("../fixture/host-servers");
-const { nodeScript, withFewDescriptors: few } = require("../fixture/server-process");
 const { resolving } = require("../fixture/resolver");
+const { nodeScript, withFewDescriptors: few } = require("../fixture/server-process");
+const { boot } = require("../fixture/vm");
 
 /** Opens tunnels to `port` as fast as it gets them, keeps them, and opens others for those that end. */
 const hoarder = (port, count) => `

@@ -3,7 +3,8 @@
 
 const fs = require("node:fs");
 
-const { boot, output, rejection } = require("../fixture/vm");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const MiB = 1024 * 1024;
 

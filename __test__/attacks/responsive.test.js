@@ -7,7 +7,8 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { AgentVm } = require("../..");
-const { boot, until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
+const { boot } = require("../fixture/vm");
 
 const SAMPLES = 30;
 const FACTOR = 10;

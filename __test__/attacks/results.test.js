@@ -1,7 +1,8 @@
 "use strict";
 // Results that no value of JavaScript can hold, in a server of their own: none of them may end it.
 
-const { nodeScript, root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
+const { nodeScript } = require("../fixture/server-process");
 
 /** What a server prints as JSON, which must be its end by itself. */
 async function printed(source) {

@@ -4,8 +4,10 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { boot, folder, output, rejection } = require("../fixture/vm");
+const { temporaryDirectory } = require("../fixture/directory");
 const { run } = require("../fixture/packages");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
 const flags = ["--offline", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"];
@@ -46,7 +48,7 @@ async function refused(software, ...words) {
 }
 
 test("a package that npm linked to a directory of the host, or to the project, shows none of it", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   write(path.join(at, "secret"), { name: "zz" }, { key: "secret" });
   write(path.join(at, "app"), { name: "app", private: true }, { ".env": "secret" });
   const hostile = (name, target) =>
@@ -80,7 +82,7 @@ test("a package that npm linked to a directory of the host, or to the project, s
 }, 120_000);
 
 test("a link that is named in allowLinks is followed, and no other", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const linked = write(path.join(at, "linked"), { name: "linked", bin: "cli.js" }, { "cli.js": cli });
   const other = write(path.join(at, "other"), { name: "other" }, { key: "secret" });
   const app = write(path.join(at, "app"), { name: "app" });
@@ -101,7 +103,7 @@ test("a link that is named in allowLinks is followed, and no other", async () =>
 });
 
 test("a chain of links, a link to a file, and a scope that is a link are refused where they leave node_modules", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   write(path.join(at, "secret"), { name: "zz" }, { key: "secret" });
   write(path.join(at, "scope/one"), { name: "@scope/one" });
   const modules = path.join(at, "app/node_modules");
@@ -119,7 +121,7 @@ test("a chain of links, a link to a file, and a scope that is a link are refused
 });
 
 test("a project that names itself is not shown whole", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const app = write(path.join(at, "app"), { name: "app", dependencies: { tool: "1" } }, { ".env": "secret" });
   write(path.join(app, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   await refused(agent(app, "app"), app, "allowLinks");
@@ -132,7 +134,7 @@ test("a project that names itself is not shown whole", async () => {
 
 test("the members of npm's and pnpm's workspaces depend on each other by links", async () => {
   for (const kind of ["npm", "pnpm"]) {
-    const root = path.join(folder(), "workspace");
+    const root = path.join(temporaryDirectory(), "workspace");
     write(root, {
       name: "root",
       private: true,
@@ -177,7 +179,7 @@ test("the members of npm's and pnpm's workspaces depend on each other by links",
 }, 60_000);
 
 test("a node_modules that became a link shows nothing of where it leads, also to a description that was used before", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const app = write(path.join(at, "app"), { name: "app" });
   const packageDir = write(path.join(app, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   write(path.join(at, "secret/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli, key: "secret" });
@@ -198,7 +200,7 @@ test("a node_modules that became a link shows nothing of where it leads, also to
 });
 
 test("software that a VM of this server can write to is refused, for that VM and for others", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const app = write(path.join(at, "app"), { name: "app" });
   const packageDir = write(path.join(app, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   const software = [agent(packageDir, "tool")];
@@ -226,7 +228,7 @@ test("software that a VM of this server can write to is refused, for that VM and
 });
 
 test("what one VM could write can be shown as software once that VM is gone", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const app = write(path.join(at, "app"), { name: "app" });
   const packageDir = write(path.join(app, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   const software = [agent(packageDir, "tool")];
@@ -237,7 +239,7 @@ test("what one VM could write can be shown as software once that VM is gone", as
 });
 
 test("files that others may not read are not readable inside, unless the server is the ordinary user who owns them", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const packageDir = write(
     path.join(at, "app/node_modules/tool"),
     { name: "tool", bin: "cli.js" },
@@ -276,7 +278,7 @@ const names = [LONG, "a\0b", "a\nb", "\u009b", "..", ".", "a/b", "/bin/a", "__pr
 test.each(["name", "version", "bin", "dependencies", "optionalDependencies", "peerDependencies", "workspaces"])(
   "a package.json whose %s is of any shape is shown or refused with what is wrong",
   async (member) => {
-    const at = folder();
+    const at = temporaryDirectory();
     const modules = path.join(at, "node_modules");
     const values = [
       ...strange,
@@ -299,7 +301,7 @@ test.each(["name", "version", "bin", "dependencies", "optionalDependencies", "pe
 );
 
 test("a package.json that is a FIFO, a directory, no JSON or huge is as if it were not there", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const packageDir = write(path.join(at, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   const manifest = path.join(packageDir, "package.json");
   const forms = [
@@ -335,7 +337,7 @@ test.each([
 });
 
 test("a file of commands whose name has a line break is refused", async () => {
-  const commandDir = folder();
+  const commandDir = temporaryDirectory();
   fs.writeFileSync(path.join(commandDir, "a\nb"), "");
   const error = await rejection(AgentVm.create({ software: [{ commandDir }] }));
   expect(error).toMatchObject({ name: "AgentVmError", code: "INVALID_ARGUMENT" });

@@ -1,7 +1,8 @@
 "use strict";
 // Every call that the filter refuses, made directly: by the native entry, and on x86-64 also by those of i386 and x32.
 
-const { compile, python, victim } = require("../fixture/victim");
+const { compile, python } = require("../fixture/guest-programs");
+const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 

@@ -2,9 +2,9 @@
 // Ranges that stand for the internet must not reach what is not on it: loopback, private networks, metadata services, and
 // addresses of the host itself.
 
-const { boot, output } = require("../fixture/vm");
 const { tcpServer } = require("../fixture/host-servers");
 const { nodeScript } = require("../fixture/server-process");
+const { boot, output } = require("../fixture/vm");
 
 /** Status codes that the proxy answers CONNECT to each host with. */
 async function connect(vm, hosts, port) {

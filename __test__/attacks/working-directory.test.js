@@ -4,8 +4,10 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("../..");
-const { boot, folder, output, rejection } = require("../fixture/vm");
+const { temporaryDirectory } = require("../fixture/directory");
+const { rejection } = require("../fixture/promises");
 const { muslRoot } = require("../fixture/roots");
+const { boot, output } = require("../fixture/vm");
 
 /** More than init holds. */
 const NUMBERS = Array.from({ length: 65 }, (_, number) => number);
@@ -22,7 +24,7 @@ const optionsOf = (kind) => (kind === "with limits" ? { limits } : {});
 
 /** A directory on the host with a file and a program that every user of the host may read and run. */
 function planted() {
-  const directory = folder();
+  const directory = temporaryDirectory();
   fs.chmodSync(directory, 0o755);
   fs.writeFileSync(path.join(directory, "secret"), "the host's secret\n", { mode: 0o644 });
   fs.writeFileSync(path.join(directory, "program"), "#!/bin/sh\necho the host\\'s program\n", { mode: 0o755 });
@@ -144,7 +146,7 @@ test("what /proc shows of init is no working directory either", async () => {
 
 test("a home that was replaced by a link to a descriptor of init's is refused, where the root is the guest's to change", async () => {
   const host = planted();
-  const root = muslRoot(folder());
+  const root = muslRoot(temporaryDirectory());
   fs.chmodSync(root, 0o755);
   const vm = await boot({ rootfs: root });
   const moved = await vm.exec("mv /home /moved && mkdir /home");

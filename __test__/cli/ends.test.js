@@ -6,7 +6,8 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const { agentVm, program } = require("../fixture/command-line");
-const { folder, until } = require("../fixture/vm");
+const { temporaryDirectory } = require("../fixture/directory");
+const { until } = require("../fixture/promises");
 
 /** A number of seconds to sleep that no other process of the machine sleeps: so that it can be found. */
 let next = 1_000_000 + (process.pid % 1_000_000) * 100;
@@ -24,7 +25,7 @@ const deaf = (mark) => `trap '' HUP TERM INT; echo ready; sleep ${mark}; sleep $
 
 /** The command in a terminal of its own, which `close` closes; `code()` is its exit code once it has ended. */
 function inTerminal(args) {
-  const at = folder();
+  const at = temporaryDirectory();
   const status = path.join(at, "status");
   const socket = `agent-vm-ends-${process.pid}-${next++}`;
   const quoted = [process.execPath, program, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
@@ -86,7 +87,7 @@ test("two signals at once, which npm makes of one, leave the program a second", 
 });
 
 test("a program that ends by itself when its terminal is closed has the time for it", async () => {
-  const at = folder();
+  const at = temporaryDirectory();
   const script = "trap 'echo saved > /kept/file; exit 4' HUP; echo ready; while :; do sleep 0.05; done";
   const running = agentVm(["run", `--mount=${at}:/kept:rw`, "--", "sh", "-c", script]);
   await until(() => running.printed.stdout === "ready\n");

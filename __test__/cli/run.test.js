@@ -4,7 +4,7 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { agentVm } = require("../fixture/command-line");
-const { until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
 
 test("a command's output, errors and exit code are passed on", async () => {
   expect(await agentVm(["run", "--", "sh", "-c", "echo out; echo err >&2; exit 7"])).toEqual({

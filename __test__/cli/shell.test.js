@@ -3,7 +3,7 @@
 const { execFileSync } = require("node:child_process");
 
 const { agentVm, program } = require("../fixture/command-line");
-const { until } = require("../fixture/vm");
+const { until } = require("../fixture/promises");
 
 // Another for each test: one whose server is just ending takes no new one.
 let servers = 0;

@@ -7,7 +7,7 @@ const path = require("node:path");
 const { promisify } = require("node:util");
 
 const { blocks, documents, parseShell, read } = require("../fixture/markdown");
-const { root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
 
 const run = promisify(execFile);
 const { scripts } = require("../../package.json");

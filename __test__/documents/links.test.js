@@ -4,7 +4,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const { anchors, documents, links, read } = require("../fixture/markdown");
-const { root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
 
 test.each(documents())("the links of %s lead somewhere", (name) => {
   const broken = links(read(name)).filter((target) => {

@@ -1,8 +1,9 @@
 "use strict";
 const fs = require("node:fs");
-const { boot, output, rejection, until } = require("../fixture/vm");
 const { descendants, running } = require("../fixture/processes");
+const { rejection, until } = require("../fixture/promises");
 const { nodeScript } = require("../fixture/server-process");
+const { boot, output } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
 // Two in the background, one of them with a folder that its owner may not search; a process and a shell.

@@ -2,14 +2,16 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { boot, folder, output, rejection } = require("../fixture/vm");
-const { insidePython } = require("../fixture/landlock");
+const { temporaryDirectory } = require("../fixture/directory");
+const { pythonJson } = require("../fixture/guest-programs");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
 /** A folder of the host's in which the modes would let anybody do anything. */
 function openFolder() {
-  const made = folder();
+  const made = temporaryDirectory();
   fs.chmodSync(made, 0o777);
   fs.writeFileSync(path.join(made, "secret"), "of the host");
   fs.chmodSync(path.join(made, "secret"), 0o666);
@@ -105,7 +107,7 @@ test("no mode, owner, time or attribute of the host's files is changed", async (
   const there = openFolder();
   const secret = path.join(there, "secret");
   const before = fs.statSync(secret);
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { there, secret },
     `
@@ -142,7 +144,7 @@ print(json.dumps({
 
 test("the VM's own files have their modes and times changed by every call there is", async () => {
   const vm = await boot(landlock);
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { x64: process.arch === "x64" },
     `

@@ -1,6 +1,7 @@
 "use strict";
 const os = require("node:os");
-const { boot, rejection } = require("../fixture/vm");
+const { rejection } = require("../fixture/promises");
+const { boot } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
 test.each([

@@ -1,11 +1,13 @@
 "use strict";
-const { boot, output, until } = require("../fixture/vm");
-const { descendants } = require("../fixture/processes");
-const { hostProgram, inits, insidePython, numbers } = require("../fixture/landlock");
+const { pythonJson, systemCallNumbers } = require("../fixture/guest-programs");
+const { hostProgram } = require("../fixture/host-program");
+const { descendants, inits } = require("../fixture/processes");
+const { until } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
-const CALLS = numbers({
+const CALLS = systemCallNumbers({
   tgkill: [234, 131],
   rt_sigqueueinfo: [129, 138],
   pidfd_open: [434],
@@ -62,7 +64,7 @@ test("neither the server, nor init, nor another VM's, nor any other process is s
   const { pid: theirs } = await other.spawn("sleep", ["1000"]);
   const { child } = await hostProgram("import time; print('ready', flush=True); time.sleep(1000)");
   const targets = { server: process.pid, init, theirs, bystander: child.pid };
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { calls: CALLS, targets },
     `${ATTACKS}\nprint(json.dumps({name: attack(pid) for name, pid in targets.items()}))`,
@@ -88,7 +90,7 @@ test("a signal to everybody reaches the VM's own processes alone, and the VM goe
 test("what one command started, another one can signal, trace and reach", async () => {
   const vm = await boot(landlock);
   const { pid } = await vm.spawn("sleep", ["1000"]);
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { pid },
     `
@@ -130,7 +132,7 @@ test("init's deputy is traced and read by nobody", async () => {
   const before = descendants(process.pid);
   const vm = await boot(landlock);
   const { deputy } = inits(before);
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { calls: CALLS, deputy },
     `

@@ -1,13 +1,16 @@
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
-const { boot, folder, output, rejection } = require("../fixture/vm");
-const { hostProgram, insidePython, numbers } = require("../fixture/landlock");
+const { temporaryDirectory } = require("../fixture/directory");
+const { pythonJson, systemCallNumbers } = require("../fixture/guest-programs");
+const { hostProgram } = require("../fixture/host-program");
+const { rejection } = require("../fixture/promises");
+const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
 test("no socket of the host's is reached: TCP, UDP, abstract, or one with a path", async () => {
-  const file = path.join(folder(), "socket");
+  const file = path.join(temporaryDirectory(), "socket");
   const { line } = await hostProgram(`
 import os, socket, threading
 tcp = socket.create_server(("127.0.0.1", 0))
@@ -26,7 +29,7 @@ threading.Event().wait()`);
   const [tcp, udp, pid] = line.split(" ").map(Number);
   expect(fs.existsSync(file)).toBe(true);
   const vm = await boot(landlock);
-  const results = await insidePython(
+  const results = await pythonJson(
     vm,
     { tcp, udp, pid, file },
     `
@@ -50,7 +53,7 @@ print(json.dumps([
 test("pairs of sockets between parent and child work", async () => {
   const vm = await boot(landlock);
   expect(
-    await insidePython(
+    await pythonJson(
       vm,
       {},
       `
@@ -71,7 +74,7 @@ print(json.dumps(one.recv(5).decode()))`,
 
 test("what shares memory or messages with the host is not there", async () => {
   const vm = await boot(landlock);
-  const calls = numbers({
+  const calls = systemCallNumbers({
     shmget: [29, 194],
     semget: [64, 190],
     msgget: [68, 186],
@@ -79,7 +82,7 @@ test("what shares memory or messages with the host is not there", async () => {
     inotify_init1: [294, 26],
   });
   expect(
-    await insidePython(
+    await pythonJson(
       vm,
       { calls },
       "print(json.dumps({ name: call(number, 0, 0, 0, 0) for name, number in calls.items() }))",

@@ -1,6 +1,6 @@
 "use strict";
+const { pythonJson } = require("../fixture/guest-programs");
 const { boot, output } = require("../fixture/vm");
-const { insidePython } = require("../fixture/landlock");
 
 const landlock = { isolation: "landlock" };
 
@@ -10,7 +10,7 @@ test("it runs as nobody where the server is root, as the server's user elsewhere
   const own = process.getuid() !== 0;
   expect([one === two, one === `${process.getuid()}\n`]).toEqual([own, own]);
   expect(
-    await insidePython(
+    await pythonJson(
       vm,
       {},
       `

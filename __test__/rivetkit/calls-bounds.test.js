@@ -2,7 +2,7 @@
 // The bounds of what an actor keeps for its clients, without an engine: thousands of calls, clients and processes would take
 // rivetkit minutes.
 
-const { root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 test("a client has at most half of an actor's calls, and others have some whatever the first ones have", async () => {

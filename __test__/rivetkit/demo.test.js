@@ -5,13 +5,13 @@ const { spawn } = require("node:child_process");
 const { cpSync, mkdirSync, readdirSync, symlinkSync } = require("node:fs");
 const { join } = require("node:path");
 const { engine } = require("../../examples/engine");
-const { temporaryFolder } = require("../fixture/rivetkit/servers");
+const { directoryForFile } = require("../fixture/directory");
 
 const root = join(__dirname, "../..");
 const done = "Everything documented ran, on a real Linux.";
 
 /** The checkout again, with a target/ of its own: the demo compiles into it, and the real one may be another user's. */
-const checkout = temporaryFolder();
+const checkout = directoryForFile();
 for (const name of readdirSync(root)) {
   if (name !== "examples" && name !== "target") symlinkSync(join(root, name), join(checkout, name));
 }

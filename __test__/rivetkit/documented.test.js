@@ -5,13 +5,14 @@
 const { spawn } = require("node:child_process");
 const { cpSync, readFileSync, readdirSync, mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
-const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
 const { install, pack, run } = require("../fixture/packages");
+const { directoryForFile } = require("../fixture/directory");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 const root = join(__dirname, "../..");
 
-const tarballs = temporaryFolder();
-const app = temporaryFolder();
+const tarballs = directoryForFile();
+const app = directoryForFile();
 let server;
 
 beforeAll(async () => {

@@ -244,7 +244,7 @@ describe("what calls read and keep together is bounded, also in a server with a 
       let up = false;
       const off = agent.on("processOutput", () => (up = true));
       const { pid } = await agent.spawn("node", ["bomb.js"]);
-      await until(() => up, 60_000);
+      await until(() => up, 60);
       off();
       const answers = await Promise.all(Array.from({ length: 12 }, () => failure(agent.vmFetch(3000, "/"))));
       const { body } = await agent.vmFetch(3000, "/small");

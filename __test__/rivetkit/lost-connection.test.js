@@ -31,10 +31,10 @@ test("a client whose connection is cut misses no output and no exit, and its pen
     for (let time = 0; time < 3; time++) {
       await sleep(700);
       // Until there is one again: a busy machine takes its time over the next one.
-      await until(() => cut() > 0, 60_000);
+      await until(() => cut() > 0, 60);
     }
     const [exitCode, result] = await Promise.all([waiting, slow, agent.waitShell(shellId)]);
-    await until(() => exits.length > 0 && shell.length >= 9, 60_000);
+    await until(() => exits.length > 0 && shell.length >= 9, 60);
     return { output, shell, exits, exitCode, stdout: result.stdout, pid };
   });
   expect(seen.output).toBe(Array.from({ length: 300 }, (_, index) => `${index + 1}\n`).join(""));

@@ -3,10 +3,11 @@
 const { spawnSync } = require("node:child_process");
 const { existsSync, readFileSync, readdirSync } = require("node:fs");
 const { join } = require("node:path");
-const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
+const { directoryForFile } = require("../fixture/directory");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 test("a kept home is there after sleep, and goes when the actor is destroyed", async () => {
-  const directory = join(temporaryFolder(), "homes");
+  const directory = join(directoryForFile(), "homes");
   const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
   const id = await server.evaluate(async ({ agent, client }) => {
     await agent.exec("echo kept > note; echo lost > /tmp/note; mkdir -p locked/deep && chmod 0 locked");
@@ -31,7 +32,7 @@ test("a kept home is there after sleep, and goes when the actor is destroyed", a
 });
 
 test("a home goes with its actor whatever the guest left there", async () => {
-  const directory = join(temporaryFolder(), "homes");
+  const directory = join(directoryForFile(), "homes");
   const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
   const id = await server.evaluate(async ({ agent }) => {
     const script = `

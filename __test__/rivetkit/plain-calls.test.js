@@ -1,8 +1,8 @@
 "use strict";
 // Calls of rivetkit's plain client: one cannot take the places of the others, nor keep one for ever.
 
-const { startServer } = require("../fixture/rivetkit/servers");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 /** A Calls whose calls go on until they are aborted, and what has come of each of them. */
 const PLAIN = `${CALLS}
@@ -148,7 +148,7 @@ test("a client that is named as another one's connection has nothing of what tha
 
 test("callers that no longer wait for a process leave nothing with the VM", async () => {
   const seen = await evaluate(`
-    const { AgentVm } = require("${require("../fixture/server-process").root}");
+    const { AgentVm } = require("${require("../fixture/project").root}");
     const { Machine } = await import("${dist}/machine.mjs");
     const { methods } = await import("${dist}/methods.mjs");
     const actor = { actorId: "test", broadcast() {}, keepAwake: (promise) => promise, log: console };

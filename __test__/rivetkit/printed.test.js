@@ -1,7 +1,7 @@
 "use strict";
 // What a command prints for a call of an actor: kept by the actor, which counts it, and as text the same that the VM makes of it.
 
-const { root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 const PRINTED = `${CALLS}

@@ -4,12 +4,13 @@ const { execFile } = require("node:child_process");
 const { mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { promisify } = require("node:util");
-const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
 const { blocks, documents, read } = require("../fixture/markdown");
+const { directoryForFile } = require("../fixture/directory");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 const root = join(__dirname, "../..");
 const run = promisify(execFile);
-const app = temporaryFolder();
+const app = directoryForFile();
 
 const found = documents()
   .flatMap((name) => blocks(read(name)))

@@ -4,7 +4,9 @@
 const { createServer, get } = require("node:http");
 const { chromium } = require("playwright-core");
 const { WebSocket } = require("ws");
-const { startServer, temporaryFolder } = require("../fixture/rivetkit/servers");
+const { directoryForFile } = require("../fixture/directory");
+const { until } = require("../fixture/promises");
+const { startServer } = require("../fixture/rivetkit/servers");
 
 let browser;
 let page;
@@ -13,12 +15,11 @@ let server;
 afterAll(() => browser?.close());
 
 const shown = () => page.locator(".xterm-rows").innerText();
-async function until(holds) {
-  for (const end = Date.now() + 20_000; !(await holds());) {
-    if (Date.now() > end) throw new Error(`Not in 20 s: ${holds}\nThe page shows:\n${await shown()}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+/** Polls until `holds`; an error shows what the page showed. */
+const eventually = (holds) =>
+  until(holds).catch(async (error) => {
+    throw new Error(`${error.message}\nThe page shows:\n${await shown()}`);
+  });
 const connected = () => page.getByText("connected", { exact: true }).waitFor({ timeout: 20_000 });
 async function type(line) {
   await page.keyboard.type(line);
@@ -27,7 +28,7 @@ async function type(line) {
 
 beforeAll(async () => {
   server = await startServer({ script: "../../../examples/web-terminal/server.mjs", env: { PORT: "0" } });
-  browser = await chromium.launchPersistentContext(temporaryFolder(), {
+  browser = await chromium.launchPersistentContext(directoryForFile(), {
     executablePath: "/usr/bin/chromium",
     viewport: { width: 1000, height: 600 },
     args: [
@@ -49,38 +50,38 @@ beforeAll(async () => {
 
 test("what is typed in the page runs in the VM's shell, and its output is shown", async () => {
   await type('echo "I am $(id -un) in $PWD: $((6 * 7))"');
-  await until(async () => (await shown()).includes("I am user in /home/user: 42"));
+  await eventually(async () => (await shown()).includes("I am user in /home/user: 42"));
 });
 
 test("the shell's terminal has the size of the page's, also when that changes", async () => {
   for (const width of [1000, 700]) {
     await page.setViewportSize({ width, height: 600 });
     const size = page.locator("#size");
-    await until(async () => Number((await size.innerText()).split("×")[0]) < width / 8);
+    await eventually(async () => Number((await size.innerText()).split("×")[0]) < width / 8);
     const [cols, rows] = (await size.innerText()).split("×");
     await type("clear; stty size");
-    await until(async () => (await shown()).includes(`${rows} ${cols}`));
+    await eventually(async () => (await shown()).includes(`${rows} ${cols}`));
   }
 });
 
 test("a reload shows the same shell with its history, and goes on with it", async () => {
   await type("kept=alive; echo before the $((1)) reload");
-  await until(async () => (await shown()).includes("before the 1 reload"));
+  await eventually(async () => (await shown()).includes("before the 1 reload"));
   const before = await shown();
   await page.reload();
   await connected();
-  await until(async () => (await shown()).includes(before.trimEnd()));
+  await eventually(async () => (await shown()).includes(before.trimEnd()));
   await type("echo $kept after");
-  await until(async () => (await shown()).includes("alive after"));
+  await eventually(async () => (await shown()).includes("alive after"));
 });
 
 test("a shell that its user leaves says so, and Enter opens another", async () => {
   await type("exit 3");
-  await until(async () => (await shown()).includes("[exited with 3: press Enter for a new shell]"));
+  await eventually(async () => (await shown()).includes("[exited with 3: press Enter for a new shell]"));
   await page.keyboard.press("Enter");
   await connected();
   await type("echo kept:$kept.");
-  await until(async () => (await shown()).includes("kept:."));
+  await eventually(async () => (await shown()).includes("kept:."));
 });
 
 /** What a page at that address shows of its connection, and whether it has a shell. */

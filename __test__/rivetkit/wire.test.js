@@ -5,7 +5,8 @@
 const { execFile } = require("node:child_process");
 const { join } = require("node:path");
 const { promisify } = require("node:util");
-const { nodeScript, root } = require("../fixture/server-process");
+const { root } = require("../fixture/project");
+const { nodeScript } = require("../fixture/server-process");
 
 const wire = JSON.stringify(join(root, "dist/rivetkit/wire.mjs"));
 
