@@ -1,6 +1,7 @@
 // Gets what building and testing need, on a fresh clone as on an old one. Does nothing when nothing is missing.
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { missingPackages } from "./debian-packages.mjs";
 import { output, root, step } from "./step.mjs";
 
 function refuse(message) {
@@ -54,21 +55,23 @@ function checkRust() {
 }
 
 function installDebianPackages() {
-  const missing = readFileSync(join(root, "scripts/debian-packages.txt"), "utf8")
-    .split("\n")
-    .filter((line) => line && !line.startsWith("#"))
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, file]) => !existsSync(file))
-    .map(([name]) => name);
+  const list = readFileSync(join(root, "scripts/debian-packages.txt"), "utf8");
+  const missing = missingPackages(list);
   if (missing.length === 0) return;
-  const install = `apt-get install --yes --no-install-recommends ${missing.join(" ")}`;
-  if (process.getuid() !== 0) refuse(`Missing for the tests. As root: apt-get update && ${install}`);
+  const names = missing.map(({ name }) => name).join(" ");
+  const why = missing.map((one) => `  ${one.name}: ${one.why}`).join("\n");
+  const install = `apt-get install --yes --no-install-recommends ${names}`;
+  if (process.getuid() !== 0) refuse(`Missing for the tests:\n${why}\nAs root: apt-get update && ${install}`);
   if (output("apt-get", ["--version"]) === null) {
-    refuse(`Missing for the tests, and this is no Debian. Their names there: ${missing.join(" ")}`);
+    refuse(`Missing for the tests, and this is no Debian, where these packages have it:\n${why}`);
   }
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   step("apt-get", ["update", "--quiet=2"], { env });
   step("apt-get", ["--quiet=2", ...install.split(" ").slice(1)], { env });
+  const still = missingPackages(list);
+  if (still.length > 0) {
+    refuse(`Installed, and yet:\n${still.map((one) => `  ${one.name}: ${one.why}`).join("\n")}`);
+  }
 }
 
 if (older(process.versions.node, "20.0")) refuse(`agent-vm needs Node 20 or later; this is ${process.versions.node}.`);

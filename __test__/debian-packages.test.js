@@ -1,0 +1,54 @@
+"use strict";
+// Set-up finds what the tests need of the machine, not merely a file of that name.
+const { execFileSync } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+
+const { root } = require("./node-script");
+
+let folder;
+beforeAll(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-packages-"));
+  const source = path.join(folder, "main.c");
+  fs.writeFileSync(source, "int main(void) { return 0; }\n");
+  execFileSync("/usr/bin/gcc", ["-o", path.join(folder, "dynamic"), source]);
+  execFileSync("/usr/bin/gcc", ["-static", "-o", path.join(folder, "static"), source]);
+  execFileSync("/usr/bin/gcc", ["-static-pie", "-o", path.join(folder, "static-pie"), source]);
+  fs.writeFileSync(path.join(folder, "script"), "#!/bin/sh\nexec /usr/bin/busybox sh\n", { mode: 0o755 });
+  fs.symlinkSync("static", path.join(folder, "link"));
+  fs.writeFileSync(path.join(folder, "cut-off"), fs.readFileSync(path.join(folder, "static")).subarray(0, 70));
+  fs.writeFileSync(path.join(folder, "empty"), "");
+});
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+/** What set-up says of a list; import() is not for jest's own environment. */
+function missing(list) {
+  const module = path.join(root, "scripts/debian-packages.mjs");
+  const script = `import(${JSON.stringify(module)}).then(({ missingPackages }) =>
+    console.log(JSON.stringify(missingPackages(${JSON.stringify(list)}))))`;
+  return JSON.parse(execFileSync(process.execPath, ["--eval", script], { encoding: "utf8", stdio: "pipe" }));
+}
+const line = (file, ...needs) => ["busybox-static", path.join(folder, file), ...needs].join("  ");
+
+test.each(["static", "static-pie", "link"])("a static program is what `static` asks for: %s", (file) => {
+  expect(missing(`# a comment\n\n${line(file, "static")}\n`)).toEqual([]);
+});
+
+test.each(["dynamic", "script", "cut-off", "empty"])("a file that is no static program is missing: %s", (file) => {
+  const why = `${path.join(folder, file)} is no static program`;
+  expect(missing(line(file, "static"))).toEqual([{ name: "busybox-static", why }]);
+  expect(missing(line(file))).toEqual([]);
+});
+
+test("a file that is not there is missing, and a check that is not known fails", () => {
+  const why = `${path.join(folder, "nothing")} is not there`;
+  expect(missing(line("nothing", "static"))).toEqual([{ name: "busybox-static", why }]);
+  expect(() => missing(line("static", "stattic"))).toThrow('There is no check for "stattic"');
+});
+
+test("the list asks for a BusyBox that runs without libraries, and this machine has it", () => {
+  const list = fs.readFileSync(path.join(root, "scripts/debian-packages.txt"), "utf8");
+  expect(list).toMatch(/^busybox-static +\/usr\/bin\/busybox +static$/m);
+  expect(missing(list)).toEqual([]);
+});
