@@ -9,7 +9,7 @@ import type { Duplex } from "node:stream";
 /** The codes of `AgentVmError`: one of these, or the name of the errno that a system call failed with. */
 export type AgentVmErrorCode =
   | "INVALID_ARGUMENT" // an argument has the wrong type or value; the message names the argument and what is allowed
-  | "ISOLATION_UNAVAILABLE" // this host cannot isolate as requested; the message names the cause and the remedy
+  | "ISOLATION_UNAVAILABLE" // this host cannot isolate as requested, or the native binary is missing; the message names the cause and the remedy
   | "VM_DISPOSED" // the VM was disposed, or its init has died
   | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"

@@ -1,6 +1,9 @@
 "use strict";
 // The public surface: every call checks its arguments, then that there still is a VM, and goes on in lib/ or in the addon.
 
+// First, to name the cause where a bundler has left what comes next behind.
+require("./lib/bundled");
+
 const { EventEmitter } = require("node:events");
 const os = require("node:os");
 

@@ -83,6 +83,7 @@ test("without the platform's package, loading says where it runs and what to do"
   for (const words of [`linux-${process.arch}`, "x64 and arm64", "glibc", "npm install agent-vm", "--omit=optional"]) {
     expect(JSON.parse(stdout).message).toContain(words);
   }
+  expect(JSON.parse(stdout).message).not.toContain("bundled");
 });
 
 test("with a binary that the system cannot load, loading says which, why, and what to do", async () => {

@@ -1,36 +1,43 @@
 "use strict";
 // Finds the addon and its init: beside this package in a checkout, in the platform's own package otherwise. Starts the log.
 
+const { GUIDE, bundledError, isBundled } = require("./bundled");
 const fs = require("node:fs");
 const path = require("node:path");
 
 const { AgentVmError } = require("./error");
 
 const target = `linux-${process.arch}-gnu`;
+const ADDON = `agent-vm.${target}.node`;
+const INIT = `agent-vm-init.${target}`;
 
 function load() {
-  const folders = [path.join(__dirname, "..")];
+  // Some bundlers take the variable away.
+  const folders = typeof __dirname === "string" ? [path.join(__dirname, "..")] : [];
   try {
     folders.push(path.dirname(require.resolve(`agent-vm-${target}/package.json`)));
   } catch {
     // Not installed: a checkout has none, and the message below says what to do elsewhere.
   }
-  const folder = folders.find((candidate) => fs.existsSync(path.join(candidate, `agent-vm.${target}.node`)));
-  if (process.platform !== "linux" || folder === undefined) {
+  const folder = folders.find((candidate) => [ADDON, INIT].every((name) => fs.existsSync(path.join(candidate, name))));
+  const supported = process.platform === "linux" && ["x64", "arm64"].includes(process.arch);
+  if (supported && folder === undefined && isBundled()) throw bundledError();
+  if (!supported || folder === undefined) {
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
       `agent-vm has no binary for ${process.platform}-${process.arch} here. It runs on Linux, x64 and arm64, with glibc. ` +
-        `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout`,
+        `On such a machine run \`npm install agent-vm\` without \`--omit=optional\`, or \`npm run build\` in a checkout. ` +
+        `Where a tool has copied node_modules, it must copy agent-vm-${target} as well: ${GUIDE}`,
     );
   }
-  const { MessageKind, NativeVm, endTurn, startLog } = loadAddon(path.join(folder, `agent-vm.${target}.node`));
+  const { MessageKind, NativeVm, endTurn, startLog } = loadAddon(path.join(folder, ADDON));
   const log = logLevel();
   if (log !== undefined) startLog(log);
   return {
     MessageKind,
     NativeVm,
     endTurn,
-    init: path.join(folder, `agent-vm-init.${target}`),
+    init: path.join(folder, INIT),
     log,
   };
 }
@@ -40,6 +47,8 @@ function loadAddon(file) {
   try {
     return require(file);
   } catch (cause) {
+    // Bundlers put a function of theirs in the place of `require`, which finds no file at run time.
+    if (cause.code !== "ERR_DLOPEN_FAILED" && isBundled()) throw bundledError(cause);
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
       `agent-vm's binary cannot be loaded: ${cause.message}. It needs glibc, not musl as in Alpine, of version 2.31 or later, ` +

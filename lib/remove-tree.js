@@ -1,6 +1,9 @@
 "use strict";
 // Removing a directory of the server's own that a guest has filled. Internal: `agent-vm/rivetkit` uses it.
 
+// First, as in index.js.
+require("./bundled");
+
 const { Calls } = require("./calls");
 
 /**

@@ -1,0 +1,56 @@
+"use strict";
+// Whether this package's code runs from where npm has put it, or from a bundle, which leaves the addon and init behind.
+// Loaded before everything else: some bundles cannot even load Node.js's own modules.
+
+const { AgentVmError } = require("./error");
+
+const GUIDE = "https://github.com/agent-vm/agent-vm/blob/main/docs/bundlers.md";
+
+const REMEDY =
+  `Keep agent-vm out of the bundle, and in the server's node_modules: ` +
+  `Next.js: serverExternalPackages: ["agent-vm"] in next.config; ` +
+  `Vite: ssr: { external: ["agent-vm"] }; ` +
+  `esbuild: external: ["agent-vm"]; ` +
+  `webpack: externals: { "agent-vm": "commonjs agent-vm" }; ` +
+  `Rollup: external: ["agent-vm"]. More: ${GUIDE}`;
+
+/** The rejection of a bundle that lacks what it needs; `cause` is what failed first, where something did. */
+function bundledError(cause) {
+  const at = here();
+  const place = at === undefined ? "" : `, into ${at}`;
+  const details = { __proto__: null, path: at, cause };
+  return new AgentVmError(
+    "ISOLATION_UNAVAILABLE",
+    `agent-vm's native binary is not found, because agent-vm has been bundled or moved${place}. ${REMEDY}`,
+    details,
+  );
+}
+
+let fs;
+let path;
+try {
+  fs = require("node:fs");
+  path = require("node:path");
+} catch (cause) {
+  throw bundledError(cause);
+}
+
+/** The file that this code runs from, where bundlers do not hide it: they remove the variable, or make up a path. */
+function here() {
+  return typeof __filename === "string" && path?.isAbsolute(__filename) && fs.existsSync(__filename)
+    ? __filename
+    : undefined;
+}
+
+/** Whether this code runs from another file than the package's own, beside whose folder its package.json is. */
+function isBundled() {
+  const at = here();
+  if (at === undefined || path.basename(at) !== "bundled.js") return true;
+  try {
+    return JSON.parse(fs.readFileSync(path.join(path.dirname(at), "../package.json"), "utf8")).name !== "agent-vm";
+  } catch (error) {
+    return error.code === "ENOENT";
+  }
+}
+
+module.exports = { GUIDE, bundledError, isBundled };
