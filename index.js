@@ -112,13 +112,13 @@ class AgentVm extends EventEmitter {
   // ---- long-running
 
   async spawn(command, args, options) {
-    const file = check.program("command", command);
-    const words = check.texts("args", args);
+    const program = check.program("command", command);
+    const programArgs = check.texts("args", args);
     const checked = check.members("options", options, check.run);
     this.#calls.requireVm();
     if (checked.signal?.aborted) throw aborted(checked.signal);
-    const told = diagnostics.begin("spawn", { vm: this, file, args: words });
-    return { pid: await this.#processes.spawn(file, words, checked, told) };
+    const told = diagnostics.begin("spawn", { vm: this, file: program, args: programArgs });
+    return { pid: await this.#processes.spawn(program, programArgs, checked, told) };
   }
 
   async writeProcessStdin(pid, data) {
@@ -184,7 +184,7 @@ class AgentVm extends EventEmitter {
   async stats() {
     const processes = await this.allProcesses();
     const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
-    const [bytesIn, bytesOut, outputsCut] = await this.#ask("traffic");
+    const [bytesIn, bytesOut, outputsCut] = await this.#ask("ioStats");
     return {
       processes: processes.length,
       cpuMs: sum("cpuMs"),

@@ -46,10 +46,10 @@ function each(array, check, length = array.length) {
 }
 
 /** A program and its arguments, all of them checked, as the addon takes them: in one string, for none of them holds a NUL. */
-function words(file, args) {
-  let all = file;
-  for (let index = 0; index < args.length; index++) all += `\0${args[index]}`;
-  return all;
+function commandLine(program, args) {
+  let line = program;
+  for (let index = 0; index < args.length; index++) line += `\0${args[index]}`;
+  return line;
 }
 
 function absolutePath(name, value) {
@@ -225,7 +225,7 @@ module.exports = {
   texts,
   each,
   isPlainObject,
-  words,
+  commandLine,
   pid,
   size,
   data,

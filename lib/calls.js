@@ -81,41 +81,41 @@ class Calls {
   }
 
   ask(method, ...values) {
-    return this.#start(method, undefined, values);
+    return this.#call(method, undefined, values);
   }
 
   /** A call whose result is an array that comes in pieces, so that a large one does not hold the event loop. */
   async list(method, ...values) {
     const list = [];
-    await this.#start(method, undefined, values, list);
+    await this.#call(method, undefined, values, list);
     return list;
   }
 
   /** A call that `signal`, where there is one, aborts; the addon takes as its last value whether there is one. */
   askAbortable(method, signal, ...values) {
-    return this.#start(method, undefined, [...values, signal !== undefined], undefined, signal);
+    return this.#call(method, undefined, [...values, signal !== undefined], undefined, signal);
   }
 
   /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
-  begin(method, onStart, ...values) {
+  start(method, onStart, ...values) {
     const onValue = (value) => {
       this.#running++;
       onStart?.(value);
     };
-    return this.#start(method, onValue, values);
+    return this.#call(method, onValue, values);
   }
 
-  /** What `begin` has started has ended. */
+  /** What `start` has started has ended. */
   ended() {
     this.#running--;
     this.#releaseIfIdle();
   }
 
   /** An exec, whose output goes to the callbacks as it comes. Resolves to an ExecResult. */
-  exec(words, options, stdin, signal, onStdout, onStderr) {
+  exec(commandLine, options, stdin, signal, onStdout, onStderr) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
-      const answer = this.#native.exec(call, words, options, stdin, signal !== undefined);
+      const answer = this.#native.exec(call, commandLine, options, stdin, signal !== undefined);
       if (answer) {
         reject(fromNative(answer[0]));
         return;
@@ -135,7 +135,7 @@ class Calls {
     });
   }
 
-  /** Execs under way, and what `begin` has started and has not ended. */
+  /** Execs under way, and what `start` has started and has not ended. */
   get active() {
     return this.#running + this.#execs;
   }
@@ -158,7 +158,7 @@ class Calls {
     }
   }
 
-  #start(method, onValue, values, list, signal) {
+  #call(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#native[method](call, ...values);

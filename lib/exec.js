@@ -6,14 +6,14 @@ const { aborted } = require("./error");
 const { json } = require("./members");
 
 /** Runs a program; resolves to an ExecResult when it has ended. Throws what is wrong with the options. */
-function exec(calls, file, args, options) {
+function exec(calls, program, args, options) {
   const checked = check.members("options", options, check.exec);
   const { env, cwd, stdin, timeout, maxOutputBytes, signal, onStdout, onStderr } = checked;
   calls.requireVm();
   if (signal?.aborted) throw aborted(signal);
   const streams = onStdout !== undefined || onStderr !== undefined;
   const rest = options === undefined ? undefined : json({ env, cwd, timeout, maxOutputBytes, streams });
-  return calls.exec(check.words(file, args), rest, stdin, signal, onStdout, onStderr);
+  return calls.exec(check.commandLine(program, args), rest, stdin, signal, onStdout, onStderr);
 }
 
 module.exports = { exec };

@@ -4,7 +4,7 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
-const { words } = require("./arguments");
+const { commandLine } = require("./arguments");
 const { exitStatus } = require("./exit-status");
 const { json } = require("./members");
 
@@ -24,7 +24,7 @@ class Processes {
   }
 
   /** Starts one, and resolves to its pid. `told` is a diagnostic that is under way, or none. */
-  async spawn(file, args, { stdin, signal, onStdout, onStderr, ...rest }, told) {
+  async spawn(program, args, { stdin, signal, onStdout, onStderr, ...rest }, told) {
     const inContext = AsyncLocalStorage.snapshot();
     const onStart = (pid) => {
       const follower = { onStdout, onStderr, inContext, release: () => {}, told };
@@ -36,7 +36,7 @@ class Processes {
       this.#followers.set(pid, follower);
     };
     try {
-      return await this.#calls.begin("spawn", onStart, words(file, args), json(rest), stdin);
+      return await this.#calls.start("spawn", onStart, commandLine(program, args), json(rest), stdin);
     } catch (error) {
       told?.({ error });
       throw error;

@@ -3,7 +3,7 @@
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
-const { words } = require("./arguments");
+const { commandLine } = require("./arguments");
 const { json } = require("./members");
 
 class Shells {
@@ -34,7 +34,7 @@ class Shells {
     const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", "xterm-256color"]];
     const message = json({ ...rest, env: [...terminal, ...env] });
     const onStart = (shellId) => this.#contexts.set(shellId, inContext);
-    return this.#calls.begin("openShell", onStart, words(command, args), message);
+    return this.#calls.start("openShell", onStart, commandLine(command, args), message);
   }
 
   /** Runs `action` in the asynchronous context of the `openShell` that opened the shell. */

@@ -76,10 +76,10 @@ impl NativeVm {
     }
 
     fn in_pieces(&self, call: f64, describe: fn(&[Entry]) -> serde_json::Result<String>) -> OnEntries {
-        let tell_piece = self.tell_pieces(call);
-        Arc::new(move |entries, taken| {
+        let send_piece = self.bridge.pieces(call);
+        Arc::new(move |entries, credit| {
             // It fails for maps whose keys are no text, and for writers that fail: here are none.
-            tell_piece(describe(&entries).unwrap_or_default(), taken);
+            send_piece(describe(&entries).unwrap_or_default(), credit);
         })
     }
 
@@ -121,7 +121,7 @@ impl NativeVm {
     pub fn connect(&self, call: f64, port: u16, abortable: bool) -> Answer {
         let abort = Abort::default();
         if abortable {
-            self.remember(call, abort.clone());
+            self.slot.remember(call as u64, abort.clone());
         }
         let answer = self.ask(call, move |vm| async move {
             vm.connect(port, &abort).await.map(Value::Descriptor)

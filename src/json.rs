@@ -2,7 +2,7 @@
 
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
-use agent_vm_host::{Process, ProcessInfo, Shell, Status, shell_name};
+use agent_vm_host::{ProcessInfo, ShellInfo, SpawnedProcessInfo, Status};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -28,30 +28,27 @@ pub fn diagnosis(diagnosis: Diagnosis) -> Value {
 }
 
 /// One of `listShells`.
-pub fn shell(shell: &Shell) -> Value {
-    let status = *shell.status.borrow();
-    let terminal = shell.terminal.lock();
+pub fn shell(shell: &ShellInfo) -> Value {
     json!({
-        "shellId": shell_name(shell.id),
+        "shellId": shell.id.to_string(),
         "pid": shell.pid,
-        "command": shell.command,
+        "command": shell.program,
         "args": shell.arguments,
-        "cols": terminal.cols,
-        "rows": terminal.rows,
-        "running": status.is_none(),
-        "exitCode": status.map(|status| status.code),
+        "cols": shell.cols,
+        "rows": shell.rows,
+        "running": shell.exit_code.is_none(),
+        "exitCode": shell.exit_code,
     })
 }
 
 /// A `SpawnedProcessInfo`.
-pub fn spawned(process: &Process) -> Value {
-    let status = *process.status.borrow();
+pub fn spawned_process(process: &SpawnedProcessInfo) -> Value {
     json!({
         "pid": process.pid,
-        "command": process.command,
+        "command": process.program,
         "args": process.arguments,
-        "running": status.is_none(),
-        "exitCode": status.map(|status| status.code),
+        "running": process.exit_code.is_none(),
+        "exitCode": process.exit_code,
     })
 }
 

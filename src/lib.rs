@@ -4,11 +4,13 @@
 //! otherwise the answer comes later through the VM's one threadsafe function, with the events, in the order in which
 //! things happened. `index.js` makes promises, emitter and error objects of it.
 
+mod bridge;
 mod files;
 mod json;
 mod log;
 mod message;
 mod options;
+mod run;
 mod sys;
 mod turn;
 mod vm;

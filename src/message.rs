@@ -2,9 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_host::{
-    Content, Error, Event, ExecResult, ExitStatus, Printed, Replay, Stream, Taken, shell_name,
-};
+use agent_vm_host::{Content, Credit, Error, Event, ExecResult, ExitStatus, OutputReplay, Printed, Stream};
 use bytes::Bytes;
 use napi_derive::napi;
 use serde_json::json;
@@ -37,7 +35,7 @@ impl Value {
         if printed.ascii {
             return Self::Ascii(printed.bytes);
         }
-        match String::from_utf8(whole_letters(printed.bytes, printed.truncated)) {
+        match String::from_utf8(trim_partial_utf8(printed.bytes, printed.truncated)) {
             Ok(text) => Self::Text(text.into_bytes()),
             Err(error) => Self::Text(
                 String::from_utf8_lossy(error.as_bytes())
@@ -98,7 +96,7 @@ pub enum Message {
     /// A call's result.
     Settled { call: f64, result: Result<Value, Error> },
     /// A part of a call's result.
-    Piece { call: f64, json: String, taken: Taken },
+    Piece { call: f64, json: String, credit: Credit },
     /// An `exec`'s result.
     ExecEnded { call: f64, result: ExecResult },
     /// Output of an `exec`.
@@ -106,7 +104,7 @@ pub enum Message {
         call: f64,
         stream: Stream,
         data: Bytes,
-        taken: Taken,
+        credit: Credit,
     },
     /// What a VM tells unasked.
     Event(Event),
@@ -131,8 +129,8 @@ impl Message {
         }
     }
 
-    /// The arguments. A chunk counts as taken from here on, as far as the [`turn`] allows: JavaScript has it, and the next may
-    /// be read meanwhile.
+    /// The arguments. The credit of a chunk is returned here, as far as the [`turn`] allows: JavaScript has the chunk, and the next
+    /// may be read meanwhile.
     pub fn into_values(self) -> Vec<Value> {
         match self {
             Self::Settled { call, result } => match result {
@@ -148,8 +146,8 @@ impl Message {
                     error_value(&error),
                 ],
             },
-            Self::Piece { call, json, taken } => {
-                turn::take(taken);
+            Self::Piece { call, json, credit } => {
+                turn::return_credit(credit);
                 vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
             }
             Self::ExecEnded { call, result } => {
@@ -161,9 +159,9 @@ impl Message {
                 call,
                 stream,
                 data,
-                taken,
+                credit,
             } => {
-                turn::take(taken);
+                turn::return_credit(credit);
                 vec![
                     MessageKind::ExecOutput.into(),
                     Value::Number(call),
@@ -200,9 +198,9 @@ fn event_values(event: Event) -> Vec<Value> {
             stream,
             data,
             seq,
-            taken,
+            credit,
         } => {
-            turn::take(taken);
+            turn::return_credit(credit);
             let (pid, seq) = (Value::Number(f64::from(pid)), Value::Number(seq as f64));
             vec![
                 MessageKind::ProcessOutput.into(),
@@ -223,16 +221,16 @@ fn event_values(event: Event) -> Vec<Value> {
             shell,
             data,
             seq,
-            taken,
+            credit,
         } => {
-            turn::take(taken);
-            let (shell, seq) = (Value::text(shell_name(shell)), Value::Number(seq as f64));
+            turn::return_credit(credit);
+            let (shell, seq) = (Value::text(shell.to_string()), Value::Number(seq as f64));
             vec![MessageKind::ShellData.into(), shell, Value::Chunk(data), seq]
         }
         Event::ShellExit { shell, status } => {
             vec![
                 MessageKind::ShellExit.into(),
-                Value::text(shell_name(shell)),
+                Value::text(shell.to_string()),
                 status_value(status),
             ]
         }
@@ -240,9 +238,9 @@ fn event_values(event: Event) -> Vec<Value> {
             host,
             port,
             reason,
-            taken,
+            credit,
         } => {
-            drop(taken);
+            drop(credit);
             let port = Value::Number(f64::from(port));
             vec![
                 MessageKind::NetworkDenied.into(),
@@ -301,10 +299,10 @@ fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
     ])
 }
 
-/// Cut-off output without the beginning of a letter at its end.
-fn whole_letters(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
+/// Truncated output without an incomplete UTF-8 sequence at its end.
+fn trim_partial_utf8(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
     if truncated {
-        // A letter has at most four bytes, so the last three may be a beginning.
+        // A sequence has at most four bytes, so an incomplete one has at most three.
         let tail = bytes.len().saturating_sub(3);
         for at in (tail..bytes.len()).rev() {
             let is_beginning = bytes[at] >= 0xc0;
@@ -320,8 +318,9 @@ fn whole_letters(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
 }
 
 /// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined, outputCut`.
-pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
-    let chunks = replay.chunks.into_iter().map(|chunk| {
+pub fn replay_value(replay: OutputReplay) -> Value {
+    let OutputReplay { output, exited } = replay;
+    let chunks = output.chunks.into_iter().map(|chunk| {
         Value::List(vec![
             stream_value(chunk.stream),
             Value::Chunk(chunk.data),
@@ -330,10 +329,10 @@ pub fn replay_value(replay: Replay, status: Option<ExitStatus>) -> Value {
     });
     Value::List(vec![
         Value::List(chunks.collect()),
-        Value::Number(replay.next_seq as f64),
-        Value::Number(replay.truncated as f64),
-        status.map_or(Value::Undefined, status_value),
-        Value::Bool(replay.cut),
+        Value::Number(output.next_seq as f64),
+        Value::Number(output.truncated as f64),
+        exited.map_or(Value::Undefined, status_value),
+        Value::Bool(output.cut),
     ])
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_vm_host::boot::{Isolation, Mount, Network, Options, Resources, ServerNode};
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
-use agent_vm_host::{Limits, Program};
+use agent_vm_host::{Command, Limits};
 use serde::Deserialize;
 
 /// `AgentVm.create`.
@@ -203,11 +203,11 @@ impl RunOptions {
         (self.cols.unwrap_or(80), self.rows.unwrap_or(24))
     }
 
-    /// What runs `words` so.
-    pub fn into_program(self, words: &str) -> Program {
-        let mut words = words.split('\0').map(str::to_owned);
-        Program {
-            file: words.next().unwrap_or_default(),
+    /// The command that a command line makes with these options: a program and its arguments, with a NUL between them.
+    pub fn into_command(self, command_line: &str) -> Command {
+        let mut words = command_line.split('\0').map(str::to_owned);
+        Command {
+            program: words.next().unwrap_or_default(),
             arguments: words.collect(),
             env: self.env,
             cwd: self.cwd,

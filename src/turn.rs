@@ -1,41 +1,42 @@
 //! Turns of JavaScript's event loop, and how much of one goes to output.
 //!
-//! Node.js hands over up to a thousand queued messages in a row before it looks at timers and sockets again. A chunk that
-//! is taken makes room for the next, so with a slow listener on an endless stream the queue would never be empty, and the
-//! loop would stand still for seconds. So a chunk that is taken after [`SPAN`] of a turn makes room when the turn is over.
+//! Node.js hands over up to a thousand queued messages in a row before it looks at timers and sockets again. A chunk whose
+//! credit is returned makes room for the next, so with a slow listener on an endless stream the queue would never be empty, and
+//! the loop would stand still for seconds. So the credit of a chunk that comes after [`SPAN`] of a turn is returned when the turn
+//! is over.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use agent_vm_host::{Taken, receive_here};
+use agent_vm_host::{Credit, receive_here};
 use napi_derive::napi;
 
-/// How long chunks make room for more within one turn.
+/// How long credits are returned at once within one turn.
 const SPAN: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 struct Turn {
     since: Option<Instant>,
-    held: Vec<Taken>,
+    held: Vec<Credit>,
 }
 
 thread_local! {
-    /// Of the loop that this thread runs.
+    /// That of the loop that this thread runs.
     static TURN: RefCell<Turn> = RefCell::default();
 }
 
-/// JavaScript has a chunk. To be called on its thread.
-pub fn take(taken: Taken) {
+/// Returns the credit of a chunk that JavaScript has. Must be called on its thread.
+pub fn return_credit(credit: Credit) {
     receive_here();
     TURN.with_borrow_mut(|turn| {
         let since = turn.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= SPAN {
-            turn.held.push(taken);
+            turn.held.push(credit);
         }
     });
 }
 
-/// The event loop has come round. To be called once after every turn in which output was told.
+/// The event loop has come round. Must be called once after every turn in which output was emitted.
 #[napi]
 #[cfg_attr(
     test,

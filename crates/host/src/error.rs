@@ -70,6 +70,15 @@ impl Error {
         }
     }
 
+    /// A descriptor of a reply did not arrive: this process had no room for it (`unix(7)`, `SCM_RIGHTS`).
+    pub(crate) fn missing_descriptor() -> Self {
+        Self::System {
+            errno: libc::EMFILE,
+            syscall: "recvmsg".into(),
+            path: None,
+        }
+    }
+
     /// The public name of what went wrong.
     #[must_use]
     pub fn code(&self) -> String {

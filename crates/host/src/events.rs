@@ -1,9 +1,10 @@
-//! What a VM tells its owner without being asked.
+//! The events that a VM emits.
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
+use crate::credit::Credit;
 use crate::output_log::Stream;
+use crate::shell_id::ShellId;
 
 /// Receives events. Called on the I/O thread, in the order in which things happened; must not block.
 pub trait Events: Send + Sync + 'static {
@@ -16,40 +17,40 @@ pub trait Events: Send + Sync + 'static {
 pub enum Event {
     /// A spawned process wrote.
     ProcessOutput {
-        /// Whose.
+        /// Of the process.
         pid: u32,
-        /// Where.
+        /// Where it wrote to.
         stream: Stream,
-        /// What.
+        /// What it wrote.
         data: Bytes,
         /// The position of its first byte in what the process wrote to both.
         seq: u64,
-        /// To be dropped when the receiver has room for more.
-        taken: Taken,
+        /// Returned when the receiver has room for more.
+        credit: Credit,
     },
     /// A spawned process ended. Follows all that it wrote itself.
     ProcessExit {
-        /// Whose.
+        /// Of the process.
         pid: u32,
-        /// How.
+        /// How it ended.
         status: ExitStatus,
     },
     /// A shell's terminal wrote.
     ShellData {
         /// Which shell.
         shell: ShellId,
-        /// What.
+        /// What the terminal shows.
         data: Bytes,
         /// The position of its first byte.
         seq: u64,
-        /// To be dropped when the receiver has room for more.
-        taken: Taken,
+        /// Returned when the receiver has room for more.
+        credit: Credit,
     },
     /// A shell ended. Follows all that it wrote itself.
     ShellExit {
         /// Which shell.
         shell: ShellId,
-        /// How.
+        /// How it ended.
         status: ExitStatus,
     },
     /// The network option refused a connection from inside.
@@ -60,8 +61,8 @@ pub enum Event {
         port: u16,
         /// Why, in words.
         reason: String,
-        /// To be dropped when the receiver has room for more; whoever wanted to connect hears of it then.
-        taken: Taken,
+        /// Returned when the receiver has room for more; the program that wanted to connect gets its error then.
+        credit: Credit,
     },
     /// The VM is gone. Nothing follows.
     Exit {
@@ -69,9 +70,6 @@ pub enum Event {
         disposed: bool,
     },
 }
-
-/// A shell's number; its public name is `shell-` and this.
-pub type ShellId = u64;
 
 /// How a process or shell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,30 +126,5 @@ impl Reason {
             Self::Oom => "oom",
             Self::Disposed => "disposed",
         }
-    }
-}
-
-/// Held by whoever still works on a chunk; the next is not read before it is dropped. That is the backpressure: a slow
-/// receiver leaves bytes in the kernel's pipe, and the kernel stops the writer.
-#[derive(Debug)]
-pub struct Taken(#[allow(dead_code, reason = "dropping it is its message")] oneshot::Sender<()>);
-
-/// Resolves when the [`Taken`] of its pair is dropped.
-pub struct AwaitTaken(oneshot::Receiver<()>);
-
-impl Taken {
-    /// A pair.
-    #[must_use]
-    pub fn new() -> (Self, AwaitTaken) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(sender), AwaitTaken(receiver))
-    }
-}
-
-impl AwaitTaken {
-    /// Waits.
-    pub async fn wait(self) {
-        // The sender sends nothing: its end is the answer.
-        drop(self.0.await);
     }
 }

@@ -22,9 +22,9 @@ pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
 
 /// What became of a write.
 #[derive(Debug)]
-pub enum Write {
+pub enum Written {
     /// The kernel has all of it.
-    Taken,
+    Whole,
     /// The rest is queued. Resolves when the kernel has all of it; an error says that the reader has gone.
     Queued(oneshot::Receiver<()>),
     /// Nobody can read it any more.
@@ -84,13 +84,13 @@ impl Input {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] over [`MAX_QUEUED`], unless nothing waits; nothing of `data` is written then.
-    pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Write, Error> {
+    pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Written, Error> {
         let mut state = self.state.lock();
         let Some(fd) = state.fd.clone() else {
-            return Ok(Write::Closed);
+            return Ok(Written::Closed);
         };
         if state.ends {
-            return Ok(Write::Closed);
+            return Ok(Written::Closed);
         }
         if state.queued_bytes + data.len() > MAX_QUEUED && !state.queue.is_empty() {
             let held = state.queued_bytes;
@@ -107,11 +107,11 @@ impl Input {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     state.fail();
-                    return Ok(Write::Closed);
+                    return Ok(Written::Closed);
                 }
             }
             if written == data.len() {
-                return Ok(Write::Taken);
+                return Ok(Written::Whole);
             }
         }
         let (done, receiver) = oneshot::channel();
@@ -127,7 +127,7 @@ impl Input {
             let this = Arc::clone(self);
             runtime.spawn(async move { this.write_queued(fd).await });
         }
-        Ok(Write::Queued(receiver))
+        Ok(Written::Queued(receiver))
     }
 
     async fn write_queued(&self, fd: Arc<OwnedFd>) {

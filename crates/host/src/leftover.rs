@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::control::Control;
-use crate::events::AwaitTaken;
-use crate::stream::{Chunks, Kind, Source, read_rest};
+use crate::credit::CreditReturned;
+use crate::stream::{Chunks, Source, read_rest};
 
 /// The most that are kept of one VM; for one more, its oldest is closed.
 pub const PER_VM: usize = 256;
@@ -136,7 +136,7 @@ impl Drop for Place<'_> {
 /// What becomes of what a leftover stream brings.
 pub(crate) trait Reader: Send + Sync {
     /// Takes a chunk. What it returns, if anything, is awaited before the next.
-    fn take(&self, data: Bytes) -> Option<AwaitTaken>;
+    fn take(&self, data: Bytes) -> Option<CreditReturned>;
 
     /// Notes that the stream is closed although something may still write to it.
     fn cut(&self);
@@ -146,7 +146,7 @@ pub(crate) trait Reader: Send + Sync {
 pub(crate) struct Discard;
 
 impl Reader for Discard {
-    fn take(&self, _data: Bytes) -> Option<AwaitTaken> {
+    fn take(&self, _data: Bytes) -> Option<CreditReturned> {
         None
     }
 
@@ -160,7 +160,7 @@ pub(crate) async fn read_on<R: Reader>(
     control: &Control,
     family: Call,
     leader: u32,
-    streams: [Option<(Source, Kind, R)>; 2],
+    streams: [Option<(Source, R)>; 2],
 ) {
     let (over_sender, over) = watch::channel(false);
     let [first, second] = streams;
@@ -177,30 +177,31 @@ pub(crate) async fn read_on<R: Reader>(
     reading.await;
 }
 
-async fn taken(awaited: Option<AwaitTaken>) {
-    if let Some(awaited) = awaited {
-        awaited.wait().await;
+async fn returned(credit: Option<CreditReturned>) {
+    if let Some(credit) = credit {
+        credit.wait().await;
     }
 }
 
 async fn read_one<R: Reader>(
     leftovers: &Leftovers,
-    stream: Option<(Source, Kind, R)>,
+    stream: Option<(Source, R)>,
     mut over: watch::Receiver<bool>,
 ) {
-    let Some((mut source, kind, reader)) = stream else {
+    let Some((mut source, reader)) = stream else {
         return;
     };
+    let kind = source.kind();
     let place = leftovers.enter();
     let reading = async {
         let ended = tokio::select! {
             biased;
             // An error would say that nobody waits for the family's end any more.
             _ = over.wait_for(|over| *over) => false,
-            () = async { while let Some(data) = source.read().await { taken(reader.take(data)).await; } } => true,
+            () = async { while let Some(data) = source.read().await { returned(reader.take(data)).await; } } => true,
         };
         if !ended {
-            let mut rest = Chunks::new(kind, |data| taken(reader.take(data)));
+            let mut rest = Chunks::new(kind, |data| returned(reader.take(data)));
             read_rest(source.fd(), kind, &mut rest).await;
         }
     };

@@ -4,43 +4,49 @@
 //! terminals that init hands over, and remembers what was written. It knows nothing of JavaScript: events go to whatever
 //! implements [`Events`], results to closures.
 
+mod abort;
 pub mod boot;
+mod bounds;
+mod connect;
 mod control;
+mod credit;
 pub mod doctor;
 mod error;
 mod events;
-mod exec;
 mod files;
 mod input;
+mod io_counters;
 mod leftover;
+mod loopback;
 mod output_log;
 mod placement;
 mod pool;
 mod port;
-mod process;
 mod process_table;
-mod program;
 pub mod proxy;
 mod records;
+mod run;
 pub mod runtime;
-mod shell;
+mod shared;
+mod shell_id;
 mod stream;
 mod sys;
-mod terminal;
-mod traffic;
 mod vm;
 
+pub use abort::Abort;
 pub use agent_vm_protocol::message::{Attributes, Limits};
+pub use credit::Credit;
 pub use error::Error;
-pub use events::{Event, Events, ExitStatus, Reason, ShellId, Taken};
-pub use exec::{Abort, Background, Exec, ExecResult, OnOutput, OnResult, Printed};
+pub use events::{Event, Events, ExitStatus, Reason};
 pub use files::{Content, Entry, EntryKind, MAX_FILE, OnEntries, Share, Walk, copied, remove_tree};
-pub use input::{MAX_QUEUED, Write};
+pub use input::MAX_QUEUED;
 pub use output_log::{Chunk, OutputLog, Replay, Stream};
 pub use placement::receive_here;
-pub use process::{OnSpawn, Process, SpawnRequest};
 pub use process_table::{ProcessInfo, Status};
-pub use program::Program;
-pub use shell::{OnOpen, Shell, ShellRequest, name as shell_name};
-pub use traffic::Traffic;
-pub use vm::Vm;
+pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
+pub use run::{
+    BackgroundProcess, Command, Exec, ExecResult, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed,
+    ShellRequest, SpawnRequest,
+};
+pub use shell_id::ShellId;
+pub use vm::{IoStats, Vm, VmSlot};

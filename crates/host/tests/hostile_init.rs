@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
-use agent_vm_host::{Abort, Event, Events, Exec, Limits, Program, ShellRequest, SpawnRequest, Vm, runtime};
+use agent_vm_host::{Abort, Command, Event, Events, Exec, Limits, ShellRequest, SpawnRequest, Vm, runtime};
 use agent_vm_protocol::message::{Attributes, Background, Boot, Exit, Failure, Reply, Request, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
@@ -362,8 +362,8 @@ fn live(seed: u64) -> bool {
     let Ok(vm) = Vm::boot(&options(seed), 1 << 16, Arc::clone(&events) as Arc<dyn Events>) else {
         return false;
     };
-    let program = || Program {
-        file: "true".into(),
+    let command = || Command {
+        program: "true".into(),
         arguments: Vec::new(),
         env: Vec::new(),
         cwd: None,
@@ -381,7 +381,7 @@ fn live(seed: u64) -> bool {
         let done = answered(&pending);
         drop(vm.exec(
             Exec {
-                program: program(),
+                command: command(),
                 // Without any it is brief.
                 stdin: vec![1; if round % 2 == 0 { 100_000 } else { 0 }],
                 timeout: Some(Duration::from_millis(50)),
@@ -393,7 +393,7 @@ fn live(seed: u64) -> bool {
         let done = answered(&pending);
         vm.spawn(
             SpawnRequest {
-                program: program(),
+                command: command(),
                 stdin: vec![1; 100_000],
                 timeout: Some(Duration::from_millis(50)),
             },
@@ -402,7 +402,7 @@ fn live(seed: u64) -> bool {
         let done = answered(&pending);
         vm.open_shell(
             ShellRequest {
-                program: program(),
+                command: command(),
                 cols: 80,
                 rows: 24,
             },
@@ -419,8 +419,8 @@ fn live(seed: u64) -> bool {
         let (calls, done) = (vm.clone(), answered(&pending));
         drop(runtime.spawn(async move {
             drop(calls.connect(80, &Abort::default()).await);
-            drop(calls.kill(1).await);
-            drop(calls.signal(7, 15).await);
+            drop(calls.kill_process(1).await);
+            drop(calls.signal_process(7, 15).await);
             drop(calls.process_table(<[_]>::len).await);
             done();
         }));

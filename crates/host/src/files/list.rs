@@ -15,8 +15,8 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 use tokio::sync::SemaphorePermit;
 
+use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
-use crate::events::{AwaitTaken, Taken};
 use crate::vm::Vm;
 
 /// The most names that one listing gives.
@@ -27,9 +27,6 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The deepest directory that is listed; the one that a listing begins with is 0 deep.
 pub const MAX_DEPTH: u32 = 4096;
-
-/// Listings of one VM at a time, each of which may need a hundred descriptors. Its others wait for these.
-pub const LISTINGS_OF_A_VM: usize = 4;
 
 /// The most names that one directory may have, excluded ones too: a process may add names as fast as they are read.
 const MAX_NAMES_READ: usize = 4 * MAX_ENTRIES;
@@ -67,8 +64,8 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// Takes a piece of a listing, on a thread that may take its time. The second to next comes when [`Taken`] is dropped.
-pub type OnEntries = Arc<dyn Fn(Vec<Entry>, Taken) + Send + Sync>;
+/// Takes a piece of a listing, on a thread that may take its time. The second to next comes when [`Credit`] is dropped.
+pub type OnEntries = Arc<dyn Fn(Vec<Entry>, Credit) + Send + Sync>;
 
 /// What to list of a tree.
 #[derive(Debug, Clone)]
@@ -178,8 +175,8 @@ impl Vm {
     async fn listing(&self) -> Result<SemaphorePermit<'_>, Error> {
         tokio::select! {
             // Never closed.
-            place = self.listings().acquire() => place.map_err(|_| Error::Disposed),
-            () = self.gone() => Err(Error::Disposed),
+            place = self.shared().bounds.listings.acquire() => place.map_err(|_| Error::Disposed),
+            () = self.ended() => Err(Error::Disposed),
         }
     }
 
@@ -265,7 +262,7 @@ struct Pieces<'a> {
     found: VecDeque<Entry>,
     found_bytes: usize,
     all: Amount,
-    ahead: VecDeque<AwaitTaken>,
+    ahead: VecDeque<CreditReturned>,
 }
 
 impl<'a> Pieces<'a> {
@@ -320,15 +317,15 @@ impl<'a> Pieces<'a> {
             piece.push(entry);
         }
         self.found_bytes -= bytes;
-        let (taken, await_taken) = Taken::new();
+        let (credit, returned) = Credit::new();
         let on_entries = Arc::clone(&self.on_entries);
         self.vm
             .blocking(move || {
-                on_entries(piece, taken);
+                on_entries(piece, credit);
                 Ok(())
             })
             .await?;
-        self.ahead.push_back(await_taken);
+        self.ahead.push_back(returned);
         Ok(())
     }
 

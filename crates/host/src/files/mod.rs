@@ -16,14 +16,15 @@ use agent_vm_remove_tree::Named;
 use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
+use crate::control::Answer;
 use crate::error::Error;
 use crate::runtime;
 use crate::vm::Vm;
 
-pub use list::{Entry, EntryKind, LISTINGS_OF_A_VM, OnEntries, Walk};
+pub use list::{Entry, EntryKind, OnEntries, Walk};
 pub use read::{Content, MAX_FILE};
 pub use remove::remove_tree;
-pub use share::{READS_OF_A_VM, Share, WAITING_OF_A_VM};
+pub use share::Share;
 
 impl Vm {
     /// Writes a regular file whole; missing parent folders are made.
@@ -161,10 +162,10 @@ impl Vm {
             mode,
         };
         let (_, fds) = self.step(step, directory.into_iter().collect()).await?;
-        fds.into_iter().next().ok_or_else(crate::exec::missing)
+        fds.into_iter().next().ok_or_else(Error::missing_descriptor)
     }
 
-    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<crate::control::Answer, Error> {
+    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
         self.ask(|call| Request::File { call, step }, fds).await
     }
 }
@@ -196,7 +197,7 @@ impl Vm {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-        let id = self.guest_id();
+        let id = self.shared().guest_id;
         let (sender, done) = tokio::sync::oneshot::channel();
         drop(runtime.spawn_blocking(move || {
             // An error of sending says that nobody waits any more.

@@ -7,7 +7,7 @@ use super::share::Share;
 use super::{failed, regular};
 use crate::error::Error;
 use crate::sys;
-use crate::vm::Vm;
+use crate::vm::{Vm, WeakVm};
 use agent_vm_protocol::message::OpenMode;
 
 /// The largest file that is read whole: what fits one `Buffer` on every Node.js that is supported.
@@ -40,7 +40,13 @@ impl Vm {
     pub async fn read_file(&self, path: String, most: u64) -> Result<Content, Error> {
         let most = most.min(MAX_FILE);
         // Never closed.
-        let _place = self.reads().acquire().await.map_err(|_| Error::Disposed)?;
+        let _place = self
+            .shared()
+            .bounds
+            .reads
+            .acquire()
+            .await
+            .map_err(|_| Error::Disposed)?;
         let fd = self.open(None, path.clone().into(), OpenMode::Read).await?;
         let (vm, of) = (self.weak(), path.clone());
         let mut read = self
@@ -78,7 +84,7 @@ fn whole(
     mut share: Share,
     most: u64,
     path: &str,
-    vm: &crate::vm::Gone,
+    vm: &WeakVm,
 ) -> Result<Progress, Error> {
     let failed = |error: io::Error| failed(&error, "read", path);
     file.rewind().map_err(failed)?;

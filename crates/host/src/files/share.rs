@@ -8,12 +8,6 @@ use crate::vm::Vm;
 /// What is being read at one time, of all VMs. A larger file is read alone, but for [small](SMALL_READ) ones.
 pub const READ_AT_A_TIME: u64 = 256 * 1024 * 1024;
 
-/// Reads of one VM that wait for a share or have one. Its others wait for these, and not before another VM's.
-pub const READS_OF_A_VM: usize = 8;
-
-/// Reads of one VM that wait for a share at a time. Its others wait for these, so that whoever waits after them waits for few.
-pub const WAITING_OF_A_VM: usize = 1;
-
 /// The largest read that takes its share of [`SMALL_READS`], and so waits for none that is larger: those can take seconds.
 const SMALL_READ: u64 = 1024 * 1024;
 
@@ -50,7 +44,13 @@ impl Share {
         let (pool, is_small) = pool(bytes);
         let taking = async {
             // Neither semaphore is ever closed.
-            let _turn = vm.waiting_reads().acquire().await.map_err(|_| Error::Disposed)?;
+            let _turn = vm
+                .shared()
+                .bounds
+                .waiting_reads
+                .acquire()
+                .await
+                .map_err(|_| Error::Disposed)?;
             let permit = pool
                 .acquire_many(permits(bytes))
                 .await
@@ -59,7 +59,7 @@ impl Share {
         };
         tokio::select! {
             taken = taking => taken,
-            () = vm.gone() => Err(Error::Disposed),
+            () = vm.ended() => Err(Error::Disposed),
         }
     }
 

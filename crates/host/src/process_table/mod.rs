@@ -4,7 +4,7 @@
 //! holds up nothing but the caller.
 
 mod clock;
-mod command;
+mod command_line;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use procfs::process::{ProcState, Process, Stat};
 use procfs::{FromRead, ProcError, ProcResult, WithCurrentSystemInfo};
 
-pub use self::command::{Command, command};
+pub use self::command_line::{CommandLine, parse_command_line};
 
-use self::command::Allowance;
+use self::command_line::Allowance;
 
 /// A process.
 #[derive(Debug, Clone)]
@@ -180,7 +180,7 @@ fn describe(
     let executable = executable.as_ref().map(|path| path.to_string_lossy());
     let executable = executable.as_deref();
     let line = unless_gone(allowance.read(&process))?.unwrap_or_default();
-    let Command { name, arguments } = command(&line, &stat.comm, executable);
+    let CommandLine { name, arguments } = parse_command_line(&line, &stat.comm, executable);
     let memory = match status {
         Status::Running if is_headless(stat) => self::stat(&process).ok(),
         _ => None,
@@ -193,7 +193,7 @@ fn describe(
         ppid: if stat.ppid == init { 0 } else { stat.ppid as u32 },
         pgid: stat.pgrp,
         sid: stat.session,
-        driver: command::driver(executable.unwrap_or(&name)),
+        driver: command_line::driver(executable.unwrap_or(&name)),
         command: name,
         args: arguments,
         cwd: process

@@ -13,7 +13,8 @@ use super::denial::Denial;
 use super::lookups::Lookups;
 use super::own::Own;
 use super::rules::{Rule, Rules};
-use crate::events::{Event, Taken};
+use crate::credit::Credit;
+use crate::events::Event;
 
 /// How long a look-up is waited for, and how long a connection.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
@@ -240,19 +241,19 @@ async fn connect_out(addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStrea
 }
 
 impl Server {
-    /// Connects, or tells why not. A denial is told as an event first, and returned when the event has been taken: that
+    /// Connects, or tells why not. A denial is told as an event first, and returned when the event's credit is: that
     /// bounds the events that wait to the connections there are.
     pub(super) async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
         let result = self.dialer.connect(target).await;
         if let Err(DialError::Denied { target, denial }) = &result {
-            let (taken, await_taken) = Taken::new();
+            let (credit, returned) = Credit::new();
             self.events.emit(Event::NetworkDenied {
                 host: target.host.to_string(),
                 port: target.port,
                 reason: denial.reason(),
-                taken,
+                credit,
             });
-            await_taken.wait().await;
+            returned.wait().await;
         }
         result
     }

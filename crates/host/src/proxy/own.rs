@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::PORT;
 use super::dial::Host;
-use crate::port::LOOPBACKS;
+use crate::loopback::LOOPBACKS;
 
 /// Makes a connection in the VM's network: to the first of these addresses of its loopback on which somebody listens.
 pub type Connector =

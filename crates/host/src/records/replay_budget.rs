@@ -1,80 +1,15 @@
-//! What is remembered of processes and shells: those that run, and the last of those that have exited.
+//! The bound on the output that is kept of processes and shells that have exited.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use agent_vm_protocol::message::Call;
 use parking_lot::Mutex;
 
 use crate::output_log::OutputLog;
 
-/// Exited processes, and exited shells, that are remembered; beyond that the one that exited first is forgotten.
-pub const EXITED: usize = 1024;
-
 /// Bytes of output that all exited processes and shells of a VM share for replay; beyond that the output of the one that
 /// exited first is dropped.
 pub const EXITED_REPLAY: usize = 16 * 1024 * 1024;
-
-/// Records by the number of their start, and by their public name. A name leads to the newest that bore it.
-#[derive(Debug)]
-pub struct Records<K, T> {
-    by_name: HashMap<K, Arc<T>>,
-    by_start: BTreeMap<Call, (K, Arc<T>)>,
-    exited: VecDeque<Call>,
-}
-
-impl<K, T> Default for Records<K, T> {
-    fn default() -> Self {
-        Self {
-            by_name: HashMap::new(),
-            by_start: BTreeMap::new(),
-            exited: VecDeque::new(),
-        }
-    }
-}
-
-impl<K: Eq + Hash + Clone, T> Records<K, T> {
-    /// Remembers a start.
-    pub fn add(&mut self, call: Call, name: K, record: Arc<T>) {
-        self.by_name.insert(name.clone(), Arc::clone(&record));
-        self.by_start.insert(call, (name, record));
-    }
-
-    /// The newest of that name.
-    pub fn get(&self, name: &K) -> Option<Arc<T>> {
-        self.by_name.get(name).cloned()
-    }
-
-    /// All, in the order they were started.
-    pub fn all(&self) -> Vec<Arc<T>> {
-        self.by_start
-            .values()
-            .map(|(_, record)| Arc::clone(record))
-            .collect()
-    }
-
-    /// Notes an exit, and forgets the oldest if there are too many.
-    pub fn exited(&mut self, call: Call) {
-        self.exited.push_back(call);
-        while self.exited.len() > EXITED {
-            let Some(oldest) = self.exited.pop_front() else {
-                break;
-            };
-            let Some((name, record)) = self.by_start.remove(&oldest) else {
-                continue;
-            };
-            // The name may be another's by now.
-            if self
-                .by_name
-                .get(&name)
-                .is_some_and(|newest| Arc::ptr_eq(newest, &record))
-            {
-                self.by_name.remove(&name);
-            }
-        }
-    }
-}
 
 /// Keeps the logs of what has exited within [`EXITED_REPLAY`].
 #[derive(Debug, Default)]
@@ -117,22 +52,6 @@ impl ReplayBudget {
 mod tests {
     use super::*;
     use crate::output_log::Stream;
-
-    #[test]
-    fn the_oldest_exit_is_forgotten_and_its_name_may_be_anothers() {
-        let mut records = Records::default();
-        for call in 0..=EXITED as u64 {
-            records.add(call, call % 1000, Arc::new(call));
-            records.exited(call);
-        }
-        assert_eq!(records.all().len(), EXITED);
-        assert_eq!(
-            records.get(&0).as_deref(),
-            Some(&1000),
-            "0 is forgotten, 1000 bears its name"
-        );
-        assert_eq!(records.get(&1).as_deref(), Some(&1001));
-    }
 
     #[test]
     fn the_oldest_output_is_dropped_first() {

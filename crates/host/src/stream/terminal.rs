@@ -5,15 +5,15 @@
 //! the line. So while much comes the reader does not sleep: it looks again after a pause in which its processor stays busy, and
 //! both find more at a time.
 
-use std::cell::Cell;
 use std::hint;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::stream::Piece;
+use super::load;
+use super::piece::Piece;
 use crate::sys;
 
 /// The most that is gathered: about what the kernel holds of one terminal.
@@ -34,10 +34,6 @@ const LOOKS: usize = 2;
 
 /// How long gathering may keep the I/O thread from all else.
 const HOLD: Duration = Duration::from_micros(200);
-
-/// For so long after much has come from one source, no other counts as alone. Writers that share processors have turns of
-/// milliseconds, and would be kept from them by pauses.
-const LATELY: Duration = Duration::from_millis(20);
 
 /// Appends up to `room` bytes from a master to `data`. An EIO, which ends a terminal, is met again by the next call, which then
 /// finds nothing before it: no bytes.
@@ -67,7 +63,7 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
         if length < MUCH {
             break true;
         }
-        if much_from(fd.as_raw_fd()) {
+        if load::mark_busy(fd.as_raw_fd()) {
             pause();
         } else {
             in_vain = LOOKS;
@@ -77,17 +73,6 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
         length: data.len() - before,
         drained,
     })
-}
-
-/// Takes note that much has come from `source`. Whether it is the only one of that kind, with the I/O thread to itself; that is
-/// the calling one.
-pub fn much_from(source: RawFd) -> bool {
-    thread_local! {
-        static LAST: Cell<Option<(RawFd, Instant)>> = const { Cell::new(None) };
-    }
-    let now = Instant::now();
-    let last = LAST.replace(Some((source, now)));
-    !last.is_some_and(|(other, when)| other != source && now - when < LATELY)
 }
 
 /// Waits without giving the processor away, where the writer has another.
@@ -170,15 +155,5 @@ mod tests {
         let mut data = Vec::with_capacity(1);
         let end = gather(master.as_fd(), &mut data, 1).unwrap();
         assert_eq!((end.length, end.drained), (0, false));
-    }
-
-    #[test]
-    fn one_source_alone_has_the_thread_to_itself() {
-        assert!(much_from(3));
-        assert!(much_from(3));
-        assert!(!much_from(4));
-        assert!(!much_from(3));
-        thread::sleep(LATELY);
-        assert!(much_from(3));
     }
 }

@@ -52,7 +52,7 @@ const RUNTIMES: [(&str, &str); 22] = [
 
 /// How a process was started.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Command {
+pub struct CommandLine {
     /// The program, without its folder.
     pub name: String,
     /// Its arguments.
@@ -90,7 +90,7 @@ impl Allowance {
 }
 
 /// The command, from the command line, the kernel's name for the process, and the program it executes, where that is known.
-pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
+pub fn parse_command_line(line: &[u8], name: &str, executable: Option<&str>) -> CommandLine {
     let program = executable.map(|path| base_name(path.trim_end_matches(DELETED)));
     // Each argument ends with a NUL, unless the process has written over it.
     let line = line.strip_suffix(b"\0").unwrap_or(line);
@@ -101,7 +101,7 @@ pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
     if first.is_empty() {
         // A zombie has no command line left; the kernel's name for it is cut to its length.
         let whole = program.filter(|program| name.len() >= NAME_BYTES && program.starts_with(name));
-        return Command {
+        return CommandLine {
             name: whole.unwrap_or(name).to_owned(),
             arguments: Vec::new(),
         };
@@ -115,7 +115,7 @@ pub fn command(line: &[u8], name: &str, executable: Option<&str>) -> Command {
     let told = base_name(first.trim_start_matches('-'));
     // A title has blanks; so may a program's name have, but then it is its own.
     let own = program.filter(|program| first.contains(' ') && *program != told);
-    Command {
+    CommandLine {
         name: own.unwrap_or(told).to_owned(),
         arguments,
     }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn told(line: &str, name: &str, executable: &str) -> (String, Vec<String>) {
-        let Command { name, arguments } = command(line.as_bytes(), name, Some(executable));
+        let CommandLine { name, arguments } = parse_command_line(line.as_bytes(), name, Some(executable));
         (name, arguments)
     }
 
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(told("echo\0\0", "echo", "/bin/echo").1, [""]);
         assert_eq!(told("-bash\0", "bash", "/bin/bash"), ("bash".into(), vec![]));
         assert_eq!(told("/\0", "x", "/bin/x"), ("/".into(), vec![]));
-        let bytes = command(b"a\0\xff\0", "a", None);
+        let bytes = parse_command_line(b"a\0\xff\0", "a", None);
         assert_eq!(bytes.arguments, ["\u{fffd}"]);
     }
 
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_zombie_is_called_as_the_kernel_calls_it() {
-        assert_eq!(command(b"", "sleep", None).name, "sleep");
+        assert_eq!(parse_command_line(b"", "sleep", None).name, "sleep");
         assert_eq!(
             told("", "a-name-of-fiftee", "/x/a-name-of-fifteen-and-more").0,
             "a-name-of-fifteen-and-more"

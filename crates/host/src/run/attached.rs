@@ -1,0 +1,93 @@
+//! The descriptors that init attaches to a started program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::input::Input;
+use crate::stream::{Source, StreamKind};
+use crate::{runtime, sys};
+
+/// The host's ends of the three pipes of a program.
+pub(super) struct Pipes {
+    pub stdin: Arc<Input>,
+    pub stdout: Source,
+    pub stderr: Source,
+}
+
+/// The host's side of a program's terminal.
+pub(super) struct Terminal {
+    pub input: Arc<Input>,
+    pub output: Source,
+    /// What `input` writes to.
+    pub master_fd: Arc<OwnedFd>,
+}
+
+impl Pipes {
+    /// Takes over what init attached for [`Stdio::Pipes`](agent_vm_protocol::message::Stdio::Pipes), and writes `stdin`.
+    pub fn open(fds: Vec<OwnedFd>, stdin: &[u8]) -> Result<Self, Error> {
+        let mut fds = fds.into_iter();
+        let input = fds.next().ok_or_else(Error::missing_descriptor)?;
+        let input = Input::new(input).map_err(|error| Error::system(&error, "ioctl"))?;
+        let (stdout, stderr) = (open_source(fds.next())?, open_source(fds.next())?);
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        // A program need not read what it is given.
+        drop(input.write(stdin, runtime)?);
+        Ok(Self {
+            stdin: input,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Takes over what init attached for [`Stdio::Output`](agent_vm_protocol::message::Stdio::Output).
+    pub fn open_output(fds: Vec<OwnedFd>) -> Result<Self, Error> {
+        let mut fds = fds.into_iter();
+        Ok(Self {
+            stdin: Input::closed(),
+            stdout: open_source(fds.next())?,
+            stderr: open_source(fds.next())?,
+        })
+    }
+}
+
+impl Terminal {
+    /// Takes over what init attached for [`Stdio::Terminal`](agent_vm_protocol::message::Stdio::Terminal).
+    pub fn open(fds: Vec<OwnedFd>) -> Result<Self, Error> {
+        let master = fds.into_iter().next().ok_or_else(Error::missing_descriptor)?;
+        // `epoll(7)` knows a descriptor once; reading and writing are watched apart.
+        let writing = master.try_clone().map_err(|error| Error::system(&error, "dup"))?;
+        let master_fd = Arc::new(writing);
+        let output =
+            Source::new(master, StreamKind::Terminal).map_err(|error| Error::system(&error, "epoll_ctl"))?;
+        let input = Input::new(Arc::clone(&master_fd)).map_err(|error| Error::system(&error, "ioctl"))?;
+        Ok(Self {
+            input,
+            output,
+            master_fd,
+        })
+    }
+}
+
+/// Takes over the output pipe of a program.
+pub(super) fn open_source(fd: Option<OwnedFd>) -> Result<Source, Error> {
+    let fd = fd.ok_or_else(Error::missing_descriptor)?;
+    Source::new(fd, StreamKind::Pipe).map_err(|error| Error::system(&error, "epoll_ctl"))
+}
+
+/// The output pipe of a program that has ended, which does not block.
+///
+/// # Errors
+/// EINVAL for anything else: it might have no end, or make its reader wait.
+pub(super) fn ended_pipe(fd: Option<OwnedFd>) -> Result<OwnedFd, Error> {
+    let fd = fd.ok_or_else(Error::missing_descriptor)?;
+    if !sys::is_pipe(fd.as_fd()) {
+        return Err(Error::System {
+            errno: libc::EINVAL,
+            syscall: "fstat".into(),
+            path: None,
+        });
+    }
+    sys::set_nonblocking(fd.as_fd()).map_err(|error| Error::system(&error, "ioctl"))?;
+    Ok(fd)
+}

@@ -1,0 +1,32 @@
+//! What to run.
+
+use agent_vm_protocol::message::{Call, Spawn, Stdio};
+
+/// A program to run, and how.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// A path, or a name to be looked up on the PATH.
+    pub program: String,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<String>,
+    /// Added to the VM's environment.
+    pub env: Vec<(String, String)>,
+    /// The working directory; nothing for the VM's home.
+    pub cwd: Option<String>,
+}
+
+impl Command {
+    /// The request to init that starts it.
+    pub(super) fn into_request(self, call: Call, home: &str, stdio: Stdio) -> Spawn {
+        Spawn {
+            call,
+            program: self.program,
+            arguments: self.arguments,
+            env: self.env,
+            cwd: self.cwd.unwrap_or_else(|| home.to_owned()),
+            stdio,
+            report_background: false,
+            brief: false,
+        }
+    }
+}

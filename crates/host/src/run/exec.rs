@@ -1,0 +1,383 @@
+//! One command from start to end, with all that it printed.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vm_protocol::message::{Call, Exit, Request, Spawn, Stdio};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::attached::{Pipes, ended_pipe, open_source};
+use super::background::BackgroundProcess;
+use super::command::Command;
+use super::exit::{ProgramEnd, kill_all, until_exit};
+use super::printed::{Collector, Printed};
+use crate::abort::Abort;
+use crate::control::{Control, Started};
+use crate::credit::Credit;
+use crate::error::Error;
+use crate::events::ExitStatus;
+use crate::io_counters::IoCounters;
+use crate::leftover::{self, Discard, Leftovers};
+use crate::output_log::Stream;
+use crate::stream::{Chunks, End, Source, StreamKind, read_rest};
+use crate::vm::Vm;
+
+/// Receives output as it comes. The next chunk of that stream is read when the [`Credit`] is dropped.
+pub type OnOutput = Box<dyn Fn(Stream, Bytes, Credit) + Send + Sync>;
+
+/// A command to run, and how.
+pub struct Exec {
+    /// What to run.
+    pub command: Command,
+    /// Its standard input; if there is none, end-of-file at once.
+    pub stdin: Vec<u8>,
+    /// After that long everything that it started is killed.
+    pub timeout: Option<Duration>,
+    /// Bytes to keep of each stream.
+    pub max_output_bytes: usize,
+    /// Receives output as well, as it comes.
+    pub on_output: Option<OnOutput>,
+}
+
+/// How a command ended, and what it printed.
+#[derive(Debug)]
+pub struct ExecResult {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Printed,
+    /// Its standard error.
+    pub stderr: Printed,
+    /// Whether it was killed because its time was up.
+    pub timed_out: bool,
+    /// What it left running.
+    pub background: Vec<BackgroundProcess>,
+}
+
+/// Receives the result of an exec. Called exactly once.
+pub type OnResult = Box<dyn FnOnce(Result<ExecResult, Error>) + Send>;
+
+impl Vm {
+    /// Runs a command from start to end; its result goes to `on_result`.
+    #[must_use = "the handle aborts the command; a command that cannot be aborted may drop it"]
+    pub fn exec(&self, exec: Exec, on_result: OnResult) -> Abort {
+        let shared = self.shared();
+        let call = shared.control.call();
+        let Exec {
+            command,
+            stdin,
+            timeout,
+            max_output_bytes,
+            on_output,
+        } = exec;
+        let stdio = if stdin.is_empty() {
+            Stdio::Output
+        } else {
+            Stdio::Pipes
+        };
+        // The host writes nothing to it, and emits none of its output while it runs.
+        let brief = stdin.is_empty() && on_output.is_none();
+        let request = Request::Spawn(Box::new(Spawn {
+            report_background: true,
+            brief,
+            ..command.into_request(call, &shared.home, stdio)
+        }));
+        let abort = Abort::default();
+        let run = ExecRun {
+            control: Arc::clone(&shared.control),
+            io_counters: Arc::clone(&shared.io_counters),
+            leftovers: Arc::clone(&shared.leftovers),
+            stdin,
+            timeout,
+            max_output_bytes,
+            on_output,
+            brief,
+            abort: abort.clone(),
+        };
+        shared.control.start(
+            call,
+            &request,
+            Box::new(move |started| match started {
+                Ok(started) => drop(tokio::spawn(async move { on_result(run.follow(started).await) })),
+                Err(error) => on_result(Err(error)),
+            }),
+        );
+        abort
+    }
+}
+
+/// An exec under way. It keeps neither the VM nor all that the VM's calls share.
+struct ExecRun {
+    control: Arc<Control>,
+    io_counters: Arc<IoCounters>,
+    leftovers: Arc<Leftovers>,
+    stdin: Vec<u8>,
+    timeout: Option<Duration>,
+    max_output_bytes: usize,
+    on_output: Option<OnOutput>,
+    brief: bool,
+    abort: Abort,
+}
+
+impl ExecRun {
+    async fn follow(self, started: Started) -> Result<ExecResult, Error> {
+        let Started {
+            call,
+            pid,
+            mut exit,
+            fds,
+        } = started;
+        if self.brief
+            && let Ok(exit) = exit.try_recv()
+        {
+            let result = tokio::select! {
+                biased;
+                // Called before the end was reported.
+                () = self.abort.aborted() => Err(Error::Aborted),
+                result = self.ended(call, pid, exit, fds) => result,
+            };
+            if result.is_err() {
+                // No result will list what it left.
+                kill_all(&self.control, call).await;
+            }
+            return result;
+        }
+        let Pipes {
+            stdin,
+            mut stdout,
+            mut stderr,
+        } = match self.open(fds) {
+            Ok(pipes) => pipes,
+            Err(error) => {
+                kill_all(&self.control, call).await;
+                return Err(error);
+            }
+        };
+        let (exited_sender, exited) = watch::channel(false);
+        let (ended, (out, out_end), (err, err_end)) = tokio::join!(
+            until_exit(
+                &self.control,
+                call,
+                exit,
+                self.timeout,
+                Some(&self.abort),
+                exited_sender,
+            ),
+            self.collect(&mut stdout, Stream::Stdout, exited.clone()),
+            self.collect(&mut stderr, Stream::Stderr, exited.clone()),
+        );
+        stdin.fail();
+        let is_open = |end| end == End::StillOpen;
+        self.discard(
+            call,
+            pid,
+            [
+                is_open(out_end).then_some(stdout),
+                is_open(err_end).then_some(stderr),
+            ],
+        );
+        if ended.aborted {
+            return Err(Error::Aborted);
+        }
+        if ended.exit.is_none() {
+            return Err(Error::Disposed);
+        }
+        Ok(result(ended, out, err))
+    }
+
+    /// The result of a brief command that has ended already: its pipes are read without being watched.
+    async fn ended(&self, call: Call, pid: u32, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
+        let mut fds = fds.into_iter();
+        let (out, open_out) = self.rest(fds.next()).await?;
+        let (err, open_err) = self.rest(fds.next()).await?;
+        self.discard(call, pid, [open_out, open_err]);
+        let ended = ProgramEnd {
+            exit: Some(exit),
+            timed_out: false,
+            aborted: false,
+        };
+        Ok(result(ended, out, err))
+    }
+
+    /// Reads what the command's background processes still write, so that they never meet a full or broken pipe.
+    fn discard(&self, call: Call, pid: u32, streams: [Option<Source>; 2]) {
+        if streams.iter().all(Option::is_none) {
+            return;
+        }
+        let (leftovers, control) = (Arc::clone(&self.leftovers), Arc::clone(&self.control));
+        let streams = streams.map(|source| source.map(|source| (source, Discard)));
+        drop(tokio::spawn(async move {
+            leftover::read_on(&leftovers, &control, call, pid, streams).await;
+        }));
+    }
+
+    /// What a command that has ended wrote to a pipe, and the pipe if other processes still hold the other end.
+    async fn rest(&self, fd: Option<OwnedFd>) -> Result<(Printed, Option<Source>), Error> {
+        let fd = ended_pipe(fd)?;
+        let mut collector = self.collector();
+        let end = read_rest(fd.as_fd(), StreamKind::Pipe, &mut collector).await;
+        let open = match end {
+            End::StillOpen => Some(open_source(Some(fd))?),
+            End::Closed => None,
+        };
+        Ok((collector.into_printed(), open))
+    }
+
+    fn open(&self, fds: Vec<OwnedFd>) -> Result<Pipes, Error> {
+        if self.stdin.is_empty() {
+            return Pipes::open_output(fds);
+        }
+        let pipes = Pipes::open(fds, &self.stdin)?;
+        self.io_counters.add_input(self.stdin.len());
+        pipes.stdin.close();
+        Ok(pipes)
+    }
+
+    async fn collect(
+        &self,
+        source: &mut Source,
+        stream: Stream,
+        mut exited: watch::Receiver<bool>,
+    ) -> (Printed, End) {
+        let mut collector = self.collector();
+        let end = match &self.on_output {
+            None => source.pump(&mut exited, &mut collector).await,
+            Some(on_output) => {
+                let mut chunks = Chunks::new(StreamKind::Pipe, |data: Bytes| {
+                    collector.add(&data);
+                    let (credit, returned) = Credit::new();
+                    on_output(stream, data, credit);
+                    returned.wait()
+                });
+                source.pump(&mut exited, &mut chunks).await
+            }
+        };
+        (collector.into_printed(), end)
+    }
+
+    fn collector(&self) -> Collector<'_> {
+        Collector::new(self.max_output_bytes, &self.io_counters)
+    }
+}
+
+fn result(ended: ProgramEnd, stdout: Printed, stderr: Printed) -> ExecResult {
+    ExecResult {
+        status: ended.status(),
+        stdout,
+        stderr,
+        timed_out: ended.timed_out,
+        // After a timeout the list may contain processes that were killed with it.
+        background: match ended.exit {
+            Some(exit) if !ended.timed_out => exit.background.iter().map(BackgroundProcess::of).collect(),
+            _ => Vec::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::sync::mpsc;
+
+    use agent_vm_protocol::Channel;
+    use agent_vm_protocol::message::Usage;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::runtime;
+
+    fn pipe_with(text: &[u8]) -> OwnedFd {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&write, text).unwrap();
+        read
+    }
+
+    struct Ended {
+        result: Result<ExecResult, Error>,
+        told: Vec<(Stream, Bytes)>,
+    }
+
+    /// What comes of a command that had ended when its start was heard of, and what was told of its output.
+    fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> Ended {
+        let (ours, _init) = Channel::pair().unwrap();
+        let (exit_sender, exit) = oneshot::channel();
+        let (tell, told) = mpsc::channel();
+        let on_output: OnOutput = Box::new(move |stream, data, _credit| tell.send((stream, data)).unwrap());
+        let result = runtime::handle().unwrap().block_on(async {
+            let control = Control::new(ours, None).unwrap();
+            // Nobody serves it: what is asked of init fails at once.
+            control.close();
+            let run = ExecRun {
+                control: Arc::new(control),
+                io_counters: Arc::default(),
+                leftovers: Arc::new(Leftovers::new()),
+                stdin: Vec::new(),
+                timeout: None,
+                max_output_bytes: 1000,
+                on_output: listens.then_some(on_output),
+                brief,
+                abort: Abort::default(),
+            };
+            if aborted {
+                run.abort.abort();
+            }
+            exit_sender
+                .send(Exit {
+                    code: 3,
+                    signal: 0,
+                    oom: false,
+                    usage: Usage::default(),
+                    background: Vec::new(),
+                })
+                .unwrap();
+            let (call, pid) = (1, 2);
+            run.follow(Started { call, pid, fds, exit }).await
+        });
+        Ended {
+            result,
+            told: told.into_iter().collect(),
+        }
+    }
+
+    fn printed() -> Vec<OwnedFd> {
+        vec![pipe_with(b"out"), pipe_with(b"err")]
+    }
+
+    #[test]
+    fn a_command_that_has_ended_is_told_of_as_any_other() {
+        for (brief, listens) in [(true, false), (false, false), (false, true)] {
+            let Ended { result, mut told } = follow_ended(brief, listens, false, printed());
+            let result = result.unwrap();
+            assert_eq!(result.status.code, 3);
+            assert_eq!(result.stdout.bytes, b"out");
+            assert_eq!(result.stderr.bytes, b"err");
+            told.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
+            let wanted: &[(Stream, Bytes)] = &[
+                (Stream::Stdout, Bytes::from_static(b"out")),
+                (Stream::Stderr, Bytes::from_static(b"err")),
+            ];
+            assert_eq!(told, if listens { wanted } else { &[] });
+        }
+    }
+
+    #[test]
+    fn an_abort_before_the_end_is_heard_of_counts() {
+        let ended = follow_ended(true, false, true, printed());
+        assert!(matches!(ended.result, Err(Error::Aborted)));
+    }
+
+    #[test]
+    fn what_is_no_pipe_is_not_read() {
+        let endless = || OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+        let ended = follow_ended(true, false, false, vec![endless(), endless()]);
+        assert!(matches!(
+            ended.result,
+            Err(Error::System {
+                errno: libc::EINVAL,
+                ..
+            })
+        ));
+    }
+}

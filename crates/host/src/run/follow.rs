@@ -1,0 +1,192 @@
+//! The life of a process or a shell, from its start to the end of what it leaves running: its record, its events, its exit.
+
+use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vm_protocol::message::{Request, Stdio};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::command::Command;
+use super::exit::{kill_all, until_exit};
+use crate::control::Started;
+use crate::credit::{Credit, CreditReturned};
+use crate::error::Error;
+use crate::events::{Event, ExitStatus};
+use crate::leftover;
+use crate::output_log::Stream;
+use crate::records::{NewRecord, Record};
+use crate::shared::Shared;
+use crate::stream::{Chunks, End, Source};
+
+/// What differs between a process and a shell.
+pub(super) trait Recorded: Send + Sync + Sized + 'static {
+    /// Its record.
+    fn record(&self) -> &Record;
+
+    /// Adds it to the VM's records.
+    fn remember(self: &Arc<Self>, shared: &Shared);
+
+    /// Notes in the VM's records that it has exited, which may make them forget the oldest.
+    fn note_exit(&self, shared: &Shared);
+
+    /// The event of a chunk of its output.
+    fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event;
+
+    /// The event of its exit.
+    fn exit_event(&self, status: ExitStatus) -> Event;
+
+    /// It has exited, and not all of its output need be delivered yet.
+    fn on_exit(&self) {}
+
+    /// Whether output of what it left running is still emitted as its own, while the VM has not ended.
+    fn owns_later_output(&self, shared: &Shared) -> bool;
+
+    /// Returns when its streams must be closed although something it left running may still hold them.
+    fn closed(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+}
+
+/// The output streams of a program.
+pub(super) type Outputs = [Option<(Source, Stream)>; 2];
+
+/// Starts `command`. `attach` takes over the descriptors of its streams; then `on_start` is called, before any event of it.
+pub(super) fn start<R: Recorded>(
+    shared: &Arc<Shared>,
+    command: Command,
+    stdio: Stdio,
+    timeout: Option<Duration>,
+    attach: impl FnOnce(&Shared, Vec<OwnedFd>, NewRecord) -> Result<(R, Outputs), Error> + Send + 'static,
+    on_start: impl FnOnce(Result<&R, Error>) + Send + 'static,
+) {
+    let call = shared.control.call();
+    let (program, arguments) = (command.program.clone(), command.arguments.clone());
+    let request = Request::Spawn(Box::new(command.into_request(call, &shared.home, stdio)));
+    let (shared, control) = (Arc::clone(shared), Arc::clone(&shared.control));
+    let on_started = move |started: Result<Started, Error>| {
+        let Started { call, pid, fds, exit } = match started {
+            Ok(started) => started,
+            Err(error) => return on_start(Err(error)),
+        };
+        let new_record = NewRecord {
+            call,
+            pid,
+            program,
+            arguments,
+            replay_bytes: shared.replay_bytes,
+        };
+        let (recorded, outputs) = match attach(&shared, fds, new_record) {
+            Ok(attached) => attached,
+            Err(error) => {
+                drop(tokio::spawn(async move { kill_all(&shared.control, call).await }));
+                return on_start(Err(error));
+            }
+        };
+        let recorded = Arc::new(recorded);
+        recorded.remember(&shared);
+        let running = shared.running();
+        on_start(Ok(&recorded));
+        drop(tokio::spawn(async move {
+            let (exited_sender, exited) = watch::channel(false);
+            let ending = async {
+                let end = until_exit(&shared.control, call, exit, timeout, None, exited_sender).await;
+                recorded.on_exit();
+                end.status()
+            };
+            let (status, outputs) = tokio::join!(ending, deliver(&shared, &*recorded, outputs, exited));
+            recorded.record().input.fail();
+            shared.events.emit(recorded.exit_event(status));
+            shared.replay_budget.lock().add(&recorded.record().log);
+            recorded.note_exit(&shared);
+            recorded.record().set_status(status);
+            drop(running);
+            read_on(&shared, &recorded, outputs).await;
+        }));
+    };
+    control.start(call, &request, Box::new(on_started));
+}
+
+/// Emits what the streams bring until the program has exited and all that it wrote itself is emitted. Returns those that
+/// something still holds open.
+async fn deliver<R: Recorded>(
+    shared: &Shared,
+    recorded: &R,
+    outputs: Outputs,
+    exited: watch::Receiver<bool>,
+) -> Outputs {
+    let deliver_one = async |output: Option<(Source, Stream)>, mut exited: watch::Receiver<bool>| {
+        let (mut source, stream) = output?;
+        let mut chunks = Chunks::new(source.kind(), |data| emit(shared, recorded, stream, data).wait());
+        let end = source.pump(&mut exited, &mut chunks).await;
+        (end == End::StillOpen).then_some((source, stream))
+    };
+    let [first, second] = outputs;
+    let (first, second) = tokio::join!(deliver_one(first, exited.clone()), deliver_one(second, exited));
+    [first, second]
+}
+
+/// Reads what the program left running still writes, so that it meets neither a full nor a broken pipe.
+async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: Outputs) {
+    if outputs.iter().all(Option::is_none) {
+        return;
+    }
+    let record = recorded.record();
+    let streams = outputs.map(|output| {
+        let (source, stream) = output?;
+        let later = LaterOutput {
+            shared: Arc::clone(shared),
+            recorded: Arc::clone(recorded),
+            stream,
+        };
+        Some((source, later))
+    });
+    tokio::select! {
+        () = leftover::read_on(&shared.leftovers, &shared.control, record.call, record.pid, streams) => {}
+        () = recorded.closed() => {}
+    }
+}
+
+/// A stream of a program that has exited.
+struct LaterOutput<R> {
+    shared: Arc<Shared>,
+    recorded: Arc<R>,
+    stream: Stream,
+}
+
+impl<R: Recorded> leftover::Reader for LaterOutput<R> {
+    fn take(&self, data: Bytes) -> Option<CreditReturned> {
+        let Self {
+            shared,
+            recorded,
+            stream,
+        } = self;
+        (!shared.has_ended() && recorded.owns_later_output(shared)).then(|| {
+            let log = &recorded.record().log;
+            let held = log.lock().held();
+            let returned = emit(shared, &**recorded, *stream, data);
+            let has_grown = log.lock().held() > held;
+            if has_grown {
+                shared.replay_budget.lock().keep();
+            }
+            returned
+        })
+    }
+
+    fn cut(&self) {
+        self.recorded.record().log.lock().cut();
+    }
+}
+
+/// Keeps and emits one chunk of output.
+fn emit<R: Recorded>(shared: &Shared, recorded: &R, stream: Stream, data: Bytes) -> CreditReturned {
+    let (credit, returned) = Credit::new();
+    shared.io_counters.add_output(data.len());
+    let seq = recorded.record().append(stream, &data);
+    shared
+        .events
+        .emit(recorded.output_event(stream, data, seq, credit));
+    returned
+}

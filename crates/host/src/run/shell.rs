@@ -1,0 +1,102 @@
+//! Opening a shell, whose terminal's output is emitted as events.
+
+use std::sync::Arc;
+
+use agent_vm_protocol::message::Stdio;
+use bytes::Bytes;
+
+use super::attached::Terminal;
+use super::command::Command;
+use super::follow::{self, Recorded};
+use crate::credit::Credit;
+use crate::error::Error;
+use crate::events::{Event, ExitStatus};
+use crate::output_log::Stream;
+use crate::records::{Record, Shell};
+use crate::shared::Shared;
+use crate::shell_id::ShellId;
+use crate::vm::Vm;
+
+/// A shell to open.
+pub struct ShellRequest {
+    /// What to run.
+    pub command: Command,
+    /// Columns of its terminal.
+    pub cols: u16,
+    /// Rows of its terminal.
+    pub rows: u16,
+}
+
+/// Receives the name of an opened shell. Called exactly once.
+pub type OnOpen = Box<dyn FnOnce(Result<ShellId, Error>) + Send>;
+
+impl Vm {
+    /// Opens a shell; its name goes to `on_open` before any event of it.
+    pub fn open_shell(&self, request: ShellRequest, on_open: OnOpen) {
+        let ShellRequest { command, cols, rows } = request;
+        follow::start(
+            self.shared(),
+            command,
+            Stdio::Terminal { cols, rows },
+            None,
+            move |shared, fds, new_record| {
+                let Terminal {
+                    input,
+                    output,
+                    master_fd,
+                } = Terminal::open(fds)?;
+                let record = new_record.with_input(input);
+                let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows));
+                Ok((shell, [Some((output, Stream::Stdout)), None]))
+            },
+            |started: Result<&Shell, Error>| on_open(started.map(|shell| shell.id)),
+        );
+    }
+}
+
+impl Recorded for Shell {
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn remember(self: &Arc<Self>, shared: &Shared) {
+        shared
+            .shells
+            .lock()
+            .add(self.record.call, self.id, Arc::clone(self));
+    }
+
+    fn note_exit(&self, shared: &Shared) {
+        shared.shells.lock().exited(self.record.call);
+    }
+
+    fn output_event(&self, _: Stream, data: Bytes, seq: u64, credit: Credit) -> Event {
+        Event::ShellData {
+            shell: self.id,
+            data,
+            seq,
+            credit,
+        }
+    }
+
+    fn exit_event(&self, status: ExitStatus) -> Event {
+        Event::ShellExit {
+            shell: self.id,
+            status,
+        }
+    }
+
+    /// Closes the host's writing side, so that processes that still hold the terminal meet its end when the host reads it no
+    /// longer. Not later: a slow listener may delay the rest of the output, and nothing reads what is written to the terminal.
+    fn on_exit(&self) {
+        self.release_terminal();
+    }
+
+    fn owns_later_output(&self, _: &Shared) -> bool {
+        true
+    }
+
+    fn closed(&self) -> impl Future<Output = ()> + Send {
+        Shell::closed(self)
+    }
+}

@@ -1,0 +1,99 @@
+//! Starting a process whose output is emitted as events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vm_protocol::message::Stdio;
+use bytes::Bytes;
+
+use super::attached::Pipes;
+use super::command::Command;
+use super::follow::{self, Recorded};
+use crate::credit::Credit;
+use crate::error::Error;
+use crate::events::{Event, ExitStatus};
+use crate::output_log::Stream;
+use crate::records::{Record, SpawnedProcess};
+use crate::shared::Shared;
+use crate::vm::Vm;
+
+/// A process to start.
+pub struct SpawnRequest {
+    /// What to run.
+    pub command: Command,
+    /// Written to its standard input first, which stays open.
+    pub stdin: Vec<u8>,
+    /// After that long everything that it started is killed.
+    pub timeout: Option<Duration>,
+}
+
+/// Receives the pid of a started process. Called exactly once.
+pub type OnSpawn = Box<dyn FnOnce(Result<u32, Error>) + Send>;
+
+impl Vm {
+    /// Starts a process; its pid goes to `on_spawn` before any event of it.
+    pub fn spawn(&self, request: SpawnRequest, on_spawn: OnSpawn) {
+        let SpawnRequest {
+            command,
+            stdin,
+            timeout,
+        } = request;
+        follow::start(
+            self.shared(),
+            command,
+            Stdio::Pipes,
+            timeout,
+            move |shared, fds, new_record| {
+                let pipes = Pipes::open(fds, &stdin)?;
+                shared.io_counters.add_input(stdin.len());
+                let process = SpawnedProcess {
+                    record: new_record.with_input(pipes.stdin),
+                };
+                let outputs = [
+                    Some((pipes.stdout, Stream::Stdout)),
+                    Some((pipes.stderr, Stream::Stderr)),
+                ];
+                Ok((process, outputs))
+            },
+            |started: Result<&SpawnedProcess, Error>| on_spawn(started.map(|process| process.record.pid)),
+        );
+    }
+}
+
+impl Recorded for SpawnedProcess {
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn remember(self: &Arc<Self>, shared: &Shared) {
+        let Record { call, pid, .. } = self.record;
+        shared.processes.lock().add(call, pid, Arc::clone(self));
+    }
+
+    fn note_exit(&self, shared: &Shared) {
+        shared.processes.lock().exited(self.record.call);
+    }
+
+    fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event {
+        Event::ProcessOutput {
+            pid: self.record.pid,
+            stream,
+            data,
+            seq,
+            credit,
+        }
+    }
+
+    fn exit_event(&self, status: ExitStatus) -> Event {
+        Event::ProcessExit {
+            pid: self.record.pid,
+            status,
+        }
+    }
+
+    /// Not once another process was spawned with the same pid: the output would be taken for that one's.
+    fn owns_later_output(&self, shared: &Shared) -> bool {
+        let newest = shared.processes.lock().get(&self.record.pid);
+        newest.is_none_or(|newest| newest.record.call == self.record.call)
+    }
+}

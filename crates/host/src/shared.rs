@@ -1,0 +1,149 @@
+//! What a VM's calls and tasks share.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::boot::{Enforcement, HostSide, Isolation, Machine};
+use crate::bounds::Bounds;
+use crate::control::Control;
+use crate::events::Events;
+use crate::io_counters::IoCounters;
+use crate::leftover::Leftovers;
+use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
+use crate::shell_id::ShellId;
+
+/// What a VM's calls and tasks share. It does not keep the VM: [`Vm`](crate::Vm) does.
+pub(crate) struct Shared {
+    pub control: Arc<Control>,
+    pub home: String,
+    pub events: Arc<dyn Events>,
+    pub replay_bytes: usize,
+    pub io_counters: Arc<IoCounters>,
+    pub leftovers: Arc<Leftovers>,
+    pub processes: Mutex<Records<u32, SpawnedProcess>>,
+    pub shells: Mutex<Records<ShellId, Shell>>,
+    pub replay_budget: Mutex<ReplayBudget>,
+    pub bounds: Bounds,
+    pub isolation: Isolation,
+    pub enforcement: Enforcement,
+    /// The VM's own `/proc`.
+    pub proc_fd: Arc<OwnedFd>,
+    /// The id of the VM's user on the host, where it is not the server's own.
+    pub guest_id: Option<u32>,
+    /// Init's pid in the VM's `/proc`.
+    pub init: i32,
+    /// What the host holds of a VM that has not ended.
+    pub host_side: Mutex<Option<HostSide>>,
+    /// Whether `dispose` was called.
+    pub disposing: AtomicBool,
+    ending: AtomicBool,
+    next_shell: AtomicU64,
+    /// How many tasks still have an exit event to emit.
+    running: watch::Sender<usize>,
+    ended: watch::Sender<bool>,
+}
+
+/// Held by the task of a running process or shell until its exit event is emitted.
+pub(crate) struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Shared {
+    /// That of a VM that has just booted. Must be called within the runtime.
+    pub fn new(
+        machine: Machine,
+        isolation: Isolation,
+        replay_bytes: usize,
+        events: Arc<dyn Events>,
+    ) -> io::Result<Self> {
+        let Machine {
+            channel,
+            proc_fd,
+            deputy,
+            home,
+            enforcement,
+            host,
+            ..
+        } = machine;
+        Ok(Self {
+            control: Arc::new(Control::new(channel, deputy)?),
+            home,
+            events,
+            replay_bytes,
+            io_counters: Arc::default(),
+            leftovers: Arc::new(Leftovers::new()),
+            processes: Mutex::default(),
+            shells: Mutex::default(),
+            replay_budget: Mutex::default(),
+            bounds: Bounds::new(),
+            isolation,
+            enforcement,
+            proc_fd: Arc::new(proc_fd),
+            guest_id: host.guest_id(),
+            init: if isolation == Isolation::Namespaces {
+                1
+            } else {
+                host.pid()
+            },
+            host_side: Mutex::new(Some(host)),
+            disposing: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            next_shell: AtomicU64::new(1),
+            running: watch::Sender::new(0),
+            ended: watch::Sender::new(false),
+        })
+    }
+
+    /// Counts a process or shell as running until the result is dropped.
+    pub fn running(self: &Arc<Self>) -> Running {
+        self.running.send_modify(|count| *count += 1);
+        Running(Arc::clone(self))
+    }
+
+    /// Waits until nothing counts as running.
+    pub async fn until_nothing_runs(&self) {
+        let mut running = self.running.subscribe();
+        // An error would say that `self` is gone.
+        drop(running.wait_for(|count| *count == 0).await);
+    }
+
+    /// A name for a shell.
+    pub fn next_shell(&self) -> ShellId {
+        ShellId::new(self.next_shell.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes that the VM's end has begun, of whatever kind.
+    pub fn begin_end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the VM's end has begun. What fails from then on fails for that reason.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the VM's exit event is emitted.
+    pub fn set_ended(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// Whether the VM's exit event is emitted. The I/O thread emits that, and emits no event after it.
+    pub fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// Waits until the VM's exit event is emitted.
+    pub async fn until_ended(&self) {
+        // An error would say that `self` is gone.
+        drop(self.ended.subscribe().wait_for(|ended| *ended).await);
+    }
+}

@@ -1,0 +1,20 @@
+//! Reading one pipe or terminal of a process: as fast as the receiver takes it, and at the end exactly what was written.
+//!
+//! A [`Source`] reads into a [`Sink`]. [`read`] is one read of a pipe, or of a [`terminal`], which needs more care; both
+//! tell [`load`] how busy they are.
+
+mod chunks;
+mod kind;
+mod load;
+mod piece;
+mod read;
+mod rest;
+mod sink;
+mod source;
+mod terminal;
+
+pub use chunks::Chunks;
+pub use kind::StreamKind;
+pub use rest::{End, read_rest};
+pub use sink::Sink;
+pub use source::Source;

@@ -1,0 +1,210 @@
+//! One readable descriptor, from the first byte to the last.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::chunks::LARGEST_CHUNK;
+use super::kind::StreamKind;
+use super::read::{FULL_PIPE, read_some};
+use super::rest::{End, read_rest};
+use super::sink::Sink;
+use crate::{pool, sys};
+
+/// What a pipe that is always full is grown to: what is read at a time. Writer and reader then take turns, each at what the other
+/// has just left in the cache. An unprivileged user may have 512 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the
+/// kernel says no and the pipe stays as it is.
+const GROWN_PIPE: usize = pool::BUFFER_BYTES;
+
+/// One readable descriptor.
+#[derive(Debug)]
+pub struct Source {
+    fd: AsyncFd<OwnedFd>,
+    kind: StreamKind,
+    grown: bool,
+}
+
+impl Source {
+    /// Takes a descriptor over, and makes it non-blocking. Must be called within the runtime.
+    pub fn new(fd: OwnedFd, kind: StreamKind) -> io::Result<Self> {
+        sys::set_nonblocking(fd.as_fd())?;
+        let fd = sys::watch(fd, Interest::READABLE)?;
+        Ok(Self {
+            fd,
+            kind,
+            grown: false,
+        })
+    }
+
+    /// What it reads from.
+    pub fn kind(&self) -> StreamKind {
+        self.kind
+    }
+
+    /// The descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+
+    /// Reads into `sink`, as fast as that makes room. Returns at end-of-file; or, once `exited` says so, when all that had
+    /// been written by then is taken.
+    pub async fn pump(&mut self, exited: &mut watch::Receiver<bool>, sink: &mut impl Sink) -> End {
+        while !*exited.borrow() {
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.fd.readable() => match ready {
+                    Ok(ready) => ready,
+                    Err(_) => break,
+                },
+                // An error says that nobody waits for the exit any more, which ends the watch as well.
+                told = async { exited.wait_for(|exited| *exited).await.is_ok() } => {
+                    if told {
+                        continue;
+                    }
+                    break;
+                }
+            };
+            sink.make_room().await;
+            let (fd, kind, wanted) = (self.fd.get_ref().as_fd(), self.kind, self.kind.largest_read());
+            let mut drained = false;
+            let mut waits = false;
+            let read = |data: &mut Vec<u8>, room: usize| {
+                let piece = read_some(fd, kind, data, room)?;
+                drained = piece.drained;
+                Ok(piece.length)
+            };
+            match sink.take(wanted, read) {
+                Ok(0) => {
+                    sink.finish().await;
+                    return End::Closed;
+                }
+                Ok(length) => {
+                    if drained {
+                        ready.clear_ready();
+                        waits = !ready.ready().is_read_closed();
+                    }
+                    drop(ready);
+                    self.grow(length);
+                }
+                // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
+                // again would spin.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
+                {
+                    ready.clear_ready();
+                }
+                Err(_) => {
+                    sink.finish().await;
+                    return End::Closed;
+                }
+            }
+            if !waits {
+                // A writer that keeps up with us must not have the I/O thread to itself.
+                tokio::task::yield_now().await;
+            }
+        }
+        read_rest(self.fd(), self.kind, sink).await
+    }
+
+    /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
+    pub async fn read(&mut self) -> Option<Bytes> {
+        loop {
+            // As above, and before reading: what was read must not wait where it can be cancelled.
+            tokio::task::yield_now().await;
+            let mut ready = self.fd.readable().await.ok()?;
+            let mut drained = false;
+            let read = pool::filled(|buffer| {
+                let piece = read_some(self.fd.get_ref().as_fd(), self.kind, buffer, LARGEST_CHUNK)?;
+                drained = piece.drained;
+                Ok(piece.length)
+            });
+            match read {
+                Ok(data) => {
+                    if drained {
+                        ready.clear_ready();
+                    }
+                    return (!data.is_empty()).then_some(data);
+                }
+                // As above.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
+                {
+                    ready.clear_ready();
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Grows a pipe that was full.
+    fn grow(&mut self, length: usize) {
+        if self.kind == StreamKind::Pipe && !self.grown && length >= FULL_PIPE {
+            self.grown = true;
+            if let Err(error) = sys::set_pipe_size(self.fd(), GROWN_PIPE) {
+                tracing::debug!(%error, fd = self.fd().as_raw_fd(), "a full pipe was not grown");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::stream::Chunks;
+
+    const HELD: usize = 1024 * 1024;
+
+    /// Turns that another task had until `reading`, of a pipe that holds a MiB and whose writer may have gone, was done.
+    fn turns_of_another<F: Future<Output = ()>>(gone: bool, reading: impl FnOnce(Source) -> F) -> usize {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        sys::set_pipe_size(read.as_fd(), HELD).unwrap();
+        let mut write = File::from(write);
+        write.write_all(&vec![b'x'; HELD]).unwrap();
+        let _writer = (!gone).then_some(write);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let other = Arc::clone(&turns);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tokio::spawn(async move {
+                loop {
+                    other.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            });
+            reading(Source::new(read, StreamKind::Pipe).unwrap()).await;
+        });
+        turns.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_pipe_that_is_always_full_leaves_the_thread_to_others_between_reads() {
+        for gone in [false, true] {
+            let turns = turns_of_another(gone, |mut source| async move {
+                let mut left = HELD;
+                while left > 0 {
+                    left -= source.read().await.unwrap().len();
+                }
+            });
+            assert!(turns >= HELD / LARGEST_CHUNK, "{turns}");
+        }
+        let turns = turns_of_another(true, |mut source| async move {
+            let (_running, mut exited) = watch::channel(false);
+            let mut chunks = Chunks::new(StreamKind::Pipe, async |_: Bytes| ());
+            assert_eq!(source.pump(&mut exited, &mut chunks).await, End::Closed);
+        });
+        assert!(turns >= HELD / pool::BUFFER_BYTES, "{turns}");
+    }
+}

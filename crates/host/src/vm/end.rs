@@ -1,0 +1,56 @@
+//! How a VM ends.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::Interest;
+
+use crate::boot::Isolation;
+use crate::events::Event;
+use crate::proxy::Proxy;
+use crate::shared::Shared;
+use crate::sys;
+
+/// Begins the end that `dispose` asks for.
+pub(super) fn dispose(shared: &Shared) {
+    shared.disposing.store(true, Ordering::Relaxed);
+    shared.begin_end();
+    kill(shared);
+}
+
+fn kill(shared: &Shared) {
+    if shared.isolation != Isolation::Namespaces {
+        // What init started would outlive a SIGKILL of init. Init ends it when its socket ends, and then itself.
+        shared.control.hang_up();
+    } else if let Some(host_side) = &*shared.host_side.lock() {
+        host_side.kill();
+    }
+}
+
+/// Follows the VM from here to its end.
+pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Proxy>) {
+    shared.control.run().await;
+    // Init's socket ends before its processes do, so a call that meets the end of one of them can find out that the VM's end
+    // is the cause.
+    shared.begin_end();
+    // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is still
+    // ending what it started, or begins to when it sees the end of its socket.
+    kill(&shared);
+    match sys::watch(pidfd, Interest::READABLE) {
+        Ok(pidfd) => drop(pidfd.readable().await),
+        Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
+    }
+    shared.control.close();
+    if let Some(proxy) = proxy {
+        proxy.stop().await;
+    }
+    shared.until_nothing_runs().await;
+    // Init has ended, so this does not wait; removing cgroups may take a moment.
+    let host_side = shared.host_side.lock().take();
+    drop(tokio::task::spawn_blocking(move || drop(host_side)).await);
+    let disposed = shared.disposing.load(Ordering::Relaxed);
+    tracing::info!(disposed, "it ended");
+    shared.events.emit(Event::Exit { disposed });
+    shared.set_ended();
+}

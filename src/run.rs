@@ -1,0 +1,225 @@
+//! Calls of the native class that run something, and those about what runs.
+//!
+//! A program and its arguments come as a `command_line`: one string, in which NULs stand between them.
+#![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
+
+use agent_vm_host::{Exec, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
+use napi::bindgen_prelude::{Result, Uint8Array};
+use napi_derive::napi;
+
+use crate::json;
+use crate::message::{Message, Value, replay_value};
+use crate::options::RunOptions;
+use crate::vm::{Answer, HostResult, NativeVm, known, parse};
+
+#[napi]
+impl NativeVm {
+    /// Runs a command from start to end. One that is `abortable` is remembered until `forget`.
+    #[napi]
+    pub fn exec(
+        &self,
+        call: f64,
+        command_line: String,
+        options: Option<String>,
+        stdin: Option<Uint8Array>,
+        abortable: bool,
+    ) -> Result<Answer> {
+        let options: RunOptions = options.as_deref().map(parse).transpose()?.unwrap_or_default();
+        let vm = match self.slot.vm() {
+            Ok(vm) => vm,
+            Err(error) => return Ok(Some(known(Err(error)))),
+        };
+        let bridge = self.bridge.clone();
+        let on_output: Option<OnOutput> = options.streams().then(|| {
+            let bridge = bridge.clone();
+            Box::new(move |stream, data, credit| {
+                bridge.send(Message::ExecOutput {
+                    call,
+                    stream,
+                    data,
+                    credit,
+                });
+            }) as OnOutput
+        });
+        let exec = Exec {
+            stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+            timeout: options.timeout(),
+            max_output_bytes: options.max_output_bytes(),
+            on_output,
+            command: options.into_command(&command_line),
+        };
+        let on_result = move |result| match result {
+            Ok(result) => bridge.send(Message::ExecEnded { call, result }),
+            Err(error) => bridge.settle(call, Err(error)),
+        };
+        let abort = vm.exec(exec, Box::new(on_result));
+        if abortable {
+            self.slot.remember(call as u64, abort);
+        }
+        Ok(None)
+    }
+
+    /// Starts a process. Settles with its pid.
+    #[napi]
+    pub fn spawn(
+        &self,
+        call: f64,
+        command_line: String,
+        options: String,
+        stdin: Option<Uint8Array>,
+    ) -> Result<Answer> {
+        let options: RunOptions = parse(&options)?;
+        let request = SpawnRequest {
+            stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+            timeout: options.timeout(),
+            command: options.into_command(&command_line),
+        };
+        let bridge = self.bridge.clone();
+        let on_spawn =
+            move |pid: HostResult<u32>| bridge.settle(call, pid.map(|pid| Value::Number(f64::from(pid))));
+        let started = self.slot.vm().map(|vm| vm.spawn(request, Box::new(on_spawn)));
+        Ok(started.err().map(|error| known(Err(error))))
+    }
+
+    /// Opens a shell. Settles with its name.
+    #[napi]
+    pub fn open_shell(&self, call: f64, command_line: String, options: String) -> Result<Answer> {
+        let options: RunOptions = parse(&options)?;
+        let (cols, rows) = options.size();
+        let request = ShellRequest {
+            cols,
+            rows,
+            command: options.into_command(&command_line),
+        };
+        let bridge = self.bridge.clone();
+        let on_open =
+            move |id: HostResult<ShellId>| bridge.settle(call, id.map(|id| Value::text(id.to_string())));
+        let opened = self.slot.vm().map(|vm| vm.open_shell(request, Box::new(on_open)));
+        Ok(opened.err().map(|error| known(Err(error))))
+    }
+
+    /// Writes to a process's standard input.
+    #[napi]
+    pub fn write_process_stdin(&self, call: f64, pid: u32, data: &[u8]) -> Answer {
+        self.written(
+            call,
+            self.slot.vm().and_then(|vm| vm.write_process_stdin(pid, data)),
+        )
+    }
+
+    /// Writes to a shell.
+    #[napi]
+    pub fn write_shell(&self, call: f64, shell: String, data: &[u8]) -> Answer {
+        self.written(call, self.slot.vm().and_then(|vm| vm.write_shell(&shell, data)))
+    }
+
+    fn written(&self, call: f64, write: HostResult<Option<PendingWrite>>) -> Answer {
+        match write {
+            Ok(Some(pending)) => self.later(call, async {
+                pending.finished().await.map(|()| Value::Undefined)
+            }),
+            other => Some(known(other.map(|_| Value::Undefined))),
+        }
+    }
+
+    /// Closes a process's standard input behind what was written.
+    #[napi]
+    pub fn close_process_stdin(&self, _call: f64, pid: u32) -> Value {
+        self.now(|vm| vm.close_process_stdin(pid).map(|()| Value::Undefined))
+    }
+
+    /// Settles with a process's exit code.
+    #[napi]
+    pub fn wait_process(&self, call: f64, pid: u32) -> Answer {
+        self.ask(call, move |vm| async move {
+            let status = vm.wait_process(pid).await?;
+            Ok(Value::Number(f64::from(status.code)))
+        })
+    }
+
+    /// Settles with a shell's exit code.
+    #[napi]
+    pub fn wait_shell(&self, call: f64, shell: String) -> Answer {
+        self.ask(call, |vm| async move {
+            let status = vm.wait_shell(&shell).await?;
+            Ok(Value::Number(f64::from(status.code)))
+        })
+    }
+
+    /// Spawned processes, as JSON.
+    #[napi]
+    pub fn list_processes(&self, _call: f64) -> Value {
+        self.now(|vm| {
+            let list: Vec<_> = vm.list_processes().iter().map(json::spawned_process).collect();
+            Ok(Value::json(&list.into()))
+        })
+    }
+
+    /// One spawned process, as JSON.
+    #[napi]
+    pub fn get_process(&self, _call: f64, pid: u32) -> Value {
+        self.now(|vm| {
+            let process = vm.get_process(pid)?;
+            Ok(Value::json(&json::spawned_process(&process)))
+        })
+    }
+
+    /// Sends a signal by number.
+    #[napi]
+    pub fn signal_process(&self, call: f64, pid: u32, signal: i32) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.signal_process(pid, signal).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Kills a process and everything that it started.
+    #[napi]
+    pub fn kill_process(&self, call: f64, pid: u32) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.kill_process(pid).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Kept output of a process.
+    #[napi]
+    pub fn read_process_output(&self, _call: f64, pid: u32, after: f64) -> Value {
+        self.now(|vm| vm.read_process_output(pid, after as u64).map(replay_value))
+    }
+
+    /// Kept output of a shell.
+    #[napi]
+    pub fn read_shell(&self, _call: f64, shell: String, after: f64) -> Value {
+        self.now(|vm| vm.read_shell(&shell, after as u64).map(replay_value))
+    }
+
+    /// Everything that runs, as JSON.
+    #[napi]
+    pub fn all_processes(&self, call: f64) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.process_table(|table| Value::text(json::table(table))).await
+        })
+    }
+
+    /// Sets the size of a shell's terminal.
+    #[napi]
+    pub fn resize_shell(&self, _call: f64, shell: String, cols: u16, rows: u16) -> Value {
+        self.now(|vm| vm.resize_shell(&shell, cols, rows).map(|()| Value::Undefined))
+    }
+
+    /// Hangs up a shell.
+    #[napi]
+    pub fn close_shell(&self, call: f64, shell: String) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.close_shell(&shell).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Shells, as JSON.
+    #[napi]
+    pub fn list_shells(&self, _call: f64) -> Value {
+        self.now(|vm| {
+            let list: Vec<_> = vm.list_shells().iter().map(json::shell).collect();
+            Ok(Value::json(&list.into()))
+        })
+    }
+}
