@@ -6,7 +6,8 @@ use agent_vm_host::{Credit, Error, Event, Events};
 use napi::Status as NapiStatus;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
-use crate::message::{Message, Value};
+use crate::message::Message;
+use crate::value::Value;
 
 /// Weak: it does not keep Node.js alive. `index.js` holds the process while calls are pending or processes run.
 pub type Dispatch = ThreadsafeFunction<Message, (), Message, NapiStatus, false, true, 0>;

@@ -9,7 +9,7 @@ use napi_derive::napi;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::message::Value;
+use crate::value::Value;
 use crate::vm::{Answer, NativeVm};
 
 #[napi]

@@ -13,4 +13,5 @@ mod options;
 mod run;
 mod sys;
 mod turn;
+mod value;
 mod vm;

@@ -1,60 +1,12 @@
-//! What is told to JavaScript: events, and answers to calls.
+//! Messages to JavaScript: events, and answers to calls.
 
-use std::os::fd::OwnedFd;
-
-use agent_vm_host::{Content, Credit, Error, Event, ExecResult, ExitStatus, OutputReplay, Printed, Stream};
+use agent_vm_host::{Credit, Error, Event, ExecResult, ExitStatus, OutputReplay, Stream};
 use bytes::Bytes;
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::turn;
-
-/// A value on its way to JavaScript.
-#[derive(Debug)]
-pub enum Value {
-    Undefined,
-    Bool(bool),
-    Number(f64),
-    Name(&'static str),
-    /// Valid UTF-8.
-    Text(Vec<u8>),
-    /// ASCII. A long one becomes a string without a copy.
-    Ascii(Vec<u8>),
-    /// Becomes a `Buffer`; a large one without a copy. Its share is given back then.
-    Content(Content),
-    /// Becomes a `Buffer` by a copy.
-    Chunk(Bytes),
-    List(Vec<Value>),
-    /// Becomes a number that whoever receives it owns.
-    Descriptor(OwnedFd),
-}
-
-impl Value {
-    /// What was printed as text whose invalid sequences become U+FFFD, as `TextDecoder` does it.
-    fn printed(printed: Printed) -> Self {
-        if printed.ascii {
-            return Self::Ascii(printed.bytes);
-        }
-        match String::from_utf8(trim_partial_utf8(printed.bytes, printed.truncated)) {
-            Ok(text) => Self::Text(text.into_bytes()),
-            Err(error) => Self::Text(
-                String::from_utf8_lossy(error.as_bytes())
-                    .into_owned()
-                    .into_bytes(),
-            ),
-        }
-    }
-
-    /// A string.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(text.into().into_bytes())
-    }
-
-    /// A tree of plain values, as JSON that `index.js` parses: one string is cheaper than many properties.
-    pub fn json(value: &serde_json::Value) -> Self {
-        Self::text(value.to_string())
-    }
-}
+use crate::value::Value;
 
 /// What a message is: its first value.
 #[napi]
@@ -297,24 +249,6 @@ fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
         Value::Bool(result.timed_out),
         background,
     ])
-}
-
-/// Truncated output without an incomplete UTF-8 sequence at its end.
-fn trim_partial_utf8(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
-    if truncated {
-        // A sequence has at most four bytes, so an incomplete one has at most three.
-        let tail = bytes.len().saturating_sub(3);
-        for at in (tail..bytes.len()).rev() {
-            let is_beginning = bytes[at] >= 0xc0;
-            if is_beginning
-                && std::str::from_utf8(&bytes[at..]).is_err_and(|error| error.error_len().is_none())
-            {
-                bytes.truncate(at);
-                break;
-            }
-        }
-    }
-    bytes
 }
 
 /// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined, outputCut`.

@@ -8,8 +8,9 @@ use napi::bindgen_prelude::{Result, Uint8Array};
 use napi_derive::napi;
 
 use crate::json;
-use crate::message::{Message, Value, replay_value};
+use crate::message::{Message, replay_value};
 use crate::options::RunOptions;
+use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known, parse};
 
 #[napi]

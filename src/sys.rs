@@ -11,7 +11,8 @@ use agent_vm_host::Content;
 use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{check_status, sys};
 
-use crate::message::{Message, Value, error_value, too_large};
+use crate::message::{Message, error_value, too_large};
+use crate::value::Value;
 
 impl JsValuesTupleIntoVec for Message {
     /// Never fails: napi ends the process where a threadsafe function's values cannot be made.

@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 
 use crate::bridge::{Bridge, Dispatch};
 use crate::json;
-use crate::message::{Value, error_value};
+use crate::message::error_value;
 use crate::options::CreateOptions;
+use crate::value::Value;
 
 /// An answer that is known at once.
 pub type Answer = Option<Value>;

@@ -54,7 +54,7 @@ pub type Answer = (Reply, Vec<OwnedFd>);
 #[error("init answered a call that was not made")]
 struct Unasked;
 
-enum Waiting {
+enum PendingCall {
     Start(OnStart),
     Answer(oneshot::Sender<Result<Answer, Error>>),
 }
@@ -63,14 +63,14 @@ enum Waiting {
 pub struct Control {
     channel: AsyncFd<Channel>,
     next: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<ControlState>,
     queued: Notify,
     /// The pid of init's deputy, or 0.
     deputy: AtomicU32,
 }
 
 /// A request that the socket did not take at once.
-struct Queued {
+struct QueuedRequest {
     /// None for a request that is not answered. Such a request has no descriptors, which are what the kernel refuses.
     call: Option<Call>,
     frame: Frame,
@@ -78,9 +78,9 @@ struct Queued {
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Queued>,
-    waiting: HashMap<Call, Waiting>,
+struct ControlState {
+    queue: VecDeque<QueuedRequest>,
+    waiting: HashMap<Call, PendingCall>,
     exits: HashMap<Call, oneshot::Sender<Exit>>,
     gone: bool,
 }
@@ -109,7 +109,7 @@ impl Control {
 
     /// Sends a request that starts a program; `on_start` is called exactly once.
     pub fn start(&self, call: Call, request: &Request, on_start: OnStart) {
-        if let Err((error, waiting)) = self.send(call, request, Vec::new(), Waiting::Start(on_start)) {
+        if let Err((error, waiting)) = self.send(call, request, Vec::new(), PendingCall::Start(on_start)) {
             waiting.fail(error);
         }
     }
@@ -117,7 +117,7 @@ impl Control {
     /// Sends any other request, and waits for its reply.
     pub async fn ask(&self, call: Call, request: Request, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.send(call, &request, fds, Waiting::Answer(sender))
+        self.send(call, &request, fds, PendingCall::Answer(sender))
             .map_err(|(error, _)| error)?;
         receiver.await.unwrap_or(Err(Error::Disposed))
     }
@@ -137,10 +137,10 @@ impl Control {
         }
     }
 
-    fn dispatch(&self, state: &mut State, call: Option<Call>, frame: Frame) {
+    fn dispatch(&self, state: &mut ControlState, call: Option<Call>, frame: Frame) {
         if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
             // Also after an error that will not pass: the reading side meets the end of the VM and fails every call.
-            state.queue.push_back(Queued {
+            state.queue.push_back(QueuedRequest {
                 call,
                 frame,
                 since: Instant::now(),
@@ -154,8 +154,8 @@ impl Control {
         call: Call,
         request: &Request,
         fds: Vec<OwnedFd>,
-        waiting: Waiting,
-    ) -> Result<(), (Error, Waiting)> {
+        waiting: PendingCall,
+    ) -> Result<(), (Error, PendingCall)> {
         tracing::trace!(call, request = request.name(), "asked");
         if let Request::Spawn(spawn) = request
             && spawn.words_bytes() > most_words_bytes()
@@ -241,7 +241,7 @@ impl Control {
         let waiting = {
             let mut state = self.state.lock();
             let overdue =
-                |first: &Queued| first.call.is_some() && first.since.elapsed() > DESCRIPTORS_DEADLINE;
+                |first: &QueuedRequest| first.call.is_some() && first.since.elapsed() > DESCRIPTORS_DEADLINE;
             if !state.queue.front().is_some_and(overdue) {
                 return false;
             }
@@ -318,12 +318,12 @@ impl Control {
             | Reply::Attributes { call, .. } => {
                 let waiting = {
                     let mut state = self.state.lock();
-                    let Some(Waiting::Answer(_)) = state.waiting.get(&call) else {
+                    let Some(PendingCall::Answer(_)) = state.waiting.get(&call) else {
                         return Err(Unasked);
                     };
                     state.waiting.remove(&call)
                 };
-                if let Some(Waiting::Answer(sender)) = waiting {
+                if let Some(PendingCall::Answer(sender)) = waiting {
                     // Whoever asked may have stopped waiting.
                     drop(sender.send(Ok((reply, fds))));
                 }
@@ -341,7 +341,7 @@ impl Control {
     fn take_start(&self, call: Call, exit: Option<oneshot::Sender<Exit>>) -> Result<OnStart, Unasked> {
         let mut state = self.state.lock();
         match state.waiting.remove(&call) {
-            Some(Waiting::Start(on_start)) => {
+            Some(PendingCall::Start(on_start)) => {
                 state.exits.extend(exit.map(|sender| (call, sender)));
                 Ok(on_start)
             }
@@ -406,7 +406,7 @@ fn log_exit(call: Call, exit: &Exit) {
     );
 }
 
-impl Waiting {
+impl PendingCall {
     fn fail(self, error: Error) {
         match self {
             Self::Start(on_start) => on_start(Err(error)),

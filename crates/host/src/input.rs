@@ -34,21 +34,21 @@ pub enum Written {
 /// The writing side of a pipe or terminal.
 #[derive(Debug)]
 pub struct Input {
-    state: Mutex<State>,
+    state: Mutex<InputState>,
     closed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct InputState {
     fd: Option<Arc<OwnedFd>>,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<QueuedWrite>,
     queued_bytes: usize,
     /// Whether the descriptor is to be closed behind what is queued.
     ends: bool,
 }
 
 #[derive(Debug)]
-struct Queued {
+struct QueuedWrite {
     data: Vec<u8>,
     written: usize,
     done: oneshot::Sender<()>,
@@ -68,7 +68,7 @@ impl Input {
     }
 
     fn over(fd: Option<Arc<OwnedFd>>) -> Self {
-        let state = State {
+        let state = InputState {
             fd,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -117,7 +117,7 @@ impl Input {
         let (done, receiver) = oneshot::channel();
         let is_first = state.queue.is_empty();
         state.queued_bytes += data.len() - written;
-        state.queue.push_back(Queued {
+        state.queue.push_back(QueuedWrite {
             data: data[written..].to_vec(),
             written: 0,
             done,
@@ -204,7 +204,7 @@ impl Input {
     }
 }
 
-impl State {
+impl InputState {
     fn fail(&mut self) {
         self.fd = None;
         self.queue.clear();

@@ -110,9 +110,9 @@ impl Leftovers {
         self.cut.load(Ordering::Relaxed)
     }
 
-    fn enter(&self) -> Place<'_> {
+    fn enter(&self) -> LeftoverPlace<'_> {
         let (number, closing) = KEPT.lock().enter(self.vm, PER_VM, per_server());
-        Place {
+        LeftoverPlace {
             of: self,
             number,
             closing,
@@ -121,13 +121,13 @@ impl Leftovers {
 }
 
 /// A stream's place among those that are kept.
-struct Place<'a> {
+struct LeftoverPlace<'a> {
     of: &'a Leftovers,
     number: u64,
     closing: Arc<Notify>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for LeftoverPlace<'_> {
     fn drop(&mut self) {
         KEPT.lock().leave(self.of.vm, self.number);
     }

@@ -17,18 +17,18 @@ const LOOKUP_THREADS: usize = 64;
 
 /// The shared runtime, started by the first call.
 pub fn handle() -> io::Result<&'static Handle> {
-    static SHARED: Shared = Shared::new("agent-vm-io", "agent-vm-blocking", BLOCKING_THREADS);
+    static SHARED: RuntimeThread = RuntimeThread::new("agent-vm-io", "agent-vm-blocking", BLOCKING_THREADS);
     SHARED.handle()
 }
 
 /// The runtime of the VMs' proxies, started by the first call: what they copy is as much as their guests like.
 pub(crate) fn proxy() -> io::Result<&'static Handle> {
-    static PROXY: Shared = Shared::new("agent-vm-proxy", "agent-vm-lookup", LOOKUP_THREADS);
+    static PROXY: RuntimeThread = RuntimeThread::new("agent-vm-proxy", "agent-vm-lookup", LOOKUP_THREADS);
     PROXY.handle()
 }
 
 /// One thread and its blocking threads.
-struct Shared {
+struct RuntimeThread {
     name: &'static str,
     blocking_name: &'static str,
     blocking_threads: usize,
@@ -36,7 +36,7 @@ struct Shared {
     starting: Mutex<()>,
 }
 
-impl Shared {
+impl RuntimeThread {
     const fn new(name: &'static str, blocking_name: &'static str, blocking_threads: usize) -> Self {
         Self {
             name,

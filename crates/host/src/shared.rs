@@ -49,9 +49,9 @@ pub(crate) struct Shared {
 }
 
 /// Held by the task of a running process or shell until its exit event is emitted.
-pub(crate) struct Running(Arc<Shared>);
+pub(crate) struct RunningGuard(Arc<Shared>);
 
-impl Drop for Running {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         self.0.running.send_modify(|count| *count -= 1);
     }
@@ -104,9 +104,9 @@ impl Shared {
     }
 
     /// Counts a process or shell as running until the result is dropped.
-    pub fn running(self: &Arc<Self>) -> Running {
+    pub fn running(self: &Arc<Self>) -> RunningGuard {
         self.running.send_modify(|count| *count += 1);
-        Running(Arc::clone(self))
+        RunningGuard(Arc::clone(self))
     }
 
     /// Waits until nothing counts as running.

@@ -18,13 +18,13 @@ pub struct Shell {
     pub id: ShellId,
     /// Its record.
     pub record: Record,
-    terminal: Mutex<Terminal>,
+    terminal: Mutex<ShellTerminal>,
     closed: Notify,
 }
 
 /// The size of a terminal, and its master while the shell runs.
 #[derive(Debug)]
-struct Terminal {
+struct ShellTerminal {
     cols: u16,
     rows: u16,
     master_fd: Option<Arc<OwnedFd>>,
@@ -55,7 +55,7 @@ impl Shell {
         Self {
             id,
             record,
-            terminal: Mutex::new(Terminal {
+            terminal: Mutex::new(ShellTerminal {
                 cols,
                 rows,
                 master_fd: Some(master_fd),

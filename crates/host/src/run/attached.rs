@@ -16,7 +16,7 @@ pub(super) struct Pipes {
 }
 
 /// The host's side of a program's terminal.
-pub(super) struct Terminal {
+pub(super) struct TerminalEnds {
     pub input: Arc<Input>,
     pub output: Source,
     /// What `input` writes to.
@@ -51,7 +51,7 @@ impl Pipes {
     }
 }
 
-impl Terminal {
+impl TerminalEnds {
     /// Takes over what init attached for [`Stdio::Terminal`](agent_vm_protocol::message::Stdio::Terminal).
     pub fn open(fds: Vec<OwnedFd>) -> Result<Self, Error> {
         let master = fds.into_iter().next().ok_or_else(Error::missing_descriptor)?;

@@ -21,7 +21,7 @@ use crate::events::ExitStatus;
 use crate::io_counters::IoCounters;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
-use crate::stream::{Chunks, End, Source, StreamKind, read_rest};
+use crate::stream::{Chunks, Source, StreamEnd, StreamKind, read_rest};
 use crate::vm::Vm;
 
 /// Receives output as it comes. The next chunk of that stream is read when the [`Credit`] is dropped.
@@ -169,7 +169,7 @@ impl ExecRun {
             self.collect(&mut stderr, Stream::Stderr, exited.clone()),
         );
         stdin.fail();
-        let is_open = |end| end == End::StillOpen;
+        let is_open = |end| end == StreamEnd::StillOpen;
         self.discard(
             call,
             pid,
@@ -219,8 +219,8 @@ impl ExecRun {
         let mut collector = self.collector();
         let end = read_rest(fd.as_fd(), StreamKind::Pipe, &mut collector).await;
         let open = match end {
-            End::StillOpen => Some(open_source(Some(fd))?),
-            End::Closed => None,
+            StreamEnd::StillOpen => Some(open_source(Some(fd))?),
+            StreamEnd::Closed => None,
         };
         Ok((collector.into_printed(), open))
     }
@@ -240,7 +240,7 @@ impl ExecRun {
         source: &mut Source,
         stream: Stream,
         mut exited: watch::Receiver<bool>,
-    ) -> (Printed, End) {
+    ) -> (Printed, StreamEnd) {
         let mut collector = self.collector();
         let end = match &self.on_output {
             None => source.pump(&mut exited, &mut collector).await,

@@ -19,7 +19,7 @@ use crate::leftover;
 use crate::output_log::Stream;
 use crate::records::{NewRecord, Record};
 use crate::shared::Shared;
-use crate::stream::{Chunks, End, Source};
+use crate::stream::{Chunks, Source, StreamEnd};
 
 /// What differs between a process and a shell.
 pub(super) trait Recorded: Send + Sync + Sized + 'static {
@@ -121,7 +121,7 @@ async fn deliver<R: Recorded>(
         let (mut source, stream) = output?;
         let mut chunks = Chunks::new(source.kind(), |data| emit(shared, recorded, stream, data).wait());
         let end = source.pump(&mut exited, &mut chunks).await;
-        (end == End::StillOpen).then_some((source, stream))
+        (end == StreamEnd::StillOpen).then_some((source, stream))
     };
     let [first, second] = outputs;
     let (first, second) = tokio::join!(deliver_one(first, exited.clone()), deliver_one(second, exited));

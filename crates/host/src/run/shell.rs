@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_vm_protocol::message::Stdio;
 use bytes::Bytes;
 
-use super::attached::Terminal;
+use super::attached::TerminalEnds;
 use super::command::Command;
 use super::follow::{self, Recorded};
 use crate::credit::Credit;
@@ -40,11 +40,11 @@ impl Vm {
             Stdio::Terminal { cols, rows },
             None,
             move |shared, fds, new_record| {
-                let Terminal {
+                let TerminalEnds {
                     input,
                     output,
                     master_fd,
-                } = Terminal::open(fds)?;
+                } = TerminalEnds::open(fds)?;
                 let record = new_record.with_input(input);
                 let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows));
                 Ok((shell, [Some((output, Stream::Stdout)), None]))

@@ -15,6 +15,6 @@ mod terminal;
 
 pub use chunks::Chunks;
 pub use kind::StreamKind;
-pub use rest::{End, read_rest};
+pub use rest::{StreamEnd, read_rest};
 pub use sink::Sink;
 pub use source::Source;

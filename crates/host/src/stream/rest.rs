@@ -11,7 +11,7 @@ use crate::sys;
 
 /// Whether there is more to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum StreamEnd {
     /// Nobody can write any more.
     Closed,
     /// The process has exited and what it wrote is read; others still hold the other end.
@@ -19,7 +19,7 @@ pub enum End {
 }
 
 /// Reads into `sink` what was written to a non-blocking descriptor whose process has exited, if it has not been read.
-pub async fn read_rest(fd: BorrowedFd<'_>, kind: StreamKind, sink: &mut impl Sink) -> End {
+pub async fn read_rest(fd: BorrowedFd<'_>, kind: StreamKind, sink: &mut impl Sink) -> StreamEnd {
     let mut left = match kind {
         StreamKind::Pipe => sys::available(fd).unwrap_or(0),
         // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
@@ -32,10 +32,10 @@ pub async fn read_rest(fd: BorrowedFd<'_>, kind: StreamKind, sink: &mut impl Sin
             // The last read is for the end-of-file behind it; what it brings instead was written since.
             Ok(length) if length > 0 => match left.checked_sub(length) {
                 Some(rest) => left = rest,
-                None => break End::StillOpen,
+                None => break StreamEnd::StillOpen,
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::StillOpen,
-            Ok(_) | Err(_) => break End::Closed,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break StreamEnd::StillOpen,
+            Ok(_) | Err(_) => break StreamEnd::Closed,
         }
     };
     sink.finish().await;

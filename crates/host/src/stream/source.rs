@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::chunks::LARGEST_CHUNK;
 use super::kind::StreamKind;
 use super::read::{FULL_PIPE, read_some};
-use super::rest::{End, read_rest};
+use super::rest::{StreamEnd, read_rest};
 use super::sink::Sink;
 use crate::{pool, sys};
 
@@ -52,7 +52,7 @@ impl Source {
 
     /// Reads into `sink`, as fast as that makes room. Returns at end-of-file; or, once `exited` says so, when all that had
     /// been written by then is taken.
-    pub async fn pump(&mut self, exited: &mut watch::Receiver<bool>, sink: &mut impl Sink) -> End {
+    pub async fn pump(&mut self, exited: &mut watch::Receiver<bool>, sink: &mut impl Sink) -> StreamEnd {
         while !*exited.borrow() {
             let mut ready = tokio::select! {
                 biased;
@@ -80,7 +80,7 @@ impl Source {
             match sink.take(wanted, read) {
                 Ok(0) => {
                     sink.finish().await;
-                    return End::Closed;
+                    return StreamEnd::Closed;
                 }
                 Ok(length) => {
                     if drained {
@@ -99,7 +99,7 @@ impl Source {
                 }
                 Err(_) => {
                     sink.finish().await;
-                    return End::Closed;
+                    return StreamEnd::Closed;
                 }
             }
             if !waits {
@@ -203,7 +203,7 @@ mod tests {
         let turns = turns_of_another(true, |mut source| async move {
             let (_running, mut exited) = watch::channel(false);
             let mut chunks = Chunks::new(StreamKind::Pipe, async |_: Bytes| ());
-            assert_eq!(source.pump(&mut exited, &mut chunks).await, End::Closed);
+            assert_eq!(source.pump(&mut exited, &mut chunks).await, StreamEnd::Closed);
         });
         assert!(turns >= HELD / pool::BUFFER_BYTES, "{turns}");
     }

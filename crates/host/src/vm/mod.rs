@@ -25,13 +25,13 @@ pub use slot::VmSlot;
 /// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
 #[derive(Clone)]
 pub struct Vm {
-    owner: Arc<Owner>,
+    owner: Arc<VmOwner>,
 }
 
 /// Ends the VM with its last owner; tasks hold [`Shared`] alone.
-struct Owner(Arc<Shared>);
+struct VmOwner(Arc<Shared>);
 
-impl Drop for Owner {
+impl Drop for VmOwner {
     fn drop(&mut self) {
         end::dispose(&self.0);
     }
@@ -97,7 +97,7 @@ impl Vm {
         drop(runtime.spawn(end::watch(Arc::clone(&shared), pidfd, proxy).instrument(vm)));
         boot::prepare_next(options);
         Ok(Self {
-            owner: Arc::new(Owner(shared)),
+            owner: Arc::new(VmOwner(shared)),
         })
     }
 

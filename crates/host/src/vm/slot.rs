@@ -20,12 +20,12 @@ pub struct VmSlot {
 
 #[derive(Default)]
 struct SlotState {
-    content: Mutex<Content>,
+    content: Mutex<SlotContent>,
     aborts: Mutex<HashMap<u64, Abort>>,
 }
 
 #[derive(Default)]
-struct Content {
+struct SlotContent {
     vm: Option<Vm>,
     /// Whether the VM's exit event is emitted, which may come before `boot` returns.
     has_ended: bool,
