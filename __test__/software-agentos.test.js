@@ -7,6 +7,7 @@ const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
 
+const { blocks, read } = require("./fixture/markdown");
 const { root } = require("./fixture/project");
 const { startServer } = require("./fixture/rivetkit/servers");
 
@@ -48,6 +49,19 @@ test("agent-os-common asks for what a usual Debian has", async () => {
   // The native ones: WebAssembly's tar is not GNU's.
   expect(printed.stdout).toMatch(/^tar \(GNU tar\).*\ngzip /);
   expect(printed.names).toEqual(expect.arrayContaining(["sh", "cat", "awk", "find", "_stubs"]));
+}, 60_000);
+
+test("the recipe of docs/recipes.md runs, and prints what is shown", async () => {
+  const recipes = blocks(read("docs/recipes.md")).filter(
+    ({ language, code }) => language === "js" && code.includes("@rivet-dev/"),
+  );
+  expect(recipes).toHaveLength(1);
+  const [{ code, output }] = recipes;
+  fs.symlinkSync(root, path.join(folder, "node_modules/agent-vm"));
+  fs.writeFileSync(path.join(folder, "recipe.mjs"), code);
+  const node = path.join(folder, "node_modules", NODE, "bin/node");
+  const { stdout } = await run(node, ["recipe.mjs"], { cwd: folder });
+  expect(stdout.trimEnd()).toBe(output.trimEnd());
 }, 60_000);
 
 test("agent-os-pi runs inside, with all that it depends on, and is seen in the process tree", async () => {

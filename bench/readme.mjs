@@ -1,5 +1,6 @@
-// Puts a report into README, as its table and as its plot: `node bench/readme.mjs REPORT.json`. Nothing is measured.
-// `--check` tells whether README and plot are what the report that lies beside them gives.
+// Puts a report into the documents: five rows into README.md, the whole table into docs/comparison.md, the plot into
+// docs/bench.svg, the report into docs/bench.json: `node bench/readme.mjs REPORT.json`. Nothing is measured.
+// `--check` fails unless the documents are what docs/bench.json gives.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,7 +24,30 @@ function table(report) {
   return ["| what | agent-vm | beside it |", "| --- | --- | --- |", ...rows].join("\n");
 }
 
-/** README's is a report of everything that is measured. */
+const shown = {
+  metrics: ["exec", "execParallel", "boot", "firstCommand", "idleMemory100"],
+  peers: ["child_process", "bwrap", "agentos-0.2"],
+};
+
+/** The rows of README: a column for each peer, empty where it does not do the same. */
+function summary(report) {
+  const rows = shown.metrics.map((name) => {
+    const { title, unit, contenders } = report.metrics[name];
+    const values = ["agent-vm", ...shown.peers].map((peer) => contenders[peer]?.median);
+    const cells = values.map((value) => (value === undefined ? " " : ` ${number(value)} ${unit} `));
+    return `| ${title} |${cells.join("|")}|`;
+  });
+  const names = ["", "agent-vm", ...shown.peers.map(nameOf)];
+  const head = `| ${names.join(" | ")} |`.replace("|  |", "| |");
+  const rule = `|${" --- |".repeat(names.length)}`;
+  return `${[head, rule, ...rows].join("\n")}\n\n${sentence(circumstances(report))}. ${nature}`;
+}
+
+const sentence = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
+
+const nature = "child_process isolates nothing; agentOS runs WebAssembly, not Linux programs.";
+
+/** What is published is a report of everything that is measured. */
 function checkWhole(report) {
   const missing = Object.keys(metrics).filter(
     (name) => report.metrics[name]?.contenders["agent-vm"].median === undefined,
@@ -53,50 +77,50 @@ function remarks(report) {
   const text =
     `${circumstances(report)}, ${machine.cpu};\n${measured.join(", ")}.${absent(report)}\n` +
     "child_process, execa, node-pty and fs.promises isolate nothing; agentOS runs WebAssembly, not Linux programs.";
-  return text.replace(/^./, (letter) => letter.toUpperCase());
+  return sentence(text);
 }
 
-const picture = "![How many times better agent-vm is than each of its peers, on a logarithmic scale](docs/bench.svg)";
+const picture = (path) =>
+  `![How many times better agent-vm is than each of its peers, on a logarithmic scale](${path})`;
 
-/** Puts `content` between the two marks that bear that name. */
-function replacePart(document, name, content) {
+/** Puts `content` between the two marks of that name. */
+function replacePart(file, document, name, content) {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const [from, to] = [document.indexOf(begin), document.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`README should have ${begin} and, behind it, ${end}`);
+  if (from < 0 || to < from) throw new Error(`${file} must contain ${begin} and, after it, ${end}`);
   return `${document.slice(0, from + begin.length)}\n\n${content}\n\n${document.slice(to)}`;
 }
 
-/** What README and docs/bench.svg are with a report in them. */
-function published(report, readme) {
-  const withTable = replacePart(readme, "bench:table", `${table(report)}\n\n${remarks(report)}`);
-  return { readme: replacePart(withTable, "bench:plot", picture), svg: plot(report) };
+const [readme, comparison, svg, data] = ["README.md", "docs/comparison.md", "docs/bench.svg", "docs/bench.json"];
+const place = (file) => join(root, file);
+const read = (file) => readFileSync(place(file), "utf8");
+
+/** The files with a report in them, by name. */
+function published(report) {
+  const parts = [
+    [readme, "bench:summary", summary(report)],
+    [readme, "bench:plot", picture("docs/bench.svg")],
+    [comparison, "bench:table", `${table(report)}\n\n${remarks(report)}`],
+    [comparison, "bench:plot", picture("bench.svg")],
+  ];
+  const files = { [readme]: read(readme), [comparison]: read(comparison), [svg]: plot(report) };
+  for (const [file, name, content] of parts) files[file] = replacePart(file, files[file], name, content);
+  return files;
 }
 
-const place = (name) => join(root, name);
-
-/** What is in the project now. */
-const present = () => ({
-  readme: readFileSync(place("README.md"), "utf8"),
-  svg: readFileSync(place("docs/bench.svg"), "utf8"),
-});
-
-/** Writes them, and the report beside them. */
+/** Writes them, and the report. */
 export function publish(report) {
   checkWhole(report);
-  const { readme, svg } = published(report, readFileSync(place("README.md"), "utf8"));
-  writeFileSync(place("README.md"), readme);
-  writeFileSync(place("docs/bench.svg"), svg);
-  writeFileSync(place("docs/bench.json"), `${JSON.stringify(report, null, 2)}\n`);
+  for (const [file, text] of Object.entries(published(report))) writeFileSync(place(file), text);
+  writeFileSync(place(data), `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** That nothing of what is published was written by hand. */
 function verify() {
-  const now = present();
-  const wanted = published(JSON.parse(readFileSync(place("docs/bench.json"), "utf8")), now.readme);
-  if (now.readme === wanted.readme && now.svg === wanted.svg) return;
-  console.error(
-    "README.md and docs/bench.svg should be what docs/bench.json gives: node bench/readme.mjs docs/bench.json",
-  );
+  const wanted = Object.entries(published(JSON.parse(read(data))));
+  const others = wanted.filter(([file, text]) => read(file) !== text).map(([file]) => file);
+  if (others.length === 0) return;
+  console.error(`${others.join(", ")} must be what ${data} gives: node bench/readme.mjs ${data}`);
   process.exit(1);
 }
 

@@ -1,5 +1,5 @@
 // Measures agent-vm and its peers in one run, in turn, on the same work: `npm run bench -- [METRIC…] [--rounds N] [--readme]`.
-// Prints a table, and writes all of it to bench/results/, as JSON and as a plot; with --readme also into README.
+// Prints a table, and writes all of it to bench/results/, as JSON and as a plot; with --readme also into README and docs/.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";

@@ -1,5 +1,6 @@
 "use strict";
-// The code in README and docs/ runs as it is printed. TypeScript, which takes an actor, is in __test__/rivetkit.
+// The code in README and docs/ runs as printed, and prints what the `text` block after it shows. TypeScript, which requires an
+// actor, is in __test__/rivetkit; code that requires agentOS packages is in __test__/software-agentos.test.js.
 const { execFile } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -14,7 +15,9 @@ const { scripts } = require("../../package.json");
 
 const found = documents().flatMap((name) => blocks(read(name)).map((block) => ({ name, ...block })));
 const of = (language) =>
-  found.filter((block) => block.language === language).map((block) => [`${block.name}:${block.line}`, block.code]);
+  found
+    .filter((block) => block.language === language && !/ from "@rivet-dev\//.test(block.code))
+    .map((block) => [`${block.name}:${block.line}`, block.code, block.output]);
 
 let folder;
 beforeAll(() => {
@@ -36,14 +39,34 @@ test("there are blocks of both kinds", () => {
   expect(of("sh").length).toBeGreaterThan(2);
 });
 
-test.each(of("js"))(
+test("every block of output follows the code that prints it", () => {
+  const after = found.filter(({ output }) => output !== undefined);
+  expect(after.length).toBeGreaterThan(5);
+  expect(after.filter(({ language }) => language !== "js")).toEqual([]);
+  expect(found.filter(({ language }) => language === "text")).toHaveLength(after.length);
+});
+
+/** Runs a block to its end; resolves to what it printed. */
+async function printed(place, code) {
+  const file = path.join(folder, `${place.replaceAll(/\W/g, "-")}.mjs`);
+  fs.writeFileSync(file, whole(code));
+  const { stdout, stderr } = await run(process.execPath, [file], { cwd: folder, timeout: 60_000 });
+  expect(stderr).toBe("");
+  return stdout.trimEnd();
+}
+
+const shown = of("js").filter(([, , output]) => output !== undefined);
+const silent = of("js").filter(([, , output]) => output === undefined);
+
+test.each(shown)(
+  "the JavaScript of %s prints what is shown below it, and ends",
+  async (place, code, output) => expect(await printed(place, code)).toBe(output.trimEnd()),
+  70_000,
+);
+
+test.each(silent)(
   "the JavaScript of %s runs, and ends",
-  async (place, code) => {
-    const file = path.join(folder, `${place.replaceAll(/\W/g, "-")}.mjs`);
-    fs.writeFileSync(file, whole(code));
-    const { stderr } = await run(process.execPath, [file], { cwd: folder, timeout: 60_000 });
-    expect(stderr).toBe("");
-  },
+  async (place, code) => void (await printed(place, code)),
   70_000,
 );
 
@@ -59,7 +82,7 @@ const commands = of("sh").flatMap(([, code]) =>
   code.split("\n").filter((line) => /^npx agent-vm (doctor|run)/.test(line)),
 );
 
-test("README shows the command at work", () => {
+test("the documents show the command at work", () => {
   expect(commands.length).toBeGreaterThan(1);
 });
 

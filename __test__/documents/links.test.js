@@ -17,6 +17,10 @@ test.each(documents())("the links of %s lead somewhere", (name) => {
   expect(broken).toEqual([]);
 });
 
+test("README has at most 900 words", () => {
+  expect(read("README.md").trim().split(/\s+/).length).toBeLessThanOrEqual(900);
+});
+
 test("README leads to every other document of the project", () => {
   const reached = new Set(["README.md"]);
   for (const name of reached) {

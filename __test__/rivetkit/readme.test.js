@@ -16,7 +16,7 @@ const found = documents()
   .flatMap((name) => blocks(read(name)))
   .filter(({ language }) => language === "ts")
   .map(({ code }) => code);
-const named = (name) => found.find((code) => code.startsWith(`// ${name}`));
+const named = (name) => found.filter((code) => code.startsWith(`// ${name}`));
 const rest = found.filter((code) => !code.startsWith("// "));
 
 /** What the client's block has made is there for those that follow it. */
@@ -46,8 +46,8 @@ beforeAll(async () => {
   writeFileSync(join(app, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }));
   const here = (code) =>
     code.replace("http://localhost:6420", server.engine.endpoint).replace('"./server"', '"./server.js"');
-  writeFileSync(join(app, "server.ts"), named("server.ts"));
-  writeFileSync(join(app, "client.ts"), here(named("client.ts")));
+  writeFileSync(join(app, "server.ts"), named("server.ts")[0]);
+  named("client.ts").forEach((code, index) => writeFileSync(join(app, `client-${index}.ts`), here(code)));
   rest.forEach((code, index) =>
     writeFileSync(join(app, `rest-${index}.ts`), `${here(client)}${code}\nprocess.exit();\n`),
   );
@@ -61,8 +61,17 @@ const env = { ...process.env, RIVET_LOG_LEVEL: "error" };
 const printed = async (name) =>
   (await run(process.execPath, [join(app, `out/${name}.js`)], { env, timeout: 80_000 })).stdout;
 
-test("the client hears its process's output and exit code, and ends", async () => {
-  expect(await printed("client")).toMatch(/^(\d+) hello from inside\n\n\1 exited with 0\n$/);
+test("there is one server, and there are two clients", () => {
+  expect(named("server.ts")).toHaveLength(1);
+  expect(named("client.ts")).toHaveLength(2);
+});
+
+test("README's client prints its command's output, and ends", async () => {
+  expect(await printed("client-0")).toBe("hello from inside\n\n");
+});
+
+test("the client prints its process's output and exit code, and ends", async () => {
+  expect(await printed("client-1")).toMatch(/^(\d+) hello from inside\n\n\1 exited with 0\n$/);
 });
 
 test("the others run", async () => {
