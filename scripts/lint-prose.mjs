@@ -1,0 +1,67 @@
+// Finds phrases that readers stumble over, each with what to write instead. ARCHITECTURE.md ("Words") has the terms to use.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./step.mjs";
+
+/** Regular expressions, found at word borders in any case, and what to write instead. */
+const BANNED = [
+  ["tells? of|told of", "reports"],
+  ["is told|are told|be told|was told|were told", "is called, gets the event, learns"],
+  ["hears? of|heard of", "learns, gets"],
+  ["(is|are) to be", "must be, will be"],
+  ["nobody's", "belongs to no user, is not used"],
+  ["an? [a-z-]+ of the (host|server|guest|kernel|owner|user|client|actor|caller)'s", "a host directory"],
+  ["what is none of it", "invalid sequences"],
+  ["likewise", "repeat the fact"],
+  ["he|his|him", "it, the user"],
+  ["lies? in|lies? below|stands? in", "is in"],
+  ["comes? by", "arrives with"],
+  ["has no use for|have no use for", "does not need"],
+  ["but for", "except"],
+  ["anew", "again"],
+  ["whoever", "name the noun"],
+  ["folders?", "directory"],
+  ["wants", "needs, asks for"],
+];
+
+/** Paths that are still to be rewritten. None is to be added. */
+const NOT_YET = [
+  "ARCHITECTURE.md",
+  "README.md",
+  "SECURITY.md",
+  "__test__/",
+  "crates/host/",
+  "crates/init/",
+  "crates/protocol/src/message/boot.rs",
+  "docs/",
+  "index.d.ts",
+  "lib/",
+  "src/",
+];
+
+/** No prose of ours, or a record of what was. */
+const SKIPPED =
+  /(^|\/)(package-lock\.json|Cargo\.lock|CHANGELOG\.md|LICENSE-.*)$|\.(png|svg|snap)$|^docs\/bench\.json$|^scripts\/lint-prose\.mjs$/;
+
+const patterns = BANNED.map(([phrase, instead]) => ({ pattern: new RegExp(`\\b(?:${phrase})\\b`, "gi"), instead }));
+const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" })
+  .split("\0")
+  .filter((file) => file !== "" && !SKIPPED.test(file) && !NOT_YET.some((path) => file.startsWith(path)));
+
+let found = 0;
+for (const file of files) {
+  const lines = readFileSync(join(root, file), "utf8").split("\n");
+  for (const [index, line] of lines.entries()) {
+    for (const { pattern, instead } of patterns) {
+      for (const [phrase] of line.matchAll(pattern)) {
+        found++;
+        console.error(`${file}:${index + 1}: "${phrase}": write ${instead}`);
+      }
+    }
+  }
+}
+if (found > 0) {
+  console.error(`${found} phrases to replace in ${files.length} files`);
+  process.exit(1);
+}
