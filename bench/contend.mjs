@@ -9,7 +9,7 @@ async function measured() {
     return await metrics[metric].measure(await import(`./contenders/${name}.mjs`));
   } catch (error) {
     console.error(error);
-    // Of a package that is not there Node.js says also who wants it.
+    // For a missing package, Node.js also names the module that requires it.
     return { failed: String(error?.message ?? error).replace(/( imported from .*)?(\n[^]*)?$/, "") };
   }
 }

@@ -22,7 +22,7 @@ export function compare({ unit, wanted = {} }, contenders) {
 /** Three digits. */
 export const number = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
 
-/** Titles are Markdown; a terminal and a picture have no use for its marks. */
+/** Titles are Markdown; a terminal and a picture need the text without its marks. */
 export const plain = (title) => title.replaceAll("`", "");
 
 const names = { bwrap: "bubblewrap", "agentos-0.1": "agentOS 0.1", "agentos-0.2": "agentOS 0.2" };

@@ -1,4 +1,4 @@
-// Gets the peers: npm's into this folder's node_modules, Debian's by apt where we are root. A peer that cannot be had is
+// Gets the peers: npm's into this directory's node_modules, Debian's by apt where we are root. A peer that cannot be had is
 // no reason to stop: the table names it with the reason.
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { isBuiltin } from "node:module";
@@ -34,18 +34,18 @@ function installNodeModules() {
   const installed = join(here, "node_modules/.package-lock.json");
   const lock = join(here, "package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  // Not `npm ci`: it wants agentOS's programs for other platforms in the lock too, and not all of those are to be had.
+  // Not `npm ci`: it requires agentOS's programs for other platforms in the lock file too, and not all of those are published.
   const flags = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   run("npm", ["install", "--prefix", here, ...flags]);
 }
 
 /** node-pty brings no program for Linux: its addon is compiled, against this Node's own headers where they are installed. */
 function buildNodePty() {
-  const folder = join(here, "node_modules/node-pty");
-  if (!existsSync(folder) || existsSync(join(folder, "build/Release/pty.node"))) return;
+  const directory = join(here, "node_modules/node-pty");
+  if (!existsSync(directory) || existsSync(join(directory, "build/Release/pty.node"))) return;
   const prefix = dirname(dirname(process.execPath));
   const headers = existsSync(join(prefix, "include/node/node.h")) ? [`--nodedir=${prefix}`] : [];
-  run(process.execPath, [nodeGyp(), "rebuild", "--directory", folder, "--loglevel=error", ...headers]);
+  run(process.execPath, [nodeGyp(), "rebuild", "--directory", directory, "--loglevel=error", ...headers]);
 }
 
 /** npm brings node-gyp along. */
@@ -55,7 +55,7 @@ function nodeGyp() {
 }
 
 /**
- * Which Node.js a contender runs on: this one, but for who needs the SQLite of a later one, which `npm run setup` has fetched
+ * Which Node.js a contender runs on: this one, except for contenders that need a later one's SQLite, which `npm run setup` has fetched
  * for the tests.
  */
 export function nodeOf(contender) {

@@ -6,7 +6,7 @@ const { createServer } = require("node:net");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
 
-/** An engine on the port, with its data in a folder; without them on a free port, with data that goes when it is stopped. */
+/** An engine on the port, with its data in a directory; without them on a free port, with data that goes when it is stopped. */
 async function engine(given) {
   const token = randomBytes(32).toString("hex");
   const port = given?.port ?? (await freePort());
@@ -15,7 +15,7 @@ async function engine(given) {
     port,
     endpoint: `http://127.0.0.1:${port}`,
     /**
-     * Without a token, whoever reaches the engine, the pages of a browser on this machine among them, reads and does
+     * Without a token, everything that reaches the engine, including pages in a browser on this machine, reads and does
      * everything with its API. Clients of actors need none. For `env`, where the engine is not another's to look into.
      */
     guard: { RIVET__AUTH__ADMIN_TOKEN: token, RIVET_TOKEN: token },

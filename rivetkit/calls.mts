@@ -157,7 +157,7 @@ export class Calls {
       for (const id of [...known.uploads.keys()]) drop(known, id);
       this.#sweep();
     }
-    // Whoever has given no name cannot come back.
+    // A client without a name cannot come back.
     const client = this.#clients.get(unnamed(connection));
     if (client) this.#leave(unnamed(connection), client);
   }

@@ -52,7 +52,7 @@ export function aborted(signal: AbortSignal): RivetError {
   return new RivetError("user", "ABORTED", "The operation was aborted", { cause: signal.reason as unknown });
 }
 
-/** Whoever follows a signal: it has one listener of ours, for Node.js warns of a leak from the eleventh on. */
+/** The followers of each signal. A signal has one listener of ours, because Node.js warns of a leak from the eleventh on. */
 const followed = new WeakMap<AbortSignal, { readonly callbacks: Set<() => void>; readonly listener: () => void }>();
 
 /** Has the signal call `onAbort` once when it aborts, unless the function that this returns is called before. */

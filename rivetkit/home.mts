@@ -1,22 +1,22 @@
-// The folders that homes are kept in while their actors sleep.
+// The homes of actors, which persist while the actors sleep.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { removeTree } from "#remove-tree";
 
-/** The folder that is the actor's /home/user, made on first use. Nobody else on the server may look into it. */
-export async function homeOf(directory: string, actorId: string): Promise<string> {
-  const home = folderOf(directory, actorId);
+/** The actor's /home/user, created on first use. Other users of the server cannot read it. */
+export async function homeOf(homes: string, actorId: string): Promise<string> {
+  const home = homeIn(homes, actorId);
   await mkdir(home, { recursive: true, mode: 0o700 });
   return home;
 }
 
-/** A destroyed actor's home goes with it, whatever the guest left there. Its VM is gone by then: nothing changes it any more. */
-export async function removeHome(directory: string, actorId: string): Promise<void> {
-  await removeTree(folderOf(directory, actorId));
+/** Removes a destroyed actor's home, whatever programs left there. The VM has ended by then, so nothing changes it. */
+export async function removeHome(homes: string, actorId: string): Promise<void> {
+  await removeTree(homeIn(homes, actorId));
 }
 
-function folderOf(directory: string, actorId: string): string {
-  // rivetkit makes the ids; one that could lead elsewhere is none of them.
+function homeIn(homes: string, actorId: string): string {
+  // rivetkit makes the ids. None of them can lead to another directory.
   if (!/^[A-Za-z0-9_-]+$/.test(actorId)) throw new Error(`Not an actor's id: ${actorId}`);
-  return join(directory, actorId);
+  return join(homes, actorId);
 }

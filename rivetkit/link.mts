@@ -35,7 +35,7 @@ const RECONNECT_MS = 60_000;
 /** How long a connection may take to open, then to answer, at first; after one that does not, the next has twice as long. */
 const OPEN_MS = 8000;
 const ANSWER_MS = 1500;
-/** One that held for this long was a good one: what fails then fails anew. */
+/** One that held for this long was a good one: a later failure is counted from the start. */
 const WELL_MS = 25_000;
 /** The first pause before trying again, and the longest: they double. */
 const PAUSE_MS = [100, 2000] as const;
@@ -93,7 +93,7 @@ export class Link {
   #pending = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #disposals = 0;
-  /** Calls answered, of which the actor is told with the next one. */
+  /** Answered calls, which the next request reports to the actor. */
   #done: string[] = [];
   /** The last call of each order that is not answered yet. */
   readonly #last = new Map<string, string>();
@@ -193,7 +193,7 @@ export class Link {
 
   #abort({ id, sentTo }: Call): void {
     const session = this.#open;
-    // Over a connection that is lost meanwhile it is sent once more by whoever makes the call, or follows its process.
+    // Over a connection that is lost meanwhile the caller, or the follower of the process, sends it once more.
     if (sentTo === undefined || session?.incarnation !== sentTo) return;
     session.action(ABORT, [id, sentTo]).catch(() => {});
   }
@@ -239,7 +239,7 @@ export class Link {
   /** Has some output of the call delivered. Resolves to whether that was the end. */
   async #take(session: Session, incarnation: string, call: Call): Promise<boolean> {
     const taken = await session.action<Taken>(TAKE, [call.id, incarnation, call.taken]);
-    if (taken.state === "stale") throw new ConnectionLost("The actor was started anew");
+    if (taken.state === "stale") throw new ConnectionLost("The actor has restarted");
     const { chunks, next, end } = taken;
     if (!Array.isArray(chunks) || !Number.isSafeInteger(next) || next < call.taken) throw notOurs();
     call.taken = next;
@@ -282,7 +282,7 @@ export class Link {
       if (sentTo === undefined) throw aborted(kept.signal);
       await session.action(ABORT, [id, incarnation]);
     }
-    // Also if they are small: what cannot be sent is told to the caller; rivetkit would only log it.
+    // Also if they are small: the caller gets the error of what cannot be sent; rivetkit would only log it.
     const encoded = encodeArguments(args);
     const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encoded : undefined;
     const parts = large ? await this.#upload(session, id, large) : undefined;
@@ -295,7 +295,7 @@ export class Link {
     try {
       call.sentTo = incarnation;
       answer = await session.action<Answer>(BEGIN, [request]);
-      if (answer.state === "stale") throw new NotTaken("The actor was started anew");
+      if (answer.state === "stale") throw new NotTaken("The actor has restarted");
       if (answer.state === "incomplete") throw new NotTaken("The parts of the arguments are no longer there");
     } catch (error) {
       // An actor that is about to stop refuses the call; its next start may have it.
@@ -315,7 +315,7 @@ export class Link {
           answer = await session.action<Answer>(FOLLOW, [id, incarnation]);
           break;
         default:
-          throw new ConnectionLost("The actor was started anew");
+          throw new ConnectionLost("The actor has restarted");
       }
     }
   }
@@ -390,7 +390,7 @@ export class Link {
         if (stop.aborted) throw disposed();
         if (opened.gone) throw new ConnectionLost("The connection to the actor was lost");
         this.#open = opened;
-        // Whoever asked for it may have gone meanwhile.
+        // The caller may have stopped waiting meanwhile.
         this.#rest();
         return opened;
       } catch (error) {
@@ -492,5 +492,5 @@ function disposed(): ConnectionLost {
 }
 
 function vmGone(): RivetError {
-  return new RivetError("user", "VM_DISPOSED", "The VM that the call was for is gone: its actor was started anew");
+  return new RivetError("user", "VM_DISPOSED", "The VM that the call was for has ended: its actor has restarted");
 }

@@ -40,7 +40,7 @@ export class Live {
   /** When its client last asked for something. */
   touched = Date.now();
 
-  /** `oldestGoes` says what happens to output that has no room: the oldest is given up, or what brings more is told so. */
+  /** `oldestGoes` says what happens to output that has no room: the oldest is dropped, or the writer gets an error. */
   constructor(parts: LiveParts, claim: Claim, { oldestGoes }: { oldestGoes: boolean }) {
     this.#claim = claim;
     this.#oldestGoes = oldestGoes;

@@ -14,7 +14,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A call that has a place. */
 export interface PlainCall {
-  /** Aborts when the call has lost its place: nobody gets its answer. The reason is what the client is told. */
+  /** Aborts when the call has lost its place: its answer is dropped. The reason is the error that the client gets. */
   readonly signal: AbortSignal;
   /** The outcome of the call's work, or the rejection with the reason when the call loses its place first. */
   outcome<T>(work: Promise<T>): Promise<T>;

@@ -30,7 +30,7 @@ const disposed: ExitStatus = {
 };
 
 /**
- * What of an event is new, if anything: the output that was read to catch up may be ahead of the events that tell of it,
+ * What of an event is new, if anything: the output that was read to catch up may be ahead of the events that bring it,
  * also of some that come when the catching up is over.
  */
 function unreadOf(event: StreamEvent, position: Position | undefined): StreamEvent | undefined {
@@ -137,7 +137,7 @@ export class Streams {
     this.#incarnation = positions.incarnation;
   }
 
-  /** What a call started is known from then on, also if it is never heard of again. */
+  /** What a call started is known from then on, also if nothing follows. */
   noticeResult(method: string, value: unknown): void {
     if (this.#incarnation === undefined) return;
     if (method === "spawn") this.#position((value as { pid: number }).pid);
@@ -148,9 +148,9 @@ export class Streams {
     if (session !== this.#session) return;
     if (!this.#heldBack) {
       const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
-      // Beginning anew: another process has the number.
-      const anew = position?.exited && event.seq === 0;
-      const unread = anew ? event : unreadOf(event, position);
+      // It begins again: another process has the number.
+      const again = position?.exited && event.seq === 0;
+      const unread = again ? event : unreadOf(event, position);
       if (unread) this.#deliver(name, unread);
       return;
     }
@@ -162,7 +162,7 @@ export class Streams {
     const id = event?.pid ?? event?.shellId;
     if (id !== undefined && event.data && event.seq !== undefined) {
       const position = this.#position(id);
-      // Beginning anew: another process has the number.
+      // It begins again: another process has the number.
       if (position.exited && event.seq === 0) position.exited = false;
       position.seq = event.seq + event.data.byteLength;
     } else if (id !== undefined && (name === "processExit" || name === "shellExit")) {

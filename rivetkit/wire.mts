@@ -101,7 +101,7 @@ export interface StreamPosition<Id> {
 
 /** Strings longer than this travel as bytes, and not inside the JSON. */
 const LONG_STRING = 4096;
-/** How deep arrays and objects may lie in each other, in what is encoded and in what is decoded. */
+/** How deep arrays and objects may be nested, in what is encoded and in what is decoded. */
 export const MOST_DEPTH = 500;
 /** The most values in one encoding: 1,000,000 entries of a directory are fewer. */
 export const MOST_VALUES = 4 * 1024 * 1024;
@@ -194,7 +194,7 @@ function tooLong(mostBytes: number): TooLarge {
 }
 
 /**
- * The value that `encode` made the bytes from. Throws NotEncoded on all else: whoever sent it may be hostile. So what
+ * The value that `encode` made the bytes from. Throws NotEncoded for everything else: the sender may be hostile. So what
  * the JSON text can cost is counted before it is parsed, every blob is used once, and every key is an own property,
  * whatever its name. Objects have a null prototype where `bare`, which keeps a server's options apart from what its
  * prototypes may have.

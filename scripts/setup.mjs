@@ -25,7 +25,7 @@ function installNodeModules() {
 }
 
 /**
- * The Node.js versions that the packages are tried on, but for this one. Also what the tests of `network` run inside of a VM,
+ * The Node.js versions that the packages are tried on, except this one. Also what the tests of `network` run inside of a VM,
  * where this one is older than `NODE_USE_ENV_PROXY` (22.21).
  */
 function installOtherNodes() {
@@ -34,9 +34,9 @@ function installOtherNodes() {
   for (const version of ["20", "22.23.3", "24"]) {
     const major = version.split(".")[0];
     if (process.versions.node.startsWith(`${major}.`) && !older(process.versions.node, version)) continue;
-    const folder = join(root, `node_modules/.cache/agent-vm/node-${major}`);
-    if (existsSync(join(folder, "node_modules", name, "bin/node"))) continue;
-    step("npm", ["install", "--prefix", folder, ...flags, `${name}@${version}`]);
+    const directory = join(root, `node_modules/.cache/agent-vm/node-${major}`);
+    if (existsSync(join(directory, "node_modules", name, "bin/node"))) continue;
+    step("npm", ["install", "--prefix", directory, ...flags, `${name}@${version}`]);
   }
 }
 

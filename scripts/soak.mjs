@@ -134,18 +134,18 @@ const deeds = {
     assert.ok((await vm.listShells()).some((shell) => shell.shellId === shellId && !shell.running));
   },
   async files(vm, random) {
-    const folder = `/tmp/${random.bytes(8).toString("hex")}`;
+    const directory = `/tmp/${random.bytes(8).toString("hex")}`;
     const content = random.bytes(random.integer(4096));
-    await vm.writeFile(`${folder}/a/b`, content);
-    assert.deepEqual(Buffer.from(await vm.readFile(`${folder}/a/b`)), content);
-    await vm.move(`${folder}/a`, `${folder}/c`);
-    assert.deepEqual((await vm.readdirRecursive(folder)).map(({ path }) => path).sort(), [
-      `${folder}/c`,
-      `${folder}/c/b`,
+    await vm.writeFile(`${directory}/a/b`, content);
+    assert.deepEqual(Buffer.from(await vm.readFile(`${directory}/a/b`)), content);
+    await vm.move(`${directory}/a`, `${directory}/c`);
+    assert.deepEqual((await vm.readdirRecursive(directory)).map(({ path }) => path).sort(), [
+      `${directory}/c`,
+      `${directory}/c/b`,
     ]);
-    assert.equal((await vm.stat(`${folder}/c/b`)).size, content.length);
-    await vm.delete(folder, { recursive: true });
-    assert.equal(await vm.exists(folder), false);
+    assert.equal((await vm.stat(`${directory}/c/b`)).size, content.length);
+    await vm.delete(directory, { recursive: true });
+    assert.equal(await vm.exists(directory), false);
   },
   async refusals(vm) {
     await rejects(vm.waitProcess(999_999), "PROCESS_NOT_FOUND");
@@ -181,7 +181,7 @@ async function live(random, options) {
   number ??= descendants(process.pid)
     .map(({ pid }) => serverNumber(pid))
     .find(Boolean);
-  // What is under way when a VM goes only has to end; what it would have said is nobody's business any more.
+  // What is running when a VM ends only has to end; its result does not matter any more.
   const abandoned = random.integer(8) === 0;
   const running = [];
   for (let left = 1 + random.integer(20); left > 0; left--) {

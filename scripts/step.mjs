@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
-// rustup adds its folder to login shells alone, and npm adds node_modules/.bin under `npm run` alone.
+// rustup adds its directory to login shells alone, and npm adds node_modules/.bin under `npm run` alone.
 const path = [join(root, "node_modules/.bin"), process.env.PATH, join(homedir(), ".cargo/bin")].join(delimiter);
 
-/** Runs a command in the project's folder; returns its exit status, 128 + n after signal n, 127 if it is not there. */
+/** Runs a command in the project's directory; returns its exit status, 128 + n after signal n, 127 if it is not there. */
 export function run(command, args, { env = {} } = {}) {
   console.log(`$ ${[command, ...args].join(" ")}`);
   const { status, signal, error } = spawnSync(command, args, {

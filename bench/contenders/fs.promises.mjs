@@ -3,10 +3,10 @@ import { join } from "node:path";
 
 /** Node.js itself, on tmpfs, which a VM's own files lie on too. */
 export async function open() {
-  const folder = await mkdtemp("/dev/shm/agent-vm-bench-");
+  const directory = await mkdtemp("/dev/shm/agent-vm-bench-");
   return {
-    writeFile: (name, content) => writeFile(join(folder, name), content),
-    readFile: (name) => readFile(join(folder, name)),
-    close: () => rm(folder, { recursive: true }),
+    writeFile: (name, content) => writeFile(join(directory, name), content),
+    readFile: (name) => readFile(join(directory, name)),
+    close: () => rm(directory, { recursive: true }),
   };
 }

@@ -15,7 +15,7 @@ export const terminal = {
     let arrived;
     const all = new Promise((resolve) => (arrived = resolve));
     const begun = performance.now();
-    // It waits to be told to end: node-pty loses what a program writes right before its end.
+    // The program waits for a signal to end: node-pty loses what a program writes right before its end.
     const script = `yes '${"0123456789abcdef".repeat(4).slice(1)}' | head -n ${lines}; read end`;
     const { write } = await session.openTerminal("sh", ["-c", script], (data) => {
       bytes += data.length;

@@ -27,7 +27,7 @@ function pidNamespace(pid) {
   try {
     return readlinkSync(`/proc/${pid}/ns/pid`);
   } catch (error) {
-    // A VM's processes may be nobody's to look into.
+    // The processes of a VM may be unreadable.
     return error.code === "ENOENT" ? null : "another";
   }
 }

@@ -7,7 +7,7 @@ use agent_vm_protocol::message::{Exit, Reply, Request, Spawn, Stdio, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// `exec("echo hello")`, with a variable of the caller's.
+/// `exec("echo hello")`, with an environment variable of the caller.
 fn spawn() -> Request {
     Request::Spawn(Box::new(Spawn {
         call: 1234,

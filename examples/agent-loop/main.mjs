@@ -1,4 +1,4 @@
-// An agent's loop: a model is asked what to do next, does it in a VM, and is told what came of it, until it is done. What it
+// An agent's loop: a model is asked what to do next, the VM does it, and the model gets the result, until it is done. What it
 // writes is code that nobody has read, so the VM has bounds, each command has a time limit, and there is no network.
 // Run it with `node examples/agent-loop/main.mjs`.
 import { readFile, readdir } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// What the model may do, each a call on its VM. Whatever goes wrong is told to the model, which can do better next time:
+// What the model may do, each a call on its VM. The model gets every error, so that it can do better next time:
 // only a bug of ours throws.
 const SHOWN = 4096;
 

@@ -31,7 +31,7 @@ try {
 
   await vm.stopProcess(pid);
   console.log("stopped, with exit code", await vm.waitProcess(pid));
-  // Whoever looks later, say a browser that reconnects, reads what was printed.
+  // A later viewer, such as a browser that reconnects, reads what was printed.
   const { chunks } = await vm.readProcessOutput(pid);
   console.log(
     "it had printed",

@@ -23,7 +23,7 @@ test("a second installation is refused, and changes nothing", async () => {
   expect(await vm.stat("/home/user/.local/bin/greet")).toEqual(before);
 });
 
-test("it goes where it is told to", async () => {
+test("it installs into the given directory", async () => {
   await vm.exec("sh /src/install.sh /tmp/elsewhere");
   expect(await vm.exists("/tmp/elsewhere/bin/greet")).toBe(true);
   expect(await vm.exists("/home/user/.local/bin/greet")).toBe(false);

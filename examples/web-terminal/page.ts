@@ -47,11 +47,11 @@ fit.fit();
 terminal.focus();
 
 let shellId: string | undefined;
-/** The shell's byte that is to be shown next; unknown while its history is being read. */
+/** The shell's byte to show next; unknown while its history is being read. */
 let next: number | undefined;
 /** What came while the history was being read. */
 let early: { data: Uint8Array; seq: number }[] = [];
-/** xterm.js answers what an old program once asked of the terminal: those answers are nobody's any more. */
+/** xterm.js answers what an old program once asked of the terminal: no program waits for those answers any more. */
 let replaying = false;
 
 function show({ data, seq }: { data: Uint8Array; seq: number }): void {

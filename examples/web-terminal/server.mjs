@@ -79,7 +79,7 @@ const server = createServer((request, response) => {
   });
   response.end(file.content);
 });
-// Only from this machine: whoever reaches the page has a shell in the VM.
+// Only from this machine: everyone who reaches the page has a shell in the VM.
 server.listen(Number(process.env.PORT ?? 3000), "127.0.0.1", () => {
   const address = server.address();
   if (typeof address !== "object" || address === null) return;

@@ -12,9 +12,9 @@ Commands:
   shell [-- CMD …]   an interactive shell in a fresh VM, on this terminal
 
 Options of run and shell:
-  --mount HOST:INSIDE[:rw]   show a directory of the host's (repeatable); read-only unless :rw
+  --mount HOST:INSIDE[:rw]   show a host directory (repeatable); read-only unless :rw
   --directory INSIDE         an empty, writable directory of the VM's own, like /workspace (repeatable)
-  --home DIR                 a directory of the host's as /home/user
+  --home DIR                 a host directory as /home/user
   --rootfs DIR               another distribution's root
   --network none|public|host|LIST
                              public: the internet, without private networks; LIST: destinations, separated by commas, like

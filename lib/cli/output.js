@@ -11,7 +11,7 @@ const STREAMS = { __proto__: null, 1: "standard output", 2: "standard error" };
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * Writes all of it before it returns: whoever gives the bytes is held back by a slow reader, and nothing piles up here.
+ * Writes all of it before it returns: a slow reader holds the caller back, and nothing piles up here.
  * Returns false once nobody reads any more. Throws an error for one line where it cannot be written, as on a full disk.
  */
 function write(fd, data) {

@@ -145,7 +145,7 @@ async function fetch({ port, request, body, url, signal }, ports) {
   }
 }
 
-/** Where a response redirects to, if that is to be followed. */
+/** Where a response redirects to, if `fetch` follows it. */
 function redirectOf(incoming, mode, url, port) {
   const location = own(incoming.headers, "location");
   if (location === undefined || mode === "manual") return undefined;
@@ -227,7 +227,7 @@ function headOf(outgoing, body, signal) {
     outgoing.once("response", (response) => {
       incoming = response;
       heard(incoming);
-      // What goes wrong from here on is kept in `incoming.errored`, for whoever reads the body, who also heeds the signal.
+      // `incoming.errored` keeps an error from here on for the reader of the body, who also watches the signal.
       unfollow();
       incoming.on("error", () => {});
       incoming.once("close", over);
@@ -240,7 +240,7 @@ function headOf(outgoing, body, signal) {
 
 /**
  * Calls `tooMuch` with an error when MOST_SILENT_BYTES have come that brought nothing: a server may take its time, but not
- * this process's. What is returned is to be called with the response, whose body counts from then on.
+ * this process's. The caller calls the returned function with the response, whose body counts from then on.
  */
 function silence(outgoing, tooMuch) {
   let silent = 0;
@@ -258,7 +258,7 @@ function silence(outgoing, tooMuch) {
   return (incoming) => {
     silent = 0;
     const push = incoming.push;
-    // The parser gives each part of a body to this method: no event tells of that without reading the body.
+    // The parser gives each part of a body to this method: no event reports that without reading the body.
     incoming.push = function (...args) {
       silent = 0;
       return push.apply(this, args);

@@ -43,7 +43,7 @@ async function peek(reader) {
   });
   while (bytes <= PEEK_BYTES) {
     next = chunkOf(reader);
-    // Whoever reads on is told of its failure.
+    // A reader that continues gets its failure.
     next.catch(() => {});
     const chunk = await Promise.race([next, late]);
     if (chunk === undefined) break;

@@ -43,7 +43,7 @@ class Source {
       this.#bodies.add(this);
       const decoders = this.#decoding();
       const last = pipeline(this.#incoming, ...decoders, () => {
-        // Whoever reads the last of them is told too.
+        // The reader of the last of them gets the error too.
       });
       this.#follow(last);
     }

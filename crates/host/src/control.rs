@@ -1,4 +1,4 @@
-//! The conversation with init: requests out, each reply to whoever waits for it.
+//! The conversation with init: sends requests, and gives each reply to the caller that waits for it.
 //!
 //! A request is sent on the calling thread if the socket takes it, which saves a hop to the I/O thread; what it does not
 //! take is queued and sent in order. Replies are read by one task on the I/O thread.
@@ -132,7 +132,7 @@ impl Control {
                     self.dispatch(&mut state, None, frame);
                 }
             }
-            // Those that are told are of a few bytes.
+            // Replies without descriptors have a few bytes.
             Err(error) => tracing::error!(%error, "a request was not sent"),
         }
     }
@@ -279,7 +279,7 @@ impl Control {
         }
     }
 
-    /// Hands a reply to whoever waits for it. One that nobody asked for breaks the protocol.
+    /// Hands a reply to the caller that waits for it. A reply without a request breaks the protocol.
     fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) -> Result<(), Unasked> {
         match reply {
             Reply::Spawned { call, pid } => {
@@ -304,7 +304,7 @@ impl Control {
             Reply::Exited { call, exit } => {
                 log_exit(call, &exit);
                 let sender = self.state.lock().exits.remove(&call).ok_or(Unasked)?;
-                // Whoever waited may have given up with the VM.
+                // The caller may have stopped waiting, together with the VM.
                 drop(sender.send(exit));
             }
             Reply::Failed { call, error } => {
@@ -324,7 +324,7 @@ impl Control {
                     state.waiting.remove(&call)
                 };
                 if let Some(PendingCall::Answer(sender)) = waiting {
-                    // Whoever asked may have stopped waiting.
+                    // The caller may have stopped waiting.
                     drop(sender.send(Ok((reply, fds))));
                 }
             }
@@ -337,7 +337,7 @@ impl Control {
         Ok(())
     }
 
-    /// Whoever waits for a start. If there is an `exit` to come, it is waited for from now on.
+    /// The caller that waits for a start. If an `exit` will follow, it is expected from now on.
     fn take_start(&self, call: Call, exit: Option<oneshot::Sender<Exit>>) -> Result<OnStart, Unasked> {
         let mut state = self.state.lock();
         match state.waiting.remove(&call) {

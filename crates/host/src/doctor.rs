@@ -232,7 +232,7 @@ fn hindrance() -> Option<(String, String)> {
     None
 }
 
-/// What to do about a refusal of the kernel's.
+/// What to do about a refusal by the kernel.
 #[must_use]
 pub fn remedy(errno: i32) -> String {
     if let Some((setting, remedy)) = hindrance() {

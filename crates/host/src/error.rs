@@ -1,4 +1,4 @@
-//! What can go wrong, as users are told of it.
+//! The errors that users get.
 
 use std::io;
 

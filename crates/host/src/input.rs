@@ -43,7 +43,7 @@ struct InputState {
     fd: Option<Arc<OwnedFd>>,
     queue: VecDeque<QueuedWrite>,
     queued_bytes: usize,
-    /// Whether the descriptor is to be closed behind what is queued.
+    /// Whether to close the descriptor after writing what is queued.
     ends: bool,
 }
 
@@ -175,7 +175,7 @@ impl Input {
             let finished = first.written == first.data.len();
             state.queued_bytes -= count;
             if finished && let Some(first) = state.queue.pop_front() {
-                // Whoever wrote may not wait for it.
+                // The caller may have stopped waiting.
                 let _unheard = first.done.send(());
             }
         }

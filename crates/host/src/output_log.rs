@@ -332,7 +332,7 @@ mod tests {
                 }
             }
             let oldest = log.read(0).truncated as usize;
-            // What is kept is as much as fits, but for what its runs cost.
+            // As much is kept as fits, less the overhead of its runs.
             assert!(all.len() - oldest > limit - 400 * RUN_COST);
             for after in [0, oldest, oldest + 1, oldest + 40_000, all.len() - 1] {
                 let replay = log.read(after as u64);

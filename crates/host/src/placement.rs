@@ -1,7 +1,7 @@
 //! Which processor the I/O thread runs on while it reads as fast as a program writes.
 //!
 //! Reader and writer hold the pipe by turns, so they lose nothing by sharing a processor, and find each other's memory in its
-//! cache. Whoever receives what is read works beside them and should have another. The scheduler sees three threads that wake each
+//! cache. The thread that receives the output works at the same time and should have another processor. The scheduler sees three threads that wake each
 //! other and may leave all of them on one processor, a halted one of a virtual machine counting as taken: half the speed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -104,7 +104,7 @@ fn prefer_huge_pages(data: &mut Vec<u8>) {
     let start = data.as_mut_ptr().addr().next_multiple_of(HUGE_PAGE) - data.as_mut_ptr().addr();
     let length = data.capacity().saturating_sub(start) / HUGE_PAGE * HUGE_PAGE;
     if length > 0 {
-        // SAFETY: the range lies in the vector's own memory, and the advice changes nothing of what it holds.
+        // SAFETY: the range is within the vector's own memory, and the advice does not change its content.
         let _refused =
             unsafe { libc::madvise(data.as_mut_ptr().add(start).cast(), length, libc::MADV_HUGEPAGE) };
     }

@@ -47,7 +47,7 @@ pub enum Backlog {
     Descriptors,
 }
 
-/// A reply, and since when it is to be sent.
+/// A reply, and since when it has been waiting to be sent.
 #[derive(Debug)]
 struct Queued {
     frame: Frame,

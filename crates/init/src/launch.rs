@@ -38,7 +38,7 @@ pub enum Unmade {
     Lost(Errno),
 }
 
-/// Copies this process. The copy's parent is the server, which is told nothing of its end, as of the zygote's.
+/// Copies this process. The copy's parent is the server, which gets no SIGCHLD for it, as for the zygote.
 pub fn launch(launch: &Launch, attachments: Attachments) -> Result<Side, Unmade> {
     match launch.own_map.filter(|_| launch.take_ids) {
         Some(map) => as_user(map, || copy_into(launch, attachments)),

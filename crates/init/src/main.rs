@@ -54,7 +54,7 @@ enum Fatal {
 }
 
 fn main() -> ExitCode {
-    // What happens here has nobody to be told to but the host, which sees the socket close; the log is for developers.
+    // The host learns of an error here only by the closed socket; the log is for developers.
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 /// The most of a process's environment that is searched. The kernel takes up to 6 MiB; ours is seldom over 8 KiB.
 const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
 
-/// Of the kernel's flags for a process (`include/linux/sched.h`).
+/// From the kernel's flags for a process (`include/linux/sched.h`).
 const PF_FORKNOEXEC: u64 = 0x40;
 
 /// The most bytes of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
@@ -54,14 +54,14 @@ impl Process {
         matches!(self.state, b'R' | b'D')
     }
 
-    /// Whether its first thread has ended, and with it what `/proc/<pid>` tells of its memory.
+    /// Whether its first thread has ended, and with it what `/proc/<pid>` shows of its memory.
     fn is_headless(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
     #[allow(clippy::similar_names, reason = "they are those of proc_pid_stat(5)")]
     fn parse(pid: pid_t, stat: &[u8]) -> Option<Self> {
-        // The command's name stands in parentheses and may hold anything, also parentheses.
+        // The command's name is in parentheses and may contain anything, also parentheses.
         let end = stat.iter().rposition(|&byte| byte == b')')?;
         let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
@@ -239,7 +239,7 @@ impl ProcessTable {
         Some(path[name..].to_vec())
     }
 
-    /// Whether `entry` (`NAME=value`) stands in the environment that the process was started with.
+    /// Whether `entry` (`NAME=value`) is in the environment that the process was started with.
     pub fn has_environment(&self, process: &Process, entry: &[u8]) -> bool {
         self.environment_with(process, entry).iter().any(Vec::is_empty)
     }
@@ -253,7 +253,7 @@ impl ProcessTable {
             Some(process.pid)
         };
         let Some(task) = task else { return Vec::new() };
-        // One that is not the VM's to read (it made itself untraceable) cannot be told apart from one without it.
+        // A process that the VM may not read (it made itself untraceable) cannot be distinguished from one without the entry.
         match self
             .open(task, "environ")
             .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes))

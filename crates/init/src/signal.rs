@@ -38,7 +38,7 @@ pub fn find(table: &ProcessTable, pid: u32) -> Result<Process, Errno> {
     if !table.contains(&process) {
         return Err(Errno::ESRCH);
     }
-    // `/proc` shows a thread's number too, to whoever asks for it by name.
+    // `/proc/<number>` exists for a thread's number too, although listings do not contain it.
     sys::pidfd_open(pid).map(|_| process)
 }
 
@@ -49,7 +49,7 @@ pub fn to_exactly(table: &ProcessTable, process: &Process, signal: c_int) -> Res
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    // The descriptor names whoever has the number now; the start time says whether that is still the one.
+    // The descriptor names the process that has the number now; the start time says whether that is still the same one.
     if table
         .get(process.pid)
         .is_none_or(|now| now.start != process.start)

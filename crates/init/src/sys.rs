@@ -54,7 +54,7 @@ pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
 /// Bytes that a read of a pipe would find.
 pub fn available(fd: BorrowedFd<'_>) -> usize {
     let mut count: c_int = 0;
-    // SAFETY: FIONREAD writes one int. What it cannot tell of is empty.
+    // SAFETY: FIONREAD writes one int. Where it fails, the descriptor counts as empty.
     unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     usize::try_from(count).unwrap_or(0)
 }
@@ -136,14 +136,14 @@ pub fn has_children() -> bool {
 fn release(pid: pid_t, signal: c_int) {
     // That one only says that it has executed something.
     let signal = if signal == libc::SIGTRAP { 0 } else { signal };
-    // SAFETY: no memory is passed. It fails only if the child has been killed meanwhile, which is told by itself.
+    // SAFETY: no memory is passed. It fails only if the child was killed meanwhile, which is reported separately.
     unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, libc::c_long::from(signal)) };
 }
 
 /// What `ps` on the host shows of an init.
 pub const NAME: &CStr = c"agent-vm-init";
 
-/// And of one whose VM is nobody's yet.
+/// And the name of one whose VM is not in use yet.
 pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 
 /// And of the one that the others are copies of.
@@ -209,7 +209,7 @@ pub fn raise_capabilities() -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
     data[0] = data[1];
     data[3] = data[4];
-    // SAFETY: likewise, and it only reads them.
+    // SAFETY: as above, and it only reads them.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
     Ok(())
 }

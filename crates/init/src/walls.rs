@@ -73,7 +73,7 @@ pub struct Walls {
     ruleset: RulesetCreated,
     folder_fd: OwnedFd,
     replaced: Replaced,
-    /// A rule holds on to a file itself, not to its name, and `/proc` makes a file anew when nobody holds its name.
+    /// A rule holds on to a file itself, not to its name, and `/proc` makes a new file when its name is not held.
     _held: Vec<OwnedFd>,
 }
 
@@ -111,7 +111,7 @@ impl Walls {
             AccessFs::from_all(NEEDED) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
         let readable = wish.readable.iter().map(|path| (path.as_str(), read));
         let devices = DEVICES.iter().map(|path| (*path, device));
-        // The terminal of whoever opens it.
+        // The terminal of the process that opens it.
         let terminal = ("/dev/tty", device | AccessFs::IoctlDev);
         let machine = MACHINE
             .iter()

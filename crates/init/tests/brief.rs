@@ -1,4 +1,4 @@
-//! Brief programs: what init tells of them, and when.
+//! Brief programs: what init reports of them, and when.
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, unsafe_code)]
 
 mod started;

@@ -44,8 +44,8 @@ pub struct Received {
 
 /// Receives one message and what is attached to it.
 ///
-/// When this process has no room for more descriptors, the kernel hands over those that fit and closes the rest; whoever
-/// uses the message finds out which are missing. (nix lists nothing at all then, and what fitted would leak.)
+/// When this process has no room for more descriptors, the kernel hands over those that fit and closes the rest; the
+/// receiver finds out which are missing. (nix lists nothing at all then, and what fitted would leak.)
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     // One more than a message may carry, for the memory file of a large one. In words of eight bytes: a header's alignment.
     let mut space = [0u64; (MAX_DESCRIPTORS + 1) * size_of::<RawFd>() / 8 + 4];

@@ -1,4 +1,4 @@
-//! A tree of the host's own files.
+//! A tree of host files.
 
 use std::ffi::{CStr, CString};
 use std::io;

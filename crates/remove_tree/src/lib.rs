@@ -61,7 +61,7 @@ pub trait Tree {
     /// another try may succeed.
     fn unlock(&self, directory: &Arc<OwnedFd>, name: Option<&CStr>) -> bool;
 
-    /// The errno of an error, where it is one of the kernel's.
+    /// The errno of an error, if it came from the kernel.
     fn errno(error: &Self::Error) -> Option<Errno>;
 
     /// The error of a call of that name.
@@ -270,7 +270,7 @@ impl<'a, T: Tree> Walk<'a, T> {
             return Ok(());
         };
         let opened = match self.tree.open(level.directory.clone(), &entry.name).await {
-            // The path itself is opened by whoever can: it has no directory.
+            // The caller opens the path itself: it has no directory.
             Err(error) if T::errno(&error) == Some(Errno::EACCES) => {
                 let unlocked = match &level.directory {
                     Some(directory) => self.tree.unlock(directory, Some(&entry.name)),

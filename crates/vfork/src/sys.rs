@@ -19,7 +19,7 @@ const STACK_BYTES: usize = 64 * 1024;
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How often a child that somebody stops is continued, before it is killed. Whoever stops it again each time could else keep the
+/// How often a stopped child is continued before it is killed. Otherwise a process that stops it again each time could hold the
 /// caller for ever.
 const CONTINUES: u32 = 20;
 
@@ -35,7 +35,7 @@ unsafe impl Send for Stack {}
 impl Stack {
     /// Maps a stack of 64 KiB.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
+        // SAFETY: an anonymous mapping at an address that the kernel chooses touches no existing memory.
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -76,7 +76,7 @@ pub struct Options<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to return a descriptor that refers to the child.
     pub pidfd: bool,
-    /// A sixth argument for `clone3(2)`, which has none of that number: for a filter that wants to see one.
+    /// A sixth argument for `clone3(2)`, which has none of that number: for a filter that checks for it.
     pub key: u64,
     /// How long [`vfork`] waits for the child to execute or exit, before it kills the child. Meanwhile it continues a child that
     /// somebody else stops; a child that is stopped again and again is killed, too. Without a patience nothing bounds the wait:
@@ -85,7 +85,7 @@ pub struct Options<'a> {
 }
 
 impl Options<'_> {
-    /// `CLONE_*` flags but for memory, and the exit signal.
+    /// `CLONE_*` flags except those for memory, and the exit signal.
     fn flags(&self) -> (c_int, c_int) {
         let mut flags = self.namespaces;
         if self.pidfd {
@@ -392,7 +392,7 @@ fn into_cgroup(flags: c_int, exit_signal: c_int, cgroup: BorrowedFd<'_>) -> libc
 /// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's answer in the parent.
 ///
 /// The child starts with empty registers: until a program that it executes has begun, the kernel shows the registers of the
-/// `execve` to whoever may trace that program, and the caller's, the sixth argument among them, are nobody's to see.
+/// `execve` to every process that may trace that program, and must not show the caller's, such as the sixth argument.
 ///
 /// # Safety
 /// The arguments must be right for the call and name a stack of the child's own.

@@ -27,7 +27,7 @@ pub use remove::remove_tree;
 pub use share::Share;
 
 impl Vm {
-    /// Writes a regular file whole; missing parent folders are made.
+    /// Writes a regular file whole; missing parent directories are made.
     pub async fn write_file(&self, path: String, content: Vec<u8>) -> Result<(), Error> {
         let fd = self
             .open(None, path.clone().into(), OpenMode::Write { parents: true })
@@ -35,7 +35,7 @@ impl Vm {
         self.blocking(move || write_whole(fd, &path, &content)).await
     }
 
-    /// Makes a folder.
+    /// Makes a directory.
     pub async fn mkdir(&self, path: String, recursive: bool) -> Result<(), Error> {
         self.step(FileStep::Mkdir { path, recursive }, Vec::new())
             .await
@@ -76,7 +76,7 @@ impl Vm {
         }
     }
 
-    /// Renames. EXDEV between folders that lie on different mounts, if nothing else is in the way.
+    /// Renames. EXDEV between directories on different mounts, if nothing else is wrong.
     pub async fn rename(&self, from: String, to: String) -> Result<(), Error> {
         let step = FileStep::Rename {
             from: from.clone(),

@@ -13,7 +13,7 @@ use agent_vm_protocol::message::OpenMode;
 /// The largest file that is read whole: what fits one `Buffer` on every Node.js that is supported.
 pub const MAX_FILE: u64 = 2 * 1024 * 1024 * 1024 - 1;
 
-/// Of a file that says it is empty, as most of the kernel's do.
+/// For a file that reports a size of 0, as most files of the kernel do.
 const FIRST: u64 = 64 * 1024;
 
 /// Bytes between two looks at whether the VM still is.

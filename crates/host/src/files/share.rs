@@ -5,7 +5,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::error::Error;
 use crate::vm::Vm;
 
-/// What is being read at one time, of all VMs. A larger file is read alone, but for [small](SMALL_READ) ones.
+/// What is being read at one time, of all VMs. A larger file is read alone, except that [small](SMALL_READ) ones are read beside it.
 pub const READ_AT_A_TIME: u64 = 256 * 1024 * 1024;
 
 /// The largest read that takes its share of [`SMALL_READS`], and so waits for none that is larger: those can take seconds.
@@ -63,7 +63,7 @@ impl Share {
         }
     }
 
-    /// Makes it as large as `bytes`, or all that one read can have, if that is free now. Whoever holds a share must not wait for more.
+    /// Makes it as large as `bytes`, or all that one read can have, if that is free now. A caller that holds a share must not wait for more.
     pub fn try_grow(&mut self, bytes: u64) -> bool {
         let (pool, is_small) = pool(bytes);
         if is_small != self.is_small {

@@ -20,7 +20,7 @@ use crate::events::Event;
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where a program wants to go.
+/// The destination that a program asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub host: Host,

@@ -1,6 +1,6 @@
 //! Names, looked up as the host has them: in its `/etc/hosts` first, then by its resolver.
 //!
-//! A look-up holds a thread for as long as the resolver takes, which whoever serves a name can make long. So each VM has a
+//! A look-up holds a thread for as long as the resolver takes, and the server of a name decides how long that is. So each VM has a
 //! few at a time, and the first of each VM comes from a share that no VM has two places of: the slow look-ups of a VM hold up
 //! its own and no others.
 

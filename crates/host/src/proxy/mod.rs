@@ -51,7 +51,7 @@ pub const PORT: u16 = 1080;
 /// Connections of one VM at a time; each costs two descriptors and at most 64 KiB. Further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;
 
-/// How long a connection may take to say where it wants to go.
+/// How long a connection may take to name its destination.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long nothing is accepted when the host has no descriptors left: nothing tells when it has again.

@@ -163,7 +163,7 @@ impl Rules {
         }
     }
 
-    /// Whether `name` is listed. Only then may it be looked up: a look-up is a message to whoever serves that domain.
+    /// Whether `name` is listed. Only then may it be looked up: a look-up is a message to the server of that domain.
     pub fn list_name(&self, name: &str, port: u16) -> bool {
         self.rules
             .iter()
@@ -182,7 +182,7 @@ impl Rules {
         holding.any(|rule| rule.reaches(address, prefix_length))
     }
 
-    /// What stands against `address`, to which a listed `name` has been resolved: whoever serves the name could lead it
+    /// Why `address`, to which a listed `name` resolved, is refused: the server of the name could direct it
     /// anywhere, so an address that is not public must be listed itself.
     pub fn object(&self, name: &str, address: IpAddr, port: u16) -> Option<Denial> {
         let (kind, _) = self.not_public(address)?;

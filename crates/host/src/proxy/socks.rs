@@ -37,7 +37,7 @@ impl Reply {
     }
 }
 
-/// Reads what the client wants, its first byte being read already; nothing if it has been told that it cannot have that.
+/// Reads the client's request, whose first byte is read already. Returns nothing if the request was refused.
 pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<Target>> {
     let mut methods = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut methods).await?;
@@ -84,7 +84,7 @@ async fn refuse(client: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Res
     Ok(None)
 }
 
-/// Connects the client to what it wants.
+/// Connects the client to its destination.
 pub async fn serve(
     mut client: TcpStream,
     target: Target,

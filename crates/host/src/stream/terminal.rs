@@ -1,6 +1,6 @@
 //! Reading a terminal's master, which gives a line or 4 KiB at a time.
 //!
-//! Between the program and the reader works a thread of the kernel's (`flush_to_ldisc`). A program that writes as fast as it can
+//! Between the program and the reader, a kernel thread works (`flush_to_ldisc`). A program that writes as fast as it can
 //! wakes it with every line if it sleeps, and it wakes the reader; on a virtual machine, to wake an idle processor costs more than
 //! the line. So while much comes the reader does not sleep: it looks again after a pause in which its processor stays busy, and
 //! both find more at a time.

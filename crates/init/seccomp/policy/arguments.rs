@@ -59,7 +59,7 @@ fn ioctl() -> Check {
     check(both("ioctl", 16, 29), EPERM, vec![allowed])
 }
 
-/// Every command of Linux 6.18 except `F_SETLEASE` (1024) and `F_NOTIFY` (1026): whoever opens a file waits for its lease, init
+/// Every command of Linux 6.18 except `F_SETLEASE` (1024) and `F_NOTIFY` (1026): a process that opens a file waits for its lease, init
 /// in `execve` and the host's programs included, and a directory is watched through a mount that is read-only. Later commands
 /// are refused too: `F_SETDELEG` is a lease again.
 fn fcntl() -> Check {
@@ -170,7 +170,7 @@ fn spare_init(call: Call) -> Check {
     check(call, EPERM, vec![vec![is_not(0, INIT)]])
 }
 
-/// Likewise for those that take a kind first, of which `user` means all processes of one user, and then whom.
+/// The same for calls that take a kind first, of which `user` means all processes of one user, and then the target.
 fn spare_init_of(call: Call, user: u32) -> Check {
     check(call, EPERM, vec![vec![is_not(0, user), is_not(1, INIT)]])
 }

@@ -30,7 +30,7 @@ impl Machine {
         }
     }
 
-    /// The numbers that had a meaning when this was written (Linux 6.18). What a later kernel adds is nobody's until it
+    /// The numbers that had a meaning when this was written (Linux 6.18). What a later kernel adds has no meaning until it
     /// has been looked at here. 335 and 336 are x86-64's `uretprobe` and `uprobe`, which a host that traces needs.
     pub fn known(self) -> Vec<RangeInclusive<u32>> {
         match self {

@@ -21,7 +21,7 @@ pub const EPROTONOSUPPORT: u32 = 93;
 pub const EOPNOTSUPP: u32 = 95;
 pub const EAFNOSUPPORT: u32 = 97;
 
-/// The answers of one filter: what stands in neither list is allowed, and a number without a meaning is ENOSYS.
+/// The answers of one filter: what is in neither list is allowed, and a number without a meaning is ENOSYS.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// Refused whatever the arguments, and with which error.

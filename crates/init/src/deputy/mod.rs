@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long init waits for the pid of a program that a lost deputy may have started: the first thing that a program says.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often one that was stopped is told to go on, before it is given up.
+/// How often a deputy that was stopped gets SIGCONT before init gives it up.
 const RESUMES: u32 = 4;
 
 /// How long an errand is sent again whose descriptors the kernel refuses. Init serves nobody else meanwhile.
@@ -178,7 +178,7 @@ impl Deputy {
         cgroup: Cgroup<'_>,
         marker: Option<(&str, &str)>,
     ) -> Result<Option<pid_t>, Failure> {
-        // A program can kill the deputy before that has told of it. What it says itself then is what counts.
+        // A program can kill the deputy before it has reported. Its own report takes precedence.
         let (report_fd, child_report_fd) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| failure(errno, "pipe2"))?;
         let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);

@@ -474,7 +474,7 @@ pub fn is_settled(process: &Process, table: &ProcessTable) -> bool {
     !process.is_copy && !table.command_line(process.pid, 1).is_empty()
 }
 
-/// What is told of processes that are left.
+/// What is reported of processes that are left.
 pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
     let left = &left[..left.len().min(BACKGROUND_BOUND)];
     let limit = (COMMAND_BYTES / left.len().max(1)).min(COMMAND_BOUND);

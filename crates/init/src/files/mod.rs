@@ -26,7 +26,7 @@ use crate::sys::openat2;
 pub enum Outcome {
     /// Nothing but that it is done.
     Done,
-    /// An opened file or folder.
+    /// An opened file or directory.
     Opened(OwnedFd),
     /// Attributes.
     Attributes(Box<Attributes>),
@@ -68,7 +68,7 @@ pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
 }
 
 fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno> {
-    let folder_fd = match step {
+    let directory_fd = match step {
         FileStep::Open { directory, .. }
         | FileStep::Stat { directory, .. }
         | FileStep::Remove { directory, .. } => directory
@@ -76,7 +76,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
             .transpose()?,
         FileStep::Mkdir { .. } | FileStep::Rename { .. } => None,
     };
-    let base = match &folder_fd {
+    let base = match &directory_fd {
         Some(fd) => fd.as_fd(),
         None => AT_FDCWD,
     };
@@ -95,7 +95,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
         FileStep::Mkdir {
             path,
             recursive: true,
-        } => folders(base, path.as_bytes()).map(|_| Outcome::Done),
+        } => create_directories(base, path.as_bytes()).map(|_| Outcome::Done),
         FileStep::Mkdir {
             path,
             recursive: false,
@@ -103,14 +103,18 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
             let Some((parent, name)) = split(path.as_bytes()) else {
                 return Err(Errno::EEXIST);
             };
-            mkdirat(folder(base, parent)?, name, Mode::from_bits_truncate(0o777))?;
+            mkdirat(
+                open_directory(base, parent)?,
+                name,
+                Mode::from_bits_truncate(0o777),
+            )?;
             Ok(Outcome::Done)
         }
         FileStep::Rename { from, to } => {
             let (Some(from), Some(to)) = (split(from.as_bytes()), split(to.as_bytes())) else {
                 return Err(Errno::EBUSY);
             };
-            let (from_fd, to_fd) = (folder(base, from.0)?, folder(base, to.0)?);
+            let (from_fd, to_fd) = (open_directory(base, from.0)?, open_directory(base, to.0)?);
             renameat2(from_fd, from.1, to_fd, to.1, RenameFlags::empty())?;
             Ok(Outcome::Done)
         }
@@ -125,7 +129,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
             } else {
                 UnlinkatFlags::NoRemoveDir
             };
-            unlinkat(folder(base, parent)?, name, flag)?;
+            unlinkat(open_directory(base, parent)?, name, flag)?;
             Ok(Outcome::Done)
         }
     }
@@ -155,7 +159,7 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
                         if matches!(name, b"." | b"..") || name.ends_with(b"/") {
                             return Err(Errno::EISDIR);
                         }
-                        folders(base, parent)?;
+                        create_directories(base, parent)?;
                     }
                     resolve(base, path, flags)
                 }
@@ -242,16 +246,16 @@ fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Opens a directory for its path alone, without following a magic link.
 pub fn directory(path: &[u8]) -> Result<OwnedFd, Errno> {
-    folder(AT_FDCWD, path)
+    open_directory(AT_FDCWD, path)
 }
 
-fn folder(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn open_directory(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
-/// Opens a folder, making those on the way that are missing.
-fn folders(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    match folder(base, path) {
+/// Opens a directory, making those on the way that are missing.
+fn create_directories(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    match open_directory(base, path) {
         Err(Errno::ENOENT) => {}
         // As mkdir says it of a file that is in the way.
         Err(Errno::ENOTDIR) => {
@@ -263,16 +267,16 @@ fn folders(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         }
         other => return other,
     }
-    let mut fd = folder(base, if path.starts_with(b"/") { b"/" } else { b"." })?;
+    let mut fd = open_directory(base, if path.starts_with(b"/") { b"/" } else { b"." })?;
     for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-        fd = match folder(fd.as_fd(), name) {
+        fd = match open_directory(fd.as_fd(), name) {
             Err(Errno::ENOENT) => {
                 match mkdirat(&fd, name, Mode::from_bits_truncate(0o777)) {
                     // Somebody else was faster, or a link leads nowhere, which opening tells.
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno),
                 }
-                folder(fd.as_fd(), name)?
+                open_directory(fd.as_fd(), name)?
             }
             other => other?,
         };

@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// How much longer where it waits for a processor to do so: it is then not the command's choice.
 const SETTLE_BUSY: Duration = Duration::from_millis(190);
 
-/// An end that is told a little later.
+/// An end that is reported a little later.
 #[derive(Debug)]
 pub(super) struct End {
     reaped: Reaped,
@@ -39,7 +39,7 @@ impl End {
         table: &ProcessTable,
         now: Instant,
     ) -> bool {
-        // It is told even if nothing is known of what it left.
+        // The end is reported even if nothing is known of what it left.
         self.left = families.left(call, self.reaped.pid, table).unwrap_or_default();
         let mut unsettled = self
             .left
@@ -60,7 +60,7 @@ impl End {
     }
 }
 
-/// What the host is told of the end of a family's first process.
+/// What init reports to the host about the end of a family's first process.
 pub fn exit(reaped: &Reaped, background: Vec<Background>) -> Exit {
     Exit {
         code: reaped.code,

@@ -58,7 +58,7 @@ impl FamilyKill {
         let Some(leader) = families.leader(self.family) else {
             return Ok(true);
         };
-        // Nothing lives; its end is yet to be told.
+        // Nothing lives; the end is still to report.
         if now >= self.again {
             self.again = now + LONGEST_PAUSE;
             self.held.pass(leader, table, now)?;

@@ -182,7 +182,7 @@ impl Kind {
         }
     }
 
-    /// What the host is told when the job has come to its end.
+    /// What init reports to the host when the job has ended.
     fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
         match self {
             Self::End(end) => end.reply(call, table),

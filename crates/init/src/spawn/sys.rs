@@ -208,10 +208,10 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     unsafe { libc::_exit(127) }
 }
 
-/// Tells one number to whoever listens, if there is anybody.
+/// Writes one number to the pipe, if its other end is open.
 fn report(fd: RawFd, number: c_int) {
     if fd >= 0 {
-        // SAFETY: the number is as long as said. A pipe takes it, and whoever had the other end is not needed any more.
+        // SAFETY: the length is that of the number. A pipe takes it whole; if the other end is closed, nobody needs it.
         unsafe { libc::write(fd, (&raw const number).cast(), size_of::<c_int>()) };
     }
 }

@@ -43,7 +43,7 @@ pub struct Boot {
     pub network: Network,
     /// The uid and gid to take on, where the host is root: one that it has mapped, or, without namespaces, one of its own.
     pub take_id: Option<u32>,
-    /// A directory of the host's that is the root, below what `root` puts into it. It is never written to: what is
+    /// A host directory that is the root, below what `root` puts into it. It is never written to: what is
     /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
     pub rootfs: Option<BindSource>,
     /// With [`Isolation::Landlock`], and only then: what programs reach.
@@ -81,7 +81,7 @@ pub enum MemoryCount {
     Directory(BindSource),
 }
 
-/// What programs reach of the host's files where Landlock is what walls them off.
+/// The host files that programs reach where Landlock restricts them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walls {
     /// The folder of the VM's own files, which it may do everything with.
@@ -231,11 +231,11 @@ impl RootEntry {
 /// What a bind shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindSource {
-    /// A path of the host's.
+    /// A host path.
     Path(String),
     /// A detached mount, attached (`open_tree(2)` with `OPEN_TREE_CLONE`).
     Mount(Attached),
-    /// A path of the host's without links in it that must still lead to what is attached, else ESTALE. For a host that may
+    /// A host path without links that must still lead to what is attached, else ESTALE. For a host that may
     /// not clone mounts itself.
     Opened {
         /// The path's bytes.

@@ -27,11 +27,11 @@ pub enum FileStep {
         /// Whether a final symbolic link is followed.
         follow: bool,
     },
-    /// Make a folder of mode 0777 less the umask. Answered with [`Reply::Done`](super::Reply::Done).
+    /// Make a directory of mode 0777 less the umask. Answered with [`Reply::Done`](super::Reply::Done).
     Mkdir {
-        /// The folder.
+        /// The directory.
         path: String,
-        /// Whether missing parents are made too and an existing folder is no error.
+        /// Whether missing parents are made too and an existing directory is no error.
         recursive: bool,
     },
     /// Rename. Answered with [`Reply::Done`](super::Reply::Done).
@@ -47,7 +47,7 @@ pub enum FileStep {
         directory: Option<Attached>,
         /// The name.
         path: Vec<u8>,
-        /// Whether it is a folder (which must be empty).
+        /// Whether it is a directory (which must be empty).
         is_directory: bool,
     },
 }
@@ -57,9 +57,9 @@ pub enum FileStep {
 pub enum OpenMode {
     /// Reading.
     Read,
-    /// Writing, emptied first, made if it is missing (mode 0666 less the umask); `parents` makes missing folders too.
+    /// Writing, emptied first, made if it is missing (mode 0666 less the umask); `parents` makes missing directories too.
     Write {
-        /// Whether missing folders on the way are made.
+        /// Whether missing directories on the way are made.
         parents: bool,
     },
     /// Listing; anything but a directory is ENOTDIR, and a final symbolic link is followed only if `follow` is true.
@@ -72,7 +72,7 @@ pub enum OpenMode {
 }
 
 /// Whether files on the file system of this kind (`statfs(2)`, `f_type`) are the kernel's own: what is written to them changes the
-/// kernel's or a process's state, with the rights of whoever writes. File calls write to none of them.
+/// kernel's or a process's state, with the rights of the writer. File calls write to none of them.
 #[must_use]
 pub fn is_kernel_interface(filesystem: i64) -> bool {
     // The kernel's numbers have 32 bits, which an architecture may hand over as negative.

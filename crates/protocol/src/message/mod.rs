@@ -27,7 +27,7 @@ pub type Attached = u8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Start another init. Any number of these may come before a [`Request::Boot`], and none after it. Attached: the other's
-    /// end of its own control socket, on which it then waits, and the cgroup if there is to be one. Answered with
+    /// end of its own control socket, on which it then waits, and the cgroup if it will have one. Answered with
     /// [`Reply::Launched`] or [`Reply::LaunchFailed`].
     Launch(Launch),
     /// Make a VM. Once at most. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].

@@ -21,7 +21,7 @@ pub struct Spawn {
     pub stdio: Stdio,
     /// Whether [`Exit::background`] lists what is left of the family.
     pub report_background: bool,
-    /// Whether nothing is to be done between its start and its end if they lie within about a millisecond of one another. They
+    /// Whether its start needs no report if its end follows within about a millisecond. They
     /// are then told together, with [`Reply::Ran`](super::Reply::Ran), which wakes the host once.
     pub brief: bool,
 }

@@ -8,7 +8,7 @@ use crate::proxy::dial::{Host, Target};
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 256;
 
-/// Fields that are between the client and us (RFC 9110, 7.6.1), and the one that we write anew.
+/// Fields that are between the client and us (RFC 9110, 7.6.1), and the one that the proxy writes itself.
 const OURS: [&str; 6] = [
     "connection",
     "keep-alive",
@@ -18,7 +18,7 @@ const OURS: [&str; 6] = [
     "host",
 ];
 
-/// What a client wants.
+/// What a client requests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub(super) target: Target,
@@ -87,7 +87,7 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
 
 /// `host:port`, or `host` where there is a port to fall back on.
 fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
-    // An IPv6 address stands in brackets here, so that its last colon is none before a port.
+    // An IPv6 address is in brackets here, so that its last colon does not precede a port.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
             let digits = port.bytes().all(|byte| byte.is_ascii_digit());
