@@ -195,6 +195,10 @@ export interface AgentVmOptions {
    * a read-only one; do not show directories that contain any. Do not show set-user-id programs of the owner in a writable
    * mount either: a program inside cannot make such a file, but it can put its own code into an existing one through a shared
    * memory mapping.
+   *
+   * In a writable mount and in a `home`, programs can make directories set-group-id; every other set-user-id or set-group-id
+   * mode fails with EPERM. On the VM's own files (/tmp and the like) such modes work and have no effect: where the VM has
+   * `mounts`, `home`, `software` or `network: "host"`, by `chmod(2)`, as tar and dpkg set them, and not by `open(2)` (EPERM).
    */
   mounts?: Mount[];
   /**
@@ -213,10 +217,10 @@ export interface AgentVmOptions {
    * rejects as for `mounts`. Default: a private directory that ends with the VM.
    *
    * The directory's owner is the VM's `user` inside. Files made inside belong to the owner on the host, with the owner's group
-   * or, in a set-group-id directory, with that directory's group; new directories in it inherit the bit. Programs cannot set
-   * that bit. Under a root server, files of another owner or group than the directory's own can be read as others may read them,
-   * and cannot be written; the file system must support idmapped mounts (ext4, XFS, Btrfs, tmpfs and others; not overlay or NFS),
-   * else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not count what is written there. With `isolation: "none"` it is where
+   * or, in a set-group-id directory, with that directory's group; new directories in it inherit the bit. Modes with such bits:
+   * see `mounts`. Under a root server, files of another owner or group than the directory's own can be read as others may read
+   * them, and cannot be written; the file system must support idmapped mounts (ext4, XFS, Btrfs, tmpfs and others; not overlay
+   * or NFS), else ISOLATION_UNAVAILABLE. `limits.diskBytes` does not count what is written there. With `isolation: "none"` it is where
    * HOME points.
    */
   home?: string;

@@ -12,6 +12,8 @@ mod policy;
 #[path = "seccomp/shared_host.rs"]
 mod shared_host;
 
+use policy::modes::Modes;
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=seccomp");
@@ -24,7 +26,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let folder = env::var("OUT_DIR")?;
     for (name, table) in [
-        ("seccomp_filter.rs", policy::for_all()),
+        ("seccomp_filter_free.rs", policy::for_all(Modes::Free)),
+        ("seccomp_filter_asked.rs", policy::for_all(Modes::Asked)),
+        (
+            "seccomp_filter_asked_elsewhere.rs",
+            policy::for_all(Modes::AskedElsewhere),
+        ),
         ("seccomp_filter_shared_host.rs", shared_host::table()),
     ] {
         let mut source = String::from("[\n");

@@ -14,7 +14,7 @@ use seccompiler::{
 };
 
 use crate::policy::calls::{Call, Machine};
-use crate::policy::check::{Check, Step, Test};
+use crate::policy::check::{Check, Otherwise, Step, Test};
 use crate::policy::{ENOSYS, Table};
 
 /// `linux/filter.h`; `libc` has them for Linux only, and the building machine may be another.
@@ -29,6 +29,10 @@ const NUMBER_OFFSET: u32 = 0;
 const ARCH_OFFSET: u32 = 4;
 const RETURN_ALLOW: u32 = 0x7fff_0000;
 const RETURN_ERRNO: u32 = 0x0005_0000;
+const RETURN_ASK: u32 = 0x7fc0_0000;
+
+/// Past `MAX_ERRNO`, which is 4095.
+const STANDS_FOR_ASKING: u32 = 0xffff;
 
 const ALLOW: sock_filter = statement(RETURN, RETURN_ALLOW);
 
@@ -162,9 +166,14 @@ fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfPr
         Machine::X86_64 => TargetArch::x86_64,
         Machine::Aarch64 => TargetArch::aarch64,
     };
+    // It has no word for asking, so an errno that does not exist stands for it.
+    let errno = match step.otherwise {
+        Otherwise::Fails(errno) => errno,
+        Otherwise::Asks => STANDS_FOR_ASKING,
+    };
     let filter = SeccompFilter::new(
         BTreeMap::from([(i64::from(number), rules)]),
-        SeccompAction::Errno(step.errno),
+        SeccompAction::Errno(errno),
         SeccompAction::Allow,
         architecture,
     )?;
@@ -175,7 +184,13 @@ fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfPr
             if *load == statement(LOAD_WORD, NUMBER_OFFSET)
                 && (equal.code, equal.k) == (JUMP_IF_EQUAL, number) =>
         {
-            Ok(rest.to_vec())
+            let mut code = rest.to_vec();
+            for instruction in &mut code {
+                if *instruction == refuse(STANDS_FOR_ASKING) {
+                    *instruction = statement(RETURN, RETURN_ASK);
+                }
+            }
+            Ok(code)
         }
         _ => Err("seccompiler begins its programs in another way than this was written for".into()),
     }

@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 
 use crate::policy;
 use crate::policy::calls::{Call, Machine};
+use crate::policy::modes::Modes;
 
 /// What a filter does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,10 +69,10 @@ pub fn calls() -> Vec<(&'static str, u32)> {
         .collect()
 }
 
-/// What the policy does with a call.
+/// What the policy does with a call in a VM that shows directories of the host.
 pub fn ours(name: &str, number: u32) -> Answer {
     let machine = Machine::X86_64;
-    let table = policy::for_all();
+    let table = policy::for_all(Modes::Asked);
     let is_it = |call: &Call| call.number(machine) == Some(number);
     let known = machine.known().iter().any(|range| range.contains(&number));
     if !known

@@ -13,6 +13,7 @@ mod profiles;
 use std::collections::BTreeMap;
 
 use policy::calls::Machine;
+use policy::modes::Modes;
 
 #[test]
 fn each_difference_has_one_decision_and_each_decision_is_the_policys() {
@@ -40,7 +41,7 @@ fn each_difference_has_one_decision_and_each_decision_is_the_policys() {
 #[test]
 fn the_policys_names_are_the_kernels() {
     let names: BTreeMap<_, _> = profiles::calls().into_iter().collect();
-    let table = policy::for_all();
+    let table = policy::for_all(Modes::Asked);
     let refused = table.refused.iter().flat_map(|(calls, _)| calls.iter().copied());
     let checked = table.checks.iter().map(|check| check.call);
     for call in refused.chain(checked) {

@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a panic")]
 
 #[path = "../src/seccomp/mod.rs"]
+#[allow(unused_imports, reason = "init's own calls are made with some of it")]
 mod seccomp;
+
+use seccomp::SetIds;
 
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, ENOENT, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
 
 /// What init shows, and programs do not know.
 const KEY: u64 = 0x8000_0001_7fff_fffe;
 
-/// What a program under the filter gets from `call`: 0, or the error's number.
+/// What a program under the filter of a VM that shows directories of the host gets from `call`: 0, or the error's number. Nobody
+/// answers what the kernel asks, so such a call is ENOSYS.
 fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
-    under(|| seccomp::confine(KEY).is_ok(), call)
+    under(|| seccomp::confine(KEY, SetIds::Asked).is_ok(), call)
 }
 
 fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
@@ -368,44 +372,98 @@ const FCHMODAT2: c_long = 452;
 /// A path in a folder that does not exist: a call that passes the filter ends in ENOENT.
 const NOWHERE: *const libc::c_char = c"/nonexistent/file".as_ptr();
 
-#[test]
-fn no_file_gets_a_set_id_bit() {
+/// A call's number and its arguments.
+type Made = (c_long, [c_long; 4]);
+
+/// The calls that change a mode, and those that make a file with one, for a path in a folder that does not exist.
+fn calls_with(mode: c_long) -> (Vec<Made>, Vec<Made>) {
     let path = NOWHERE as c_long;
     let at = c_long::from(libc::AT_FDCWD);
     let (creat, tmpfile) = (c_long::from(libc::O_CREAT), c_long::from(libc::O_TMPFILE));
+    let changing = vec![
+        (libc::SYS_fchmodat, [at, path, mode, 0]),
+        (FCHMODAT2, [at, path, mode, 0]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, [path, mode, 0, 0]),
+    ];
+    let making = vec![
+        (libc::SYS_mknodat, [at, path, mode, 0]),
+        (libc::SYS_mknodat, [at, path, mode | 0o100_000, 0]),
+        (libc::SYS_openat, [at, path, creat, mode]),
+        (libc::SYS_openat, [at, path, tmpfile | 2, mode]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, [path, creat, mode, 0]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, [path, tmpfile | 2, mode, 0]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, [path, mode, 0, 0]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, [path, mode, 0, 0]),
+    ];
+    (changing, making)
+}
+
+#[test]
+fn set_id_bits_are_decided_by_init_or_refused_where_a_file_may_be_the_hosts() {
+    let answer = |set_ids, number, arguments: [c_long; 4]| {
+        under(
+            || seccomp::confine(KEY, set_ids).is_ok(),
+            // SAFETY: the path does not exist, and the rest are numbers.
+            || unsafe {
+                libc::syscall(
+                    number,
+                    arguments[0],
+                    arguments[1],
+                    arguments[2],
+                    arguments[3],
+                    0,
+                    0,
+                )
+            },
+        )
+    };
     for mode in [0o4755, 0o2755, 0o6000, 0o4000 | 1 << 32] {
-        for (number, arguments) in [
-            (libc::SYS_fchmod, [-1, mode, 0, 0]),
-            (libc::SYS_fchmodat, [at, path, mode, 0]),
-            (FCHMODAT2, [at, path, mode, 0]),
-            (libc::SYS_mkdirat, [at, path, mode, 0]),
-            (libc::SYS_mknodat, [at, path, mode, 0]),
-            (libc::SYS_mknodat, [at, path, mode | 0o100_000, 0]),
-            (libc::SYS_openat, [at, path, creat, mode]),
-            (libc::SYS_openat, [at, path, tmpfile | 2, mode]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_open, [path, creat, mode, 0]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_open, [path, tmpfile | 2, mode, 0]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_creat, [path, mode, 0, 0]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_chmod, [path, mode, 0, 0]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_mkdir, [path, mode, 0, 0]),
-            #[cfg(target_arch = "x86_64")]
-            (libc::SYS_mknod, [path, mode, 0, 0]),
+        let (changing, making) = calls_with(mode);
+        for (set_ids, changed, made) in [
+            (SetIds::Asked, ENOSYS, EPERM),
+            (SetIds::AskedElsewhere, ENOENT, EPERM),
+            (SetIds::Free, ENOENT, ENOENT),
         ] {
-            assert_eq!(answer(number, arguments), EPERM, "call {number}, mode {mode:#o}");
+            let fchmod = if changed == ENOENT { EBADF } else { changed };
+            assert_eq!(answer(set_ids, libc::SYS_fchmod, [-1, mode, 0, 0]), fchmod);
+            for (calls, expected) in [(&changing, changed), (&making, made)] {
+                for &(number, arguments) in calls {
+                    let got = answer(set_ids, number, arguments);
+                    assert_eq!(got, expected, "{set_ids:?}: call {number}, mode {mode:#o}");
+                }
+            }
         }
-        // Where nothing is made the mode is whatever was in the register.
-        assert_eq!(answer(libc::SYS_openat, [at, path, 0, mode]), ENOENT);
     }
+}
+
+#[test]
+fn modes_without_set_id_bits_reach_the_kernel() {
     for mode in [0o644, 0o1777] {
-        assert_eq!(answer(libc::SYS_fchmodat, [at, path, mode]), ENOENT);
-        assert_eq!(answer(libc::SYS_mkdirat, [at, path, mode]), ENOENT);
-        assert_eq!(answer(libc::SYS_openat, [at, path, creat, mode]), ENOENT);
+        let (changing, making) = calls_with(mode);
+        for (number, arguments) in changing.into_iter().chain(making) {
+            assert_eq!(answer(number, arguments), ENOENT, "call {number}, mode {mode:#o}");
+        }
     }
+    let (path, at) = (NOWHERE as c_long, c_long::from(libc::AT_FDCWD));
+    // Where nothing is made the mode is whatever was in the register, and no folder gets such a bit as it is made.
+    assert_eq!(answer(libc::SYS_openat, [at, path, 0, 0o4755]), ENOENT);
+    assert_eq!(answer(libc::SYS_mkdirat, [at, path, 0o6755]), ENOENT);
+}
+
+#[test]
+fn mkdir_takes_no_set_id_bit_from_its_mode() {
+    let folder = std::env::temp_dir().join(format!("agent-vm-mkdir-{}", std::process::id()));
+    let name = std::ffi::CString::new(folder.to_str().unwrap()).unwrap();
+    // SAFETY: a path that outlives the call.
+    assert_eq!(unsafe { libc::mkdir(name.as_ptr(), 0o6755) }, 0);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&folder).unwrap());
+    std::fs::remove_dir(&folder).unwrap();
+    assert_eq!(mode & 0o6000, 0);
 }
 
 #[test]
@@ -520,6 +578,20 @@ fn init_keeps_what_only_programs_lose() {
 }
 
 #[test]
+fn init_alone_sets_modes_that_the_kernel_asks_about() {
+    let with = |key: u64| {
+        // SAFETY: the path does not exist.
+        under_filter(|| unsafe {
+            libc::syscall(libc::SYS_fchmodat, libc::AT_FDCWD, NOWHERE, 0o4755, 0, 0, key)
+        })
+    };
+    assert_eq!(with(KEY), ENOENT);
+    for wrong in (0..64).map(|bit| KEY ^ 1 << bit).chain([0, u64::MAX, !KEY]) {
+        assert_eq!(with(wrong), ENOSYS, "{wrong:#x}");
+    }
+}
+
+#[test]
 fn a_child_cannot_put_the_filter_off() {
     let got = under_filter(|| {
         // SAFETY: the grandchild exits at once; the status is written before it is read.
@@ -543,7 +615,10 @@ fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_la
     let answer = |number: c_long, arguments: [c_long; 3]| {
         // SAFETY: the arguments are numbers or addresses of nothing.
         under(
-            || seccomp::confine(KEY).is_ok() && seccomp::confine_without_namespaces().is_ok(),
+            || {
+                seccomp::confine(KEY, SetIds::AskedElsewhere).is_ok()
+                    && seccomp::confine_without_namespaces().is_ok()
+            },
             || unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2], 0, 0, 0) },
         )
     };

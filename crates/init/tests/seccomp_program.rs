@@ -9,15 +9,19 @@ mod policy;
 mod shared_host;
 
 use policy::calls::{Call, Machine};
+use policy::modes::Modes;
 use policy::{ENOSYS, Table};
 use seccompiler::sock_filter;
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
+const KINDS: [Modes; 3] = [Modes::Free, Modes::Asked, Modes::AskedElsewhere];
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
 
-fn tables() -> [Table; 2] {
-    [policy::for_all(), shared_host::table()]
+fn tables() -> Vec<Table> {
+    let mut tables = KINDS.map(policy::for_all).to_vec();
+    tables.push(shared_host::table());
+    tables
 }
 
 /// What the program returns for `number`, or `None` if that depends on an argument.
@@ -79,7 +83,7 @@ fn every_number_is_answered(machine: Machine, table: &Table) {
 #[test]
 fn numbers_beyond_the_known_and_those_of_x32_are_unknown() {
     for machine in MACHINES {
-        let program = compile::compile(machine, &policy::for_all()).unwrap();
+        let program = compile::compile(machine, &policy::for_all(Modes::Asked)).unwrap();
         let x32 = (0..1024).map(|number| 0x4000_0000 | number);
         for number in x32.chain([470, 0x7fff_ffff, 0x8000_0000, u32::MAX]) {
             assert_eq!(
@@ -99,7 +103,7 @@ fn no_number_of_another_architecture_is_known() {
         (Machine::X86_64, Machine::Aarch64),
         (Machine::Aarch64, Machine::X86_64),
     ] {
-        let program = compile::compile(machine, &policy::for_all()).unwrap();
+        let program = compile::compile(machine, &policy::for_all(Modes::Asked)).unwrap();
         for arch in [I386, ARM, other.audit_arch(), 0] {
             for number in 0..512 {
                 assert_eq!(

@@ -1,7 +1,7 @@
 //! The calls that are allowed by their arguments, except those that give a file its mode.
 
 use super::calls::{Call, both};
-use super::check::{Check, Step, check, is, is_not, masked, null};
+use super::check::{Check, Otherwise, Step, check, is, is_not, masked, null};
 use super::{EAFNOSUPPORT, EINVAL, EPERM, EPROTONOSUPPORT, SUCCESS};
 
 /// All of them.
@@ -102,7 +102,7 @@ fn prlimit64() -> Check {
     let mut check = spare_init(both("prlimit64", 302, 261));
     check.steps.push(Step {
         allow_if: vec![vec![is_not(1, RLIMIT_CORE)], vec![null(2)]],
-        errno: SUCCESS,
+        otherwise: Otherwise::Fails(SUCCESS),
     });
     check
 }
@@ -116,7 +116,7 @@ fn known_family() -> Step {
     let families = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK];
     Step {
         allow_if: families.into_iter().map(|family| vec![is(0, family)]).collect(),
-        errno: EAFNOSUPPORT,
+        otherwise: Otherwise::Fails(EAFNOSUPPORT),
     }
 }
 
@@ -144,11 +144,11 @@ fn socket() -> Check {
             known_family(),
             Step {
                 allow_if: by_family,
-                errno: EPROTONOSUPPORT,
+                otherwise: Otherwise::Fails(EPROTONOSUPPORT),
             },
             Step {
                 allow_if: by_protocol,
-                errno: EPROTONOSUPPORT,
+                otherwise: Otherwise::Fails(EPROTONOSUPPORT),
             },
         ],
     }

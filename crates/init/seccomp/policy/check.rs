@@ -45,11 +45,20 @@ pub const fn masked(argument: u8, mask: u32, value: u32) -> Test {
     }
 }
 
-/// Passed if all tests of one of `allow_if` hold; otherwise the call fails with `errno`.
+/// What becomes of a call that does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It fails with this error.
+    Fails(u32),
+    /// The kernel asks init, which does the call or has it fail.
+    Asks,
+}
+
+/// Passed if all tests of one of `allow_if` hold.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub allow_if: Vec<Vec<Test>>,
-    pub errno: u32,
+    pub otherwise: Otherwise,
 }
 
 /// A call that is allowed if its arguments pass every step, in order.
@@ -60,8 +69,12 @@ pub struct Check {
 }
 
 pub fn check(call: Call, errno: u32, allow_if: Vec<Vec<Test>>) -> Check {
+    decided(call, Otherwise::Fails(errno), allow_if)
+}
+
+pub fn decided(call: Call, otherwise: Otherwise, allow_if: Vec<Vec<Test>>) -> Check {
     Check {
         call,
-        steps: vec![Step { allow_if, errno }],
+        steps: vec![Step { allow_if, otherwise }],
     }
 }

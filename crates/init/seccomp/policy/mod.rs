@@ -4,11 +4,12 @@
 pub mod arguments;
 pub mod calls;
 pub mod check;
-mod modes;
+pub mod modes;
 mod refused;
 
 use calls::Call;
 use check::Check;
+use modes::Modes;
 use refused::{NOT_CARRIED_OUT, NOT_PERMITTED, NOT_THERE};
 
 /// The call returns 0, and the kernel does nothing.
@@ -30,14 +31,14 @@ pub struct Table {
     pub checks: Vec<Check>,
 }
 
-/// For init and all that runs in any VM.
-pub fn for_all() -> Table {
+/// For init and all that runs in a VM of that kind.
+pub fn for_all(modes: Modes) -> Table {
     Table {
         refused: vec![
             (NOT_PERMITTED, EPERM),
             (NOT_THERE, ENOSYS),
             (NOT_CARRIED_OUT, SUCCESS),
         ],
-        checks: arguments::checks().into_iter().chain(modes::checks()).collect(),
+        checks: arguments::checks().into_iter().chain(modes.checks()).collect(),
     }
 }

@@ -1,32 +1,56 @@
 //! The calls that give a file its mode, or make one of a kind.
+//!
+//! `mkdir` and `mkdirat` are not among them: the kernel takes no set-id bit from their mode (`mkdir(2)`).
 
 use super::EPERM;
 use super::calls::{Call, both, new, only_x86};
-use super::check::{Check, check, masked};
+use super::check::{Check, Otherwise, check, decided, masked};
 
-/// All of them.
-pub fn checks() -> Vec<Check> {
-    vec![
-        mode(only_x86("chmod", 90), 1),
-        mode(both("fchmod", 91, 52), 1),
-        mode(both("fchmodat", 268, 53), 2),
-        mode(new("fchmodat2", 452), 2),
-        mode(only_x86("mkdir", 83), 1),
-        mode(both("mkdirat", 258, 34), 2),
-        mode(only_x86("creat", 85), 1),
-        open(only_x86("open", 2), 1, 2),
-        open(both("openat", 257, 56), 2, 3),
-        mknod(only_x86("mknod", 133), 1),
-        mknod(both("mknodat", 259, 33), 2),
-    ]
+/// Who decides about a mode with a set-id bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// Nobody: all files that programs can change are the VM's own, and no mode of theirs has an effect.
+    Free,
+    /// Init, by the file: some are the host's.
+    Asked,
+    /// Init, which another filter has the kernel ask about every mode.
+    AskedElsewhere,
+}
+
+impl Modes {
+    pub(super) fn checks(self) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if self == Self::Asked {
+            let asks =
+                |call, argument| decided(call, Otherwise::Asks, vec![vec![masked(argument, SET_ID, 0)]]);
+            checks.extend([
+                asks(only_x86("chmod", 90), 1),
+                asks(both("fchmod", 91, 52), 1),
+                asks(both("fchmodat", 268, 53), 2),
+                asks(new("fchmodat2", 452), 2),
+            ]);
+        }
+        let set_id = if self == Self::Free {
+            0
+        } else {
+            let creat = only_x86("creat", 85);
+            checks.extend([
+                check(creat, EPERM, vec![vec![masked(1, SET_ID, 0)]]),
+                open(only_x86("open", 2), 1, 2),
+                open(both("openat", 257, 56), 2, 3),
+            ]);
+            SET_ID
+        };
+        checks.extend([
+            mknod(only_x86("mknod", 133), 1, set_id),
+            mknod(both("mknodat", 259, 33), 2, set_id),
+        ]);
+        checks
+    }
 }
 
 /// `S_ISUID | S_ISGID`
 const SET_ID: u32 = 0o6000;
-
-fn mode(call: Call, argument: u8) -> Check {
-    check(call, EPERM, vec![vec![masked(argument, SET_ID, 0)]])
-}
 
 /// The mode is garbage unless a file may be made, so the flags decide whether it is looked at.
 fn open(call: Call, flags: u8, mode: u8) -> Check {
@@ -41,8 +65,8 @@ fn open(call: Call, flags: u8, mode: u8) -> Check {
     )
 }
 
-/// Plain files, FIFOs and sockets; no devices, and so no overlay whiteouts either.
-fn mknod(call: Call, mode: u8) -> Check {
+/// Plain files, FIFOs and sockets without any of these bits; no devices, and so no overlay whiteouts either.
+fn mknod(call: Call, mode: u8, bits: u32) -> Check {
     const S_IFMT: u32 = 0o170_000;
     const S_IFIFO: u32 = 0o010_000;
     const S_IFREG: u32 = 0o100_000;
@@ -53,7 +77,7 @@ fn mknod(call: Call, mode: u8) -> Check {
         EPERM,
         kinds
             .into_iter()
-            .map(|kind| vec![masked(mode, S_IFMT | SET_ID, kind)])
+            .map(|kind| vec![masked(mode, S_IFMT | bits, kind)])
             .collect(),
     )
 }

@@ -25,6 +25,8 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
 use crate::control::Attachments;
 use crate::family::{Cgrouping, memory};
+use crate::mediate::OwnMounts;
+use crate::seccomp::SetIds;
 use crate::sys::random;
 use crate::walls::Walls;
 use crate::{network, seccomp};
@@ -80,10 +82,27 @@ pub struct Booted {
     pub proc_fd: OwnedFd,
     /// The socket that the host serves, if the VM is to have one.
     pub listener_fd: Option<OwnedFd>,
+    /// What the kernel asks init about modes of files, if it does so by init's own filter.
+    pub asks: Option<Asks>,
     /// What families live in.
     pub cgrouping: Cgrouping,
     /// What the deputy and all programs are to go behind, where there are no namespaces.
     pub walls: Option<Walls>,
+}
+
+/// Init's own filter asks.
+#[derive(Debug)]
+pub struct Asks {
+    /// Where.
+    pub listener_fd: OwnedFd,
+    /// The mounts that init goes by.
+    pub own_mounts: OwnMounts,
+}
+
+/// A VM with a root of its own.
+struct Sandbox {
+    listener_fd: Option<OwnedFd>,
+    asks: Option<Asks>,
 }
 
 /// Does what the isolation asks for.
@@ -101,11 +120,11 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
             .at("take a cgroup's tasks")?;
         memory::join(tasks_fd).at("join a cgroup")?;
     }
-    let (mut listener_fd, mut walls) = (None, None);
+    let (mut listener_fd, mut asks, mut walls) = (None, None, None);
     // While the host's mounts are still around.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
-        Isolation::Namespaces => listener_fd = namespaces(boot, attachments, &cgrouping)?,
+        Isolation::Namespaces => Sandbox { listener_fd, asks } = namespaces(boot, attachments, &cgrouping)?,
         Isolation::Landlock => walls = Some(landlock(boot)?),
         Isolation::None => unconfined()?,
     }
@@ -114,22 +133,24 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     Ok(Booted {
         proc_fd,
         listener_fd,
+        asks,
         cgrouping,
         walls,
     })
 }
 
-/// Makes the sandbox; returns the socket for the host to serve, if there is to be one.
+/// Makes the sandbox.
 fn namespaces(
     boot: &Boot,
     attachments: &mut Attachments,
     cgrouping: &Cgrouping,
-) -> Result<Option<OwnedFd>, BootError> {
+) -> Result<Sandbox, BootError> {
     identity::take(boot.take_id)?;
     identity::raise_open_files()?;
 
     umask(Mode::empty());
-    let root = root::build(boot, attachments, cgrouping)?;
+    let mut root = root::build(boot, attachments, cgrouping)?;
+    let own_mounts = std::mem::take(&mut root.own_mounts);
     // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
     let proc_fd = proc::mount(root.fd.as_fd())?;
     root::enter(&root)?;
@@ -164,8 +185,17 @@ fn namespaces(
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    confine()?;
-    Ok(listener_fd)
+    // Where a descriptor of a file of the host's can come in, files are not the VM's own as a matter of course.
+    let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
+        SetIds::Asked
+    } else {
+        SetIds::Free
+    };
+    let asks = confine(set_ids)?.map(|listener_fd| Asks {
+        listener_fd,
+        own_mounts,
+    });
+    Ok(Sandbox { listener_fd, asks })
 }
 
 fn landlock(boot: &Boot) -> Result<Walls, BootError> {
@@ -191,13 +221,14 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
     identity::limit(&boot.limits, boot.take_id.is_none())?;
 
     prctl::set_dumpable(false).at("hide init from tracing")?;
-    confine()?;
+    confine(SetIds::AskedElsewhere)?;
     Ok(walls)
 }
 
-fn confine() -> Result<(), BootError> {
+/// Returns where the kernel asks init, if it does.
+fn confine(set_ids: SetIds) -> Result<Option<OwnedFd>, BootError> {
     let key = random().at("draw a random number")?;
-    seccomp::confine(key).map_err(|error| BootError::new("install the system call filter", &error))
+    seccomp::confine(key, set_ids).map_err(|error| BootError::new("install the system call filter", &error))
 }
 
 fn unconfined() -> Result<(), BootError> {

@@ -21,6 +21,7 @@ use super::sys::{self, attr};
 use super::{At, BootError, cgroups, devices};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
+use crate::mediate::OwnMounts;
 
 /// Room for the entries themselves: small files, folders and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
@@ -35,6 +36,15 @@ pub struct Root {
     pub fd: OwnedFd,
     /// Whether it takes writes, in a layer of the VM's own.
     layered: bool,
+    /// The mounts in it that take writes and are the VM's own.
+    pub own_mounts: OwnMounts,
+}
+
+/// Whether the root shows directories or files of the host's that the VM's owner named.
+pub fn shows_host(boot: &Boot) -> bool {
+    boot.root
+        .iter()
+        .any(|entry| matches!(entry, RootEntry::Mount { .. }))
 }
 
 /// Builds the root over the host's, and attaches `cgrouping`'s directories where they go with the host's.
@@ -99,7 +109,15 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     } else {
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
     }
-    Ok(Root { fd: root_fd, layered })
+    let mut own_mounts = private.shown;
+    if layered {
+        own_mounts.add(root_fd.as_fd()).at("look at the root")?;
+    }
+    Ok(Root {
+        fd: root_fd,
+        layered,
+        own_mounts,
+    })
 }
 
 /// A root with nothing in it.
@@ -292,6 +310,8 @@ impl Place {
 pub(super) struct Private {
     stage_fd: OwnedFd,
     made: u32,
+    /// The folders of it that programs see.
+    shown: OwnMounts,
 }
 
 impl Private {
@@ -307,7 +327,11 @@ impl Private {
         ];
         let stage_fd = sys::new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
             .at("mount a tmpfs for private files")?;
-        Ok(Self { stage_fd, made: 0 })
+        Ok(Self {
+            stage_fd,
+            made: 0,
+            shown: OwnMounts::default(),
+        })
     }
 
     fn next_name(&mut self) -> Result<CString, Errno> {
@@ -327,7 +351,9 @@ impl Private {
     fn folder(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
-        sys::clone_mount(self.stage_fd.as_fd(), &name, false)
+        let mount_fd = sys::clone_mount(self.stage_fd.as_fd(), &name, false)?;
+        self.shown.add(mount_fd.as_fd())?;
+        Ok(mount_fd)
     }
 
     /// A new file of it, as a detached mount.

@@ -1,6 +1,6 @@
 //! What the calls ask for, from their registers and the caller's memory.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
@@ -53,10 +53,14 @@ impl Request {
             if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
                 return named_by(directory);
             }
+            let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+            if let Some(number) = descriptor_in_proc(&path).filter(|_| follow) {
+                return Ok(Named::Descriptor(number));
+            }
             Ok(Named::Path {
                 directory,
                 path,
-                follow: flags & libc::AT_SYMLINK_NOFOLLOW == 0,
+                follow,
             })
         };
         let directory = |index: usize| Some(int(index)).filter(|number| *number != libc::AT_FDCWD);
@@ -84,6 +88,14 @@ impl Request {
         };
         Ok(Self { named, change })
     }
+}
+
+/// The caller's descriptor that a path in `/proc` is, which is how C libraries change the mode of what they have opened for its
+/// path: to init the same path would be another file.
+fn descriptor_in_proc(path: &CStr) -> Option<i32> {
+    let number = path.to_str().ok()?.strip_prefix("/proc/self/fd/")?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| is_number)
 }
 
 fn named_by(directory: Option<i32>) -> Result<Named, Errno> {

@@ -1,53 +1,60 @@
-//! Calls that neither Landlock nor a filter can judge, in a VM without namespaces: those that change a file's mode or
-//! times by its path. Landlock does not look at them (`landlock(7)`), and a filter sees a path as a number. A VM whose user
-//! is the server's own could otherwise change the mode of whatever is that user's.
+//! Calls that a filter cannot judge, because the file decides and a filter sees a path or a descriptor as a number. The kernel
+//! asks init about them (`seccomp_unotify(2)`), and init does them itself, on its own copy of the arguments: it opens the file
+//! for its path, looks at what it has opened, and changes that. It never lets the program's call go on, whose arguments may
+//! have changed since.
 //!
-//! So the kernel asks init (`seccomp_unotify(2)`), and init does the call itself, on its own copy of the arguments, for
-//! files below the VM's folder alone. It never lets the program's call go on, whose arguments may have changed since.
+//! In a VM that shows directories of the host, or has the host's network, these are the calls that give a file a mode with a
+//! set-id bit: the VM's own files may have any, those of the host none, except that directories may be set-group-id.
 //!
-//! Init resolves each path below the folder (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute
-//! symbolic link is refused as well, even one that leads back in.
+//! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not look at them
+//! (`landlock(7)`), and a VM whose user is the server's own could otherwise change the mode of whatever is that user's. Init does
+//! them for files below the VM's folder alone, all of which are the host's. It resolves each path below the folder
+//! (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute symbolic link is refused as well, even one that
+//! leads back in.
 //!
-//! The kernel also asks about calls that may open one of a few files to read them ([`replaced`]). A filter cannot read a path,
+//! There the kernel also asks about calls that may open one of a few files to read them ([`replaced`]). A filter cannot read a path,
 //! but these come from few places: the C library's own copy of the path, or the arguments of a program, which are where
 //! the first stack is. Of those calls, the ones that name another file go on as if nobody had asked: Landlock judges them.
 
 mod arguments;
+mod ground;
 mod replaced;
 mod sys;
 
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, utimensat};
+use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
 
-use self::arguments::{Change, Named, Request, Times};
-use crate::sys::openat2;
+use self::arguments::{Change, Request, Times};
 
+pub use ground::{Ground, OwnMounts};
 pub use replaced::Replaced;
 pub use sys::{Asked, listen};
 
 /// `PATH_MAX`, with the byte that ends it.
 const PATH_BOUND: usize = 4096;
 
-/// Calls of one source that are answered before init turns to something else.
+/// Calls of one source that are answered before init turns to something else, and how long that may take: a path can be long
+/// to resolve.
 const TURN: usize = 64;
+const TURN_TIME: Duration = Duration::from_millis(5);
 
-/// Where the kernel asks: one descriptor for each deputy that there was, as long as a program of its lives.
+/// Where the kernel asks: one descriptor for init's own filter, or one for each deputy that there was, as long as a program of
+/// its lives.
 #[derive(Debug, Default)]
 pub struct Listeners {
     fds: Vec<OwnedFd>,
 }
 
 impl Listeners {
-    /// Adds those of a new deputy.
+    /// Adds some.
     pub fn extend(&mut self, fds: Vec<OwnedFd>) {
         self.fds.extend(fds);
     }
@@ -57,10 +64,14 @@ impl Listeners {
         self.fds.iter().map(AsFd::as_fd)
     }
 
-    /// Answers calls that wait, a turn's worth of each source. `proc_fd` is the host's `/proc`, `folder` the VM's.
-    pub fn serve(&mut self, proc_fd: BorrowedFd<'_>, folder: BorrowedFd<'_>, replaced: &Replaced) {
+    /// Answers calls that wait, a turn's worth of each source. `proc_fd` is a `/proc` that shows programs and init.
+    pub fn serve(&mut self, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
         self.fds.retain(|listener| {
+            let begun = Instant::now();
             for _ in 0..TURN {
+                if begun.elapsed() > TURN_TIME {
+                    break;
+                }
                 let mut watched = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
                 match poll(&mut watched, PollTimeout::ZERO) {
                     Ok(0) | Err(_) => return true,
@@ -73,7 +84,7 @@ impl Listeners {
                 {
                     return false;
                 }
-                if let Err(errno) = answer(listener.as_fd(), proc_fd, folder, replaced) {
+                if let Err(errno) = answer(listener.as_fd(), proc_fd, ground) {
                     crate::sys::log(&errno);
                 }
             }
@@ -82,24 +93,22 @@ impl Listeners {
     }
 }
 
-fn answer(
-    listener: BorrowedFd<'_>,
-    proc_fd: BorrowedFd<'_>,
-    folder: BorrowedFd<'_>,
-    replaced: &Replaced,
-) -> Result<(), Errno> {
+fn answer(listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
     let asked = match sys::receive(listener) {
         Ok(asked) => asked,
         // Whoever asked has been killed since, or a signal came.
         Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    let answered = if let Some(open) = sys::Open::of(&asked) {
-        answer_open(&asked, &open, listener, proc_fd, replaced)
-    } else {
-        let result =
-            caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, folder, replaced));
-        sys::reply(listener, &asked, result.err())
+    let answered = match (sys::Open::of(&asked), ground.replaced()) {
+        (Some(open), Some(replaced)) => answer_open(&asked, &open, listener, proc_fd, replaced),
+        // No filter asks about these where no file is replaced.
+        (Some(_), None) => sys::reply(listener, &asked, Some(Errno::EPERM)),
+        (None, _) => {
+            let result =
+                caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, proc_fd, ground));
+            sys::reply(listener, &asked, result.err())
+        }
     };
     match answered {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -138,27 +147,18 @@ fn caller(asked: &Asked, listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>) -> R
     Ok(Caller { fd: caller_fd })
 }
 
-fn change(asked: &Asked, caller: &Caller, folder: BorrowedFd<'_>, replaced: &Replaced) -> Result<(), Errno> {
+fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
     let request = Request::read(asked, caller)?;
-    let file_fd = match &request.named {
-        Named::Path {
-            directory,
-            path,
-            follow,
-        } => below(folder, caller, *directory, path, *follow)?,
-        Named::Descriptor(number) => held(folder, caller, replaced, *number)?,
-    };
+    let file_fd = ground.find(caller, &request.named)?;
     // By way of /proc, which is how a descriptor that was opened for its path alone is named.
-    let name = format!("/proc/self/fd/{}", file_fd.as_raw_fd());
+    let name = format!("self/fd/{}", file_fd.as_raw_fd());
     match request.change {
-        Change::Mode(mode) => fchmodat(
-            AT_FDCWD,
-            name.as_str(),
-            Mode::from_bits_truncate(mode & 0o7777),
-            FchmodatFlags::FollowSymlink,
-        ),
+        Change::Mode(mode) => {
+            ground.takes(file_fd.as_fd(), mode)?;
+            sys::change_mode(proc_fd, &name, mode)
+        }
         Change::Times(Times { accessed, modified }) => utimensat(
-            AT_FDCWD,
+            proc_fd,
             name.as_str(),
             &accessed,
             &modified,
@@ -173,6 +173,10 @@ pub struct Caller {
 }
 
 impl Caller {
+    fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     /// `buffer.len()` bytes of its memory.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
         self.memory()?
@@ -218,70 +222,4 @@ impl Caller {
             _ => Errno::EPERM,
         })
     }
-}
-
-/// The file that a path names, which must lie below the folder.
-fn below(
-    folder: BorrowedFd<'_>,
-    caller: &Caller,
-    directory: Option<i32>,
-    path: &CString,
-    follow: bool,
-) -> Result<OwnedFd, Errno> {
-    if path.is_empty() {
-        return Err(Errno::ENOENT);
-    }
-    let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
-    let whole = if path.is_absolute() {
-        path.to_owned()
-    } else {
-        // Where it is by now; should it be moved meanwhile, the call fails or finds what lies there then.
-        path_of(caller.open(directory)?.as_fd())?.join(path)
-    };
-    let inside = whole.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
-    resolve(folder, inside, follow)
-}
-
-/// The file that a descriptor of the caller's refers to, which must lie below the folder or have no name at all. The files that
-/// all programs read in place of the host's have no name either, and stay as they are.
-fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i32) -> Result<OwnedFd, Errno> {
-    let fd = caller.open(Some(number))?;
-    let found = fstat(&fd)?;
-    if found.st_nlink == 0 {
-        return if replaced.includes(&found)? {
-            Err(Errno::EPERM)
-        } else {
-            Ok(fd)
-        };
-    }
-    let path = path_of(fd.as_fd())?;
-    let inside = path.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
-    let there = fstat(resolve(folder, inside, false)?)?;
-    if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino) {
-        Ok(fd)
-    } else {
-        Err(Errno::EPERM)
-    }
-}
-
-fn resolve(folder: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
-    let inside =
-        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-    openat2(folder, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
-        // It leads out; EAGAIN says that the kernel could not make sure.
-        Errno::EXDEV | Errno::EAGAIN => Errno::EPERM,
-        other => other,
-    })
-}
-
-fn path_of(fd: BorrowedFd<'_>) -> Result<std::path::PathBuf, Errno> {
-    let path = readlinkat(AT_FDCWD, format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
-    Ok(path.into())
 }

@@ -3,10 +3,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::{c_long, c_ulong};
+use nix::NixPath;
 use nix::errno::Errno;
+
+use crate::seccomp;
 
 /// Since Linux 6.6; the number is the same everywhere.
 pub const FCHMODAT2: c_long = 452;
@@ -50,9 +53,6 @@ const FIRST_STACK: u32 = 0xffff;
 
 /// `linux/seccomp.h`, which libc has in part.
 const RET_USER_NOTIF: u32 = 0x7fc0_0000;
-const FLAG_NEW_LISTENER: c_ulong = 1 << 3;
-const FLAG_SPEC_ALLOW: c_ulong = 1 << 2;
-const FLAG_WAIT_KILLABLE_RECV: c_ulong = 1 << 5;
 const IOCTL_RECEIVE: c_ulong = 0xc050_2100;
 const IOCTL_SEND: c_ulong = 0xc018_2101;
 const IOCTL_ID_VALID: c_ulong = 0x4008_2102;
@@ -172,24 +172,44 @@ pub fn listen(path_offsets: &[u16]) -> io::Result<OwnedFd> {
         program.extend(if_open(number, path, flags, path_offsets));
     }
     program.push(answer(libc::SECCOMP_RET_ALLOW));
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: `filter` describes a slice that outlives the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV | FLAG_SPEC_ALLOW,
-            &raw const filter,
+    seccomp::listen(&program)
+}
+
+/// The number of the mount that `fd` shows; none before Linux 5.8.
+pub fn mount_of(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is empty, and the kernel writes the whole structure.
+    Errno::result(unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_MNT_ID,
+            found.as_mut_ptr(),
         )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made it, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    })?;
+    // SAFETY: all-zero is valid, and the kernel has written it.
+    let found = unsafe { found.assume_init() };
+    Ok((found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id))
+}
+
+/// `fchmodat(2)` by a process that is under [`seccomp::confine`], with any mode.
+pub fn change_mode(directory_fd: BorrowedFd<'_>, path: &str, mode: u32) -> Result<(), Errno> {
+    path.with_nix_path(|path| {
+        // SAFETY: the string outlives the call, which has three arguments and ignores what is beyond.
+        Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_fchmodat,
+                directory_fd.as_raw_fd(),
+                path.as_ptr(),
+                mode & 0o7777,
+                0,
+                0,
+                seccomp::key(),
+            )
+        })
+    })??;
+    Ok(())
 }
 
 /// Takes one call that waits. Blocks where there is none: to be called when `listener` is readable.

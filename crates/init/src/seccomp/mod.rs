@@ -2,7 +2,7 @@
 //! the programs that it starts.
 //!
 //! Namespaces and missing capabilities already deny most of what is refused here. The filter is there for what they do
-//! not cover (`TIOCSTI`, set-uid files on a host's folder) and to keep a guest away from the kernel code that
+//! not cover (`TIOCSTI`, set-uid files on a folder of the host's) and to keep a guest away from the kernel code that
 //! escapes have come through. What a kernel newer than this policy adds is refused until it has been looked at. The
 //! filter never kills: a program that probes for a call takes its other way. The answer is EPERM where any process
 //! without privilege would get that, and ENOSYS where programs have a way of doing without.
@@ -15,7 +15,8 @@
 //! | `unshare` `setns`, `clone` with a `CLONE_NEW*` | EPERM | a new user namespace gives capabilities, and those give the kernel's network and mount code |
 //! | `clone3` (init's own has a [`key`]) | ENOSYS | its flags lie in memory, which a filter cannot read; libc falls back to `clone` |
 //! | `openat2` (likewise) | ENOSYS | its mode lies in memory; programs fall back to `openat` |
-//! | mode with set-uid or set-gid in `chmod` `fchmod` `fchmodat` `fchmodat2` `mkdir` `mkdirat` `creat` `mknod` `mknodat`, and `open` `openat` where they may make a file | EPERM | such a file on a folder of the host's would be one on the host |
+//! | mode with set-uid or set-gid in `chmod` `fchmod` `fchmodat` `fchmodat2` | the kernel asks init ([`mediate`](crate::mediate)) | such a file on a folder of the host's would be one on the host |
+//! | the same in `creat` `mknod` `mknodat`, and in `open` `openat` where they may make a file | EPERM | likewise; init cannot make a file for a program that has given up rights to do so (`landlock(7)`) |
 //! | `mknod` `mknodat` of devices, `renameat2` that leaves a whiteout | EPERM | doors to drivers; a whiteout is a device node |
 //! | `ioctl` `TIOCSTI` `TIOCLINUX` | EPERM | type into a terminal that is shared with someone else |
 //! | `ioctl` `TIOCSETD` | EPERM | loads line disciplines, a frequent way to root |
@@ -42,6 +43,9 @@
 //! | `personality` other than Linux, Linux32, uname26, and without address randomisation | EPERM | executable data, a mapped page zero |
 //! | `modify_ldt` `uselib` `ustat` `sysfs` `_sysctl` `nfsservctl` `create_module` `query_module` `get_kernel_syms` `getpmsg` `putpmsg` `afs_syscall` `tuxcall` `security` `vserver` | ENOSYS | left over; newer kernels lack most of them |
 //!
+//! The two about modes do not hold in a VM that shows no directory of the host's and has a network of its own: there every file
+//! that programs can change is the VM's own ([`SetIds`]). `mkdir` takes no such bit from its mode anywhere.
+//!
 //! In a VM without namespaces, whose programs have the host's network, IPC and processes around them and may have the
 //! server's own user, [`confine_without_namespaces`] refuses besides:
 //!
@@ -55,16 +59,17 @@
 //! | `shm*` `sem*` `msg*` `mq_*` | ENOSYS | the host's, and what is left there outlives the VM |
 //! | `prlimit64` `sched_set*` `setpriority` `ioprio_set` on anybody else | EPERM | the server may be of the same user: a limit can kill it, a priority starve it |
 //!
-//! And [`mediate`](crate::mediate) does for programs what changes a file's mode or times.
+//! And [`mediate`](crate::mediate) does for programs there what changes a file's mode or times.
 //!
 //! Allowed on purpose: `ptrace`, `process_vm_readv` and `process_vm_writev`, since debuggers need them
 //! and the kernel asks the same question for all three: init, not dumpable, is out of reach. `seccomp`, since a
 //! filter can only be added to: where two disagree the kernel takes the stricter, so a guest's supervisor cannot let
 //! through what this one refuses. `landlock_*` and `memfd_secret` only touch the caller.
 //!
-//! What does not work inside because of it: `cp -p`, `tar -p` and `git init --shared` on set-uid or set-gid modes,
-//! sandboxes that build on namespaces (Chromium wants `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that
-//! insist on AIO (`fio --ioengine=libaio`); databases and web servers do without it.
+//! What does not work inside because of it: set-uid files on a folder of the host's (`cp -p`, `tar -p`), sandboxes that build on
+//! namespaces (Chromium wants `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that insist on AIO
+//! (`fio --ioengine=libaio`); databases and web servers do without it. Where the kernel asks init, a program cannot have it ask
+//! the program's own supervisor as well (`SECCOMP_FILTER_FLAG_NEW_LISTENER` is EBUSY): it has one listener for all filters.
 //!
 //! What a call costs: one that is always allowed is not looked at (the kernel keeps a bitmap, Linux 5.11); one whose
 //! arguments are tested, such as `openat`, costs a few dozen nanoseconds.
@@ -77,32 +82,56 @@
 mod sys;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use sys::listen;
 
 // Generated by build.rs: nobody reads its numbers.
 #[allow(clippy::unreadable_literal)]
-static FOR_ALL: &[libc::sock_filter] = &include!(concat!(env!("OUT_DIR"), "/seccomp_filter.rs"));
+static FREE: &[libc::sock_filter] = &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_free.rs"));
+
+// As above.
+#[allow(clippy::unreadable_literal)]
+static ASKED: &[libc::sock_filter] = &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_asked.rs"));
+
+// As above.
+#[allow(clippy::unreadable_literal)]
+static ASKED_ELSEWHERE: &[libc::sock_filter] =
+    &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_asked_elsewhere.rs"));
 
 // As above.
 #[allow(clippy::unreadable_literal)]
 static WITHOUT_NAMESPACES: &[libc::sock_filter] =
     &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_shared_host.rs"));
 
-/// Tells init's own `clone3` and `openat2` from programs', which are under the same filter: init shows this number in a sixth
-/// argument, which neither call has. Each VM has its own, which stands nowhere but in the memory of init and its deputy: programs
+/// Tells init's own `clone3`, `openat2` and `fchmodat` from programs', which are under the same filter: init shows this number
+/// in a sixth argument, which none of these calls has. Each VM has its own, which stands nowhere but in the memory of init and its deputy: programs
 /// cannot read that. A process that is not under [`confine`] has none to show.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// What to show with `clone3` and `openat2`, as their sixth argument.
+/// What to show with `clone3`, `openat2` and `fchmodat`, as their sixth argument.
 pub fn key() -> u64 {
     KEY.load(Ordering::Relaxed)
 }
 
-/// What stands before [`FOR_ALL`]. The number alone decides, whatever the entry: the key is init's.
+/// Who decides about modes with a set-id bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetIds {
+    /// Nobody: every file that programs can change is the VM's own.
+    Free,
+    /// Init, by the file, where the kernel asks it to: by the descriptor that [`confine`] returns.
+    Asked,
+    /// Init, where another filter has the kernel ask about every mode.
+    AskedElsewhere,
+}
+
+/// What stands before a table. The number alone decides, whatever the entry: the key is init's. Where the kernel `asks` about
+/// modes, init changes them with the key; a `fchmodat` without it goes on behind these.
 ///
 /// Both halves are looked at before either decides. Otherwise the time that a wrong key takes would tell whether one half of it
 /// is right, and two times 32 bits can be tried.
-const fn unlock(key: u64) -> [libc::sock_filter; 13] {
+fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
     use libc::{
         BPF_ABS, BPF_ALU, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_OR, BPF_RET, BPF_ST, BPF_W,
         BPF_X, BPF_XOR,
@@ -111,11 +140,45 @@ const fn unlock(key: u64) -> [libc::sock_filter; 13] {
     /// Of the sixth argument in `seccomp_data`, on a little-endian machine.
     const LOW: u32 = 56;
     const HIGH: u32 = 60;
-    [
-        instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, NUMBER),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, libc::SYS_clone3 as u32),
-        // Every other call goes on behind these.
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 10, libc::SYS_openat2 as u32),
+    let is_fchmodat = |jt, jf| instruction(BPF_JMP | BPF_JEQ | BPF_K, jt, jf, libc::SYS_fchmodat as u32);
+    let refuse = instruction(
+        BPF_RET | BPF_K,
+        0,
+        0,
+        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    );
+    let load_number = instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, NUMBER);
+    // Every other call goes on behind all of these.
+    let (others, wrong_key) = if asks {
+        (
+            vec![
+                instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, libc::SYS_openat2 as u32),
+                is_fchmodat(0, 12),
+            ],
+            vec![load_number, is_fchmodat(1, 0), refuse],
+        )
+    } else {
+        (
+            vec![instruction(
+                BPF_JMP | BPF_JEQ | BPF_K,
+                0,
+                10,
+                libc::SYS_openat2 as u32,
+            )],
+            vec![refuse],
+        )
+    };
+    let mut program = vec![
+        load_number,
+        instruction(
+            BPF_JMP | BPF_JEQ | BPF_K,
+            others.len() as u8,
+            0,
+            libc::SYS_clone3 as u32,
+        ),
+    ];
+    program.extend(others);
+    program.extend([
         instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, LOW),
         instruction(BPF_ALU | BPF_XOR | BPF_K, 0, 0, key as u32),
         instruction(BPF_ST, 0, 0, 0),
@@ -125,13 +188,9 @@ const fn unlock(key: u64) -> [libc::sock_filter; 13] {
         instruction(BPF_ALU | BPF_OR | BPF_X, 0, 0, 0),
         instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
         instruction(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        instruction(
-            BPF_RET | BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-        ),
-    ]
+    ]);
+    program.extend(wrong_key);
+    program
 }
 
 const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
@@ -144,8 +203,8 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 }
 
 /// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself goes on
-/// using `clone3` and `openat2`, with `key`, which nobody else may guess: for a program's own cgroup, and for paths that must
-/// not leave a folder.
+/// using `clone3`, `openat2` and `fchmodat`, with `key`, which nobody else may guess: for a program's own cgroup, for paths that
+/// must not leave a folder, and for the modes that it is asked about. Returns where the kernel asks, with [`SetIds::Asked`].
 ///
 /// One filter for init and programs, and not one more for each program: to compile and to free a filter takes 4 % of the time of a
 /// short command.
@@ -156,12 +215,21 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 /// Speculative store bypass stays as it is for processes without a filter (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`, as in runc
 /// and crun): kernels before 5.16 would otherwise slow interpreters down by half. A process that runs code it distrusts
 /// in its own address space can still switch it off for itself with `prctl(PR_SET_SPECULATION_CTRL)`.
-pub fn confine(key: u64) -> io::Result<()> {
-    let mut filter = unlock(key).to_vec();
-    filter.extend_from_slice(FOR_ALL);
-    sys::install(&filter)?;
+pub fn confine(key: u64, set_ids: SetIds) -> io::Result<Option<OwnedFd>> {
+    let mut filter = unlock(key, set_ids == SetIds::Asked);
+    filter.extend_from_slice(match set_ids {
+        SetIds::Free => FREE,
+        SetIds::Asked => ASKED,
+        SetIds::AskedElsewhere => ASKED_ELSEWHERE,
+    });
+    let listener_fd = if set_ids == SetIds::Asked {
+        Some(sys::listen(&filter)?)
+    } else {
+        sys::install(&filter)?;
+        None
+    };
     KEY.store(key, Ordering::Relaxed);
-    Ok(())
+    Ok(listener_fd)
 }
 
 /// Takes what the second table refuses, from the deputy of a VM without namespaces and from all that it will start.

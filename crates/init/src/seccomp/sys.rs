@@ -2,9 +2,34 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_long, c_ulong};
+
+/// `linux/seccomp.h`; since Linux 5.0 and 5.19.
+const FLAG_NEW_LISTENER: c_ulong = 1 << 3;
+const FLAG_WAIT_KILLABLE_RECV: c_ulong = 1 << 5;
 
 /// Puts the calling thread, and what it starts from now on, under `filter`.
 pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
+    set(filter, 0).map(drop)
+}
+
+/// As [`install`], with a filter that has the kernel ask about some calls. Returns where the kernel asks; once that is closed,
+/// the calls fail with ENOSYS.
+///
+/// A call that waits for its answer is not interrupted by signals that do not kill. Before Linux 5.19 it is, and is then made
+/// again: to change a file twice in the same way is as good as once.
+pub fn listen(filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let fd = match set(filter, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => set(filter, FLAG_NEW_LISTENER)?,
+        other => other?,
+    };
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+fn set(filter: &[libc::sock_filter], flags: c_ulong) -> io::Result<c_long> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
@@ -15,13 +40,13 @@ pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | flags,
             &raw const program,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
+    if result < 0 {
         Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
     }
 }

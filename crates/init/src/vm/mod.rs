@@ -20,7 +20,7 @@ use crate::control::{Backlog, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::family::Families;
 use crate::jobs::Jobs;
-use crate::mediate::Listeners;
+use crate::mediate::{Ground, Listeners, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
 use crate::spawn::Spawner;
 use crate::sys::Child;
@@ -52,6 +52,8 @@ pub struct Vm {
     folder: Option<String>,
     /// Where the kernel asks about the calls that init decides, if there are such.
     listeners: Listeners,
+    /// Which of the files that such a call may name are the VM's own, in a VM with a root of its own.
+    own_mounts: OwnMounts,
     /// Whether the last turn left children unreaped.
     more_ended: bool,
     /// Whether the scheduler lets it go before programs.
@@ -77,6 +79,10 @@ impl Vm {
         let salt = sys::random().map_err(|errno| BootError::of("draw a random number", errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
         let mut listeners = Listeners::default();
+        let own_mounts = booted.asks.map_or_else(OwnMounts::default, |asks| {
+            listeners.extend(vec![asks.listener_fd]);
+            asks.own_mounts
+        });
         let hands = match booted.walls {
             None => Hands::Own(spawner),
             Some(walls) => {
@@ -96,6 +102,7 @@ impl Vm {
             pid_namespace,
             folder: boot.walls.map(|walls| walls.folder),
             listeners,
+            own_mounts,
             more_ended: false,
             goes_first: false,
         })
@@ -133,11 +140,14 @@ impl Vm {
         self.prepare();
         loop {
             let (readable, ended) = self.wait(control);
-            if let Some(deputy) = self.hands.deputy() {
-                let walls = deputy.walls();
-                self.listeners
-                    .serve(self.table.proc_fd(), walls.folder(), walls.replaced());
-            }
+            let ground = match self.hands.deputy().map(Deputy::walls) {
+                Some(walls) => Ground::Folder {
+                    folder_fd: walls.folder(),
+                    replaced: walls.replaced(),
+                },
+                None => Ground::Root(&self.own_mounts),
+            };
+            self.listeners.serve(self.table.proc_fd(), &ground);
             if control.backlog() != Backlog::None {
                 control.flush()?;
             }

@@ -1,0 +1,191 @@
+//! Which files init changes for programs, and which modes these may get.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use super::arguments::Named;
+use super::{Caller, Replaced, sys};
+use crate::sys::openat2;
+
+/// `S_ISUID` and `S_ISGID`.
+const SET_USER_ID: u32 = 0o4000;
+const SET_IDS: u32 = 0o6000;
+
+/// Where the files are.
+pub enum Ground<'a> {
+    /// In a VM without namespaces: below its folder, which is the host's.
+    Folder {
+        folder_fd: BorrowedFd<'a>,
+        replaced: &'a Replaced,
+    },
+    /// In a VM with a root of its own: on the VM's own mounts and on the host's directories that it shows.
+    Root(&'a OwnMounts),
+}
+
+impl Ground<'_> {
+    /// The files that programs read in place of the host's.
+    pub fn replaced(&self) -> Option<&Replaced> {
+        match self {
+            Self::Folder { replaced, .. } => Some(replaced),
+            Self::Root(_) => None,
+        }
+    }
+
+    /// The file that a call names, opened for its path.
+    pub fn find(&self, caller: &Caller, named: &Named) -> Result<OwnedFd, Errno> {
+        match (self, named) {
+            (
+                Self::Folder { folder_fd, .. },
+                Named::Path {
+                    directory,
+                    path,
+                    follow,
+                },
+            ) => below(*folder_fd, caller, *directory, path, *follow),
+            (Self::Folder { folder_fd, replaced }, Named::Descriptor(number)) => {
+                held(*folder_fd, caller, replaced, *number)
+            }
+            (
+                Self::Root(_),
+                Named::Path {
+                    directory,
+                    path,
+                    follow,
+                },
+            ) => in_root(caller, *directory, path, *follow),
+            (Self::Root(_), Named::Descriptor(number)) => caller.open(Some(*number)),
+        }
+    }
+
+    /// Whether the file may get a mode: on a directory of the host's, directories may be set-group-id, which gives their group
+    /// to what is made in them, and nothing else may be set-id.
+    pub fn takes(&self, file_fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+        let kind = SFlag::from_bits_truncate(fstat(file_fd)?.st_mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFLNK {
+            // As the kernel answers, from Linux 6.6 on by every way.
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if mode & SET_IDS == 0 || (kind == SFlag::S_IFDIR && mode & SET_USER_ID == 0) {
+            return Ok(());
+        }
+        match self {
+            Self::Root(own) if own.include(file_fd)? => Ok(()),
+            _ => Err(Errno::EPERM),
+        }
+    }
+}
+
+/// The mounts of the VM's own on which programs can change files. Everything else that they see is the host's, or like a pipe's
+/// end on no mount of the VM's.
+///
+/// No mode of a file there has an effect: these mounts heed no set-id bit, they are in no mount namespace but the VM's, and
+/// belong to its user namespace, so the kernel heeds none through any descriptor or path of `/proc` either (`mnt_may_suid` in
+/// the kernel's `fs/namespace.c`).
+#[derive(Debug, Default)]
+pub struct OwnMounts {
+    /// A mount's number is not given again while it is there, and these end with the VM.
+    numbers: Vec<u64>,
+}
+
+impl OwnMounts {
+    /// Adds the mount that `fd` shows.
+    pub fn add(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        // Before Linux 5.8 mounts have no numbers that a descriptor tells: all files then count as the host's.
+        self.numbers.extend(sys::mount_of(fd)?);
+        Ok(())
+    }
+
+    fn include(&self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+        Ok(sys::mount_of(fd)?.is_some_and(|number| self.numbers.contains(&number)))
+    }
+}
+
+/// The file that a path names in the VM's root, which is the caller's: nobody can change theirs. No magic link is followed, since
+/// `/proc/self` would be init's.
+fn in_root(caller: &Caller, directory: Option<i32>, path: &CString, follow: bool) -> Result<OwnedFd, Errno> {
+    let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
+    let no_magic = ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    // An absolute path does not depend on it, and a call with one may name a directory that does not exist.
+    let base_fd = if path.to_bytes().starts_with(b"/") {
+        caller.fd()
+    } else {
+        &caller.open(directory)?
+    };
+    openat2(base_fd.as_fd(), path.as_c_str(), flags, Mode::empty(), no_magic).map_err(|errno| match errno {
+        Errno::EAGAIN => Errno::EPERM,
+        other => other,
+    })
+}
+
+/// The file that a path names, which must lie below the folder.
+fn below(
+    folder: BorrowedFd<'_>,
+    caller: &Caller,
+    directory: Option<i32>,
+    path: &CString,
+    follow: bool,
+) -> Result<OwnedFd, Errno> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
+    let whole = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        // Where it is by now; should it be moved meanwhile, the call fails or finds what lies there then.
+        path_of(caller.open(directory)?.as_fd())?.join(path)
+    };
+    let inside = whole.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
+    resolve(folder, inside, follow)
+}
+
+/// The file that a descriptor of the caller's refers to, which must lie below the folder or have no name at all. The files that
+/// all programs read in place of the host's have no name either, and stay as they are.
+fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i32) -> Result<OwnedFd, Errno> {
+    let fd = caller.open(Some(number))?;
+    let found = fstat(&fd)?;
+    if found.st_nlink == 0 {
+        return if replaced.includes(&found)? {
+            Err(Errno::EPERM)
+        } else {
+            Ok(fd)
+        };
+    }
+    let path = path_of(fd.as_fd())?;
+    let inside = path.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
+    let there = fstat(resolve(folder, inside, false)?)?;
+    if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino) {
+        Ok(fd)
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+fn resolve(folder: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
+    let inside =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    openat2(folder, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
+        // It leads out; EAGAIN says that the kernel could not make sure.
+        Errno::EXDEV | Errno::EAGAIN => Errno::EPERM,
+        other => other,
+    })
+}
+
+fn path_of(fd: BorrowedFd<'_>) -> Result<std::path::PathBuf, Errno> {
+    let path = readlinkat(AT_FDCWD, format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
+    Ok(path.into())
+}
