@@ -154,13 +154,7 @@ print("a folder", call(FCHMODAT, -100, b"folder", 0o4755))`,
     const names = at.own === at.inside ? [] : ["links", "string", "descriptor", "folder"];
     for (const race of [...names, "kinds"]) {
       const result = await vm.execFile(program, [race, `${at.own}/race`, `${at.inside}/raced`]);
-      expect(result).toMatchObject({ stderr: "", exitCode: 0 });
-      const [worked, refused] = result.stdout.trim().split(" ").map(Number);
-      expect({ race, asked: worked + refused, both: worked > 0 && refused > 0 }).toEqual({
-        race,
-        asked: 1000,
-        both: true,
-      });
+      expect({ race, ...result }).toMatchObject({ race, stdout: "both\n", stderr: "" });
       expect(setIds(at.host)).toBe("");
     }
   });
@@ -203,7 +197,10 @@ attempt("pipe", os.fchmod, os.pipe()[0], 0o6755)`,
   });
 });
 
-/** Each has one thread exchange what a call names, and makes the call 1,000 times; prints how many worked and how many did not. */
+/**
+ * Each has one thread exchange what a call names, and makes the call until 300 have worked and 300 have not; prints whether
+ * it came to that in 100,000 calls.
+ */
 const RACES = `
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -248,7 +245,7 @@ int main(int count, char **arguments) {
     snprintf(text, sizeof text, "%s/file", own);
     pthread_t thread; pthread_create(&thread, 0, exchange, 0);
     int worked = 0, refused = 0;
-    for (int turn = 0; turn < 1000; turn++) {
+    for (int turn = 0; turn < 100000 && (worked < 300 || refused < 300); turn++) {
         int result;
         if (is("links")) result = chmod(name, 06755);
         else if (is("string")) result = chmod(text, 06755);
@@ -258,6 +255,6 @@ int main(int count, char **arguments) {
         if (result == 0) worked++; else refused++;
     }
     over = 1; pthread_join(thread, 0);
-    printf("%d %d\\n", worked, refused);
+    puts(worked < 300 || refused < 300 ? "one alone" : "both");
     return 0;
 }`;
