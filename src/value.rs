@@ -21,7 +21,7 @@ pub enum Value {
     /// Becomes a `Buffer` by a copy.
     Chunk(Bytes),
     List(Vec<Value>),
-    /// Becomes a number that whoever receives it owns.
+    /// Becomes a number; the receiver owns the descriptor.
     Descriptor(OwnedFd),
 }
 

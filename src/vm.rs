@@ -21,7 +21,7 @@ use crate::value::Value;
 /// An answer that is known at once.
 pub type Answer = Option<Value>;
 
-/// What a call of the host's gives.
+/// The result of a host call.
 pub type HostResult<T> = std::result::Result<T, Error>;
 
 /// A VM, from the moment it is asked for.
@@ -64,7 +64,7 @@ impl NativeVm {
         }))
     }
 
-    /// Removes a directory of the server's own with everything below it, however deep. Settles when it is gone.
+    /// Removes a directory on the host with everything below it, however deep. Settles when it is gone.
     #[napi]
     pub fn remove_tree(&self, call: f64, path: String) -> Answer {
         let bridge = self.bridge.clone();

@@ -4,8 +4,6 @@ use std::io;
 
 use agent_vm_protocol::message::Failure;
 
-use crate::boot::BootError;
-
 /// A call that was not carried out. [`Error::code`] is the stable name that users branch on.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -112,12 +110,6 @@ impl From<Failure> for Error {
             syscall: failure.syscall,
             path: failure.path,
         }
-    }
-}
-
-impl From<BootError> for Error {
-    fn from(error: BootError) -> Self {
-        error.into_public()
     }
 }
 

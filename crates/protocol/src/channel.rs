@@ -15,14 +15,13 @@ use serde::de::DeserializeOwned;
 
 use crate::sys;
 
+pub use crate::sys::MAX_DESCRIPTORS;
+
 /// The largest message that travels in the socket itself. The socket's default buffer holds some of these at a time.
 pub const INLINE_BYTES: usize = 32 * 1024;
 
 /// The largest message. The kernel takes at most 6 MiB of arguments and environment (`execve(2)`).
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
-
-/// The most descriptors a message can carry, its memory file not counted. The kernel's own bound is 253.
-pub const MAX_DESCRIPTORS: usize = 128;
 
 /// How long a message is sent again that the kernel refuses for its descriptors, before it is given up.
 pub const DESCRIPTORS_DEADLINE: Duration = Duration::from_secs(5);

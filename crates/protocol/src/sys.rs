@@ -9,7 +9,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
-use crate::channel::MAX_DESCRIPTORS;
+/// The most descriptors a message can carry, its memory file not counted. The kernel's own bound is 253.
+pub const MAX_DESCRIPTORS: usize = 128;
 
 /// A connected pair of sockets that keep message bounds.
 pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {

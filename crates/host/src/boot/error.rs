@@ -100,6 +100,12 @@ impl From<LaunchFailure> for BootError {
     }
 }
 
+impl From<BootError> for Error {
+    fn from(error: BootError) -> Self {
+        error.into_public()
+    }
+}
+
 impl BootError {
     /// As users see it.
     pub(crate) fn into_public(self) -> Error {

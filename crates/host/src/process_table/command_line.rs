@@ -53,7 +53,7 @@ const RUNTIMES: [(&str, &str); 22] = [
 /// How a process was started.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// The program, without its folder.
+    /// The program, without its directory.
     pub name: String,
     /// Its arguments.
     pub arguments: Vec<String>,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn drivers_are_told_from_the_program() {
+    fn drivers_follow_from_the_program() {
         for (program, expected) in [
             ("/usr/bin/node", "node"),
             ("/usr/bin/nodejs", "node"),

@@ -1,6 +1,6 @@
 //! Everything that runs in a VM, read from the VM's own `/proc` through the descriptor that init handed over.
 //!
-//! Read by the host, not by init: a process whose command line is slow to read (it lies in memory backed by a slow file)
+//! Read by the host, not by init: a process whose command line is slow to read (its memory is backed by a slow file)
 //! holds up nothing but the caller.
 
 mod clock;
@@ -31,7 +31,7 @@ pub struct ProcessInfo {
     pub sid: i32,
     /// The runtime that it runs on.
     pub driver: &'static str,
-    /// As it was started, without its folder.
+    /// The name that it was started with, without its directory.
     pub command: String,
     /// Its arguments; cut off where they are very long.
     pub args: Vec<String>,
@@ -43,7 +43,7 @@ pub struct ProcessInfo {
     pub exit_code: Option<i32>,
     /// Milliseconds since the Unix epoch.
     pub start_time_ms: u64,
-    /// Likewise, for one that has exited, where the kernel tells.
+    /// Milliseconds since the Unix epoch, for one that has exited, where the kernel reports it.
     pub exit_time_ms: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
@@ -213,7 +213,7 @@ fn describe(
     })
 }
 
-/// A thread other than the first, as if it were a process: its folder in `/proc` holds the same files.
+/// A thread other than the first, as if it were a process: its directory in `/proc` holds the same files.
 fn other_thread(root: &Path, process: &Process) -> Option<Process> {
     let mut threads = process.tasks().ok()?.flatten();
     let other = threads.find(|thread| thread.tid != thread.pid)?;

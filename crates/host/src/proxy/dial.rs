@@ -1,6 +1,5 @@
 //! From what a program asks for to a connection, or to why there is none.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,76 +7,15 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Server;
 use super::denial::Denial;
 use super::lookups::Lookups;
 use super::own::Own;
 use super::rules::{Rule, Rules};
-use crate::credit::Credit;
-use crate::events::Event;
+use super::target::{Host, Target};
 
 /// How long a look-up is waited for, and how long a connection.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The destination that a program asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub host: Host,
-    pub port: u16,
-}
-
-/// A host as a program names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Host {
-    /// In lower case, without a dot at the end.
-    Name(String),
-    Address(IpAddr),
-}
-
-impl Host {
-    /// An address, in brackets where it is IPv6 and `bracketed`, or a name of at most 253 letters, digits, hyphens,
-    /// underscores and dots. Nothing otherwise.
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(inner) = text.strip_prefix('[') {
-            return inner
-                .strip_suffix(']')?
-                .parse()
-                .ok()
-                .map(IpAddr::V6)
-                .map(Self::Address);
-        }
-        if let Ok(address) = text.parse() {
-            return Some(Self::Address(address));
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let is_label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        };
-        (name.len() <= 253 && name.split('.').all(is_label)).then_some(Self::Name(name))
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Address(address) => write!(f, "{address}"),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Address(address) => write!(f, "{}", SocketAddr::new(*address, self.port)),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
-        }
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +63,7 @@ impl Dialer {
     }
 
     /// Connects. The address that is connected to is the one that was checked: nobody looks the name up again.
-    async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
+    pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
         let route = self.route(target).await?;
         let attempts = async {
             match route {
@@ -238,25 +176,6 @@ async fn connect_out(addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStrea
         target: target.clone(),
         source: last,
     })
-}
-
-impl Server {
-    /// Connects, or tells why not. A denial is told as an event first, and returned when the event's credit is: that
-    /// bounds the events that wait to the connections there are.
-    pub(super) async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
-        let result = self.dialer.connect(target).await;
-        if let Err(DialError::Denied { target, denial }) = &result {
-            let (credit, returned) = Credit::new();
-            self.events.emit(Event::NetworkDenied {
-                host: target.host.to_string(),
-                port: target.port,
-                reason: denial.reason(),
-                credit,
-            });
-            returned.wait().await;
-        }
-        result
-    }
 }
 
 #[cfg(test)]

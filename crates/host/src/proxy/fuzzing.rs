@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::address::special;
-use super::dial::Host;
 use super::rules::{AddressRange, Destination, Rule, Rules};
+use super::target::Host;
 use super::{http, socks as socks5};
 
 /// The head of an HTTP request. What is sent on must be one request, to the host that was checked.

@@ -23,7 +23,9 @@ mod own;
 mod places;
 mod relay;
 mod rules;
+mod server;
 mod socks;
+mod target;
 
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -40,13 +42,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::events::Events;
 use crate::runtime;
 pub(crate) use dial::Dialer;
+pub use own::PORT;
 pub(crate) use own::{Connector, Own};
 use places::{Activity, Places};
 use rules::LOOPBACK_V4;
 pub use rules::{AddressRange, Destination, Rule};
-
-/// Where it listens inside: the port that is registered for SOCKS, in a network that has nothing else when this is made.
-pub const PORT: u16 = 1080;
+use server::Server;
 
 /// Connections of one VM at a time; each costs two descriptors and at most 64 KiB. Further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;
@@ -56,9 +57,6 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long nothing is accepted when the host has no descriptors left: nothing tells when it has again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The first byte of every SOCKS 5 connection (RFC 1928), and of no HTTP request.
-const SOCKS_VERSION: u8 = 5;
 
 /// A VM's proxy. When it is dropped, it and all its connections end soon.
 #[derive(Debug)]
@@ -93,13 +91,6 @@ impl Proxy {
             tracing::error!(%error, "a VM's proxy did not end well");
         }
     }
-}
-
-/// What the connections of one VM share.
-struct Server {
-    dialer: Dialer,
-    events: Arc<dyn Events>,
-    turns: relay::Turns,
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
@@ -150,7 +141,7 @@ async fn handle(mut client: TcpStream, server: &Server, activity: &Activity) -> 
         if client.read(&mut first).await? == 0 {
             return Ok(None);
         }
-        if first == [SOCKS_VERSION] {
+        if first == [socks::VERSION] {
             socks::request(&mut client)
                 .await
                 .map(|request| request.map(Asked::Socks))
@@ -170,7 +161,7 @@ async fn handle(mut client: TcpStream, server: &Server, activity: &Activity) -> 
 }
 
 enum Asked {
-    Socks(dial::Target),
+    Socks(target::Target),
     Http(http::Request),
 }
 

@@ -10,9 +10,11 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
-use super::PORT;
-use super::dial::Host;
+use super::target::Host;
 use crate::loopback::LOOPBACKS;
+
+/// Where it listens inside: the port that is registered for SOCKS, in a network that has nothing else when this is made.
+pub const PORT: u16 = 1080;
 
 /// Makes a connection in the VM's network: to the first of these addresses of its loopback on which somebody listens.
 pub type Connector =

@@ -6,9 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::dial::{DialError, Host, Target};
+use super::dial::DialError;
 use super::places::Activity;
-use super::{SOCKS_VERSION, Server, relay};
+use super::relay;
+use super::server::Server;
+use super::target::{Host, Target};
+
+/// The first byte of every connection, and of no HTTP request.
+pub const VERSION: u8 = 5;
 
 const NO_AUTHENTICATION: u8 = 0;
 const NO_METHOD: u8 = 0xff;
@@ -33,7 +38,7 @@ enum Reply {
 impl Reply {
     /// With the address that we are bound to left out, as all do who have none to tell.
     fn bytes(self) -> [u8; 10] {
-        [SOCKS_VERSION, self as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
+        [VERSION, self as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
     }
 }
 
@@ -42,14 +47,14 @@ pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::
     let mut methods = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut methods).await?;
     if !methods.contains(&NO_AUTHENTICATION) {
-        client.write_all(&[SOCKS_VERSION, NO_METHOD]).await?;
+        client.write_all(&[VERSION, NO_METHOD]).await?;
         return Ok(None);
     }
-    client.write_all(&[SOCKS_VERSION, NO_AUTHENTICATION]).await?;
+    client.write_all(&[VERSION, NO_AUTHENTICATION]).await?;
 
     let mut head = [0; 4];
     client.read_exact(&mut head).await?;
-    let [SOCKS_VERSION, command, _, kind] = head else {
+    let [VERSION, command, _, kind] = head else {
         return refuse(client, Reply::Failure).await;
     };
     let host = match kind {

@@ -296,18 +296,18 @@ mod tests {
 
     struct Ended {
         result: Result<ExecResult, Error>,
-        told: Vec<(Stream, Bytes)>,
+        received: Vec<(Stream, Bytes)>,
     }
 
-    /// What comes of a command that had ended when its start was heard of, and what was told of its output.
+    /// The result of a command that had ended when its start was reported, and the output that its callback received.
     fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> Ended {
         let (ours, _init) = Channel::pair().unwrap();
         let (exit_sender, exit) = oneshot::channel();
-        let (tell, told) = mpsc::channel();
-        let on_output: OnOutput = Box::new(move |stream, data, _credit| tell.send((stream, data)).unwrap());
+        let (sender, receiver) = mpsc::channel();
+        let on_output: OnOutput = Box::new(move |stream, data, _credit| sender.send((stream, data)).unwrap());
         let result = runtime::handle().unwrap().block_on(async {
             let control = Control::new(ours, None).unwrap();
-            // Nobody serves it: what is asked of init fails at once.
+            // No init serves it: every request fails at once.
             control.close();
             let run = ExecRun {
                 control: Arc::new(control),
@@ -337,7 +337,7 @@ mod tests {
         });
         Ended {
             result,
-            told: told.into_iter().collect(),
+            received: receiver.into_iter().collect(),
         }
     }
 
@@ -346,30 +346,30 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_has_ended_is_told_of_as_any_other() {
+    fn a_command_that_ended_before_its_start_was_reported_has_the_same_result() {
         for (brief, listens) in [(true, false), (false, false), (false, true)] {
-            let Ended { result, mut told } = follow_ended(brief, listens, false, printed());
+            let Ended { result, mut received } = follow_ended(brief, listens, false, printed());
             let result = result.unwrap();
             assert_eq!(result.status.code, 3);
             assert_eq!(result.stdout.bytes, b"out");
             assert_eq!(result.stderr.bytes, b"err");
-            told.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
+            received.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
             let wanted: &[(Stream, Bytes)] = &[
                 (Stream::Stdout, Bytes::from_static(b"out")),
                 (Stream::Stderr, Bytes::from_static(b"err")),
             ];
-            assert_eq!(told, if listens { wanted } else { &[] });
+            assert_eq!(received, if listens { wanted } else { &[] });
         }
     }
 
     #[test]
-    fn an_abort_before_the_end_is_heard_of_counts() {
+    fn an_abort_before_the_end_was_reported_wins() {
         let ended = follow_ended(true, false, true, printed());
         assert!(matches!(ended.result, Err(Error::Aborted)));
     }
 
     #[test]
-    fn what_is_no_pipe_is_not_read() {
+    fn only_pipes_are_read() {
         let endless = || OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
         let ended = follow_ended(true, false, false, vec![endless(), endless()]);
         assert!(matches!(

@@ -4,8 +4,7 @@
 //! descriptors of its streams; `exit` waits for its end; what it writes is collected by `printed` (exec) or emitted by
 //! `follow` (spawn and shell), which also reads what the program has left running. `input` writes to it.
 //!
-//! The calls know these files, and these files know neither the calls nor each other, except that `follow` and the calls use
-//! `command`, `attached` and `exit`.
+//! The calls (`exec`, `spawn`, `shell`, `process_calls`, `shell_calls`) import the other files, and none of them imports a call.
 
 mod attached;
 mod background;

@@ -12,7 +12,7 @@ use super::sink::Sink;
 use crate::{placement, pool};
 
 /// The largest chunk that is handed on. V8 copies it to memory of its own; larger pieces of that would be given back to the
-/// kernel when they are freed, and faulted in anew for the next.
+/// kernel when they are freed, and faulted in again for the next.
 pub const LARGEST_CHUNK: usize = 32 * 1024;
 
 /// Chunks of one stream that the receiver may hold at a time, at least; reading goes on when it has let go of half of them, so

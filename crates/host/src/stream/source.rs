@@ -61,8 +61,8 @@ impl Source {
                     Err(_) => break,
                 },
                 // An error says that nobody waits for the exit any more, which ends the watch as well.
-                told = async { exited.wait_for(|exited| *exited).await.is_ok() } => {
-                    if told {
+                has_exited = async { exited.wait_for(|exited| *exited).await.is_ok() } => {
+                    if has_exited {
                         continue;
                     }
                     break;

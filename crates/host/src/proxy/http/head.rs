@@ -2,7 +2,7 @@
 
 use httparse::Status;
 
-use crate::proxy::dial::{Host, Target};
+use crate::proxy::target::{Host, Target};
 
 /// The largest head of a request, and the most header fields in it.
 pub(super) const MAX_HEAD: usize = 64 * 1024;

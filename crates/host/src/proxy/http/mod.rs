@@ -8,9 +8,11 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::dial::{DialError, Target};
+use super::dial::DialError;
 use super::places::Activity;
-use super::{Server, relay};
+use super::relay;
+use super::server::Server;
+use super::target::Target;
 
 mod head;
 
@@ -119,7 +121,7 @@ fn answer(status: &str, text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::proxy::denial::Denial;
-    use crate::proxy::dial::Host;
+    use crate::proxy::target::Host;
 
     fn status_of(error: &DialError) -> String {
         let answer = String::from_utf8(refusal(error)).expect("UTF-8");

@@ -1,0 +1,37 @@
+//! What the connections of one VM's proxy share, and how each of them connects.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::dial::{DialError, Dialer};
+use super::relay::Turns;
+use super::target::Target;
+use crate::credit::Credit;
+use crate::events::{Event, Events};
+
+/// Shared by the connections of one VM.
+pub struct Server {
+    pub dialer: Dialer,
+    pub events: Arc<dyn Events>,
+    pub turns: Turns,
+}
+
+impl Server {
+    /// Connects. A denial is emitted as an event first, and returned when the event's credit is: so no more events wait than
+    /// there are connections.
+    pub async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
+        let result = self.dialer.connect(target).await;
+        if let Err(DialError::Denied { target, denial }) = &result {
+            let (credit, returned) = Credit::new();
+            self.events.emit(Event::NetworkDenied {
+                host: target.host.to_string(),
+                port: target.port,
+                reason: denial.reason(),
+                credit,
+            });
+            returned.wait().await;
+        }
+        result
+    }
+}
