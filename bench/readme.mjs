@@ -15,13 +15,13 @@ function table(report) {
   const rows = Object.values(report.metrics).map(({ title, unit, contenders }) => {
     const others = Object.entries(contenders)
       .filter(([contender, { failed }]) => contender !== "agent-vm" && !failed)
-      .map(([contender, { median }]) => `${nameOf(contender)} ${number(median)}`);
+      .map(([contender, { median }]) => `${nameOf(contender)}: ${number(median)}`);
     return `| ${title} | ${number(contenders["agent-vm"].median)} ${unit} | ${others.join(", ")} |`.replace(
       "|  |",
       "| |",
     );
   });
-  return ["| what | agent-vm | beside it |", "| --- | --- | --- |", ...rows].join("\n");
+  return ["| what | agent-vm | others |", "| --- | --- | --- |", ...rows].join("\n");
 }
 
 const shown = {

@@ -1,0 +1,2 @@
+/** @module agent-vm */
+export * from "../../index.js";

@@ -1,0 +1,2 @@
+/** @module agent-vm/client */
+export * from "../../dist/rivetkit/client.mjs";

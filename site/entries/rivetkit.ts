@@ -1,0 +1,2 @@
+/** @module agent-vm/rivetkit */
+export * from "../../dist/rivetkit/index.mjs";

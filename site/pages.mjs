@@ -1,0 +1,98 @@
+// The pages of the site: which documents they are, under which names, and their text with links that lead where a site's
+// links lead. `node site/pages.mjs DIRECTORY` writes them, with their pictures, and needs no package.
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, posix } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { repository } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+export const github = repository.url.replace(/^git\+|\.git$/g, "");
+
+/** The sidebar: what each part is called, and the documents in it with their short names. */
+export const parts = [
+  {
+    name: "Start",
+    documents: { "README.md": "Overview", "docs/guide.md": "Guide", "docs/recipes.md": "Recipes" },
+  },
+  {
+    name: "Use a VM",
+    documents: {
+      "docs/inside.md": "Inside a VM",
+      "docs/processes.md": "Processes",
+      "docs/shells.md": "Shells",
+      "docs/files.md": "Files",
+      "docs/network.md": "Network",
+      "docs/bounds.md": "Limits and bounds",
+      "docs/actors.md": "Actors",
+    },
+  },
+  {
+    name: "Run it",
+    documents: {
+      "docs/isolation.md": "Levels of isolation",
+      "docs/deploying.md": "Deploying",
+      "docs/bundlers.md": "Bundlers",
+      "SECURITY.md": "Security",
+      "docs/comparison.md": "Comparison",
+      "CHANGELOG.md": "Changelog",
+    },
+  },
+];
+
+const pictures = ["docs/bench.svg", "docs/web-terminal.png"];
+
+/** A document's page: `docs/guide.md` is guide.md, README is the first page. */
+export function pageOf(document) {
+  return document === "README.md" ? "index.md" : posix.basename(document).toLowerCase();
+}
+
+const pages = new Map(parts.flatMap(({ documents }) => Object.keys(documents)).map((name) => [name, pageOf(name)]));
+
+/** A heading's name in an address, as GitHub makes it. */
+export function slug(heading) {
+  return heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replace(/\s/g, "-");
+}
+
+/** Where a link of a document leads on the site: to another page, to a picture, or to the file in the repository. */
+function target(document, link) {
+  if (/^[a-z]+:|^#/.test(link)) return link;
+  const [file, anchor] = link.split("#");
+  const place = posix.join(posix.dirname(document), file);
+  const fragment = anchor === undefined ? "" : `#${anchor}`;
+  if (place === "index.d.ts") return `/reference/${fragment}`;
+  if (pages.has(place)) return `./${pages.get(place)}${fragment}`;
+  if (pictures.includes(place)) return `./${posix.basename(place)}`;
+  return `${github}/blob/main/${place.replace(/\/$/, "")}${fragment}`;
+}
+
+/** The text of a document with the links of its page. Code stays as it is. */
+function rewrite(document, text) {
+  return text
+    .split(/(^```[\s\S]*?^```$|`[^`\n]*`)/m)
+    .map((piece, index) =>
+      index % 2
+        ? piece
+        : piece.replace(/(\]\()([^()\s]+)\)/g, (_, before, link) => `${before}${target(document, link)})`),
+    )
+    .join("");
+}
+
+export function writePages(directory) {
+  mkdirSync(directory, { recursive: true });
+  for (const [document, page] of pages) {
+    writeFileSync(join(directory, page), rewrite(document, readFileSync(join(root, document), "utf8")));
+  }
+  for (const picture of pictures) cpSync(join(root, picture), join(directory, posix.basename(picture)));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [directory] = process.argv.slice(2);
+  if (directory === undefined) {
+    console.error("Usage: node site/pages.mjs DIRECTORY");
+    process.exit(2);
+  }
+  writePages(directory);
+}
