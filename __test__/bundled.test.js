@@ -8,7 +8,7 @@ const path = require("node:path");
 const { promisify } = require("node:util");
 const esbuild = require("esbuild");
 
-const { root } = require("./node-script");
+const { root } = require("./fixture/project");
 
 const run = promisify(execFile);
 

@@ -5,7 +5,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
-const { root } = require("./node-script");
+const { root } = require("./fixture/project");
 
 let folder;
 beforeAll(() => {
