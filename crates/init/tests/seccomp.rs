@@ -20,7 +20,8 @@ fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
 }
 
 fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
-    // SAFETY: the child makes system calls and exits; it allocates nothing and takes no lock.
+    // SAFETY: the test harness has more threads, and `confine` allocates in the child: glibc's fork leaves its allocator usable
+    // there. Beyond that, the child makes system calls and exits; it uses nothing that another thread may have locked.
     unsafe {
         let child = libc::fork();
         assert!(child >= 0, "fork failed");
