@@ -22,6 +22,7 @@ use nix::errno::Errno;
 pub use host::remove_all;
 pub use named::Named;
 use sys::Identity;
+pub use sys::statx;
 
 /// Directories that are open at a time; deeper trees are walked by `..`.
 pub const MOST_OPEN: usize = 16;

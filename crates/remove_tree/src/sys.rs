@@ -74,9 +74,19 @@ pub struct Identity {
 
 /// The identity of an open file.
 pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
+    let found = statx(fd, libc::STATX_INO | libc::STATX_MNT_ID)?;
+    Ok(Identity {
+        // Zero for all before Linux 5.8, which does not report it.
+        mount: found.stx_mnt_id,
+        device: (found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+    })
+}
+
+/// `statx(2)` of an open file, which nix does not have: at least the fields of `mask` that the file system knows.
+pub fn statx(fd: BorrowedFd<'_>, mask: u32) -> Result<libc::statx, Errno> {
     let mut found = MaybeUninit::<libc::statx>::zeroed();
-    let mask = libc::STATX_INO | libc::STATX_MNT_ID;
-    // SAFETY: the path is empty, and the kernel writes the whole structure.
+    // SAFETY: the path is empty and NUL-terminated, and the kernel writes at most one such structure.
     Errno::result(unsafe {
         libc::statx(
             fd.as_raw_fd(),
@@ -86,12 +96,6 @@ pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
             found.as_mut_ptr(),
         )
     })?;
-    // SAFETY: all-zero is valid, and the kernel has written it.
-    let found = unsafe { found.assume_init() };
-    Ok(Identity {
-        // Zero for all before Linux 5.8, which does not report it.
-        mount: found.stx_mnt_id,
-        device: (found.stx_dev_major, found.stx_dev_minor),
-        inode: found.stx_ino,
-    })
+    // SAFETY: all-zero is a valid structure, and so is what the kernel wrote over it.
+    Ok(unsafe { found.assume_init() })
 }

@@ -6,7 +6,7 @@
 //! step goes through a descriptor opened by it. And nothing may make init wait: `O_NONBLOCK` answers at once for FIFOs
 //! and for files under a lease.
 
-mod sys;
+mod attributes;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -90,7 +90,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
                     OFlag::O_NOFOLLOW
                 };
             let fd = resolve(base, path.as_bytes(), flags)?;
-            Ok(Outcome::Attributes(Box::new(sys::attributes(fd.as_fd())?)))
+            Ok(Outcome::Attributes(Box::new(attributes::attributes(fd.as_fd())?)))
         }
         FileStep::Mkdir {
             path,

@@ -1,34 +1,20 @@
-//! `statx(2)`, which nix does not have.
-#![allow(unsafe_code)]
+//! The attributes of an open file.
 
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use agent_vm_protocol::message::Attributes;
+use agent_vm_remove_tree::statx;
 use nix::errno::Errno;
 
-/// The attributes of what `fd` refers to.
+/// The attributes of the file that `fd` refers to.
 pub fn attributes(fd: BorrowedFd<'_>) -> Result<Attributes, Errno> {
-    let mut found = MaybeUninit::<libc::statx>::zeroed();
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-    // SAFETY: the path is empty, and the kernel writes the whole structure.
-    Errno::result(unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            mask,
-            found.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: all-zero is valid, and the kernel has written it.
-    let found = unsafe { found.assume_init() };
+    let found = statx(fd, libc::STATX_BASIC_STATS | libc::STATX_BTIME)?;
     let nanos = |time: libc::statx_timestamp| {
         time.tv_sec
             .saturating_mul(1_000_000_000)
             .saturating_add(i64::from(time.tv_nsec))
     };
-    // A file system without a time of birth gives zero; the time of the last change is the closest to it.
+    // A file system without birth times reports zero; the time of the last change comes closest.
     let birth = if found.stx_mask & libc::STATX_BTIME == 0 {
         found.stx_ctime
     } else {
