@@ -1,4 +1,7 @@
 //! Making JavaScript values by hand, where napi's typed conversions would cost a copy or do not exist.
+//!
+//! Every unsafe function here has the same condition: `env` is the environment of the calling thread, as napi hands it to
+//! conversions.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_void};
@@ -18,41 +21,51 @@ impl JsValuesTupleIntoVec for Message {
     /// Never fails: napi ends the process where a threadsafe function's values cannot be made.
     fn into_vec(self, env: sys::napi_env) -> Result<Vec<sys::napi_value>> {
         let (instead, call) = (self.instead(), self.call());
-        let values = all_to_js(env, self.into_values()).or_else(|_| {
-            clear_exception(env);
-            all_to_js(env, instead(&too_large(), call))
-        });
-        // With no memory for a short text either, nothing can be told.
-        Ok(values.unwrap_or_else(|_| {
-            clear_exception(env);
-            Vec::new()
-        }))
+        // SAFETY: napi converts a threadsafe function's values on the thread of `env`.
+        unsafe {
+            let values = all_to_js(env, self.into_values()).or_else(|_| {
+                clear_exception(env);
+                all_to_js(env, instead(&too_large(), call))
+            });
+            // Without memory for a short text either, nothing can be reported.
+            Ok(values.unwrap_or_else(|_| {
+                clear_exception(env);
+                Vec::new()
+            }))
+        }
     }
 }
 
 impl ToNapiValue for Value {
     /// The answer of a method: where it cannot be made, its error is.
     unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> Result<sys::napi_value> {
-        to_js(env, value).or_else(|_| {
-            clear_exception(env);
-            to_js(env, Self::List(vec![error_value(&too_large())]))
-        })
+        // SAFETY: the caller's promise about `env`.
+        unsafe {
+            to_js(env, value).or_else(|_| {
+                clear_exception(env);
+                to_js(env, Self::List(vec![error_value(&too_large())]))
+            })
+        }
     }
 }
 
-fn all_to_js(env: sys::napi_env, values: Vec<Value>) -> Result<Vec<sys::napi_value>> {
-    values.into_iter().map(|value| to_js(env, value)).collect()
+unsafe fn all_to_js(env: sys::napi_env, values: Vec<Value>) -> Result<Vec<sys::napi_value>> {
+    // SAFETY: the caller's promise about `env`.
+    values
+        .into_iter()
+        .map(|value| unsafe { to_js(env, value) })
+        .collect()
 }
 
 /// Forgets the exception that a failed call may have left.
-fn clear_exception(env: sys::napi_env) {
+unsafe fn clear_exception(env: sys::napi_env) {
     let mut exception = ptr::null_mut();
-    // SAFETY: `env` is the environment whose thread we are on. Where nothing is pending this fails, or gives undefined.
+    // SAFETY: the caller's promise about `env`. Where no exception is pending, this fails or gives undefined.
     let _none = unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
 }
 
-fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
-    // SAFETY: `env` is the environment whose thread we are on: napi calls conversions nowhere else.
+unsafe fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
+    // SAFETY: the caller's promise about `env`; the array is a value of `env`, made just before.
     unsafe {
         match value {
             Value::Undefined => ToNapiValue::to_napi_value(env, ()),
@@ -85,19 +98,20 @@ fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
 /// The largest file whose bytes are copied. Memory that V8 is lent waits for a full collection to be given back.
 const COPIED_BYTES: usize = 256 * 1024;
 
-fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
+unsafe fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> Result<sys::napi_value> {
     if bytes.len() > COPIED_BYTES {
-        // SAFETY: `env` is the environment whose thread we are on.
+        // SAFETY: the caller's promise about `env`.
         return unsafe { ToNapiValue::to_napi_value(env, Buffer::from(bytes)) };
     }
-    copied_buffer(env, &bytes)
+    // SAFETY: the caller's promise about `env`.
+    unsafe { copied_buffer(env, &bytes) }
 }
 
 /// A buffer of V8's own, which the quick collections of the young generation free. A fast stream in memory that V8 is lent
 /// would bring about a full one every few dozen megabytes.
-fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value> {
+unsafe fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value> {
     let (mut value, mut data) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: pointer and length are of one slice, which is copied.
+    // SAFETY: the caller's promise about `env`; pointer and length are of one slice, which is copied.
     check_status!(unsafe {
         sys::napi_create_buffer_copy(
             env,
@@ -114,11 +128,11 @@ fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value> {
 const MOST_UNITS: usize = (1 << 29) - 24;
 
 /// A string of valid UTF-8 that is too long for V8 to decode itself.
-fn wide_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
+unsafe fn wide_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
     let text = str::from_utf8(text).map_err(|error| napi::Error::from_reason(error.to_string()))?;
     let units: Vec<u16> = text.encode_utf16().collect();
     let mut value = ptr::null_mut();
-    // SAFETY: pointer and length are of one vector, which V8 copies.
+    // SAFETY: the caller's promise about `env`; pointer and length are of one vector, which V8 copies.
     check_status!(unsafe {
         sys::napi_create_string_utf16(env, units.as_ptr(), units.len() as isize, &raw mut value)
     })?;
@@ -126,24 +140,26 @@ fn wide_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
 }
 
 /// A string of valid UTF-8. Plain ASCII takes V8's one-byte path, several times as fast.
-fn string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
+unsafe fn string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
     if text.is_ascii() {
-        return one_byte_string(env, text);
+        // SAFETY: the caller's promise about `env`.
+        return unsafe { one_byte_string(env, text) };
     }
     if text.len() > MOST_UNITS {
-        return wide_string(env, text);
+        // SAFETY: the caller's promise about `env`.
+        return unsafe { wide_string(env, text) };
     }
     let mut value = ptr::null_mut();
-    // SAFETY: pointer and length are of one slice of UTF-8, which V8 copies.
+    // SAFETY: the caller's promise about `env`; pointer and length are of one slice of UTF-8, which V8 copies.
     check_status!(unsafe {
         sys::napi_create_string_utf8(env, text.as_ptr().cast(), text.len() as isize, &raw mut value)
     })?;
     Ok(value)
 }
 
-fn one_byte_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
+unsafe fn one_byte_string(env: sys::napi_env, text: &[u8]) -> Result<sys::napi_value> {
     let mut value = ptr::null_mut();
-    // SAFETY: pointer and length are of one slice, which V8 copies.
+    // SAFETY: the caller's promise about `env`; pointer and length are of one slice, which V8 copies.
     check_status!(unsafe {
         sys::napi_create_string_latin1(env, text.as_ptr().cast(), text.len() as isize, &raw mut value)
     })?;
@@ -179,16 +195,17 @@ fn create_external_string() -> Option<CreateExternalString> {
 }
 
 /// A string of ASCII: a long one is V8's to read where it is, and freed when V8 has no more use for it.
-fn ascii(env: sys::napi_env, text: Vec<u8>) -> Result<sys::napi_value> {
+unsafe fn ascii(env: sys::napi_env, text: Vec<u8>) -> Result<sys::napi_value> {
     let create = match create_external_string() {
         Some(create) if text.len() >= LENT_TEXT => create,
-        _ => return one_byte_string(env, &text),
+        // SAFETY: the caller's promise about `env`.
+        _ => return unsafe { one_byte_string(env, &text) },
     };
     let mut value = ptr::null_mut();
     let mut copied = false;
     let lent = Box::into_raw(Box::new(text));
-    // SAFETY: the vector lives, unchanged, until Node.js has `free_text` take it back, once. That it does so at its end even for
-    // a string that it failed to make cannot be ruled out: then it is not freed here.
+    // SAFETY: the caller's promise about `env`; the vector lives, unchanged, until Node.js has `free_text` take it back, once.
+    // Whether Node.js also does so for a string that it failed to make is not documented, so the vector is not freed here then.
     check_status!(unsafe {
         let (start, length) = ((*lent).as_mut_ptr(), (*lent).len());
         create(

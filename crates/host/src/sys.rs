@@ -9,15 +9,21 @@ use agent_vm_protocol::Channel;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// What owns a descriptor and always names the same one, for as long as it lives.
-pub trait OwnsFd: AsFd + AsRawFd {}
-impl OwnsFd for OwnedFd {}
-impl OwnsFd for Arc<OwnedFd> {}
-impl OwnsFd for Channel {}
+/// Owns a descriptor.
+///
+/// # Safety
+/// For as long as the value lives, its descriptor stays open and `as_raw_fd` returns the same number.
+pub unsafe trait OwnsFd: AsFd + AsRawFd {}
+// SAFETY: an `OwnedFd` closes its descriptor only when it is dropped.
+unsafe impl OwnsFd for OwnedFd {}
+// SAFETY: as the `OwnedFd` in it, which nothing can replace.
+unsafe impl OwnsFd for Arc<OwnedFd> {}
+// SAFETY: a channel has one socket, and closes it only when it is dropped.
+unsafe impl OwnsFd for Channel {}
 
 /// Registers a descriptor with the runtime's `epoll`. Must be called within the runtime.
 pub fn watch<T: OwnsFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: `OwnsFd` is implemented here alone, for types that keep their one descriptor open while they live.
+    // SAFETY: `OwnsFd` promises that the descriptor stays open and the same while `fd` lives.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
 }
 

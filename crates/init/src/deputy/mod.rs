@@ -117,15 +117,19 @@ impl Deputy {
     }
 
     /// Starts one if there is none.
+    #[allow(unsafe_code)]
     pub fn start(&mut self) -> Result<(), BootError> {
         if self.running.is_some() {
             return Ok(());
         }
         let (channel, theirs) = Channel::pair().map_err(|error| BootError::new("make a socket", &error))?;
-        let pid = sys::fork(|| {
-            self.spawner.start_siblings();
-            serve::serve(&theirs, &self.walls, &mut self.spawner);
-        })
+        // SAFETY: init has one thread.
+        let pid = unsafe {
+            sys::fork(|| {
+                self.spawner.start_siblings();
+                serve::serve(&theirs, &self.walls, &mut self.spawner);
+            })
+        }
         .map_err(|errno| BootError::of("start init's deputy", errno))?;
         drop(theirs);
         self.running = Some(Running { pid, channel });

@@ -6,13 +6,16 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libc::pid_t;
 use nix::errno::Errno;
 
-/// Runs `child` in a copy of this process, which ends with it. Returns the copy's pid.
-pub fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
-    // SAFETY: init has one thread, so the copy finds every lock free and may do whatever init may.
+/// Runs `child` in a fork of this process, which ends when `child` returns. Returns the fork's pid.
+///
+/// # Safety
+/// This process has one thread. With another one, `child` could find a lock held for ever or a structure half written.
+pub unsafe fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
+    // SAFETY: with one thread, every lock is free in the fork, which may do whatever this process may.
     let pid = Errno::result(unsafe { libc::fork() })?;
     if pid == 0 {
         child();
-        // SAFETY: ends the copy without running what belongs to init.
+        // SAFETY: ends the fork without running exit handlers, which belong to this process.
         unsafe { libc::_exit(0) };
     }
     Ok(pid)
