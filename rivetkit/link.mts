@@ -35,7 +35,7 @@ const RECONNECT_MS = 60_000;
 /** How long a connection may take to open, then to answer, at first; after one that does not, the next has twice as long. */
 const OPEN_MS = 8000;
 const ANSWER_MS = 1500;
-/** One that held for this long was a good one: a later failure is counted from the start. */
+/** An open connection that lasted this long was a good one: failures are counted again from its loss. */
 const WELL_MS = 25_000;
 /** The first pause before trying again, and the longest: they double. */
 const PAUSE_MS = [100, 2000] as const;
@@ -126,7 +126,7 @@ export class Link {
     const disposals = this.#disposals;
     this.#pending++;
     clearTimeout(this.#idle);
-    const tries = new Tries();
+    const tries = new Tries(WELL_MS);
     if (order !== undefined) this.#last.set(order, id);
     try {
       for (;;) {
@@ -211,7 +211,7 @@ export class Link {
     const disposals = this.#disposals;
     this.#pending++;
     clearTimeout(this.#idle);
-    const tries = new Tries();
+    const tries = new Tries(WELL_MS);
     try {
       for (;;) {
         const session = await this.#connected();
@@ -427,11 +427,19 @@ export class Link {
   }
 }
 
-/** Attempts at one thing: pauses between them, and an end when all have failed for RECONNECT_MS. */
+/**
+ * Attempts at one thing: pauses between them, and an end when all have failed for RECONNECT_MS. An attempt that lasted `wellMs`
+ * restarts the count; without `wellMs`, none does, however long an attempt takes to fail.
+ */
 class Tries {
+  readonly #wellMs: number;
   #began = 0;
   #failing: number | undefined;
   #pause: number = PAUSE_MS[0];
+
+  constructor(wellMs = Number.POSITIVE_INFINITY) {
+    this.#wellMs = wellMs;
+  }
 
   begin(): void {
     this.#began = Date.now();
@@ -440,7 +448,7 @@ class Tries {
   /** Resolves when it is time for another; rejects with the error when there have been enough. */
   async failed(error: unknown): Promise<void> {
     const now = Date.now();
-    if (this.#failing === undefined || now - this.#began > WELL_MS) {
+    if (this.#failing === undefined || now - this.#began > this.#wellMs) {
       this.#failing = this.#began;
       this.#pause = PAUSE_MS[0];
     }

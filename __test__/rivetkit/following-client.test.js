@@ -60,3 +60,21 @@ test("an actor's answer that is no result of exec does not end the client whose 
     print({ codes, killed });`);
   expect(seen).toEqual({ codes: Array(5).fill("ABORTED"), killed: [null, 7] });
 });
+
+test("a call to an actor that never answers rejects after about two minutes", async () => {
+  const seconds = await evaluate(`${LINKED}
+    const { mock } = await import("node:test");
+    const next = setImmediate;
+    mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+    const agent = link({ agentVmHello: () => new Promise(() => {}) });
+    let rejectedAt;
+    agent.call("exec", ["true"]).catch(() => (rejectedAt = Date.now()));
+    while (rejectedAt === undefined && Date.now() < 600_000) {
+      mock.timers.tick(100);
+      await new Promise((resolve) => next(resolve));
+    }
+    print(rejectedAt / 1000);`);
+  // At least a minute of attempts, of which the last may begin within that minute and take as long.
+  expect(seconds).toBeGreaterThan(60);
+  expect(seconds).toBeLessThan(130);
+});
