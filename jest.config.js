@@ -5,7 +5,8 @@ module.exports = {
   roots: ["<rootDir>/__test__"],
   testMatch: ["**/*.test.js"],
   testEnvironment: "node",
-  testTimeout: 30_000,
+  // A bound on how long a test that fails takes on a busy machine, and no promise.
+  testTimeout: 90_000,
   // VMs share the machine's cores with the tests that watch them.
   maxWorkers: 2,
   watchman: false,

@@ -174,4 +174,4 @@ while True:
     await Promise.all(names.slice(at, at + 1000).map((name) => vm.delete(`/tmp/${name}`)));
   }
   await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
-}, 60_000);
+});

@@ -101,7 +101,7 @@ time.sleep(1000)`;
     });
   });
   expect(await rejection(vm.connect(port))).toMatchObject({ code: "ECONNREFUSED" });
-}, 60_000);
+});
 
 test("a listener that accepts nobody holds up one connection, for ten seconds, and nothing else", async () => {
   const vm = await boot();
@@ -119,7 +119,7 @@ print("up", flush=True); time.sleep(1000)`;
   expect((await vm.exec("echo on")).stdout).toBe("on\n");
   expect(await third).toMatchObject({ code: "ETIMEDOUT", syscall: "connect" });
   first.destroy();
-}, 60_000);
+});
 
 test("disposing ends a connection under way, and closes the open ones", async () => {
   const before = openSockets();
@@ -176,7 +176,7 @@ test("an open connection keeps Node.js alive, as any socket, and no VM that is g
     { flags: ["--expose-gc"] },
   );
   expect((await server.ended).stdout.split("\n").sort()).toEqual(["closed", "collected"]);
-}, 60_000);
+});
 
 test("a WebSocket opens through a connection", async () => {
   const vm = await boot();

@@ -150,13 +150,13 @@ test("a response that is garbage closes its connection, read from or not", async
     await one(() => {});
     await one((response) => response.body.getReader().read());
     await one((response) => response.clone().body.getReader().read());
-    for (let i = 0; i < 500 && closed < 3; i++) { gc(); await new Promise((resolve) => setTimeout(resolve, 20)); }
+    for (let i = 0; i < 3000 && closed < 3; i++) { gc(); await new Promise((resolve) => setTimeout(resolve, 20)); }
     console.log(closed);
     await vm.dispose();`,
     { flags: ["--expose-gc"] },
   );
   expect(await server.ended).toMatchObject({ stdout: "3", stderr: "" });
-}, 60_000);
+});
 
 test.each(["gzip", "x-gzip", "deflate", "br", "identity", "gzip,br", "deflate,gzip"])(
   "a body encoded as %s is decoded",

@@ -66,7 +66,7 @@ describe.each(levels)("at the level %s", (isolation) => {
     ]) {
       await expect(vm.delete(path, { recursive: true })).rejects.toMatchObject({ code });
     }
-  }, 60_000);
+  });
 
   test("a slash behind a directory's name changes nothing, and a link goes by its own name", async () => {
     const { vm, at } = await bootHere();

@@ -59,7 +59,7 @@ test("pip installs a folder for the user, without root, and its command is found
   expect(await quietly(vm, "python3 -c 'import greeter; print(greeter.__file__)'")).toContain("/home/user/.local/lib/");
   await quietly(vm, "pip uninstall --yes greeter");
   expect((await vm.exec("greet you")).exitCode).toBe(127);
-}, 60_000);
+});
 
 test("pip installs into a virtual environment too", async () => {
   const vm = await withFiles(PIP);
@@ -68,7 +68,7 @@ test("pip installs into a virtual environment too", async () => {
   const installed = await quietly(vm, "env/bin/python -m pip install ./greeter && env/bin/greet you");
   expect(installed).toContain("hello you");
   expect(await vm.exists("/home/user/.local")).toBe(false);
-}, 60_000);
+});
 
 test("git keeps its settings, and commits", async () => {
   const vm = await boot();

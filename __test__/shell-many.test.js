@@ -56,4 +56,4 @@ test("the last 1,024 that have exited are remembered", async () => {
   const [forgotten] = opened.filter(({ id }) => !known.has(id));
   await expect(vm.readShell(forgotten.id)).rejects.toMatchObject({ code: "SHELL_NOT_FOUND" });
   await expect(vm.closeShell(forgotten.id)).rejects.toMatchObject({ code: "SHELL_NOT_FOUND" });
-}, 60_000);
+});

@@ -49,7 +49,7 @@ test("agent-os-common asks for what a usual Debian has", async () => {
   // The native ones: WebAssembly's tar is not GNU's.
   expect(printed.stdout).toMatch(/^tar \(GNU tar\).*\ngzip /);
   expect(printed.names).toEqual(expect.arrayContaining(["sh", "cat", "awk", "find", "_stubs"]));
-}, 60_000);
+});
 
 test("the recipe of docs/recipes.md runs, and prints what is shown", async () => {
   const recipes = blocks(read("docs/recipes.md")).filter(

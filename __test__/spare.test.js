@@ -45,7 +45,7 @@ test("boots at once share it and wait for nobody", async () => {
   const { stdout, stderr } = await server.ended;
   expect(stderr).toBe("");
   expect(stdout).toBe("20\n20\n20");
-}, 60_000);
+});
 
 test("it is of its own VM alone: what differs is not taken from it", async () => {
   const server = nodeScript(`
@@ -71,11 +71,12 @@ test("it is of its own VM alone: what differs is not taken from it", async () =>
 test("one that was killed meanwhile is passed over, whole or not, and so is a zygote", async () => {
   const server = nodeScript(`
     const { descendants, running } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
+    const { until } = require(${JSON.stringify(require.resolve("./fixture/promises"))});
     const named = (wanted) => descendants(process.pid, { spares: true, zygote: true }).find(({ name }) => name === wanted);
     const kill = async (name) => {
       // That of another kind has gone by then, and that of the last VM's is there.
       await new Promise((resolve) => setTimeout(resolve, 300));
-      const found = named(name);
+      const found = await until(() => named(name));
       process.kill(found.pid, "SIGKILL");
       while (running([found]).length > 0) await new Promise(setImmediate);
     };

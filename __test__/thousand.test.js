@@ -35,7 +35,7 @@ test("a thousand VMs made and disposed leave no process, mount, cgroup, descript
     await round(100, 1000);
     // An init that was started ahead goes when no VM has taken it for a while.
     const spared = () => descendants(process.pid, { spares: true }).length + directoriesOf(number).length;
-    for (let i = 0; i < 200 && spared() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
+    for (let i = 0; i < 600 && spared() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
     console.log(JSON.stringify({ before, after: state(), grown: process.memoryUsage.rss() - memory, cgroups: directoriesOf(number) }));`,
     { env: { TMPDIR: folder } },
   );

@@ -32,7 +32,7 @@ const anyIsSeized = (seized) => until(() => seized().length > 0);
 describe.each(["namespaces", "landlock"])("under %s a tracer that waits for nothing holds up", (isolation) => {
   test("no timeout", async () => {
     const { vm, seized } = await traced(isolation);
-    const result = vm.exec("sleep 60", { timeout: 1500 });
+    const result = vm.exec("sleep 60", { timeout: 3000 });
     await anyIsSeized(seized);
     expect(await result).toMatchObject({ timedOut: true, exitCode: 137 });
   });

@@ -67,7 +67,7 @@ test("idle tunnels of one VM do not keep another from its connections, however f
       answers.push(stdout);
     }`;
   expect(await withFewDescriptors(1024, 1, ask)).toEqual(Array(5).fill("here"));
-}, 90_000);
+});
 
 test("a VM beside two that hoard holds a third of the places at once", async () => {
   // 32 places; whoever asks holds ten connections at a time.
@@ -86,7 +86,7 @@ print("all")`;
   const ask = `answers.push(await vm.execFile("python3", ["-c", \`${script}\`, String(port)]));`;
   const [{ stdout, stderr }] = await withFewDescriptors(256, 2, ask);
   expect({ stdout, stderr }).toEqual({ stdout: "all\n", stderr: "" });
-}, 90_000);
+});
 
 test("slow look-ups of some VMs hold up no other's", async () => {
   const { stdout, stderr } = await resolving(
@@ -109,7 +109,7 @@ test("slow look-ups of some VMs hold up no other's", async () => {
     { "quick.test": "127.0.0.1", "*.slow.test": "silence" },
   );
   expect({ stderr, ...JSON.parse(stdout) }).toEqual({ stderr: "", stdout: "here" });
-}, 90_000);
+});
 
 test("a connection that says nothing gives its place to one that asks", async () => {
   const port = await httpServer((_, response) => response.end("here"));
@@ -127,4 +127,4 @@ time.sleep(1000)`;
   });
   const { stdout } = await vm.exec(`curl -sS --max-time 50 http://127.0.0.1:${port}/`);
   expect(stdout).toBe("here");
-}, 90_000);
+});

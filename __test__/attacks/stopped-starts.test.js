@@ -12,11 +12,11 @@ while True:
     try: os.kill(-1, signal.SIGSTOP)
     except OSError: pass`;
 
-/** What a call resolves to, or the code of its error; within ten seconds, of which none should need one. */
+/** What a call resolves to, or the code of its error; or "no answer", after much longer than any of them needs. */
 function answer(promise) {
   let timer;
   const none = new Promise((resolve) => {
-    timer = setTimeout(resolve, 10_000, "no answer");
+    timer = setTimeout(resolve, 60_000, "no answer");
   });
   const settled = promise.catch((error) => error.code);
   return Promise.race([settled, none]).finally(() => clearTimeout(timer));

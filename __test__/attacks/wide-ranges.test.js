@@ -150,4 +150,4 @@ fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo:1", 0x49))`;
   const { stdout, stderr } = await nodeScript(source, { prefix, hosts: `${address} own.test\n` }).ended;
   expect(stderr).toBe("");
   expect(JSON.parse(stdout)).toEqual({ answers: ["403", "403", "403", "403", "200", "200"], visits: 2 });
-}, 60_000);
+});

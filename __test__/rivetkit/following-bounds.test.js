@@ -134,7 +134,7 @@ test("a chunk that goes moves few of the others, however many there are", async 
   expect(seen).toMatchObject({ next: 2, many: true });
   expect(seen.replaced).toBeLessThan(3);
   expect(seen.taken).toBeLessThan(3);
-}, 60_000);
+});
 
 test("the answer of a call is kept for as long as its client takes the output that comes before it", async () => {
   const seen = await evaluate(`${FOLLOWED}

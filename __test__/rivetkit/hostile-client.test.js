@@ -36,7 +36,7 @@ test("calls that wait for themselves or for each other are refused, and hold up 
   expect(seen.own).toEqual(["INVALID_ARGUMENT"]);
   expect(seen.circle.filter((code) => code === "INVALID_ARGUMENT")).toHaveLength(1);
   expect(seen.stdout).toBe("here\n");
-}, 90_000);
+});
 
 test("an id of another client's call gives nothing of it, and takes nothing away", async () => {
   const seen = await server.evaluate(async ({ createPlainClient, endpoint, failure }) => {
@@ -193,7 +193,7 @@ test("every action, and every call, refuses what does not fit with an error that
   });
   expect(odd).toEqual([]);
   for (const each of unknown) expect(each).toMatchObject({ code: expect.any(String) });
-  expect(ms).toBeLessThan(10_000);
+  expect(ms).toBeLessThan(30_000);
   expect(peak(server) - before).toBeLessThan(500_000_000);
   expect(server.lines.filter((line) => line.includes("polluted"))).toEqual([]);
 }, 180_000);
@@ -244,7 +244,7 @@ describe("what calls read and keep together is bounded, also in a server with a 
       let up = false;
       const off = agent.on("processOutput", () => (up = true));
       const { pid } = await agent.spawn("node", ["bomb.js"]);
-      await until(() => up, 60);
+      await until(() => up);
       off();
       const answers = await Promise.all(Array.from({ length: 12 }, () => failure(agent.vmFetch(3000, "/"))));
       const { body } = await agent.vmFetch(3000, "/small");

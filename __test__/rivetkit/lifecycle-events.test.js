@@ -54,9 +54,10 @@ test("a server that is asked to end says that its VMs go; what clients call then
     agent.on("vmShutdown", ({ reason }) => seen.push(`shutdown: ${reason}`));
     await agent.spawn("sleep", ["600"]);
     await pause("running");
-    // From here on it is known that there is nobody to take the call; before, it might have been taken.
     await until(() => seen.includes("shutdown: sleep"));
+    // A connection that was silent for a second is checked before a call uses it; before that, the ending server might get the call.
     await sleep(1500);
+    void pause("calling");
     const { stdout } = await agent.exec("echo here again");
     await until(() => seen.length >= 4);
     return { seen, stdout };
@@ -67,7 +68,7 @@ test("a server that is asked to end says that its VMs go; what clients call then
   expect(running(inside)).toEqual([]);
   expect(server.lines.filter((line) => /unhandled|uncaught/i.test(line))).toEqual([]);
   run.go("running");
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await run.reached("calling");
   server.start();
   expect(await run).toEqual({
     seen: ["booted", "exit: disposed", "shutdown: sleep", "booted"],

@@ -29,12 +29,13 @@ test("a client whose connection is cut misses no output and no exit, and its pen
     const waiting = agent.waitProcess(pid);
     const slow = agent.exec("sleep 3; echo slow");
     for (let time = 0; time < 3; time++) {
+      // In the middle of what the process and the shell print.
       await sleep(700);
-      // Until there is one again: a busy machine takes its time over the next one.
-      await until(() => cut() > 0, 60);
+      // A busy machine takes its time over the next connection.
+      await until(() => cut() > 0);
     }
     const [exitCode, result] = await Promise.all([waiting, slow, agent.waitShell(shellId)]);
-    await until(() => exits.length > 0 && shell.length >= 9, 60);
+    await until(() => exits.length > 0 && shell.length >= 9);
     return { output, shell, exits, exitCode, stdout: result.stdout, pid };
   });
   expect(seen.output).toBe(Array.from({ length: 300 }, (_, index) => `${index + 1}\n`).join(""));
@@ -60,6 +61,7 @@ test("a connection closes a second after its last use, and a subscription keeps 
     await until(() => connections() < used);
     const off = agent.on("vmShutdown", () => {});
     await agent.exec("true");
+    // Longer than a connection that nothing uses is kept.
     await sleep(2000);
     const subscribed = connections();
     off();

@@ -51,7 +51,7 @@ test("among single requests the newest is refused while all are new, and the old
     await settled();
     print({ early, later: outcomes.slice(1), aborted });`);
   expect(seen).toEqual({ early: [["early", "LIMIT_EXCEEDED"]], later: [[0, "LIMIT_EXCEEDED"]], aborted: [0] });
-}, 30_000);
+});
 
 test("a plain call ends at its deadline and with its connection; what cannot be aborted counts until it is over", async () => {
   const seen = await evaluate(`${PLAIN}
@@ -202,4 +202,4 @@ test("what a plain call runs is killed at actionTimeout, and when its connection
   });
   expect(seen.stdout).toBe("whole\n");
   for (const code of seen.codes) expect(["action_timed_out", "LIMIT_EXCEEDED"]).toContain(code);
-}, 60_000);
+});

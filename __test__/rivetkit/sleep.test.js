@@ -1,12 +1,21 @@
 "use strict";
 
+const { chmodSync, writeFileSync } = require("node:fs");
+const { join } = require("node:path");
+const { directoryForFile } = require("../fixture/directory");
+const { sleep } = require("../fixture/promises");
 const { startServer } = require("../fixture/rivetkit/servers");
 
 // Short, so that what keeps an actor awake has to be more than its timeout.
 const sleepTimeout = 1500;
+// What runs in the VMs ends when a file is in this directory.
+const gate = directoryForFile();
 let server;
 beforeAll(async () => {
-  server = await startServer({ agent: { sleepTimeout } });
+  chmodSync(gate, 0o755);
+  server = await startServer({
+    agent: { sleepTimeout, options: { mounts: [{ path: "/gate", hostPath: gate }] } },
+  });
 });
 
 /** Starts something as `key`, and lets go of the connection: from then on only what runs keeps the actor awake. */
@@ -20,11 +29,10 @@ const leave = (key, start) =>
     },
     { key, start: String(start) },
   );
-const passed = (since) => (Date.now() - since) / 1000;
 
 test("an actor with nothing running sleeps, and the next call wakes it with a fresh VM", async () => {
   await leave("idle", (agent) => agent.exec("touch here"));
-  await server.said("sleep", { key: "idle" });
+  await server.asleep("idle");
   const listing = await server.evaluate(
     async ({ client }) => (await client.vm.getOrCreate(["idle"]).exec("ls; hostname")).stdout,
   );
@@ -32,33 +40,35 @@ test("an actor with nothing running sleeps, and the next call wakes it with a fr
 });
 
 const ends = {
-  "ends by itself": (agent) => agent.spawn("sleep", ["4"]),
-  "is killed from inside": (agent) => agent.spawn("sh", ["-c", "(sleep 4; kill -9 $$) & while :; do sleep 0.1; done"]),
+  "ends by itself": (agent) => agent.spawn("sh", ["-c", "until [ -e /gate/open ]; do sleep 0.1; done"]),
+  "is killed from inside": (agent) =>
+    agent.spawn("sh", [
+      "-c",
+      "(until [ -e /gate/open ]; do sleep 0.1; done; kill -9 $$) & while :; do sleep 0.1; done",
+    ]),
   "is a shell that its own user left": async (agent) => {
     const { shellId } = await agent.openShell();
-    await agent.writeShell(shellId, "sleep 4; exit\n");
+    await agent.writeShell(shellId, "until [ -e /gate/open ]; do sleep 0.1; done; exit\n");
   },
 };
 test("a process keeps the actor awake past its sleepTimeout, until it ends, however it does", async () => {
-  // All at once: each waits for its own.
-  await Promise.all(
-    Object.entries(ends).map(async ([key, start]) => {
-      const since = Date.now();
-      await leave(key, start);
-      await server.said("sleep", { key });
-      expect([key, passed(since) > 4]).toEqual([key, true]);
-    }),
-  );
+  const keys = Object.keys(ends);
+  await Promise.all(keys.map((key) => leave(key, ends[key])));
+  const slept = keys.map((key) => server.count("sleep", key));
+  await sleep(2 * sleepTimeout);
+  expect(keys.map((key) => server.count("sleep", key))).toEqual(slept);
+  writeFileSync(join(gate, "open"), "");
+  await Promise.all(keys.map((key, index) => server.said("sleep", { key, times: slept[index] + 1 })));
 });
 
 test("what an exec left in the background does not keep the actor awake", async () => {
   await leave("background", (agent) => agent.exec("sleep 600 & echo"));
-  await server.said("sleep", { key: "background" });
+  await server.asleep("background");
 });
 
 test("calls about something that ran before the actor slept say that it is gone, and boot no VM", async () => {
   await leave("wake", (agent) => agent.exec("true"));
-  await server.said("sleep", { key: "wake" });
+  await server.asleep("wake");
   const answers = await server.evaluate(async ({ client, failure }) => {
     const agent = client.vm.getOrCreate(["wake"]);
     let booted = 0;

@@ -24,4 +24,4 @@ test("vmFetch asks a server in the actor's VM, and carries bytes both ways", asy
   });
   expect(got).toEqual({ status: 201, statusText: "Made", seen: "PUT /a?b 1", body: [0, 255, 1, 2] });
   expect(refused).toMatchObject({ group: "user", code: "ECONNREFUSED" });
-}, 60_000);
+});

@@ -46,7 +46,7 @@ beforeAll(async () => {
   [url] = await server.line(/http:\S+/);
   await page.goto(url);
   await connected();
-}, 60_000);
+});
 
 test("what is typed in the page runs in the VM's shell, and its output is shown", async () => {
   await type('echo "I am $(id -un) in $PWD: $((6 * 7))"');
@@ -115,7 +115,7 @@ test("the same page from another origin gets nothing, though it has the token", 
     copy.closeAllConnections();
     copy.close();
   }
-}, 60_000);
+});
 
 test("a connection needs the page's origin and its token, both", async () => {
   const { endpoint } = server.engine;
@@ -160,7 +160,7 @@ test("a connection needs the page's origin and its token, both", async () => {
     expect([origin, given, await connect(origin, given)]).not.toContain("Init");
     expect([origin, given, await post(origin, given)]).toContain(500);
   }
-}, 90_000);
+});
 
 test("a page of another origin cannot read the token, also under a name that leads to this machine", async () => {
   const seen = await server.evaluate(async ({ client, failure }) => {
@@ -186,4 +186,4 @@ test("a page of another origin cannot read the token, also under a name that lea
     }).on("error", reject);
   });
   expect(status).toBe(421);
-}, 60_000);
+});
