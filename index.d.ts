@@ -398,7 +398,7 @@ export interface ResourceUsage {
  * **Order of checks.** Every call checks its arguments (INVALID_ARGUMENT), then that the VM is alive (VM_DISPOSED), then ids
  * (PROCESS_NOT_FOUND, SHELL_NOT_FOUND).
  *
- * **Order of events.** `waitProcess` and `waitShell` resolve after the exit event, which comes after all output that the process
+ * **Order of events.** The wait calls resolve after the exit event, which comes after all output that the process
  * itself wrote. When a VM ends, everything that ran ends with reason "disposed"; then `exit` is emitted; then `dispose`
  * resolves. Pending calls reject with VM_DISPOSED.
  *
@@ -463,12 +463,14 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   closeProcessStdin(pid: number): Promise<void>;
   /** Resolves to the exit code of a spawned process, after `processExit`; at once if it has exited. */
   waitProcess(pid: number): Promise<number>;
+  /** As `waitProcess`, and resolves to everything that is known of the end: exit code, signal, reason, usage. */
+  waitProcessExit(pid: number): Promise<ExitStatus>;
   /** The spawned processes in the order of `spawn`: all that run, and the last 1,024 that have exited. */
   listProcesses(): Promise<SpawnedProcessInfo[]>;
   /** One spawned process. PROCESS_NOT_FOUND for a pid that `spawn` never returned, or whose record was dropped. */
   getProcess(pid: number): Promise<SpawnedProcessInfo>;
   // stopProcess, killProcess and signalProcess take every pid that allProcesses lists, and every pid that spawn returned.
-  // waitProcess, getProcess, readProcessOutput and the stdin calls take those that spawn returned. Init's pid is
+  // waitProcess, waitProcessExit, getProcess, readProcessOutput and the stdin calls take those that spawn returned. Init's pid is
   // PROCESS_NOT_FOUND to all.
   /**
    * Sends SIGTERM to the process group that the process leads, or else to the process alone. Does nothing if the process has
@@ -521,6 +523,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   closeShell(shellId: string): Promise<void>;
   /** Resolves to the exit code, after `shellExit`. What a job prints later still comes as `shellData`. */
   waitShell(shellId: string): Promise<number>;
+  /** As `waitShell`, and resolves to everything that is known of the end. */
+  waitShellExit(shellId: string): Promise<ExitStatus>;
   /** The shells in the order of `openShell`: all that run, and the last 1,024 that have exited. */
   listShells(): Promise<ShellInfo[]>;
   /**

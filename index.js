@@ -131,7 +131,11 @@ class AgentVm extends EventEmitter {
   }
 
   async waitProcess(pid) {
-    return this.#about("waitProcess", pid);
+    return (await this.waitProcessExit(pid)).exitCode;
+  }
+
+  async waitProcessExit(pid) {
+    return exitStatus(await this.#about("waitProcess", pid));
   }
 
   async listProcesses() {
@@ -218,7 +222,11 @@ class AgentVm extends EventEmitter {
   }
 
   async waitShell(shellId) {
-    return this.#aboutShell("waitShell", shellId);
+    return (await this.waitShellExit(shellId)).exitCode;
+  }
+
+  async waitShellExit(shellId) {
+    return exitStatus(await this.#aboutShell("waitShell", shellId));
   }
 
   async listShells() {

@@ -49,6 +49,7 @@ test.each(refused)("%s is refused", async (_, call, ...words) => {
 
 const withPid = [
   ["waitProcess", (wrong) => vm.waitProcess(wrong)],
+  ["waitProcessExit", (wrong) => vm.waitProcessExit(wrong)],
   ["getProcess", (wrong) => vm.getProcess(wrong)],
   ["stopProcess", (wrong) => vm.stopProcess(wrong)],
   ["killProcess", (wrong) => vm.killProcess(wrong)],
@@ -78,6 +79,7 @@ test("a call of a VM that is gone is VM_DISPOSED, once its arguments are right",
     () => gone.writeProcessStdin(was, "x"),
     () => gone.closeProcessStdin(was),
     () => gone.waitProcess(was),
+    () => gone.waitProcessExit(was),
     () => gone.listProcesses(),
     () => gone.getProcess(99999),
     () => gone.stopProcess(was),

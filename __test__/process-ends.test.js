@@ -35,6 +35,16 @@ test.each([
   expect(recorded.exit(pid)).toMatchObject({ exitCode, signal, reason: "signal" });
 });
 
+test("waitProcessExit resolves to the exit status of the event, after it and also later", async () => {
+  const recorded = record(vm);
+  const { pid } = await vm.spawn("sh", ["-c", "kill -USR1 $$"]);
+  const status = await vm.waitProcessExit(pid);
+  expect({ type: "exit", pid, ...status }).toEqual(recorded.exit(pid));
+  expect(status).toMatchObject({ exitCode: 138, signal: "SIGUSR1", reason: "signal" });
+  expect(await vm.waitProcessExit(pid)).toEqual(status);
+  expect(await rejection(vm.waitProcessExit(99_999))).toMatchObject({ code: "PROCESS_NOT_FOUND" });
+});
+
 test("one that handles its signal exits as it likes", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("sh", [

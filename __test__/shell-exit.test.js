@@ -33,6 +33,14 @@ test("a shell that ends by itself emits shellExit and counts as active no more",
   expect(vm.activeCount).toBe(active);
 });
 
+test("waitShellExit resolves to the exit status of the event", async () => {
+  const shell = await shells.open({ command: "sh", args: ["-c", "kill -TERM $$"] });
+  const status = await vm.waitShellExit(shell.id);
+  expect(status).toEqual(shell.exit);
+  expect(status).toMatchObject({ exitCode: 143, signal: "SIGTERM", reason: "signal" });
+  expect(await rejection(vm.waitShellExit("shell-999999"))).toMatchObject({ code: "SHELL_NOT_FOUND" });
+});
+
 test("what it used is told", async () => {
   const shell = await shells.open({
     command: "python3",

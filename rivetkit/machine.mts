@@ -1,7 +1,7 @@
 // One start of an actor, and the VM that it has from its first use on. What happens in the VM goes out as events, and
 // the actor is held awake while anything runs. It knows nothing of how calls reach it.
 import { randomUUID } from "node:crypto";
-import { AgentVm } from "agent-vm";
+import { AgentVm, type ExitStatus } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
 import { Gate } from "./budget.mjs";
 import { failure } from "./errors.mjs";
@@ -100,14 +100,14 @@ export class Machine {
     } else this.#shells.started(what.shellId);
   }
 
-  /** As AgentVm.waitProcess. A caller whose signal aborts leaves nothing with the VM. */
-  waitProcess(vm: AgentVm, pid: number, signal?: AbortSignal): Promise<number> {
-    return this.#processEnds.wait(pid, () => vm.waitProcess(pid), signal);
+  /** As AgentVm.waitProcessExit. A caller whose signal aborts leaves nothing with the VM. */
+  waitProcess(vm: AgentVm, pid: number, signal?: AbortSignal): Promise<ExitStatus> {
+    return this.#processEnds.wait(pid, () => vm.waitProcessExit(pid), signal);
   }
 
-  /** As AgentVm.waitShell, in the same way. */
-  waitShell(vm: AgentVm, shellId: string, signal?: AbortSignal): Promise<number> {
-    return this.#shellEnds.wait(shellId, () => vm.waitShell(shellId), signal);
+  /** As AgentVm.waitShellExit, in the same way. */
+  waitShell(vm: AgentVm, shellId: string, signal?: AbortSignal): Promise<ExitStatus> {
+    return this.#shellEnds.wait(shellId, () => vm.waitShellExit(shellId), signal);
   }
 
   /** Runs what lists, or reads kept output: a few at a time, for each may be large. One whose signal aborts waits no longer. */

@@ -1,6 +1,6 @@
 // What each call does with the actor's machine. Calls about something that runs boot no VM to hear that it is not there.
 import { types } from "node:util";
-import type { AgentVm } from "agent-vm";
+import type { AgentVm, ExitStatus } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -52,7 +52,8 @@ export const methods: Methods = {
   },
   writeProcessStdin: async ({ machine }, pid, data) => (await withProcess(machine, pid)).writeProcessStdin(pid, data),
   closeProcessStdin: async ({ machine }, pid) => (await withProcess(machine, pid)).closeProcessStdin(pid),
-  waitProcess: async (use, pid) => use.machine.waitProcess(await withProcess(use.machine, pid), pid, own(use).signal),
+  waitProcess: async (use, pid) => (await processExit(use, pid)).exitCode,
+  waitProcessExit: (use, pid) => processExit(use, pid),
   listProcesses: async ({ machine }) => (await machine.running())?.listProcesses() ?? [],
   getProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).getProcess(pid),
   stopProcess: async ({ machine }, pid) => (await withProcess(machine, pid)).stopProcess(pid),
@@ -72,8 +73,8 @@ export const methods: Methods = {
   resizeShell: async ({ machine }, shellId, cols, rows) =>
     (await withShell(machine, shellId)).resizeShell(shellId, cols, rows),
   closeShell: async ({ machine }, shellId) => (await withShell(machine, shellId)).closeShell(shellId),
-  waitShell: async (use, shellId) =>
-    use.machine.waitShell(await withShell(use.machine, shellId), shellId, own(use).signal),
+  waitShell: async (use, shellId) => (await shellExit(use, shellId)).exitCode,
+  waitShellExit: (use, shellId) => shellExit(use, shellId),
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
   readShell: (use, shellId, options) =>
     listing(use, async () => (await withShell(use.machine, shellId)).readShell(shellId, options)),
@@ -112,6 +113,14 @@ async function withProcess(machine: Machine, pid: number): Promise<AgentVm> {
     throw failure("INVALID_ARGUMENT", "pid must be a positive integer");
   }
   throw failure("PROCESS_NOT_FOUND", `Process not found: ${pid}`);
+}
+
+async function processExit(use: Use, pid: number): Promise<ExitStatus> {
+  return use.machine.waitProcess(await withProcess(use.machine, pid), pid, own(use).signal);
+}
+
+async function shellExit(use: Use, shellId: string): Promise<ExitStatus> {
+  return use.machine.waitShell(await withShell(use.machine, shellId), shellId, own(use).signal);
 }
 
 async function withShell(machine: Machine, shellId: string): Promise<AgentVm> {

@@ -52,13 +52,14 @@ export interface VmFetchResult {
 
 /**
  * The calls of an AgentVm whose arguments and results can be sent, by the same names. No call holds one action longer than 20 s
- * with `agent-vm/client`: waitProcess, waitShell and long execs are started and then followed, and survive a lost connection.
+ * with `agent-vm/client`: the wait calls and long execs are started and then followed, and survive a lost connection.
  */
 export interface RemoteCalls extends Pick<
   AgentVm,
   | "writeProcessStdin"
   | "closeProcessStdin"
   | "waitProcess"
+  | "waitProcessExit"
   | "listProcesses"
   | "getProcess"
   | "stopProcess"
@@ -72,6 +73,7 @@ export interface RemoteCalls extends Pick<
   | "resizeShell"
   | "closeShell"
   | "waitShell"
+  | "waitShellExit"
   | "listShells"
   | "readShell"
   | "readFile"

@@ -1,11 +1,12 @@
 // Waiting for the end of what runs, once for all callers: the VM keeps a wait until the end, however few still ask for it.
+import type { ExitStatus } from "agent-vm";
 
 export class Waits<Id> {
-  readonly #ends = new Map<Id, Promise<number>>();
-  readonly #waiting = new Map<Promise<number>, Set<(end: Promise<number>) => void>>();
+  readonly #ends = new Map<Id, Promise<ExitStatus>>();
+  readonly #waiting = new Map<Promise<ExitStatus>, Set<(end: Promise<ExitStatus>) => void>>();
 
-  /** The exit code, which `ask` asks the VM for if no other caller has. Rejects with the signal's reason when it aborts. */
-  wait(id: Id, ask: () => Promise<number>, signal: AbortSignal | undefined): Promise<number> {
+  /** How it ended, which `ask` asks the VM for if no other caller has. Rejects with the signal's reason when it aborts. */
+  wait(id: Id, ask: () => Promise<ExitStatus>, signal: AbortSignal | undefined): Promise<ExitStatus> {
     const end = this.#ends.get(id) ?? this.#ask(id, ask);
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason as Error);
@@ -14,7 +15,7 @@ export class Waits<Id> {
         waiting?.delete(ended);
         reject(signal?.reason as Error);
       };
-      const ended = (outcome: Promise<number>): void => {
+      const ended = (outcome: Promise<ExitStatus>): void => {
         signal?.removeEventListener("abort", abort);
         resolve(outcome);
       };
@@ -28,10 +29,10 @@ export class Waits<Id> {
     this.#ends.delete(id);
   }
 
-  #ask(id: Id, ask: () => Promise<number>): Promise<number> {
+  #ask(id: Id, ask: () => Promise<ExitStatus>): Promise<ExitStatus> {
     const end = ask();
     this.#ends.set(id, end);
-    const waiting = new Set<(end: Promise<number>) => void>();
+    const waiting = new Set<(end: Promise<ExitStatus>) => void>();
     this.#waiting.set(end, waiting);
     const over = (): void => {
       if (this.#ends.get(id) === end) this.#ends.delete(id);

@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Result, Uint8Array};
 use napi_derive::napi;
 
 use crate::json;
-use crate::message::{Message, replay_value};
+use crate::message::{Message, replay_value, status_value};
 use crate::options::RunOptions;
 use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known, parse};
@@ -129,22 +129,21 @@ impl NativeVm {
         self.now(|vm| vm.close_process_stdin(pid).map(|()| Value::Undefined))
     }
 
-    /// Settles with a process's exit code.
+    /// Settles with a process's exit status.
     #[napi]
     pub fn wait_process(&self, call: f64, pid: u32) -> Answer {
         self.ask(call, move |vm| async move {
-            let status = vm.wait_process(pid).await?;
-            Ok(Value::Number(f64::from(status.code)))
+            vm.wait_process(pid).await.map(status_value)
         })
     }
 
-    /// Settles with a shell's exit code.
+    /// Settles with a shell's exit status.
     #[napi]
     pub fn wait_shell(&self, call: f64, shell: String) -> Answer {
-        self.ask(call, |vm| async move {
-            let status = vm.wait_shell(&shell).await?;
-            Ok(Value::Number(f64::from(status.code)))
-        })
+        self.ask(
+            call,
+            |vm| async move { vm.wait_shell(&shell).await.map(status_value) },
+        )
     }
 
     /// Spawned processes, as JSON.

@@ -98,7 +98,8 @@ test("processes and shells", async () => {
     const { shellId } = await agent.openShell({ command: "cat", cols: 40, rows: 10 });
     await agent.writeShell(shellId, new TextEncoder().encode("typed\n\u0004"));
     const shell = [await agent.waitShell(shellId), text((await agent.readShell(shellId)).data)];
-    return { stdout, exitCode, late: chunks.map(({ data }) => text(data)).join(""), exited, shell, pid };
+    const exits = [await agent.waitProcessExit(pid), await agent.waitShellExit(shellId)];
+    return { stdout, exitCode, exits, late: chunks.map(({ data }) => text(data)).join(""), exited, shell, pid };
   });
   expect(seen).toMatchObject({
     stdout: "a b|c|",
@@ -106,6 +107,10 @@ test("processes and shells", async () => {
     // The signal reaches the group: the shell also tells of its sleep's end, on its other stream.
     late: expect.stringMatching(/^caught$/m),
     exited: { exitCode: 5, signal: null, reason: "exited" },
+    exits: [
+      { exitCode: 5, signal: null, reason: "exited", usage: { maxRssBytes: expect.any(Number) } },
+      { exitCode: 0, reason: "exited" },
+    ],
     shell: [0, "typed\r\ntyped\r\n"],
   });
 });

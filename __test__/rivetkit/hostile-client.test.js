@@ -133,9 +133,19 @@ test("every action, and every call, refuses what does not fit with an error that
       new Uint8Array(3),
     ];
     const methods = [
-      ...["exec", "execFile", "spawn", "writeProcessStdin", "closeProcessStdin", "waitProcess", "listProcesses"],
+      ...["exec", "execFile", "spawn", "writeProcessStdin", "closeProcessStdin", "waitProcess", "waitProcessExit"],
       ...["getProcess", "stopProcess", "killProcess", "signalProcess", "readProcessOutput", "allProcesses"],
-      ...["processTree", "openShell", "writeShell", "resizeShell", "closeShell", "waitShell", "listShells"],
+      ...[
+        "processTree",
+        "openShell",
+        "writeShell",
+        "resizeShell",
+        "closeShell",
+        "waitShell",
+        "waitShellExit",
+        "listShells",
+        "listProcesses",
+      ],
       ...["readShell", "readFile", "writeFile", "readFiles", "writeFiles", "mkdir", "readdir", "readdirRecursive"],
       ...["stat", "exists", "move", "delete", "deleteFile", "vmFetch"],
     ];

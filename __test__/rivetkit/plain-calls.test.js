@@ -154,10 +154,10 @@ test("callers that no longer wait for a process leave nothing with the VM", asyn
     const actor = { actorId: "test", broadcast() {}, keepAwake: (promise) => promise, log: console };
     const machine = new Machine(actor, {});
     let asked = 0;
-    const { waitProcess } = AgentVm.prototype;
-    AgentVm.prototype.waitProcess = function (...args) {
+    const { waitProcessExit } = AgentVm.prototype;
+    AgentVm.prototype.waitProcessExit = function (...args) {
       asked++;
-      return waitProcess.apply(this, args);
+      return waitProcessExit.apply(this, args);
     };
     const claim = { take() {}, part: () => claim, bytes: 0 };
     const { pid } = await methods.spawn({ machine, claim }, "cat");
