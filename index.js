@@ -12,7 +12,6 @@ const { Calls } = require("./lib/calls");
 const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, invalid, aborted } = require("./lib/error");
 const { exec } = require("./lib/exec");
-const { exitStatus } = require("./lib/exit-status");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
 const { MessageKind } = require("./lib/native");
@@ -23,39 +22,58 @@ const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
 const { Processes } = require("./lib/processes");
 const { Shells } = require("./lib/shells");
+const { exitStatus } = require("./lib/wire");
+
+/** @import { AgentVm as Contract, AgentVmEvents, ExecResult, ProcessTreeNode } from "./index" */
+/** @import { Method, ValuesOf } from "./lib/calls" */
+/** @import { Event } from "./lib/wire" */
 
 const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
 
 const constructing = Symbol("AgentVm.create");
 
-/** What makes sh run `command`. One that begins as an option does is still a command. */
+/**
+ * What makes sh run `command`. One that begins as an option does is still a command.
+ * @param {string} command
+ */
 function shellArguments(command) {
   return /^[-+]/.test(command) ? ["-c", "--", command] : ["-c", command];
 }
 
+/**
+ * @extends {EventEmitter<AgentVmEvents>}
+ * @implements {Contract}
+ */
 class AgentVm extends EventEmitter {
   #calls;
   #processes;
   #shells;
   #ports;
   #isolation;
+  /** @type {import("./index").AgentVm["enforcement"] | undefined} */
   #enforcement;
+  /** @type {Promise<void> | undefined} */
   #disposal;
   /** Gives back what the VM has claimed of the host. */
   #unclaim = () => {};
 
+  /**
+   * @param {typeof constructing} token
+   * @param {import("./lib/options/create").CheckedOptions} options
+   */
   constructor(token, { isolation = "namespaces", env = [] } = { __proto__: null }) {
     super();
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
     // As many listeners as a server has use for are no leak.
     this.setMaxListeners(0);
     this.#isolation = isolation;
-    this.#calls = new Calls((kind, values) => this.#on(kind, values));
+    this.#calls = new Calls((event) => this.#on(event));
     this.#processes = new Processes(this.#calls);
     this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
   }
 
+  /** @type {(typeof Contract)["create"]} */
   static async create(options) {
     return diagnostics.observe(
       "boot",
@@ -65,13 +83,14 @@ class AgentVm extends EventEmitter {
     );
   }
 
+  /** @param {unknown} options */
   static async #create(options) {
     const checked = checkOptions(options);
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked);
     try {
       vm.#unclaim = await claim(vm, checked, shown.mounts);
-      vm.#enforcement = Object.freeze(JSON.parse(await vm.#calls.ask("boot", bootRequest(checked, shown))));
+      vm.#enforcement = Object.freeze(await vm.#calls.askJson("boot", bootRequest(checked, shown)));
     } catch (error) {
       vm.#calls.gone = true;
       vm.#unclaim();
@@ -86,20 +105,29 @@ class AgentVm extends EventEmitter {
     return vm;
   }
 
+  /** @type {(typeof Contract)["doctor"]} */
   static async doctor() {
-    return JSON.parse(await new Calls(() => {}).ask("doctor", bootRequest({ __proto__: null })));
+    return new Calls(() => {}).askJson("doctor", bootRequest({ __proto__: null }));
   }
 
   // ---- one-shot
 
+  /** @type {Contract["exec"]} */
   async exec(command, options) {
     return this.#exec("/bin/sh", shellArguments(check.text("command", command)), options);
   }
 
+  /** @type {Contract["execFile"]} */
   async execFile(file, args, options) {
     return this.#exec(check.program("file", file), check.texts("args", args), options);
   }
 
+  /**
+   * @param {string} file
+   * @param {string[]} args
+   * @param {unknown} options
+   * @returns {Promise<ExecResult>}
+   */
   #exec(file, args, options) {
     return diagnostics.observe(
       "exec",
@@ -111,6 +139,7 @@ class AgentVm extends EventEmitter {
 
   // ---- long-running
 
+  /** @type {Contract["spawn"]} */
   async spawn(command, args, options) {
     const program = check.program("command", command);
     const programArgs = check.texts("args", args);
@@ -121,50 +150,59 @@ class AgentVm extends EventEmitter {
     return { pid: await this.#processes.spawn(program, programArgs, checked, told) };
   }
 
+  /** @type {Contract["writeProcessStdin"]} */
   async writeProcessStdin(pid, data) {
-    check.pid("pid", pid);
-    await this.#ask("writeProcessStdin", pid, check.data("data", data));
+    await this.#ask("writeProcessStdin", check.pid("pid", pid), check.data("data", data));
   }
 
+  /** @type {Contract["closeProcessStdin"]} */
   async closeProcessStdin(pid) {
-    await this.#about("closeProcessStdin", pid);
+    await this.#ask("closeProcessStdin", check.pid("pid", pid));
   }
 
+  /** @type {Contract["waitProcess"]} */
   async waitProcess(pid) {
     return (await this.waitProcessExit(pid)).exitCode;
   }
 
+  /** @type {Contract["waitProcessExit"]} */
   async waitProcessExit(pid) {
-    return exitStatus(await this.#about("waitProcess", pid));
+    return exitStatus(await this.#ask("waitProcess", check.pid("pid", pid)));
   }
 
+  /** @type {Contract["listProcesses"]} */
   async listProcesses() {
-    return JSON.parse(await this.#ask("listProcesses"));
+    return this.#askJson("listProcesses");
   }
 
+  /** @type {Contract["getProcess"]} */
   async getProcess(pid) {
-    return JSON.parse(await this.#about("getProcess", pid));
+    return this.#askJson("getProcess", check.pid("pid", pid));
   }
 
+  /** @type {Contract["stopProcess"]} */
   async stopProcess(pid) {
-    await this.#about("signalProcess", pid, os.constants.signals.SIGTERM);
+    await this.#ask("signalProcess", check.pid("pid", pid), os.constants.signals.SIGTERM);
   }
 
+  /** @type {Contract["killProcess"]} */
   async killProcess(pid) {
-    await this.#about("killProcess", pid);
+    await this.#ask("killProcess", check.pid("pid", pid));
   }
 
+  /** @type {Contract["signalProcess"]} */
   async signalProcess(pid, signal) {
-    check.pid("pid", pid);
-    await this.#about("signalProcess", pid, check.signal("signal", signal));
+    await this.#ask("signalProcess", check.pid("pid", pid), check.signal("signal", signal));
   }
 
+  /** @type {Contract["readProcessOutput"]} */
   async readProcessOutput(pid, options) {
-    check.pid("pid", pid);
+    const checkedPid = check.pid("pid", pid);
     const { after = 0 } = check.members("options", options, check.after);
-    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#about("readProcessOutput", pid, after);
+    const replay = await this.#ask("readProcessOutput", checkedPid, after);
+    const [chunks, nextSeq, truncatedBytes, status, outputCut] = replay;
     return {
-      chunks: chunks.map(([stream, data, seq]) => ({ pid, stream, data, seq })),
+      chunks: chunks.map(([stream, data, seq]) => ({ pid: checkedPid, stream, data, seq })),
       nextSeq,
       truncatedBytes,
       exited: status ? exitStatus(status) : null,
@@ -174,19 +212,25 @@ class AgentVm extends EventEmitter {
 
   // ---- everything in the VM
 
+  /** @type {Contract["allProcesses"]} */
   async allProcesses() {
-    return JSON.parse(await this.#ask("allProcesses"));
+    return this.#askJson("allProcesses");
   }
 
+  /** @type {Contract["processTree"]} */
   async processTree() {
+    /** @type {Map<number, ProcessTreeNode>} */
     const nodes = new Map((await this.allProcesses()).map((process) => [process.pid, { ...process, children: [] }]));
+    /** @type {ProcessTreeNode[]} */
     const roots = [];
     for (const node of nodes.values()) (nodes.get(node.ppid)?.children ?? roots).push(node);
     return roots;
   }
 
+  /** @type {Contract["stats"]} */
   async stats() {
     const processes = await this.allProcesses();
+    /** @param {"cpuMs" | "rssBytes"} member */
     const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
     const [bytesIn, bytesOut, outputsCut] = await this.#ask("ioStats");
     return {
@@ -201,123 +245,141 @@ class AgentVm extends EventEmitter {
 
   // ---- shells
 
+  /** @type {Contract["openShell"]} */
   async openShell(options) {
     const checked = check.members("options", options, check.shell);
     this.#calls.requireVm();
     return { shellId: await this.#shells.open(checked) };
   }
 
+  /** @type {Contract["writeShell"]} */
   async writeShell(shellId, data) {
-    check.shellId("shellId", shellId);
-    await this.#ask("writeShell", shellId, check.data("data", data));
+    await this.#ask("writeShell", check.shellId("shellId", shellId), check.data("data", data));
   }
 
+  /** @type {Contract["resizeShell"]} */
   async resizeShell(shellId, cols, rows) {
-    check.shellId("shellId", shellId);
-    await this.#ask("resizeShell", shellId, check.size("cols", cols), check.size("rows", rows));
+    const id = check.shellId("shellId", shellId);
+    await this.#ask("resizeShell", id, check.size("cols", cols), check.size("rows", rows));
   }
 
+  /** @type {Contract["closeShell"]} */
   async closeShell(shellId) {
-    await this.#aboutShell("closeShell", shellId);
+    await this.#ask("closeShell", check.shellId("shellId", shellId));
   }
 
+  /** @type {Contract["waitShell"]} */
   async waitShell(shellId) {
     return (await this.waitShellExit(shellId)).exitCode;
   }
 
+  /** @type {Contract["waitShellExit"]} */
   async waitShellExit(shellId) {
-    return exitStatus(await this.#aboutShell("waitShell", shellId));
+    return exitStatus(await this.#ask("waitShell", check.shellId("shellId", shellId)));
   }
 
+  /** @type {Contract["listShells"]} */
   async listShells() {
-    return JSON.parse(await this.#ask("listShells"));
+    return this.#askJson("listShells");
   }
 
+  /** @type {Contract["readShell"]} */
   async readShell(shellId, options) {
-    check.shellId("shellId", shellId);
+    const id = check.shellId("shellId", shellId);
     const { after = 0 } = check.members("options", options, check.after);
-    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#aboutShell("readShell", shellId, after);
-    const data = chunks.length === 1 ? chunks[0][1] : Buffer.concat(chunks.map(([, bytes]) => bytes));
+    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#ask("readShell", id, after);
+    const [first, ...others] = chunks.map(([, bytes]) => bytes);
+    const data = first && others.length === 0 ? first : Buffer.concat(first ? [first, ...others] : []);
     return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null, outputCut };
   }
 
   // ---- files
 
+  /** @type {Contract["readFile"]} */
   async readFile(path, options) {
-    check.path("path", path);
+    const file = check.path("path", path);
     const { maxBytes } = check.members("options", options, check.read);
-    return this.#atPath("readFile", path, maxBytes);
+    return this.#ask("readFile", file, maxBytes);
   }
 
+  /** @type {Contract["writeFile"]} */
   async writeFile(path, content) {
-    check.path("path", path);
-    await this.#atPath("writeFile", path, check.data("content", content));
+    await this.#ask("writeFile", check.path("path", path), check.data("content", content));
   }
 
+  /** @type {Contract["readFiles"]} */
   async readFiles(paths, options) {
-    check.paths("paths", paths);
+    const checked = check.paths("paths", paths);
     const { maxBytes } = check.members("options", options, check.read);
     this.#calls.requireVm();
-    return files.readFiles(this.#calls, paths, maxBytes);
+    return files.readFiles(this.#calls, checked, maxBytes);
   }
 
+  /** @type {Contract["writeFiles"]} */
   async writeFiles(entries) {
     const checked = check.files("entries", entries);
     this.#calls.requireVm();
     return files.writeFiles(this.#calls, checked);
   }
 
+  /** @type {Contract["mkdir"]} */
   async mkdir(path, options) {
-    check.path("path", path);
+    const directory = check.path("path", path);
     const { recursive = false } = check.members("options", options, check.recursive);
-    await this.#atPath("mkdir", path, recursive);
+    await this.#ask("mkdir", directory, recursive);
   }
 
+  /** @type {Contract["readdir"]} */
   async readdir(path) {
-    check.path("path", path);
+    const directory = check.path("path", path);
     this.#calls.requireVm();
-    return this.#calls.list("readdir", path);
+    return this.#calls.list("readdir", directory);
   }
 
+  /** @type {Contract["readdirRecursive"]} */
   async readdirRecursive(path, options) {
-    check.path("path", path);
+    const directory = check.path("path", path);
     const { maxDepth, exclude = [] } = check.members("options", options, check.walk);
     this.#calls.requireVm();
-    return this.#calls.list("readdirRecursive", path, maxDepth, exclude);
+    return this.#calls.list("readdirRecursive", directory, maxDepth, exclude);
   }
 
+  /** @type {Contract["stat"]} */
   async stat(path) {
-    return JSON.parse(await this.#atPath("stat", path));
+    return this.#askJson("stat", check.path("path", path));
   }
 
+  /** @type {Contract["exists"]} */
   async exists(path) {
-    return this.#atPath("exists", path);
+    return this.#ask("exists", check.path("path", path));
   }
 
+  /** @type {Contract["move"]} */
   async move(from, to) {
-    check.path("from", from);
-    check.path("to", to);
+    const [source, target] = [check.path("from", from), check.path("to", to)];
     this.#calls.requireVm();
-    await files.move(this.#calls, from, to);
+    await files.move(this.#calls, source, target);
   }
 
+  /** @type {Contract["delete"]} */
   async delete(path, options) {
-    check.path("path", path);
+    const file = check.path("path", path);
     const { recursive = false } = check.members("options", options, check.recursive);
-    await this.#atPath("remove", path, recursive);
+    await this.#ask("remove", file, recursive);
   }
 
   // ---- network into the VM
 
+  /** @type {Contract["connect"]} */
   async connect(port) {
-    check.port("port", port);
+    const checked = check.port("port", port);
     this.#calls.requireVm();
-    return this.#ports.connect(port);
+    return this.#ports.connect(checked);
   }
 
+  /** @type {Contract["fetch"]} */
   async fetch(port, request, init) {
-    check.port("port", port);
-    const asked = fetching.requestOf(port, request, init);
+    const asked = fetching.requestOf(check.port("port", port), request, init);
     this.#calls.requireVm();
     return fetching.fetch(asked, this.#ports);
   }
@@ -333,7 +395,8 @@ class AgentVm extends EventEmitter {
   }
 
   get enforcement() {
-    return this.#enforcement;
+    // It is set before `create` gives the VM out.
+    return /** @type {import("./index").AgentVm["enforcement"]} */ (this.#enforcement);
   }
 
   dispose() {
@@ -352,30 +415,31 @@ class AgentVm extends EventEmitter {
 
   // ---- calls and what comes back
 
+  /**
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
   #ask(method, ...values) {
     this.#calls.requireVm();
     return this.#calls.ask(method, ...values);
   }
 
-  #about(method, pid, ...rest) {
-    check.pid("pid", pid);
-    return this.#ask(method, pid, ...rest);
+  /**
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
+  #askJson(method, ...values) {
+    this.#calls.requireVm();
+    return this.#calls.askJson(method, ...values);
   }
 
-  #aboutShell(method, shellId, ...rest) {
-    check.shellId("shellId", shellId);
-    return this.#ask(method, shellId, ...rest);
-  }
-
-  #atPath(method, path, ...rest) {
-    check.path("path", path);
-    return this.#ask(method, path, ...rest);
-  }
-
-  #on(kind, values) {
-    switch (kind) {
+  /** @param {Event} event */
+  #on(event) {
+    switch (event[0]) {
       case ProcessOutput: {
-        const [pid, isStderr, data, seq] = values;
+        const [, pid, isStderr, data, seq] = event;
         const stream = isStderr ? "stderr" : "stdout";
         try {
           this.#processes.onOutput(pid, stream, data);
@@ -385,33 +449,38 @@ class AgentVm extends EventEmitter {
         return;
       }
       case ProcessExit: {
-        const [pid, status] = values;
+        const [, pid, status] = event;
         this.#processes.onExit(pid, status, (exit) => this.emit("processExit", { pid, ...exit }));
         return;
       }
       case ShellData: {
-        const [shellId, data, seq] = values;
+        const [, shellId, data, seq] = event;
         this.#shells.inContextOf(shellId, () => this.emit("shellData", { shellId, data, seq }));
         return;
       }
       case ShellExit: {
-        const [shellId, status] = values;
+        const [, shellId, status] = event;
         this.#shells.onExit(shellId, () => this.emit("shellExit", { shellId, ...exitStatus(status) }));
         return;
       }
       case NetworkDenied: {
-        const [host, port, reason] = values;
+        const [, host, port, reason] = event;
         this.emit("networkDenied", { host, port, reason });
         return;
       }
       case Exit: {
         this.#ports.close();
         this.#unclaim();
-        this.emit("exit", { reason: values[0] ? "disposed" : "died" });
+        this.emit("exit", { reason: event[1] ? "disposed" : "died" });
         return;
       }
     }
   }
 }
 
+/**
+ * What index.d.ts promises, except that nobody may call the constructors.
+ * @typedef {typeof import("./index")} Promised
+ * @satisfies {{ [name in keyof Promised]: Pick<Promised[name], "prototype"> } & { AgentVm: Pick<Promised["AgentVm"], "create" | "doctor"> }}
+ */
 module.exports = { AgentVm, AgentVmError };

@@ -11,7 +11,34 @@ const { invalid } = require("./error");
 const { holders, member } = require("./members");
 const { printable } = require("./printable");
 
-/** How a wrong value is shown: short, and its type where that is what is wrong. */
+/** @import { Bare } from "./members" */
+/** @import { Pairs } from "./wire" */
+
+/**
+ * Checks the argument of that name.
+ * @template T
+ * @typedef {(name: string, value: unknown) => T} Check
+ */
+
+/**
+ * The checks of an object's members.
+ * @typedef {{ readonly [name: string]: Check<unknown> | null, readonly __proto__: null }} Checks
+ */
+
+/**
+ * The members of an object that has passed its checks.
+ * @template {Checks} C
+ * @typedef {{ [name in Exclude<keyof C, "__proto__">]?: C[name] extends Check<infer T> ? Exclude<T, undefined> : never }} Checked
+ */
+
+/** @typedef {Checked<typeof exec>} CheckedExec */
+/** @typedef {Checked<typeof run>} CheckedRun */
+/** @typedef {Checked<typeof shell>} CheckedShell */
+
+/**
+ * How a wrong value is shown: short, and its type where that is what is wrong.
+ * @param {unknown} value
+ */
 function show(value) {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return printable(JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value));
@@ -19,6 +46,7 @@ function show(value) {
   return Array.isArray(value) ? "an array" : `a value of type ${typeof value}`;
 }
 
+/** @type {Check<string>} */
 function text(name, value) {
   if (typeof value !== "string") throw invalid(`${name} must be a string, not ${show(value)}`);
   if (value.includes("\0")) throw invalid(`${name} must not contain a NUL byte`);
@@ -26,32 +54,35 @@ function text(name, value) {
   return value.toWellFormed();
 }
 
+/** @type {Check<string>} */
 function program(name, value) {
   const file = text(name, value);
   if (file === "") throw invalid(`${name} must name a program, not be empty`);
   return file;
 }
 
+/** @type {Check<string[]>} */
 function texts(name, value) {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw invalid(`${name} must be an array of strings, not ${show(value)}`);
   return each(value, (item, index) => text(`${name}[${index}]`, item));
 }
 
-/** What `check` returns for each of the first `length` items, holes too. An array may change while it is read. */
+/**
+ * What `check` returns for each of the first `length` items, holes too. An array may change while it is read.
+ * @template T, U
+ * @param {readonly T[]} array
+ * @param {(item: T, index: number) => U} check
+ */
 function each(array, check, length = array.length) {
+  /** @type {U[]} */
   const checked = [];
-  for (let index = 0; index < length; index++) checked.push(check(array[index], index));
+  // A hole is undefined, which every check refuses: T is `unknown` wherever there may be one.
+  for (let index = 0; index < length; index++) checked.push(check(/** @type {T} */ (array[index]), index));
   return checked;
 }
 
-/** A program and its arguments, all of them checked, as the addon takes them: in one string, for none of them holds a NUL. */
-function commandLine(program, args) {
-  let line = program;
-  for (let index = 0; index < args.length; index++) line += `\0${args[index]}`;
-  return line;
-}
-
+/** @type {Check<string>} */
 function absolutePath(name, value) {
   const file = text(name, value);
   if (!nodePath.posix.isAbsolute(file)) {
@@ -60,7 +91,10 @@ function absolutePath(name, value) {
   return file;
 }
 
-/** An environment as pairs. */
+/**
+ * An environment as pairs.
+ * @type {Check<Pairs | undefined>}
+ */
 function env(name, value) {
   if (value === undefined) return undefined;
   if (!isPlainObject(value)) throw invalid(`${name} must be an object of strings, not ${show(value)}`);
@@ -72,7 +106,11 @@ function env(name, value) {
   });
 }
 
-/** Not a Map, say, whose entries are no members and would be ignored. Objects of other realms and of classes are. */
+/**
+ * Not a Map, say, whose entries are no members and would be ignored. Objects of other realms and of classes are.
+ * @param {unknown} value
+ * @returns {value is object}
+ */
 function isPlainObject(value) {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   if (types.isDate(value) || types.isRegExp(value) || types.isNativeError(value) || types.isBoxedPrimitive(value)) {
@@ -85,9 +123,17 @@ function isPlainObject(value) {
 /**
  * An object whose every member has a check; `undefined` members are as if absent. Each is read once. Those of its classes
  * count, computed ones too, since options may be made from defaults; those of Object.prototype do not.
+ * @template {Checks} C
+ * @param {string} name
+ * @param {unknown} value
+ * @param {C} checks
+ * @returns {Checked<C>}
  */
 function members(name, value, checks) {
-  const checked = { __proto__: null };
+  /** @type {Bare<{ [name: string]: unknown }>} */
+  const read = { __proto__: null };
+  // Each member is what its check returned.
+  const checked = /** @type {Checked<C>} */ (read);
   if (value === undefined) return checked;
   if (!isPlainObject(value)) throw invalid(`${name} must be an object, not ${show(value)}`);
   const seen = new Set();
@@ -95,23 +141,28 @@ function members(name, value, checks) {
     for (const key of Reflect.ownKeys(holder)) {
       if (typeof key !== "string" || seen.has(key)) continue;
       seen.add(key);
-      const isKnown = Object.hasOwn(checks, key);
+      const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
       // A class's methods, for one.
-      if (!isKnown && !Object.prototype.propertyIsEnumerable.call(holder, key)) continue;
-      const read = value[key];
-      if (read === undefined) continue;
-      if (!isKnown) {
+      if (!check && !Object.prototype.propertyIsEnumerable.call(holder, key)) continue;
+      const given = Reflect.get(value, key);
+      if (given === undefined) continue;
+      if (!check) {
         throw invalid(`${name} has no member ${show(key)}; there are ${Object.keys(checks).join(", ")}`);
       }
-      checked[key] = checks[key](name === "options" ? key : `${name}.${key}`, read);
+      read[key] = check(name === "options" ? key : `${name}.${key}`, given);
     }
   }
   return checked;
 }
 
+/**
+ * @param {number} minimum
+ * @param {number} maximum
+ * @returns {Check<number>}
+ */
 function integer(minimum, maximum) {
   return (name, value) => {
-    if (!Number.isInteger(value) || value < minimum || value > maximum) {
+    if (typeof value !== "number" || !Number.isInteger(value) || value < minimum || value > maximum) {
       throw invalid(`${name} must be a whole number from ${minimum} to ${maximum}, not ${show(value)}`);
     }
     return value;
@@ -122,6 +173,7 @@ const pid = integer(1, 0x7fffffff);
 const size = integer(1, 65535);
 const position = integer(0, Number.MAX_SAFE_INTEGER);
 
+/** @type {Check<number>} */
 function milliseconds(name, value) {
   if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
     throw invalid(`${name} must be a number of milliseconds, 0 or more (0 means none), not ${show(value)}`);
@@ -129,18 +181,24 @@ function milliseconds(name, value) {
   return value;
 }
 
-/** Text or bytes as bytes. */
+/**
+ * Text or bytes as bytes.
+ * @type {Check<Uint8Array>}
+ */
 function data(name, value) {
   if (typeof value === "string") return Buffer.from(value);
   if (types.isUint8Array(value)) return value;
   throw invalid(`${name} must be a string or a Uint8Array, not ${show(value)}`);
 }
 
+/** @type {Check<(data: Uint8Array) => void>} */
 function callback(name, value) {
   if (typeof value !== "function") throw invalid(`${name} must be a function, not ${show(value)}`);
-  return value;
+  // What a function takes cannot be checked.
+  return /** @type {(data: Uint8Array) => void} */ (value);
 }
 
+/** @type {Check<AbortSignal>} */
 function abortSignal(name, value) {
   const listens = ["addEventListener", "removeEventListener"].every(
     (method) => typeof member(value, method) === "function",
@@ -148,27 +206,38 @@ function abortSignal(name, value) {
   if (typeof member(value, "aborted") !== "boolean" || !listens) {
     throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
   }
-  return value;
+  // It has the members that are used; it may be another realm's.
+  return /** @type {AbortSignal} */ (value);
 }
 
-/** A signal's number by its name. */
+/**
+ * A signal's number by its name.
+ * @type {Check<number>}
+ */
 function signal(name, value) {
   if (typeof value !== "string" || !Object.hasOwn(os.constants.signals, value)) {
     throw invalid(`${name} must be the name of a signal, like "SIGTERM", not ${show(value)}`);
   }
-  return os.constants.signals[value];
+  return os.constants.signals[/** @type {NodeJS.Signals} */ (value)];
 }
 
+/** @type {Check<boolean>} */
 function boolean(name, value) {
   if (typeof value !== "boolean") throw invalid(`${name} must be true or false, not ${show(value)}`);
   return value;
 }
 
+/** @type {Check<string[]>} */
 function paths(name, value) {
   return texts(name, value ?? null).map((item, index) => absolutePath(`${name}[${index}]`, item));
 }
 
-/** Files to write: each a path and its content, as bytes. */
+/** @typedef {Bare<{ path: string, content: Uint8Array }>} File */
+
+/**
+ * Files to write: each a path and its content, as bytes.
+ * @type {Check<File[]>}
+ */
 function files(name, value) {
   if (!Array.isArray(value)) throw invalid(`${name} must be an array of { path, content }, not ${show(value)}`);
   return each(value, (entry, index) => {
@@ -184,12 +253,13 @@ function files(name, value) {
   });
 }
 
+/** @type {Check<string>} */
 function shellId(name, value) {
   return text(name, value);
 }
 
 const run = {
-  __proto__: null,
+  __proto__: /** @type {null} */ (null),
   env,
   cwd: absolutePath,
   stdin: data,
@@ -198,7 +268,7 @@ const run = {
   onStdout: callback,
   onStderr: callback,
 };
-const exec = { __proto__: null, ...run, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
+const exec = { ...run, __proto__: null, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
 /** What one Buffer holds on every Node.js that is supported. */
 const MOST_FILE_BYTES = 0x7fffffff;
 const read = { __proto__: null, maxBytes: integer(0, MOST_FILE_BYTES) };
@@ -225,7 +295,6 @@ module.exports = {
   texts,
   each,
   isPlainObject,
-  commandLine,
   pid,
   size,
   data,

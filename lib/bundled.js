@@ -2,7 +2,7 @@
 // Whether this package's code runs from where npm has put it, or from a bundle, which leaves the addon and init behind.
 // Loaded before everything else: some bundles cannot even load Node.js's own modules.
 
-const { AgentVmError } = require("./error");
+const { AgentVmError, systemError } = require("./error");
 
 const GUIDE = "https://github.com/agent-vm/agent-vm/blob/main/docs/bundlers.md";
 
@@ -14,7 +14,10 @@ const REMEDY =
   `webpack: externals: { "agent-vm": "commonjs agent-vm" }; ` +
   `Rollup: external: ["agent-vm"]. More: ${GUIDE}`;
 
-/** The rejection of a bundle that lacks what it needs; `cause` is what failed first, where something did. */
+/**
+ * The rejection of a bundle that lacks what it needs; `cause` is what failed first, where something did.
+ * @param {unknown} [cause]
+ */
 function bundledError(cause) {
   const at = here();
   const place = at === undefined ? "" : `, into ${at}`;
@@ -26,7 +29,9 @@ function bundledError(cause) {
   );
 }
 
+/** @type {typeof import("node:fs")} */
 let fs;
+/** @type {typeof import("node:path")} */
 let path;
 try {
   fs = require("node:fs");
@@ -49,7 +54,7 @@ function isBundled() {
   try {
     return JSON.parse(fs.readFileSync(path.join(path.dirname(at), "../package.json"), "utf8")).name !== "agent-vm";
   } catch (error) {
-    return error.code === "ENOENT";
+    return systemError(error).code === "ENOENT";
   }
 }
 

@@ -6,15 +6,67 @@ const { AsyncLocalStorage } = require("node:async_hooks");
 const timers = require("node:timers");
 
 const { follow } = require("./abort");
-const { aborted, disposed, fromNative } = require("./error");
-const { signalName } = require("./exit-status");
+const { aborted, disposed, systemError } = require("./error");
 const { MessageKind, NativeVm, endTurn } = require("./native");
+const { execResult, nativeError, parse } = require("./wire");
+
+/** @import { ExecResult } from "../index" */
+/** @import { Answer, Event, ExecOutcome, Json, Message, RunOptions } from "./wire" */
 
 const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, Lost } = MessageKind;
 
+/** @typedef {InstanceType<typeof NativeVm>} Native */
+
+/** @typedef {(data: Uint8Array) => void} OnData */
+
+/**
+ * The addon's methods that answer a call.
+ * @typedef {{ [M in keyof Native]: Native[M] extends (call: number, ...rest: never[]) => Answer<unknown> ? M : never }[keyof Native]} Method
+ */
+
+/**
+ * What such a method takes after the number of its call.
+ * @template {Method} M
+ * @typedef {Parameters<Native[M]> extends [call: number, ...values: infer V] ? V : never} ValuesOf
+ */
+
+/**
+ * What its call resolves to.
+ * @template {Method} M
+ * @typedef {ReturnType<Native[M]> extends Answer<infer T> ? T : never} ResultOf
+ */
+
+/**
+ * A call that has not settled. `forget` ends the following of its signal.
+ * @typedef {object} Pending
+ * @property {false} isExec
+ * @property {(value: never) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {AbortSignal | undefined} signal
+ * @property {((value: never) => void) | undefined} onValue
+ * @property {unknown[] | undefined} list
+ * @property {(() => void) | undefined} forget
+ */
+
+/**
+ * @typedef {object} PendingExec
+ * @property {true} isExec
+ * @property {(result: ExecResult) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {AbortSignal | undefined} signal
+ * @property {OnData | undefined} onStdout
+ * @property {OnData | undefined} onStderr
+ * @property {(() => void) | undefined} forget
+ */
+
+/** @typedef {{ readdir: string, readdirRecursive: import("../index").DirectoryEntry }} ListedBy */
+
+/** @type {Set<Calls>} */
 const busy = new Set();
+/** @type {NodeJS.Timeout | undefined} */
 let keepAlive;
 
+/** @param {Calls} calls */
 function hold(calls) {
   busy.add(calls);
   // A timer that never matters: 2^31 - 1 ms is the longest there is.
@@ -22,6 +74,7 @@ function hold(calls) {
   keepAlive.ref();
 }
 
+/** @param {Calls} calls */
 function release(calls) {
   busy.delete(calls);
   if (busy.size === 0) keepAlive?.unref();
@@ -39,7 +92,10 @@ function followTurn() {
   });
 }
 
-/** A callback that runs in the asynchronous context of the caller (`AsyncLocalStorage`), or undefined where there is none. */
+/**
+ * A callback that runs in the asynchronous context of the caller (`AsyncLocalStorage`), or undefined where there is none.
+ * @param {OnData | undefined} callback
+ */
 function inContext(callback) {
   return callback && AsyncLocalStorage.bind(callback);
 }
@@ -50,23 +106,29 @@ class Calls {
   #native;
   #onEvent;
   #next = 1;
+  /** @type {Map<number, Pending | PendingExec>} */
   #pending = new Map();
   #execs = 0;
   #running = 0;
+  /** @type {(() => void) | undefined} */
   #onEnd;
 
-  /** `onEvent` is called with each event's MessageKind and values. What it throws is an uncaught exception. */
+  /**
+   * `onEvent` is called with each event. What it throws is an uncaught exception.
+   * @param {(event: Event) => void} onEvent
+   */
   constructor(onEvent) {
     this.#onEvent = onEvent;
     // The addon outlives an object that nobody holds only until the garbage collector sees it.
     const self = new WeakRef(this);
-    this.#native = new NativeVm((kind, ...values) => {
+    this.#native = new NativeVm((...message) => {
+      const kind = message[0];
       // The next of its kind may wait for it.
       if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput || kind === Piece) followTurn();
       const calls = self.deref();
       if (calls === undefined) return;
       try {
-        calls.#on(kind, values);
+        calls.#on(message);
       } catch (error) {
         // A listener threw: what any emitter does then, without losing what comes next.
         process.nextTick(() => {
@@ -80,27 +142,61 @@ class Calls {
     if (this.gone) throw disposed();
   }
 
+  /**
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
   ask(method, ...values) {
     return this.#call(method, undefined, values);
   }
 
-  /** A call whose result is an array that comes in pieces, so that a large one does not hold the event loop. */
+  /**
+   * Asks for something that comes as JSON.
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   * @returns {Promise<ResultOf<M> extends Json<infer T> ? T : never>}
+   */
+  async askJson(method, ...values) {
+    const text = await this.ask(method, ...values);
+    return parse(/** @type {Json<ResultOf<M> extends Json<infer T> ? T : never>} */ (text));
+  }
+
+  /**
+   * A call whose result is an array that comes in pieces, so that a large one does not hold the event loop.
+   * @template {"readdir" | "readdirRecursive"} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
   async list(method, ...values) {
+    /** @type {unknown[]} */
     const list = [];
     await this.#call(method, undefined, values, list);
-    return list;
+    return /** @type {ListedBy[M][]} */ (list);
   }
 
-  /** A call that `signal`, where there is one, aborts; the addon takes as its last value whether there is one. */
-  askAbortable(method, signal, ...values) {
-    return this.#call(method, undefined, [...values, signal !== undefined], undefined, signal);
+  /**
+   * A socket's descriptor. An abort of `signal`, where there is one, ends the call.
+   * @param {number} port
+   * @param {AbortSignal | undefined} signal
+   */
+  connect(port, signal) {
+    return this.#call("connect", undefined, [port, signal !== undefined], undefined, signal);
   }
 
-  /** A call that starts something: `onStart` has its result before any event that follows it, and counts it as running. */
+  /**
+   * A call that starts something: `onStart` has its result before any event that follows it, and counts it as running.
+   * @template {"spawn" | "openShell"} M
+   * @param {M} method
+   * @param {(result: ResultOf<M>) => void} onStart
+   * @param {ValuesOf<M>} values
+   */
   start(method, onStart, ...values) {
+    /** @param {ResultOf<M>} value */
     const onValue = (value) => {
       this.#running++;
-      onStart?.(value);
+      onStart(value);
     };
     return this.#call(method, onValue, values);
   }
@@ -111,15 +207,25 @@ class Calls {
     this.#releaseIfIdle();
   }
 
-  /** An exec, whose output goes to the callbacks as it comes. Resolves to an ExecResult. */
+  /**
+   * An exec, whose output goes to the callbacks as it comes.
+   * @param {string} commandLine
+   * @param {Json<RunOptions> | undefined} options
+   * @param {Uint8Array | undefined} stdin
+   * @param {AbortSignal | undefined} signal
+   * @param {OnData | undefined} onStdout
+   * @param {OnData | undefined} onStderr
+   * @returns {Promise<ExecResult>}
+   */
   exec(commandLine, options, stdin, signal, onStdout, onStderr) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#native.exec(call, commandLine, options, stdin, signal !== undefined);
-      if (answer) {
-        reject(fromNative(answer[0]));
+      if (answer?.[0] !== undefined) {
+        reject(nativeError(answer[0]));
         return;
       }
+      /** @type {PendingExec} */
       const exec = {
         resolve,
         reject,
@@ -144,13 +250,14 @@ class Calls {
   async dispose() {
     if (this.gone) return;
     this.gone = true;
+    /** @type {Promise<void>} */
     const ended = new Promise((resolve) => {
       this.#onEnd = resolve;
     });
     try {
       await this.ask("dispose");
     } catch (error) {
-      if (error.code !== "VM_DISPOSED") throw error;
+      if (systemError(error).code !== "VM_DISPOSED") throw error;
       // It died just now; its last events are on their way.
       hold(this);
       await ended;
@@ -158,28 +265,50 @@ class Calls {
     }
   }
 
+  /**
+   * @template {Method} M
+   * @param {M} method
+   * @param {((value: ResultOf<M>) => void) | undefined} onValue
+   * @param {ValuesOf<M>} values
+   * @param {unknown[]} [list]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<ResultOf<M>>}
+   */
   #call(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
-      const answer = this.#native[method](call, ...values);
+      // TypeScript does not follow that a method takes its own values.
+      const native = /** @type {{ [method: string]: (call: number, ...values: unknown[]) => Answer<ResultOf<M>> }} */ (
+        /** @type {unknown} */ (this.#native)
+      );
+      const answer = /** @type {Answer<ResultOf<M>>} */ (native[method]?.(call, ...values));
       if (answer) {
         // By index: taking it apart as an iterable costs more than all else here.
-        if (answer[0]) reject(fromNative(answer[0]));
+        if (answer[0] !== undefined) reject(nativeError(answer[0]));
         else resolve(answer[1]);
         return;
       }
+      /** @type {Pending} */
       const pending = { resolve, reject, isExec: false, signal, onValue, list, forget: undefined };
       this.#await(call, pending);
       pending.forget = this.#watch(signal, call);
     });
   }
 
+  /**
+   * @param {number} call
+   * @param {Pending | PendingExec} pending
+   */
   #await(call, pending) {
     if (this.#pending.size === 0) hold(this);
     this.#pending.set(call, pending);
   }
 
-  /** Has `signal`, if there is one, abort a call; what it returns ends that. */
+  /**
+   * Has `signal`, if there is one, abort a call; what it returns ends that.
+   * @param {AbortSignal | undefined} signal
+   * @param {number} call
+   */
   #watch(signal, call) {
     if (signal === undefined) return undefined;
     const unfollow = follow(signal, () => this.#native.abort(call));
@@ -189,7 +318,10 @@ class Calls {
     };
   }
 
-  /** Takes a call that is about to settle off the list. */
+  /**
+   * Takes a call that is about to settle off the list.
+   * @param {number} call
+   */
   #end(call) {
     const pending = this.#pending.get(call);
     this.#pending.delete(call);
@@ -202,75 +334,84 @@ class Calls {
     if (this.#pending.size === 0 && this.#running === 0) release(this);
   }
 
-  #on(kind, values) {
-    switch (kind) {
-      case Settled:
-        return this.#settled(...values);
+  /** @param {Message} message */
+  #on(message) {
+    switch (message[0]) {
+      case Settled: {
+        const [, call, error, value] = message;
+        return this.#settled(call, error, value);
+      }
       case Piece: {
-        const [call, piece] = values;
-        const list = this.#pending.get(call)?.list;
-        if (list) for (const entry of JSON.parse(piece)) list.push(entry);
+        const [, call, piece] = message;
+        const pending = this.#pending.get(call);
+        if (pending?.isExec === false && pending.list) for (const entry of parse(piece)) pending.list.push(entry);
         return;
       }
-      case ExecEnded:
-        return this.#execEnded(...values);
+      case ExecEnded: {
+        const [, call, ...outcome] = message;
+        return this.#execEnded(call, outcome);
+      }
       case ExecOutput: {
-        const [call, isStderr, data] = values;
-        const exec = this.#pending.get(call);
-        return isStderr ? exec?.onStderr?.(data) : exec?.onStdout?.(data);
+        const [, call, isStderr, data] = message;
+        const pending = this.#pending.get(call);
+        if (!pending?.isExec) return;
+        return isStderr ? pending.onStderr?.(data) : pending.onStdout?.(data);
       }
       case Exit:
         this.gone = true;
         this.#onEnd?.();
-        return this.#onEvent(kind, values);
+        return this.#onEvent(message);
       case Lost:
-        return process.emitWarning(`An event of a VM was lost: ${fromNative(values[0]).message}`);
+        return process.emitWarning(`An event of a VM was lost: ${nativeError(message[1]).message}`);
       default:
-        return this.#onEvent(kind, values);
+        return this.#onEvent(message);
     }
   }
 
+  /**
+   * @param {number} call
+   * @param {Json<import("./wire").ErrorFields> | undefined} error
+   * @param {unknown} value
+   */
   #settled(call, error, value) {
     const pending = this.#end(call);
     // One of whose pieces could not be told has settled already.
     if (pending === undefined) return;
-    if (error) {
-      const rejection = fromNative(error);
-      pending.reject(rejection.code === "ABORTED" ? aborted(pending.signal) : rejection);
-    } else {
-      pending.onValue?.(value);
-      pending.resolve(value);
+    if (error !== undefined) {
+      const rejection = nativeError(error);
+      pending.reject(rejection.code === "ABORTED" && pending.signal ? aborted(pending.signal) : rejection);
+    } else if (!pending.isExec) {
+      // It has the type that its method declares.
+      const result = /** @type {never} */ (value);
+      pending.onValue?.(result);
+      pending.resolve(result);
     }
     this.#releaseIfIdle();
   }
 
-  #execEnded(call, exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, cut, timedOut, background) {
+  /**
+   * @param {number} call
+   * @param {ExecOutcome} outcome
+   */
+  #execEnded(call, outcome) {
     const exec = this.#end(call);
-    const left = background ? JSON.parse(background) : [];
-    if (exec.signal?.aborted) {
-      this.#abortEnded(exec, left);
-    } else {
-      exec.resolve({
-        exitCode,
-        signal: signalName(signal),
-        reason,
-        usage: { userMs, systemMs, maxRssBytes },
-        stdout,
-        stderr,
-        stdoutTruncated: (cut & 1) !== 0,
-        stderrTruncated: (cut & 2) !== 0,
-        timedOut,
-        background: left,
-      });
-    }
+    if (!exec?.isExec) return;
+    const result = execResult(outcome);
+    if (exec.signal?.aborted) this.#abortEnded(exec.signal, exec.reject, result.background);
+    else exec.resolve(result);
     this.#releaseIfIdle();
   }
 
-  /** The abort came when the command had ended and its result was on its way: what the command left is killed all the same. */
-  async #abortEnded({ signal, reject }, left) {
+  /**
+   * The abort came when the command had ended and its result was on its way: what the command left is killed all the same.
+   * @param {AbortSignal} signal
+   * @param {(error: Error) => void} reject
+   * @param {ExecResult["background"]} left
+   */
+  async #abortEnded(signal, reject, left) {
     await Promise.allSettled(left.map(({ pid }) => this.ask("killProcess", pid)));
     reject(aborted(signal));
   }
 }
 
-module.exports = { Calls };
+exports.Calls = Calls;

@@ -9,12 +9,29 @@ const channels = {
   spawn: channel("agent-vm:spawn"),
 };
 
-/** Does the work; tells of it when it has ended, with `members` of its result or the `error`. */
+/** @typedef {keyof typeof channels} Name */
+/** @typedef {Partial<import("../index").AgentVmDiagnostic>} Fields */
+/** @typedef {(more: Fields) => void} Publish */
+
+/**
+ * Does the work; tells of it when it has ended, with `members` of its result or the `error`.
+ * @template T
+ * @param {Name} name
+ * @param {Fields} fields
+ * @param {() => Promise<T>} work
+ * @param {(result: T) => Fields} members
+ */
 function observe(name, fields, work, members) {
   const told = begin(name, fields);
   return told === undefined ? work() : follow(told, work, members);
 }
 
+/**
+ * @template T
+ * @param {Publish} told
+ * @param {() => Promise<T>} work
+ * @param {(result: T) => Fields} members
+ */
 async function follow(told, work, members) {
   try {
     const result = await work();
@@ -26,7 +43,12 @@ async function follow(told, work, members) {
   }
 }
 
-/** Starts the clock, if somebody listens; what it returns is to be called with what else there is to tell at the end. */
+/**
+ * Starts the clock, if somebody listens; what it returns is to be called with what else there is to tell at the end.
+ * @param {Name} name
+ * @param {Fields} fields
+ * @returns {Publish | undefined}
+ */
 function begin(name, fields) {
   if (!channels[name].hasSubscribers) return undefined;
   const [startTime, begun] = [Date.now(), performance.now()];

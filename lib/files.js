@@ -1,57 +1,82 @@
 "use strict";
 // The file calls that are more than one call of the addon.
 
-const { AgentVmError } = require("./error");
+const { AgentVmError, systemError } = require("./error");
 const { exec } = require("./exec");
+
+/** @import { ReadFileResult, WriteFileResult } from "../index" */
+/** @import { File } from "./arguments" */
+/** @import { Calls } from "./calls" */
 
 /** Files of one call that are read or written at a time. */
 const FILES_AT_A_TIME = 16;
 
-/** The results of `work` on all items, in their order. */
+/**
+ * The results of `work` on all items, in their order.
+ * @template T, R
+ * @param {readonly T[]} items
+ * @param {(item: T) => Promise<R>} work
+ */
 async function each(items, work) {
+  /** @type {R[]} */
   const results = [];
-  let next = 0;
+  const entries = items.entries();
   const worker = async () => {
-    while (next < items.length) {
-      const index = next++;
-      results[index] = await work(items[index]);
-    }
+    for (const [index, item] of entries) results[index] = await work(item);
   };
   await Promise.all(Array.from({ length: Math.min(FILES_AT_A_TIME, items.length) }, worker));
   return results;
 }
 
+/**
+ * @param {Calls} calls
+ * @param {readonly string[]} paths
+ * @param {number | undefined} maxBytes
+ * @returns {Promise<ReadFileResult[]>}
+ */
 function readFiles(calls, paths, maxBytes) {
   return each(paths, async (path) => {
     try {
       return { path, content: await calls.ask("readFile", path, maxBytes) };
     } catch (error) {
-      return { path, content: null, error: error.message };
+      return { path, content: null, error: systemError(error).message };
     }
   });
 }
 
+/**
+ * @param {Calls} calls
+ * @param {readonly File[]} entries
+ * @returns {Promise<WriteFileResult[]>}
+ */
 function writeFiles(calls, entries) {
   return each(entries, async ({ path, content }) => {
     try {
       await calls.ask("writeFile", path, content);
       return { path, success: true };
     } catch (error) {
-      return { path, success: false, error: error.message };
+      return { path, success: false, error: systemError(error).message };
     }
   });
 }
 
+/** @param {string} path */
 function withoutSlashes(path) {
   let end = path.length;
   while (end > 1 && path[end - 1] === "/") end--;
   return path.slice(0, end);
 }
 
+/**
+ * @param {Calls} calls
+ * @param {string} from
+ * @param {string} to
+ */
 async function move(calls, from, to) {
   try {
     await calls.ask("rename", from, to);
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     if (error.code !== "EXDEV") throw error;
     // Between mounts there is no renaming: the VM's own mv copies, then deletes, and keeps what a copy can keep. Slashes behind
     // a name would have it follow a link that takes the name's place.

@@ -5,7 +5,9 @@ const { GUIDE, bundledError, isBundled } = require("./bundled");
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { AgentVmError } = require("./error");
+const { AgentVmError, systemError } = require("./error");
+
+/** @typedef {typeof import("../src/addon")} Addon */
 
 const target = `linux-${process.arch}-gnu`;
 const ADDON = `agent-vm.${target}.node`;
@@ -42,11 +44,16 @@ function load() {
   };
 }
 
-/** The kernel's or the dynamic loader's word, where it takes none of the file: another C library, for one. */
+/**
+ * The kernel's or the dynamic loader's word, where it takes none of the file: another C library, for one.
+ * @param {string} file
+ * @returns {Addon}
+ */
 function loadAddon(file) {
   try {
     return require(file);
-  } catch (cause) {
+  } catch (thrown) {
+    const cause = systemError(thrown);
     // Bundlers put a function of theirs in the place of `require`, which finds no file at run time.
     if (cause.code !== "ERR_DLOPEN_FAILED" && isBundled()) throw bundledError(cause);
     throw new AgentVmError(

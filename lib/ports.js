@@ -16,17 +16,26 @@ const UNUSED = unset(
 
 class Ports {
   #calls;
+  /** @type {Set<net.Socket>} */
   #sockets = new Set();
-  /** Bodies of responses that are being decoded: their bytes may all be here, so that no socket stands for them. */
+  /**
+   * Bodies of responses that are being decoded: their bytes may all be here, so that no socket stands for them.
+   * @type {Set<{ destroy(error: Error): void }>}
+   */
   bodies = new Set();
 
+  /** @param {import("./calls").Calls} calls */
   constructor(calls) {
     this.#calls = calls;
   }
 
-  /** A socket to `port`. An abort of `signal`, where there is one, rejects at once, and leaves nothing of it. */
+  /**
+   * A socket to `port`. An abort of `signal`, where there is one, rejects at once, and leaves nothing of it.
+   * @param {number} port
+   * @param {AbortSignal} [signal]
+   */
   async connect(port, signal) {
-    const fd = await this.#calls.askAbortable("connect", signal, port);
+    const fd = await this.#calls.connect(port, signal);
     let socket;
     try {
       this.#calls.requireVm();
@@ -42,7 +51,11 @@ class Ports {
     return socket;
   }
 
-  /** What went wrong on a connection: the VM may have gone, and then that is the reason. */
+  /**
+   * What went wrong on a connection: the VM may have gone, and then that is the reason.
+   * @param {unknown} error
+   * @param {number} port
+   */
   async explain(error, port) {
     if (error instanceof AgentVmError) return error;
     // Init is asked, for its end may not be known yet: what listened has gone with it, and been heard of first.
@@ -61,4 +74,4 @@ class Ports {
   }
 }
 
-module.exports = { Ports };
+exports.Ports = Ports;

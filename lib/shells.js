@@ -3,47 +3,79 @@
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
-const { commandLine } = require("./arguments");
-const { json } = require("./members");
+const { systemError } = require("./error");
+const { commandLine, json } = require("./wire");
+
+/** @import { Bare } from "./members" */
+/** @import { CheckedShell } from "./arguments" */
+/** @import { InContext } from "./processes" */
+/** @import { Pairs } from "./wire" */
+
+/** @typedef {Bare<CheckedShell & { command: string }>} Command */
 
 class Shells {
   #calls;
   #env;
+  /** @type {Map<string, InContext>} */
   #contexts = new Map();
 
-  /** `env` is the environment of the VM, as `create` was given it. */
+  /**
+   * `env` is the environment of the VM, as `create` was given it.
+   * @param {import("./calls").Calls} calls
+   * @param {Pairs} env
+   */
   constructor(calls, env) {
     this.#calls = calls;
     this.#env = env;
   }
 
-  /** Opens one, and resolves to its id: the `command` of the checked options, or bash where the VM has it, else sh. */
+  /**
+   * Opens one, and resolves to its id: the `command` of the checked options, or bash where the VM has it, else sh.
+   * @param {CheckedShell} options
+   */
   async open(options) {
     const inContext = AsyncLocalStorage.snapshot();
-    if (options.command !== undefined) return this.#open(options, inContext);
+    const { command } = options;
+    if (command !== undefined) return this.#open({ __proto__: null, ...options, command }, inContext);
     try {
       return await this.#open({ __proto__: null, ...options, command: "bash" }, inContext);
-    } catch (error) {
+    } catch (thrown) {
+      const error = systemError(thrown);
       if (error.code !== "ENOENT" || error.path !== "bash") throw error;
+      /** @type {Pairs} */
       const env = [["SHELL", "/bin/sh"], ...(options.env ?? [])];
       return this.#open({ __proto__: null, ...options, command: "sh", env }, inContext);
     }
   }
 
+  /**
+   * @param {Command} options
+   * @param {InContext} inContext
+   */
   #open({ command, args = [], env = [], ...rest }, inContext) {
+    /** @type {Pairs} */
     const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", "xterm-256color"]];
     const message = json({ ...rest, env: [...terminal, ...env] });
+    /** @param {string} shellId */
     const onStart = (shellId) => this.#contexts.set(shellId, inContext);
     return this.#calls.start("openShell", onStart, commandLine(command, args), message);
   }
 
-  /** Runs `action` in the asynchronous context of the `openShell` that opened the shell. */
+  /**
+   * Runs `action` in the asynchronous context of the `openShell` that opened the shell.
+   * @param {string} shellId
+   * @param {() => unknown} action
+   */
   inContextOf(shellId, action) {
     const inContext = this.#contexts.get(shellId);
     return inContext ? inContext(action) : action();
   }
 
-  /** A shell has exited, and `emit` has its last event. */
+  /**
+   * A shell has exited, and `emit` has its last event.
+   * @param {string} shellId
+   * @param {() => void} emit
+   */
   onExit(shellId, emit) {
     this.#calls.ended();
     try {

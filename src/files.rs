@@ -15,7 +15,7 @@ use crate::vm::{Answer, NativeVm};
 #[napi]
 impl NativeVm {
     /// Settles with the content, if it has at most `max_bytes`.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Buffer>")]
     pub fn read_file(&self, call: f64, path: String, max_bytes: Option<f64>) -> Answer {
         let most = max_bytes.map_or(MAX_FILE, |most| most as u64);
         self.ask(call, move |vm| async move {
@@ -24,7 +24,7 @@ impl NativeVm {
     }
 
     /// Writes a file whole. The content is copied before this returns, so that it may be changed then.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn write_file(&self, call: f64, path: String, content: Uint8Array) -> Answer {
         let content = copied(&content);
         self.ask(call, |vm| async move {
@@ -33,7 +33,7 @@ impl NativeVm {
     }
 
     /// Makes a folder.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn mkdir(&self, call: f64, path: String, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
             vm.mkdir(path, recursive).await.map(|()| Value::Undefined)
@@ -41,7 +41,7 @@ impl NativeVm {
     }
 
     /// Gives names in pieces, each a JSON array, and settles.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn readdir(&self, call: f64, path: String) -> Answer {
         let on_entries = self.in_pieces(call, |entries| {
             let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -53,7 +53,7 @@ impl NativeVm {
     }
 
     /// Gives entries in pieces, each a JSON array, and settles.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn readdir_recursive(
         &self,
         call: f64,
@@ -84,7 +84,7 @@ impl NativeVm {
     }
 
     /// Settles with attributes, as JSON.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Json<VmStat>>")]
     pub fn stat(&self, call: f64, path: String) -> Answer {
         self.ask(call, |vm| async move {
             vm.stat(path)
@@ -94,13 +94,13 @@ impl NativeVm {
     }
 
     /// Settles with whether it is there.
-    #[napi]
+    #[napi(ts_return_type = "Answer<boolean>")]
     pub fn exists(&self, call: f64, path: String) -> Answer {
         self.ask(call, |vm| async move { vm.exists(path).await.map(Value::Bool) })
     }
 
     /// Renames.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn rename(&self, call: f64, from: String, to: String) -> Answer {
         self.ask(call, |vm| async move {
             vm.rename(from, to).await.map(|()| Value::Undefined)
@@ -108,7 +108,7 @@ impl NativeVm {
     }
 
     /// Removes.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn remove(&self, call: f64, path: String, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
             vm.delete(path, recursive).await.map(|()| Value::Undefined)
@@ -117,7 +117,7 @@ impl NativeVm {
 
     /// Settles with the descriptor of a connected socket, which the caller owns. One that is `abortable` is remembered until
     /// `forget`.
-    #[napi]
+    #[napi(ts_return_type = "Answer<number>")]
     pub fn connect(&self, call: f64, port: u16, abortable: bool) -> Answer {
         let abort = Abort::default();
         if abortable {

@@ -16,12 +16,12 @@ use crate::vm::{Answer, HostResult, NativeVm, known, parse};
 #[napi]
 impl NativeVm {
     /// Runs a command from start to end. One that is `abortable` is remembered until `forget`.
-    #[napi]
+    #[napi(ts_return_type = "Answer<never>")]
     pub fn exec(
         &self,
         call: f64,
         command_line: String,
-        options: Option<String>,
+        #[napi(ts_arg_type = "Json<RunOptions> | undefined")] options: Option<String>,
         stdin: Option<Uint8Array>,
         abortable: bool,
     ) -> Result<Answer> {
@@ -61,12 +61,12 @@ impl NativeVm {
     }
 
     /// Starts a process. Settles with its pid.
-    #[napi]
+    #[napi(ts_return_type = "Answer<number>")]
     pub fn spawn(
         &self,
         call: f64,
         command_line: String,
-        options: String,
+        #[napi(ts_arg_type = "Json<RunOptions>")] options: String,
         stdin: Option<Uint8Array>,
     ) -> Result<Answer> {
         let options: RunOptions = parse(&options)?;
@@ -83,8 +83,13 @@ impl NativeVm {
     }
 
     /// Opens a shell. Settles with its name.
-    #[napi]
-    pub fn open_shell(&self, call: f64, command_line: String, options: String) -> Result<Answer> {
+    #[napi(ts_return_type = "Answer<string>")]
+    pub fn open_shell(
+        &self,
+        call: f64,
+        command_line: String,
+        #[napi(ts_arg_type = "Json<RunOptions>")] options: String,
+    ) -> Result<Answer> {
         let options: RunOptions = parse(&options)?;
         let (cols, rows) = options.size();
         let request = ShellRequest {
@@ -100,7 +105,7 @@ impl NativeVm {
     }
 
     /// Writes to a process's standard input.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn write_process_stdin(&self, call: f64, pid: u32, data: &[u8]) -> Answer {
         self.written(
             call,
@@ -109,7 +114,7 @@ impl NativeVm {
     }
 
     /// Writes to a shell.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn write_shell(&self, call: f64, shell: String, data: &[u8]) -> Answer {
         self.written(call, self.slot.vm().and_then(|vm| vm.write_shell(&shell, data)))
     }
@@ -124,13 +129,13 @@ impl NativeVm {
     }
 
     /// Closes a process's standard input behind what was written.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn close_process_stdin(&self, _call: f64, pid: u32) -> Value {
         self.now(|vm| vm.close_process_stdin(pid).map(|()| Value::Undefined))
     }
 
     /// Settles with a process's exit status.
-    #[napi]
+    #[napi(ts_return_type = "Answer<ExitValues>")]
     pub fn wait_process(&self, call: f64, pid: u32) -> Answer {
         self.ask(call, move |vm| async move {
             vm.wait_process(pid).await.map(status_value)
@@ -138,7 +143,7 @@ impl NativeVm {
     }
 
     /// Settles with a shell's exit status.
-    #[napi]
+    #[napi(ts_return_type = "Answer<ExitValues>")]
     pub fn wait_shell(&self, call: f64, shell: String) -> Answer {
         self.ask(
             call,
@@ -147,7 +152,7 @@ impl NativeVm {
     }
 
     /// Spawned processes, as JSON.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Json<SpawnedProcessInfo[]>>")]
     pub fn list_processes(&self, _call: f64) -> Value {
         self.now(|vm| {
             let list: Vec<_> = vm.list_processes().iter().map(json::spawned_process).collect();
@@ -156,7 +161,7 @@ impl NativeVm {
     }
 
     /// One spawned process, as JSON.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Json<SpawnedProcessInfo>>")]
     pub fn get_process(&self, _call: f64, pid: u32) -> Value {
         self.now(|vm| {
             let process = vm.get_process(pid)?;
@@ -165,7 +170,7 @@ impl NativeVm {
     }
 
     /// Sends a signal by number.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn signal_process(&self, call: f64, pid: u32, signal: i32) -> Answer {
         self.ask(call, move |vm| async move {
             vm.signal_process(pid, signal).await.map(|()| Value::Undefined)
@@ -173,7 +178,7 @@ impl NativeVm {
     }
 
     /// Kills a process and everything that it started.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn kill_process(&self, call: f64, pid: u32) -> Answer {
         self.ask(call, move |vm| async move {
             vm.kill_process(pid).await.map(|()| Value::Undefined)
@@ -181,19 +186,19 @@ impl NativeVm {
     }
 
     /// Kept output of a process.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Replay>")]
     pub fn read_process_output(&self, _call: f64, pid: u32, after: f64) -> Value {
         self.now(|vm| vm.read_process_output(pid, after as u64).map(replay_value))
     }
 
     /// Kept output of a shell.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Replay>")]
     pub fn read_shell(&self, _call: f64, shell: String, after: f64) -> Value {
         self.now(|vm| vm.read_shell(&shell, after as u64).map(replay_value))
     }
 
     /// Everything that runs, as JSON.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Json<ProcessInfo[]>>")]
     pub fn all_processes(&self, call: f64) -> Answer {
         self.ask(call, |vm| async move {
             vm.process_table(|table| Value::text(json::table(table))).await
@@ -201,13 +206,13 @@ impl NativeVm {
     }
 
     /// Sets the size of a shell's terminal.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn resize_shell(&self, _call: f64, shell: String, cols: u16, rows: u16) -> Value {
         self.now(|vm| vm.resize_shell(&shell, cols, rows).map(|()| Value::Undefined))
     }
 
     /// Hangs up a shell.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn close_shell(&self, call: f64, shell: String) -> Answer {
         self.ask(call, |vm| async move {
             vm.close_shell(&shell).await.map(|()| Value::Undefined)
@@ -215,7 +220,7 @@ impl NativeVm {
     }
 
     /// Shells, as JSON.
-    #[napi]
+    #[napi(ts_return_type = "Answer<Json<ShellInfo[]>>")]
     pub fn list_shells(&self, _call: f64) -> Value {
         self.now(|vm| {
             let list: Vec<_> = vm.list_shells().iter().map(json::shell).collect();

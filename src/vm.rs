@@ -43,8 +43,12 @@ impl NativeVm {
     }
 
     /// Boots it. Settles with what holds each limit, as JSON.
-    #[napi]
-    pub fn boot(&self, call: f64, options: String) -> Result<Answer> {
+    #[napi(ts_return_type = "Answer<Json<AgentVm[\"enforcement\"]>>")]
+    pub fn boot(
+        &self,
+        call: f64,
+        #[napi(ts_arg_type = "Json<BootRequest>")] options: String,
+    ) -> Result<Answer> {
         let (options, replay_bytes) = parse::<CreateOptions>(&options)?.into_host();
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
         Ok(on_blocking_thread(move || {
@@ -54,8 +58,12 @@ impl NativeVm {
     }
 
     /// Looks at the host. Settles with JSON.
-    #[napi]
-    pub fn doctor(&self, call: f64, options: String) -> Result<Answer> {
+    #[napi(ts_return_type = "Answer<Json<DoctorReport>>")]
+    pub fn doctor(
+        &self,
+        call: f64,
+        #[napi(ts_arg_type = "Json<BootRequest>")] options: String,
+    ) -> Result<Answer> {
         let (options, _) = parse::<CreateOptions>(&options)?.into_host();
         let bridge = self.bridge.clone();
         Ok(on_blocking_thread(move || {
@@ -65,7 +73,7 @@ impl NativeVm {
     }
 
     /// Removes a directory on the host with everything below it, however deep. Settles when it is gone.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn remove_tree(&self, call: f64, path: String) -> Answer {
         let bridge = self.bridge.clone();
         on_blocking_thread(move || {
@@ -88,7 +96,7 @@ impl NativeVm {
     }
 
     /// Bytes that everything inside was given and has written, and the streams that were closed at a bound: `[in, out, cut]`.
-    #[napi]
+    #[napi(ts_return_type = "Answer<IoStats>")]
     pub fn io_stats(&self, _call: f64) -> Value {
         self.now(|vm| {
             let stats = vm.io_stats();
@@ -101,7 +109,7 @@ impl NativeVm {
     }
 
     /// Kills everything inside. Settles when all exit events are emitted.
-    #[napi]
+    #[napi(ts_return_type = "Answer<void>")]
     pub fn dispose(&self, call: f64) -> Answer {
         self.ask(call, |vm| async move {
             vm.dispose().await;

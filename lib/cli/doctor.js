@@ -3,7 +3,10 @@
 const { AgentVm } = require("../..");
 const { print, printJson, visible } = require("./output");
 
-/** Prints what `AgentVm.doctor` found. The exit code is 0 where VMs get namespaces of their own, else 1. */
+/**
+ * Prints what `AgentVm.doctor` found. The exit code is 0 where VMs get namespaces of their own, else 1.
+ * @param {import("./options").Values} options
+ */
 async function doctor({ json }) {
   const { level, checks } = await AgentVm.doctor();
   if (json) {

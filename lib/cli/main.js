@@ -33,6 +33,7 @@ Exit codes: the program's; 2 for a wrong call; 125 where agent-vm could not run 
 reads the output any more; 129, 130 or 143 where a closed terminal, or a second SIGINT or SIGTERM, ended the VM.
 `;
 
+/** @param {string[]} argv */
 async function main(argv) {
   const { command, options, words } = parse(argv);
   if (options.version) {
@@ -46,7 +47,7 @@ async function main(argv) {
   }
   switch (command) {
     case "doctor":
-      return require("./doctor").doctor(options, words);
+      return require("./doctor").doctor(options);
     case "run":
       return require("./run").run(options, words);
     case "shell":
@@ -56,7 +57,10 @@ async function main(argv) {
   }
 }
 
-/** The exit code of a command that was not carried out, after its reason is on standard error. */
+/**
+ * The exit code of a command that was not carried out, after its reason is on standard error.
+ * @param {Error & { code?: string }} error
+ */
 function exitCodeOf(error) {
   // As a shell has it for a program whose reader has gone: nothing to say, and nobody to say it to.
   if (error.code === "READER_GONE") return READER_GONE;

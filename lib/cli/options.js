@@ -4,8 +4,21 @@
 const path = require("node:path");
 const { parseArgs } = require("node:util");
 
+const { systemError } = require("../error");
+
+/** @import { AgentVmOptions, Mount, NetworkAllowList } from "../../index" */
+
+/** @typedef {ReturnType<typeof parse>["options"]} Values */
+
+/** @typedef {{ type: "string" }} Text */
+/** @typedef {{ type: "boolean" }} Flag */
+/** @typedef {{ type: "string", multiple: true }} Texts */
+
+/** @type {Text} */
 const text = { type: "string" };
+/** @type {Flag} */
 const flag = { type: "boolean" };
+/** @type {Texts} */
 const texts = { type: "string", multiple: true };
 
 const known = {
@@ -25,12 +38,18 @@ const known = {
   version: flag,
 };
 
-/** A call that was put wrongly. */
+/**
+ * A call that was put wrongly.
+ * @param {string} message
+ */
 function usage(message) {
   return Object.assign(new Error(`${message}\nTry 'agent-vm --help'.`), { code: "USAGE" });
 }
 
-/** The command, its options, and what follows `--`. */
+/**
+ * The command, its options, and what follows `--`.
+ * @param {string[]} argv
+ */
 function parse(argv) {
   const end = argv.indexOf("--");
   const own = end < 0 ? argv : argv.slice(0, end);
@@ -38,7 +57,7 @@ function parse(argv) {
   try {
     parsed = parseArgs({ args: own, options: known, allowPositionals: true });
   } catch (error) {
-    throw usage(error.message);
+    throw usage(systemError(error).message);
   }
   const { values, positionals } = parsed;
   const [command, ...rest] = positionals;
@@ -46,14 +65,18 @@ function parse(argv) {
   return { command, options: values, words: end < 0 ? [] : argv.slice(end + 1) };
 }
 
-/** `AgentVm.create`'s options. */
+/**
+ * `AgentVm.create`'s options. It checks `isolation` itself.
+ * @param {Values} options
+ * @returns {AgentVmOptions}
+ */
 function createOptions(options) {
   const { home, rootfs, hostname, isolation } = options;
   return withoutUndefined({
     home: home && path.resolve(home),
     rootfs: rootfs && path.resolve(rootfs),
     hostname,
-    isolation,
+    isolation: /** @type {AgentVmOptions["isolation"]} */ (isolation),
     mounts: options.mount?.map(mount),
     directories: options.directory,
     network: options.network === undefined ? undefined : network(options.network),
@@ -62,19 +85,28 @@ function createOptions(options) {
   });
 }
 
+/**
+ * @param {string} value
+ * @returns {Mount}
+ */
 function mount(value) {
-  const [hostPath, inside, access, ...rest] = value.split(":");
-  if (!hostPath || !inside || rest.length > 0 || ![undefined, "ro", "rw"].includes(access)) {
+  const [hostPath, inside, access = "ro", ...rest] = value.split(":");
+  if (!hostPath || !inside || rest.length > 0 || !["ro", "rw"].includes(access)) {
     throw usage(`--mount takes HOST:INSIDE or HOST:INSIDE:rw, not ${JSON.stringify(value)}`);
   }
   return { path: inside, hostPath: path.resolve(hostPath), readOnly: access !== "rw" };
 }
 
+/**
+ * @param {string} value
+ * @returns {"none" | "public" | "host" | NetworkAllowList}
+ */
 function network(value) {
   if (value === "none" || value === "public" || value === "host") return value;
   return { allow: value.split(",").filter((entry) => entry !== "") };
 }
 
+/** @type {{ [name: string]: [option: string, read: (amount: string) => number] }} */
 const LIMITS = {
   memory: ["memoryBytes", bytes],
   cpus: ["cpus", number],
@@ -84,34 +116,46 @@ const LIMITS = {
   terminals: ["terminals", number],
 };
 
+/**
+ * @param {string} value
+ * @returns {[option: string, amount: number]}
+ */
 function limit(value) {
-  const [, name, amount] = /^(\w+)=(.+)$/.exec(value) ?? [];
-  if (!Object.hasOwn(LIMITS, name ?? "")) {
+  const [, name = "", amount = ""] = /^(\w+)=(.+)$/.exec(value) ?? [];
+  const known = Object.hasOwn(LIMITS, name) ? LIMITS[name] : undefined;
+  if (known === undefined) {
     throw usage(`--limit takes NAME=VALUE with one of ${Object.keys(LIMITS).join(", ")}, not ${JSON.stringify(value)}`);
   }
-  const [option, read] = LIMITS[name];
+  const [option, read] = known;
   const parsed = read(amount);
   if (Number.isNaN(parsed))
     throw usage(`--limit ${name} takes a number, like ${name}=100, not ${JSON.stringify(amount)}`);
   return [option, parsed];
 }
 
+/** @param {string} value */
 function number(value) {
   return /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN;
 }
 
+/** @param {string} value */
 function bytes(value) {
-  const [, amount, unit] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
+  const [, amount, unit = ""] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
   if (amount === undefined) return NaN;
   return Number(amount) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
 }
 
+/**
+ * @param {string} value
+ * @returns {[name: string, value: string]}
+ */
 function variable(value) {
   const at = value.indexOf("=");
   if (at < 1) throw usage(`--env takes NAME=VALUE, not ${JSON.stringify(value)}`);
   return [value.slice(0, at), value.slice(at + 1)];
 }
 
+/** @param {string | undefined} value */
 function timeout(value) {
   if (value === undefined) return undefined;
   const seconds = number(value);
@@ -119,8 +163,14 @@ function timeout(value) {
   return seconds * 1000;
 }
 
+/**
+ * The members of an object that are not undefined.
+ * @template {object} T
+ * @param {T} object
+ */
 function withoutUndefined(object) {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+  const defined = Object.entries(object).filter(([, value]) => value !== undefined);
+  return /** @type {{ [key in keyof T]: Exclude<T[key], undefined> }} */ (Object.fromEntries(defined));
 }
 
 module.exports = { createOptions, parse, timeout, usage, withoutUndefined };

@@ -1,18 +1,27 @@
 "use strict";
 
 const { AgentVm } = require("../..");
+const { systemError } = require("../error");
 const { createOptions, timeout, usage, withoutUndefined } = require("./options");
 const { complain, printJson, write } = require("./output");
 const { followSignals } = require("./signals");
 const { isTerminalGone } = require("./terminal");
 
+/** @typedef {{ cwd?: string, timeout?: number }} Call */
+
 const FDS = { stdout: 1, stderr: 2 };
+/** @type {NodeJS.Signals[]} */
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"];
 
-/** Runs one program in a VM of its own, its streams and signals passed on; resolves to its exit code. */
+/**
+ * Runs one program in a VM of its own, its streams and signals passed on; resolves to its exit code.
+ * @param {import("./options").Values} options
+ * @param {string[]} words
+ */
 async function run(options, [file, ...args]) {
   if (file === undefined)
     throw usage('run needs a program: agent-vm run -- CMD [ARG…]; for a shell\'s syntax, "sh -c …"');
+  /** @type {Call} */
   const call = withoutUndefined({ cwd: options.cwd, timeout: timeout(options.timeout) });
   const vm = await AgentVm.create(createOptions(options));
   try {
@@ -22,18 +31,34 @@ async function run(options, [file, ...args]) {
   }
 }
 
+/**
+ * @param {AgentVm} vm
+ * @param {string} file
+ * @param {string[]} args
+ * @param {Call} call
+ */
 async function collect(vm, file, args, call) {
-  const result = await vm.execFile(file, args, { ...call, stdin: await whole(process.stdin) });
+  const stdin = await whole(process.stdin);
+  const result = await vm.execFile(file, args, { ...call, ...(stdin && { stdin }) });
   printJson(result);
   return result.exitCode;
 }
 
+/**
+ * @param {AgentVm} vm
+ * @param {string} file
+ * @param {string[]} args
+ * @param {Call} call
+ */
 async function pass(vm, file, args, call) {
   let over = false;
-  let fail;
+  /** @type {(error: unknown) => void} */
+  let fail = () => {};
+  /** @type {Promise<never>} */
   const failed = new Promise((_, reject) => {
     fail = reject;
   });
+  /** @type {Promise<import("../../index").ProcessExitEvent>} */
   const exited = new Promise((resolve) => {
     vm.on("processExit", resolve);
   });
@@ -42,6 +67,10 @@ async function pass(vm, file, args, call) {
     onStdout: (data) => forward("stdout", data),
     onStderr: (data) => forward("stderr", data),
   });
+  /**
+   * @param {"stdout" | "stderr"} stream
+   * @param {Uint8Array} data
+   */
   function forward(stream, data) {
     if (over) return;
     try {
@@ -59,12 +88,17 @@ async function pass(vm, file, args, call) {
   return signals.exitCode(await Promise.race([failed, exitCode, signals.ended]));
 }
 
-/** Passes our standard input on, as fast as the program reads it. */
+/**
+ * Passes our standard input on, as fast as the program reads it.
+ * @param {AgentVm} vm
+ * @param {number} pid
+ */
 async function feed(vm, pid) {
   try {
     for await (const chunk of process.stdin) await vm.writeProcessStdin(pid, chunk);
     await vm.closeProcessStdin(pid);
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     // A program need not read what it is given, and may end before it has.
     if (error.code !== "STDIN_CLOSED" && error.code !== "VM_DISPOSED" && !isTerminalGone()) {
       complain(`standard input: ${error.message}`);
@@ -72,8 +106,10 @@ async function feed(vm, pid) {
   }
 }
 
+/** @param {typeof process.stdin} stream */
 async function whole(stream) {
   if (stream.isTTY) return undefined;
+  /** @type {Buffer[]} */
   const chunks = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);

@@ -5,7 +5,11 @@ const { createOptions, usage, withoutUndefined } = require("./options");
 const { write } = require("./output");
 const { followSignals } = require("./signals");
 
-/** Runs a shell in a VM of its own on our terminal; resolves to its exit code. */
+/**
+ * Runs a shell in a VM of its own on our terminal; resolves to its exit code.
+ * @param {import("./options").Values} options
+ * @param {string[]} words
+ */
 async function shell(options, [command, ...args]) {
   const { stdin, stdout } = process;
   if (!stdin.isTTY || !stdout.isTTY) {
@@ -14,7 +18,9 @@ async function shell(options, [command, ...args]) {
   const vm = await AgentVm.create(createOptions(options));
   const size = () => ({ cols: stdout.columns || 80, rows: stdout.rows || 24 });
   try {
-    let fail;
+    /** @type {(error: unknown) => void} */
+    let fail = () => {};
+    /** @type {Promise<never>} */
     const failed = new Promise((_, reject) => {
       fail = reject;
     });

@@ -11,7 +11,10 @@ function isTerminalGone() {
   return had.some((fd) => !tty.isatty(fd));
 }
 
-/** Ends this process with that exit code. */
+/**
+ * Ends this process with that exit code.
+ * @param {number} exitCode
+ */
 function leave(exitCode) {
   if (isTerminalGone()) {
     // Node.js aborts at an exit where it cannot give a terminal its old mode back. A shell calls this end 129.

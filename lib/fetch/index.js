@@ -10,7 +10,7 @@ const { follow } = require("../abort");
 const check = require("../arguments");
 const { decodingOf } = require("./content-encoding");
 const { keepReading } = require("./keep-reading");
-const { AgentVmError, invalid, aborted } = require("../error");
+const { AgentVmError, aborted, invalid, systemError } = require("../error");
 const { own, pick, unset } = require("../members");
 const { sourceOf } = require("./request-body");
 const { bodyOf } = require("./response-body");
@@ -23,6 +23,21 @@ const MOST_REDIRECTS = 20;
  */
 const MOST_SILENT_BYTES = 256 * 1024 + http.maxHeaderSize;
 
+/** @import { ClientRequest, IncomingMessage } from "node:http" */
+/** @import { Readable } from "node:stream" */
+/** @import { Source } from "./request-body" */
+/** @import { Context } from "./response-body" */
+
+/** @typedef {ReturnType<typeof requestOf>} Asked */
+
+/**
+ * What makes connections to the VM and says what went wrong on them; `bodies` holds those that are being decoded.
+ * @typedef {object} Ports
+ * @property {(port: number, signal: AbortSignal | undefined) => Promise<import("node:net").Socket>} connect
+ * @property {(error: unknown, port: number) => Promise<Error>} explain
+ * @property {Context["bodies"]} bodies
+ */
+
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const WITHOUT_BODY = new Set([204, 205, 304]);
 
@@ -31,11 +46,28 @@ const OF_THE_CONNECTION = ["connection", "keep-alive", "proxy-connection", "te",
 const OF_THE_BODY = ["content-encoding", "content-language", "content-length", "content-location", "content-type"];
 const OF_THE_ORIGIN = ["authorization", "cookie", "host", "proxy-authorization"];
 
-/** The members of a RequestInit. */
-const INIT =
-  "method headers body referrer referrerPolicy mode credentials cache redirect integrity keepalive signal duplex dispatcher window priority".split(
-    " ",
-  );
+/**
+ * The members of a RequestInit.
+ * @type {(keyof RequestInit | "cache" | "priority")[]}
+ */
+const INIT = [
+  "method",
+  "headers",
+  "body",
+  "referrer",
+  "referrerPolicy",
+  "mode",
+  "credentials",
+  "cache",
+  "redirect",
+  "integrity",
+  "keepalive",
+  "signal",
+  "duplex",
+  "dispatcher",
+  "window",
+  "priority",
+];
 
 /** What `http.request` reads of its options and would otherwise take from Object.prototype. */
 const UNUSED = unset(
@@ -43,7 +75,10 @@ const UNUSED = unset(
     "timeout signal maxHeaderSize joinDuplicateHeaders uniqueHeaders setDefaultHeaders highWaterMark rejectNonStandardBodyWrites",
 );
 
-/** A request that says nothing but where it goes. */
+/**
+ * A request that says nothing but where it goes.
+ * @type {import("../members").Bare<{ [name: string]: unknown }>}
+ */
 const PLAIN = {
   __proto__: null,
   method: "GET",
@@ -58,70 +93,82 @@ const PLAIN = {
   keepalive: false,
 };
 
-/** What Node.js's fetch says unasked. */
-const UNASKED = {
-  __proto__: null,
-  accept: "*/*",
-  "accept-encoding": "gzip, deflate",
-  "accept-language": "*",
-  "user-agent": "node",
-};
+/**
+ * What Node.js's fetch says unasked.
+ * @type {[name: string, value: string][]}
+ */
+const UNASKED = [
+  ["accept", "*/*"],
+  ["accept-encoding", "gzip, deflate"],
+  ["accept-language", "*"],
+  ["user-agent", "node"],
+];
 
-/** The arguments of `fetch` as one request, or an INVALID_ARGUMENT. */
+/**
+ * The arguments of `fetch` as one request, or an INVALID_ARGUMENT.
+ * @param {number} port
+ * @param {unknown} input
+ * @param {unknown} init
+ */
 function requestOf(port, input, init) {
   if (typeof input !== "string" && !(input instanceof URL) && !(input instanceof Request)) {
     throw invalid(`request must be a Request, a URL, or a string like "/path", not ${check.show(input)}`);
   }
   // Followed here, and not by the Request: its listener would stay on the signal as long as its garbage does.
   const isObject = (typeof init === "object" && init !== null) || typeof init === "function";
-  const members = isObject ? pick(init, INIT) : init;
-  const asked = isObject ? members.signal : undefined;
+  const members = isObject ? pick(init, INIT) : undefined;
+  const asked = members?.signal;
   const given = asked === undefined && input instanceof Request ? input.signal : asked;
   const signal = (given ?? undefined) && check.abortSignal("init.signal", given);
   let request;
   try {
     const target = input instanceof Request ? input : new URL(input, `http://localhost:${port}`);
-    if (isObject || members === undefined || members === null) {
-      request = new Request(target, { ...defaultsOf(target), ...members, signal: null });
-    } else {
-      request = new Request(target, members);
-    }
+    // Request itself checks what it is given.
+    const isDictionary = isObject || init === undefined || init === null;
+    const complete = isDictionary ? { ...defaultsOf(target), ...members, signal: null } : init;
+    request = new Request(target, /** @type {RequestInit} */ (complete));
   } catch (error) {
-    throw new AgentVmError("INVALID_ARGUMENT", `request and init must be what fetch takes: ${error.message}`, {
-      cause: error,
-    });
+    const message = `request and init must be what fetch takes: ${systemError(error).message}`;
+    throw new AgentVmError("INVALID_ARGUMENT", message, { cause: error });
   }
   const url = new URL(request.url);
   if (url.protocol !== "http:") {
     throw invalid(`request must be a path or an http: URL, not ${check.show(request.url)}; for TLS there is connect`);
   }
-  return { port, request, body: isObject ? members.body : undefined, url, signal };
+  return { port, request, body: members?.body, url, signal };
 }
 
-/** What a Request is without an init, said in it, since Node.js would look for these in Object.prototype. */
+/**
+ * What a Request is without an init, said in it, since Node.js would look for these in Object.prototype.
+ * @param {Request | URL} target
+ */
 function defaultsOf(target) {
   const source = target instanceof Request ? target : PLAIN;
+  /** @type {import("../members").Bare<{ [name: string]: unknown }>} */
   const defaults = { __proto__: null, body: null, duplex: undefined };
-  for (const key of Object.keys(PLAIN)) defaults[key] = source[key];
+  for (const key of Object.keys(PLAIN)) defaults[key] = Reflect.get(source, key);
   return defaults;
 }
 
 /**
- * Sends a request and follows where it is redirected to. `ports.connect` makes a socket to the port, `ports.explain` makes an
- * AgentVmError of whatever went wrong on it, and `ports.bodies` holds the bodies that are being decoded.
+ * Sends a request and follows where it is redirected to.
+ * @param {Asked} asked
+ * @param {Ports} ports
  */
 async function fetch({ port, request, body, url, signal }, ports) {
   const connect = () => ports.connect(port, signal);
+  /** @param {unknown} error */
   const explain = (error) => ports.explain(error, port);
   const headers = new Headers(request.headers);
   for (const name of OF_THE_CONNECTION) headers.delete(name);
-  for (const [name, value] of Object.entries(UNASKED)) if (!headers.has(name)) headers.set(name, value);
+  for (const [name, value] of UNASKED) if (!headers.has(name)) headers.set(name, value);
   let { method } = request;
   if (signal?.aborted) throw aborted(signal);
   let source = await sourceOf(request, body);
   for (let redirects = 0; ; redirects++) {
     const incoming = await exchange({ method, url, headers, source, signal }, connect, explain);
-    const next = REDIRECTS.has(incoming.statusCode) && redirectOf(incoming, request.redirect, url, port);
+    const { statusCode = 0 } = incoming;
+    const next = REDIRECTS.has(statusCode) && redirectOf(incoming, request.redirect, url, port);
     if (!next) {
       const about = { method, url, redirected: redirects > 0 };
       return respond(incoming, about, { bodies: ports.bodies, signal, explain });
@@ -130,7 +177,6 @@ async function fetch({ port, request, body, url, signal }, ports) {
     if (redirects === MOST_REDIRECTS) {
       throw new AgentVmError("ELOOP", `${request.url} leads to more than ${MOST_REDIRECTS} redirects`);
     }
-    const { statusCode } = incoming;
     const becomesGet = statusCode === 303 ? method !== "HEAD" : statusCode < 303 && method === "POST";
     if (becomesGet) {
       if (method !== "GET") for (const name of OF_THE_BODY) headers.delete(name);
@@ -145,14 +191,20 @@ async function fetch({ port, request, body, url, signal }, ports) {
   }
 }
 
-/** Where a response redirects to, if `fetch` follows it. */
+/**
+ * Where a response redirects to, if `fetch` follows it.
+ * @param {IncomingMessage} incoming
+ * @param {Request["redirect"]} mode
+ * @param {URL} url
+ * @param {number} port
+ */
 function redirectOf(incoming, mode, url, port) {
   const location = own(incoming.headers, "location");
-  if (location === undefined || mode === "manual") return undefined;
+  if (typeof location !== "string" || mode === "manual") return undefined;
   let next;
   try {
     if (mode === "error") throw new AgentVmError("EPROTO", `${url} is redirected, and the request allows none`);
-    if (!URL.canParse(location, url)) throw new AgentVmError("EPROTO", `${url} redirects to no URL: ${location}`);
+    if (!URL.canParse(location, url.href)) throw new AgentVmError("EPROTO", `${url} redirects to no URL: ${location}`);
     next = new URL(location, url);
   } catch (error) {
     incoming.destroy();
@@ -163,22 +215,32 @@ function redirectOf(incoming, mode, url, port) {
   return next.protocol === "http:" && (next.host === url.host || loopback) ? next : undefined;
 }
 
-/** One request and the head of its response. */
+/**
+ * One request and the head of its response.
+ * @param {{
+ *   method: string, url: URL, headers: Headers, source: Source | undefined, signal: AbortSignal | undefined,
+ * }} asked
+ * @param {() => Promise<import("node:net").Socket>} connect
+ * @param {Context["explain"]} explain
+ */
 async function exchange({ method, url, headers, source, signal }, connect, explain) {
   const body = source?.open();
-  let socket;
+  /** @type {import("node:net").Socket | undefined} */
+  let connected;
   try {
-    socket = await connect();
+    connected = await connect();
     if (signal?.aborted) throw aborted(signal);
   } catch (error) {
     body?.destroy();
-    socket?.destroy();
+    connected?.destroy();
     throw error;
   }
+  const socket = connected;
+  /** @type {import("node:http").OutgoingHttpHeaders} */
   const fields = { host: url.host, ...Object.fromEntries(headers) };
   delete fields["content-length"];
-  if (body && source.size === undefined) fields["transfer-encoding"] = "chunked";
-  else if (body) fields["content-length"] = source.size;
+  if (source && source.size === undefined) fields["transfer-encoding"] = "chunked";
+  else if (source) fields["content-length"] = source.size;
   const outgoing = http.request({
     ...UNUSED,
     // The rest of a request that is not read any more goes nowhere.
@@ -197,16 +259,25 @@ async function exchange({ method, url, headers, source, signal }, connect, expla
   }
 }
 
+/**
+ * @param {ClientRequest} outgoing
+ * @param {Readable | undefined} body
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<IncomingMessage>}
+ */
 function headOf(outgoing, body, signal) {
   return new Promise((resolve, reject) => {
+    /** @type {IncomingMessage | undefined} */
     let incoming;
-    // A response that is whole stays so, whatever becomes of the request or the connection.
+    /**
+     * A response that is whole stays so, whatever becomes of the request or the connection.
+     * @param {Error} error
+     */
     const fail = (error) => {
       if (!incoming) reject(error);
       else if (!incoming.complete) incoming.destroy(error);
     };
-    const abort = () => reject(aborted(signal));
-    const unfollow = signal ? follow(signal, abort) : () => {};
+    const unfollow = signal ? follow(signal, () => reject(aborted(signal))) : () => {};
     const over = () => {
       unfollow();
       // A response may be over before its request is: what is left of that goes nowhere.
@@ -226,12 +297,12 @@ function headOf(outgoing, body, signal) {
     });
     outgoing.once("response", (response) => {
       incoming = response;
-      heard(incoming);
-      // `incoming.errored` keeps an error from here on for the reader of the body, who also watches the signal.
+      heard(response);
+      // `response.errored` keeps an error from here on for the reader of the body, who also watches the signal.
       unfollow();
-      incoming.on("error", () => {});
-      incoming.once("close", over);
-      resolve(incoming);
+      response.on("error", () => {});
+      response.once("close", over);
+      resolve(response);
     });
     if (body) body.pipe(outgoing);
     else outgoing.end();
@@ -241,10 +312,13 @@ function headOf(outgoing, body, signal) {
 /**
  * Calls `tooMuch` with an error when MOST_SILENT_BYTES have come that brought nothing: a server may take its time, but not
  * this process's. The caller calls the returned function with the response, whose body counts from then on.
+ * @param {ClientRequest} outgoing
+ * @param {(error: Error) => void} tooMuch
  */
 function silence(outgoing, tooMuch) {
   let silent = 0;
   outgoing.once("socket", (socket) => {
+    /** @param {Buffer} data */
     const onData = (data) => {
       silent += data.length;
       if (silent <= MOST_SILENT_BYTES) return;
@@ -255,7 +329,8 @@ function silence(outgoing, tooMuch) {
     // Behind Node.js's own listener: the parser has seen each chunk by then.
     socket.on("data", onData);
   });
-  return (incoming) => {
+  /** @param {IncomingMessage} incoming */
+  const onResponse = (incoming) => {
     silent = 0;
     const push = incoming.push;
     // The parser gives each part of a body to this method: no event reports that without reading the body.
@@ -264,10 +339,16 @@ function silence(outgoing, tooMuch) {
       return push.apply(this, args);
     };
   };
+  return onResponse;
 }
 
+/**
+ * @param {IncomingMessage} incoming
+ * @param {{ method: string, url: URL, redirected: boolean }} about
+ * @param {Context} context
+ */
 function respond(incoming, { method, url, redirected }, { bodies, signal, explain }) {
-  const { statusCode: status, statusMessage: statusText, rawHeaders } = incoming;
+  const { statusCode: status = 0, statusMessage: statusText = "", rawHeaders } = incoming;
   if (signal?.aborted) {
     incoming.destroy();
     throw aborted(signal);
@@ -275,34 +356,52 @@ function respond(incoming, { method, url, redirected }, { bodies, signal, explai
   let response;
   try {
     const headers = new Headers();
-    for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at], rawHeaders[at + 1]);
+    for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at] ?? "", rawHeaders[at + 1] ?? "");
     let body = null;
     if (method === "HEAD" || WITHOUT_BODY.has(status)) incoming.destroy();
     else body = bodyOf(incoming, decodingOf(headers.get("content-encoding")), { bodies, signal, explain });
     response = new Response(body, { status, statusText, headers });
   } catch (error) {
     incoming.destroy();
-    const message = `The server's answer is none that fetch can give: status ${status}: ${error.message}`;
+    const why = systemError(error).message;
+    const message = `The server's answer is none that fetch can give: status ${status}: ${why}`;
     throw new AgentVmError("EPROTO", message, { cause: error });
   }
   // A Response that is made, not fetched, knows neither.
-  return Object.defineProperties(response, {
-    __proto__: null,
-    url: { __proto__: null, value: withoutHash(url) },
-    redirected: { __proto__: null, value: redirected },
-  });
+  Object.defineProperty(response, "url", fixed(withoutHash(url)));
+  return Object.defineProperty(response, "redirected", fixed(redirected));
 }
 
+/**
+ * The descriptor of a property that has this value.
+ * @param {unknown} value
+ * @returns {import("../members").Bare<PropertyDescriptor>}
+ */
+function fixed(value) {
+  return { __proto__: null, value };
+}
+
+/** @param {URL} url */
 function withoutHash(url) {
   const shown = new URL(url);
   shown.hash = "";
   return shown.href;
 }
 
-/** An AgentVmError of what a connection, the HTTP parser or a decoder say. */
-function failure(error, port) {
+/**
+ * An AgentVmError of what a connection, the HTTP parser or a decoder say.
+ * @param {unknown} thrown
+ * @param {number} port
+ */
+function failure(thrown, port) {
   const server = `The server on port ${port} of the VM`;
-  const { code = "EIO", errno, syscall } = pick(error, ["code", "errno", "syscall"]);
+  const error = systemError(thrown);
+  // As above, but never of Object.prototype.
+  const {
+    code = "EIO",
+    errno,
+    syscall,
+  } = /** @type {Partial<typeof error>} */ (pick(error, ["code", "errno", "syscall"]));
   if (code.startsWith("HPE_")) {
     return new AgentVmError("EPROTO", `${server} does not answer with HTTP/1.1: ${error.message}`, { cause: error });
   }

@@ -7,25 +7,44 @@ const { types } = require("node:util");
 
 const { AgentVmError, invalid } = require("../error");
 
+/**
+ * Where a request's body comes from: `open()` makes a readable of it, `size` is its bytes if they are known, `once` says
+ * that it cannot be opened again.
+ * @typedef {{ size: number | undefined, once: boolean, open: () => Readable }} Source
+ */
+
+/** @typedef {Pick<ReadableStreamDefaultReader<unknown>, "read" | "cancel">} Reader */
+
 /** How much of a Request's body is looked at to learn whether it is short. */
 const PEEK_BYTES = 65_536;
 
 /**
- * Where a request's body comes from: `open()` makes a readable of it, `size` is its bytes if they are known, `once` says
- * that it cannot be opened again. `given` is the body as the caller's `init` has it.
+ * `given` is the body as the caller's `init` has it.
+ * @param {Request} request
+ * @param {unknown} given
+ * @returns {Promise<Source | undefined>}
  */
 async function sourceOf(request, given) {
-  if (request.body === null) return undefined;
+  const { body } = request;
+  if (body === null) return undefined;
   if (given instanceof Blob) {
     return { size: given.size, once: false, open: () => readableOf(given.stream().getReader()) };
   }
-  if (typeof given?.[Symbol.asyncIterator] === "function") {
-    return { size: undefined, once: true, open: () => readableOf(request.body.getReader()) };
-  }
+  if (isAsyncIterable(given)) return { size: undefined, once: true, open: () => readableOf(body.getReader()) };
   if (given !== undefined && given !== null) return whole(Buffer.from(await request.arrayBuffer()));
-  return peek(request.body.getReader());
+  return peek(body.getReader());
 }
 
+/** @param {unknown} value */
+function isAsyncIterable(value) {
+  if (value === undefined || value === null) return false;
+  return typeof Reflect.get(Object(value), Symbol.asyncIterator) === "function";
+}
+
+/**
+ * @param {Buffer} bytes
+ * @returns {Source}
+ */
 function whole(bytes) {
   return { size: bytes.length, once: false, open: () => Readable.from([bytes], { objectMode: false }) };
 }
@@ -33,11 +52,16 @@ function whole(bytes) {
 /**
  * A Request does not say whether its body was made of text or of a stream. So: what it gives without being waited for,
  * if that is short and all of it, is sent whole; anything else as a stream.
+ * @param {Reader} reader
+ * @returns {Promise<Source>}
  */
 async function peek(reader) {
+  /** @type {Uint8Array[]} */
   const chunks = [];
   let bytes = 0;
+  /** @type {ReturnType<typeof chunkOf> | undefined} */
   let next;
+  /** @type {Promise<void>} */
   const late = new Promise((resolve) => {
     setImmediate(resolve);
   });
@@ -55,7 +79,12 @@ async function peek(reader) {
   return { size: undefined, once: true, open: () => readableOf(reader, chunks, next) };
 }
 
-/** What was read, then what `next` will be, then what follows. */
+/**
+ * What was read, then what `next` will be, then what follows.
+ * @param {Reader} reader
+ * @param {Uint8Array[]} chunks
+ * @param {ReturnType<typeof chunkOf>} [next]
+ */
 function readableOf(reader, chunks = [], next = undefined) {
   const waited = next === undefined ? [] : [next];
   return new Readable({
@@ -77,13 +106,17 @@ function readableOf(reader, chunks = [], next = undefined) {
   });
 }
 
-/** The next bytes, or null at the end. */
+/**
+ * The next bytes, or null at the end.
+ * @param {Reader} reader
+ */
 async function chunkOf(reader) {
   let read;
   try {
     read = await reader.read();
   } catch (error) {
-    const reason = error?.message ?? String(error);
+    // A stream of the caller's may fail with anything.
+    const reason = /** @type {Error | null | undefined} */ (error)?.message ?? String(error);
     throw new AgentVmError("EIO", `The body of the request could not be read: ${reason}`, { cause: error });
   }
   if (read.done) return null;

@@ -10,7 +10,20 @@ const { pipeline } = require("node:stream");
 const { follow } = require("../abort");
 const { aborted } = require("../error");
 
-const abandoned = new FinalizationRegistry((source) => source.destroy());
+/** @import { IncomingMessage } from "node:http" */
+/** @import { Readable, Transform } from "node:stream" */
+
+/** @typedef {() => Transform[]} Decoding */
+
+/**
+ * What reading a body needs: `bodies` has those that are being decoded, `explain` makes an AgentVmError of what goes wrong.
+ * @typedef {object} Context
+ * @property {Set<{ destroy(error: Error): void }>} bodies
+ * @property {AbortSignal | undefined} signal
+ * @property {(error: unknown) => Promise<Error>} explain
+ */
+
+const abandoned = new FinalizationRegistry((/** @type {Source} */ source) => source.destroy());
 
 /** What is left of a response, decoded from its first read on; an abort ends it at any time until it has been read. */
 class Source {
@@ -19,16 +32,27 @@ class Source {
   #bodies;
   /** Ends the following of the signal. */
   #unfollow;
-  /** The stream that is read: the response itself, or the last of its decoders. */
+  /**
+   * The stream that is read: the response itself, or the last of its decoders.
+   * @type {Readable}
+   */
   #last;
+  /** @type {AsyncIterator<Buffer> | undefined} */
   #chunks;
 
-  /** `bodies` holds it while it is being decoded. */
+  /**
+   * `bodies` holds it while it is being decoded.
+   * @param {IncomingMessage} incoming
+   * @param {Decoding | undefined} decoding
+   * @param {Context["bodies"]} bodies
+   * @param {AbortSignal | undefined} signal
+   */
   constructor(incoming, decoding, bodies, signal) {
     this.#incoming = incoming;
     this.#decoding = decoding;
     this.#bodies = bodies;
     this.#unfollow = signal && follow(signal, () => this.destroy(aborted(signal)));
+    this.#last = incoming;
     this.#follow(incoming);
   }
 
@@ -37,19 +61,21 @@ class Source {
     return this.#chunks.next();
   }
 
+  /** @returns {AsyncIterator<Buffer>} */
   #begin() {
     // One that has failed already says so itself; decoders would only say that it ended too soon.
     if (this.#decoding !== undefined && !this.#incoming.destroyed) {
       this.#bodies.add(this);
       const decoders = this.#decoding();
-      const last = pipeline(this.#incoming, ...decoders, () => {
+      pipeline([this.#incoming, ...decoders], () => {
         // The reader of the last of them gets the error too.
       });
-      this.#follow(last);
+      this.#follow(decoders.at(-1) ?? this.#incoming);
     }
     return this.#last[Symbol.asyncIterator]();
   }
 
+  /** @param {Readable} stream */
   #follow(stream) {
     this.#last = stream;
     stream.once("close", () => {
@@ -62,7 +88,10 @@ class Source {
     this.#bodies.delete(this);
   }
 
-  /** Frees what it holds. What is being read fails with `error`. */
+  /**
+   * Frees what it holds. What is being read fails with `error`.
+   * @param {Error} [error]
+   */
   destroy(error) {
     this.#last.destroy(error);
     if (this.#last !== this.#incoming) this.#incoming.destroy();
@@ -72,10 +101,14 @@ class Source {
 /**
  * A byte stream of what is left of `incoming`, decoded. `explain` makes an AgentVmError of what goes wrong, and holds
  * what the connection needs to go on.
+ * @param {IncomingMessage} incoming
+ * @param {Decoding | undefined} decoding
+ * @param {Context} context
  */
 function bodyOf(incoming, decoding, { bodies, signal, explain }) {
   const source = new Source(incoming, decoding, bodies, signal);
-  const stream = new ReadableStream({
+  /** @type {import("../members").Bare<import("node:stream/web").UnderlyingByteSource>} */
+  const underlying = {
     __proto__: null,
     type: "bytes",
     async pull(controller) {
@@ -97,7 +130,8 @@ function bodyOf(incoming, decoding, { bodies, signal, explain }) {
     cancel() {
       source.destroy();
     },
-  });
+  };
+  const stream = new ReadableStream(underlying);
   abandoned.register(stream, source);
   return stream;
 }

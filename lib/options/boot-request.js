@@ -1,20 +1,25 @@
 "use strict";
 // What the addon is asked to boot: the checked options, with what is not said in them.
 
-const { json } = require("../members");
 const { init, log } = require("../native");
+const { json } = require("../wire");
 const { requireShowable } = require("./levels");
 
-/** The request as the addon reads it. `shown` is what the option `software` needs to be mounted. */
-function bootRequest(options, shown = { __proto__: null, mounts: [], bins: [] }) {
-  const {
-    rootfs,
-    home,
-    env = [],
-    hostname = "agent-vm",
-    isolation = "namespaces",
-    limits = { __proto__: null },
-  } = options;
+/** @import { Bare } from "../members" */
+/** @import { BootRequest, Json } from "../wire" */
+
+/** @type {Bare<import("./node-modules").Shown>} */
+const NOTHING = { __proto__: null, mounts: [], bins: [] };
+/** @type {Bare<NonNullable<import("./create").CheckedOptions["limits"]>>} */
+const NO_LIMITS = { __proto__: null };
+
+/**
+ * The request as the addon reads it. `shown` is what the option `software` needs to be mounted.
+ * @param {import("./create").CheckedOptions} options
+ * @returns {Json<BootRequest>}
+ */
+function bootRequest(options, shown = NOTHING) {
+  const { rootfs, home, env = [], hostname = "agent-vm", isolation = "namespaces", limits = NO_LIMITS } = options;
   const { mounts = [], directories = [], network = isolation === "none" ? "host" : "none" } = options;
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
   const { terminals = 64 } = limits;

@@ -9,18 +9,29 @@ const { hostPath, mounts } = require("./mounts");
 const { network } = require("./network");
 const { packagesOf } = require("./software");
 
-/** Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)). */
+/** @import { Check, Checked } from "../arguments" */
+
+/** @typedef {import("../members").Bare<Checked<typeof OPTIONS>>} CheckedOptions */
+
+/**
+ * Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)).
+ * @type {Check<string>}
+ */
 function hostname(name, value) {
   const label = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
-  if (check.text(name, value).length > 64 || !value.split(".").every((part) => label.test(part))) {
+  const host = check.text(name, value);
+  if (host.length > 64 || !host.split(".").every((part) => label.test(part))) {
     throw invalid(
       `${name} must be labels of letters, digits and hyphens, 64 characters at most, not ${check.show(value)}`,
     );
   }
-  return value;
+  return host;
 }
 
-/** Cores' worth of time: the kernel gives no less than a hundredth of one. */
+/**
+ * Cores' worth of time: the kernel gives no less than a hundredth of one.
+ * @type {Check<number>}
+ */
 function cores(name, value) {
   if (typeof value !== "number" || !(value >= 0.01 && value <= 8192)) {
     throw invalid(`${name} must be a number of cores from 0.01 to 8192, not ${check.show(value)}`);
@@ -28,19 +39,23 @@ function cores(name, value) {
   return value;
 }
 
+/**
+ * @template {string} C
+ * @param {C[]} choices
+ * @returns {Check<C>}
+ */
 function oneOf(...choices) {
   return (name, value) => {
-    if (!choices.includes(value)) {
-      throw invalid(
-        `${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, not ${check.show(value)}`,
-      );
+    const choice = choices.find((one) => one === value);
+    if (choice === undefined) {
+      throw invalid(`${name} must be one of ${choices.map((one) => `"${one}"`).join(", ")}, not ${check.show(value)}`);
     }
-    return value;
+    return choice;
   };
 }
 
 const OPTIONS = {
-  __proto__: null,
+  __proto__: /** @type {null} */ (null),
   rootfs: hostPath,
   mounts,
   directories,
@@ -49,6 +64,10 @@ const OPTIONS = {
   env: check.env,
   hostname,
   network,
+  /**
+   * @param {string} name
+   * @param {unknown} value
+   */
   limits: (name, value) =>
     check.members(name, value, {
       __proto__: null,
@@ -63,7 +82,10 @@ const OPTIONS = {
   isolation: oneOf("namespaces", "landlock", "none"),
 };
 
-/** The options that were given, in the form that the addon wants. */
+/**
+ * The options that were given, in the form that the addon wants.
+ * @param {unknown} options
+ */
 function checkOptions(options) {
   const checked = check.members("options", options, OPTIONS);
   requirePossible(checked);

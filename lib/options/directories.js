@@ -15,8 +15,13 @@ const ABOVE = new Set(["/", "/home", "/opt"]);
 /** Each is a mount of its own. */
 const DIRECTORIES = 32;
 
+/**
+ * @param {string} path
+ * @param {string} top
+ */
 const isBelow = (path, top) => path === top || path.startsWith(`${top}/`);
 
+/** @type {check.Check<string>} */
 function directory(name, value) {
   const path = place(name, value);
   const system = SYSTEM.find((top) => isBelow(path, top));
@@ -29,6 +34,7 @@ function directory(name, value) {
   return path;
 }
 
+/** @type {check.Check<string[]>} */
 function directories(name, value) {
   if (!Array.isArray(value)) throw invalid(`${name} must be an array of absolute paths, not ${check.show(value)}`);
   const { length } = value;
@@ -45,13 +51,16 @@ function directories(name, value) {
   return paths;
 }
 
-/** A mount may lie below such a directory. One above or in its place would hide it, or be written to. */
+/**
+ * A mount may lie below such a directory. One above or in its place would hide it, or be written to.
+ * @param {import("./create").CheckedOptions} options
+ */
 function requireApart({ directories: paths = [], mounts = [] }) {
   for (const [index, path] of paths.entries()) {
-    const at = mounts.findIndex((mount) => isBelow(path, mount.path));
-    if (at >= 0) {
+    for (const [at, mount] of mounts.entries()) {
+      if (!isBelow(path, mount.path)) continue;
       throw invalid(
-        `directories[${index}] must not be, or lie below, mounts[${at}].path, which is ${check.show(mounts[at].path)}`,
+        `directories[${index}] must not be, or lie below, mounts[${at}].path, which is ${check.show(mount.path)}`,
       );
     }
   }

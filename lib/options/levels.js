@@ -2,6 +2,9 @@
 // What each level of isolation cannot give. An option that its level has no way to honour is refused, never ignored.
 
 const { AgentVmError, invalid } = require("../error");
+const { member } = require("../members");
+
+/** @import { CheckedOptions } from "./create" */
 
 const LANDLOCK = {
   __proto__: null,
@@ -14,16 +17,21 @@ const LANDLOCK = {
   "limits.terminals": "programs can open no terminal; those of `openShell` are the host's",
 };
 
-/** Throws an error that says why, if an option of a VM cannot be had at its level. */
+/**
+ * Throws an error that says why, if an option of a VM cannot be had at its level.
+ * @param {CheckedOptions} options
+ */
 function requirePossible(options) {
   if (options.isolation === "landlock") requireUnderLandlock(options);
   if (options.isolation === "none") requireUnderNone(options);
 }
 
+/** @param {CheckedOptions} options */
 function requireUnderLandlock(options) {
-  const { limits = { __proto__: null }, network = "none" } = options;
+  const { limits, network = "none" } = options;
   for (const [name, why] of Object.entries(LANDLOCK)) {
-    const value = name.startsWith("limits.") ? limits[name.slice("limits.".length)] : options[name];
+    const isLimit = name.startsWith("limits.");
+    const value = isLimit ? member(limits, name.slice("limits.".length)) : member(options, name);
     if (value !== undefined) throw invalid(`${name} needs isolation "namespaces": under "landlock" ${why}`);
   }
   if (network !== "none") {
@@ -33,10 +41,13 @@ function requireUnderLandlock(options) {
   }
 }
 
-/** Without namespaces there is no count of the VM's processes to bound, and no file system of its own. */
-function requireUnderNone({ rootfs, mounts = [], directories = [], network = "host", limits = { __proto__: null } }) {
+/**
+ * Without namespaces there is no count of the VM's processes to bound, and no file system of its own.
+ * @param {CheckedOptions} options
+ */
+function requireUnderNone({ rootfs, mounts = [], directories = [], network = "host", limits }) {
   for (const name of ["pids", "diskBytes", "terminals"]) {
-    if (limits[name] === undefined) continue;
+    if (member(limits, name) === undefined) continue;
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
       `limits.${name} cannot be enforced with isolation "none". Leave it out, or choose isolation "namespaces"`,
@@ -54,11 +65,19 @@ function requireUnderNone({ rootfs, mounts = [], directories = [], network = "ho
   }
 }
 
-/** The same for what software turns out to be, which takes a look at its packages. */
+/**
+ * The same for what software turns out to be, which takes a look at its packages.
+ * @param {import("../../index").IsolationLevel} isolation
+ * @param {import("./node-modules").Shown} shown
+ */
 function requireShowable(isolation, { mounts }) {
   if (mounts.length > 0 && isolation !== "namespaces") throw unmounted("software that is npm packages", isolation);
 }
 
+/**
+ * @param {string} what
+ * @param {string} isolation
+ */
 function unmounted(what, isolation) {
   return invalid(`${what} needs isolation "namespaces": under "${isolation}" the VM sees the host's own root`);
 }

@@ -19,7 +19,14 @@ const MOUNTS = 100;
 /** The kernel takes no longer one. */
 const PATH_BYTES = 4095;
 
-/** What `home` and `rootfs` take too. */
+/** @import { Check } from "../arguments" */
+
+/** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean }>} CheckedMount */
+
+/**
+ * What `home` and `rootfs` take too.
+ * @type {Check<string>}
+ */
 function hostPath(name, value) {
   const file = check.text(name, value);
   if (!nodePath.posix.isAbsolute(file)) {
@@ -28,7 +35,10 @@ function hostPath(name, value) {
   return file;
 }
 
-/** An absolute path inside, without double or trailing slashes. */
+/**
+ * An absolute path inside, without double or trailing slashes.
+ * @type {Check<string>}
+ */
 function place(name, value) {
   const names = check
     .path(name, value)
@@ -43,6 +53,7 @@ function place(name, value) {
   return path;
 }
 
+/** @type {Check<string>} */
 function mountPoint(name, value) {
   const path = place(name, value);
   if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
@@ -52,6 +63,7 @@ function mountPoint(name, value) {
   return path;
 }
 
+/** @type {Check<CheckedMount[]>} */
 function mounts(name, value) {
   if (!Array.isArray(value))
     throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${check.show(value)}`);
@@ -62,20 +74,23 @@ function mounts(name, value) {
     value,
     (item, index) => {
       const here = `${name}[${index}]`;
-      const mount = check.members(here, item ?? null, {
+      const {
+        path,
+        hostPath: source,
+        readOnly = true,
+      } = check.members(here, item ?? null, {
         __proto__: null,
         path: mountPoint,
         hostPath,
         readOnly: check.boolean,
       });
-      for (const member of ["path", "hostPath"]) {
-        if (mount[member] === undefined) throw invalid(`${here}.${member} must be a string, not undefined`);
+      if (path === undefined) throw invalid(`${here}.path must be a string, not undefined`);
+      if (source === undefined) throw invalid(`${here}.hostPath must be a string, not undefined`);
+      if (places.has(path)) {
+        throw invalid(`${here}.path must be another place than ${places.get(path)}'s, ${check.show(path)}`);
       }
-      if (places.has(mount.path)) {
-        throw invalid(`${here}.path must be another place than ${places.get(mount.path)}'s, ${check.show(mount.path)}`);
-      }
-      places.set(mount.path, here);
-      return { __proto__: null, readOnly: true, ...mount };
+      places.set(path, here);
+      return { __proto__: null, path, hostPath: source, readOnly };
     },
     length,
   );

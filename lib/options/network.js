@@ -15,22 +15,37 @@ const FORMS =
   'a host name ("registry.npmjs.org"), a domain\'s subdomains ("*.github.com"), an address ("10.0.0.5", "[::1]") or a ' +
   'range of addresses ("10.0.0.0/8"), each with or without a port (":443")';
 
-/** Host, prefix length and port as text, where they are given; null for what has no such parts. */
+/** @import { Bare } from "../members" */
+/** @import { Destination } from "../wire" */
+
+/** @typedef {{ ip: 0 | 4 | 6, host: string, prefix?: string | undefined, port?: string | undefined }} Parts */
+
+/**
+ * Host, prefix length and port as text, where they are given; null for what has no such parts.
+ * @param {string} value
+ * @returns {Bare<Parts> | null}
+ */
 function split(value) {
   // Without brackets the last number of an IPv6 address would be taken for a port.
   const bare = /^([0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*)(?:\/(\d{1,3}))?$/i.exec(value);
-  if (bare) return { __proto__: null, ip: 6, host: bare[1], prefix: bare[2] };
+  if (bare) return { __proto__: null, ip: 6, host: bare[1] ?? "", prefix: bare[2] };
   const bracketed =
     /^\[([^\]/]*)\](?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value) ?? /^\[([^\]/]*)\/(\d{1,3})\](?::(\d+))?$/.exec(value);
-  if (bracketed) return { __proto__: null, ip: 6, host: bracketed[1], prefix: bracketed[2], port: bracketed[3] };
+  if (bracketed) return { __proto__: null, ip: 6, host: bracketed[1] ?? "", prefix: bracketed[2], port: bracketed[3] };
   const plain = /^([^:/]*)(?:\/(\d{1,3}))?(?::(\d+))?$/.exec(value);
-  if (plain)
-    return { __proto__: null, ip: net.isIPv4(plain[1]) ? 4 : 0, host: plain[1], prefix: plain[2], port: plain[3] };
-  return null;
+  if (!plain) return null;
+  const [, host = "", prefix, port] = plain;
+  return { __proto__: null, ip: net.isIPv4(host) ? 4 : 0, host, prefix, port };
 }
 
-/** `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`, with a `port` or none, which means all of them. */
+/**
+ * `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`, with a `port` or none, which means all of them.
+ * @param {string} argument
+ * @param {string} value
+ * @returns {Bare<Destination>}
+ */
 function destination(argument, value) {
+  /** @param {string} [why] */
   const wrong = (why) => {
     const shown = JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value);
     return invalid(`${argument} must be ${FORMS}, not ${shown}${why ? `: ${why}` : ""}`);
@@ -41,7 +56,7 @@ function destination(argument, value) {
   if (parts.host === "*") throw wrong('for all public destinations, set network to "public" in place of a list');
 
   const port = parts.port === undefined ? undefined : Number(parts.port);
-  if (port < 1 || port > 65535) throw wrong("a port is a number from 1 to 65535");
+  if (port !== undefined && (port < 1 || port > 65535)) throw wrong("a port is a number from 1 to 65535");
 
   if (parts.ip !== 0) {
     const bits = parts.ip === 6 ? 128 : 32;
@@ -58,7 +73,10 @@ function destination(argument, value) {
   return subdomains ? { __proto__: null, subdomainsOf: name, port } : { __proto__: null, name, port };
 }
 
-/** As resolvers take it: lower case, letters beyond ASCII in their encoded form, no dot at the end; or null. */
+/**
+ * As resolvers take it: lower case, letters beyond ASCII in their encoded form, no dot at the end; or null.
+ * @param {string} text
+ */
 function domainName(text) {
   // What the function below, made for URLs, would decode or cut off.
   if (/[%*\s/\\?#@:[\]]/.test(text)) return null;
@@ -67,10 +85,15 @@ function domainName(text) {
   const labels = name.split(".");
   if (name.length > 253 || !labels.every((part) => label.test(part))) return null;
   // An address in one of its old spellings, such as 127.1.
-  return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1)) ? null : name;
+  return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? "") ? null : name;
 }
 
-/** "none", "public", "host", or `{ allow }` with parsed destinations. */
+/** @typedef {"none" | "public" | "host" | Bare<{ allow: Destination[] }>} CheckedNetwork */
+
+/**
+ * "none", "public", "host", or `{ allow }` with parsed destinations.
+ * @type {check.Check<CheckedNetwork>}
+ */
 function network(argument, value) {
   if (value === "none" || value === "public" || value === "host") return value;
   const forms = `${argument} must be "none", "public", "host" or { allow: [destinations] }`;
@@ -83,6 +106,10 @@ function network(argument, value) {
   if (length > MAX_DESTINATIONS) {
     throw invalid(`${argument}.allow must hold at most ${MAX_DESTINATIONS} destinations, not ${length}`);
   }
+  /**
+   * @param {unknown} item
+   * @param {number} index
+   */
   const one = (item, index) => {
     const name = `${argument}.allow[${index}]`;
     if (typeof item !== "string") throw invalid(`${name} must be a string; ${FORMS}`);

@@ -6,7 +6,7 @@ const { access, constants, readdir, stat } = require("node:fs/promises");
 const nodePath = require("node:path");
 
 const { show } = require("../arguments");
-const { AgentVmError, invalid } = require("../error");
+const { AgentVmError, invalid, systemError } = require("../error");
 const { own } = require("../members");
 const { Places, within } = require("./package-places");
 const { isFileName, manifestOf } = require("./package-manifest");
@@ -17,10 +17,29 @@ const TREE = "/opt/agent-vm/software";
 /** Folders of one VM: a mount each. What npm, pnpm and yarn install together lies in one. */
 const MOST_FOLDERS = 16;
 
-/** What a descriptor object resolved to: the host's packages change less often than VMs are made. */
+/** @import { BootMount } from "../wire" */
+/** @import { Programs } from "./software" */
+
+/**
+ * What a VM shows for software.
+ * @typedef {{ mounts: BootMount[], bins: [name: string, inside: string][] }} Shown
+ */
+
+/** @typedef {[name: string, command: { script: string, called: string }]} Bin */
+
+/** @typedef {[name: string, folder: string, script: string]} Command */
+
+/**
+ * What a descriptor object resolved to: the host's packages change less often than VMs are made.
+ * @type {WeakMap<object, Promise<{ folders: string[], bins: Bin[] }>>}
+ */
 const resolved = new WeakMap();
 
-/** `mounts` and `bins` (`[name, path inside]`) for agents and tools. */
+/**
+ * `mounts` and `bins` for agents and tools.
+ * @param {Programs[]} programs
+ * @returns {Promise<Shown>}
+ */
 async function programsOf(programs) {
   const found = await Promise.all(programs.map(resolve));
   const folders = outermost(found.flatMap(({ folders: all }) => all));
@@ -29,6 +48,7 @@ async function programsOf(programs) {
     throw invalid(`${message}: install it in one place, and without a store that other projects share`);
   }
   const base = commonFolder(folders.map((folder) => nodePath.dirname(folder)));
+  /** @param {string} path */
   const inside = (path) => nodePath.posix.join(TREE, nodePath.relative(base, path));
   const bins = new Map();
   for (const [name, { script, called }] of found.flatMap(({ bins: all }) => all)) {
@@ -50,6 +70,7 @@ async function programsOf(programs) {
   };
 }
 
+/** @param {Programs} program */
 function resolve(program) {
   let promise = resolved.get(program.source);
   if (!promise) {
@@ -61,8 +82,10 @@ function resolve(program) {
   return promise;
 }
 
+/** @param {Programs} program */
 async function resolveAnew({ name, called, packageDir, requires, bins, allowLinks }) {
   const modules = new Modules(await Places.of(name, packageDir, allowLinks));
+  /** @param {string} dependency */
   const needed = async (dependency) => {
     const folder = await modules.find(modules.places.start, dependency, true);
     if (folder !== undefined) return folder;
@@ -70,7 +93,11 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
     throw new AgentVmError("ENOENT", message, { path: packageDir });
   };
   const wanted = bins === undefined ? requires : [...requires, ...bins.values()];
-  const folders = new Map(await Promise.all(wanted.map(async (one) => [one, await needed(one)])));
+  /** @type {Map<string, string>} */
+  const folders = new Map(
+    await Promise.all(wanted.map(async (one) => /** @type {[string, string]} */ ([one, await needed(one)]))),
+  );
+  /** @type {Command[]} */
   const commands = [];
   for (const [one, folder] of folders) {
     for (const [bin, script] of binsOf(await modules.manifest(folder), one, folder)) {
@@ -80,14 +107,15 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
   }
   for (const [bin, one] of bins ?? []) {
     if (commands.some(([known]) => known === bin)) continue;
-    const folder = folders.get(one);
-    const [[, script] = []] = binsOf(await modules.manifest(folder), one, folder);
-    if (script === undefined) {
+    // Every package of `bins` is among those that were found.
+    const folder = /** @type {string} */ (folders.get(one));
+    const [first] = binsOf(await modules.manifest(folder), one, folder);
+    if (first === undefined) {
       throw new AgentVmError("ENOENT", `The software package ${called} brings ${bin}, but ${one} has no command`, {
         path: folder,
       });
     }
-    commands.push([bin, folder, script]);
+    commands.push([bin, folder, first[1]]);
   }
   const all = await modules.closure(folders.values());
   const holders = Array.from(all, (folder) => modules.places.holderOf(folder));
@@ -98,7 +126,13 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
   };
 }
 
-/** A command, if its script is there: some are left out of what was installed. */
+/**
+ * A command, if its script is there: some are left out of what was installed.
+ * @param {Command} command
+ * @param {string} called
+ * @param {readonly string[]} shown
+ * @returns {Promise<Bin[]>}
+ */
 async function executable([name, folder, script], called, shown) {
   const path = nodePath.join(folder, script);
   if (!isFileName(name) || !within(path, folder) || path === folder) {
@@ -106,19 +140,27 @@ async function executable([name, folder, script], called, shown) {
   }
   try {
     await access(path, constants.X_OK);
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return [];
     const message = `The command ${name} of the software package ${called} is not executable: chmod +x ${path}`;
-    throw new AgentVmError(error.code, message, { errno: error.errno, syscall: error.syscall, path, cause: error });
+    const { code, errno, syscall } = error;
+    throw new AgentVmError(code, message, { errno, syscall, path, cause: error });
   }
   await requireOpenToOthers(path, shown, `The command ${name} of the software package ${called}`);
   return [[name, { script: path, called }]];
 }
 
-/** Under a root server the VM's user is another one: it reads and runs what others may. */
+/**
+ * Under a root server the VM's user is another one: it reads and runs what others may.
+ * @param {string} script
+ * @param {readonly string[]} shown
+ * @param {string} what
+ */
 async function requireOpenToOthers(script, shown, what) {
-  if (process.geteuid() !== 0) return;
-  const top = shown.find((folder) => within(script, folder));
+  if (process.geteuid?.() !== 0) return;
+  // The command's package is in one of them.
+  const top = /** @type {string} */ (shown.find((folder) => within(script, folder)));
   for (let path = script; within(path, top); path = nodePath.dirname(path)) {
     const { mode } = await stat(path);
     if ((mode & 0o5) === 0o5) continue;
@@ -127,15 +169,26 @@ async function requireOpenToOthers(script, shown, what) {
   }
 }
 
-/** The commands of a package: names, and paths of scripts in it. */
+/**
+ * The commands of a package: names, and paths of scripts in it.
+ * @param {object} manifest
+ * @param {string} name
+ * @param {string} folder
+ */
 function binsOf(manifest, name, folder) {
   const bin = own(manifest, "bin") ?? {};
-  // One command alone has the package's name, without its scope.
+  /**
+   * One command alone has the package's name, without its scope.
+   * @type {[name: string, script: unknown][]}
+   */
   const bins = typeof bin === "string" ? [[name.slice(name.lastIndexOf("/") + 1), bin]] : Object.entries(bin);
+  /** @param {string} what */
   const wrong = (what) => invalid(`software: bin in ${nodePath.join(folder, "package.json")} must be ${what}`);
   if (typeof bin !== "string" && (typeof bin !== "object" || Array.isArray(bin))) {
     throw wrong(`a path or an object of paths, not ${show(bin)}`);
   }
+  /** @type {[name: string, script: string][]} */
+  const checked = [];
   for (const [command, script] of bins) {
     if (typeof script !== "string" || script === "" || script.includes("\0")) {
       throw wrong(`a path or an object of paths, not ${show(script)} for ${show(command)}`);
@@ -146,20 +199,28 @@ function binsOf(manifest, name, folder) {
       );
     }
     if (Buffer.byteLength(script) > 4095) throw wrong(`of paths of at most 4095 bytes, not ${show(script)}`);
+    checked.push([command, script]);
   }
-  return bins;
+  return checked;
 }
 
 /** Installed packages, each looked at once. */
 class Modules {
+  /** @type {Map<string, Promise<Set<string>>>} */
   #names = new Map();
+  /** @type {Map<string, Promise<object>>} */
   #manifests = new Map();
 
+  /** @param {Places} places */
   constructor(places) {
     this.places = places;
   }
 
-  /** Where a package that `from` depends on is, as Node.js looks for it; `from` itself too, if `self`. */
+  /**
+   * Where a package that `from` depends on is, as Node.js looks for it; `from` itself too, if `self`.
+   * @param {string} from
+   * @param {string} name
+   */
   async find(from, name, self = false) {
     if (self && own(await this.manifest(from), "name") === name) return this.places.self(name);
     for (let folder = from; ; folder = nodePath.dirname(folder)) {
@@ -175,7 +236,10 @@ class Modules {
     }
   }
 
-  /** These packages and all that they depend on, as far as it is installed: what is not, Node.js misses by itself. */
+  /**
+   * These packages and all that they depend on, as far as it is installed: what is not, Node.js misses by itself.
+   * @param {Iterable<string>} folders
+   */
   async closure(folders) {
     const all = new Set(folders);
     let fresh = Array.from(all);
@@ -185,28 +249,44 @@ class Modules {
           const manifest = await this.manifest(folder);
           const kinds = ["dependencies", "optionalDependencies", "peerDependencies"].map((kind) => own(manifest, kind));
           // As npm has it, a list or a text names none.
-          const objects = kinds.filter((kind) => typeof kind === "object" && kind !== null && !Array.isArray(kind));
-          const names = new Set(objects.flatMap((kind) => Object.keys(kind)));
+          const names = new Set(
+            kinds.flatMap((kind) =>
+              typeof kind === "object" && kind !== null && !Array.isArray(kind) ? Object.keys(kind) : [],
+            ),
+          );
           return Promise.all(Array.from(names, (name) => this.find(folder, name)));
         }),
       );
-      fresh = Array.from(new Set(next.flat())).filter((folder) => folder !== undefined && !all.has(folder));
+      fresh = Array.from(new Set(next.flat()))
+        .filter((folder) => folder !== undefined)
+        .filter((folder) => !all.has(folder));
       for (const folder of fresh) all.add(folder);
     }
     return all;
   }
 
-  /** A package's package.json; an empty one where there is none to read. */
+  /**
+   * A package's package.json; an empty one where there is none to read.
+   * @param {string} folder
+   */
   manifest(folder) {
     return once(this.#manifests, folder, { __proto__: null }, () => manifestOf(folder));
   }
 
+  /** @param {string} folder */
   #namesIn(folder) {
     return once(this.#names, folder, new Set(), async () => new Set(await readdir(folder)));
   }
 }
 
-/** What `make` gave for a key, or `otherwise` if it failed. */
+/**
+ * What `make` gave for a key, or `otherwise` if it failed.
+ * @template T
+ * @param {Map<string, Promise<T>>} known
+ * @param {string} key
+ * @param {T} otherwise
+ * @param {() => Promise<T>} make
+ */
 function once(known, key, otherwise, make) {
   let promise = known.get(key);
   if (!promise) {
@@ -216,16 +296,20 @@ function once(known, key, otherwise, make) {
   return promise;
 }
 
-/** Those folders that are in no other of them. */
+/**
+ * Those folders that are in no other of them.
+ * @param {readonly string[]} folders
+ */
 function outermost(folders) {
   return Array.from(new Set(folders))
     .filter((folder) => !folders.some((other) => folder.startsWith(`${other}/`)))
     .sort();
 }
 
+/** @param {readonly string[]} folders */
 function commonFolder(folders) {
-  if (folders.length === 0) return "/";
   const [first, ...rest] = folders.map((folder) => folder.split("/"));
+  if (first === undefined) return "/";
   const different = first.findIndex((part, index) => rest.some((other) => other[index] !== part));
   return (different === -1 ? first : first.slice(0, different)).join("/") || "/";
 }

@@ -7,7 +7,11 @@ const nodePath = require("node:path");
 /** The largest that is read. npm's own bound of what it publishes is far below. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
-/** The object in a folder's package.json. Rejects where there is none. */
+/**
+ * The object in a folder's package.json. Rejects where there is none.
+ * @param {string} folder
+ * @returns {Promise<object>}
+ */
 async function manifestOf(folder) {
   // A FIFO would hold the call up for ever.
   const file = await open(nodePath.join(folder, "package.json"), constants.O_RDONLY | constants.O_NONBLOCK);
@@ -27,7 +31,10 @@ async function manifestOf(folder) {
   }
 }
 
-/** Whether a command can have this name: one that a directory can hold, and that shows as one line. */
+/**
+ * Whether a command can have this name: one that a directory can hold, and that shows as one line.
+ * @param {string} name
+ */
 function isFileName(name) {
   return /^[^/\p{Cc}]+$/u.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= 255;
 }

@@ -7,27 +7,47 @@
 const { lstat, readFile, realpath } = require("node:fs/promises");
 const nodePath = require("node:path");
 
-const { AgentVmError, invalid } = require("../error");
+const { AgentVmError, invalid, systemError } = require("../error");
 const { own } = require("../members");
 const { manifestOf } = require("./package-manifest");
 
 class Places {
   /** The packageDir, without links. */
-  start;
+  start = "";
   /** Names the option in errors. */
   #name;
   #allowed;
-  /** Folders that packages may be in a node_modules of: the packageDir and what is above it, and workspace members. */
+  /**
+   * Folders that packages may be in a node_modules of: the packageDir and what is above it, and workspace members.
+   * @type {Set<string>}
+   */
   #bases = new Set();
-  /** The node_modules that have links to packages elsewhere: inside, Node.js finds those by the links. */
+  /**
+   * The node_modules that have links to packages elsewhere: inside, Node.js finds those by the links.
+   * @type {Set<string>}
+   */
   linking = new Set();
+  /** @type {Map<string, Promise<string[]>>} */
   #patterns = new Map();
 
+  /**
+   * @param {string} name
+   * @param {string[]} allowed
+   */
+  constructor(name, allowed) {
+    this.#name = name;
+    this.#allowed = allowed;
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} packageDir
+   * @param {readonly string[]} allowLinks
+   */
   static async of(name, packageDir, allowLinks = []) {
-    const places = new Places();
-    places.#name = name;
-    places.#allowed = await Promise.all(
-      allowLinks.map((path, index) => realOnly(`${name}.allowLinks[${index}]`, path, "it")),
+    const places = new Places(
+      name,
+      await Promise.all(allowLinks.map((path, index) => realOnly(`${name}.allowLinks[${index}]`, path, "it"))),
     );
     // What is in no node_modules was named by the caller; what is in one may be a link of the installer's.
     const given = nodePath.normalize(packageDir).replace(/(.)\/$/, "$1");
@@ -45,12 +65,20 @@ class Places {
     return places;
   }
 
-  /** Packages in the node_modules of `folder`, and of every folder above, may be shown. */
+  /**
+   * Packages in the node_modules of `folder`, and of every folder above, may be shown.
+   * @param {string} folder
+   */
   #look(folder) {
     for (let at = folder; !this.#bases.has(at); at = nodePath.dirname(at)) this.#bases.add(at);
   }
 
-  /** The package at `path` in the folder `modules`, without links; `name` is what it is depended on as. */
+  /**
+   * The package at `path` in the folder `modules`, without links; `name` is what it is depended on as.
+   * @param {string} path
+   * @param {string} modules
+   * @param {string | undefined} name
+   */
   async packageAt(path, modules, name) {
     const real = await this.#real(path);
     // The folder itself may have become a link since.
@@ -66,7 +94,10 @@ class Places {
     throw this.#refused(await firstLink(path), real);
   }
 
-  /** The packageDir as a package of its own: in a node_modules, or a workspace's. */
+  /**
+   * The packageDir as a package of its own: in a node_modules, or a workspace's.
+   * @param {string} name
+   */
   async self(name) {
     const real = this.start;
     if (this.#isInModules(real) || this.#isAllowed(real)) return real;
@@ -77,20 +108,25 @@ class Places {
     );
   }
 
-  /** The folder to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself. */
+  /**
+   * The folder to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself.
+   * @param {string} folder
+   */
   holderOf(folder) {
     const allowed = this.#allowed.filter((path) => within(folder, path)).sort((a, b) => a.length - b.length)[0];
     if (!this.#isInModules(folder)) return allowed ?? folder;
-    const store = /^(.*?\/node_modules)\/\./.exec(folder);
-    if (store) return store[1];
+    const [, store] = /^(.*?\/node_modules)\/\./.exec(folder) ?? [];
+    if (store !== undefined) return store;
     const end = folder.lastIndexOf("/node_modules/");
     return folder.slice(0, end + "/node_modules".length);
   }
 
+  /** @param {string} path */
   async #real(path) {
     try {
       return await realpath(path);
-    } catch (error) {
+    } catch (thrown) {
+      const error = systemError(thrown);
       throw new AgentVmError(error.code, `${this.#name}: ${path} leads nowhere: ${error.message}`, {
         __proto__: null,
         ...error,
@@ -100,6 +136,7 @@ class Places {
     }
   }
 
+  /** @param {string} real */
   #isInModules(real) {
     for (let end = real.indexOf("/node_modules/"); end !== -1; end = real.indexOf("/node_modules/", end + 1)) {
       if (this.#bases.has(real.slice(0, end) || "/")) return true;
@@ -107,15 +144,21 @@ class Places {
     return false;
   }
 
+  /** @param {string} modules */
   #isBase(modules) {
     return this.#bases.has(nodePath.dirname(modules));
   }
 
+  /** @param {string} real */
   #isAllowed(real) {
     return this.#allowed.some((path) => within(real, path));
   }
 
-  /** Whether a workspace that the packageDir is in lists this folder, and it is the package of that name. */
+  /**
+   * Whether a workspace that the packageDir is in lists this folder, and it is the package of that name.
+   * @param {string} real
+   * @param {string | undefined} name
+   */
   async #isMember(real, name) {
     for (const root of this.#bases) {
       if (real === root || !within(real, root)) continue;
@@ -128,7 +171,11 @@ class Places {
     return false;
   }
 
-  /** Whether a node_modules above has it as a link of its name: npm's workspaces. */
+  /**
+   * Whether a node_modules above has it as a link of its name: npm's workspaces.
+   * @param {string} real
+   * @param {string} name
+   */
   async #isLinkedFromAbove(real, name) {
     for (let at = nodePath.dirname(real); ; at = nodePath.dirname(at)) {
       const path = nodePath.join(at, "node_modules", name);
@@ -137,11 +184,19 @@ class Places {
     }
   }
 
+  /** @param {string} root */
   #patternsOf(root) {
-    if (!this.#patterns.has(root)) this.#patterns.set(root, workspacesOf(root));
-    return this.#patterns.get(root);
+    const known = this.#patterns.get(root);
+    if (known) return known;
+    const patterns = workspacesOf(root);
+    this.#patterns.set(root, patterns);
+    return patterns;
   }
 
+  /**
+   * @param {string} link
+   * @param {string} real
+   */
   #refused(link, real) {
     const how = link === real ? "it is" : `the link ${link} leads there,`;
     return invalid(
@@ -151,12 +206,18 @@ class Places {
   }
 }
 
-/** `path`, if it is absolute and has no links. */
+/**
+ * `path`, if it is absolute and has no links.
+ * @param {string} name
+ * @param {string} path
+ * @param {string} given
+ */
 async function realOnly(name, path, given) {
   let real;
   try {
     real = await realpath(path);
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     throw new AgentVmError(error.code, `${name} cannot be shown: ${error.message}`, {
       __proto__: null,
       ...error,
@@ -168,7 +229,10 @@ async function realOnly(name, path, given) {
   throw invalid(`${name} must not lead through a link, as ${given} does at ${await firstLink(path)}: give ${real}`);
 }
 
-/** The first link on the way to `path`; `path` where there is none any more. */
+/**
+ * The first link on the way to `path`; `path` where there is none any more.
+ * @param {string} path
+ */
 async function firstLink(path) {
   const parts = path.split("/");
   for (let count = 2; count <= parts.length; count++) {
@@ -179,7 +243,11 @@ async function firstLink(path) {
   return path;
 }
 
-/** The patterns of a workspace's root: npm's and yarn's in its package.json, pnpm's in a file of their own. */
+/**
+ * The patterns of a workspace's root: npm's and yarn's in its package.json, pnpm's in a file of their own.
+ * @param {string} root
+ * @returns {Promise<string[]>}
+ */
 async function workspacesOf(root) {
   const manifest = await manifestOf(root).catch(() => ({ __proto__: null }));
   let workspaces = own(manifest, "workspaces");
@@ -192,7 +260,11 @@ async function workspacesOf(root) {
   return [...(Array.isArray(workspaces) ? workspaces : []), ...ofPnpm].filter((one) => typeof one === "string");
 }
 
-/** Whether a path is one that the patterns mean: `*` is any name, `**` any folders, `!` takes away. */
+/**
+ * Whether a path is one that the patterns mean: `*` is any name, `**` any folders, `!` takes away.
+ * @param {readonly string[]} patterns
+ * @param {string} path
+ */
 function matches(patterns, path) {
   if (path.split("/").some((part) => part === "node_modules" || part.startsWith("."))) return false;
   let matched = false;
@@ -207,27 +279,36 @@ function matches(patterns, path) {
   return matched;
 }
 
-/** Whether names are like the parts of a pattern; in time that their numbers alone bound. */
+/**
+ * Whether names are like the parts of a pattern; in time that their numbers alone bound.
+ * @param {readonly string[]} parts
+ * @param {readonly string[]} names
+ */
 function isLike(parts, names) {
   // Which beginnings of `names` the parts so far can stand for.
   let ends = new Set([0]);
   for (const part of parts) {
     const next = new Set();
     for (const end of ends) {
+      const name = names[end];
       if (part === "**") for (let at = end; at <= names.length; at++) next.add(at);
-      else if (end < names.length && isNameLike(part, names[end])) next.add(end + 1);
+      else if (name !== undefined && isNameLike(part, name)) next.add(end + 1);
     }
     ends = next;
   }
   return ends.has(names.length);
 }
 
+/**
+ * @param {string} part
+ * @param {string} name
+ */
 function isNameLike(part, name) {
-  const [start, ...rest] = part.split("*");
-  if (rest.length === 0) return part === name;
+  const [start = "", ...rest] = part.split("*");
+  const last = rest.pop();
+  if (last === undefined) return part === name;
   if (!name.startsWith(start)) return false;
   let at = start.length;
-  const last = rest.pop();
   for (const middle of rest) {
     const found = name.indexOf(middle, at);
     if (found === -1) return false;
@@ -236,9 +317,14 @@ function isNameLike(part, name) {
   return name.length - last.length >= at && name.endsWith(last);
 }
 
-/** Whether `path` is `folder` or below it. */
+/**
+ * Whether `path` is `folder` or below it.
+ * @param {string} path
+ * @param {string} folder
+ */
 function within(path, folder) {
   return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 }
 
-module.exports = { Places, within };
+exports.Places = Places;
+exports.within = within;

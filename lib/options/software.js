@@ -8,7 +8,7 @@ const { readdir } = require("node:fs/promises");
 const nodePath = require("node:path");
 
 const { show } = require("../arguments");
-const { AgentVmError, invalid } = require("../error");
+const { AgentVmError, invalid, systemError } = require("../error");
 const { member, pick } = require("../members");
 const { programsOf } = require("./node-modules");
 const { isFileName } = require("./package-manifest");
@@ -17,14 +17,50 @@ const SHAPES =
   "a package of commands ({ commands, commandDir }), an agent ({ type: 'agent', packageDir, requires, allowLinks }), a tool " +
   "({ type: 'tool', packageDir, requires, bins, allowLinks }), or an array of these";
 
-/** What is read of a package. */
-const MEMBERS = "name type aptName commands commandDir aliases packageDir requires bins allowLinks".split(" ");
+/** @import { Bare } from "../members" */
+
+/**
+ * A package of commands: their names, or the directory that has them.
+ * @typedef {Bare<{
+ *   name: string, called: string, aptName: string | undefined, aliases: string[], packageDir?: undefined,
+ * } & ({ names: string[] } | { names: undefined, commandDir: string })>} Commands
+ */
+
+/**
+ * An agent or a tool. `source` is the object that it was read from.
+ * @typedef {Bare<{
+ *   name: string, called: string, source: object, packageDir: string, requires: string[], bins: Map<string, string> | undefined,
+ *   allowLinks: string[] | undefined,
+ * }>} Programs
+ */
+
+/**
+ * What is read of a package.
+ * @type {("name" | "type" | "aptName" | "commands" | "commandDir" | "aliases" | "packageDir" | "requires" | "bins" | "allowLinks")[]}
+ */
+const MEMBERS = [
+  "name",
+  "type",
+  "aptName",
+  "commands",
+  "commandDir",
+  "aliases",
+  "packageDir",
+  "requires",
+  "bins",
+  "allowLinks",
+];
 const NONE = { __proto__: null };
 
 /** Arrays in arrays: packages nest two or three deep, and only one that holds itself goes on for ever. */
 const DEPTH = 16;
 
-/** The packages, checked and in one list. */
+/**
+ * The packages, checked and in one list.
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {(Commands | Programs)[]}
+ */
 function packagesOf(name, value, depth = 0) {
   if (Array.isArray(value) && depth < DEPTH) {
     return Array.from(value, (item, index) => packagesOf(`${name}[${index}]`, item, depth + 1)).flat();
@@ -33,7 +69,13 @@ function packagesOf(name, value, depth = 0) {
   return [packageOf(name, value)];
 }
 
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {Commands | Programs}
+ */
 function packageOf(name, value) {
+  /** @param {string} what */
   const wrong = (what) => invalid(`${name} must be ${SHAPES}; ${what}`);
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("it is none of these");
   const read = pick(value, MEMBERS);
@@ -67,25 +109,45 @@ function packageOf(name, value) {
     return { __proto__: null, name, called, source: value, packageDir, requires, bins: named, allowLinks };
   }
   if (type !== undefined && type !== "wasm-commands") throw wrong(`its type is ${JSON.stringify(type)}`);
-  if (commands === undefined && typeof commandDir !== "string") throw wrong("it has neither commands nor packageDir");
-  if (commands === undefined && commandDir.includes("\0")) throw wrong("its commandDir has a NUL byte");
+  const directory = typeof commandDir === "string" ? commandDir : undefined;
+  if (commands === undefined && directory === undefined) throw wrong("it has neither commands nor packageDir");
+  if (commands === undefined && directory?.includes("\0")) throw wrong("its commandDir has a NUL byte");
   if (commands !== undefined && !Array.isArray(commands)) throw wrong("its commands is no array");
   if (!isObject(aliases)) throw wrong("its aliases is no object");
   if (aptName !== undefined && typeof aptName !== "string") throw wrong("its aptName is no string");
-  const names = commands && [...commands.map((command) => member(command, "name") ?? command), ...Object.keys(aliases)];
-  if (names && !(isStrings(names) && names.every(isFileName)))
+  const common = { name, called, aptName, aliases: Object.keys(aliases) };
+  if (commands === undefined) {
+    // It is no string only where there are `commands`.
+    return { __proto__: null, ...common, names: undefined, commandDir: /** @type {string} */ (directory) };
+  }
+  /** @type {unknown[]} */
+  const names = [...commands.map((command) => member(command, "name") ?? command), ...common.aliases];
+  if (!(isStrings(names) && names.every(isFileName)))
     throw wrong(
       "one of its commands has no name that a file can have: 1 to 255 bytes without / and control characters",
     );
-  return { __proto__: null, name, called, aptName, commandDir, names, aliases: Object.keys(aliases) };
+  return { __proto__: null, ...common, names };
 }
 
+/**
+ * @param {unknown} value
+ * @returns {value is object}
+ */
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+/**
+ * @param {unknown} value
+ * @returns {value is string[]}
+ */
 const isStrings = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
 
-/** What the packages found in `packages` need: `commands` that must be there, `mounts` and `bins` to show. */
+/**
+ * What the packages found in `packages` need: `commands` that must be there, `mounts` and `bins` to show.
+ * @param {(Commands | Programs)[]} packages
+ */
 async function needsOf(packages) {
+  /** @type {Map<string, Commands>} */
   const commands = new Map();
+  /** @type {Programs[]} */
   const programs = [];
   for (const one of packages) {
     if (one.packageDir !== undefined) programs.push(one);
@@ -98,11 +160,13 @@ async function needsOf(packages) {
   return { __proto__: null, commands, ...(await programsOf(programs)) };
 }
 
+/** @param {{ name: string, called: string, commandDir: string }} commands */
 async function commandsIn({ name, called, commandDir }) {
   let names;
   try {
     names = await readdir(commandDir);
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     throw new AgentVmError(
       error.code,
       `The commandDir of the software package ${called} cannot be read: ${error.message}`,
@@ -119,17 +183,25 @@ const MISSING =
   'set -f; IFS=:; for name; do for folder in $PATH; do [ "$folder" != /opt/node/explain ] && [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
   "printf '%s\\n' \"$name\"; done";
 
-/** Rejects with an ENOENT if the VM lacks one of the `commands`. `exec` runs a program in it. */
+/**
+ * Rejects with an ENOENT if the VM lacks one of the `commands`. `exec` runs a program in it.
+ * @param {Map<string, Commands>} commands
+ * @param {(file: string, args: string[]) => Promise<{ stdout: string }>} exec
+ */
 async function requireCommands(commands, exec) {
   if (commands.size === 0) return;
   const { stdout } = await exec("/bin/sh", ["-c", MISSING, "sh", ...commands.keys()]);
   if (stdout !== "") throw missingError(stdout.trimEnd().split("\n"), commands);
 }
 
-/** An ENOENT for what `missing` of the `commands` are, by the names that MISSING printed. */
+/**
+ * An ENOENT for what `missing` of the `commands` are, by the names that MISSING printed.
+ * @param {string[]} missing
+ * @param {Map<string, Commands>} commands
+ */
 function missingError(missing, commands) {
   const told = missing.map((name) => {
-    const { called, aptName } = commands.get(name);
+    const { called, aptName } = commands.get(name) ?? { called: name };
     const remedy = aptName === undefined ? "" : `; the Debian package ${aptName} brings it`;
     return `"${name}", which the software package ${called} asks for${remedy}`;
   });

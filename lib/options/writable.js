@@ -7,19 +7,30 @@ const { realpath } = require("node:fs/promises");
 const { invalid } = require("../error");
 const { within } = require("./package-places");
 
-/** What each VM that there is can write to, and what software it shows. */
+/** @import { CheckedOptions } from "./create" */
+/** @import { BootMount } from "../wire" */
+
+/**
+ * What each VM that there is can write to, and what software it shows.
+ * @type {Map<symbol, { writable: string[], software: string[] }>}
+ */
 const used = new Map();
 
 /** What is no longer held by anyone. */
-const collected = new FinalizationRegistry((key) => used.delete(key));
+const collected = new FinalizationRegistry((/** @type {symbol} */ key) => used.delete(key));
 
-/** Notes what `vm` can write to and shows, or refuses it. Returns what takes the note back. */
+/**
+ * Notes what `vm` can write to and shows, or refuses it. Returns what takes the note back.
+ * @param {object} vm
+ * @param {CheckedOptions} options
+ * @param {readonly BootMount[]} software
+ */
 async function claim(vm, { home, mounts = [] }, software) {
   const writable = mounts.filter((mount) => !mount.readOnly).map((mount) => mount.hostPath);
   if (home !== undefined) writable.push(home);
   if (writable.length === 0 && software.length === 0) return () => {};
   const claimed = {
-    __proto__: null,
+    __proto__: /** @type {null} */ (null),
     // Whether it is there is a matter of the boot, which says so better.
     writable: await Promise.all(writable.map((path) => realpath(path).catch(() => path))),
     software: software.map((mount) => mount.hostPath),
@@ -39,6 +50,11 @@ async function claim(vm, { home, mounts = [] }, software) {
   };
 }
 
+/**
+ * @param {readonly string[]} software
+ * @param {readonly string[]} writable
+ * @param {string} whose
+ */
 function refuseOverlap(software, writable, whose) {
   for (const shown of software) {
     const open = writable.find((path) => within(shown, path) || within(path, shown));
