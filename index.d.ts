@@ -363,7 +363,7 @@ export interface VmExitEvent {
 export interface ExitStatus {
   /** As a shell reports it: the exit status, or 128 + the signal number. */
   exitCode: number;
-  /** The signal that ended the program, or null. */
+  /** The signal that ended the program, or null. "SIGSYS" ends a 32-bit program: a VM runs 64-bit programs only. */
   signal: NodeJS.Signals | null;
   /**
    * "exited" by itself; ended by a "signal"; killed at its "timeout"; killed for lack of memory ("oom"); or "disposed" with its

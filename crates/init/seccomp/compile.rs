@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -30,6 +31,11 @@ const ARCH_OFFSET: u32 = 4;
 const RETURN_ALLOW: u32 = 0x7fff_0000;
 const RETURN_ERRNO: u32 = 0x0005_0000;
 const RETURN_ASK: u32 = 0x7fc0_0000;
+/// SIGSYS, which kills a program that has no handler for it. Unlike the actions that kill, the kernel does not log it as such.
+const TRAP: sock_filter = statement(RETURN, 0x0003_0000);
+
+/// The numbers of x32, on x86-64: there are about 550, and a tracer that has a call skipped shows -1.
+const X32: Range<u32> = 0x4000_0000..0x4000_0400;
 
 /// Past `MAX_ERRNO`, which is 4095.
 const STANDS_FOR_ASKING: u32 = 0xffff;
@@ -59,15 +65,16 @@ pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Er
             jf: 0,
             k: machine.audit_arch(),
         },
-        refuse(ENOSYS),
+        // A program for 32-bit processors can do nothing at all: better its shell says so than that it ends in a crash.
+        TRAP,
         statement(LOAD_WORD, NUMBER_OFFSET),
     ];
     program.extend(search(&runs(machine, table)?));
     Ok(program)
 }
 
-/// Code by the first number that it is for; each holds up to the next one, and the last for all numbers there are. That
-/// one is ENOSYS, and x32 calls, which have bit 30 set, end there too.
+/// Code by the first number that it is for; each holds up to the next one, and the last, which is ENOSYS, for all numbers there
+/// are.
 fn runs(machine: Machine, table: &Table) -> Result<Vec<(u32, BpfProgram)>, Box<dyn Error>> {
     let known: Vec<u32> = machine.known().into_iter().flatten().collect();
     let mut codes: BTreeMap<u32, BpfProgram> = known.iter().map(|number| (*number, vec![ALLOW])).collect();
@@ -99,6 +106,10 @@ fn runs(machine: Machine, table: &Table) -> Result<Vec<(u32, BpfProgram)>, Box<d
         if runs.last().is_none_or(|(_, previous)| *previous != code) {
             runs.push((number, code));
         }
+    }
+    if machine == Machine::X86_64 {
+        runs.push((X32.start, vec![TRAP]));
+        runs.push((X32.end, vec![refuse(ENOSYS)]));
     }
     Ok(runs)
 }

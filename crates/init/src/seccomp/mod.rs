@@ -4,12 +4,13 @@
 //! Namespaces and missing capabilities already deny most of what is refused here. The filter is there for what they do
 //! not cover (`TIOCSTI`, set-uid files on a folder of the host's) and to keep a guest away from the kernel code that
 //! escapes have come through. What a kernel newer than this policy adds is refused until it has been looked at. The
-//! filter never kills: a program that probes for a call takes its other way. The answer is EPERM where any process
+//! filter kills no native program: one that probes for a call takes its other way. The answer is EPERM where any process
 //! without privilege would get that, and ENOSYS where programs have a way of doing without.
 //!
 //! | call | answer | why |
 //! | --- | --- | --- |
-//! | through an i386, ARM or x32 entry; a number newer than Linux 6.18 or never given out | ENOSYS | the rules below know native numbers only |
+//! | through an i386, ARM or x32 entry | SIGSYS | the rules below know native numbers only; a 32-bit program can do nothing, and this way its shell says "Bad system call" |
+//! | a number newer than Linux 6.18 or never given out | ENOSYS | likewise |
 //! | `mount` `umount2` `pivot_root` `chroot` `open_tree` `open_tree_attr` `move_mount` `fsopen` `fsconfig` `fsmount` `fspick` `mount_setattr` | EPERM | undo read-only and masked mounts |
 //! | `statmount` `listmount` | ENOSYS | tell of the host's mounts |
 //! | `unshare` `setns`, `clone` with a `CLONE_NEW*` | EPERM | a new user namespace gives capabilities, and those give the kernel's network and mount code |
