@@ -66,11 +66,17 @@ export interface VmLimits {
    * Memory of the whole VM in bytes, 4 MiB or more: all its programs, their private files (which are in memory) and the
    * kernel's structures for them. At the limit the kernel kills the largest process; see `ExitStatus.reason`, "oom".
    * Default: no limit. Rejects with ISOLATION_UNAVAILABLE where no cgroup can enforce it; `AgentVm.doctor()` reports that.
+   *
+   * With isolation "namespaces" programs read this limit and `cpus` in /sys/fs/cgroup, so Java, Node.js and others size
+   * themselves. /proc/meminfo, and with it `free`, keep showing the host's memory.
    */
   memoryBytes?: number;
   /**
    * Processor time of the whole VM, in cores: 0.01 or more, fractions allowed. At the limit programs wait. Default: no limit.
    * Rejects as `memoryBytes`.
+   *
+   * With a limit, OMP_NUM_THREADS, GOMAXPROCS and PYTHON_CPU_COUNT are the next whole number, at most what the server may use;
+   * `env` overrides them. `nproc` prints the first one. /proc/cpuinfo and lscpu keep showing the host's processors.
    */
   cpus?: number;
   /**

@@ -55,7 +55,8 @@ function checkRust() {
 }
 
 function installDebianPackages() {
-  const list = readFileSync(join(root, "scripts/debian-packages.txt"), "utf8");
+  const lists = ["debian-packages.txt", ...(process.argv.includes("--programs") ? ["debian-programs.txt"] : [])];
+  const list = lists.map((name) => readFileSync(join(root, "scripts", name), "utf8")).join("\n");
   const missing = missingPackages(list);
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name).join(" ");

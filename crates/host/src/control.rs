@@ -329,7 +329,9 @@ impl Control {
                 }
             }
             Reply::Deputy { pid } => self.deputy.store(pid, Ordering::Relaxed),
-            Reply::Launched { .. }
+            Reply::HardwareDescribed { .. }
+            | Reply::Settled
+            | Reply::Launched { .. }
             | Reply::LaunchFailed { .. }
             | Reply::Ready { .. }
             | Reply::BootFailed { .. } => return Err(Unasked),

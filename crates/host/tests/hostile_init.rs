@@ -107,11 +107,17 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
         let launch = match request {
             Request::Launch(launch) => launch,
             Request::Boot(boot) => return Some((channel, boot)),
+            Request::DescribeHardware { .. } => {
+                let reply = Reply::HardwareDescribed { can_clone: true };
+                let mount_fd = File::open("/").ok()?.into();
+                channel.send(&Frame::new(&reply, vec![mount_fd]).ok()?).ok()?;
+                return None;
+            }
             _ => return None,
         };
         let mut fds = fds.into_iter();
         let socket = fds.next()?;
-        let cgroup = fds.next();
+        let cgroup = if launch.cgroup { fds.next() } else { None };
         let options = vfork::Options {
             namespaces: launch.namespaces,
             sibling: true,
@@ -120,14 +126,19 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
             ..vfork::Options::default()
         };
         // SAFETY: on this side the program has one thread.
-        match unsafe { vfork::copy(&options) }.unwrap() {
-            Some(vfork::Child { pid, pidfd, .. }) => {
-                let reply = Reply::Launched { pid };
-                channel
-                    .send(&Frame::new(&reply, pidfd.into_iter().collect()).unwrap())
-                    .unwrap();
-            }
-            None => channel = Channel::from(socket),
+        let copied = unsafe { vfork::copy(&options) }.unwrap();
+        if let Some(vfork::Child { pid, pidfd, .. }) = copied {
+            let reply = Reply::Launched { pid };
+            channel
+                .send(&Frame::new(&reply, pidfd.into_iter().collect()).unwrap())
+                .unwrap();
+            continue;
+        }
+        channel = Channel::from(socket);
+        if launch.reports {
+            channel
+                .send(&Frame::new(&Reply::Settled, Vec::new()).unwrap())
+                .unwrap();
         }
     }
 }
@@ -144,7 +155,11 @@ fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
 
 fn number_of(request: &Request) -> u64 {
     match request {
-        Request::Launch(_) | Request::Boot(_) | Request::Adopt { .. } | Request::StopAwaiting { .. } => 0,
+        Request::Launch(_)
+        | Request::DescribeHardware { .. }
+        | Request::Boot(_)
+        | Request::Adopt { .. }
+        | Request::StopAwaiting { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
         Request::Signal { call, .. }
         | Request::Kill { call, .. }

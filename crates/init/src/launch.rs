@@ -16,6 +16,7 @@ use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setfsuid, setgroups, se
 
 use crate::boot::BootError;
 use crate::control::Attachments;
+use crate::family::memory;
 use crate::sys;
 
 /// Which of the two this process is.
@@ -23,8 +24,13 @@ use crate::sys;
 pub enum Side {
     /// The one that was asked, and what it started.
     Zygote(Child),
-    /// The copy, with its own control socket.
-    Copy(OwnedFd),
+    /// The copy.
+    Copy {
+        /// Its own control socket.
+        socket: OwnedFd,
+        /// The rest of what came with the request.
+        attachments: Attachments,
+    },
 }
 
 /// Why there is no copy.
@@ -58,7 +64,7 @@ fn as_user(map: OwnMap, copy: impl FnOnce() -> Result<Side, Errno>) -> Result<Si
         Ok(()) => copy().map_err(Unmade::Copy),
         Err(errno) => Err(Unmade::Ids(errno)),
     };
-    if let Ok(Side::Copy(_)) = made {
+    if let Ok(Side::Copy { .. }) = made {
         return made;
     }
     // The uid first: with it come the capabilities for the rest.
@@ -103,20 +109,32 @@ fn copy_into(launch: &Launch, mut attachments: Attachments) -> Result<Side, Errn
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?
     {
         Some(child) => Ok(Side::Zygote(child)),
-        None => Ok(Side::Copy(socket)),
+        None => Ok(Side::Copy { socket, attachments }),
     }
 }
 
 /// What the copy does for itself before it waits.
-pub fn settle(launch: &Launch) -> Result<(), BootError> {
+pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), BootError> {
     if let Some(map) = launch.own_map {
         write_maps(map)?;
     }
-    if launch.cgroup_namespace {
+    let mut next = 1 + u8::from(launch.cgroup);
+    let mut join = |count: u8| {
+        for index in next..next.saturating_add(count) {
+            let tasks_fd = attachments
+                .take(index)
+                .ok_or_else(|| BootError::of("take a cgroup's tasks", Errno::EBADF))?;
+            memory::join(tasks_fd).map_err(|errno| BootError::of("join a cgroup", errno))?;
+        }
+        next = next.saturating_add(count);
+        Ok(())
+    };
+    join(launch.joins)?;
+    if launch.own_map.is_some() {
         unshare(CloneFlags::CLONE_NEWCGROUP)
             .map_err(|errno| BootError::of("take a cgroup namespace", errno))?;
     }
-    Ok(())
+    join(launch.joins_after)
 }
 
 fn write_maps(OwnMap { inside, uid, gid }: OwnMap) -> Result<(), BootError> {

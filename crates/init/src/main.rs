@@ -113,6 +113,13 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
         let launch = match request {
             Request::Boot(boot) => return Ok(Some((control, boot, attachments))),
             Request::Launch(launch) => launch,
+            Request::DescribeHardware { directories } => {
+                let (can_clone, fds) =
+                    boot::hardware::describe(&directories).map_err(|error| refuse(&mut control, error))?;
+                control.send(&Reply::HardwareDescribed { can_clone }, fds)?;
+                control.drain()?;
+                return Ok(None);
+            }
             _ => return Err(Fatal::NotBoot),
         };
         match launch::launch(&launch, attachments) {
@@ -123,12 +130,19 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
             Err(Unmade::Lost(errno)) => return Err(Fatal::Ids(errno)),
             Err(Unmade::Copy(errno)) => launch_failed(&mut control, errno, false)?,
             Err(Unmade::Ids(errno)) => launch_failed(&mut control, errno, true)?,
-            Ok(Side::Copy(socket)) => {
+            Ok(Side::Copy {
+                socket,
+                mut attachments,
+            }) => {
                 sys::set_name(sys::SPARE_NAME);
                 // The zygote's socket closes here.
                 control = Control::new(socket);
-                if let Err(error) = launch::settle(&launch) {
+                if let Err(error) = launch::settle(&launch, &mut attachments) {
                     return Err(refuse(&mut control, error));
+                }
+                if launch.reports {
+                    control.send(&Reply::Settled, Vec::new())?;
+                    control.drain()?;
                 }
             }
         }

@@ -9,8 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, Cgroups, Exit, Failure, FileStep, Isolation, Launch, Limits,
-    MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry, Spawn, Stdio, Target, Usage,
+    Attributes, Background, BindSource, Boot, CgroupSetting, Cgroups, Exit, Failure, FileStep, Hardware,
+    Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry,
+    ShownCgroup, Spawn, Stdio, Target, Usage,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -27,7 +28,9 @@ fn requests() -> Vec<Request> {
         Request::Launch(Launch {
             namespaces: 1,
             cgroup: true,
-            cgroup_namespace: true,
+            joins: 3,
+            joins_after: 1,
+            reports: true,
             own_map: Some(OwnMap {
                 inside: 1000,
                 uid: 2,
@@ -35,6 +38,9 @@ fn requests() -> Vec<Request> {
             }),
             take_ids: true,
         }),
+        Request::DescribeHardware {
+            directories: vec!["fs/cgroup/memory".into()],
+        },
         Request::Adopt {
             env: vec![("A".into(), "b".into())],
         },
@@ -45,6 +51,10 @@ fn requests() -> Vec<Request> {
             rootfs: None,
             network: Network::Host,
             walls: None,
+            hardware: Some(Hardware {
+                mount: 4,
+                can_clone: true,
+            }),
             root: vec![
                 RootEntry::File {
                     path: "/etc/passwd".into(),
@@ -71,7 +81,15 @@ fn requests() -> Vec<Request> {
             cgroups: Cgroups {
                 families: Some(BindSource::Mount(0)),
                 memory: Some(MemoryCount::Directory(BindSource::Mount(1))),
-                joins: vec![2],
+                family_settings: Vec::new(),
+                memory_settings: vec![CgroupSetting {
+                    file: "memory.limit_in_bytes".into(),
+                    value: "1".into(),
+                }],
+                shown: vec![ShownCgroup {
+                    path: "fs/cgroup/memory".into(),
+                    source: BindSource::Mount(2),
+                }],
             },
         })),
         Request::Spawn(Box::new(Spawn {
@@ -112,6 +130,8 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Reply> {
     vec![
         Reply::Ready { deputy: None },
+        Reply::HardwareDescribed { can_clone: true },
+        Reply::Settled,
         Reply::BootFailed {
             path: Some("/x".into()),
             step: "mount".into(),

@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::channel::Channel;
-use agent_vm_protocol::message::{Launch, OwnMap};
+use agent_vm_protocol::message::{Launch, OwnMap, Reply};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{getegid, geteuid};
 
 use super::cgroup::VmCgroups;
 use super::ids::IdLease;
+use super::machine::await_reply;
 use super::zygote::{self, Program};
 use super::{BootError, Isolation, Network, Options, Resources, USER_ID, sys};
 
@@ -37,11 +37,7 @@ impl Specification {
             (Isolation::Namespaces, Network::None | Network::Allow(_)) => NAMESPACES | libc::CLONE_NEWNET,
         };
         Self {
-            program: Program {
-                init: options.init.clone(),
-                log: options.log.clone(),
-                user: (geteuid().as_raw(), getegid().as_raw()),
-            },
+            program: Program::of(options),
             namespaces,
             own_id: options.isolation != Isolation::None,
             resources: options.resources.clone(),
@@ -80,11 +76,14 @@ impl Launched {
             None
         };
         let owner = id.as_ref().map_or(uid, |lease| lease.id);
-        let cgroups = VmCgroups::make(owner, resources)?;
+        let cgroups = VmCgroups::make(owner, resources, walled)?;
+        let (joins, joins_after) = (cgroups.joins()?, cgroups.joins_after()?);
         let launch = Launch {
             namespaces: *namespaces,
             cgroup: cgroups.start_fd().is_some(),
-            cgroup_namespace: walled,
+            joins: joins.len() as u8,
+            joins_after: joins_after.len() as u8,
+            reports: cgroups.moves_init(),
             own_map: walled.then_some(OwnMap {
                 inside: USER_ID,
                 uid: owner,
@@ -92,8 +91,20 @@ impl Launched {
             }),
             take_ids: walled && id.is_some(),
         };
-        let (init, channel) = zygote::launch(program, &launch, cgroups.start_fd())?;
-        cgroups.confine(init.pid, owner, resources)?;
+        let cgroup_fds = cgroups
+            .start_fd()
+            .into_iter()
+            .chain(joins.iter().chain(&joins_after).map(AsFd::as_fd));
+        let (init, channel) = zygote::launch(program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
+        if launch.reports {
+            // Not before: its cgroup namespace begins where it is when it takes that.
+            match await_reply(&channel)? {
+                (Reply::Settled, _) => {}
+                (Reply::BootFailed { step, errno, .. }, _) => return Err(BootError::SetUp { step, errno }),
+                _ => return Err(BootError::Died(None)),
+            }
+        }
+        cgroups.confine(init.pid, owner)?;
         Ok(Self {
             channel,
             init,

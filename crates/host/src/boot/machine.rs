@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame, ReceiveError};
 use agent_vm_protocol::message::{
-    Attached, Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request,
+    Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request, ShownCgroup,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -17,7 +17,10 @@ use super::landlock::LandlockError;
 use super::launched::{InitProcess, Launched};
 use super::private_folder::PrivateFolder;
 use super::view::View;
-use super::{BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, explain, root, sys};
+use super::zygote::Program;
+use super::{
+    BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, explain, hardware, root, sys,
+};
 use crate::proxy;
 
 /// How long init may take to set up. A thousand times what it takes on an idle machine.
@@ -57,6 +60,10 @@ impl Machine {
         let id = launched.id.as_ref().map(|lease| lease.id);
         let mut fds = Vec::new();
         let view = View::of(options, id, &mut fds)?;
+        let hardware = match options.isolation {
+            Isolation::Namespaces => Some(hardware::take(&Program::of(options), &mut fds)?),
+            Isolation::Landlock | Isolation::None => None,
+        };
         let cgroups_for_init = attach(&launched.cgroups, &mut fds)?;
         let request = Request::Boot(Box::new(Boot {
             isolation: options.isolation,
@@ -73,6 +80,7 @@ impl Machine {
             env: (!ahead).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
             rootfs: view.rootfs.map(|rootfs| rootfs.source),
             walls: view.walls,
+            hardware,
             root: view.root,
             limits: options.limits.clone(),
             cgroups: cgroups_for_init,
@@ -178,15 +186,18 @@ fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootEr
         Some(directory) => Some(MemoryCount::Directory(directory)),
         None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
     };
-    let mut attached = |fd: OwnedFd| {
-        fds.push(fd);
-        (fds.len() - 1) as Attached
-    };
-    let joins = cgroups.joins()?.into_iter().map(&mut attached).collect();
+    let shown = cgroups.shown().into_iter().map(|(path, directory)| {
+        Ok(ShownCgroup {
+            path: path.to_owned(),
+            source: directories::confined(directory.path, directory.fd, fds).map_err(BootError::Channel)?,
+        })
+    });
     Ok(Cgroups {
         families,
         memory,
-        joins,
+        shown: shown.collect::<Result<_, BootError>>()?,
+        family_settings: cgroups.family_settings(),
+        memory_settings: cgroups.memory_settings(),
     })
 }
 

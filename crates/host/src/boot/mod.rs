@@ -10,6 +10,7 @@ mod directories;
 mod enforcement;
 mod error;
 mod explain;
+mod hardware;
 mod ids;
 mod image;
 mod landlock;
@@ -53,7 +54,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
             machine.adopt(options)?;
             Ok(*machine)
         }
-        Some(Spare::Launched(launched)) => Machine::boot(launched, options),
+        Some(Spare::Launched(launched)) => Machine::boot(*launched, options),
         None => boot_anew(options),
     }
 }

@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread;
 
 use agent_vm_protocol::message::{BindSource, RootEntry};
 
@@ -66,6 +68,10 @@ const WITHOUT_RETRIES: [(&str, &str); 5] = [
     ("YARN_HTTP_RETRY", "0"),
     ("CARGO_NET_RETRY", "0"),
 ];
+
+/// What is read for how many processors to use by programs that do not read the limit in their cgroup: `nproc` and whatever uses
+/// OpenMP, Go before 1.25, Python from 3.13 on.
+const PROCESSOR_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "GOMAXPROCS", "PYTHON_CPU_COUNT"];
 
 /// Where programs keep lock files, in a private directory; `/var/lock` leads here.
 const LOCKS: &str = "/run/lock";
@@ -316,6 +322,12 @@ fn bind(path: &str) -> RootEntry {
     }
 }
 
+/// How many processors a share of them can keep busy, which the machine may have fewer of.
+fn whole_processors(cpus: f64) -> usize {
+    let most = thread::available_parallelism().map_or(usize::MAX, NonZero::get);
+    (cpus.ceil() as usize).clamp(1, most)
+}
+
 /// The environment of every process: ours, then the user's.
 pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
@@ -350,6 +362,11 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     if options.isolation == Isolation::Landlock {
         set("EMAIL", &format!("user@{}", options.hostname));
     }
+    if let Some(processors) = options.resources.cpus.map(whole_processors) {
+        for name in PROCESSOR_COUNTS {
+            set(name, &processors.to_string());
+        }
+    }
     if let (Isolation::Landlock, Some(folder)) = (options.isolation, home.strip_suffix("/home")) {
         set("TMPDIR", &format!("{folder}/tmp"));
     }
@@ -382,6 +399,14 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_processors_is_a_number_that_can_be_busy() {
+        let most = thread::available_parallelism().map_or(usize::MAX, NonZero::get);
+        assert_eq!(whole_processors(0.1), 1);
+        assert_eq!(whole_processors(1.0), 1);
+        assert_eq!(whole_processors(1e9), most);
+    }
 
     #[test]
     fn the_user_takes_the_place_of_whoever_has_the_name_or_the_number() {

@@ -45,7 +45,7 @@ impl Kind {
 #[derive(Debug)]
 pub enum Spare {
     /// Its init waits for its boot request.
-    Launched(Launched),
+    Launched(Box<Launched>),
     /// It stands, and has no environment yet.
     Booted(Box<Machine>),
 }
@@ -54,7 +54,7 @@ impl Spare {
     fn make(kind: &Kind) -> Result<Self, BootError> {
         let launched = Launched::start(&kind.launch)?;
         match &kind.whole {
-            None => Ok(Self::Launched(launched)),
+            None => Ok(Self::Launched(Box::new(launched))),
             Some(options) => Ok(Self::Booted(Box::new(Machine::boot_ahead(launched, options)?))),
         }
     }

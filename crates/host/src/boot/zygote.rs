@@ -10,13 +10,14 @@ use std::path::PathBuf;
 
 use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame};
 use agent_vm_protocol::message::{Launch, Reply, Request};
+use nix::unistd::{getegid, geteuid};
 use parking_lot::Mutex;
 
-use super::BootError;
 use super::image::Image;
 use super::launched::InitProcess;
 use super::machine::await_reply;
 use super::sys::{self, LaunchFailure};
+use super::{BootError, Options};
 
 static ZYGOTE: Mutex<Option<Zygote>> = Mutex::new(None);
 
@@ -29,6 +30,17 @@ pub struct Program {
     pub log: Option<String>,
     /// The uid and gid that this process has.
     pub user: (u32, u32),
+}
+
+impl Program {
+    /// What `options` asks for, started by whoever this process is now.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            init: options.init.clone(),
+            log: options.log.clone(),
+            user: (geteuid().as_raw(), getegid().as_raw()),
+        }
+    }
 }
 
 struct Zygote {
@@ -45,15 +57,15 @@ enum Unmade {
     Refused(BootError),
 }
 
-/// Starts an init, in `cgroup` if there is one: its process, and the host's end of its control socket.
+/// Starts an init: its process, and the host's end of its control socket. `cgroup_fds` are those that `launch` names.
 pub fn launch(
     program: &Program,
     launch: &Launch,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup_fds: &[BorrowedFd<'_>],
 ) -> Result<(InitProcess, Channel), BootError> {
     let mut zygote = ZYGOTE.lock();
     if let Some(running) = zygote.as_ref().filter(|running| running.program == *program) {
-        match running.launch(launch, cgroup) {
+        match running.launch(launch, cgroup_fds) {
             Err(Unmade::Lost(error)) => tracing::warn!(?error, "the zygote is lost"),
             Err(Unmade::Refused(error)) => return Err(error),
             Ok(launched) => return Ok(launched),
@@ -62,7 +74,7 @@ pub fn launch(
     // The old one goes first.
     *zygote = None;
     let started = zygote.insert(Zygote::start(program)?);
-    match started.launch(launch, cgroup) {
+    match started.launch(launch, cgroup_fds) {
         Ok(launched) => Ok(launched),
         Err(Unmade::Refused(error)) => Err(error),
         Err(Unmade::Lost(error)) => {
@@ -97,13 +109,13 @@ impl Zygote {
     fn launch(
         &self,
         launch: &Launch,
-        cgroup: Option<BorrowedFd<'_>>,
+        cgroup_fds: &[BorrowedFd<'_>],
     ) -> Result<(InitProcess, Channel), Unmade> {
         let refused = |error: io::Error| Unmade::Refused(BootError::Channel(error));
         let (channel, control) = Channel::pair().map_err(refused)?;
         let mut fds: Vec<OwnedFd> = vec![control.into()];
-        if let Some(cgroup) = cgroup {
-            fds.push(cgroup.try_clone_to_owned().map_err(refused)?);
+        for fd in cgroup_fds {
+            fds.push(fd.try_clone_to_owned().map_err(refused)?);
         }
         let frame = Frame::new(&Request::Launch(launch.clone()), fds)
             .map_err(|error| Unmade::Refused(error.into()))?;

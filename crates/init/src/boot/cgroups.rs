@@ -7,11 +7,12 @@
 //! For that they go the way of the host's root: they are attached below it and detached with it. A mount that was never attached
 //! would do as well, but when it goes the kernel waits for all processors, once more for each.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use agent_vm_protocol::message::{BindSource, Boot, Isolation, MemoryCount};
+use agent_vm_protocol::message::{BindSource, Boot, Isolation, MemoryCount, ShownCgroup};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, fstatat};
 
 use super::root::source_mount;
@@ -37,9 +38,31 @@ pub fn take(boot: &Boot, attachments: &mut Attachments) -> Result<Cgrouping, Boo
     };
     Ok(Cgrouping {
         families_fd,
+        family_settings: boot.cgroups.family_settings.clone(),
         counts_kills,
         memory_fd,
+        memory_settings: boot.cgroups.memory_settings.clone(),
     })
+}
+
+/// Shows programs the VM's own directories, each as a mount of that directory alone, through which nothing is written.
+pub fn show(
+    root_fd: BorrowedFd<'_>,
+    shown: &[ShownCgroup],
+    attachments: &mut Attachments,
+) -> Result<(), BootError> {
+    let step = "show the VM's cgroups";
+    for directory in shown {
+        let mount_fd = source_mount(&directory.source, false, attachments).at(step)?;
+        let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        sys::restrict_mount(mount_fd.as_fd(), attributes, false).at(step)?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let place_fd = openat2(root_fd, &Path::new("sys").join(&directory.path), how).at(step)?;
+        sys::attach_mount(&mount_fd, &place_fd).at(step)?;
+    }
+    Ok(())
 }
 
 /// Makes sure that nothing is above the directories, once the host's root is gone.

@@ -6,6 +6,7 @@
 mod abstract_sockets;
 mod cgroups;
 mod devices;
+pub mod hardware;
 mod identity;
 mod proc;
 mod root;
@@ -24,7 +25,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
 use crate::control::Attachments;
-use crate::family::{Cgrouping, memory};
+use crate::family::Cgrouping;
 use crate::mediate::OwnMounts;
 use crate::seccomp::SetIds;
 use crate::sys::random;
@@ -113,13 +114,6 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at("start a session"),
     }
-    for &index in &boot.cgroups.joins {
-        let tasks_fd = attachments
-            .take(index)
-            .ok_or(Errno::EBADF)
-            .at("take a cgroup's tasks")?;
-        memory::join(tasks_fd).at("join a cgroup")?;
-    }
     let (mut listener_fd, mut asks, mut walls) = (None, None, None);
     // While the host's mounts are still around.
     let cgrouping = cgroups::take(boot, attachments)?;
@@ -153,6 +147,10 @@ fn namespaces(
     let own_mounts = std::mem::take(&mut root.own_mounts);
     // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
     let proc_fd = proc::mount(root.fd.as_fd())?;
+    if let Some(shown) = boot.hardware {
+        hardware::show(&root.fd, shown, attachments)?;
+        cgroups::show(root.fd.as_fd(), &boot.cgroups.shown, attachments)?;
+    }
     root::enter(&root)?;
     cgroups::check(cgrouping)?;
     drop(root);

@@ -23,7 +23,7 @@ use super::{At, BootError};
 use crate::control::Attachments;
 
 /// Folders that the VM mounts on whether the directory has them or not.
-const MOUNT_POINTS: [&CStr; 2] = [c"dev", c"proc"];
+const MOUNT_POINTS: [&CStr; 3] = [c"dev", c"proc", c"sys"];
 
 /// Attaches `lower_fd`, a detached mount, and lays a layer that takes writes over what it shows. All that is not mounted
 /// stands in the layer already. Nothing where the kernel lays none: then [`show`] makes a root of it.

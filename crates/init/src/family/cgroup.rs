@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use agent_vm_protocol::message::CgroupSetting;
 use libc::pid_t;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -28,6 +29,7 @@ pub struct Cgroups {
     made: u64,
     /// Whether each directory counts what the kernel kills in it for want of memory.
     counts_kills: bool,
+    settings: Vec<CgroupSetting>,
 }
 
 /// A family's directory.
@@ -40,13 +42,14 @@ pub struct Leaf {
 }
 
 impl Cgroups {
-    /// Makes families' directories in `base_fd`, with the memory controller if `counts_kills`.
-    pub fn new(base_fd: OwnedFd, counts_kills: bool) -> Self {
+    /// Makes families' directories in `base_fd`, with the memory controller if `counts_kills`, and with `settings`.
+    pub fn new(base_fd: OwnedFd, counts_kills: bool, settings: Vec<CgroupSetting>) -> Self {
         Self {
             base_fd,
             idle: Vec::new(),
             made: 0,
             counts_kills,
+            settings,
         }
     }
 
@@ -105,6 +108,7 @@ impl Cgroups {
         mkdirat(&self.base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let fd = openat(&self.base_fd, name.as_str(), flags, Mode::empty())?;
+        set(&fd, &self.settings)?;
         Ok(Leaf {
             name,
             fd,
@@ -180,6 +184,18 @@ impl AsFd for Leaf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Sets files of a family's directory.
+pub(super) fn set(directory_fd: &OwnedFd, settings: &[CgroupSetting]) -> Result<(), Errno> {
+    for CgroupSetting { file, value } in settings {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let file_fd = openat(directory_fd, file.as_str(), flags, Mode::empty())?;
+        File::from(file_fd)
+            .write_all(value.as_bytes())
+            .map_err(|error| errno_of(&error))?;
+    }
+    Ok(())
 }
 
 /// Whether the kernel says that a directory, or the one that a descriptor refers to, was removed.

@@ -1,18 +1,20 @@
 //! A memory cgroup of version 1 for each family: in it the kernel counts what it killed for want of memory.
 //!
-//! The bound itself is the VM's, one level up and out of reach; a family's directory has none of its own. What a program
-//! starts is in its directory too, so the count is the family's and nobody else's.
+//! The bound itself is the VM's, one level up and out of reach; a family's directory repeats it where programs see theirs, for
+//! most runtimes look for a bound nowhere else. What a program starts is in its directory too, so the count is the family's and
+//! nobody else's.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use agent_vm_protocol::message::CgroupSetting;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::cgroup::is_gone;
+use super::cgroup::{is_gone, set};
 
 /// Empty directories that are kept for families to come.
 const IDLE_BOUND: usize = 16;
@@ -25,6 +27,7 @@ pub struct MemoryCgroups {
     /// Of families that have ended, and in which something may still run.
     ended: Vec<MemoryLeaf>,
     made: u64,
+    settings: Vec<CgroupSetting>,
 }
 
 /// A family's directory.
@@ -37,13 +40,14 @@ pub struct MemoryLeaf {
 }
 
 impl MemoryCgroups {
-    /// Makes families' directories in `base_fd`.
-    pub fn new(base_fd: OwnedFd) -> Self {
+    /// Makes families' directories in `base_fd`, with `settings`.
+    pub fn new(base_fd: OwnedFd, settings: Vec<CgroupSetting>) -> Self {
         Self {
             base_fd,
             idle: Vec::new(),
             ended: Vec::new(),
             made: 0,
+            settings,
         }
     }
 
@@ -98,6 +102,7 @@ impl MemoryCgroups {
         mkdirat(&self.base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let fd = openat(&self.base_fd, name.as_str(), flags, Mode::empty())?;
+        set(&fd, &self.settings)?;
         let tasks = openat(&fd, "tasks", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?.into();
         Ok(MemoryLeaf {
             name,

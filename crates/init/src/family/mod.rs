@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use agent_vm_protocol::message::{Background, Call, Target};
+use agent_vm_protocol::message::{Background, Call, CgroupSetting, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
@@ -74,10 +74,14 @@ impl Place {
 pub struct Cgrouping {
     /// Where their directories are made.
     pub families_fd: Option<OwnedFd>,
+    /// What is written to each of them.
+    pub family_settings: Vec<CgroupSetting>,
     /// Whether those count what is killed for want of memory.
     pub counts_kills: bool,
     /// Else where directories that do are made.
     pub memory_fd: Option<OwnedFd>,
+    /// What is written to each of these.
+    pub memory_settings: Vec<CgroupSetting>,
 }
 
 /// All of them.
@@ -100,8 +104,12 @@ impl Families {
         Self {
             known: BTreeMap::new(),
             leaders: BTreeMap::new(),
-            cgroups: cgrouping.families_fd.map(|fd| Cgroups::new(fd, counts_kills)),
-            memory: cgrouping.memory_fd.map(MemoryCgroups::new),
+            cgroups: cgrouping
+                .families_fd
+                .map(|fd| Cgroups::new(fd, counts_kills, cgrouping.family_settings)),
+            memory: cgrouping
+                .memory_fd
+                .map(|fd| MemoryCgroups::new(fd, cgrouping.memory_settings)),
             salt,
             swept: 0,
             awaited: Awaited::default(),

@@ -22,7 +22,9 @@ impl Vm {
     ) -> Result<(), ControlError> {
         let (call, result) = match request {
             // A host that boots twice has lost track.
-            Request::Launch(_) | Request::Boot(_) => return Err(ControlError::Closed),
+            Request::Launch(_) | Request::DescribeHardware { .. } | Request::Boot(_) => {
+                return Err(ControlError::Closed);
+            }
             Request::Adopt { env } => {
                 let Hands::Own(spawner) = &mut self.hands else {
                     return Err(ControlError::Closed);

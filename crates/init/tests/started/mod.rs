@@ -112,6 +112,7 @@ pub fn boot() -> Request {
         network: Network::Host,
         rootfs: None,
         walls: None,
+        hardware: None,
         root: Vec::new(),
         env: Some(vec![("PATH".into(), "/usr/bin:/bin".into())]),
         limits: Limits {

@@ -12,9 +12,15 @@ pub struct Launch {
     pub namespaces: i32,
     /// Whether a directory of the cgroup v2 hierarchy to start in is attached.
     pub cgroup: bool,
-    /// Whether it takes a cgroup namespace, of which that directory is the root.
-    pub cgroup_namespace: bool,
-    /// The one uid and gid of its user namespace, which it maps itself; none without one.
+    /// How many `tasks` files of cgroup v1 are attached behind that, which it joins by writing 0 to each: all that it starts is
+    /// then in there.
+    pub joins: u8,
+    /// How many more `tasks` files are attached, which it joins when it has its cgroup namespace, if it takes one.
+    pub joins_after: u8,
+    /// Whether it says [`Reply::Settled`](super::Reply::Settled) when all of this is done.
+    pub reports: bool,
+    /// The one uid and gid of its user namespace, which it maps itself; none without one. It then takes a cgroup namespace too, of
+    /// which the directories that it is in by then are the roots.
     pub own_map: Option<OwnMap>,
     /// Whether those are not the server's own: the namespace is then made as that user, who owns it, and whom the kernel charges
     /// for what is counted by user in it.
@@ -48,6 +54,8 @@ pub struct Boot {
     pub rootfs: Option<BindSource>,
     /// With [`Isolation::Landlock`], and only then: what programs reach.
     pub walls: Option<Walls>,
+    /// With [`Isolation::Namespaces`], and only then: what is shown as `/sys`.
+    pub hardware: Option<Hardware>,
     /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
     pub root: Vec<RootEntry>,
     /// The environment that every process starts from; none for a VM that is booted ahead, which
@@ -59,6 +67,15 @@ pub struct Boot {
     pub cgroups: Cgroups,
 }
 
+/// What [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed) brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// The mount.
+    pub mount: Attached,
+    /// Whether init is to clone it; otherwise it is this VM's alone.
+    pub can_clone: bool,
+}
+
 /// What init has of the host's cgroups. Init holds their directories for as long as the VM lives, so with
 /// [`Isolation::Namespaces`] it holds them as detached mounts, in which `..` ends at the directory itself. The other levels
 /// have the host's mounts around them anyway.
@@ -68,8 +85,30 @@ pub struct Cgroups {
     pub families: Option<BindSource>,
     /// Where what the kernel kills for want of memory is counted, if the VM's memory is bounded.
     pub memory: Option<MemoryCount>,
-    /// `tasks` files of cgroup v1, attached, which init joins by writing 0 to each: all that it starts is then in there.
-    pub joins: Vec<Attached>,
+    /// What init writes to each directory that it makes in [`families`](Self::families).
+    pub family_settings: Vec<CgroupSetting>,
+    /// What init writes to each directory that it makes in that of [`MemoryCount::Directory`].
+    pub memory_settings: Vec<CgroupSetting>,
+    /// What the VM shows of its cgroups, read-only.
+    pub shown: Vec<ShownCgroup>,
+}
+
+/// A file of a cgroup and what it is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupSetting {
+    /// The file's name.
+    pub file: String,
+    /// What is written.
+    pub value: String,
+}
+
+/// A cgroup directory of the VM's own that programs see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCgroup {
+    /// Where, below `/sys`: a directory that the description of the hardware has.
+    pub path: String,
+    /// The directory.
+    pub source: BindSource,
 }
 
 /// Where each family's killed processes are counted.

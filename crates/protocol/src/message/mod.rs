@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
-    BindSource, Boot, Cgroups, Isolation, Launch, Limits, MemoryCount, Network, OwnMap, ReplacedFile,
-    RootEntry, Walls,
+    BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, Launch, Limits, MemoryCount, Network,
+    OwnMap, ReplacedFile, RootEntry, ShownCgroup, Walls,
 };
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
@@ -27,9 +27,15 @@ pub type Attached = u8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Start another init. Any number of these may come before a [`Request::Boot`], and none after it. Attached: the other's
-    /// end of its own control socket, on which it then waits, and the cgroup if it will have one. Answered with
+    /// end of its own control socket, on which it then waits, and the cgroup files that the launch names. Answered with
     /// [`Reply::Launched`] or [`Reply::LaunchFailed`].
     Launch(Launch),
+    /// Describe the processors, for the `/sys` of VMs. In place of a [`Request::Boot`], in a user and mount namespace of its own,
+    /// and only as the last request: init ends when it has answered with [`Reply::HardwareDescribed`] or [`Reply::BootFailed`].
+    DescribeHardware {
+        /// Empty directories to make in it: paths below `/sys`.
+        directories: Vec<String>,
+    },
     /// Make a VM. Once at most. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
     Boot(Box<Boot>),
     /// A VM that was booted ahead becomes somebody's: the first request after [`Request::Boot`], and only with
@@ -103,6 +109,7 @@ impl Request {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Launch(_) => "launch",
+            Self::DescribeHardware { .. } => "describe the hardware",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Spawn(_) => "spawn",
@@ -136,6 +143,11 @@ pub enum Reply {
     Ready {
         /// The pid of init's deputy, where it has one.
         deputy: Option<u32>,
+    },
+    /// Attached: the mount of what VMs show as `/sys`.
+    HardwareDescribed {
+        /// Whether it is one that each VM clones. Otherwise each of those that are attached serves one VM.
+        can_clone: bool,
     },
     /// Init has a new deputy: the last one was killed from inside.
     Deputy {
@@ -208,6 +220,9 @@ pub enum Reply {
         /// Its pid on the host.
         pid: i32,
     },
+    /// The other init has joined the cgroups and taken the namespace that its launch names. On its own socket, if it is to
+    /// [report](Launch::reports) that.
+    Settled,
     /// No other init was started.
     LaunchFailed {
         /// What the kernel answered.

@@ -11,12 +11,13 @@
 //! outside of the bound on memory: the kernel's choice of a victim can never fall on it, so the VM goes on. Each command has
 //! a directory with a count of what the kernel killed in it for want of memory.
 //!
-//! The guest has no path to any of this: no hierarchy is mounted inside.
+//! What of this a VM sees, [`shown`] says.
 
 mod directory;
 mod hierarchy;
 mod lease;
 mod place;
+mod shown;
 
 use std::fs;
 use std::io;
@@ -26,9 +27,11 @@ use std::path::{Path, PathBuf};
 use super::Resources;
 use directory::{Directory, give};
 use lease::Lease;
-use place::{Place, Places};
+use place::{Place, Places, Subsystem};
+use shown::Shown;
 
 pub use place::{Controller, Unavailable, serves};
+pub use shown::shown_at;
 
 /// What serves a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,11 @@ pub struct VmCgroups {
     unified: Option<Unified>,
     memory: Option<Directory>,
     cpu: Option<Directory>,
+    /// What programs see of version 1.
+    shown: Option<Shown>,
+    /// Whether programs see what is bounded.
+    shows: bool,
+    limits: Resources,
     /// What bounds the memory, if that was asked for.
     pub memory_by: Option<Version>,
     /// What bounds the processor time, if that was asked for.
@@ -113,9 +121,9 @@ impl<'a> CgroupDirectory<'a> {
 }
 
 impl VmCgroups {
-    /// Makes what a VM whose user is `owner` is to have. Names come with it where the host has a place for them; a limit
-    /// that nothing can hold is an error.
-    pub fn make(owner: u32, resources: &Resources) -> Result<Self, CgroupError> {
+    /// Makes what a VM whose user is `owner` is to have, and what it is to see of that if it `shows` any. Names come with it where
+    /// the host has a place for them; a limit that nothing can hold is an error.
+    pub fn make(owner: u32, resources: &Resources, shows: bool) -> Result<Self, CgroupError> {
         let places = Places::get().at("look for the server's cgroups")?;
         places.sweep();
         let serving = |controller: Controller| place::find(places, controller);
@@ -128,7 +136,11 @@ impl VmCgroups {
             .map(|cpus| serving(Controller::Cpu).map(|place| (place, cpus)))
             .transpose()?;
 
-        let mut made = Self::default();
+        let mut made = Self {
+            shows,
+            limits: resources.clone(),
+            ..Self::default()
+        };
         let mut in_unified = Limits::default();
         match memory {
             Some((Place::Unified, bytes)) => {
@@ -154,6 +166,9 @@ impl VmCgroups {
         }
         if let Some(parent) = &places.unified {
             made.unified = Some(Unified::make(parent, &places.lease, owner, &in_unified)?);
+        }
+        if shows && [made.memory_by, made.cpu_by].contains(&Some(Version::One)) {
+            made.shown = Some(Shown::legacy(places, owner, &made)?);
         }
         Ok(made)
     }
@@ -182,17 +197,44 @@ impl VmCgroups {
 
     /// Files that init joins a cgroup by, writing 0 to each: for the host to move it would cost milliseconds.
     pub fn joins(&self) -> Result<Vec<OwnedFd>, CgroupError> {
-        let open = |directory: &Directory| {
-            let file = fs::OpenOptions::new()
-                .write(true)
-                .open(directory.path().join("tasks"));
-            file.map(OwnedFd::from).at("open the VM's cpu cgroup")
-        };
-        self.cpu.iter().map(open).collect()
+        let shown = self.shown.iter().flat_map(|shown| shown.joins(self));
+        let all = self.cpu.iter().chain(shown);
+        all.map(|directory| tasks(directory.path()).at("open the VM's cgroup"))
+            .collect()
+    }
+
+    /// Those that it joins when it has its cgroup namespace.
+    pub fn joins_after(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        let after = self.shown.iter().flat_map(Shown::joins_after);
+        after
+            .map(|fd| fd.try_clone().at("share the server's cgroup"))
+            .collect()
+    }
+
+    /// What programs see, and where below `/sys`.
+    pub fn shown(&self) -> Vec<(&'static str, CgroupDirectory<'_>)> {
+        let unified = self
+            .unified
+            .as_ref()
+            .filter(|unified| self.shows && unified.split.is_some());
+        let unified = unified.map(|unified| {
+            let place = shown::unified_at(self.shown.is_some());
+            (place, CgroupDirectory::of(&unified.base))
+        });
+        let legacy = self.shown.iter().flat_map(|shown| shown.directories(self));
+        unified.into_iter().chain(legacy).collect()
+    }
+
+    /// Whether [`confine`](Self::confine) moves init.
+    pub fn moves_init(&self) -> bool {
+        self.unified
+            .as_ref()
+            .is_some_and(|unified| unified.split.is_some())
     }
 
     /// Puts the limits in force around init, which runs in the base and has a cgroup namespace that begins there.
-    pub fn confine(&self, init: i32, owner: u32, resources: &Resources) -> Result<(), CgroupError> {
+    pub fn confine(&self, init: i32, owner: u32) -> Result<(), CgroupError> {
+        let resources = &self.limits;
         let Some(Unified {
             base,
             split: Some(split),
@@ -224,6 +266,10 @@ impl VmCgroups {
         if let Some(cpus) = limits.cpus {
             let value = format!("{} {PERIOD_US}", quota_us(cpus));
             set(programs, "cpu.max", &value).at("limit the VM's processor time")?;
+            if self.shows {
+                // Most runtimes look for a limit in their own directory alone.
+                set(programs, "cgroup.subtree_control", "+cpu").at("show the limit to each command")?;
+            }
         }
         give(programs, owner).at("hand the VM's cgroup over")
     }
@@ -289,7 +335,7 @@ fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result
 /// would otherwise give every session a share (`sched(7)`, autogroup), and a program that makes a hundred of them would leave
 /// the server a hundredth.
 fn one_share(places: &Places) -> Option<Directory> {
-    let parent = places.legacy(Controller::Cpu).ok()??;
+    let parent = places.legacy(Subsystem::Cpu).ok()??;
     Directory::make(parent, || places.lease.name()).ok()
 }
 
@@ -299,6 +345,12 @@ fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, Cgro
     set(directory.path(), "cpu.cfs_quota_us", &quota_us(cpus).to_string())
         .at("limit the VM's processor time")?;
     Ok(directory)
+}
+
+/// The file by which a process joins the cgroup of version 1 at `directory`.
+fn tasks(directory: &Path) -> io::Result<OwnedFd> {
+    let file = fs::OpenOptions::new().write(true).open(directory.join("tasks"))?;
+    Ok(file.into())
 }
 
 fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {

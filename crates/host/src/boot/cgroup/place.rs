@@ -36,17 +36,14 @@ pub enum Controller {
 impl Controller {
     /// The kernel's name.
     fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Cpu => "cpu",
-        }
+        self.subsystem().name()
     }
 
-    /// A file that says that version 1 can hold the limit: the kernel may be built without.
-    fn legacy_file(self) -> &'static str {
+    /// What it is in version 1.
+    fn subsystem(self) -> Subsystem {
         match self {
-            Self::Memory => "memory.limit_in_bytes",
-            Self::Cpu => "cpu.cfs_quota_us",
+            Self::Memory => Subsystem::Memory,
+            Self::Cpu => Subsystem::Cpu,
         }
     }
 
@@ -55,6 +52,54 @@ impl Controller {
         match self {
             Self::Memory => "limits.memoryBytes",
             Self::Cpu => "limits.cpus",
+        }
+    }
+}
+
+/// A controller of version 1 that a VM has a directory of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subsystem {
+    /// Bounds memory.
+    Memory,
+    /// Bounds and shares processor time.
+    Cpu,
+    /// Counts processor time.
+    Accounting,
+    /// Assigns processors.
+    Processors,
+}
+
+impl Subsystem {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Cpu, Self::Accounting, Self::Processors];
+
+    /// The kernel's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Accounting => "cpuacct",
+            Self::Processors => "cpuset",
+        }
+    }
+
+    /// A file that says that it does what is asked of it here: the kernel may be built without.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Memory => "memory.limit_in_bytes",
+            Self::Cpu => "cpu.cfs_quota_us",
+            Self::Accounting => "cpuacct.usage",
+            Self::Processors => "cpuset.effective_cpus",
+        }
+    }
+
+    /// Where a VM shows its directory, below `/sys`: where runtimes look that do not read where it is mounted.
+    pub fn shown_at(self) -> &'static str {
+        match self {
+            Self::Memory => "fs/cgroup/memory",
+            Self::Cpu => "fs/cgroup/cpu",
+            Self::Accounting => "fs/cgroup/cpuacct",
+            Self::Processors => "fs/cgroup/cpuset",
         }
     }
 }
@@ -94,7 +139,9 @@ pub struct Places {
     pub lease: Lease,
     /// Where directories of version 2 can be made.
     pub unified: Option<PathBuf>,
-    legacy: [OnceLock<Option<PathBuf>>; 2],
+    legacy: [OnceLock<Option<PathBuf>>; 4],
+    /// Whether there is any hierarchy of version 1 that a VM may have a directory in.
+    has_legacy: bool,
     /// Where dead servers may have left something.
     swept: Vec<PathBuf>,
     enabled: Mutex<[bool; 2]>,
@@ -119,14 +166,22 @@ impl Places {
             None => None,
         };
         let mut swept: Vec<PathBuf> = unified.iter().cloned().collect();
-        for controller in [Controller::Memory, Controller::Cpu] {
-            swept.extend(own_directory(Hierarchy::Legacy(controller.name()))?);
+        let mut has_legacy = false;
+        for subsystem in Subsystem::ALL {
+            if let Some(own) = own_directory(Hierarchy::Legacy(subsystem.name()))? {
+                has_legacy = true;
+                // Some share a hierarchy.
+                if !swept.contains(&own) {
+                    swept.push(own);
+                }
+            }
         }
         let found = Self {
             lease,
             unified,
             swept,
-            legacy: [OnceLock::new(), OnceLock::new()],
+            legacy: [const { OnceLock::new() }; 4],
+            has_legacy,
             enabled: Mutex::new([false; 2]),
         };
         Ok(PLACES.get_or_init(|| found))
@@ -137,14 +192,19 @@ impl Places {
         self.lease.sweep(self.swept.iter().map(PathBuf::as_path));
     }
 
+    /// Whether there is any hierarchy of version 1 that a VM may have a directory in.
+    pub(super) fn has_legacy(&self) -> bool {
+        self.has_legacy
+    }
+
     /// Where directories of a version 1 controller can be made.
-    pub(super) fn legacy(&self, controller: Controller) -> io::Result<Option<&Path>> {
-        let place = &self.legacy[controller as usize];
+    pub(super) fn legacy(&self, subsystem: Subsystem) -> io::Result<Option<&Path>> {
+        let place = &self.legacy[subsystem as usize];
         if let Some(found) = place.get() {
             return Ok(found.as_deref());
         }
-        let found = match own_directory(Hierarchy::Legacy(controller.name()))? {
-            Some(own) => can_make(&own, &self.lease, controller.legacy_file())?.then_some(own),
+        let found = match own_directory(Hierarchy::Legacy(subsystem.name()))? {
+            Some(own) => can_make(&own, &self.lease, subsystem.file())?.then_some(own),
             None => None,
         };
         Ok(place.get_or_init(|| found).as_deref())
@@ -170,7 +230,7 @@ pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavai
         }
         None => "there is no cgroup v2 directory that the server may make others in".into(),
     };
-    match places.legacy(controller) {
+    match places.legacy(controller.subsystem()) {
         Ok(Some(parent)) => Ok(Place::Legacy(parent)),
         Ok(None) => Err(unavailable(format!(
             "{unified}, and no {} cgroup of version 1 either",
@@ -192,7 +252,7 @@ pub fn serves(controller: Controller) -> Result<Version, Unavailable> {
     {
         return Ok(Version::Two);
     }
-    match places.legacy(controller) {
+    match places.legacy(controller.subsystem()) {
         Ok(Some(_)) => Ok(Version::One),
         Ok(None) => Err(unavailable(format!(
             "no {} controller in a cgroup that the server may arrange",

@@ -1,0 +1,236 @@
+//! What a VM that has limits sees of its cgroups, so that runtimes find their limits where they look for them.
+//!
+//! In version 2 that is the VM's directory. In version 1 it is its directories of memory, cpu, cpuacct and cpuset: Java looks at
+//! none unless it finds all four. Init is in each of them when it takes its cgroup namespace, so `/proc/self/cgroup` and
+//! `/proc/self/mountinfo` name them by the same paths. The directory of cpuset bounds nothing and counts nothing, so all VMs of a
+//! server share one, which is made for the first and removed with the last.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use agent_vm_protocol::message::CgroupSetting;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+
+use super::directory::Directory;
+use super::lease::Lease;
+use super::place::{Places, Subsystem};
+use super::{
+    At, CgroupDirectory, CgroupError, PERIOD_US, Version, VmCgroups, quota_us, set, set_if_there, tasks,
+};
+
+/// Where cgroups stand below `/sys`, and where version 2 stands beside version 1.
+const CGROUPS: &str = "fs/cgroup";
+const UNIFIED: &str = "fs/cgroup/unified";
+
+/// Directories that are made for show.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Of memory, where that is not bounded.
+    memory: Option<Directory>,
+    /// Of cpuacct, where that is not in the cpu directory.
+    accounting: Option<Directory>,
+    processors: Option<Arc<Directory>>,
+    /// Where init goes when it has its cgroup namespace: out of the bound on memory.
+    outside_memory: Option<OwnedFd>,
+}
+
+impl Shown {
+    /// Makes what version 1 takes, in addition to `bounds`, for a VM whose user is `owner`.
+    pub(super) fn legacy(places: &Places, owner: u32, bounds: &VmCgroups) -> Result<Self, CgroupError> {
+        let parent = |subsystem| places.legacy(subsystem).at("look for the server's cgroups");
+        let own = |parent: &Path| {
+            let made = Directory::make(parent, || places.lease.name()).at("make a cgroup to show")?;
+            chown(made.path(), Some(owner), None).at("hand the VM's cgroup over")?;
+            Ok::<_, CgroupError>(made)
+        };
+        let mut shown = Self::default();
+        if let Some(memory) = parent(Subsystem::Memory)? {
+            if bounds.memory.is_none() {
+                shown.memory = Some(own(memory)?);
+            } else {
+                // An ordinary user may have a directory in a cgroup that others arrange.
+                shown.outside_memory = tasks(memory).ok();
+            }
+        }
+        if let Some(cpu) = &bounds.cpu {
+            chown(cpu.path(), Some(owner), None).at("hand the VM's cgroup over")?;
+        }
+        if let Some(accounting) = parent(Subsystem::Accounting)?
+            && parent(Subsystem::Cpu)? != Some(accounting)
+        {
+            shown.accounting = Some(own(accounting)?);
+        }
+        if let Some(processors) = parent(Subsystem::Processors)? {
+            shown.processors = Some(shared_processors(processors, &places.lease)?);
+        }
+        Ok(shown)
+    }
+
+    /// Those that init joins before it takes its cgroup namespace.
+    pub(super) fn joins<'a>(&'a self, bounds: &'a VmCgroups) -> impl Iterator<Item = &'a Directory> {
+        let bounded = bounds.memory.iter().filter(|_| self.outside_memory.is_some());
+        let shared = self.processors.iter().map(AsRef::as_ref);
+        bounded.chain(&self.memory).chain(&self.accounting).chain(shared)
+    }
+
+    /// What init joins after that.
+    pub(super) fn joins_after(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.outside_memory.iter()
+    }
+
+    /// Where below `/sys` each stands.
+    pub(super) fn directories<'a>(
+        &'a self,
+        bounds: &'a VmCgroups,
+    ) -> impl Iterator<Item = (&'static str, CgroupDirectory<'a>)> {
+        let bounded = bounds.memory.as_ref().filter(|_| self.outside_memory.is_some());
+        let accounting = self.accounting.as_ref().or(bounds.cpu.as_ref());
+        [
+            (Subsystem::Memory, bounded.or(self.memory.as_ref())),
+            (Subsystem::Cpu, bounds.cpu.as_ref()),
+            (Subsystem::Accounting, accounting),
+            (Subsystem::Processors, self.processors.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(subsystem, directory)| Some((subsystem.shown_at(), CgroupDirectory::of(directory?))))
+    }
+}
+
+impl VmCgroups {
+    /// What each command's directory is set to where it is seen: the VM's own limits, once more.
+    pub fn family_settings(&self) -> Vec<CgroupSetting> {
+        self.settings(Version::Two)
+    }
+
+    /// Likewise, each command's directory in the memory hierarchy of version 1.
+    pub fn memory_settings(&self) -> Vec<CgroupSetting> {
+        self.settings(Version::One)
+    }
+
+    fn settings(&self, version: Version) -> Vec<CgroupSetting> {
+        let setting = |file: &str, value: String| CgroupSetting {
+            file: file.into(),
+            value,
+        };
+        let is_seen = |by: Option<Version>| self.shows && by == Some(version);
+        let memory = self.limits.memory_bytes.filter(|_| is_seen(self.memory_by));
+        let memory = memory.map(|bytes| match version {
+            Version::One => setting("memory.limit_in_bytes", bytes.to_string()),
+            Version::Two => setting("memory.max", bytes.to_string()),
+        });
+        // In version 1 all of the VM is in one directory.
+        let cpus = self
+            .limits
+            .cpus
+            .filter(|_| version == Version::Two && is_seen(self.cpu_by));
+        let cpus = cpus.map(|cpus| setting("cpu.max", format!("{} {PERIOD_US}", quota_us(cpus))));
+        memory.into_iter().chain(cpus).collect()
+    }
+}
+
+/// Where version 2 stands.
+pub(super) fn unified_at(beside_legacy: bool) -> &'static str {
+    if beside_legacy { UNIFIED } else { CGROUPS }
+}
+
+/// Directories to show cgroups at, below `/sys`.
+pub fn shown_at() -> Vec<String> {
+    let legacy = Places::get().is_ok_and(Places::has_legacy);
+    if !legacy {
+        return Vec::new();
+    }
+    Subsystem::ALL
+        .into_iter()
+        .map(Subsystem::shown_at)
+        .chain([UNIFIED])
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The directory of cpuset that all VMs of this server share.
+fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, CgroupError> {
+    static SHARED: Mutex<Weak<Directory>> = Mutex::new(Weak::new());
+    let step = "make a cpuset for the server's VMs";
+    let mut shared = SHARED.lock();
+    if let Some(directory) = shared.upgrade().filter(|shared| shared.path().exists()) {
+        return Ok(directory);
+    }
+    let directory = Directory::make(parent, || lease.name()).at(step)?;
+    // Else it would be a reason for the host's scheduler to arrange its domains anew.
+    set_if_there(directory.path(), "cpuset.sched_load_balance", "0").at(step)?;
+    let read = |name: &str| fs::read_to_string(parent.join(name));
+    // Whoever joins a cpuset gets all of its processors, so these are those that this process may use.
+    let processors = match own_processors() {
+        Some(own) => own,
+        None => read("cpuset.effective_cpus").at(step)?.trim().to_owned(),
+    };
+    let nodes = read("cpuset.effective_mems").at(step)?;
+    set(directory.path(), "cpuset.cpus", &processors).at(step)?;
+    set(directory.path(), "cpuset.mems", nodes.trim()).at(step)?;
+    let directory = Arc::new(directory);
+    *shared = Arc::downgrade(&directory);
+    Ok(directory)
+}
+
+/// Those that this thread may use, as the kernel takes a list; nothing on a machine with more than the C library's set holds.
+fn own_processors() -> Option<String> {
+    let set = sched_getaffinity(Pid::from_raw(0)).ok()?;
+    let usable = (0..CpuSet::count()).filter(|&number| set.is_set(number).unwrap_or(false));
+    let list: Vec<String> = usable.map(|number| number.to_string()).collect();
+    Some(list.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::Resources;
+
+    fn settings(by: Version, shows: bool) -> [Vec<String>; 2] {
+        let cgroups = VmCgroups {
+            shows,
+            memory_by: Some(by),
+            cpu_by: Some(by),
+            limits: Resources {
+                memory_bytes: Some(1 << 26),
+                cpus: Some(0.5),
+            },
+            ..VmCgroups::default()
+        };
+        [cgroups.family_settings(), cgroups.memory_settings()].map(|settings| {
+            let text = |setting: CgroupSetting| format!("{}: {}", setting.file, setting.value);
+            settings.into_iter().map(text).collect()
+        })
+    }
+
+    #[test]
+    fn each_command_repeats_the_limits_that_its_own_directory_can_have() {
+        let two = vec![
+            "memory.max: 67108864".to_owned(),
+            "cpu.max: 50000 100000".to_owned(),
+        ];
+        assert_eq!(settings(Version::Two, true), [two, vec![]]);
+        let one = vec!["memory.limit_in_bytes: 67108864".to_owned()];
+        assert_eq!(settings(Version::One, true), [vec![], one]);
+        assert_eq!(settings(Version::Two, false), [const { Vec::<String>::new() }; 2]);
+    }
+
+    #[test]
+    fn version_2_stands_where_runtimes_look_unless_version_1_does() {
+        assert_eq!(unified_at(false), "fs/cgroup");
+        assert_eq!(unified_at(true), "fs/cgroup/unified");
+    }
+
+    #[test]
+    fn a_thread_may_use_some_processor() {
+        let own = own_processors().expect("a list");
+        assert!(
+            own.split(',').all(|number| number.parse::<u32>().is_ok()),
+            "{own}"
+        );
+    }
+}

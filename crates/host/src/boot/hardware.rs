@@ -1,0 +1,90 @@
+//! The description of the processors that the VMs of this server show as `/sys`: made once, by a process that becomes no VM.
+//!
+//! From Linux 6.15 on every VM clones the same mount. Before, a mount that is attached nowhere cannot be cloned, so several are
+//! made at a time, and each serves one VM.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use agent_vm_protocol::channel::{DESCRIPTORS_DEADLINE, Frame};
+use agent_vm_protocol::message::{Attached, Hardware, Launch, OwnMap, Reply, Request};
+use parking_lot::Mutex;
+
+use super::machine::await_reply;
+use super::zygote::{self, Program};
+use super::{BootError, USER_ID, cgroup};
+
+static MADE: Mutex<Option<Made>> = Mutex::new(None);
+
+struct Made {
+    /// Who the server was then.
+    user: (u32, u32),
+    can_clone: bool,
+    mount_fds: Vec<OwnedFd>,
+}
+
+/// A description for one VM, whose mount is added to `fds`.
+pub fn take(program: &Program, fds: &mut Vec<OwnedFd>) -> Result<Hardware, BootError> {
+    let mut made = MADE.lock();
+    let serves = |made: &Made| made.user == program.user && !made.mount_fds.is_empty();
+    if !made.as_ref().is_some_and(serves) {
+        *made = Some(make(program)?);
+    }
+    let Some(Made {
+        can_clone, mount_fds, ..
+    }) = made.as_mut()
+    else {
+        return Err(BootError::Died(None));
+    };
+    let mount_fd = if *can_clone {
+        let shared = mount_fds.last().ok_or(BootError::Died(None))?;
+        shared.as_fd().try_clone_to_owned().map_err(BootError::Channel)?
+    } else {
+        mount_fds.pop().ok_or(BootError::Died(None))?
+    };
+    fds.push(mount_fd);
+    Ok(Hardware {
+        mount: (fds.len() - 1) as Attached,
+        can_clone: *can_clone,
+    })
+}
+
+fn make(program: &Program) -> Result<Made, BootError> {
+    let (uid, gid) = program.user;
+    // Its files are the server's user's, whom no VM of a root server has.
+    let launch = Launch {
+        namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
+        cgroup: false,
+        joins: 0,
+        joins_after: 0,
+        reports: false,
+        own_map: Some(OwnMap {
+            inside: USER_ID,
+            uid,
+            gid,
+        }),
+        take_ids: false,
+    };
+    let (_init, channel) = zygote::launch(program, &launch, &[])?;
+    let request = Request::DescribeHardware {
+        directories: cgroup::shown_at(),
+    };
+    channel
+        .send_patiently(&Frame::new(&request, Vec::new())?, DESCRIPTORS_DEADLINE)
+        .map_err(BootError::Channel)?;
+    match await_reply(&channel)? {
+        (Reply::HardwareDescribed { can_clone }, mount_fds) => {
+            if mount_fds.is_empty() {
+                // There was no room for them in this process (`unix(7)`, SCM_RIGHTS).
+                let no_room = std::io::Error::from_raw_os_error(libc::EMFILE);
+                return Err(BootError::Channel(no_room));
+            }
+            Ok(Made {
+                user: program.user,
+                can_clone,
+                mount_fds,
+            })
+        }
+        (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
+        _ => Err(BootError::Died(None)),
+    }
+}

@@ -1,0 +1,220 @@
+//! The VM's `/sys`: what programs ask about the processors, and nothing else of the host's.
+//!
+//! It is a tmpfs of plain files, never the kernel's sysfs. What stands in it is the same for all VMs of a server, so a process
+//! that becomes no VM makes it once ([`describe`]), and each VM mounts it read-only ([`show`]).
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use agent_vm_protocol::message::Hardware;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{linkat, write};
+
+use super::root::{file_flags, folder, open_path};
+use super::sys::{self, attr};
+use super::{At, BootError};
+use crate::control::Attachments;
+
+/// Directories that programs look into: `lsblk` lists the last ones, in which there is nothing.
+const DIRECTORIES: [&str; 5] = ["fs/cgroup", "block", "bus", "class/block", "dev/block"];
+
+const PROCESSORS: &str = "devices/system/cpu";
+const PROCESSOR_FILES: [&str; 5] = ["kernel_max", "offline", "online", "possible", "present"];
+const TOPOLOGY_FILES: [&str; 24] = [
+    "book_id",
+    "book_siblings",
+    "book_siblings_list",
+    "cluster_cpus",
+    "cluster_cpus_list",
+    "cluster_id",
+    "core_cpus",
+    "core_cpus_list",
+    "core_id",
+    "core_siblings",
+    "core_siblings_list",
+    "die_cpus",
+    "die_cpus_list",
+    "die_id",
+    "drawer_id",
+    "drawer_siblings",
+    "drawer_siblings_list",
+    "package_cpus",
+    "package_cpus_list",
+    "physical_package_id",
+    "polarization",
+    "thread_siblings",
+    "thread_siblings_list",
+    "address",
+];
+const CACHE_FILES: [&str; 10] = [
+    "coherency_line_size",
+    "id",
+    "level",
+    "number_of_sets",
+    "physical_line_partition",
+    "shared_cpu_list",
+    "shared_cpu_map",
+    "size",
+    "type",
+    "ways_of_associativity",
+];
+
+const NODES: &str = "devices/system/node";
+const NODES_FILES: [&str; 5] = ["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
+const NODE_FILES: [&str; 3] = ["cpulist", "cpumap", "distance"];
+
+/// The most processors, nodes and caches of one processor that are described. Files of equal content are one, so each costs
+/// little.
+const PROCESSOR_BOUND: usize = 1024;
+const NODE_BOUND: usize = 128;
+const CACHE_BOUND: usize = 16;
+/// A file of sysfs is at most a page.
+const FILE_BOUND: usize = 4096;
+
+const OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"64m"), (c"nr_inodes", c"65536")];
+const ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
+/// How many VMs one description serves where each needs a mount that nobody has attached yet.
+const COPIES: usize = 8;
+
+/// Makes the description: its mount, which can be cloned, or several of which each serves one VM.
+pub fn describe(directories: &[String]) -> Result<(bool, Vec<OwnedFd>), BootError> {
+    let step = "describe the processors";
+    let mount_fd = sys::new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC).at(step)?;
+    Description {
+        root_fd: &mount_fd,
+        files: HashMap::new(),
+    }
+    .make(directories)
+    .at(step)?;
+    sys::restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
+    // From Linux 6.15 on.
+    if sys::clone_mount(mount_fd.as_fd(), c"", false).is_ok() {
+        return Ok((true, vec![mount_fd]));
+    }
+    let place_fd = open_path(AT_FDCWD, c"/proc").at(step)?;
+    sys::attach_mount(&mount_fd, &place_fd).at(step)?;
+    let copies = (0..COPIES).map(|_| sys::clone_mount(mount_fd.as_fd(), c"", false));
+    Ok((false, copies.collect::<Result<_, _>>().at(step)?))
+}
+
+/// Mounts the description as the VM's `/sys`.
+pub fn show(root_fd: &OwnedFd, hardware: Hardware, attachments: &mut Attachments) -> Result<(), BootError> {
+    let step = "mount /sys";
+    let attached_fd = attachments.take(hardware.mount).ok_or(Errno::EBADF).at(step)?;
+    let mount_fd = if hardware.can_clone {
+        sys::clone_mount(attached_fd.as_fd(), c"", false).at(step)?
+    } else {
+        attached_fd
+    };
+    sys::restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
+    let place_fd = folder(root_fd.as_fd(), c"sys").at("make the folder /sys")?;
+    sys::attach_mount(&mount_fd, &place_fd).at("attach /sys")
+}
+
+struct Description<'a> {
+    root_fd: &'a OwnedFd,
+    /// Where each content stands already.
+    files: HashMap<Vec<u8>, CString>,
+}
+
+impl Description<'_> {
+    fn make(mut self, directories: &[String]) -> Result<(), Errno> {
+        for path in DIRECTORIES
+            .into_iter()
+            .chain(directories.iter().map(String::as_str))
+        {
+            self.make_directories(path)?;
+        }
+        self.make_directories(PROCESSORS)?;
+        self.copy(PROCESSORS, &PROCESSOR_FILES)?;
+        for processor in numbered(PROCESSORS, "cpu", PROCESSOR_BOUND) {
+            self.make_directories(&processor)?;
+            let topology = format!("{processor}/topology");
+            self.make_directories(&topology)?;
+            self.copy(&topology, &TOPOLOGY_FILES)?;
+            let caches = format!("{processor}/cache");
+            for cache in numbered(&caches, "index", CACHE_BOUND) {
+                self.make_directories(&cache)?;
+                self.copy(&cache, &CACHE_FILES)?;
+            }
+        }
+        self.make_directories(NODES)?;
+        self.copy(NODES, &NODES_FILES)?;
+        for node in numbered(NODES, "node", NODE_BOUND) {
+            self.make_directories(&node)?;
+            self.copy(&node, &NODE_FILES)?;
+        }
+        Ok(())
+    }
+
+    fn make_directories(&self, path: &str) -> Result<(), Errno> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for end in ends {
+            match mkdirat(self.root_fd, &path[..end], Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the files of these names that the host has in the directory `path` of its sysfs and lets everybody read.
+    fn copy(&mut self, path: &str, names: &[&str]) -> Result<(), Errno> {
+        for name in names {
+            let Ok(content) = fs::read(Path::new("/sys").join(path).join(name)) else {
+                continue;
+            };
+            if content.len() > FILE_BOUND {
+                continue;
+            }
+            let file = CString::new(format!("{path}/{name}")).map_err(|_| Errno::EINVAL)?;
+            match self.files.get(&content) {
+                Some(equal) => linkat(self.root_fd, &**equal, self.root_fd, &*file, AtFlags::empty())?,
+                None => {
+                    let fd = openat(
+                        self.root_fd,
+                        &*file,
+                        file_flags(),
+                        Mode::from_bits_truncate(0o444),
+                    )?;
+                    // One page of a tmpfs is written whole or not at all.
+                    if !content.is_empty() && write(&fd, &content)? != content.len() {
+                        return Err(Errno::ENOSPC);
+                    }
+                    self.files.insert(content, file);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Directories of the host's sysfs in `path` that are called `name` and a number, the lowest numbers first, at most `bound`.
+fn numbered(path: &str, name: &str, bound: usize) -> Vec<String> {
+    let number = |entry: fs::DirEntry| {
+        entry
+            .file_name()
+            .to_str()?
+            .strip_prefix(name)?
+            .parse::<usize>()
+            .ok()
+    };
+    let mut numbers: Vec<usize> = fs::read_dir(Path::new("/sys").join(path))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(number)
+        .collect();
+    numbers.sort_unstable();
+    numbers.truncate(bound);
+    numbers
+        .into_iter()
+        .map(|number| format!("{path}/{name}{number}"))
+        .collect()
+}
