@@ -111,7 +111,7 @@ test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispo
   let bytes = 0;
   vm.on("processOutput", ({ data }) => (bytes += data.length));
   const { pid } = await vm.spawn("python3", ["-c", program]);
-  // Where the first has taken all the room there is, the others are told so.
+  // Where the first one has taken all the room there is, the others get that error.
   const noRoom = ({ code }) => code;
   const shell = await vm.openShell({ command: "python3", args: ["-c", program] }).catch(noRoom);
   const options = { timeout: 700, maxOutputBytes: 1000 };
@@ -131,7 +131,7 @@ test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispo
   expect(await output(bystander, "echo on")).toBe("on\n");
 });
 
-test("a VM whose program forks without end can be told to kill it, and goes on", async () => {
+test("a program that forks without end can be killed, and the VM runs commands afterwards", async () => {
   const vm = await boot({ limits: { pids: 100 } });
   const { pid } = await vm.spawn("python3", ["-c", bombs["forks without end"]]);
   await until(async () => (await vm.allProcesses()).length > 50);
@@ -140,7 +140,7 @@ test("a VM whose program forks without end can be told to kill it, and goes on",
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("a program that takes all memory is killed, and the VM goes on, whatever it does to be spared", async () => {
+test("a program that takes all memory is killed, whatever it does to be spared, and the VM runs commands afterwards", async () => {
   const { checks } = await AgentVm.doctor();
   const { ok } = checks.find(({ name }) => name === "memory limit");
   const limits = { memoryBytes: 64 * MiB };

@@ -33,12 +33,12 @@ beforeAll(() => {
   }
 });
 afterAll(() => {
-  for (const folder of [app, elsewhere]) fs.rmSync(folder, { recursive: true, force: true });
+  for (const directory of [app, elsewhere]) fs.rmSync(directory, { recursive: true, force: true });
 });
 
 /** Bundles `source` as a file of that name, and moves it where no package is. */
 async function moved(name, source, options) {
-  const [built, to] = [app, elsewhere].map((folder) => path.join(folder, name));
+  const [built, to] = [app, elsewhere].map((directory) => path.join(directory, name));
   await esbuild.build({
     stdin: { contents: source, resolveDir: app },
     bundle: true,

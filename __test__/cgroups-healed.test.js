@@ -73,7 +73,7 @@ test.each([
   expect(timedOut).toBe(true);
 });
 
-test("a killed command is still told from one that lacked memory, and a lack of memory still ends as oom", async () => {
+test("a killed command and one that lacked memory still have different reasons", async () => {
   const vm = await boot({ limits: limits() });
   await use(vm, 2);
   removeIdle();

@@ -25,7 +25,7 @@ test("a connection carries bytes both ways, at any size", async () => {
   expect(Buffer.compare(Buffer.concat(chunks), sent)).toBe(0);
 });
 
-test("what is half closed still carries the other way, from either side", async () => {
+test("a half-closed connection still carries bytes the other way, from either side", async () => {
   const vm = await boot();
   const server = `net.createServer({ allowHalfOpen: true }, async (s) => {
     let text = "";
@@ -52,7 +52,7 @@ test("what is half closed still carries the other way, from either side", async 
   expect(await heard).toBe("late: still here\n");
 });
 
-test("a port nobody listens on refuses, and names itself", async () => {
+test("a port without a listener refuses the connection, with the port in the error", async () => {
   const vm = await boot();
   const error = await rejection(vm.connect(4000));
   expect(error).toBeInstanceOf(AgentVmError);
@@ -103,7 +103,7 @@ time.sleep(1000)`;
   expect(await rejection(vm.connect(port))).toMatchObject({ code: "ECONNREFUSED" });
 });
 
-test("a listener that accepts nobody holds up one connection, for ten seconds, and nothing else", async () => {
+test("a listener that never accepts delays only its own connection, for ten seconds", async () => {
   const vm = await boot();
   const listener = `
 import socket, time

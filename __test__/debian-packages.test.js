@@ -7,20 +7,20 @@ const path = require("node:path");
 
 const { root } = require("./fixture/project");
 
-let folder;
+let directory;
 beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-packages-"));
-  const source = path.join(folder, "main.c");
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-packages-"));
+  const source = path.join(directory, "main.c");
   fs.writeFileSync(source, "int main(void) { return 0; }\n");
-  execFileSync("/usr/bin/gcc", ["-o", path.join(folder, "dynamic"), source]);
-  execFileSync("/usr/bin/gcc", ["-static", "-o", path.join(folder, "static"), source]);
-  execFileSync("/usr/bin/gcc", ["-static-pie", "-o", path.join(folder, "static-pie"), source]);
-  fs.writeFileSync(path.join(folder, "script"), "#!/bin/sh\nexec /usr/bin/busybox sh\n", { mode: 0o755 });
-  fs.symlinkSync("static", path.join(folder, "link"));
-  fs.writeFileSync(path.join(folder, "cut-off"), fs.readFileSync(path.join(folder, "static")).subarray(0, 70));
-  fs.writeFileSync(path.join(folder, "empty"), "");
+  execFileSync("/usr/bin/gcc", ["-o", path.join(directory, "dynamic"), source]);
+  execFileSync("/usr/bin/gcc", ["-static", "-o", path.join(directory, "static"), source]);
+  execFileSync("/usr/bin/gcc", ["-static-pie", "-o", path.join(directory, "static-pie"), source]);
+  fs.writeFileSync(path.join(directory, "script"), "#!/bin/sh\nexec /usr/bin/busybox sh\n", { mode: 0o755 });
+  fs.symlinkSync("static", path.join(directory, "link"));
+  fs.writeFileSync(path.join(directory, "cut-off"), fs.readFileSync(path.join(directory, "static")).subarray(0, 70));
+  fs.writeFileSync(path.join(directory, "empty"), "");
 });
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+afterAll(() => fs.rmSync(directory, { recursive: true }));
 
 /** What set-up says of a list; import() is not for jest's own environment. */
 function missing(list) {
@@ -29,20 +29,20 @@ function missing(list) {
     console.log(JSON.stringify(missingPackages(${JSON.stringify(list)}))))`;
   return JSON.parse(execFileSync(process.execPath, ["--eval", script], { encoding: "utf8", stdio: "pipe" }));
 }
-const line = (file, ...needs) => ["busybox-static", path.join(folder, file), ...needs].join("  ");
+const line = (file, ...needs) => ["busybox-static", path.join(directory, file), ...needs].join("  ");
 
 test.each(["static", "static-pie", "link"])("a static program is what `static` asks for: %s", (file) => {
   expect(missing(`# a comment\n\n${line(file, "static")}\n`)).toEqual([]);
 });
 
 test.each(["dynamic", "script", "cut-off", "empty"])("a file that is no static program is missing: %s", (file) => {
-  const why = `${path.join(folder, file)} is no static program`;
+  const why = `${path.join(directory, file)} is no static program`;
   expect(missing(line(file, "static"))).toEqual([{ name: "busybox-static", why }]);
   expect(missing(line(file))).toEqual([]);
 });
 
 test("a file that is not there is missing, and a check that is not known fails", () => {
-  const why = `${path.join(folder, "nothing")} is not there`;
+  const why = `${path.join(directory, "nothing")} is not there`;
   expect(missing(line("nothing", "static"))).toEqual([{ name: "busybox-static", why }]);
   expect(() => missing(line("static", "stattic"))).toThrow('There is no check for "stattic"');
 });

@@ -20,7 +20,7 @@ test("/dev holds the devices that every program expects, and no other", async ()
   ]);
 });
 
-test("they work", async () => {
+test("the devices work", async () => {
   const vm = await boot();
   expect(
     await output(vm, "echo gone > /dev/null; head -c 3 /dev/zero | od -An -tx1; head -c 9 /dev/urandom | wc -c"),

@@ -19,7 +19,7 @@ afterEach(() => {
 
 const timed = { startTime: expect.any(Number), durationMs: expect.any(Number) };
 
-test("boots are told on agent-vm:boot, also those that fail", async () => {
+test("boots are published on agent-vm:boot, also those that fail", async () => {
   const told = messages("agent-vm:boot");
   const vm = await boot();
   expect(told).toEqual([{ ...timed, vm }]);
@@ -27,7 +27,7 @@ test("boots are told on agent-vm:boot, also those that fail", async () => {
   expect(told[1]).toEqual({ ...timed, error });
 });
 
-test("commands are told on agent-vm:exec", async () => {
+test("commands are published on agent-vm:exec", async () => {
   const vm = await boot();
   const told = messages("agent-vm:exec");
   const before = Date.now();
@@ -41,7 +41,7 @@ test("commands are told on agent-vm:exec", async () => {
   expect(told[1]).toMatchObject({ file: "no-such-program", args: [], error });
 });
 
-test("processes are told on agent-vm:spawn when they have ended", async () => {
+test("processes are published on agent-vm:spawn when they have ended", async () => {
   const vm = await boot();
   const told = messages("agent-vm:spawn");
   const { pid } = await vm.spawn("sh", ["-c", "exit 4"]);

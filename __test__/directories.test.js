@@ -8,7 +8,7 @@ const { rejection } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
 const { boot, output } = require("./fixture/vm");
 
-test("they are there, empty, the user's, writable, and a command runs in them", async () => {
+test("directories are empty, belong to the user and are writable, and a command runs in them", async () => {
   const vm = await boot({ directories: ["/workspace", "/app/", "//srv//data"] });
   expect(await output(vm, "stat -c '%n %a %U %F' /workspace /app /srv/data; ls -A /workspace /app /srv/data")).toBe(
     "/workspace 755 user directory\n/app 755 user directory\n/srv/data 755 user directory\n/app:\n\n/srv/data:\n\n/workspace:\n",
@@ -25,7 +25,7 @@ test("they are there, empty, the user's, writable, and a command runs in them", 
   });
 });
 
-test("no two VMs share them, and a VM that asks for none has none", async () => {
+test("no two VMs share a directory, and a VM that asks for none has none", async () => {
   const one = await boot({ directories: ["/workspace"] });
   await output(one, "echo secret > /workspace/file");
   const two = await boot({ directories: ["/workspace"] });
@@ -36,7 +36,7 @@ test("no two VMs share them, and a VM that asks for none has none", async () => 
   expect([await other.exists("/workspace"), await other.exists("/app")]).toEqual([false, true]);
 });
 
-test("what they hold counts towards limits.diskBytes, together with all other private files", async () => {
+test("files in directories count towards limits.diskBytes, together with all other private files", async () => {
   const diskBytes = 8 * 1024 * 1024;
   const vm = await boot({ directories: ["/workspace", "/app"], limits: { diskBytes } });
   await vm.writeFile("/workspace/big", Buffer.alloc(6 * 1024 * 1024, "x"));
@@ -53,7 +53,7 @@ test("what they hold counts towards limits.diskBytes, together with all other pr
   expect(made.stderr).toContain("No space left on device");
 });
 
-test("a mount may lie below one, and none above or in its place", async () => {
+test("a mount may be below a directory, but not above it or in its place", async () => {
   const shown = temporaryDirectory();
   fs.writeFileSync(path.join(shown, "file"), "of the host\n");
   const vm = await boot({ directories: ["/workspace"], mounts: [{ path: "/workspace/lib", hostPath: shown }] });
@@ -64,12 +64,12 @@ test("a mount may lie below one, and none above or in its place", async () => {
     const mounts = [{ path: place, hostPath: shown, readOnly: false }];
     const error = await rejection(AgentVm.create({ directories: ["/workspace", "/data/own"], mounts }));
     expect(error.code).toBe("INVALID_ARGUMENT");
-    expect(error.message).toMatch(/^directories\[[01]\] must not be, or lie below, mounts\[0\]\.path/);
+    expect(error.message).toMatch(/^directories\[[01]\] must not be, or be below, mounts\[0\]\.path/);
   }
   expect(fs.readdirSync(shown)).toEqual(["file"]);
 });
 
-test("what is no place for one is refused, with the reason", async () => {
+test("a path where no directory can be is refused, with the reason", async () => {
   const many = Array.from({ length: 33 }, (_, n) => `/d${n}`);
   const wrong = [
     ["/workspace", "must be an array of absolute paths"],
@@ -80,9 +80,9 @@ test("what is no place for one is refused, with the reason", async () => {
     [["/a\0"], "must not contain a NUL byte"],
     [["/ok", "/a/../b"], 'directories[1] must be a path without "." and ".."'],
     [["/a/."], 'must be a path without "." and ".."'],
-    [["/a", "/a"], "directories[0] must not be, or lie below, directories[1]"],
-    [["/a", "/a/b"], "directories[1] must not be, or lie below, directories[0]"],
-    [["/a/b", "//a//"], "directories[0] must not be, or lie below, directories[1]"],
+    [["/a", "/a"], "directories[0] must not be, or be below, directories[1]"],
+    [["/a", "/a/b"], "directories[1] must not be, or be below, directories[0]"],
+    [["/a/b", "//a//"], "directories[0] must not be, or be below, directories[1]"],
     [many, "must be at most 32 directories, not 33"],
     [[`/${"x/".repeat(2048)}`], "directories[0] must be a path of at most 4095 bytes, not 4096"],
     [[`/${"x".repeat(2 ** 24)}`], "directories[0] must be a path of at most 4095 bytes, not 16777217"],
@@ -152,7 +152,7 @@ describe("with a rootfs", () => {
   });
   afterAll(() => fs.rmSync(rootfs, { recursive: true }));
 
-  test("they stand in it, and hide what it has there", async () => {
+  test("directories appear in the root and hide what it has there", async () => {
     const vm = await boot({ rootfs, directories: ["/workspace", "/app", "/srv/data"] });
     expect(
       await output(vm, "for d in /workspace /app /srv/data; do ls -A $d; echo x > $d/file; stat -c %U $d; done"),
@@ -161,7 +161,7 @@ describe("with a rootfs", () => {
     expect(fs.readdirSync(rootfs)).not.toContain("app");
   });
 
-  test("one behind a link of the root's is refused", async () => {
+  test("a directory behind a link in the root is refused", async () => {
     const error = await rejection(AgentVm.create({ rootfs, directories: ["/link/data"] }));
     expect(error).toMatchObject({ code: expect.stringMatching(/^(ELOOP|ENOTDIR)$/), path: "/link/data" });
   });

@@ -10,14 +10,14 @@ test("dispose ends every process of the VM", async () => {
   await vm.exec("sleep 1000 & setsid -f sh -c 'trap \"\" TERM; sleep 1000'");
   await vm.spawn("sleep", ["1000"]);
   const mine = () => descendants(process.pid).filter(({ pid }) => !others.has(pid));
-  // Init, three sleeps, one sh. One whose parent has just ended may be nobody's child for a moment.
+  // Init, three sleeps, one sh. A process whose parent has just ended may have no parent for a moment.
   await until(() => mine().length >= 5);
   const processes = mine();
   await vm.dispose();
   await until(() => running(processes).length === 0);
 });
 
-test("it can be called again, at once and later", async () => {
+test("dispose can be called again, at once and later", async () => {
   const vm = await boot();
   await Promise.all([vm.dispose(), vm.dispose()]);
   await vm.dispose();
@@ -76,7 +76,7 @@ test("a VM may be disposed by a listener, in the middle of its output", async ()
   expect((await pending).code).toBe("VM_DISPOSED");
 });
 
-test("one VM's end is not another's", async () => {
+test("the end of one VM does not end another", async () => {
   const [one, other] = await Promise.all([boot(), boot()]);
   const pending = other.exec("sleep 0.3; echo on");
   await one.dispose();

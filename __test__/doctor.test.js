@@ -25,7 +25,7 @@ test("doctor leaves no process and no VM behind", async () => {
   expect(stdout).toBe("0");
 });
 
-test("a folder for temporary files that cannot be written to is named, and doctor says what to do", async () => {
+test("a directory for temporary files that cannot be written to is named, and doctor says what to do", async () => {
   const { stdout } = await nodeScript(
     `
     const refused = await AgentVm.create({ isolation: "landlock" }).catch(({ code, path }) => ({ code, path }));

@@ -60,7 +60,7 @@ test("one signal ends many commands, and no listener stays on it", async () => {
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("what is aborted at once leaves nothing, however soon it ends by itself", async () => {
+test("a command that is aborted at once leaves nothing, however soon it ends by itself", async () => {
   const vm = await boot();
   for (let index = 0; index < 20; index++) {
     const controller = new AbortController();

@@ -2,7 +2,7 @@
 const { until } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
 
-test("exec returns when the command ends, and names what it left running", async () => {
+test("exec returns when the command ends, and lists its background processes", async () => {
   const vm = await boot();
   // As often as it takes to meet the child before, in the middle of and after its execve.
   for (let i = 0; i < 40; i++) {
@@ -15,7 +15,7 @@ test("exec returns when the command ends, and names what it left running", async
   }
 });
 
-test("what is left lives on, and its later output neither blocks nor kills it", async () => {
+test("a background process lives on, and its later output neither blocks nor kills it", async () => {
   const vm = await boot();
   const { background } = await vm.exec(
     "(sleep 0.3; seq 300000; seq 300000 >&2; touch wrote; sleep 1000) & echo started",
@@ -25,7 +25,7 @@ test("what is left lives on, and its later output neither blocks nor kills it", 
   expect((await vm.allProcesses()).map(({ command }) => command)).toContain("sleep");
 });
 
-test("a background job that holds no pipe is named too", async () => {
+test("a background job that holds no pipe is listed too", async () => {
   const vm = await boot();
   const { background } = await vm.exec("sleep 1000 </dev/null >/dev/null 2>&1 & setsid -f sleep 1001; true");
   await until(() => background.length === 2);
@@ -35,12 +35,12 @@ test("a background job that holds no pipe is named too", async () => {
   ]);
 });
 
-test("what has ended by then is not named", async () => {
+test("a process that has ended by then is not listed", async () => {
   const vm = await boot();
   expect((await vm.exec("sleep 0.01 & true & wait; echo done")).background).toEqual([]);
 });
 
-test("what one command left is not named by the next", async () => {
+test("a background process of one command is not listed by the next", async () => {
   const vm = await boot();
   await vm.exec("sleep 1000 &");
   expect((await vm.exec("echo next")).background).toEqual([]);
@@ -52,7 +52,7 @@ test("a server started in the background serves the commands that follow", async
   await until(async () => (await vm.exec("curl -fs http://127.0.0.1:8000/")).stdout === "served\n");
 });
 
-test("killing what is left works by the pid that was told", async () => {
+test("a background process is killed by the pid that exec returned", async () => {
   const vm = await boot();
   const { background } = await vm.exec("sleep 1000 & sleep 1001 &");
   expect(background).toHaveLength(2);
@@ -60,7 +60,7 @@ test("killing what is left works by the pid that was told", async () => {
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("what is left is named as in the process table, whatever it calls itself", async () => {
+test("a background process is listed as in the process table, whatever it calls itself", async () => {
   const vm = await boot();
   const { background } = await vm.exec(`
     mkdir -p "my tools" && cp "$(command -v sleep)" "my tools/my sleep" && "my tools/my sleep" 1000 &
@@ -81,7 +81,7 @@ test("what is left is named as in the process table, whatever it calls itself", 
   expect(python.args).toEqual(["-c", "import sys, time; time.sleep(1004)", "a b", "", "caf\ufffd"]);
 });
 
-test("what is told of arguments is bounded", async () => {
+test("the arguments that exec returns are bounded", async () => {
   const vm = await boot();
   const { background } = await vm.exec(
     `python3 -c 'import time; time.sleep(1000)' "$(seq -s . 100000 | cut -c 1-100000)" &`,

@@ -10,15 +10,15 @@ test("cwd is where the command starts", async () => {
   expect(await output(vm, "cat file", { cwd: "/home/user/a b ü" })).toBe("x\n");
 });
 
-test("one that is missing is ENOENT, with the call and the path", async () => {
+test("a missing cwd is ENOENT, with the call and the path", async () => {
   const vm = await boot();
-  const error = await rejection(vm.exec("pwd", { cwd: "/no/such/folder" }));
-  expect(error).toMatchObject({ code: "ENOENT", syscall: "chdir", path: "/no/such/folder", errno: -2 });
-  expect(error.message).toContain("/no/such/folder");
+  const error = await rejection(vm.exec("pwd", { cwd: "/no/such/directory" }));
+  expect(error).toMatchObject({ code: "ENOENT", syscall: "chdir", path: "/no/such/directory", errno: -2 });
+  expect(error.message).toContain("/no/such/directory");
   expect(await output(vm, "pwd")).toBe("/home/user\n");
 });
 
-test("a file is ENOTDIR, and a folder that may not be entered is EACCES", async () => {
+test("a cwd that is a file is ENOTDIR, and one that may not be entered is EACCES", async () => {
   const vm = await boot();
   await output(vm, "touch file; mkdir closed; chmod 0 closed");
   expect(await rejection(vm.exec("pwd", { cwd: "/home/user/file" }))).toMatchObject({

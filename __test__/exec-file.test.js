@@ -10,13 +10,13 @@ test("arguments arrive as they are: blanks, quotes, newlines, empty ones, stars,
   expect(JSON.parse((await vm.execFile("python3", [...show, ...args])).stdout)).toEqual(args);
 });
 
-test("no shell is in between, and no arguments are needed", async () => {
+test("execFile starts no shell, and needs no arguments", async () => {
   const vm = await boot();
   expect((await vm.execFile("echo", ["$HOME; id"])).stdout).toBe("$HOME; id\n");
   expect((await vm.execFile("pwd")).stdout).toBe("/home/user\n");
 });
 
-test("it takes the options of exec", async () => {
+test("execFile takes the options of exec", async () => {
   const vm = await boot();
   expect(await vm.execFile("cat", [], { stdin: "in" })).toMatchObject({ stdout: "in" });
   expect(await vm.execFile("sleep", ["1000"], { timeout: 100 })).toMatchObject({ timedOut: true, exitCode: 137 });
@@ -42,7 +42,7 @@ test("a program that is not there is ENOENT, by name and by path", async () => {
   }
 });
 
-test("one that may not be executed is EACCES", async () => {
+test("a program that may not be executed is EACCES", async () => {
   const vm = await boot();
   await output(vm, "echo 'echo x' > script");
   expect(await rejection(vm.execFile("/home/user/script"))).toMatchObject({

@@ -2,7 +2,7 @@
 const { nodeScript } = require("./fixture/server-process");
 const { boot } = require("./fixture/vm");
 
-test("what is over maxOutputBytes is dropped and said so, for each stream by itself", async () => {
+test("output beyond maxOutputBytes is dropped and reported as truncated, for each stream by itself", async () => {
   const vm = await boot();
   expect(await vm.exec("printf 12345; printf 123456 >&2", { maxOutputBytes: 5 })).toMatchObject({
     stdout: "12345",

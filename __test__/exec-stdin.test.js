@@ -25,7 +25,7 @@ test("50 MB arrive whole", async () => {
   expect(await output(vm, "sha256sum", { stdin: bytes })).toBe(`${hash}  -\n`);
 });
 
-test("what is passed may be changed afterwards", async () => {
+test("a Buffer that was passed may be changed afterwards", async () => {
   const vm = await boot();
   const bytes = Buffer.alloc(300_000, "a");
   const counted = output(vm, "sleep 0.1; tr -d a | wc -c", { stdin: bytes });

@@ -2,7 +2,7 @@
 const { rejection } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
 
-test("output is told as it comes, as bytes, and all of it before the call resolves", async () => {
+test("output arrives as it is written, as bytes, and all of it before the call resolves", async () => {
   const vm = await boot();
   const told = { stdout: [], stderr: [] };
   const result = await vm.exec("seq 200000; seq 1000 >&2", {
@@ -17,7 +17,7 @@ test("output is told as it comes, as bytes, and all of it before the call resolv
   expect(result.stderr).toMatch(/\n1000\n$/);
 });
 
-test("the first line is there while the command still runs", async () => {
+test("the first line arrives while the command still runs", async () => {
   const vm = await boot();
   const controller = new AbortController();
   const first = await new Promise((resolve) => {
@@ -27,7 +27,7 @@ test("the first line is there while the command still runs", async () => {
   controller.abort();
 });
 
-test("bytes are told as they were written, whatever they are", async () => {
+test("chunks are the bytes that were written, whatever they are", async () => {
   const vm = await boot();
   const chunks = [];
   await vm.execFile("python3", ["-c", "import os; os.write(1, bytes(range(256)) * 300)"], {
@@ -36,7 +36,7 @@ test("bytes are told as they were written, whatever they are", async () => {
   expect(Buffer.concat(chunks).equals(Buffer.concat(Array(300).fill(Buffer.from([...Array(256).keys()]))))).toBe(true);
 });
 
-test("a callback sees more than is kept", async () => {
+test("a callback gets the output beyond maxOutputBytes too", async () => {
   const vm = await boot();
   let told = 0;
   const result = await vm.exec("head -c 5000000 /dev/zero", {
@@ -60,7 +60,7 @@ test("a slow callback slows the command down, and loses nothing", async () => {
   expect(told).toBe(3_000_000);
 });
 
-test("what a command left running prints later is told to nobody", async () => {
+test("later output of background processes calls no callback", async () => {
   const vm = await boot();
   const chunks = [];
   await vm.exec("(sleep 0.3; echo late; touch wrote) & echo now", { onStdout: (data) => chunks.push(data) });
@@ -68,7 +68,7 @@ test("what a command left running prints later is told to nobody", async () => {
   expect(Buffer.concat(chunks).toString()).toBe("now\n");
 });
 
-test("however short a command is, all it prints is told before it settles", async () => {
+test("however short a command is, all its output arrives before the call settles", async () => {
   const vm = await boot();
   const one = async (index) => {
     let told = "";

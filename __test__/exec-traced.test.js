@@ -2,7 +2,7 @@
 const { boot } = require("./fixture/vm");
 
 // Any process can make its parent its tracer (ptrace(2), PTRACE_TRACEME), and a command's parent is init.
-test("a command that has init trace it goes on, and its end is told when it comes", async () => {
+test("a command that has init trace it runs on, and exec returns when it ends", async () => {
   const vm = await boot();
   const script = `
 import ctypes, os, signal

@@ -17,7 +17,7 @@ test("a command's output, errors and exit code come back", async () => {
   });
 });
 
-test("a command that fails is a result: of every exit code, and of 127 for what is not there", async () => {
+test("a command that fails is a result: of every exit code, and of 127 for a missing command", async () => {
   const vm = await boot();
   for (const code of [0, 1, 2, 42, 126, 128, 255]) {
     expect(await vm.exec(`exit ${code}`)).toMatchObject({ exitCode: code, signal: null, reason: "exited" });
@@ -36,7 +36,7 @@ test.each([
   ["SIGINT", 130],
   ["SIGABRT", 134],
   ["SIGPIPE", 141],
-])("death by %s is told as such, with exit code %i", async (signal, exitCode) => {
+])("a death by %s has that signal and exit code %i", async (signal, exitCode) => {
   const vm = await boot();
   expect(await vm.exec(`kill -${signal.slice(3)} $$`)).toMatchObject({
     signal,
@@ -46,14 +46,14 @@ test.each([
   });
 });
 
-test("signals are as a fresh program expects them: none blocked or ignored, a closed pipe ends the writer", async () => {
+test("no signal is blocked or ignored at the start, and a closed pipe ends its writer", async () => {
   const vm = await boot();
   const { stdout } = await vm.execFile("grep", ["-E", "^Sig(Blk|Ign)", "/proc/self/status"]);
   expect(stdout).toBe("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
   expect(await output(vm, "yes | head -1")).toBe("y\n");
 });
 
-test("usage tells the time and memory that the command took", async () => {
+test("usage has the time and memory that the command took", async () => {
   const vm = await boot();
   const script = "b = bytearray(64 << 20); sum(range(5_000_000))";
   const { usage } = await vm.execFile("python3", ["-c", script]);
@@ -63,7 +63,7 @@ test("usage tells the time and memory that the command took", async () => {
   expect(usage.maxRssBytes).toBeLessThan(512 << 20);
 });
 
-test("files and background processes outlive the command, the directory and variables do not", async () => {
+test("files and background processes outlive the command, its directory and variables do not", async () => {
   const vm = await boot();
   await output(vm, "echo kept > file; cd /tmp; export V=1");
   expect(await output(vm, "cat file; pwd; echo [$V]")).toBe("kept\n/home/user\n[]\n");
@@ -77,7 +77,7 @@ test("the command may be of several lines and hold any letters", async () => {
   expect(await vm.exec("")).toMatchObject({ exitCode: 0, stdout: "", stderr: "" });
 });
 
-test("a command is no terminal, and leads its own group", async () => {
+test("a command has no terminal and leads its own process group", async () => {
   const vm = await boot();
   expect(await vm.exec("test -t 0 || test -t 1 || tty -s || echo none")).toMatchObject({ stdout: "none\n" });
   expect(await output(vm, "ps -o pid=,pgid=,sid= -p $$ | awk '$1 == $2 && $2 == $3 {print \"leader\"}'")).toBe(

@@ -76,7 +76,7 @@ test("what the host's programs can do they still do", async () => {
   expect(first.stdout).toMatch(/^apt \d/);
 });
 
-test("a command of the user's own, of software, or of a mount wins", async () => {
+test("the user's own command, one of software, or one of a mount wins", async () => {
   const vm = await boot();
   await output(
     vm,
@@ -110,7 +110,7 @@ test("a command of the user's own, of software, or of a mount wins", async () =>
   expect((await withMount.exec("systemctl-is-missing; service x start")).stderr).toMatch(/service/);
 });
 
-test("one that only explains is no program that software asks for", async () => {
+test("a command that only explains is no program that software requires", async () => {
   const name = ["doas", "pacman", "zypper", "dnf"].find((one) => !onHost(one));
   const software = [{ commands: [{ name, permissionTier: "full" }], commandDir: "/nowhere", name: "a set" }];
   expect(await rejection(AgentVm.create({ software }))).toMatchObject({ code: "ENOENT", path: name });

@@ -13,9 +13,9 @@ const library = fs
   .map((name) => path.join(libraries, name, "faketime/libfaketime.so.1"))
   .find((file) => fs.existsSync(file));
 
-test.each(["+1d", "-1d"])("a clock that jumps by %s ends no command early and none late", async (jump) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-clock-"));
-  const file = path.join(folder, "time");
+test.each(["+1d", "-1d"])("a clock that jumps by %s ends no command early or late", async (jump) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-clock-"));
+  const file = path.join(directory, "time");
   fs.writeFileSync(file, "+0");
   const server = nodeScript(
     `
@@ -49,5 +49,5 @@ test.each(["+1d", "-1d"])("a clock that jumps by %s ends no command early and no
   expect(rest).toEqual({ jumped: jump === "+1d" ? 24 : -24, whole: ["whole\n", "exited"], late: "timeout", code: 137 });
   expect(took).toBeGreaterThanOrEqual(890);
   expect(took).toBeLessThan(20_000);
-  fs.rmSync(folder, { recursive: true });
+  fs.rmSync(directory, { recursive: true });
 });

@@ -159,7 +159,7 @@ while True:
     except OSError as error:
         print(errno.errorcode[error.errno], sent, resource.getrlimit(resource.RLIMIT_NOFILE)[1], flush=True)
         break
-# Until whoever started it is gone.
+# Until the process that started it is gone.
 sys.stdin.read()`;
 
 test.each([

@@ -36,7 +36,7 @@ while time.monotonic() < deadline:
 test("a server killed at any moment of a boot leaves no process, cgroup or temporary file", async () => {
   const { checks } = await AgentVm.doctor();
   const { ok } = checks.find(({ name }) => name === "memory limit");
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-killed-"));
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-killed-"));
   const seed = Math.floor(Math.random() * 2 ** 31);
   const keeper = nodeScript(
     `
@@ -44,13 +44,13 @@ test("a server killed at any moment of a boot leaves no process, cgroup or tempo
     const limits = ${ok} ? { memoryBytes: 2 ** 26, cpus: 1 } : {};
     const boot = async (options) => { for (;;) await (await AgentVm.create(options)).exec("sleep 1000 & (setsid sleep 1000 &)"); };
     await Promise.all([boot({}), boot({ limits }), boot({})]);`,
-    { prefix: ["python3", "-c", KEEPER, "30", String(seed)], env: { TMPDIR: folder } },
+    { prefix: ["python3", "-c", KEEPER, "30", String(seed)], env: { TMPDIR: directory } },
   );
   const { stdout, stderr } = await keeper.ended;
   // The seed tells the moments, as far as a machine repeats itself.
   expect({ seed, stdout, stderr }).toEqual({ seed, stdout: "nothing is left", stderr: "" });
-  expect({ seed, left: fs.readdirSync(folder) }).toEqual({ seed, left: [] });
-  fs.rmdirSync(folder);
+  expect({ seed, left: fs.readdirSync(directory) }).toEqual({ seed, left: [] });
+  fs.rmdirSync(directory);
   // Those of now: other servers of this machine may be killed at any time.
   const dead = deadDirectories();
   await until(async () => {

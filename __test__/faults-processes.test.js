@@ -4,7 +4,7 @@ const { nodeScript, readableCopy } = require("./fixture/server-process");
 /** A command that runs a server as a user who may have `count` processes and threads. */
 function withFewProcesses(count) {
   const few = ["prlimit", `--nproc=${count}:${count}`];
-  // In a user namespace of its own a user's processes are counted anew; root's are never refused, so root becomes a user
+  // In a user namespace of its own a user's processes are counted from 0; root's are never refused, so root becomes a user
   // that has none.
   if (process.getuid() !== 0) return ["unshare", "--user", "--map-user=1000", "--map-group=1000", ...few];
   const id = 50_000 + (process.pid % 10_000);

@@ -122,7 +122,7 @@ test("a body that nobody reads stops the server, and cancelling it closes the co
   const response = await vm.fetch(3000, "/endless");
   await until(() => /sent \d+/.test(said));
   let before;
-  // The server comes to a halt: what lies in the kernel and here is all that it wrote.
+  // The server comes to a halt: the kernel and this process hold all that it wrote.
   await until(async () => {
     before = said.match(/sent \d+/g).at(-1);
     await new Promise((resolve) => setTimeout(resolve, 300));
@@ -167,7 +167,7 @@ test.each(["gzip", "x-gzip", "deflate", "br", "identity", "gzip,br", "deflate,gz
   },
 );
 
-test("deflate without its header is decoded too, in capitals too, and what is not known stays as it is", async () => {
+test("deflate is decoded without its header and in capitals; an unknown encoding is left as it is", async () => {
   expect(await (await vm.fetch(3000, "/encoded?as=raw&named=DEFLATE")).text()).toBe(text);
   expect(await (await vm.fetch(3000, "/encoded?as=identity&named=rot13")).text()).toBe(text);
 });
@@ -248,7 +248,7 @@ test("a connection that breaks before the answer, while the request is being sen
   await until(() => cancelled);
 });
 
-test("a body that fails, or is none of bytes, fails the call", async () => {
+test("a body that fails, or that is not bytes, fails the call", async () => {
   const failing = new ReadableStream({ start: (controller) => controller.error(new Error("my own")) });
   const error = await rejection(vm.fetch(3000, "/count", { method: "POST", body: failing, duplex: "half" }));
   expect(error).toMatchObject({ name: "AgentVmError", code: "EIO", cause: { message: "my own" } });

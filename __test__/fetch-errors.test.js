@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 const open = () => readdirSync("/proc/self/fd").length;
 
-test("a port nobody listens on rejects with ECONNREFUSED", async () => {
+test("a port without a listener rejects with ECONNREFUSED", async () => {
   const error = await rejection(vm.fetch(4000, "/"));
   expect(error).toBeInstanceOf(AgentVmError);
   expect(error).toMatchObject({ code: "ECONNREFUSED", syscall: "connect", errno: -111 });
@@ -63,7 +63,7 @@ describe("an answer that is not HTTP", () => {
     await vm.killProcess(server);
   });
 
-  test("what comes first and is not final is passed over; what comes after the end is nobody's", async () => {
+  test("responses before the final one are skipped, and bytes after its end are ignored", async () => {
     const at = port++;
     const early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n";
     const server = await answer(vm, at, `${early}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 more`);
@@ -165,7 +165,7 @@ describe("when the VM goes", () => {
     return { one, init, errors: Promise.all(calls) };
   }
 
-  test("disposed, what is under way rejects with VM_DISPOSED, and no descriptor is left", async () => {
+  test("by dispose, calls under way reject with VM_DISPOSED, and no descriptor is left", async () => {
     const before = open();
     const { one, errors } = await underWay();
     await one.dispose();
@@ -175,7 +175,7 @@ describe("when the VM goes", () => {
     await until(() => open() <= before);
   });
 
-  test("by itself, it is the same", async () => {
+  test("by itself, calls under way reject with VM_DISPOSED", async () => {
     const { init, errors } = await underWay();
     process.kill(init.pid, "SIGKILL");
     for (const error of await errors) expect(error).toMatchObject({ name: "AgentVmError", code: "VM_DISPOSED" });

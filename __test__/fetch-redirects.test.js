@@ -62,7 +62,7 @@ test("every way to name the port itself is followed", async () => {
     expect([to, response.redirected]).toEqual([to, true]);
     await response.body.cancel();
   }
-  // A host of the caller's own making goes on to mean this port.
+  // A host name that the caller made up still means this port.
   const named = await vm.fetch(3000, `http://my-site.example${via(302, "http://my-site.example/there")}`);
   expect(await named.json()).toMatchObject({ port: 3000, headers: { host: "my-site.example" } });
 });
@@ -109,7 +109,7 @@ test("secrets are not taken along to another name of the port", async () => {
   expect(Object.keys(other.headers)).toEqual(expect.not.arrayContaining(["authorization", "cookie"]));
 });
 
-test("it is the caller's to follow none, or to refuse all", async () => {
+test("the caller can follow no redirect, or refuse all", async () => {
   const manual = await vm.fetch(3000, via(302, "/there"), { redirect: "manual" });
   expect(manual).toMatchObject({ status: 302, redirected: false });
   expect(manual.headers.get("location")).toBe("/there");
@@ -135,7 +135,7 @@ test("20 redirects are followed, and no more", async () => {
   await vm.killProcess(chain);
 });
 
-test("a redirect to what is no URL is an error, one to nowhere is a response", async () => {
+test("a redirect to an invalid URL is an error; one without a location is a response", async () => {
   expect(await rejection(vm.fetch(3000, via(302, "http://")))).toMatchObject({ code: "EPROTO" });
   const response = await vm.fetch(3000, "/none");
   expect(response.status).toBe(302);

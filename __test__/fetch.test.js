@@ -68,7 +68,7 @@ test("it resolves to a Response as fetch does", async () => {
   await response.body.cancel();
 });
 
-test("headers go as they are given, but for those that are the connection's", async () => {
+test("headers are sent as given, except those of the connection", async () => {
   const headers = {
     "X-Mine": "ü",
     "content-length": "99",

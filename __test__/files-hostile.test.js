@@ -82,8 +82,8 @@ test("what has no end or no size is refused or bounded, and holds nothing up", a
   expect(Buffer.from(await vm.readFile("/proc/version")).toString()).toMatch(/^Linux version/);
 });
 
-test("a folder that is swapped for a link while calls run leads them nowhere else", async () => {
-  // The folder and a link to one that must stay change places as fast as the kernel can.
+test("a directory that is swapped for a link while calls run leads them nowhere else", async () => {
+  // The directory and a link to one that must stay change places as fast as the kernel can.
   const swap = `
 import ctypes, os
 libc = ctypes.CDLL(None)
@@ -111,7 +111,7 @@ while True:
     await Promise.all(
       Array.from({ length: 8 }, async (_, n) => {
         try {
-          // What deletes by a path from above names the link or the folder, never what is behind the link.
+          // What deletes by a path from above names the link or the directory, never what is behind the link.
           if (n === 0) await vm.delete("/home/user/work", { recursive: true });
           else if (n === 1) await vm.mkdir("/home/user/work");
           else if (n === 2) await vm.delete("/home/user/link", { recursive: true });

@@ -6,15 +6,15 @@ const { boot, output } = require("./fixture/vm");
 
 const text = async (vm, path) => Buffer.from(await vm.readFile(path)).toString();
 
-test("a file takes the place of one that is there, and never that of a folder", async () => {
+test("a moved file replaces a file, and never a directory", async () => {
   const vm = await boot();
-  await output(vm, "echo new > new; echo old > old; mkdir -p full/x empty folder");
+  await output(vm, "echo new > new; echo old > old; mkdir -p full/x empty directory");
   await vm.move("/home/user/new", "/home/user/old");
   expect(await text(vm, "/home/user/old")).toBe("new\n");
   await expect(vm.move("/home/user/old", "/home/user/full")).rejects.toMatchObject({ code: "EISDIR" });
-  await expect(vm.move("/home/user/folder", "/home/user/old")).rejects.toMatchObject({ code: "ENOTDIR" });
-  await expect(vm.move("/home/user/folder", "/home/user/full")).rejects.toMatchObject({ code: "ENOTEMPTY" });
-  await vm.move("/home/user/folder", "/home/user/empty");
+  await expect(vm.move("/home/user/directory", "/home/user/old")).rejects.toMatchObject({ code: "ENOTDIR" });
+  await expect(vm.move("/home/user/directory", "/home/user/full")).rejects.toMatchObject({ code: "ENOTEMPTY" });
+  await vm.move("/home/user/directory", "/home/user/empty");
   await expect(vm.move("/home/user/full", "/home/user/full/x/y")).rejects.toMatchObject({
     code: "EINVAL",
     syscall: "rename",
@@ -38,10 +38,10 @@ test("between mounts a move copies, with what a copy can keep, and then deletes"
   expect(await output(vm, "cat f; ls /tmp/full")).toBe("y\nx\n");
 });
 
-test("between mounts too a folder takes the place of an empty one, and of no other", async () => {
+test("between mounts too a moved directory replaces an empty directory, and no other", async () => {
   const vm = await boot();
-  await output(vm, "mkdir -p folder/x another/y /tmp/empty");
-  await vm.move("/home/user/folder", "/tmp/empty");
+  await output(vm, "mkdir -p directory/x another/y /tmp/empty");
+  await vm.move("/home/user/directory", "/tmp/empty");
   await expect(vm.move("/home/user/another", "/tmp/empty")).rejects.toMatchObject({
     code: "EXDEV",
     path: "/home/user/another",
@@ -50,7 +50,7 @@ test("between mounts too a folder takes the place of an empty one, and of no oth
   expect(await output(vm, "ls; ls another /tmp/empty")).toBe("another\n/tmp/empty:\nx\n\nanother:\ny\n");
 });
 
-test("what cannot be reached does not exist, and what has gone wrong is told", async () => {
+test("exists is false for a path that cannot be reached, and rejects for other errors", async () => {
   const vm = await boot();
   await output(vm, "echo > file; mkdir -m 0 closed; ln -s nowhere dangling; ln -s loop loop");
   const paths = ["file/below", "closed/below", "dangling", "loop", "missing", "missing/below"];
@@ -75,13 +75,15 @@ test("what cannot be reached does not exist, and what has gone wrong is told", a
 test("files are made for all to read and their owner to write, and keep their bits when written again", async () => {
   const vm = await boot();
   await vm.writeFile("/home/user/new/file", "one");
-  await vm.mkdir("/home/user/folder");
+  await vm.mkdir("/home/user/directory");
   await output(vm, "echo > mine; chmod 700 mine");
   await vm.writeFile("/home/user/mine", "other");
-  expect(await output(vm, "stat -c '%a %U' new new/file folder mine")).toBe("755 user\n644 user\n755 user\n700 user\n");
+  expect(await output(vm, "stat -c '%a %U' new new/file directory mine")).toBe(
+    "755 user\n644 user\n755 user\n700 user\n",
+  );
 });
 
-test("names that are no UTF-8 show with U+FFFD, and go with the folder that they are in", async () => {
+test("names that are no UTF-8 show with U+FFFD, and go with the directory that they are in", async () => {
   const vm = await boot();
   const odd = "/home/user/odd";
   await output(
@@ -101,7 +103,7 @@ test("names that are no UTF-8 show with U+FFFD, and go with the folder that they
   expect(await vm.exists(odd)).toBe(false);
 });
 
-test("folders deeper than any path are listed and deleted", async () => {
+test("directories deeper than any path are listed and deleted", async () => {
   const vm = await boot();
   const script = `
 import os
@@ -142,7 +144,7 @@ test("64 MB go in and out without passing through init", async () => {
   expect(Number(peak)).toBeLessThan(16_000);
 });
 
-test("a batch of a thousand files keeps its order and tells of each by itself", async () => {
+test("a batch of a thousand files keeps its order and reports each file by itself", async () => {
   const vm = await boot();
   const entries = Array.from({ length: 1000 }, (_, n) => ({
     path: n % 100 === 7 ? `/usr/${n}` : `/home/user/batch/${n % 10}/${n}`,

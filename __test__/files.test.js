@@ -10,7 +10,7 @@ beforeEach(async () => {
   vm = await boot();
 });
 
-test("what is written comes back, byte for byte, through files that commands see too", async () => {
+test("written bytes are read back unchanged, and commands see the same files", async () => {
   const content = randomBytes(8 * 1024 * 1024);
   await vm.writeFile("/home/user/deep/er/data.bin", content);
   expect(Buffer.compare(await vm.readFile("/home/user/deep/er/data.bin"), content)).toBe(0);
@@ -28,7 +28,7 @@ test("a symbolic link made inside never leads to the host's files", async () => 
   await expect(vm.writeFile("/usr/bin/new", "x")).rejects.toMatchObject({ code: "EROFS" });
 });
 
-test("what has no end is refused at once: devices, FIFOs, folders", async () => {
+test("reading a device, a FIFO or a directory is refused at once", async () => {
   await vm.exec("mkfifo pipe");
   await expect(vm.readFile("/dev/zero")).rejects.toMatchObject({ code: "EINVAL", syscall: "read" });
   await expect(vm.readFile("/home/user/pipe")).rejects.toMatchObject({ code: "EINVAL" });
@@ -36,7 +36,7 @@ test("what has no end is refused at once: devices, FIFOs, folders", async () => 
   await expect(vm.readFile("/home/user")).rejects.toMatchObject({ code: "EISDIR" });
 });
 
-test("folders are made, listed, walked, moved and removed", async () => {
+test("directories are made, listed, walked, moved and removed", async () => {
   await vm.mkdir("/home/user/tree/a/b", { recursive: true });
   await vm.writeFile("/home/user/tree/a/b/file", "12345");
   await vm.exec("ln -s nowhere tree/link; mkdir tree/node_modules; touch tree/node_modules/x");
@@ -59,7 +59,7 @@ test("folders are made, listed, walked, moved and removed", async () => {
   expect(await vm.exists("/tmp/tree")).toBe(false);
 });
 
-test("a batch tells of each file by itself", async () => {
+test("a batch reports each file by itself", async () => {
   const written = await vm.writeFiles([
     { path: "/home/user/one", content: "1" },
     { path: "/etc/two", content: "2" },

@@ -18,7 +18,7 @@ const collect = `
     return false;
   };`;
 
-test("an AgentVm that nobody holds is collected, and its processes go with it", async () => {
+test("an AgentVm without references is collected, and its processes end", async () => {
   const server = nodeScript(
     `${collect}
     const refs = [];
@@ -37,7 +37,7 @@ test("an AgentVm that nobody holds is collected, and its processes go with it", 
   await until(() => descendants(server.child.pid).length === 0);
 });
 
-test("one that something runs in, or that a call is pending on, is not", async () => {
+test("an AgentVm with a running process or a pending call is not collected", async () => {
   const shared = temporaryDirectory();
   const server = nodeScript(
     `${collect}

@@ -6,7 +6,7 @@ const { temporaryDirectory } = require("./fixture/directory");
 const { rejection } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
 
-test("a home outlives its VM, and the next one goes on in it", async () => {
+test("a home outlives its VM, and the next VM finds its files", async () => {
   const home = temporaryDirectory();
   const first = await boot({ home });
   expect(await output(first, "echo kept > note; mkdir deep; pwd; id -un")).toBe("/home/user\nuser\n");
@@ -17,7 +17,7 @@ test("a home outlives its VM, and the next one goes on in it", async () => {
   expect(await output(second, "cat note deep/from-server")).toBe("kept\nwritten");
 });
 
-test("its owner stays the owner on the host, and is the user inside", async () => {
+test("the home's owner on the host is the user inside", async () => {
   const home = temporaryDirectory();
   fs.writeFileSync(path.join(home, "secret"), "of the owner", { mode: 0o600 });
   fs.chmodSync(home, 0o700);
@@ -30,7 +30,7 @@ test("its owner stays the owner on the host, and is the user inside", async () =
   expect(fs.statSync(path.join(home, "mine"))).toMatchObject({ uid: process.getuid(), gid: process.getgid() });
 });
 
-test("a set-group-id folder gives its group and its bit to what is made in it, and may be made inside", async () => {
+test("a set-group-id directory gives its group and its bit to what is made in it, and may be made inside", async () => {
   const home = temporaryDirectory();
   fs.mkdirSync(path.join(home, "shared"));
   fs.chmodSync(path.join(home, "shared"), 0o2775);
@@ -47,7 +47,7 @@ test("a set-group-id folder gives its group and its bit to what is made in it, a
 });
 
 if (process.getuid() === 0) {
-  test("what is of another owner or group than the home is read as others may, and not written", async () => {
+  test("files of another owner or group than the home's are read as others may, and not written", async () => {
     const home = temporaryDirectory();
     for (const [name, uid, gid] of [
       ["owner", 4711, 0],
@@ -68,7 +68,7 @@ if (process.getuid() === 0) {
   });
 }
 
-test("a home in a folder that only the server may enter is one all the same", async () => {
+test("a home may be in a directory that only the server may enter", async () => {
   const above = temporaryDirectory();
   const home = path.join(above, "home");
   fs.mkdirSync(home);
@@ -84,14 +84,14 @@ test("links in the path are followed when the VM is made", async () => {
   expect(fs.readdirSync(path.join(above, "real"))).toEqual(["here"]);
 });
 
-test("two VMs may share one", async () => {
+test("two VMs may share a home", async () => {
   const home = temporaryDirectory();
   const [one, other] = await Promise.all([boot({ home }), boot({ home })]);
   await one.writeFile("/home/user/word", "between us");
   expect(await output(other, "cat word")).toBe("between us");
 });
 
-test("a home that is missing, no folder or no path of the host rejects create and is named", async () => {
+test("a home that is missing, not a directory or not an absolute path rejects create and is named", async () => {
   const file = path.join(temporaryDirectory(), "file");
   fs.writeFileSync(file, "");
   const missing = path.join(file, "..", "missing");
@@ -108,7 +108,7 @@ test("a home that is missing, no folder or no path of the host rejects create an
   });
 });
 
-test("without isolation it is where HOME leads, and stays when the VM goes", async () => {
+test("without isolation HOME is the home, and it stays when the VM goes", async () => {
   const home = temporaryDirectory();
   const vm = await boot({ home, isolation: "none" });
   expect(await output(vm, "cd; pwd; touch here")).toBe(`${home}\n`);

@@ -64,7 +64,7 @@ test("doctor says that directories can be shown where they can", async () => {
 if (asRoot) {
   const without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
 
-  test("root without CAP_SYS_ADMIN boots VMs, and is told what showing directories takes", async () => {
+  test("root without CAP_SYS_ADMIN boots VMs, and gets an error that names what showing directories takes", async () => {
     const directory = withShell();
     const { plain, home, mount, rootfs, level, check } = await found(without, directory);
     expect({ plain, level }).toEqual({ plain: "user\n42\n", level: "namespaces" });
@@ -78,7 +78,7 @@ if (asRoot) {
     });
   });
 
-  test("root without CAP_SYS_ADMIN shows its own Node.js all the same, wherever others may search for it", async () => {
+  test("root without CAP_SYS_ADMIN shows its own Node.js where other users may search its directories", async () => {
     const place = temporaryDirectory();
     fs.chmodSync(place, 0o755);
     const node = path.join(place, "node");
@@ -90,7 +90,7 @@ if (asRoot) {
     expect((await elsewhere(place)).plain).toMatchObject(refused(node, "CAP_SYS_ADMIN"));
   });
 
-  test("root of a container's user namespace boots VMs, and is told to be an ordinary user to show directories", async () => {
+  test("root of a container's user namespace boots VMs, and gets an error that advises an ordinary user for showing directories", async () => {
     const directory = withShell();
     fs.chmodSync(directory, 0o755);
     const script = path.join(__dirname, "fixture/user-namespace.py");
@@ -102,7 +102,7 @@ if (asRoot) {
     expect(check).toMatchObject({ ok: false, remedy: expect.stringContaining("ordinary user") });
   });
 
-  test("root without the right to give VMs ids is told what that takes", async () => {
+  test("root without the right to give VMs ids gets an error that names what is missing", async () => {
     const { plain, level, check, landlock } = await found(
       ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
       temporaryDirectory(),

@@ -9,23 +9,23 @@ const missing = async (vm, file) => {
   expect({ file, exitCode, stderr }).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("No such file") });
 };
 
-test("secrets, homes, the server's folder and temporary files of the host are not there", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-host-"));
-  fs.writeFileSync(path.join(folder, "secret"), "of the host", { mode: 0o644 });
+test("secrets, homes, the server's directory and temporary files of the host are not there", async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-host-"));
+  fs.writeFileSync(path.join(directory, "secret"), "of the host", { mode: 0o644 });
   try {
     const vm = await boot();
     const places = [
       ...["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh", "/etc/machine-id", "/etc/hosts.allow"],
       ...["/root", "/boot", "/sys", "/mnt", "/srv", "/media", "/var/log", "/var/lib", "/var/spool", "/run/user"],
       ...["/var/run/docker.sock", "/run/docker.sock"],
-      ...[folder, path.join(folder, "secret"), process.cwd(), __dirname],
+      ...[directory, path.join(directory, "secret"), process.cwd(), __dirname],
     ];
     await Promise.all(places.map((place) => missing(vm, place)));
     expect(await output(vm, "ls -A /home; ls -A /tmp /run /var/tmp /dev/shm | grep -v :")).toMatch(
       /^user\n\s*lock\n\s*$/,
     );
   } finally {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 
@@ -52,7 +52,7 @@ test("the root holds nothing but what a VM has", async () => {
   expect(await output(vm, "ls -A /opt")).toBe("node\n");
 });
 
-test("passwd, group and hosts tell of the VM alone", async () => {
+test("passwd, group and hosts describe only the VM", async () => {
   const vm = await boot();
   const users = (await output(vm, "cut -d: -f1 /etc/passwd")).trim().split("\n");
   expect(users).toEqual(["root", "user", "nobody"]);
@@ -80,7 +80,7 @@ test.each([
   expect(exitCode).not.toBe(0);
 });
 
-test("what a VM writes is its own, and gone with it", async () => {
+test("files that a VM writes are seen by no other VM, and go with it", async () => {
   const [one, other] = await Promise.all([boot(), boot()]);
   await output(one, "for d in /tmp /run /var/tmp /dev/shm /home/user; do echo x > $d/of-one; done");
   expect(

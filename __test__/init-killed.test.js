@@ -30,7 +30,7 @@ test("a VM whose init is killed ends with reason died; pending calls reject, and
   await next.dispose();
 });
 
-test("every process that ran gets its exit, after what it wrote and before the VM's own; every pending call rejects", async () => {
+test("every process gets its exit event after its output and before the VM's exit event, and pending calls reject", async () => {
   const { vm, init } = await withInit(boot);
   const events = [];
   vm.on("processOutput", ({ pid, data }) => events.push([pid, String(data)]));
@@ -82,7 +82,7 @@ test("dispose of a VM that is just dying resolves, after its exit event", async 
   }
 });
 
-test("nothing is told after a VM's exit, also of what exited processes had left writing", async () => {
+test("no event follows a VM's exit event, also where children of exited processes still write", async () => {
   const vm = await boot();
   const { pid } = await vm.spawn("sh", ["-c", "yes & yes >&2 & exit 0"]);
   await vm.waitProcess(pid);

@@ -34,7 +34,7 @@ async function quietly(vm, command) {
   return stdout;
 }
 
-test("npm installs a folder globally, without root, and its command is found", async () => {
+test("npm installs a directory globally, without root, and its command is found", async () => {
   const vm = await withFiles(NPM);
   await quietly(vm, "npm install -g ./greeter");
   expect(await quietly(vm, "greet you; command -v greet")).toBe("hello you\n/home/user/.local/bin/greet\n");
@@ -43,7 +43,7 @@ test("npm installs a folder globally, without root, and its command is found", a
   expect((await vm.exec("greet you")).exitCode).toBe(127);
 });
 
-test("npm installs a tarball globally, and a folder into a project, where npx finds it", async () => {
+test("npm installs a tarball globally, and a directory into a project, where npx finds it", async () => {
   const vm = await withFiles(NPM);
   await output(vm, "npm pack --silent ./greeter");
   await quietly(vm, "npm install -g ./greeter-1.2.3.tgz");
@@ -52,7 +52,7 @@ test("npm installs a tarball globally, and a folder into a project, where npx fi
   expect(await quietly(vm, "cd project && npx greet npx")).toBe("hello npx\n");
 });
 
-test("pip installs a folder for the user, without root, and its command is found", async () => {
+test("pip installs a directory for the user, without root, and its command is found", async () => {
   const vm = await withFiles(PIP);
   await quietly(vm, "pip install ./greeter");
   expect(await quietly(vm, "greet you; command -v greet")).toBe("hello you\n/home/user/.local/bin/greet\n");

@@ -6,7 +6,7 @@ const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 const { boot, output } = require("./fixture/vm");
 
-test("namespaces is what one gets, asked for or not", async () => {
+test("isolation is namespaces, by default and when asked for", async () => {
   expect((await boot()).isolation).toBe("namespaces");
   expect((await boot({ isolation: "namespaces" })).isolation).toBe("namespaces");
 });
@@ -21,7 +21,7 @@ test("each VM has namespaces of its own, all of them", async () => {
   expect(new Set([...first, ...second, ...host]).size).toBe(21);
 });
 
-test("none runs commands as the server's user on the host, in a home that goes with the VM", async () => {
+test("without isolation, commands run as the server's user on the host, in a home that goes with the VM", async () => {
   const others = new Set(descendants(process.pid).map(({ pid }) => pid));
   const vm = await boot({ isolation: "none" });
   expect(vm.isolation).toBe("none");
@@ -39,7 +39,7 @@ test("none runs commands as the server's user on the host, in a home that goes w
   await until(() => running(processes).length === 0);
 });
 
-test("none passes nothing of the environment in by itself either", async () => {
+test("a VM without isolation gets no environment variable of the server either", async () => {
   process.env.AGENT_VM_TEST_SECRET = "of the host";
   try {
     expect(await output(await boot({ isolation: "none" }), "env")).not.toContain("AGENT_VM_TEST_SECRET");
@@ -48,7 +48,7 @@ test("none passes nothing of the environment in by itself either", async () => {
   }
 });
 
-test("none goes with its server", async () => {
+test("the processes of a VM without isolation end with the server", async () => {
   const server = nodeScript(`
     globalThis.vm = await AgentVm.create({ isolation: "none" });
     await vm.exec("sleep 1000 & setsid -f sleep 1000");

@@ -6,7 +6,7 @@ const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;
 
-test("diskBytes: ENOSPC inside, over all private folders together, and space that is freed is there again", async () => {
+test("diskBytes: ENOSPC inside, over all private directories together, and space that is freed is there again", async () => {
   const vm = await boot({ limits: { diskBytes: 8 * MiB } });
   await output(vm, "dd if=/dev/zero of=/tmp/a bs=1M count=6 status=none");
   const full = await vm.exec("dd if=/dev/zero of=/home/user/b bs=1M count=6 status=none");

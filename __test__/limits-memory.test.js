@@ -33,7 +33,7 @@ async function bootLimited(limits) {
   return undefined;
 }
 
-test("a limit that is not asked for has nothing that holds it; the others have", async () => {
+test("enforcement is null for a limit that was not set, and names what holds the others", async () => {
   const vm = await boot();
   expect(vm.enforcement).toEqual({
     memoryBytes: null,
@@ -44,7 +44,7 @@ test("a limit that is not asked for has nothing that holds it; the others have",
   });
 });
 
-test("a command that takes more memory than there is ends as oom, and the VM goes on", async () => {
+test("a command that takes more memory than the limit ends as oom, and the VM runs commands afterwards", async () => {
   const vm = await bootLimited({ memoryBytes: 64 * MiB });
   if (vm === undefined) return;
   expect(vm.enforcement.memoryBytes).toMatch(/^cgroup[12]$/);
@@ -66,7 +66,7 @@ test("a command that takes more memory than there is ends as oom, and the VM goe
   expect(await output(vm, "echo on")).toBe("on\n");
 });
 
-test("what ends otherwise is not oom", async () => {
+test("a command that ends in another way is not oom", async () => {
   const vm = await bootLimited({ memoryBytes: 64 * MiB });
   if (vm === undefined) return;
   expect(await vm.exec("kill -KILL $$")).toMatchObject({ exitCode: 137, reason: "signal" });
@@ -110,7 +110,7 @@ test("the limit is on all of the VM together, private files included", async () 
   expect(await output(vm, "echo on")).toBe("on\n");
 });
 
-test("another VM's memory is its own", async () => {
+test("one VM's memory does not count for another", async () => {
   const small = await bootLimited({ memoryBytes: 64 * MiB });
   if (small === undefined) return;
   const [large, free] = await Promise.all([boot({ limits: { memoryBytes: 512 * MiB } }), boot()]);
@@ -121,7 +121,7 @@ test("another VM's memory is its own", async () => {
   expect(others.map(({ stdout }) => stdout)).toEqual([`${size}\n`, `${size}\n`]);
 });
 
-test("a share of a core is all that the VM gets", async () => {
+test("the VM gets no more than its share of a core", async () => {
   const vm = await bootLimited({ cpus: 0.2 });
   if (vm === undefined) return;
   expect(vm.enforcement.cpus).toMatch(/^cgroup[12]$/);
@@ -131,11 +131,11 @@ test("a share of a core is all that the VM gets", async () => {
   const results = await Promise.all([vm.exec(spin), vm.exec(spin)]);
   const seconds = (performance.now() - began) / 1000;
   const used = results.reduce((sum, { usage }) => sum + usage.userMs + usage.systemMs, 0) / 1000;
-  // A fifth of the time that went by, and a period of the kernel's at either end.
+  // A fifth of the time that went by, and one kernel period at either end.
   expect(used).toBeLessThan(0.2 * seconds + 0.2);
 });
 
-test("isolation none holds what it can, and refuses the rest by name", async () => {
+test("isolation none enforces the limits that it can, and refuses the others by name", async () => {
   for (const name of ["pids", "diskBytes"]) {
     const error = await rejection(AgentVm.create({ isolation: "none", limits: { [name]: 2 * MiB } }));
     expect(error.code).toBe("ISOLATION_UNAVAILABLE");

@@ -8,34 +8,34 @@ const { root } = require("./fixture/project");
 const node = (args, options) => execFileSync(process.execPath, args, { encoding: "utf8", ...options });
 const use = `const vm = await AgentVm.create(); process.stdout.write((await vm.exec("echo hello")).stdout); await vm.dispose();`;
 
-test("the folder can be required", () => {
+test("the directory can be required", () => {
   const script = `const { AgentVm, AgentVmError } = require(${JSON.stringify(root)}); (async () => { ${use} console.log(AgentVmError.name); })();`;
   expect(node(["-e", script])).toBe("hello\nAgentVmError\n");
 });
 
 describe("as a package in node_modules", () => {
-  let folder;
+  let directory;
 
   beforeAll(() => {
-    folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-loading-"));
-    fs.mkdirSync(path.join(folder, "node_modules"));
-    fs.symlinkSync(root, path.join(folder, "node_modules/agent-vm"));
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-loading-"));
+    fs.mkdirSync(path.join(directory, "node_modules"));
+    fs.symlinkSync(root, path.join(directory, "node_modules/agent-vm"));
   });
 
   afterAll(() => {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   });
 
   test("it can be imported by name from an ES module", () => {
-    fs.writeFileSync(path.join(folder, "use.mjs"), `import { AgentVm } from "agent-vm"; ${use}`);
-    expect(node(["use.mjs"], { cwd: folder })).toBe("hello\n");
+    fs.writeFileSync(path.join(directory, "use.mjs"), `import { AgentVm } from "agent-vm"; ${use}`);
+    expect(node(["use.mjs"], { cwd: directory })).toBe("hello\n");
   });
 
   test("it has a default export, and can be imported later", () => {
     const script = `import whole from "agent-vm"; const { AgentVm } = await import("agent-vm");
       console.log(whole.AgentVm === AgentVm); ${use}`;
-    fs.writeFileSync(path.join(folder, "default.mjs"), script);
-    expect(node(["default.mjs"], { cwd: folder })).toBe("true\nhello\n");
+    fs.writeFileSync(path.join(directory, "default.mjs"), script);
+    expect(node(["default.mjs"], { cwd: directory })).toBe("true\nhello\n");
   });
 
   test("it can be required by name, twice, from two copies of the module", () => {
@@ -45,6 +45,6 @@ describe("as a package in node_modules", () => {
       console.log(one === two);
       for (const { AgentVm } of [one, two]) AgentVm.create().then(async (vm) => {
         process.stdout.write((await vm.exec("echo hello")).stdout); await vm.dispose(); });`;
-    expect(node(["-e", script], { cwd: folder })).toBe("false\nhello\nhello\n");
+    expect(node(["-e", script], { cwd: directory })).toBe("false\nhello\nhello\n");
   });
 });

@@ -7,7 +7,7 @@ const USE = `
   const { stdout } = await vm.exec("echo secret-in-output; : secret-in-command");
   await vm.exists("/home/user");
   await vm.dispose();
-  await AgentVm.create({ home: "/no/such/folder" }).catch(({ code }) => console.log(code));`;
+  await AgentVm.create({ home: "/no/such/directory" }).catch(({ code }) => console.log(code));`;
 
 /** What a server that uses a VM writes to standard error, as lines. */
 async function logged(level, source = USE) {
@@ -33,18 +33,18 @@ test.each([
   expect(levels(lines)).toEqual(new Set(shown));
 });
 
-test("it tells what VMs and their programs did, and nothing of what they hold", async () => {
+test("the log has what VMs and their programs did, and no contents", async () => {
   const text = (await logged("trace")).lines.join("\n");
   expect(text).toMatch(/ INFO agent_vm_host::vm: a VM booted pid=\d+ isolation=Namespaces took=/);
   expect(text).toMatch(/ DEBUG vm\{pid=\d+\}: agent_vm_host::control: started call=\d+ pid=\d+/);
   expect(text).toMatch(/ DEBUG vm\{pid=\d+\}: agent_vm_host::control: exited call=\d+ code=0 /);
   expect(text).toMatch(/ TRACE agent_vm_host::control: asked call=\d+ request="spawn"/);
   expect(text).toMatch(/ INFO vm\{pid=\d+\}: agent_vm_host::vm::life: it ended disposed=true/);
-  expect(text).toMatch(/ WARN agent_vm_host::vm: a VM did not boot error=.*\/no\/such\/folder/);
+  expect(text).toMatch(/ WARN agent_vm_host::vm: a VM did not boot error=.*\/no\/such\/directory/);
   expect(text).not.toContain("secret");
 });
 
-test("a level that there is not is said, and logs nothing", async () => {
+test("an unknown level is reported, and logs nothing", async () => {
   const { code, lines } = await logged("loud");
   expect(code).toBe(0);
   expect(lines[0]).toContain('AGENT_VM_LOG takes error, warn, info, debug, trace; "loud" logs nothing');
@@ -62,7 +62,7 @@ test("worker threads log as well", async () => {
   expect(lines.filter((line) => line.includes("a VM booted"))).toHaveLength(2);
 });
 
-test("programs inside learn nothing of it", async () => {
+test("programs inside do not see the log's setting", async () => {
   const { stdout } = await logged(
     "error",
     `const vm = await AgentVm.create(); console.log((await vm.exec("env")).stdout.includes("AGENT_VM_LOG")); await vm.dispose();`,

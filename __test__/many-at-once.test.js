@@ -15,7 +15,7 @@ test("500 commands at once each get their own result", async () => {
   );
 }, 120_000);
 
-test("they leave no zombie and no descriptor, neither here nor in init", async () => {
+test("commands leave no zombie and no descriptor, in the server or in init", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
     const { spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});

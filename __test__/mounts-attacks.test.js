@@ -26,7 +26,7 @@ def attempt(call, *arguments, **named):
         return errno.errorcode[error.errno]
 `;
 
-/** What has a set-user-id or set-group-id bit below a folder. */
+/** What has a set-user-id or set-group-id bit below a directory. */
 const setIds = (where) => execFileSync("find", [where, "-perm", "/6000", "!", "-type", "l"], { encoding: "utf8" });
 
 test("no set-uid or set-gid file can be left in a home by tools that keep modes, by renaming or by linking", async () => {
@@ -110,7 +110,7 @@ test("links that a guest leaves lead the next VM's mounts nowhere", async () => 
   expect(fs.readdirSync(hostPath)).toEqual([]);
 });
 
-test("set-uid programs that lie in a mount run as the user", async () => {
+test("set-uid programs in a mount run as the user", async () => {
   const hostPath = temporaryDirectory();
   const program = path.join(hostPath, "whoami");
   fs.copyFileSync("/usr/bin/id", program);
@@ -127,7 +127,7 @@ test("set-uid programs that lie in a mount run as the user", async () => {
 
 // What needs another's files, a device or an idmapped mount; no ordinary user can make the first two or have the third.
 if (isRoot) {
-  test("a device node of the host's in a mount cannot be opened", async () => {
+  test("a device node in a mount cannot be opened", async () => {
     const hostPath = temporaryDirectory();
     execFileSync("mknod", ["-m", "666", path.join(hostPath, "zero"), "c", "1", "5"]);
     const vm = await boot({ mounts: [{ path: "/data", hostPath, readOnly: false }] });

@@ -13,7 +13,7 @@ const isRoot = process.getuid() === 0;
 function serve(mount, script) {
   const shell = ["--mount", "sh", "-c", `set -e; ${mount}; exec "$@"`, "sh"];
   const server = [process.execPath, "-e", `const { AgentVm } = require(${addon}); (async () => { ${script} })()`];
-  // An ordinary user mounts as root of a user namespace, in which his server has another where it is himself again.
+  // An ordinary user mounts as root of a user namespace, and its server has a second user namespace in which it has its own id again.
   const back = ["unshare", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`];
   const words = isRoot ? [...shell, ...server] : ["--user", "--map-root-user", ...shell, ...back, ...server];
   return execFileSync("unshare", words, { encoding: "utf8" });

@@ -12,7 +12,7 @@ function filled(name, content = name) {
   return where;
 }
 
-test("a folder of the host shows inside, read-only unless asked otherwise", async () => {
+test("a directory of the host shows inside, read-only unless asked otherwise", async () => {
   const [one, other] = [filled("one"), filled("other")];
   const mounts = [
     { path: "/data/one", hostPath: one },
@@ -75,13 +75,13 @@ test("a mount finds no place in what is read-only or behind a link, and create n
     expect(await rejection(AgentVm.create(options))).toMatchObject({ syscall: "mount", ...expected });
   };
   const at = (place) => [{ path: place, hostPath: below }];
-  await refused({ mounts: at("/usr/no-such-folder") }, { code: "EROFS", path: "/usr/no-such-folder" });
+  await refused({ mounts: at("/usr/no-such-directory") }, { code: "EROFS", path: "/usr/no-such-directory" });
   await refused({ home, mounts: at("/home/user/link") }, { code: "ELOOP", path: "/home/user/link" });
   await refused({ home, mounts: at("/home/user/link/x") }, { code: "ELOOP", path: "/home/user/link/x" });
   expect(fs.readdirSync(home)).toEqual(["link"]);
 });
 
-test("a host path that is missing or neither file nor folder rejects create and is named", async () => {
+test("a host path that is missing or neither file nor directory rejects create and is named", async () => {
   const where = temporaryDirectory();
   const missing = path.join(where, "missing");
   expect(await rejection(AgentVm.create({ mounts: [{ path: "/data", hostPath: missing }] }))).toMatchObject({

@@ -69,9 +69,9 @@ test("an entry without a port means every port, and a range all its addresses", 
 });
 
 test("https goes through, and the certificate is the server's own", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
   try {
-    const [key, cert] = ["key.pem", "cert.pem"].map((name) => path.join(folder, name));
+    const [key, cert] = ["key.pem", "cert.pem"].map((name) => path.join(directory, name));
     const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test";
     const files = ["-keyout", key, "-out", cert, "-addext", "subjectAltName=IP:127.0.0.1"];
     execFileSync("openssl", [...request.split(" "), ...files], { stdio: "ignore" });
@@ -83,7 +83,7 @@ test("https goes through, and the certificate is the server's own", async () => 
     const distrusting = await vm.exec(`curl -sS https://127.0.0.1:${port}/`);
     expect(distrusting).toMatchObject({ exitCode: 60, stdout: "" });
   } finally {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 
@@ -102,7 +102,7 @@ test("megabytes pass whole, both ways, and the end of one side leaves the other 
   expect(stdout.length).toBe(64 + 3_000_000);
 });
 
-test("what is not listed is refused, with the reason to the program and an event to the server", async () => {
+test("a destination that is not listed is refused, with the reason to the program and an event to the server", async () => {
   const [listed, other] = [await httpServer((_, response) => response.end()), await freePort()];
   const { vm, denied } = await allowed(`127.0.0.1:${listed}`, "*.example.com:443");
   const reason = "it is not in the list of allowed destinations";
@@ -172,7 +172,7 @@ except OSError as error:
   expect((await vm.exec(`curl -sS --noproxy '*' http://127.0.0.1:${port}/`)).stderr).toContain("Failed to connect");
 });
 
-test("programs are told of the proxy, and that the VM's own loopback needs none", async () => {
+test("environment variables name the proxy, and exclude the VM's own loopback from it", async () => {
   const { vm } = await allowed("example.com");
   const printed = await output(vm, "env | grep -i proxy | sort");
   const proxy = "http://127.0.0.1:1080";
@@ -194,7 +194,7 @@ test("programs are told of the proxy, and that the VM's own loopback needs none"
   await until(async () => (await vm.exec("curl -sS http://localhost:8000/")).exitCode === 0);
 });
 
-test("what is no request for a proxy is answered so, and a head without end is cut off", async () => {
+test("bytes that are no proxy request get an error response, and a head without end is cut off", async () => {
   const { vm, denied } = await allowed("example.com");
   const ask = `timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/1080; cat >&3; cat <&3'`;
   for (const [request, status] of [

@@ -45,7 +45,7 @@ sys.stdin.read()`;
   expect(await output(flooder, `curl -sS --max-time 20 http://127.0.0.1:${port}/`)).toBe("here");
 });
 
-test("every refusal is told once, and none is answered before it is told", async () => {
+test("every refusal emits one event, before the program gets its answer", async () => {
   const vm = await boot({ network: { allow: [] } });
   let told = 0;
   vm.on("networkDenied", () => told++);
@@ -62,7 +62,7 @@ with ThreadPoolExecutor(50) as pool:
   expect(told).toBe(1000);
 });
 
-test("nothing listens on the host for it", async () => {
+test("no port of the host is opened for the proxy", async () => {
   const before = listening();
   const vm = await boot({ network: { allow: ["example.com"] } });
   expect(await output(vm, "tail -n +2 /proc/net/tcp | grep -c ' 0A '")).toBe("1\n");

@@ -28,7 +28,7 @@ test("the host's names are resolved as the host resolves them", async () => {
   expect(await output(vm, "getent hosts my-agent | awk '{ print $1 }'")).toMatch(/^(127\.0\.0\.1|::1)\n/);
 });
 
-test("everything else is walled off as ever", async () => {
+test("everything but the network stays isolated", async () => {
   const vm = await boot({ network: "host" });
   const own = ["cgroup", "ipc", "mnt", "pid", "user", "uts"];
   for (const name of own) {
@@ -36,7 +36,7 @@ test("everything else is walled off as ever", async () => {
       `${fs.readlinkSync(`/proc/self/ns/${name}`)}\n`,
     );
   }
-  // A setting of the host's network, which its root alone may write.
+  // A setting of the host network, which only root on the host may write.
   expect((await vm.exec("echo 1 > /proc/sys/net/ipv4/ip_forward")).exitCode).not.toBe(0);
   expect(
     (await vm.exec("ip link set lo down || python3 -c 'import socket; socket.if_nameindex(); raise OSError'")).exitCode,
@@ -80,7 +80,7 @@ socket.socket(socket.AF_UNIX).connect("\\0${name}-own"); print("own")`;
   }
 });
 
-test("isolation none has the host's network, whether one says so or not, and takes no other", async () => {
+test("isolation none has the host's network by default, and refuses every other network option", async () => {
   const own = fs.readlinkSync("/proc/self/ns/net");
   for (const options of [{}, { network: "host" }]) {
     expect(await output(await boot({ isolation: "none", ...options }), "readlink /proc/self/ns/net")).toBe(`${own}\n`);

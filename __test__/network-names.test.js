@@ -61,7 +61,7 @@ test("a listed name at a listed address is reached", async () => {
   expect(denied).toEqual([]);
 });
 
-test("a listed domain is its subdomains, and neither itself nor what only ends alike", async () => {
+test("a listed *.domain allows its subdomains, but not the domain itself or names that merely end alike", async () => {
   const urls = ["domain.test", "evildomain.test", "loopback.test"].map((name) => `http://${name}:${port}/`);
   const { answers, denied } = await ask(["*.domain.test", "127.0.0.1"], urls);
   for (const answer of answers) expect(answer).toContain("not in the list");
@@ -111,7 +111,7 @@ test("a name that is not listed is not even looked up", async () => {
   expect(denied).toHaveLength(1);
 });
 
-test("a listed name that nobody has is a bad gateway", async () => {
+test("a listed name that does not exist is a bad gateway", async () => {
   const { answers, denied } = await ask(["nobody.invalid"], ["http://nobody.invalid/"]);
   expect(answers[0]).toContain("the name nobody.invalid was not resolved");
   expect(denied).toEqual([]);

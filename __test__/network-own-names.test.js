@@ -102,7 +102,7 @@ test.each(["localhost", "127.0.0.1"])("a %s that is listed without a port is the
   expect(await output(vm, `curl -sS http://${name}:${port}/`)).toBe("of the host");
 });
 
-test("what nobody listens on in the VM is a bad gateway, or a refusal where the list is about the host's loopback", async () => {
+test("a port without a listener in the VM is a bad gateway, or a refusal where the list names the host's loopback", async () => {
   const [listed, other] = [await httpServer((_, response) => response.end("of the host")), 9999];
   const ask = "curl -sS -i --noproxy '' http://0.0.0.0:9999/";
   const without = await boot({ network: { allow: ["example.com"] } });

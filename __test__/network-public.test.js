@@ -73,7 +73,7 @@ test("npm installs from its registry, without an option but the network's", asyn
   expect(denied).toEqual([]);
 });
 
-test("what is not public is refused, directly and by name, though the host reaches it", async () => {
+test("addresses that are not public are refused, directly and by name, although the host reaches them", async () => {
   const names = {
     "loopback.example.com": "127.0.0.1 is a loopback address",
     "private.example.com": "10.1.2.3 is a private address",

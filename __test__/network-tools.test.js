@@ -10,11 +10,11 @@ const { fetchingNode } = require("./fixture/fetching-node");
 const { httpServer } = require("./fixture/host-servers");
 const { boot, output } = require("./fixture/vm");
 
-let folder;
+let directory;
 beforeEach(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
 });
-afterEach(() => fs.rmSync(folder, { recursive: true }));
+afterEach(() => fs.rmSync(directory, { recursive: true }));
 
 /** A VM that may go to `port` of the host's loopback, and to nowhere else. */
 async function bootFor(port, options) {
@@ -31,7 +31,7 @@ function gitBackend(root) {
     const child = spawn("git", ["http-backend"], {
       env: {
         PATH: process.env.PATH,
-        HOME: folder,
+        HOME: directory,
         GIT_PROJECT_ROOT: root,
         GIT_HTTP_EXPORT_ALL: "1",
         REQUEST_METHOD: request.method,
@@ -58,10 +58,10 @@ function gitBackend(root) {
 }
 
 test("git clones and pushes over HTTP", async () => {
-  const git = (...args) => execFileSync("git", args, { cwd: folder, env: { ...process.env, HOME: folder } });
+  const git = (...args) => execFileSync("git", args, { cwd: directory, env: { ...process.env, HOME: directory } });
   git("init", "-q", "--bare", "-b", "main", "project.git");
   git("-C", "project.git", "config", "http.receivepack", "true");
-  const port = await httpServer(gitBackend(folder));
+  const port = await httpServer(gitBackend(directory));
   const { vm, denied } = await bootFor(port);
   const script = `
     git config --global user.name agent && git config --global user.email agent@example.com &&
@@ -76,12 +76,12 @@ test("git clones and pushes over HTTP", async () => {
 });
 
 test("npm installs from a registry", async () => {
-  const source = path.join(folder, "package");
+  const source = path.join(directory, "package");
   fs.mkdirSync(source);
   const manifest = { name: "tiny-package", version: "1.2.3", main: "index.js" };
   fs.writeFileSync(path.join(source, "package.json"), JSON.stringify(manifest));
   fs.writeFileSync(path.join(source, "index.js"), 'module.exports = "installed";\n');
-  const tarball = execFileSync("tar", ["-czf", "-", "package"], { cwd: folder });
+  const tarball = execFileSync("tar", ["-czf", "-", "package"], { cwd: directory });
   const integrity = `sha512-${crypto.createHash("sha512").update(tarball).digest("base64")}`;
   const port = await httpServer((request, response) => {
     if (request.url === "/tiny-package") {
@@ -112,8 +112,8 @@ with zipfile.ZipFile("${wheel}", "w") as z:
     z.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: tiny-package\\nVersion: 1.2.3\\n")
     z.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
     z.writestr(info + "RECORD", "tiny_package.py,,\\n" + info + "METADATA,,\\n" + info + "WHEEL,,\\n" + info + "RECORD,,\\n")`;
-  execFileSync("/usr/bin/python3", ["-c", make], { cwd: folder });
-  const content = fs.readFileSync(path.join(folder, wheel));
+  execFileSync("/usr/bin/python3", ["-c", make], { cwd: directory });
+  const content = fs.readFileSync(path.join(directory, wheel));
   const port = await httpServer((request, response) => {
     if (request.url === "/simple/tiny-package/") {
       response.setHeader("content-type", "text/html");

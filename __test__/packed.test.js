@@ -1,5 +1,5 @@
 "use strict";
-// The packages as they are published, in an empty folder, without a registry and without Rust.
+// The packages as they are published, in an empty directory, without a registry and without Rust.
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
@@ -8,14 +8,14 @@ const { install, nodeOf, pack, run } = require("./fixture/packages");
 const { root } = require("./fixture/project");
 const manifest = require("../package.json");
 
-let folder;
+let directory;
 let tarballs;
 let app;
 beforeAll(async () => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-packed-"));
-  fs.mkdirSync(path.join(folder, "tarballs"));
-  tarballs = await pack(path.join(folder, "tarballs"));
-  app = path.join(folder, "app");
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-packed-"));
+  fs.mkdirSync(path.join(directory, "tarballs"));
+  tarballs = await pack(path.join(directory, "tarballs"));
+  app = path.join(directory, "app");
   await install(app, tarballs.main, tarballs.platform);
   const use = `const vm = await AgentVm.create();
     console.log((await vm.exec("echo $(node --version) $(id -un)")).stdout.trim()); await vm.dispose();`;
@@ -23,7 +23,7 @@ beforeAll(async () => {
   fs.writeFileSync(path.join(app, "use.cjs"), `const { AgentVm } = require("agent-vm"); (async () => { ${use} })();`);
 }, 120_000);
 
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }));
 
 describe.each(["20", "22", "24"])("on Node %s", (major) => {
   const node = nodeOf(major);
@@ -64,18 +64,18 @@ test("the tarballs hold what is needed, and nothing of how it is made", async ()
   for (const name of ["index.js", "index.d.ts", "bin/agent-vm.js", "README.md", "LICENSE-MIT", "LICENSE-APACHE"]) {
     expect(main).toContain(name);
   }
-  const folders = new Set(main.map((name) => name.split("/")).flatMap(([first, rest]) => (rest ? [first] : [])));
-  expect([...folders].toSorted()).toEqual(["bin", "dist", "lib"]);
+  const directories = new Set(main.map((name) => name.split("/")).flatMap(([first, rest]) => (rest ? [first] : [])));
+  expect([...directories].toSorted()).toEqual(["bin", "dist", "lib"]);
 });
 
 test("scripts/try-tarballs.mjs installs the tarballs into an empty directory and uses them", async () => {
   const script = path.join(root, "scripts/try-tarballs.mjs");
-  const { stdout } = await run(process.execPath, [script, path.join(folder, "tarballs")]);
+  const { stdout } = await run(process.execPath, [script, path.join(directory, "tarballs")]);
   expect(stdout).toMatch(/: installed and used\n$/);
 }, 120_000);
 
 test("without the platform's package, loading says where it runs and what to do", async () => {
-  const bare = path.join(folder, "bare");
+  const bare = path.join(directory, "bare");
   await install(bare, tarballs.main);
   const script = `import("agent-vm").catch(({ name, code, message }) => console.log(JSON.stringify({ name, code, message })))`;
   const { stdout } = await run(process.execPath, ["--eval", script], { cwd: bare });
@@ -87,7 +87,7 @@ test("without the platform's package, loading says where it runs and what to do"
 });
 
 test("with a binary that the system cannot load, loading says which, why, and what to do", async () => {
-  const broken = path.join(folder, "broken");
+  const broken = path.join(directory, "broken");
   await install(broken, tarballs.main, tarballs.platform);
   const target = `linux-${process.arch}-gnu`;
   const addon = path.join(broken, `node_modules/agent-vm-${target}/agent-vm.${target}.node`);
@@ -95,7 +95,7 @@ test("with a binary that the system cannot load, loading says which, why, and wh
   const script = `import("agent-vm").catch(({ code, message, path }) => console.log(JSON.stringify({ code, message, path })))`;
   const error = JSON.parse((await run(process.execPath, ["--eval", script], { cwd: broken })).stdout);
   expect(error).toMatchObject({ code: "ISOLATION_UNAVAILABLE", path: fs.realpathSync(addon) });
-  for (const words of ["cannot be loaded: ", "file too short", "glibc, not musl", "install agent-vm anew"]) {
+  for (const words of ["cannot be loaded: ", "file too short", "glibc, not musl", "install agent-vm again"]) {
     expect(error.message).toContain(words);
   }
 });

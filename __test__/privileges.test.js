@@ -13,12 +13,12 @@ test("a command has no capability, can gain none, and runs under a filter", asyn
   expect(fields(await output(vm, "cat /proc/self/status"))).toMatchObject({ ...none, Seccomp: "2", NoNewPrivs: "1" });
 });
 
-test("so does init", async () => {
+test("init has no capability, can gain none, and runs under a filter", async () => {
   const vm = await boot();
   expect(fields(await output(vm, "cat /proc/1/status"))).toMatchObject({ ...none, Seccomp: "2", NoNewPrivs: "1" });
 });
 
-test("a spawned process has none either", async () => {
+test("a spawned process has no capability", async () => {
   const vm = await boot();
   let printed = "";
   const { pid } = await vm.spawn("cat", ["/proc/self/status"], { onStdout: (data) => (printed += data) });

@@ -10,7 +10,7 @@ beforeAll(async () => {
   ({ pid } = await vm.spawn("sleep", ["1000"]));
 });
 
-/** A call that is to be refused, and words of the message: the argument's name and what it takes. */
+/** A call that must be refused, and words of the message: the argument's name and what it takes. */
 const refused = [
   ["spawn without a program", () => vm.spawn(), "command", "string"],
   ["spawn of an empty name", () => vm.spawn(""), "command", "empty"],
@@ -58,19 +58,19 @@ const withPid = [
   ["closeProcessStdin", (wrong) => vm.closeProcessStdin(wrong)],
   ["readProcessOutput", (wrong) => vm.readProcessOutput(wrong)],
 ];
-test.each(withPid)("%s refuses what is no pid", async (_, call) => {
+test.each(withPid)("%s refuses a value that is no pid", async (_, call) => {
   for (const wrong of [undefined, null, 0, -1, -pid, 1.5, NaN, Infinity, 2 ** 31, String(pid), [pid], { pid }]) {
     const error = await rejection(call(wrong));
     expect(error).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringContaining("pid must be a whole") });
   }
 });
 
-test("the VM and the process go on after all of it", async () => {
+test("the VM and the process run on after all refused calls", async () => {
   expect((await vm.exec("echo on")).stdout).toBe("on\n");
   expect((await vm.getProcess(pid)).running).toBe(true);
 });
 
-test("a call of a VM that is gone is VM_DISPOSED, once its arguments are right", async () => {
+test("a call on a VM that is gone is VM_DISPOSED, once its arguments are right", async () => {
   const gone = await bootForFile();
   const { pid: was } = await gone.spawn("true");
   await gone.dispose();

@@ -45,7 +45,7 @@ test("waitProcessExit resolves to the exit status of the event, after it and als
   expect(await rejection(vm.waitProcessExit(99_999))).toMatchObject({ code: "PROCESS_NOT_FOUND" });
 });
 
-test("one that handles its signal exits as it likes", async () => {
+test("a process that handles its signal exits with its own code", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("sh", [
     "-c",
@@ -55,11 +55,11 @@ test("one that handles its signal exits as it likes", async () => {
   await vm.stopProcess(pid);
   expect(await vm.waitProcess(pid)).toBe(7);
   expect(recorded.exit(pid)).toMatchObject({ exitCode: 7, signal: null, reason: "exited" });
-  // On stderr the shell may tell of its own child's end.
+  // The shell may report its child's end on stderr.
   expect(recorded.text(pid, "stdout")).toBe("ready\ncaught\n");
 });
 
-test("usage is the kernel's: processor time and memory of the process and of children it waited for", async () => {
+test("usage has the processor time and memory of the process and of the children it waited for", async () => {
   const recorded = record(vm);
   const script = "b = bytearray(120_000_000)\nfor i in range(3_000_000): pass";
   const alone = await vm.spawn("python3", ["-c", script]);
@@ -89,7 +89,7 @@ test("a timeout kills everything the process started, keeps what was written, an
   expect(await commands()).toEqual([]);
 });
 
-test("one that ends in time is not affected by its timeout, and 0 means none", async () => {
+test("a process that ends in time is not affected by its timeout, and 0 means no timeout", async () => {
   const recorded = record(vm);
   const quick = await vm.spawn("true", [], { timeout: 60_000 });
   const unbounded = await vm.spawn("sleep", ["0.3"], { timeout: 0 });

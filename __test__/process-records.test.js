@@ -8,7 +8,7 @@ beforeAll(async () => {
   vm = await bootForFile();
 });
 
-test("listProcesses and getProcess tell what was spawned, as it was asked for, in its order", async () => {
+test("listProcesses and getProcess return spawned processes with their command and arguments, in order", async () => {
   const running = await vm.spawn("sleep", ["1000"]);
   const done = await vm.spawn("/bin/sh", ["-c", "exit 3", "", "ü"]);
   await vm.waitProcess(done.pid);
@@ -22,7 +22,7 @@ test("listProcesses and getProcess tell what was spawned, as it was asked for, i
   await vm.killProcess(running.pid);
 });
 
-test("exec is not among them", async () => {
+test("listProcesses has no process of exec", async () => {
   const before = await vm.listProcesses();
   const recorded = record(vm);
   await vm.exec("echo x; sleep 1000 &");
@@ -41,7 +41,7 @@ test("an exited process still answers: wait, read, get, list", async () => {
   expect((await vm.listProcesses()).map((process) => process.pid)).toContain(pid);
 });
 
-test("waitProcess resolves after the exit event, for everybody who waits", async () => {
+test("waitProcess resolves after the exit event, for every caller", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("sh", ["-c", "read line; exit 9"]);
   const waits = Array.from({ length: 20 }, () =>
@@ -51,7 +51,7 @@ test("waitProcess resolves after the exit event, for everybody who waits", async
   for (const wait of waits) expect(await wait).toEqual([9, 9]);
 });
 
-test("1,024 exited processes are remembered; then the first to exit is forgotten, and none that runs", async () => {
+test("1,024 exited processes are remembered; after that the first to exit is forgotten, never a running one", async () => {
   const many = await bootForFile();
   const { pid: runs } = await many.spawn("sleep", ["1000"]);
   const pids = [];

@@ -17,7 +17,7 @@ function fewNumbers(init) {
 const [major, minor] = os.release().split(".").map(Number);
 const rootMay = process.getuid() === 0 && (major > 6 || (major === 6 && minor >= 14));
 
-test("numbers of what has exited are not given out again soon", async () => {
+test("pids of exited processes are not used again soon", async () => {
   const vm = await bootForFile();
   const seen = new Set();
   for (let i = 0; i < 200; i++) {
@@ -29,7 +29,7 @@ test("numbers of what has exited are not given out again soon", async () => {
 });
 
 if (rootMay) {
-  test("a number given out again names the newest process that spawn gave it to; calls on the old record touch nobody else", async () => {
+  test("a pid that is used again names the newest spawned process with it; calls on the old record affect no other process", async () => {
     const { vm, init } = await withInit(bootForFile);
     fewNumbers(init.pid);
     // The first 300 are given out once only.
@@ -76,7 +76,7 @@ if (rootMay) {
     expect(await running(1002)).toBeDefined();
   });
 
-  test("a process with the number of one that was forgotten keeps its callbacks", async () => {
+  test("a process with the pid of a forgotten process keeps its callbacks", async () => {
     const { vm, init } = await withInit(bootForFile);
     fewNumbers(init.pid);
     await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");

@@ -48,7 +48,7 @@ test("what was written can be read again from any byte on, of both streams in th
   });
 });
 
-test("read on and on while the process writes, it is what the events told, without gap or repetition", async () => {
+test("output that is read while the process writes equals its events, without gap or repetition", async () => {
   const recorded = record(vm);
   const script = `
     let left = 400;
@@ -80,7 +80,7 @@ test("read on and on while the process writes, it is what the events told, witho
   expect(after).toBe(recorded.bytes(pid).length);
 });
 
-test("what is no longer kept is counted, and what is kept is the end", async () => {
+test("output that is no longer kept is counted, and the kept output is the end", async () => {
   const { pid } = await vm.spawn("sh", ["-c", "seq 1000000; seq 10 >&2"]);
   await vm.waitProcess(pid);
   const whole = Array.from({ length: 1_000_000 }, (_, i) => `${i + 1}\n`).join("");
@@ -99,7 +99,7 @@ test("what is no longer kept is counted, and what is kept is the end", async () 
   expect(later.chunks[0].seq).toBe(truncatedBytes);
 });
 
-test("how much is kept is for the caller to say, also nothing", async () => {
+test("limits.replayBytes sets how much is kept, also nothing", async () => {
   const small = await bootForFile({ limits: { replayBytes: 1000 } });
   const { pid } = await small.spawn("seq", ["1000"]);
   await small.waitProcess(pid);
@@ -112,7 +112,7 @@ test("how much is kept is for the caller to say, also nothing", async () => {
   expect(await none.readProcessOutput(silent.pid)).toMatchObject({ chunks: [], nextSeq: 3893, truncatedBytes: 3893 });
 });
 
-test("the exit is not told before all that the process wrote can be read", async () => {
+test("the exit event comes after all output of the process can be read", async () => {
   for (let round = 0; round < 20; round++) {
     const { pid } = await vm.spawn("sh", ["-c", "head -c 200000 /dev/zero; printf end >&2"]);
     const { nextSeq } = await until(async () => {
@@ -123,7 +123,7 @@ test("the exit is not told before all that the process wrote can be read", async
   }
 });
 
-test("those that have exited share 16 MiB, and what exited first goes first", async () => {
+test("exited processes share 16 MiB, and the output of the first to exit goes first", async () => {
   const shared = await bootForFile();
   const pids = [];
   for (let i = 0; i < 20; i++) {

@@ -55,7 +55,7 @@ test("killProcess kills everything that the process started", async () => {
   expect(await vm.getProcess(pid)).toMatchObject({ running: false, exitCode: 137 });
 });
 
-test("killProcess of an exited process takes what it left behind", async () => {
+test("killProcess of an exited process kills what it left running", async () => {
   const { pid } = await vm.spawn("sh", ["-c", `${FAMILY} & exit 5`]);
   expect(await vm.waitProcess(pid)).toBe(5);
   await until(async () => String(await sleeping()) === String(ALL));
@@ -64,7 +64,7 @@ test("killProcess of an exited process takes what it left behind", async () => {
   expect((await vm.getProcess(pid)).exitCode).toBe(5);
 });
 
-test("killProcess ends what forks all the time", async () => {
+test("killProcess ends a process that forks without end", async () => {
   const recorded = record(vm);
   const script = "import os\nprint('on', flush=True)\nwhile True:\n  if os.fork(): os._exit(0)\n  os.setsid()";
   // Each time is a race between who looks for it and what it does.
@@ -145,7 +145,7 @@ test("on an exited process stop, kill and signal do nothing, also a second time"
   expect(await vm.getProcess(pid)).toEqual({ pid, command: "sh", args: ["-c", "exit 3"], running: false, exitCode: 3 });
 });
 
-test("init, threads and numbers that nobody has are not found", async () => {
+test("the pids of init, of threads and of no process are not found", async () => {
   const script =
     "import threading,time\nt=threading.Thread(target=time.sleep,args=(1000,))\nt.start()\nprint(t.native_id,flush=True)";
   const recorded = record(vm);

@@ -18,7 +18,7 @@ function watched(promise) {
   return seen;
 }
 
-test("what is written is read in order, and closing is the end of file", async () => {
+test("written bytes are read in order, and closing stdin is the end of file", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("cat");
   await vm.writeProcessStdin(pid, "hello, ");
@@ -34,7 +34,7 @@ test("what is written is read in order, and closing is the end of file", async (
   ).toBe(true);
 });
 
-test("hundreds of writes that nobody awaited, small and large, keep their order", async () => {
+test("hundreds of writes that are not awaited, small and large, keep their order", async () => {
   const { pid } = await vm.spawn("sha256sum");
   const hash = require("node:crypto").createHash("sha256");
   const writes = [];
@@ -94,7 +94,7 @@ test("a write resolves when the pipe has taken all of it, not before", async () 
   expect(recorded.text(pid)).toBe("10000000\n");
 });
 
-test("what is queued when stdin is closed still arrives, and what comes after is refused", async () => {
+test("writes that are queued when stdin is closed still arrive, and later writes are refused", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("sh", ["-c", "sleep 0.2; wc -c"]);
   const write = vm.writeProcessStdin(pid, Buffer.alloc(3_000_000));

@@ -20,7 +20,7 @@ test("a fresh VM lists nothing", async () => {
   expect(await vm.processTree()).toEqual([]);
 });
 
-test("a process is told whole: who it is, where it is from, since when, what it takes", async () => {
+test("a process is listed with its name, user, parent, start time, processor time and memory", async () => {
   const before = Date.now();
   const { pid } = await vm.spawn(
     "/usr/bin/python3",
@@ -62,7 +62,7 @@ test("a process is told whole: who it is, where it is from, since when, what it 
   expect(later.startTime).toBe(busy.startTime);
 });
 
-test("whoever started it: exec, spawn, a shell, their children, and daemons", async () => {
+test("processes of exec, spawn and shells, their children and daemons are listed", async () => {
   const exec = vm.exec("sleep 1001; true");
   const spawned = await vm.spawn("sh", ["-c", "sleep 1002; true"]);
   const { shellId } = await vm.openShell({ command: "sh" });
@@ -167,7 +167,7 @@ test("processTree nests them by parent", async () => {
   });
 });
 
-test("names and arguments that a process made up disturb nobody", async () => {
+test("names and arguments that a process made up do not disturb the listing", async () => {
   const script = (name) => `
 import ctypes, time
 libc = ctypes.CDLL(None)
@@ -201,7 +201,7 @@ test("a process that wrote a title over its arguments keeps its program's name",
   expect(await find("perl")).toMatchObject({ pid: titled.pid, driver: "perl", command: "perl", args: [] });
 });
 
-test("arguments that are no UTF-8 and command lines of megabytes are told, within bounds", async () => {
+test("arguments that are not UTF-8 and command lines of megabytes are listed, within bounds", async () => {
   await vm.exec(`setsid -f python3 -c 'import os; os.execv("/bin/sleep", [b"sleep", b"1001", b"0"])'`);
   await vm.exec(
     `setsid -f python3 -c 'import os; os.execv("/bin/sh", [b"sh", b"-c", b"sleep 1000; true", b"\\xff"] + [b"x" * 100000] * 15)'`,
@@ -213,7 +213,7 @@ test("arguments that are no UTF-8 and command lines of megabytes are told, withi
   expect(shell.args.join("").length).toBeGreaterThan(100_000);
 });
 
-test("hundreds of processes are told, each once", async () => {
+test("hundreds of processes are listed, each once", async () => {
   const { pid } = await vm.spawn("sh", ["-c", "i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; wait"]);
   await until(async () => (await vm.allProcesses()).length === 301);
   const table = await vm.allProcesses();

@@ -39,7 +39,7 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
     mount -t overlay -o lowerdir=${rootfs}:empty overlay one
     mount -t overlay -o lowerdir=one:empty overlay two
     top=${work}/two exec "$@"`;
-  // An ordinary user mounts as root of a user namespace, in which his server has another where it is himself again.
+  // An ordinary user mounts as root of a user namespace, and its server has a second user namespace in which it has its own id again.
   const [uid, gid] = [process.getuid(), process.getgid()];
   const [namespaces, back] = [
     ["--user", "--map-root-user"],

@@ -14,7 +14,7 @@ beforeEach(() => {
   rootfs = muslRoot(temporaryDirectory());
 });
 
-test("programs are those of the root, and none of the host's shows", async () => {
+test("programs are those of the root, and no program of the host appears", async () => {
   const vm = await boot({ rootfs });
   expect(await output(vm, "hello; cat /etc/release; readlink -f $(which ls); pwd; id -un")).toBe(
     "hello from musl\nof musl\n/bin/busybox\n/home/user\nuser\n",
@@ -48,7 +48,7 @@ test("shells, spawned processes, terminals and file calls work in it", async () 
   expect(Buffer.from(await vm.readFile("/tmp/file")).toString()).toBe("x");
 });
 
-test("what is written to it is the VM's own, and the folder on the host stays as it was", async () => {
+test("files written to the root belong to the VM, and the directory on the host does not change", async () => {
   const before = execFileSync("find", [rootfs, "-printf", "%P %s %m %T@\n"], { encoding: "utf8" });
   const vm = await boot({ rootfs });
   await output(vm, "echo more >> /etc/release; rm /bin/hello; mkdir /new; mv /usr/share /usr/moved; ln -s x /etc/link");
@@ -59,13 +59,13 @@ test("what is written to it is the VM's own, and the folder on the host stays as
   expect(await output(await boot({ rootfs }), "cat /etc/release; hello")).toBe("of musl\nhello from musl\n");
 });
 
-test("what is written to it counts as private files do", async () => {
+test("files written to the root count as private files", async () => {
   const vm = await boot({ rootfs, limits: { diskBytes: 4 * 1024 * 1024 } });
   expect((await vm.exec("dd if=/dev/zero of=/big bs=1M count=8")).stderr).toContain("No space left on device");
   expect(await output(vm, "rm /big; echo on > /small; cat /small")).toBe("on\n");
 });
 
-test("devices are the VM's, whatever lies in the root's own /dev", async () => {
+test("devices are those of the VM, whatever the root's own /dev has", async () => {
   fs.mkdirSync(path.join(rootfs, "dev"));
   fs.writeFileSync(path.join(rootfs, "dev/null"), "not null");
   const vm = await boot({ rootfs });
@@ -73,7 +73,7 @@ test("devices are the VM's, whatever lies in the root's own /dev", async () => {
   expect((await vm.exec("echo > /dev/mine")).stderr).toContain("Read-only file system");
 });
 
-test("a socket and a FIFO that lie in it lead to nobody on the host", async () => {
+test("a socket and a FIFO in the root reach no process on the host", async () => {
   const listening = path.join(rootfs, "listening");
   const server = require("node:net").createServer((socket) => socket.end("of the host"));
   await new Promise((resolve) => {
@@ -120,7 +120,7 @@ test("a root of somebody else's can be used, and is hardly writable to an ordina
   expect(fs.existsSync("/usr/bin/true")).toBe(true);
 });
 
-test("a root that is missing, no folder, without a shell or the host's own is refused", async () => {
+test("a root that is missing, no directory, without a shell or the host's own is refused", async () => {
   const missing = path.join(rootfs, "missing");
   expect(await rejection(AgentVm.create({ rootfs: missing }))).toMatchObject({ code: "ENOENT", path: missing });
   const file = path.join(rootfs, "etc/release");

@@ -9,7 +9,7 @@ const { root } = require("./fixture/project");
 
 const run = promisify(execFile);
 
-test("node inside is the server's own, also where it lies in a folder that is closed to others", async () => {
+test("node inside is the server's own, also where its directory is closed to other users", async () => {
   // As version managers put it: below root's home, say. mkdtemp closes it.
   const prefix = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-node-"));
   try {

@@ -19,7 +19,7 @@ const APART = isRoot
 
 /**
  * Where two servers do not see each other's processes either, and have no cgroups, so that they share nothing but ids. They end
- * with whoever started them.
+ * with the process that started them.
  */
 const HIDDEN = [
   ...["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
@@ -91,7 +91,7 @@ test("a server in another network namespace leaves the idle VMs of this one alon
   expect(await used(server)).toEqual(WELL);
 });
 
-test("nor does this one touch those of a server there", async () => {
+test("a server leaves the idle VMs of a server in another network namespace alone", async () => {
   const server = await idleServer(APART);
   await otherServer([]);
   expect(await used(server)).toEqual(WELL);

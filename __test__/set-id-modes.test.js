@@ -82,7 +82,7 @@ test("where one can be, it may not", async () => {
   }
 });
 
-test("on a directory of the host's, directories may be set-group-id, and nothing else set-id", async () => {
+test("on a host directory, directories may be set-group-id, and nothing else set-id", async () => {
   const [home, mounted] = [temporaryDirectory(), temporaryDirectory()];
   const vm = await boot({ home, mounts: [{ path: "/mnt/host", hostPath: mounted, readOnly: false }] });
   for (const [inside, host] of [

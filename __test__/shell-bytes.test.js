@@ -53,7 +53,7 @@ test("20 kB written right before the exit arrive whole before shellExit, 400 tim
   }
 });
 
-test("nor does a listener lose any that takes longer over it than the program", async () => {
+test("a listener that is slower than the program loses no byte", async () => {
   const slow = await bootForFile();
   const own = shellsOf(slow);
   slow.on("shellData", () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40));

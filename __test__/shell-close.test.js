@@ -51,7 +51,7 @@ test("it hangs up: every process of the session gets SIGHUP and SIGCONT, also th
   const left = (await vm.allProcesses()).find(({ args }) => args.includes("left"));
 
   await shell.close();
-  // It resolves when all of the session is gone, and its end is told.
+  // It resolves when all of the session is gone and the exit event was emitted.
   expect(shell.exit).toMatchObject({ reason: "signal", signal: "SIGHUP", exitCode: 129 });
   expect(await pids()).toEqual([left.pid]);
   const seen = await log();
@@ -132,7 +132,7 @@ test("a shell may be closed while it prints without end, and while input waits f
   expect(await pids()).toEqual([]);
 });
 
-test("closing takes the terminal from what lives on, which is told so", async () => {
+test("closing takes the terminal from processes that live on, and they get SIGHUP", async () => {
   const shell = await shells.open({ command: "sh", args: ["-i"] });
   await shell.write(
     "setsid sh -c 'trap \"\" HUP; while echo x; do sleep 0.01; done 2>/dev/null; echo ended > /tmp/ended' &\n",

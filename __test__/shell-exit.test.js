@@ -41,7 +41,7 @@ test("waitShellExit resolves to the exit status of the event", async () => {
   expect(await rejection(vm.waitShellExit("shell-999999"))).toMatchObject({ code: "SHELL_NOT_FOUND" });
 });
 
-test("what it used is told", async () => {
+test("the exit event has the shell's usage", async () => {
   const shell = await shells.open({
     command: "python3",
     args: [
@@ -61,7 +61,7 @@ test.each([
   ["SIGKILL", 137],
   ["SIGSEGV", 139],
   ["SIGABRT", 134],
-])("an end by %s is told as such", async (signal, exitCode) => {
+])("the exit event of a shell that %s ends has that signal", async (signal, exitCode) => {
   const shell = await shells.open({ command: "sh", args: ["-c", `kill -${signal.slice(3)} $$`] });
   expect(await shell.wait()).toBe(exitCode);
   expect(shell.exit).toMatchObject({ exitCode, signal, reason: "signal" });
@@ -174,7 +174,7 @@ test("a program may close its terminal and open it again: it still runs, and not
   expect(shell.text()).toBe("back\r\nit\r\ngot it\r\n");
 });
 
-test("one that closes it with input waiting holds up nobody", async () => {
+test("a program that closes the terminal while input waits delays no other process", async () => {
   const script = "stty raw; echo ready; exec <&- >&- 2>&-; sleep 1000";
   const shell = await shells.open({ command: "sh", args: ["-c", script] });
   await shell.shows("ready");
@@ -184,7 +184,7 @@ test("one that closes it with input waiting holds up nobody", async () => {
   expect(await waiting).toMatchObject({ code: "SHELL_NOT_FOUND" });
 });
 
-test("nor does what an exited shell left behind, that closes and opens its terminal time and again", async () => {
+test("a process that an exited shell left, and that closes and opens its terminal again and again, delays no other process", async () => {
   const script = `
 import os, time
 tty = os.ttyname(0)

@@ -84,7 +84,7 @@ test("while JavaScript does nothing at all, the program is stopped, not its outp
   await until(async () => !(await vm.allProcesses()).some(({ command }) => command === "yes"));
 });
 
-test("a dozen that print at once hold up nobody", async () => {
+test("a dozen shells that print at once delay no other call", async () => {
   stall = 0;
   const crowd = await Promise.all(Array.from({ length: 10 }, () => shells.open({ command: "yes" })));
   await Promise.all(crowd.map((shell) => until(() => shell.length > 200_000)));

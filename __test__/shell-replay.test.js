@@ -90,7 +90,7 @@ test("viewers that join and leave a busy shell have neither gap nor repetition",
   expect(Buffer.concat(lost.parts).equals(shell.bytes())).toBe(true);
 });
 
-test("what is no longer kept is counted", async () => {
+test("output that is no longer kept is counted", async () => {
   const small = await bootForFile({ limits: { replayBytes: 10_000 } });
   const own = shellsOf(small);
   const shell = await own.open({ command: "seq", args: ["20000"] });

@@ -88,7 +88,7 @@ test("the call's env is added to the VM's, and either may set TERM, SHELL and th
   await prompting.close();
 });
 
-test("a program of the caller's choice runs instead, with its arguments, in the chosen folder", async () => {
+test("openShell runs the given program with its arguments in the given directory", async () => {
   const shell = await shells.open({
     command: "python3",
     args: ["-c", "import os,sys; print(os.getcwd(), sys.argv)", "a b", ""],
@@ -107,7 +107,7 @@ test("arguments without a program are the default shell's", async () => {
   expect(shell.text()).toMatch(/^bash \d/);
 });
 
-test("a program or a folder that is not there is ENOENT, one that may not be run EACCES, and neither counts", async () => {
+test("a program or a directory that is not there is ENOENT, one that may not be run EACCES, and neither counts", async () => {
   const active = vm.activeCount;
   const known = (await vm.listShells()).length;
   expect(await rejection(vm.openShell({ command: "no-such-program" }))).toMatchObject({
@@ -115,9 +115,9 @@ test("a program or a folder that is not there is ENOENT, one that may not be run
     path: "no-such-program",
     syscall: "execve",
   });
-  expect(await rejection(vm.openShell({ cwd: "/no/such/folder" }))).toMatchObject({
+  expect(await rejection(vm.openShell({ cwd: "/no/such/directory" }))).toMatchObject({
     code: "ENOENT",
-    path: "/no/such/folder",
+    path: "/no/such/directory",
     syscall: "chdir",
   });
   expect(await rejection(vm.openShell({ command: "/etc/passwd" }))).toMatchObject({ code: "EACCES" });

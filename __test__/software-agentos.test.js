@@ -16,23 +16,23 @@ const run = promisify(execFile);
 const NODE = `node-linux-${process.arch}`;
 const PACKAGES = ["@rivet-dev/agent-os-common@0.0.260331072558", "@rivet-dev/agent-os-pi@0.1.1", `${NODE}@22`];
 
-let folder;
+let directory;
 beforeAll(async () => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-agentos-"));
-  fs.writeFileSync(path.join(folder, "package.json"), '{ "private": true }');
-  // Their scripts would build what a VM has no use for.
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-agentos-"));
+  fs.writeFileSync(path.join(directory, "package.json"), '{ "private": true }');
+  // Their scripts would build files that a VM does not need.
   const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
-  await run("npm", ["install", ...flags, ...PACKAGES], { cwd: folder });
+  await run("npm", ["install", ...flags, ...PACKAGES], { cwd: directory });
 }, 300_000);
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10 }));
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10 }));
 
 /** Runs an ES module beside the packages, as a server that has them installed would; what it prints, as JSON. */
 async function server(node, source) {
-  const file = path.join(folder, `server-${Math.random().toString(36).slice(2)}.mjs`);
+  const file = path.join(directory, `server-${Math.random().toString(36).slice(2)}.mjs`);
   const require = `import { createRequire } from "node:module";
     const { AgentVm } = createRequire(import.meta.url)(${JSON.stringify(root)});`;
   fs.writeFileSync(file, require + source);
-  const { stdout } = await run(node, [file], { cwd: folder });
+  const { stdout } = await run(node, [file], { cwd: directory });
   return JSON.parse(stdout);
 }
 
@@ -57,16 +57,16 @@ test("the recipe of docs/recipes.md runs, and prints what is shown", async () =>
   );
   expect(recipes).toHaveLength(1);
   const [{ code, output }] = recipes;
-  fs.symlinkSync(root, path.join(folder, "node_modules/agent-vm"));
-  fs.writeFileSync(path.join(folder, "recipe.mjs"), code);
-  const node = path.join(folder, "node_modules", NODE, "bin/node");
-  const { stdout } = await run(node, ["recipe.mjs"], { cwd: folder });
+  fs.symlinkSync(root, path.join(directory, "node_modules/agent-vm"));
+  fs.writeFileSync(path.join(directory, "recipe.mjs"), code);
+  const node = path.join(directory, "node_modules", NODE, "bin/node");
+  const { stdout } = await run(node, ["recipe.mjs"], { cwd: directory });
   expect(stdout.trimEnd()).toBe(output.trimEnd());
 }, 60_000);
 
 test("agent-os-pi runs inside, with all that it depends on, and is seen in the process tree", async () => {
   const printed = await server(
-    path.join(folder, "node_modules", NODE, "bin/node"),
+    path.join(directory, "node_modules", NODE, "bin/node"),
     `import common from "@rivet-dev/agent-os-common";
     import pi from "@rivet-dev/agent-os-pi";
     const vm = await AgentVm.create({ software: [common, pi] });
@@ -88,7 +88,7 @@ test("agent-os-pi runs inside, with all that it depends on, and is seen in the p
     console.log(JSON.stringify({ exitCode, stdout, stderr, seen, adapter, mounts }));`,
   );
   const { version } = JSON.parse(
-    fs.readFileSync(path.join(folder, "node_modules/@mariozechner/pi-coding-agent/package.json"), "utf8"),
+    fs.readFileSync(path.join(directory, "node_modules/@mariozechner/pi-coding-agent/package.json"), "utf8"),
   );
   expect(printed).toMatchObject({ exitCode: 0, adapter: "/opt/agent-vm/bin/pi-sdk-acp\n", mounts: "1\n" });
   expect(printed.stdout + printed.stderr).toContain(version);
@@ -96,12 +96,12 @@ test("agent-os-pi runs inside, with all that it depends on, and is seen in the p
 }, 120_000);
 
 test.each([
-  ["common, pi", "Node 22", "pi --version", () => path.join(folder, "node_modules", NODE, "bin/node")],
+  ["common, pi", "Node 22", "pi --version", () => path.join(directory, "node_modules", NODE, "bin/node")],
   ["common", "the Node that runs this", "echo b a | tr ' ' '\\n' | sort", () => process.execPath],
 ])(
   "the documented rivetkit server with software: [%s] runs on %s",
   async (software, _name, command, node) => {
-    const app = path.join(folder, software.replace(/\W+/g, "-"));
+    const app = path.join(directory, software.replace(/\W+/g, "-"));
     fs.mkdirSync(path.join(app, "node_modules"), { recursive: true });
     fs.symlinkSync(root, path.join(app, "node_modules/agent-vm"));
     for (const name of ["rivetkit", "ws"]) {

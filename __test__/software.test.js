@@ -8,15 +8,15 @@ const { muslRoot } = require("./fixture/roots");
 const { boot, output } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
-let folder;
+let directory;
 beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-software-"));
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-software-"));
 });
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }));
 
 /** An npm package at `where`, as an installer leaves it. */
 function install(where, manifest, files = {}) {
-  const at = path.join(folder, where);
+  const at = path.join(directory, where);
   for (const [name, content] of Object.entries({ "package.json": JSON.stringify(manifest), ...files })) {
     fs.mkdirSync(path.dirname(path.join(at, name)), { recursive: true });
     fs.writeFileSync(path.join(at, name), content, { mode: name.endsWith("cli.js") ? 0o755 : 0o644 });
@@ -25,7 +25,7 @@ function install(where, manifest, files = {}) {
 }
 
 function link(where, target) {
-  const at = path.join(folder, where);
+  const at = path.join(directory, where);
   fs.mkdirSync(path.dirname(at), { recursive: true });
   fs.symlinkSync(target, at);
 }
@@ -39,7 +39,7 @@ const commands = (...names) => ({
   commandDir: "/nowhere",
 });
 
-/** As npm lays it out: everything side by side, but for a version that only one needs. */
+/** As npm lays it out: everything side by side, except a version that only one needs. */
 function hoisted(name) {
   install(`${name}/node_modules/@scope/agent`, { name: "@scope/agent", dependencies: { "the-cli": "1" } });
   install(
@@ -53,7 +53,7 @@ function hoisted(name) {
     { "index.js": "module.exports = 'own'" },
   );
   install(`${name}/node_modules/words`, { name: "words" }, { "index.js": "module.exports = 'another'" });
-  return path.join(folder, name, "node_modules/@scope/agent");
+  return path.join(directory, name, "node_modules/@scope/agent");
 }
 
 test("commands are the VM's own programs: those that are there ask for nothing more", async () => {
@@ -69,8 +69,8 @@ test("a command that the VM lacks rejects create, and tells what brings it", asy
   expect(error).toBeInstanceOf(AgentVmError);
   expect(error).toMatchObject({ code: "ENOENT", path: "no-such-program" });
   for (const word of ["no-such-program", "nor-this", "a set", "a-set"]) expect(error.message).toContain(word);
-  // Of a package that has no list, the files of its folder are the commands.
-  const commandDir = path.join(folder, "wasm");
+  // Of a package that has no list, the files of its directory are the commands.
+  const commandDir = path.join(directory, "wasm");
   fs.mkdirSync(commandDir);
   for (const name of ["cat", "_part", "never-heard-of"]) fs.writeFileSync(path.join(commandDir, name), "");
   expect(await rejection(AgentVm.create({ software: [{ commandDir }] }))).toMatchObject({
@@ -127,7 +127,7 @@ test("pnpm's layout of links works too", async () => {
   link("pnpm/node_modules/agent", ".pnpm/agent@1/node_modules/agent");
   link(`${store}/agent@1/node_modules/the-cli`, "../../the-cli@1/node_modules/the-cli");
   link(`${store}/the-cli@1/node_modules/words`, "../../words@1/node_modules/words");
-  const packageDir = fs.realpathSync(path.join(folder, "pnpm/node_modules/agent"));
+  const packageDir = fs.realpathSync(path.join(directory, "pnpm/node_modules/agent"));
   const vm = await boot({ software: [agent(packageDir, "agent", "the-cli")] });
   expect(await output(vm, "the-cli x")).toBe("linked x\n");
 });
@@ -140,7 +140,7 @@ test("a workspace's package is shown beside what it depends on, and nothing else
   );
   install("workspace/node_modules/words", { name: "words" }, { "index.js": "module.exports = 'hoisted'" });
   install("workspace/packages/tool/node_modules/near", { name: "near" }, { "index.js": "module.exports = 'near'" });
-  fs.writeFileSync(path.join(folder, "workspace/secret"), "secret");
+  fs.writeFileSync(path.join(directory, "workspace/secret"), "secret");
   link("workspace/node_modules/tool", "../packages/tool");
   const vm = await boot({ software: [agent(packageDir, "tool")] });
   expect(await output(vm, "work-it x")).toBe("hoisted x\nnear\n");
@@ -165,7 +165,7 @@ test("what is not installed, or cannot be run, rejects create and is named", asy
   const lacking = await rejection(AgentVm.create({ software: [agent(packageDir, "not-installed")] }));
   expect(lacking).toMatchObject({ name: "AgentVmError", code: "ENOENT", path: packageDir });
   for (const word of ["an agent", "not-installed"]) expect(lacking.message).toContain(word);
-  const script = path.join(folder, "lacking/node_modules/the-cli/cli.js");
+  const script = path.join(directory, "lacking/node_modules/the-cli/cli.js");
   fs.chmodSync(script, 0o644);
   const software = [agent(packageDir, "the-cli")];
   const closed = await rejection(AgentVm.create({ software }));
@@ -184,7 +184,7 @@ test("two packages cannot bring different commands of one name", async () => {
 });
 
 test("it stands beside mounts, and takes their place for none of them", async () => {
-  const shown = path.join(folder, "shown");
+  const shown = path.join(directory, "shown");
   fs.mkdirSync(shown);
   fs.writeFileSync(path.join(shown, "file"), "content");
   const mounts = [{ path: "/srv/data", hostPath: shown }];
@@ -196,13 +196,13 @@ test("it stands beside mounts, and takes their place for none of them", async ()
 });
 
 test("beside rootfs, its commands are those of that root, and what it shows runs on what that root has", async () => {
-  const rootfs = muslRoot(path.join(folder, "musl"));
+  const rootfs = muslRoot(path.join(directory, "musl"));
   install(
     "root/node_modules/the-cli",
     { name: "the-cli", bin: { "say-it": "cli.js", "on-node": "node-cli.js" } },
     { "cli.js": '#!/bin/sh\ncat /etc/release; echo "$@"\n', "node-cli.js": "#!/usr/bin/env node\n" },
   );
-  const software = [commands("hello", "cat"), agent(path.join(folder, "root/node_modules/the-cli"), "the-cli")];
+  const software = [commands("hello", "cat"), agent(path.join(directory, "root/node_modules/the-cli"), "the-cli")];
   const vm = await boot({ rootfs, software });
   expect(await output(vm, "say-it x; command -v say-it")).toBe("of musl\nx\n/opt/agent-vm/bin/say-it\n");
   expect(await vm.exec("echo x > /opt/agent-vm/software/node_modules/new")).toMatchObject({ exitCode: 1 });
@@ -229,8 +229,8 @@ test.each([
   ["an object without anything", [{}]],
   ["a module that holds it", [{ default: [commands("cat")] }]],
   ["a type that does not exist", [{ type: "daemon", commandDir: "/x" }]],
-  ["an agent without a folder", [{ type: "agent", requires: [] }]],
-  ["an agent with a relative folder", [agent("here", "x")]],
+  ["an agent without a directory", [{ type: "agent", requires: [] }]],
+  ["an agent with a relative directory", [agent("here", "x")]],
   ["an agent that requires no list", [{ type: "agent", packageDir: "/x", requires: "y" }]],
   ["a tool whose bins are a list", [{ ...agent("/x"), type: "tool", bins: ["y"] }]],
   ["commands that are no list", [{ commands: "cat", commandDir: "/x" }]],

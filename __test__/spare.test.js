@@ -5,7 +5,7 @@ const { nodeScript } = require("./fixture/server-process");
 
 const spares = (pid) => descendants(pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare");
 
-test("the next VM is made ahead, and taken", async () => {
+test("the next VM is booted in advance, and the next create takes it", async () => {
   const server = nodeScript(`
     const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const named = (wanted) => descendants(process.pid, { spares: true }).filter(({ name }) => name === wanted);
@@ -34,7 +34,7 @@ test("it goes when no VM is made for a while, and with the server, however that 
   await Promise.all([server.ended, other.ended]);
 });
 
-test("boots at once share it and wait for nobody", async () => {
+test("concurrent boots share the prebooted VM without waiting for each other", async () => {
   const server = nodeScript(`
     for (let round = 0; round < 3; round++) {
       const vms = await Promise.all(Array.from({ length: 20 }, () => AgentVm.create()));
@@ -47,7 +47,7 @@ test("boots at once share it and wait for nobody", async () => {
   expect(stdout).toBe("20\n20\n20");
 });
 
-test("it is of its own VM alone: what differs is not taken from it", async () => {
+test("a VM with other options does not take the prebooted one", async () => {
   const server = nodeScript(`
     const vms = [];
     for (const options of [{}, { env: { A: "1" } }, { hostname: "other" }, { env: { B: "2" } }, { limits: { pids: 50 } }]) {
@@ -68,7 +68,7 @@ test("it is of its own VM alone: what differs is not taken from it", async () =>
   ]);
 });
 
-test("one that was killed meanwhile is passed over, whole or not, and so is a zygote", async () => {
+test("a killed prebooted VM or zygote is skipped", async () => {
   const server = nodeScript(`
     const { descendants, running } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const { until } = require(${JSON.stringify(require.resolve("./fixture/promises"))});

@@ -49,7 +49,7 @@ test("not one byte of hundreds of short processes is missed by who subscribed be
   expect(expected.size).toBe(rounds);
 });
 
-test("a process that ends at once, without output, still tells its exit, once", async () => {
+test("a process that ends at once, without output, emits one exit event", async () => {
   const recorded = record(vm);
   const pids = await Promise.all(Array.from({ length: 64 }, async () => (await vm.spawn("true")).pid));
   await Promise.all(pids.map((pid) => vm.waitProcess(pid)));

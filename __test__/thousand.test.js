@@ -5,7 +5,7 @@ const path = require("node:path");
 const { nodeScript } = require("./fixture/server-process");
 
 test("a thousand VMs made and disposed leave no process, mount, cgroup, descriptor, file or memory", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-thousand-"));
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-thousand-"));
   const server = nodeScript(
     `
     const fs = require("node:fs");
@@ -37,7 +37,7 @@ test("a thousand VMs made and disposed leave no process, mount, cgroup, descript
     const spared = () => descendants(process.pid, { spares: true }).length + directoriesOf(number).length;
     for (let i = 0; i < 600 && spared() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
     console.log(JSON.stringify({ before, after: state(), grown: process.memoryUsage.rss() - memory, cgroups: directoriesOf(number) }));`,
-    { env: { TMPDIR: folder } },
+    { env: { TMPDIR: directory } },
   );
   const { stdout, stderr } = await server.ended;
   expect(stderr).toBe("");
@@ -47,5 +47,5 @@ test("a thousand VMs made and disposed leave no process, mount, cgroup, descript
   expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
   expect(cgroups).toEqual([]);
   expect(grown).toBeLessThan(60e6);
-  fs.rmdirSync(folder);
+  fs.rmdirSync(directory);
 }, 120_000);

@@ -45,7 +45,7 @@ test.each([
   expect(fs.readdirSync(path.join(rootfs, "var/run"))).toEqual([]);
 });
 
-test("another /run that is shown stays as it is", async () => {
+test("a /run that is shown is not changed", async () => {
   const hostPath = temporaryDirectory();
   const vm = await boot({ mounts: [{ path: "/run", hostPath }] });
   expect(await vm.readdir("/run")).toEqual([]);

@@ -62,7 +62,7 @@ test("a thread that is terminated leaves no process of its VMs, and others go on
   expect((await vm.exec("echo on")).stdout).toBe("on\n");
 });
 
-test("a thread that ends by itself leaves none either", async () => {
+test("a thread that ends by itself leaves no process", async () => {
   const others = new Set(descendants(process.pid).map(({ pid }) => pid));
   const { message, exited } = worker(`
     const vm = await AgentVm.create();

@@ -59,7 +59,7 @@ function loadAddon(file) {
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
       `agent-vm's binary cannot be loaded: ${cause.message}. It needs glibc, not musl as in Alpine, of version 2.31 or later, ` +
-        `and to be whole: install agent-vm anew, or \`npm run build\` in a checkout`,
+        `and to be whole: install agent-vm again, or \`npm run build\` in a checkout`,
       { cause, path: file },
     );
   }

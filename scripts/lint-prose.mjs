@@ -30,7 +30,6 @@ const NOT_YET = [
   "ARCHITECTURE.md",
   "README.md",
   "SECURITY.md",
-  "__test__/",
   "crates/host/",
   "crates/init/",
   "crates/protocol/src/message/boot.rs",

@@ -34,7 +34,7 @@ test("writeFile writes nothing in /proc, through no link, and changes nothing th
   expect(await state()).toBe(before);
 });
 
-test("what the guest may write itself, as the score of its own processes, is refused to file calls as well", async () => {
+test("file calls refuse to write /proc files, also those that the guest may write itself", async () => {
   const { pid } = await vm.spawn("sleep", ["1000"]);
   await output(vm, `ln -s /proc/${pid}/oom_score_adj score; ln -s /proc/${pid}/comm name`);
   await expect(vm.writeFile("/home/user/score", "900")).rejects.toMatchObject({ code: "EACCES", syscall: "open" });

@@ -111,7 +111,7 @@ if (ROOT) {
     expect(outside().size).toBeGreaterThan(8);
   });
 
-  test("nor one of a VM that was made ahead", async () => {
+  test("no descriptor of a VM that was booted in advance leads to a directory of the host", async () => {
     await boot({ limits });
     // From the end of its boot on it has the directory for its first command.
     const isReady = ({ pid, name }) => name === "agent-vm-spare" && isBooted(pid) && directoriesOf(pid) >= 3;
@@ -119,7 +119,7 @@ if (ROOT) {
     expectConfined(spare.pid, { directories: 3 });
   });
 
-  test("nor one where an ordinary user's server was delegated a cgroup", async () => {
+  test("no descriptor that init holds leads to a directory of the host where a cgroup was delegated to an ordinary user", async () => {
     const delegated = delegatedCgroup();
     const server = nodeScript(
       `const vm = await AgentVm.create();

@@ -26,7 +26,7 @@ for path in glob.glob("/proc/[0-9]*/fd/*") + glob.glob("/proc/[0-9]*/task/*/fd/*
         except OSError: pass
 os._exit(9)`;
 
-test("a program that writes to every descriptor it finds spoils nobody's output but its own", async () => {
+test("a program that writes to every descriptor it finds spoils only its own output", async () => {
   const onlooker = await attacked.vm.spawn("sh", ["-c", "sleep 0.2; echo first; read line; echo second"]);
   const shell = await attacked.vm.openShell({ command: "cat", args: [] });
   const [exec, spawned] = await Promise.all([
@@ -51,7 +51,7 @@ test("no process has a descriptor but its own three, however it was started", as
     expect(names).toHaveLength(kinds.length);
     names.forEach((name, index) => expect(name).toMatch(kinds[index]));
   };
-  // Through a file, since a pipeline would replace standard output; the fourth is the folder that ls reads.
+  // Through a file, since a pipeline would replace standard output; the fourth is the directory that ls reads.
   const ask = "ls -l /proc/self/fd > /tmp/fds; tail -n +2 /tmp/fds | sed 's/.* -> //'";
   check((await attacked.vm.exec(ask)).stdout, [expected[0], /^\/tmp\/fds$/, expected[2], expected[3]]);
   let printed = "";
@@ -110,7 +110,7 @@ for fd in terminals:
   await attacked.vm.closeShell(shell.shellId);
 });
 
-test("a terminal of the server's own is not the VM's", async () => {
+test("the server's terminal is no terminal of the VM", async () => {
   const vm = await AgentVm.create();
   try {
     const lines = await python(

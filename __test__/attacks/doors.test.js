@@ -35,7 +35,7 @@ print(sorted(set(took)))`,
     expect(file).toMatch(new RegExp(covered));
 });
 
-test("no file tells of the kernel's memory, its keys, its log or its addresses", async () => {
+test("no file shows the kernel's memory, keys, log or addresses", async () => {
   const lines = await python(
     attacked.vm,
     `
@@ -61,13 +61,13 @@ test("no device is made or found anywhere but the seven that every program expec
     `
 import stat
 for mode, major, minor in ((stat.S_IFBLK, 254, 0), (stat.S_IFBLK, 8, 0), (stat.S_IFCHR, 1, 1), (stat.S_IFCHR, 10, 200), (stat.S_IFCHR, 5, 1), (stat.S_IFCHR, 0, 0)):
-    for folder in ("/home/user", "/tmp", "/dev/shm", "/run"):
-        attempt("mknod", os.mknod, folder + "/node", mode | 0o666, os.makedev(major, minor))
+    for directory in ("/home/user", "/tmp", "/dev/shm", "/run"):
+        attempt("mknod", os.mknod, directory + "/node", mode | 0o666, os.makedev(major, minor))
 found = set()
-for folder, folders, files in os.walk("/dev"):
+for directory, directories, files in os.walk("/dev"):
     for name in files:
-        s = os.lstat(os.path.join(folder, name))
-        if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode): found.add((os.path.join(folder, name), os.major(s.st_rdev), os.minor(s.st_rdev)))
+        s = os.lstat(os.path.join(directory, name))
+        if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode): found.add((os.path.join(directory, name), os.major(s.st_rdev), os.minor(s.st_rdev)))
 print(sorted(found))`,
   );
   for (const line of lines.slice(0, -1)) expect(line).toBe("mknod EPERM");
@@ -76,7 +76,7 @@ print(sorted(found))`,
   );
 });
 
-test("no set-uid or set-gid program, nor one with file capabilities, runs with more than its caller has", async () => {
+test("no set-uid or set-gid program and no program with file capabilities runs with more rights than its caller", async () => {
   // The loader lists a program's libraries instead of running it, but never for one that gains anything (ld.so(8)).
   const lines = await python(
     attacked.vm,
@@ -84,8 +84,8 @@ test("no set-uid or set-gid program, nor one with file capabilities, runs with m
 import subprocess
 find = subprocess.run(["find", "/usr", "-xdev", "-type", "f", "-perm", "/6000"], capture_output=True, text=True)
 programs = [path for path in find.stdout.splitlines() if os.access(path, os.X_OK)]
-for folder in ("/usr/bin", "/usr/sbin"):
-    for entry in os.scandir(folder):
+for directory in ("/usr/bin", "/usr/sbin"):
+    for entry in os.scandir(directory):
         if entry.is_file(follow_symlinks=False) and "security.capability" in os.listxattr(entry.path): programs.append(entry.path)
 print(len(programs) > 0)
 for path in programs:
@@ -96,7 +96,7 @@ print([m.split()[4] for m in open("/proc/self/mountinfo") if "nosuid" not in m.s
   expect(lines).toEqual(["True", "[]"]);
 });
 
-test("no program file of the host's is changed, however it is reached", async () => {
+test("no host program is changed, by whatever path", async () => {
   const before = fs.statSync("/usr/bin/python3.11", { throwIfNoEntry: false }) ?? fs.statSync("/usr/bin/env");
   const lines = await python(
     attacked.vm,
@@ -116,9 +116,9 @@ for path in ("/usr/bin/new", "/new", "/etc/new", "/bin/new"):
     attempt("link", os.link, "/home/user/x", path)
     attempt("rename", os.rename, "/usr/bin/env", path)
     attempt("unlink", os.unlink, "/usr/bin/env")
-# A descriptor of the file for reading, opened anew for writing.
+# A descriptor of the file for reading, opened again for writing.
 fd = os.open(program, os.O_RDONLY)
-attempt("anew", os.open, f"/proc/self/fd/{fd}", os.O_WRONLY)
+attempt("again", os.open, f"/proc/self/fd/{fd}", os.O_WRONLY)
 attempt("by way of a path descriptor", os.open, "/proc/self/fd/%d" % os.open(program, os.O_PATH), os.O_RDWR)`,
   );
   expect(lines.filter((line) => line.endsWith("worked"))).toEqual([]);

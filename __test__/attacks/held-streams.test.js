@@ -91,7 +91,7 @@ test("300 execs whose streams are held open by another program leave the server 
   expect(of - count).toBeLessThanOrEqual(2);
 });
 
-test("300 spawned processes, likewise, and all that they wrote is delivered", async () => {
+test("300 spawned processes leave descriptors for other calls, and all their output is delivered", async () => {
   const { vm, refused } = await attacked();
   const wrote = new Map();
   vm.on("processOutput", ({ pid, data }) => wrote.set(pid, (wrote.get(pid) ?? 0) + data.length));
@@ -109,7 +109,7 @@ test("300 spawned processes, likewise, and all that they wrote is delivered", as
   expect(await vm.stats()).not.toHaveProperty("outputsCut");
 });
 
-test("terminals of shells that have ended, likewise", async () => {
+test("terminals of shells that have ended leave descriptors for other calls", async () => {
   const { vm, refused } = await attacked();
   const before = descriptors();
   await many(50, async () => {

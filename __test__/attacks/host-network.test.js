@@ -32,7 +32,7 @@ for name in ("ip_forward", "conf/all/accept_redirects", "ip_local_port_range"):
   for (const line of lines) expect(line).toMatch(/ (EPERM|EACCES|EAFNOSUPPORT|EPROTONOSUPPORT|ENODEV)$/);
 });
 
-test("no process outside is seen or signalled all the same", async () => {
+test("no process outside is seen or signalled under the host's network", async () => {
   const lines = await python(
     attacked.vm,
     `

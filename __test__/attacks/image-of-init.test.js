@@ -1,5 +1,5 @@
 "use strict";
-// Init's own program: whoever executes `/proc/self/exe` where init's child resolves it names that.
+// Init's own program: a program that executes `/proc/self/exe` where init's child resolves it names that.
 
 const { execFileSync } = require("node:child_process");
 const { python } = require("../fixture/guest-programs");

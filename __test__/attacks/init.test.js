@@ -47,7 +47,7 @@ attempt("migrate_pages", libc.syscall, ${numbers(256, 238)}, 1, 0, 0, 0)`,
   for (const line of lines) expect(line).toMatch(/ (EPERM|EACCES|EINVAL|ENOENT|EISDIR|ENOSYS)$/);
 });
 
-test("no descriptor of init's is taken or opened anew", async () => {
+test("no descriptor of init is copied or opened again", async () => {
   const lines = await python(
     attacked.vm,
     `
@@ -102,7 +102,7 @@ done; true`;
   expect((await attacked.vm.exec(script)).stdout).toBe("");
 });
 
-test("no signal reaches init: not one of all, not by thread, group or pidfd, nor with forged information", async () => {
+test("no signal reaches init: of every number, by thread, group or pidfd, or with forged information", async () => {
   const lines = await python(
     attacked.vm,
     `
@@ -126,7 +126,7 @@ print("done")`,
 });
 
 test("the kernel is not made to send init a deadly signal when input arrives", async () => {
-  // F_SETOWN names who is told of input, F_SETSIG by which signal; here the host itself brings the input.
+  // F_SETOWN names the process that gets a signal for input, F_SETSIG which signal; here the host itself brings the input.
   const script = `
 import fcntl, os, signal, sys
 signals = []
@@ -162,7 +162,7 @@ test("children whose parent is init, made by the thousand, do not keep it from i
 #include <unistd.h>
 #include <sys/syscall.h>
 int main(void) {
-    // CLONE_PARENT: the new process is not ours, but a child of whoever started us.
+    // CLONE_PARENT: the new process is not ours, but a child of the process that started us.
     for (int i = 0; i < 3000; i++)
         if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) _exit(i);
     return 7;

@@ -62,7 +62,7 @@ describe.each(["namespaces", "landlock"])("under %s a tracer that waits for noth
   });
 });
 
-test("a tracer that waits for what it traces, as debuggers do, is not killed with it", async () => {
+test("a tracer that waits for the process that it traces, as debuggers do, is not killed with that process", async () => {
   const vm = await boot();
   const { pid } = await vm.spawn("sleep", ["60"]);
   let printed = "";

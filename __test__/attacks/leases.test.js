@@ -1,5 +1,5 @@
 "use strict";
-// A file lease has whoever opens or executes the file wait for its holder: init, and the host's own programs.
+// A file lease makes a process that opens or executes the file wait for the holder: init, and the host's own programs.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -59,7 +59,7 @@ const took = async (call) => {
   return performance.now() - begun;
 };
 
-test("programs that ask for leases on what init executes and the host writes hold up neither", async () => {
+test("leases on files that init executes or the host writes delay neither", async () => {
   const shown = temporaryDirectory();
   fs.writeFileSync(path.join(shown, "data"), "of the host");
   fs.chmodSync(shown, 0o755);

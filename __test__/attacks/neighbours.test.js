@@ -66,7 +66,7 @@ const UNREACHED = [
   expect.stringMatching(/^memory (ENOENT|EACCES)$/),
 ];
 
-test("no memory, semaphore, queue, port, socket or process of the host's is reached", async () => {
+test("no shared memory, semaphore, queue, port, socket or process of the host is reached", async () => {
   const name = String(process.pid % 100000);
   const holder = spawn("python3", ["-c", HOLDER, name], { stdio: ["pipe", "pipe", "inherit"] });
   try {
@@ -82,7 +82,7 @@ test("no memory, semaphore, queue, port, socket or process of the host's is reac
   }
 });
 
-test("nor of another VM's", async () => {
+test("no shared memory, semaphore, queue, port, socket or process of another VM is reached", async () => {
   let printed = "";
   const { pid } = await other.vm.spawn("python3", ["-c", HOLDER, "1"], { onStdout: (data) => (printed += data) });
   await until(() => printed.includes("\n"));
@@ -93,26 +93,26 @@ test("nor of another VM's", async () => {
   await until(() => printed.includes("untouched untouched"));
 });
 
-test("no file of the host's or of another VM's is found under the usual names", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+test("no file of the host or of another VM is found under the usual names", async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
   try {
-    fs.writeFileSync(path.join(folder, "secret"), "of the host");
+    fs.writeFileSync(path.join(directory, "secret"), "of the host");
     await other.vm.writeFile("/tmp/secret", "of the other");
     await other.vm.writeFile("/home/user/secret", "of the other");
-    const places = [path.join(folder, "secret"), "/tmp/secret", "/home/user/secret", `/proc/${process.pid}/environ`];
+    const places = [path.join(directory, "secret"), "/tmp/secret", "/home/user/secret", `/proc/${process.pid}/environ`];
     places.push(
       "/etc/shadow",
       "/root",
       "/var/log",
       "/boot",
       "/srv",
-      `/proc/1/root${folder}`,
-      `/proc/self/root/..${folder}`,
+      `/proc/1/root${directory}`,
+      `/proc/self/root/..${directory}`,
     );
     for (const place of places) expect(await attacker.vm.exists(place)).toBe(false);
     // A way up and out of the root, by call and by link.
     await attacker.vm.exec(
-      `ln -s ../../../../../../..${folder}/secret out; ln -s /proc/self/root/../..${folder}/secret out2`,
+      `ln -s ../../../../../../..${directory}/secret out; ln -s /proc/self/root/../..${directory}/secret out2`,
     );
     for (const link of ["out", "out2"]) {
       await expect(attacker.vm.readFile(`/home/user/${link}`)).rejects.toMatchObject({
@@ -120,29 +120,29 @@ test("no file of the host's or of another VM's is found under the usual names", 
       });
     }
   } finally {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 
-test("a host's Unix socket in a folder that is not shown is not reached, and one that is shown is the user's own choice", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+test("a Unix socket of the host is reached only in a directory that is shown to the VM", async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
   const server = net.createServer((socket) => socket.end("of the host"));
   try {
-    await new Promise((resolve) => server.listen(path.join(folder, "socket"), resolve));
+    await new Promise((resolve) => server.listen(path.join(directory, "socket"), resolve));
     const lines = await python(
       attacker.vm,
       `
 s = socket.socket(socket.AF_UNIX)
-attempt("socket", s.connect, ${JSON.stringify(path.join(folder, "socket"))})`,
+attempt("socket", s.connect, ${JSON.stringify(path.join(directory, "socket"))})`,
     );
     expect(lines).toEqual(["socket ENOENT"]);
   } finally {
     server.close();
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 
-test("no environment, argument or name of the host's shows in any process inside", async () => {
+test("no process inside shows an environment variable, argument or name of the host", async () => {
   process.env.AGENT_VM_TEST_SECRET = "of-the-host";
   const vm = await AgentVm.create();
   try {

@@ -240,13 +240,13 @@ test.each([
 });
 
 test("create refuses a polluted member in no object of options, whatever the object has itself", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-polluted-"));
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-polluted-"));
   try {
-    fs.writeFileSync(path.join(folder, "file"), "shown");
+    fs.writeFileSync(path.join(directory, "file"), "shown");
     const { ended } = nodeScript(
       script(`
         const seen = await polluted("readOnly", false, () => polluted("pids", 2, () => polluted("isolation", "none", async () => {
-          const vm = await AgentVm.create({ mounts: [{ path: "/shown", hostPath: ${JSON.stringify(folder)} }], limits: {}, network: { allow: [] } });
+          const vm = await AgentVm.create({ mounts: [{ path: "/shown", hostPath: ${JSON.stringify(directory)} }], limits: {}, network: { allow: [] } });
           const { stdout } = await vm.exec("cat /shown/file; touch /shown/new; ls /shown; sleep 0 & sleep 0 & sleep 0 & wait; echo done", {});
           await vm.dispose();
           return stdout;
@@ -257,9 +257,9 @@ test("create refuses a polluted member in no object of options, whatever the obj
     const { stdout, stderr } = await ended;
     expect(stderr).toBe("");
     expect(JSON.parse(stdout)).toMatch(/^shownfile\ndone\n$/);
-    expect(fs.readdirSync(folder)).toEqual(["file"]);
+    expect(fs.readdirSync(directory)).toEqual(["file"]);
   } finally {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 

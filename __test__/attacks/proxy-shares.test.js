@@ -70,7 +70,7 @@ test("idle tunnels of one VM do not keep another from its connections, however f
 });
 
 test("a VM beside two that hoard holds a third of the places at once", async () => {
-  // 32 places; whoever asks holds ten connections at a time.
+  // 32 places; each client holds ten connections at a time.
   const script = `
 import socket, sys
 tunnels = []
@@ -111,7 +111,7 @@ test("slow look-ups of some VMs hold up no other's", async () => {
   expect({ stderr, ...JSON.parse(stdout) }).toEqual({ stderr: "", stdout: "here" });
 });
 
-test("a connection that says nothing gives its place to one that asks", async () => {
+test("an idle connection gives its place to one that sends a request", async () => {
   const port = await httpServer((_, response) => response.end("here"));
   const vm = await boot({ network: { allow: [`127.0.0.1:${port}`] } });
   // More than the VM's own places, and nothing is said on any: they end at their deadline for the head.

@@ -7,7 +7,7 @@ const { AgentVm } = require("../..");
 const { directoryForFile } = require("../fixture/directory");
 const { compile, python } = require("../fixture/guest-programs");
 
-/** Below a directory of the host's: set-user-id files and directories, and set-group-id files. */
+/** Below a host directory: set-user-id files and directories, and set-group-id files. */
 const setIds = (where) =>
   execFileSync("find", [where, "-perm", "/4000", "-o", "-perm", "/2000", "!", "-type", "d"], { encoding: "utf8" });
 
@@ -100,7 +100,7 @@ print("mkdirat", call(MKDIRAT, cwd, b"made", 0o6755), oct(os.stat("made").st_mod
 own = os.open(${JSON.stringify(at.own)}, os.O_RDONLY)
 os.close(os.open("file", os.O_CREAT | os.O_RDWR, 0o755))
 host = os.getcwd().encode()
-os.makedirs("folder/below", exist_ok=True)
+os.makedirs("directory/below", exist_ok=True)
 os.chdir(own)
 os.symlink(host + b"/file", b"link")
 os.symlink(host, b"to-host")
@@ -112,16 +112,16 @@ for mode in (0o4755, 0o6755, 0o2755):
     names = {
         "a link": (FCHMODAT, own, b"link", mode),
         "a link through a link": (FCHMODAT, own, b"twice", mode),
-        "a folder that is a link": (FCHMODAT, own, b"to-host/file", mode),
-        "from a folder": (FCHMODAT, here, b"file", mode),
-        "from below a folder": (FCHMODAT, here, b"folder/below/../../file", mode),
+        "a directory that is a link": (FCHMODAT, own, b"to-host/file", mode),
+        "from a directory": (FCHMODAT, here, b"file", mode),
+        "from below a directory": (FCHMODAT, here, b"directory/below/../../file", mode),
         "a descriptor without a path": (FCHMODAT2, fd, b"", mode, 0x1000),
         "a descriptor for its path": (FCHMODAT2, path_fd, b"", mode, 0x1000),
         "a descriptor in /proc": (FCHMODAT, -100, b"/proc/self/fd/%d" % fd, mode),
         "the same for its path": (FCHMODAT, -100, b"/proc/self/fd/%d" % path_fd, mode),
         "by the process's number": (FCHMODAT, -100, b"/proc/%d/fd/%d" % (os.getpid(), fd), mode),
         "by /dev/fd": (FCHMODAT, -100, b"/dev/fd/%d" % fd, mode),
-        "through a folder in /proc": (FCHMODAT, -100, b"/proc/self/fd/%d/file" % here, mode),
+        "through a directory in /proc": (FCHMODAT, -100, b"/proc/self/fd/%d/file" % here, mode),
         "through the root in /proc": (FCHMODAT, -100, b"/proc/self/root" + host + b"/file", mode),
         "not following links": (FCHMODAT2, here, b"file", mode, 0x100),
     }
@@ -137,7 +137,7 @@ for mode in (0o4755, 0o6755, 0o2755):
 os.chdir(host)
 os.mkfifo("fifo", 0o755)
 print("a FIFO", call(FCHMODAT, -100, b"fifo", 0o4755))
-print("a folder", call(FCHMODAT, -100, b"folder", 0o4755))`,
+print("a directory", call(FCHMODAT, -100, b"directory", 0o4755))`,
       { cwd: at.inside },
     );
     expect(lines.length).toBe(3 * 16 + 2);
@@ -147,11 +147,11 @@ print("a folder", call(FCHMODAT, -100, b"folder", 0o4755))`,
     expect(lines.filter((line) => line.endsWith("EPERM")).length).toBeGreaterThan(3 * 8);
   });
 
-  test("not while names, arguments, descriptors and folders are exchanged as init looks", async () => {
+  test("not while names, arguments, descriptors and directories are exchanged as init looks", async () => {
     const program = await compile(vm, RACES, at.inside);
     await vm.exec(`mkdir -p ${at.own}/race ${at.inside}/raced`);
     // Without namespaces all files are the host's: then only what kind of file it is can be exchanged.
-    const names = at.own === at.inside ? [] : ["links", "string", "descriptor", "folder"];
+    const names = at.own === at.inside ? [] : ["links", "string", "descriptor", "directory"];
     for (const race of [...names, "kinds"]) {
       const result = await vm.execFile(program, [race, `${at.own}/race`, `${at.inside}/raced`]);
       expect({ race, ...result }).toMatchObject({ race, stdout: "both\n", stderr: "" });
@@ -223,7 +223,7 @@ static void *exchange(void *none) {
             unlink(link); symlink(to, link); rename(link, name);
         } else if (is("string")) snprintf(text, sizeof text, "%s/file", to);
         else if (is("descriptor")) dup2(turn % 2 ? own_fd : host_fd, 100);
-        else if (is("folder")) chdir(to);
+        else if (is("directory")) chdir(to);
         else {
             char one[4200], two[4200];
             snprintf(one, sizeof one, "%s/one", host); snprintf(two, sizeof two, "%s/two", host);
@@ -250,7 +250,7 @@ int main(int count, char **arguments) {
         if (is("links")) result = chmod(name, 06755);
         else if (is("string")) result = chmod(text, 06755);
         else if (is("descriptor")) result = fchmod(100, 06755);
-        else if (is("folder")) result = chmod("file", 06755);
+        else if (is("directory")) result = chmod("file", 06755);
         else { char one[4200]; snprintf(one, sizeof one, "%s/one", host); result = chmod(one, 02755); }
         if (result == 0) worked++; else refused++;
     }

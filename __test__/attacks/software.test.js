@@ -327,7 +327,7 @@ test.each([
   ["a command's name of dots", { commands: [".."] }],
   ["an alias with a control character", { commands: [], aliases: { "\u009b": "x" } }],
   ["a path with a NUL byte", { type: "agent", packageDir: "/x\0", requires: [] }],
-  ["a folder of commands with a NUL byte", { commandDir: "/x\0" }],
+  ["a directory of commands with a NUL byte", { commandDir: "/x\0" }],
   ["allowLinks that are text", { type: "agent", packageDir: "/x", requires: [], allowLinks: "/x" }],
   ["allowLinks that are relative", { type: "agent", packageDir: "/x", requires: [], allowLinks: ["x"] }],
 ])("%s is an invalid argument", async (_, one) => {

@@ -160,7 +160,7 @@ if (process.arch === "x64") {
     expect(await answers(int80, calls, I386)).toEqual({ ...all(calls, TRAPPED), ...byNumber });
   });
 
-  test("nor by the numbers of x32", async () => {
+  test("not one call gets past the filter by the numbers of x32", async () => {
     const calls = { ...NOT_PERMITTED, ...NOT_THERE, getpid: [39], ioctl: [514], execve: [520], ptrace: [521] };
     const trap = `signal(SIGSYS, trapped); ${native} result = was_trapped ? ${TRAPPED} : result;`;
     expect(await answers(trap, calls, NATIVE, 0x40000000)).toEqual(all(calls, TRAPPED));
@@ -208,7 +208,7 @@ int main(void) {
   });
 }
 
-test("a filter of the guest's own that allows everything, or asks a supervisor, lets nothing through", async () => {
+test("a guest's own filter that allows everything, or asks a supervisor, lets nothing through", async () => {
   const lines = await python(
     attacked.vm,
     `

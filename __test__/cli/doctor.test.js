@@ -13,11 +13,11 @@ test("doctor prints each check, and the level", async () => {
   expect(stdout).toContain(`This host isolates by: ${level}`);
 });
 
-test("doctor --json is what AgentVm.doctor resolves to", async () => {
+test("doctor --json prints what AgentVm.doctor resolves to", async () => {
   expect(JSON.parse((await agentVm(["doctor", "--json"])).stdout)).toEqual(await AgentVm.doctor());
 });
 
-test("help and version are there", async () => {
+test("--help and --version print", async () => {
   const { code, stdout } = await agentVm(["--help"]);
   expect(code).toBe(0);
   for (const word of ["doctor", "run", "shell", "--mount", "--network", "--rootfs", "--limit", "--json"]) {

@@ -141,7 +141,7 @@ test("a full disk for standard error costs the output there, and the program", a
   );
 });
 
-test("JSON has no control characters for the terminal that shows it, and the same text for whoever parses it", async () => {
+test("--json escapes control characters for the terminal and parses to the same text", async () => {
   const text = "\u001b[31m \u007f \u009b \u0085 \u2028 \u2029 é 😀 \ufffd\n";
   const { stdout } = await agentVm(["run", "--json", "--", "cat"], { input: text });
   expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\u2028\u2029]/u);

@@ -14,14 +14,14 @@ test("a command's output, errors and exit code are passed on", async () => {
   });
 });
 
-test("so is what it is given to read, whole", async () => {
+test("all of standard input is passed on", async () => {
   const input = "0123456789abcdef".repeat(200_000);
   const { code, stdout } = await agentVm(["run", "--", "cat"], { input });
   expect(code).toBe(0);
   expect(stdout === input).toBe(true);
 });
 
-test("signals reach it", async () => {
+test("signals reach the program", async () => {
   const running = agentVm([
     "run",
     "--",
@@ -34,27 +34,27 @@ test("signals reach it", async () => {
   expect(await running).toMatchObject({ code: 4, stdout: "ready\nasked\n" });
 });
 
-test("one whose reader has gone ends as it would outside", async () => {
+test("a program whose reader has gone ends as it would outside", async () => {
   const running = agentVm(["run", "--", "yes"]);
   await until(() => running.printed.stdout !== "");
   running.child.stdout.destroy();
   expect((await running).code).toBe(141);
 });
 
-test("a signal's and a timeout's exit codes are a shell's", async () => {
+test("the exit codes for a signal and a timeout are those of a shell", async () => {
   expect((await agentVm(["run", "--", "sh", "-c", "kill -KILL $$"])).code).toBe(137);
   expect((await agentVm(["run", "--timeout", "0.2", "--", "sleep", "100"])).code).toBe(137);
 });
 
-test("options reach the VM", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-cli-"));
+test("the options reach the VM", async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-cli-"));
   try {
-    fs.writeFileSync(path.join(folder, "file"), "shown\n");
-    fs.mkdirSync(path.join(folder, "home"));
+    fs.writeFileSync(path.join(directory, "file"), "shown\n");
+    fs.mkdirSync(path.join(directory, "home"));
     const { stdout, stderr, code } = await agentVm([
       "run",
-      `--mount=${folder}:/data`,
-      `--home=${folder}/home`,
+      `--mount=${directory}:/data`,
+      `--home=${directory}/home`,
       "--env=NAME=a value",
       "--limit=disk=10M",
       "--hostname=named",
@@ -69,13 +69,13 @@ test("options reach the VM", async () => {
       stderr: "",
       code: 0,
     });
-    expect(fs.existsSync(path.join(folder, "home/kept"))).toBe(true);
+    expect(fs.existsSync(path.join(directory, "home/kept"))).toBe(true);
   } finally {
-    fs.rmSync(folder, { recursive: true });
+    fs.rmSync(directory, { recursive: true });
   }
 });
 
-test("--network public is the internet by the proxy, and nothing private", async () => {
+test("--network public reaches the internet through the proxy, and no private address", async () => {
   const script = "curl -s -o /dev/null -w %{http_code} http://10.0.0.1/; echo; echo $HTTP_PROXY";
   const { stdout, code } = await agentVm(["run", "--network", "public", "--", "sh", "-c", script]);
   expect({ stdout, code }).toEqual({ stdout: "403\nhttp://127.0.0.1:1080\n", code: 0 });
@@ -87,13 +87,13 @@ test("--directory adds an empty, writable directory", async () => {
   expect(await agentVm(args)).toMatchObject({ code: 0, stdout: ".:\nx\n\n/app:\n" });
 });
 
-test("--json tells the result", async () => {
+test("--json prints the result", async () => {
   const { code, stdout } = await agentVm(["run", "--json", "--", "sh", "-c", "cat; exit 5"], { input: "given" });
   expect(code).toBe(5);
   expect(JSON.parse(stdout)).toMatchObject({ exitCode: 5, stdout: "given", reason: "exited", background: [] });
 });
 
-test("a wrong call says what would be right, and is 2; a program that cannot be run is 125", async () => {
+test("a wrong call prints what would be right and exits with 2; a program that cannot be run exits with 125", async () => {
   for (const [args, message] of [
     [["run"], "run needs a program"],
     [["run", "ls"], 'the program to run follows "--"'],

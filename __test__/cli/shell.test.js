@@ -30,7 +30,7 @@ test("a shell runs on the caller's terminal, in a VM, and its exit code is passe
   await until(() => screen().includes("left with 9"));
 });
 
-test("it has the terminal's size from the start, and follows it", async () => {
+test("the shell has the terminal's size from the start, and follows its changes", async () => {
   await until(() => screen().includes("$"));
   type("stty size");
   await until(() => /^30 100$/m.test(screen()));
@@ -41,9 +41,9 @@ test("it has the terminal's size from the start, and follows it", async () => {
   });
 });
 
-test("the terminal is raw meanwhile: Ctrl-C is the program's, and what is typed is not shown twice", async () => {
+test("the terminal is raw while the shell runs: Ctrl-C reaches the program, and typed text is not shown twice", async () => {
   await until(() => screen().includes("$"));
-  // Told by the line itself, for what is typed shows before the shell has begun it: a Ctrl-C in between is nobody's.
+  // The line itself shows that it runs: typed text appears before the shell starts it, and a Ctrl-C in between reaches no program.
   type("echo be''gun; sleep 1000");
   await until(() => /^begun$/m.test(screen()));
   tmux("send-keys", "-t", "it", "C-c");
@@ -52,7 +52,7 @@ test("the terminal is raw meanwhile: Ctrl-C is the program's, and what is typed 
   expect(screen().match(/echo still here/g)).toHaveLength(1);
 });
 
-test("without a terminal it says what to use", async () => {
+test("without a terminal the shell command names the command to use", async () => {
   const { code, stderr } = await agentVm(["shell"]);
   expect(code).toBe(2);
   expect(stderr).toContain("use run");

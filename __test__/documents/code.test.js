@@ -19,13 +19,13 @@ const of = (language) =>
     .filter((block) => block.language === language && !/ from "@rivet-dev\//.test(block.code))
     .map((block) => [`${block.name}:${block.line}`, block.code, block.output]);
 
-let folder;
+let directory;
 beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-readme-"));
-  fs.mkdirSync(path.join(folder, "node_modules"));
-  fs.symlinkSync(root, path.join(folder, "node_modules/agent-vm"));
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-readme-"));
+  fs.mkdirSync(path.join(directory, "node_modules"));
+  fs.symlinkSync(root, path.join(directory, "node_modules/agent-vm"));
 });
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+afterAll(() => fs.rmSync(directory, { recursive: true }));
 
 /** A block as the program that its reader makes of it: what an earlier one has made, a VM, is there. */
 function whole(code) {
@@ -48,9 +48,9 @@ test("every block of output follows the code that prints it", () => {
 
 /** Runs a block to its end; resolves to what it printed. */
 async function printed(place, code) {
-  const file = path.join(folder, `${place.replaceAll(/\W/g, "-")}.mjs`);
+  const file = path.join(directory, `${place.replaceAll(/\W/g, "-")}.mjs`);
   fs.writeFileSync(file, whole(code));
-  const { stdout, stderr } = await run(process.execPath, [file], { cwd: folder, timeout: 60_000 });
+  const { stdout, stderr } = await run(process.execPath, [file], { cwd: directory, timeout: 60_000 });
   expect(stderr).toBe("");
   return stdout.trimEnd();
 }
@@ -91,7 +91,7 @@ test.each(commands)(
   async (line) => {
     const command = line.replace(/^npx agent-vm/, '"$node" "$agent_vm"');
     const env = { ...process.env, node: process.execPath, agent_vm: path.join(root, "bin/agent-vm.js") };
-    await run("sh", ["-c", command], { cwd: folder, env, timeout: 60_000 });
+    await run("sh", ["-c", command], { cwd: directory, env, timeout: 60_000 });
   },
   70_000,
 );

@@ -6,7 +6,7 @@ const { nodeScript } = require("../fixture/server-process");
 const { boot, output } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
-// Two in the background, one of them with a folder that its owner may not search; a process and a shell.
+// Two in the background, one of them with a directory that its owner may not search; a process and a shell.
 const busy = `
   await vm.exec("mkdir closed && touch closed/file && chmod 0 closed; sleep 1000 & setsid -f sh -c 'trap \\"\\" HUP TERM; sleep 1000'");
   await vm.spawn("sleep", ["1000"]);

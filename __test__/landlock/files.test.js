@@ -9,8 +9,8 @@ const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
-/** A folder of the host's in which the modes would let anybody do anything. */
-function openFolder() {
+/** A host directory whose modes would allow every user everything. */
+function openDirectory() {
   const made = temporaryDirectory();
   fs.chmodSync(made, 0o777);
   fs.writeFileSync(path.join(made, "secret"), "of the host");
@@ -18,13 +18,13 @@ function openFolder() {
   return made;
 }
 
-test("no file of the host's is read but programs: not secrets, the server's folder, /proc of others, another VM's", async () => {
+test("no host file but programs is read: no secret, nothing of the server, of other processes' /proc or of another VM", async () => {
   const [vm, other] = await Promise.all([boot(landlock), boot(landlock)]);
   const othersHome = (await output(other, "echo theirs > file; chmod 644 file; chmod 755 . ..; pwd")).trim();
   const places = [
     ...["/etc/shadow", "/etc/passwd-", "/etc/hostname", "/etc/machine-id", "/proc/1/cmdline", "/proc/self/status"],
     ...["environ", "cmdline", "maps", "mem", "status", "stat", "cgroup"].map((name) => `/proc/${process.pid}/${name}`),
-    ...[path.join(__dirname, "../../package.json"), path.join(openFolder(), "secret"), `${othersHome}/file`],
+    ...[path.join(__dirname, "../../package.json"), path.join(openDirectory(), "secret"), `${othersHome}/file`],
     ...["/dev/ptmx", "/dev/kmsg", "/dev/pts/0", "/sys/kernel/vmcoreinfo"],
   ].filter((place) => fs.existsSync(place));
   expect(places.length).toBeGreaterThan(14);
@@ -35,7 +35,7 @@ test("no file of the host's is read but programs: not secrets, the server's fold
   }
 });
 
-test("no folder of the host's is listed, by commands or by calls", async () => {
+test("no host directory is listed, by commands or by calls", async () => {
   const vm = await boot(landlock);
   const places = [
     "/",
@@ -48,7 +48,7 @@ test("no folder of the host's is listed, by commands or by calls", async () => {
     "/var",
     os.tmpdir(),
     os.homedir(),
-    openFolder(),
+    openDirectory(),
   ];
   for (const place of places) {
     expect((await vm.execFile("ls", ["-A", place])).stdout).toBe("");
@@ -56,9 +56,9 @@ test("no folder of the host's is listed, by commands or by calls", async () => {
   }
 });
 
-test("nothing of the host's is written, made, moved or removed", async () => {
+test("no host file is written, made, moved or removed", async () => {
   const vm = await boot(landlock);
-  const there = openFolder();
+  const there = openDirectory();
   await output(vm, "echo mine > mine; mkdir empty");
   const attempts = [
     `echo x > ${there}/secret`,
@@ -102,9 +102,9 @@ test("nothing of the host's is written, made, moved or removed", async () => {
 });
 
 // Landlock itself looks at none of these; with the server's own user every one of them would work.
-test("no mode, owner, time or attribute of the host's files is changed", async () => {
+test("no mode, owner, time or attribute of a host file is changed", async () => {
   const vm = await boot(landlock);
-  const there = openFolder();
+  const there = openDirectory();
   const secret = path.join(there, "secret");
   const before = fs.statSync(secret);
   const results = await pythonJson(
@@ -112,18 +112,18 @@ test("no mode, owner, time or attribute of the host's files is changed", async (
     { there, secret },
     `
 os.symlink(secret, "way")
-os.symlink(there, "folder")
+os.symlink(there, "directory")
 outside = os.open(there, os.O_PATH)
 inside = os.open(".", os.O_RDONLY)
 up = "../" * 20 + secret[1:]
 print(json.dumps({
     "chmod": attempt(lambda: os.chmod(secret, 0o600)),
     "by a link": attempt(lambda: os.chmod("way", 0o600)),
-    "by a folder's link": attempt(lambda: os.chmod("folder/secret", 0o600)),
-    "from a folder": attempt(lambda: os.chmod("secret", 0o600, dir_fd=outside)),
-    "absolute from a folder": attempt(lambda: os.chmod(secret, 0o600, dir_fd=inside)),
+    "by a directory's link": attempt(lambda: os.chmod("directory/secret", 0o600)),
+    "from a directory": attempt(lambda: os.chmod("secret", 0o600, dir_fd=outside)),
+    "absolute from a directory": attempt(lambda: os.chmod(secret, 0o600, dir_fd=inside)),
     "up": attempt(lambda: os.chmod(up, 0o600)),
-    "of the folder": attempt(lambda: os.chmod(there, 0o700)),
+    "of the directory": attempt(lambda: os.chmod(there, 0o700)),
     "utime": attempt(lambda: os.utime(secret, (1, 1))),
     "utime by a link": attempt(lambda: os.utime("way", (1, 1))),
     "chown": attempt(lambda: os.chown(secret, -1, os.getgid())),
@@ -149,10 +149,10 @@ test("the VM's own files have their modes and times changed by every call there 
     { x64: process.arch === "x64" },
     `
 open("file", "w").close()
-os.mkdir("folder")
-open("folder/below", "w").close()
+os.mkdir("directory")
+open("directory/below", "w").close()
 os.symlink("file", "link")
-here = os.open("folder", os.O_RDONLY)
+here = os.open("directory", os.O_RDONLY)
 def mode(path):
     return oct(os.stat(path).st_mode & 0o7777)
 def mtime(path):
@@ -161,22 +161,22 @@ found = []
 os.chmod("file", 0o640); found.append(mode("file"))
 os.chmod(os.path.abspath("file"), 0o600); found.append(mode("file"))
 os.chmod("link", 0o700); found.append(mode("file"))
-os.chmod("below", 0o440, dir_fd=here); found.append(mode("folder/below"))
-os.chmod("folder/../file", 0o400); found.append(mode("file"))
-os.fchmod(here, 0o750); found.append(mode("folder"))
+os.chmod("below", 0o440, dir_fd=here); found.append(mode("directory/below"))
+os.chmod("directory/../file", 0o400); found.append(mode("file"))
+os.fchmod(here, 0o750); found.append(mode("directory"))
 os.utime("file", (1, 2)); found.append(mtime("file"))
 os.utime("link", (3, 4), follow_symlinks=False); found.append(mtime("link"))
-os.utime(here, (5, 6)); found.append(mtime("folder"))
-os.utime("below", (7, 8), dir_fd=here); found.append(mtime("folder/below"))
+os.utime(here, (5, 6)); found.append(mtime("directory"))
+os.utime("below", (7, 8), dir_fd=here); found.append(mtime("directory/below"))
 unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
 os.fchmod(unnamed, 0o640); found.append(oct(os.fstat(unnamed).st_mode & 0o7777))
 if x64:
     seconds = (ctypes.c_long * 2)(9, 10)
-    assert libc.syscall(132, b"folder", seconds) == 0
-    found.append(mtime("folder"))
+    assert libc.syscall(132, b"directory", seconds) == 0
+    found.append(mtime("directory"))
     both = (ctypes.c_long * 4)(11, 0, 12, 0)
-    assert libc.syscall(235, b"folder", both) == 0
-    found.append(mtime("folder"))
+    assert libc.syscall(235, b"directory", both) == 0
+    found.append(mtime("directory"))
 found.append(attempt(lambda: os.chmod("missing", 0o600)))
 found.append(call(90 if x64 else 53, ctypes.c_void_p(8), 0o600) if x64 else "EFAULT")
 print(json.dumps(found))`,

@@ -56,7 +56,7 @@ def attack(pid):
         "sched_setscheduler": call(calls["sched_setscheduler"], pid, 5, (ctypes.c_int * 1)(0)),
     }`;
 
-test("neither the server, nor init, nor another VM's, nor any other process is signalled, traced, read or slowed", async () => {
+test("no process outside is signalled, traced, read or slowed: not the server, init, or a process of another VM", async () => {
   const before = descendants(process.pid);
   const vm = await boot(landlock);
   const { init } = inits(before);

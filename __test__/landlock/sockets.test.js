@@ -9,7 +9,7 @@ const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
-test("no socket of the host's is reached: TCP, UDP, abstract, or one with a path", async () => {
+test("no socket of the host is reached: TCP, UDP, abstract, or one with a path", async () => {
   const file = path.join(temporaryDirectory(), "socket");
   const { line } = await hostProgram(`
 import os, socket, threading
@@ -72,7 +72,7 @@ print(json.dumps(one.recv(5).decode()))`,
   expect(await output(vm, "node fork.js")).toBe("from the child\n");
 });
 
-test("what shares memory or messages with the host is not there", async () => {
+test("shared memory and message queues of the host do not exist inside", async () => {
   const vm = await boot(landlock);
   const calls = systemCallNumbers({
     shmget: [29, 194],

@@ -104,7 +104,7 @@ test("processes and shells", async () => {
   expect(seen).toMatchObject({
     stdout: "a b|c|",
     exitCode: 5,
-    // The signal reaches the group: the shell also tells of its sleep's end, on its other stream.
+    // The signal reaches the group: the shell also reports the end of its sleep, on its other stream.
     late: expect.stringMatching(/^caught$/m),
     exited: { exitCode: 5, signal: null, reason: "exited" },
     exits: [

@@ -1,5 +1,5 @@
 "use strict";
-// `npm run demo`, `npm run demo:server` and `npm run demo:client`, but for their set-up.
+// `npm run demo`, `npm run demo:server` and `npm run demo:client`, without their set-up.
 
 const { spawn } = require("node:child_process");
 const { cpSync, mkdirSync, readdirSync, symlinkSync } = require("node:fs");

@@ -1,5 +1,5 @@
 "use strict";
-// The snippets of the agentOS documentation, "Processes & Shell", as printed there but for the imports, in documented/.
+// The snippets of the agentOS documentation, "Processes & Shell", as printed there except for the imports, in ../fixture/rivetkit/documented/.
 // They are checked and run where users have them: beside the package as npm installs it from its tarballs.
 
 const { spawn } = require("node:child_process");
@@ -41,7 +41,7 @@ describe("beside rivetkit", () => {
     cpSync(join(__dirname, "../fixture/rivetkit/documented"), app, { recursive: true });
     for (const name of readdirSync(app).filter((each) => each.endsWith(".ts"))) {
       const text = readFileSync(join(app, name), "utf8").replace("http://localhost:6420", server.engine.endpoint);
-      // The printed one closes its shell at once; here it is waited for what it was told.
+      // The printed one closes its shell at once; this one waits until the shell has answered.
       const exit = 'await agent.writeShell(shellId, "stty size; exit\\n");\nawait agent.waitShell(shellId);\n';
       writeFileSync(join(app, name), text.replace("// Close the shell when done\n", exit));
     }

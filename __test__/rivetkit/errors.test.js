@@ -37,8 +37,8 @@ test("a failure to boot reaches every first call, and the next call tries again"
   for (const each of failures) expect(each).toMatchObject({ group: "user", code: "INVALID_ARGUMENT" });
 });
 
-test("what is the server's business alone stays inside", async () => {
-  // Homes cannot be kept there: the failure is the file system's, and its message names the server's folder.
+test("paths and causes of the server do not reach the client", async () => {
+  // Homes cannot be kept there: the failure is the file system's, and its message names the server's directory.
   const server = await startServer({ agent: { options: { persist: { directory: "/etc/passwd/homes" } } } });
   const failures = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
     const ours = [await failure(agent.exec("true")), await failure(agent.spawn("true"))];

@@ -223,7 +223,7 @@ test("200 commands at once are followed, each with its own output, on one signal
   expect(seen).toEqual({ right: 200, warnings: [] });
 });
 
-test("options that are none are refused, and rivetkit's own client is told which option it cannot send", async () => {
+test("invalid options are refused, and rivetkit's own client gets an error that names the option it cannot send", async () => {
   const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
     const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
     const inJson = createPlainClient({ endpoint, encoding: "json" }).vm.getOrCreate(["test"]);

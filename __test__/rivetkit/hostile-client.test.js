@@ -13,7 +13,7 @@ beforeAll(async () => {
 /** The most memory that the process has had, in bytes. */
 const peak = ({ pid }) => Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 
-test("calls that wait for themselves or for each other are refused, and hold up nobody", async () => {
+test("calls that wait for themselves or for each other are refused, and delay no other call", async () => {
   const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
     const hostile = createPlainClient(endpoint).vm.getOrCreate(["test"]).connect();
     const { incarnation } = await hostile.action({ name: "agentVmHello", args: [] });

@@ -4,7 +4,7 @@ const { readFileSync } = require("node:fs");
 const { descendants, running } = require("../fixture/processes");
 const { startServer } = require("../fixture/rivetkit/servers");
 
-test("killing the server kills its VMs; started again, clients reconnect and work", async () => {
+test("killing the server kills its VMs, and clients reconnect when it is started again", async () => {
   const server = await startServer();
   const run = server.evaluate(async ({ agent, failure, pause, until }) => {
     const exits = [];

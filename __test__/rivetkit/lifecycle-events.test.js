@@ -15,7 +15,7 @@ const inits = () =>
     ({ pid, ppid }) => ppid === server.pid && !readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("rivet"),
   );
 
-test("a VM that dies says so, what ran in it ends, and the next call boots another", async () => {
+test("a VM that dies emits its events, its processes end, and the next call boots another VM", async () => {
   const run = server.evaluate(async ({ agent, failure, pause, until }) => {
     const seen = [];
     agent.on("vmBooted", (event) => seen.push(["booted", event]));
@@ -45,7 +45,7 @@ test("a VM that dies says so, what ran in it ends, and the next call boots anoth
   expect([code, stdout]).toEqual(["VM_DISPOSED", "0\n"]);
 });
 
-test("a server that is asked to end says that its VMs go; what clients call then waits for the next one", async () => {
+test("a server that gets SIGTERM emits vmShutdown, and later calls wait for the next server", async () => {
   const run = server.evaluate(async ({ client, pause, sleep, until }) => {
     const agent = client.vm.getOrCreate(["moved"]);
     const seen = [];

@@ -9,7 +9,7 @@ let inspectorToken;
 beforeAll(async () => {
   server = await startServer();
   await server.evaluate(({ agent }) => agent.exec("true"));
-  // The engine gives them to whoever asks, where it has no token of its own.
+  // The engine gives them to every client that asks, where it has no token of its own.
   const { actors } = await ask("actors?namespace=default&name=vm");
   actorId = actors[0].actor_id;
   const { value } = await ask(`actors/${actorId}/kv/keys/Aw==?namespace=default`);

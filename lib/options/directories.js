@@ -44,7 +44,7 @@ function directories(name, value) {
     const other = paths.findIndex((top, at) => at !== index && isBelow(path, top));
     if (other >= 0) {
       throw invalid(
-        `${name}[${index}] must not be, or lie below, ${name}[${other}], which is ${check.show(paths[other])}`,
+        `${name}[${index}] must not be, or be below, ${name}[${other}], which is ${check.show(paths[other])}`,
       );
     }
   }
@@ -52,7 +52,7 @@ function directories(name, value) {
 }
 
 /**
- * A mount may lie below such a directory. One above or in its place would hide it, or be written to.
+ * A mount may be below such a directory. One above it or in its place would hide it, or be written to.
  * @param {import("./create").CheckedOptions} options
  */
 function requireApart({ directories: paths = [], mounts = [] }) {
@@ -60,7 +60,7 @@ function requireApart({ directories: paths = [], mounts = [] }) {
     for (const [at, mount] of mounts.entries()) {
       if (!isBelow(path, mount.path)) continue;
       throw invalid(
-        `directories[${index}] must not be, or lie below, mounts[${at}].path, which is ${check.show(mount.path)}`,
+        `directories[${index}] must not be, or be below, mounts[${at}].path, which is ${check.show(mount.path)}`,
       );
     }
   }
