@@ -59,7 +59,7 @@ const KINDS = {
 };
 
 describe.each(Object.keys(KINDS))("in %s", (kind) => {
-  test("programs give the VM's own files such modes", async () => {
+  test("programs set set-id modes on the VM's own files", async () => {
     const vm = await boot(KINDS[kind]());
     for (const [name, [script, modes]] of Object.entries(WORKS_IN_OWN)) {
       const printed = await output(vm, `cd $(mktemp -d) && ${script}`);
@@ -68,12 +68,12 @@ describe.each(Object.keys(KINDS))("in %s", (kind) => {
   });
 });
 
-test("where no file can be the host's, a file may be made with such a mode at once", async () => {
+test("where no file can be on the host, a file may be made with a set-id mode at once", async () => {
   const vm = await boot();
   expect(await output(vm, `cd /tmp; umask 0; ${python(MADE_WITH)}; stat -c %a new node`)).toBe("4755\n2755\n");
 });
 
-test("where one can be, it may not", async () => {
+test("where a file can be on the host, no file may be made with a set-id mode", async () => {
   const vm = await boot({ home: temporaryDirectory() });
   for (const where of ["/tmp", "/home/user"]) {
     const { stderr, stdout } = await vm.exec(`${python(MADE_WITH)}; ls new node`, { cwd: where });
@@ -148,14 +148,14 @@ test("a set-id program of the VM's own has no effect inside", async () => {
 });
 
 if (process.getuid() === 0) {
-  test("nor when the host executes it", async () => {
+  test("a set-id program of the VM runs as the VM's user when the host executes it", async () => {
     const file = await program(await boot());
     const { uid, mode } = fs.statSync(file);
     expect({ isRoot: uid === 0, mode: mode & 0o7777 }).toEqual({ isRoot: false, mode: 0o6755 });
     for (const flag of ["-u", "-g"]) expect(execFileSync(file, [flag], { encoding: "utf8" })).toBe("0\n");
   });
 } else {
-  test("and is out of reach of the host's programs", async () => {
+  test("a set-id program of the VM cannot be reached by host programs", async () => {
     const file = await program(await boot());
     expect(spawnSync(file, ["-u"]).error.code).toMatch(/^(EACCES|ENOENT)$/);
   });

@@ -57,7 +57,7 @@ describe.each(Object.keys(LEVELS))("in %s", (level) => {
 
   afterAll(() => vm.dispose());
 
-  test("no call gives a file of the host's such a mode, or makes one", async () => {
+  test("no call sets a set-id mode on a host file, or makes a host file with one", async () => {
     const lines = await python(
       vm,
       `${NUMBERS}
@@ -93,7 +93,7 @@ print("mkdirat", call(MKDIRAT, cwd, b"made", 0o6755), oct(os.stat("made").st_mod
     expect(lines.filter((line) => !line.endsWith(" EPERM"))).toEqual([]);
   });
 
-  test("by no name of a file: links, descriptors, those of /proc, and files that have no name yet", async () => {
+  test("no name of a host file gets a set-id mode: link, descriptor, /proc path, or a file without a name", async () => {
     const lines = await python(
       vm,
       `${NUMBERS}
@@ -147,7 +147,7 @@ print("a directory", call(FCHMODAT, -100, b"directory", 0o4755))`,
     expect(lines.filter((line) => line.endsWith("EPERM")).length).toBeGreaterThan(3 * 8);
   });
 
-  test("not while names, arguments, descriptors and directories are exchanged as init looks", async () => {
+  test("no host file gets a set-id mode while names, arguments, descriptors and directories are exchanged", async () => {
     const program = await compile(vm, RACES, at.inside);
     await vm.exec(`mkdir -p ${at.own}/race ${at.inside}/raced`);
     // Without namespaces all files are the host's: then only what kind of file it is can be exchanged.
@@ -159,7 +159,7 @@ print("a directory", call(FCHMODAT, -100, b"directory", 0o4755))`,
     }
   });
 
-  test("not by sockets, whose mode a bound name gets, nor by moving or linking a file that has such a mode", async () => {
+  test("no host file gets a set-id mode from a bound socket, or from moving or linking a file with one", async () => {
     const lines = await python(
       vm,
       `
@@ -187,7 +187,7 @@ attempt("pipe", os.fchmod, os.pipe()[0], 0o6755)`,
     ]);
   });
 
-  test("a flood of such calls, from processes that are killed meanwhile, holds up neither commands nor timeouts", async () => {
+  test("a flood of chmod calls from processes that are killed delays neither commands nor timeouts", async () => {
     const flood = "for i in 1 2 3 4; do while :; do chmod 6755 flood; done 2>/dev/null & done; sleep 30";
     const running = vm.exec(`touch flood; ${flood}`, { cwd: at.inside, timeout: 500 });
     for (let count = 0; count < 10; count++) {
