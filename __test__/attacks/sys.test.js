@@ -18,12 +18,12 @@ beforeAll(async () => {
 });
 const bootKind = (kind) => boot(kind === "with limits" ? { limits } : {});
 
-/** Every name below /sys; what cannot be listed is told. */
+/** Every name below /sys that can be listed. */
 const WALK = `
 def everything():
-    for root, folders, files in os.walk("/sys", onerror=lambda error: None):
+    for root, directories, files in os.walk("/sys", onerror=lambda error: None):
         yield root
-        for name in folders + files: yield os.path.join(root, name)
+        for name in directories + files: yield os.path.join(root, name)
 `;
 
 describe.each(kinds)("%s", (kind) => {
@@ -113,7 +113,7 @@ print("looked", looked > 100)`,
     expect(lines).toEqual(["looked True"]);
   });
 
-  test("no device, no socket, no FIFO, no link, and no name of a device of the host's", async () => {
+  test("no device, no socket, no FIFO, no link, and no name of a host device", async () => {
     const vm = await bootKind(kind);
     const lines = await python(
       vm,
