@@ -14,6 +14,12 @@ const UNUSED = unset(
     "highWaterMark readableHighWaterMark writableHighWaterMark encoding defaultEncoding read write writev final destroy construct",
 );
 
+/** A socket of a descriptor, which it owns. Bun's constructor takes none, but its `connect` does. */
+function socketOf(fd) {
+  const options = { ...UNUSED, fd, readable: true, writable: true };
+  return process.versions.bun === undefined ? new net.Socket(options) : net.connect(options);
+}
+
 class Ports {
   #calls;
   /** @type {Set<net.Socket>} */
@@ -40,7 +46,7 @@ class Ports {
     try {
       this.#calls.requireVm();
       if (signal?.aborted) throw aborted(signal);
-      socket = new net.Socket({ ...UNUSED, fd, readable: true, writable: true });
+      socket = socketOf(fd);
     } catch (error) {
       fs.closeSync(fd);
       throw error;

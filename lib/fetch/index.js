@@ -317,10 +317,13 @@ function headOf(outgoing, body, signal) {
  */
 function silence(outgoing, tooMuch) {
   let silent = 0;
+  let brought = false;
   outgoing.once("socket", (socket) => {
     /** @param {Buffer} data */
     const onData = (data) => {
-      silent += data.length;
+      // Bun reads 512 KiB at a time: one chunk, of body alone, can be longer than the limit.
+      silent = brought ? 0 : silent + data.length;
+      brought = false;
       if (silent <= MOST_SILENT_BYTES) return;
       socket.off("data", onData);
       const message = `The server sends ${MOST_SILENT_BYTES} bytes without an answer or a byte of its body among them`;
@@ -331,11 +334,11 @@ function silence(outgoing, tooMuch) {
   });
   /** @param {IncomingMessage} incoming */
   const onResponse = (incoming) => {
-    silent = 0;
+    brought = true;
     const push = incoming.push;
     // The parser gives each part of a body to this method: no event reports that without reading the body.
     incoming.push = function (...args) {
-      silent = 0;
+      brought = true;
       return push.apply(this, args);
     };
   };
