@@ -17,6 +17,7 @@ const files = require("./lib/files");
 const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
+const { serverNode } = require("./lib/options/server-node");
 const { needsOf, requireCommands } = require("./lib/options/software");
 const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
@@ -90,7 +91,8 @@ class AgentVm extends EventEmitter {
     const vm = new AgentVm(constructing, checked);
     try {
       vm.#unclaim = await claim(vm, checked, shown.mounts);
-      vm.#enforcement = Object.freeze(await vm.#calls.askJson("boot", bootRequest(checked, shown)));
+      const request = bootRequest(checked, await serverNode(), shown);
+      vm.#enforcement = Object.freeze(await vm.#calls.askJson("boot", request));
     } catch (error) {
       vm.#calls.gone = true;
       vm.#unclaim();
@@ -107,7 +109,7 @@ class AgentVm extends EventEmitter {
 
   /** @type {(typeof Contract)["doctor"]} */
   static async doctor() {
-    return new Calls(() => {}).askJson("doctor", bootRequest({ __proto__: null }));
+    return new Calls(() => {}).askJson("doctor", bootRequest({ __proto__: null }, await serverNode()));
   }
 
   // ---- one-shot

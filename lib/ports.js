@@ -14,10 +14,14 @@ const UNUSED = unset(
     "highWaterMark readableHighWaterMark writableHighWaterMark encoding defaultEncoding read write writev final destroy construct",
 );
 
-/** A socket of a descriptor, which it owns. Bun's constructor takes none, but its `connect` does. */
+/**
+ * A socket of a descriptor, which it owns. Bun's constructor takes none, but its `connect` does.
+ * @param {number} fd
+ */
 function socketOf(fd) {
   const options = { ...UNUSED, fd, readable: true, writable: true };
-  return process.versions.bun === undefined ? new net.Socket(options) : net.connect(options);
+  if (process.versions.bun === undefined) return new net.Socket(options);
+  return net.connect(/** @type {import("node:net").NetConnectOpts} */ (/** @type {unknown} */ (options)));
 }
 
 class Ports {

@@ -94,7 +94,7 @@ const { AgentVmError } = require("./error");
  * What to boot: the options of `create`, each in the form that the addon takes, with the defaults.
  * @typedef {object} BootRequest
  * @property {string} init
- * @property {string} node
+ * @property {string | undefined} node
  * @property {IsolationLevel} isolation
  * @property {string} hostname
  * @property {string | undefined} rootfs

@@ -14,11 +14,12 @@ const NOTHING = { __proto__: null, mounts: [], bins: [] };
 const NO_LIMITS = { __proto__: null };
 
 /**
- * The request as the addon reads it. `shown` is what the option `software` needs to be mounted.
+ * The request as the addon reads it. `node` is what `serverNode` found, `shown` what the option `software` needs to be mounted.
  * @param {import("./create").CheckedOptions} options
+ * @param {string | undefined} node
  * @returns {Json<BootRequest>}
  */
-function bootRequest(options, shown = NOTHING) {
+function bootRequest(options, node, shown = NOTHING) {
   const { rootfs, home, env = [], hostname = "agent-vm", isolation = "namespaces", limits = NO_LIMITS } = options;
   const { mounts = [], directories = [], network = isolation === "none" ? "host" : "none" } = options;
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
@@ -26,7 +27,7 @@ function bootRequest(options, shown = NOTHING) {
   requireShowable(isolation, shown);
   return json({
     init,
-    node: process.execPath,
+    node,
     isolation,
     hostname,
     rootfs,

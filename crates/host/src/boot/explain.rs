@@ -3,6 +3,7 @@
 //!
 //! Its directory is on the PATH behind what the VM's user and `software` bring, and before the host's programs, which fail
 //! here with messages that lead astray. The script runs a program of the host for what it can do, such as `--version`.
+//! `node` is among them where the server has no Node.js to show.
 //! A VM with a `rootfs` has no such commands: what that root lacks, and what it says, is the root's own matter.
 
 use std::fs::{OpenOptions, Permissions};
@@ -40,8 +41,11 @@ const OTHERS: [&str; 10] = [
     "podman",
 ];
 
+/// Where the server has no Node.js: what goes by this name on the host is another runtime.
+const NODE: &str = "node";
+
 /// What the root holds of them.
-pub fn entries() -> [RootEntry; 2] {
+pub fn entries(options: &Options) -> [RootEntry; 2] {
     [
         RootEntry::Script {
             path: format!("{DIRECTORY}/{SCRIPT_NAME}"),
@@ -52,6 +56,7 @@ pub fn entries() -> [RootEntry; 2] {
             names: USUAL
                 .iter()
                 .chain(&OTHERS)
+                .chain(absent(options))
                 .map(|name| (*name).to_owned())
                 .collect(),
             target: SCRIPT_NAME.to_owned(),
@@ -59,8 +64,13 @@ pub fn entries() -> [RootEntry; 2] {
     ]
 }
 
+/// What is explained because it could not be shown.
+fn absent(options: &Options) -> Option<&'static &'static str> {
+    options.node.is_none().then_some(&NODE)
+}
+
 /// Writes the usual ones into a directory of the host that a VM without a root of its own sees at its place.
-pub fn write(directory: &Path) -> io::Result<()> {
+pub fn write(directory: &Path, options: &Options) -> io::Result<()> {
     let script = directory.join(SCRIPT_NAME);
     let mut file = OpenOptions::new()
         .write(true)
@@ -72,6 +82,7 @@ pub fn write(directory: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o755))?;
     USUAL
         .iter()
+        .chain(absent(options))
         .try_for_each(|name| symlink(SCRIPT_NAME, directory.join(name)))
 }
 

@@ -28,6 +28,12 @@ if [ -n "$real" ]; then
 fi
 
 case $name in
+  node)
+    # A program of that name that the host has is no Node.js: the server looked.
+    real=
+    explain "there is no Node.js: this is an agent-vm machine, whose server runs on another runtime and found no Node.js on its \
+PATH. Whoever made this machine can install Node.js where its server runs, or mount a directory that has it"
+    ;;
   apt | apt-get | aptitude | dnf | yum | zypper | apk | pacman | snap)
     changes=
     for word do

@@ -91,7 +91,8 @@ impl Machine {
             .map_err(BootError::Channel)?;
         if let (Isolation::Landlock, Some(folder)) = (options.isolation, &view.folder) {
             // While init sets up the rest.
-            explain::write(&Path::new(folder.path()).join(explain::OWN)).map_err(BootError::Folder)?;
+            explain::write(&Path::new(folder.path()).join(explain::OWN), options)
+                .map_err(BootError::Folder)?;
         }
         let served = matches!(options.network, Network::Allow(_));
         let Ready {

@@ -112,7 +112,7 @@ pub fn entries(
     if rootfs.is_none() {
         entries.extend(own_files());
         entries.extend(node);
-        entries.extend(explain::entries());
+        entries.extend(explain::entries(options));
     }
     entries.extend(options.bins.iter().map(|(name, target)| RootEntry::Symlink {
         path: format!("{SOFTWARE_BINS}/{name}"),
