@@ -51,10 +51,12 @@ function isSingleExecutable() {
 
 /** The first real Node.js on the server's PATH, or among the host's programs that a VM shows. */
 async function search() {
-  const folders = [...(process.env.PATH ?? "").split(":"), ...USUAL].filter((folder) => path.isAbsolute(folder));
+  const directories = [...(process.env.PATH ?? "").split(":"), ...USUAL].filter((directory) =>
+    path.isAbsolute(directory),
+  );
   const own = await realpath(process.execPath).catch(() => process.execPath);
-  for (const folder of new Set(folders)) {
-    const node = await nodeAt(path.join(folder, "node"), own);
+  for (const directory of new Set(directories)) {
+    const node = await nodeAt(path.join(directory, "node"), own);
     if (node !== undefined) return node;
   }
   return undefined;

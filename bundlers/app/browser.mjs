@@ -1,0 +1,2 @@
+import { createClient } from "agent-vm/client";
+globalThis.createClient = createClient;

@@ -1,0 +1,3 @@
+import { AgentVm } from "agent-vm";
+
+console.log(typeof AgentVm);
