@@ -10,13 +10,16 @@ import { circumstances, nameOf, number } from "./report.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
+/** With a space between at which no line breaks. */
+const withUnit = (value, unit) => `${number(value)}\u00a0${unit}`;
+
 /** Metric by metric, beside each other with what the peers have. */
 function table(report) {
   const rows = Object.values(report.metrics).map(({ title, unit, contenders }) => {
     const others = Object.entries(contenders)
       .filter(([contender, { failed }]) => contender !== "agent-vm" && !failed)
       .map(([contender, { median }]) => `${nameOf(contender)}: ${number(median)}`);
-    return `| ${title} | ${number(contenders["agent-vm"].median)} ${unit} | ${others.join(", ")} |`.replace(
+    return `| ${title} | ${withUnit(contenders["agent-vm"].median, unit)} | ${others.join(", ")} |`.replace(
       "|  |",
       "| |",
     );
@@ -34,7 +37,7 @@ function summary(report) {
   const rows = shown.metrics.map((name) => {
     const { title, unit, contenders } = report.metrics[name];
     const values = ["agent-vm", ...shown.peers].map((peer) => contenders[peer]?.median);
-    const cells = values.map((value) => (value === undefined ? " " : ` ${number(value)} ${unit} `));
+    const cells = values.map((value) => (value === undefined ? " " : ` ${withUnit(value, unit)} `));
     return `| ${title} |${cells.join("|")}|`;
   });
   const names = ["", "agent-vm", ...shown.peers.map(nameOf)];
