@@ -130,8 +130,6 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Reply> {
     vec![
         Reply::Ready { deputy: None },
-        Reply::HardwareDescribed { can_clone: true },
-        Reply::Settled,
         Reply::BootFailed {
             path: Some("/x".into()),
             step: "mount".into(),
@@ -159,6 +157,8 @@ fn replies() -> Vec<Reply> {
             call: 1,
             attributes: Attributes::default(),
         },
+        Reply::Settled,
+        Reply::HardwareDescribed { can_clone: true },
     ]
 }
 

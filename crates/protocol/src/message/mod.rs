@@ -30,12 +30,6 @@ pub enum Request {
     /// end of its own control socket, on which it then waits, and the cgroup files that the launch names. Answered with
     /// [`Reply::Launched`] or [`Reply::LaunchFailed`].
     Launch(Launch),
-    /// Describe the processors, for the `/sys` of VMs. In place of a [`Request::Boot`], in a user and mount namespace of its own,
-    /// and only as the last request: init ends when it has answered with [`Reply::HardwareDescribed`] or [`Reply::BootFailed`].
-    DescribeHardware {
-        /// Empty directories to make in it: paths below `/sys`.
-        directories: Vec<String>,
-    },
     /// Make a VM. Once at most. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
     Boot(Box<Boot>),
     /// A VM that was booted ahead becomes somebody's: the first request after [`Request::Boot`], and only with
@@ -101,6 +95,12 @@ pub enum Request {
         /// What to do.
         step: FileStep,
     },
+    /// Describe the processors, for the `/sys` of VMs. In place of a [`Request::Boot`], in a user and mount namespace of its own,
+    /// and only as the last request: init ends when it has answered with [`Reply::HardwareDescribed`] or [`Reply::BootFailed`].
+    DescribeHardware {
+        /// Empty directories to make in it: paths below `/sys`.
+        directories: Vec<String>,
+    },
 }
 
 impl Request {
@@ -143,11 +143,6 @@ pub enum Reply {
     Ready {
         /// The pid of init's deputy, where it has one.
         deputy: Option<u32>,
-    },
-    /// Attached: the mount of what VMs show as `/sys`.
-    HardwareDescribed {
-        /// Whether it is one that each VM clones. Otherwise each of those that are attached serves one VM.
-        can_clone: bool,
     },
     /// Init has a new deputy: the last one was killed from inside.
     Deputy {
@@ -220,15 +215,20 @@ pub enum Reply {
         /// Its pid on the host.
         pid: i32,
     },
-    /// The other init has joined the cgroups and taken the namespace that its launch names. On its own socket, if it is to
-    /// [report](Launch::reports) that.
-    Settled,
     /// No other init was started.
     LaunchFailed {
         /// What the kernel answered.
         errno: i32,
         /// Whether that was about the ids of [`Launch::take_ids`].
         ids: bool,
+    },
+    /// The other init has joined the cgroups and taken the namespace that its launch names. On its own socket, if it is to
+    /// [report](Launch::reports) that.
+    Settled,
+    /// Attached: the mount of what VMs show as `/sys`.
+    HardwareDescribed {
+        /// Whether it is one that each VM clones. Otherwise each of those that are attached serves one VM.
+        can_clone: bool,
     },
 }
 
