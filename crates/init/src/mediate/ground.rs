@@ -5,12 +5,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use agent_vm_remove_tree::statx;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::arguments::Named;
-use super::{Caller, Replaced, sys};
+use super::{Caller, Replaced};
 use crate::sys::openat2;
 
 /// `S_ISUID` and `S_ISGID`.
@@ -97,13 +98,19 @@ impl OwnMounts {
     /// Adds the mount that `fd` shows.
     pub fn add(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         // Before Linux 5.8 mounts have no numbers that a descriptor tells: all files then count as the host's.
-        self.numbers.extend(sys::mount_of(fd)?);
+        self.numbers.extend(mount_of(fd)?);
         Ok(())
     }
 
     fn include(&self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-        Ok(sys::mount_of(fd)?.is_some_and(|number| self.numbers.contains(&number)))
+        Ok(mount_of(fd)?.is_some_and(|number| self.numbers.contains(&number)))
     }
+}
+
+/// The number of the mount that `fd` shows; none before Linux 5.8.
+fn mount_of(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    let found = statx(fd, libc::STATX_MNT_ID)?;
+    Ok((found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id))
 }
 
 /// The file that a path names in the VM's root, which is the caller's: nobody can change theirs. No magic link is followed, since

@@ -175,24 +175,6 @@ pub fn listen(path_offsets: &[u16]) -> io::Result<OwnedFd> {
     seccomp::listen(&program)
 }
 
-/// The number of the mount that `fd` shows; none before Linux 5.8.
-pub fn mount_of(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
-    let mut found = MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: the path is empty, and the kernel writes the whole structure.
-    Errno::result(unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            libc::STATX_MNT_ID,
-            found.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: all-zero is valid, and the kernel has written it.
-    let found = unsafe { found.assume_init() };
-    Ok((found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id))
-}
-
 /// `fchmodat(2)` by a process that is under [`seccomp::confine`], with any mode.
 pub fn change_mode(directory_fd: BorrowedFd<'_>, path: &str, mode: u32) -> Result<(), Errno> {
     path.with_nix_path(|path| {
