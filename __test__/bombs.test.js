@@ -3,9 +3,9 @@
 // in the middle of, dispose ends it.
 
 const { descendants, running, withInit } = require("./fixture/processes");
+const { withLimit } = require("./fixture/limits");
 const { until } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
-const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;
 
@@ -140,15 +140,10 @@ test("a program that forks without end can be killed, and the VM runs commands a
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("a program that takes all memory is killed, whatever it does to be spared, and the VM runs commands afterwards", async () => {
-  const { checks } = await AgentVm.doctor();
-  const { ok } = checks.find(({ name }) => name === "memory limit");
-  const limits = { memoryBytes: 64 * MiB };
-  const refused = AgentVm.create({ limits: { memoryBytes: ok ? 0 : limits.memoryBytes } });
-  await expect(refused).rejects.toMatchObject({ code: ok ? "INVALID_ARGUMENT" : "ISOLATION_UNAVAILABLE" });
-  if (!ok) return;
-  const vm = await boot({ limits });
-  const spared = `
+test(
+  "a program that takes all memory is killed, whatever it does to be spared, and the VM runs commands afterwards",
+  withLimit({ memoryBytes: 64 * MiB }, async (vm) => {
+    const spared = `
 import os
 def spare():
     try:
@@ -162,16 +157,17 @@ while True:
     if os.fork() == 0:
         spare()
     held.append(b"x" * 4194304)`;
-  expect(await vm.execFile("python3", ["-c", spared], { timeout: 20_000 })).toMatchObject({ exitCode: 137 });
-  await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
-  // The kernel's own memory counts too: empty files, full pipes.
-  for (const name of ["makes files without end", "opens descriptors without end, and pipes that are full"]) {
-    await vm.execFile("python3", ["-c", bombs[name]], { timeout: 1000 });
-  }
-  // Programs may find no memory for that; file calls need none of it.
-  const names = await vm.readdir("/tmp");
-  for (let at = 0; at < names.length; at += 1000) {
-    await Promise.all(names.slice(at, at + 1000).map((name) => vm.delete(`/tmp/${name}`)));
-  }
-  await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
-});
+    expect(await vm.execFile("python3", ["-c", spared], { timeout: 20_000 })).toMatchObject({ exitCode: 137 });
+    await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
+    // The kernel's own memory counts too: empty files, full pipes.
+    for (const name of ["makes files without end", "opens descriptors without end, and pipes that are full"]) {
+      await vm.execFile("python3", ["-c", bombs[name]], { timeout: 1000 });
+    }
+    // Programs may find no memory for that; file calls need none of it.
+    const names = await vm.readdir("/tmp");
+    for (let at = 0; at < names.length; at += 1000) {
+      await Promise.all(names.slice(at, at + 1000).map((name) => vm.delete(`/tmp/${name}`)));
+    }
+    await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
+  }),
+);
