@@ -26,7 +26,7 @@ mod walls;
 
 use std::process::ExitCode;
 
-use agent_vm_protocol::message::{Boot, Isolation, Reply, Request};
+use agent_vm_protocol::message::{Boot, Reply, Request};
 use agent_vm_vfork::sys::Child;
 use nix::errno::Errno;
 use nix::unistd::setsid;
@@ -165,9 +165,4 @@ fn refuse(control: &mut Control, error: BootError) -> Fatal {
         Ok(()) => error.into(),
         Err(unsent) => unsent.into(),
     }
-}
-
-/// Whether a VM of this kind has a pid namespace of its own, which the kernel ends with init.
-fn has_pid_namespace(isolation: Isolation) -> bool {
-    isolation == Isolation::Namespaces
 }

@@ -6,7 +6,7 @@ use agent_vm_protocol::message::{Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
-use super::Everybody;
+use super::all_processes::AllProcesses;
 use super::held::Held;
 use crate::family::Families;
 use crate::process_table::Process;
@@ -47,11 +47,11 @@ impl HangUp {
     pub(super) fn pass(
         &mut self,
         families: &Families,
-        everybody: &mut Everybody<'_>,
+        processes: &mut AllProcesses<'_>,
         now: Instant,
     ) -> Result<bool, Errno> {
-        let table = everybody.table;
-        let members = session_members(self.family, self.session, families, everybody)?;
+        let table = processes.table;
+        let members = session_members(self.family, self.session, families, processes)?;
         if members.is_empty() {
             if families.leader(self.family) != Some(self.session) {
                 return Ok(true);
@@ -78,7 +78,7 @@ fn session_members(
     family: Call,
     session: pid_t,
     families: &Families,
-    everybody: &mut Everybody<'_>,
+    processes: &mut AllProcesses<'_>,
 ) -> Result<Vec<Process>, Errno> {
     let is_member = |process: &Process| process.sid == session && process.is_alive();
     Ok(match families.leaf(family) {
@@ -86,12 +86,12 @@ fn session_members(
         Some(leaf) => leaf
             .pids()?
             .into_iter()
-            .filter_map(|pid| everybody.table.get(pid))
+            .filter_map(|pid| processes.table.get(pid))
             .filter(is_member)
             .collect(),
         // With cgroups, a family that is forgotten is empty.
         None if families.has_cgroups() => Vec::new(),
-        None => everybody
+        None => processes
             .all()
             .iter()
             .filter(|process| is_member(process))

@@ -1,17 +1,19 @@
 //! Killing until nothing is left: by the cgroup of a family, or by searching for what was started.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::Call;
 use libc::pid_t;
 use nix::errno::Errno;
 
-use super::LONGEST_PAUSE;
 use super::held::Held;
 use crate::family::Families;
 use crate::process_table::{Process, ProcessTable, descendants};
 use crate::signal;
+
+/// Between passes, at most.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// Passes that stop what is newly found before all of it is killed. What is stopped forks no more, so a few settle it.
 const STOPPING_PASSES: u32 = 16;

@@ -1,8 +1,9 @@
 //! What takes more than one step: killing until nothing is left, and hanging up.
 //!
-//! Each job makes a pass now and then, between which the loop serves everybody else; a pass is bounded by the number of
+//! Each job makes a pass now and then, between which the loop serves other requests; a pass is bounded by the number of
 //! the VM's processes. A job that does not come to its end within [`DEADLINE`] is answered with ETIMEDOUT.
 
+mod all_processes;
 mod end;
 mod hang_up;
 mod held;
@@ -14,21 +15,21 @@ use agent_vm_protocol::message::{Call, Reply, Target};
 use nix::errno::Errno;
 
 use crate::family::Families;
-use crate::process_table::{Process, ProcessTable};
+use crate::process_table::ProcessTable;
 use crate::signal;
 use crate::sys::Reaped;
 
+use all_processes::AllProcesses;
 use end::End;
 pub use end::exit;
 use hang_up::{GRACE, HangUp};
-use kill::{FamilyKill, Search};
+use kill::{FamilyKill, LONGEST_PAUSE, Search};
 
 /// How long a job goes on. What a SIGKILL does not end within it hangs in the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between passes, at first and at most.
+/// Between passes, at first.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// The jobs under way.
 #[derive(Debug, Default)]
@@ -39,14 +40,14 @@ pub struct Jobs {
 #[derive(Debug)]
 struct Job {
     call: Call,
-    kind: Kind,
+    kind: JobKind,
     due: Instant,
     pause: Duration,
     deadline: Instant,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum JobKind {
     /// Kill a family that a cgroup names.
     Family(FamilyKill),
     /// Kill what has to be searched for.
@@ -72,11 +73,11 @@ impl Jobs {
             Target::Pid(pid) => families.led_by(signal::find(table, pid)?.pid),
         };
         let kind = match (family, target) {
-            (Some(family), _) if families.has_cgroups() => Kind::Family(FamilyKill::of(family)),
-            (Some(family), _) => Kind::Search(Search::family(family)),
+            (Some(family), _) if families.has_cgroups() => JobKind::Family(FamilyKill::of(family)),
+            (Some(family), _) => JobKind::Search(Search::family(family)),
             (None, Target::Pid(pid)) => {
                 let root = signal::find(table, pid)?;
-                Kind::Search(Search::below(&root))
+                JobKind::Search(Search::below(&root))
             }
             (None, Target::Family(_)) => return Err(Errno::ESRCH),
         };
@@ -91,23 +92,23 @@ impl Jobs {
             return false;
         };
         let begun = self.jobs.iter().find_map(|job| match &job.kind {
-            Kind::HangUp(other) if other.family == family => Some(other),
+            JobKind::HangUp(other) if other.family == family => Some(other),
             _ => None,
         });
         let hang_up = match begun {
             Some(begun) => begun.joined(),
             None => HangUp::of(family, session),
         };
-        self.begin(call, Kind::HangUp(hang_up), GRACE + DEADLINE);
+        self.begin(call, JobKind::HangUp(hang_up), GRACE + DEADLINE);
         true
     }
 
     /// Tells the end of a family's first process a little later.
     pub fn tell_end(&mut self, call: Call, reaped: Reaped) {
-        self.begin(call, Kind::End(End::of(reaped)), DEADLINE);
+        self.begin(call, JobKind::End(End::of(reaped)), DEADLINE);
     }
 
-    fn begin(&mut self, call: Call, kind: Kind, time: Duration) {
+    fn begin(&mut self, call: Call, kind: JobKind, time: Duration) {
         let now = Instant::now();
         self.jobs.push(Job {
             call,
@@ -127,12 +128,12 @@ impl Jobs {
     pub fn run(&mut self, families: &Families, table: &ProcessTable) -> Vec<Reply> {
         let now = Instant::now();
         let mut replies = Vec::new();
-        let mut everybody = Everybody { table, found: None };
+        let mut processes = AllProcesses::of(table);
         self.jobs.retain_mut(|job| {
             if job.due > now {
                 return true;
             }
-            let reply = match job.kind.pass(job.call, families, &mut everybody, now) {
+            let reply = match job.kind.pass(job.call, families, &mut processes, now) {
                 Ok(true) => job.kind.reply(job.call, table),
                 Ok(false) if now < job.deadline => {
                     job.due = now + job.pause;
@@ -158,27 +159,27 @@ impl Jobs {
     pub fn nudge(&mut self) {
         let now = Instant::now();
         for job in &mut self.jobs {
-            if matches!(job.kind, Kind::Family(_)) {
+            if matches!(job.kind, JobKind::Family(_)) {
                 job.due = now;
             }
         }
     }
 }
 
-impl Kind {
+impl JobKind {
     /// One pass; true when nothing is left to do.
     fn pass(
         &mut self,
         call: Call,
         families: &Families,
-        everybody: &mut Everybody<'_>,
+        processes: &mut AllProcesses<'_>,
         now: Instant,
     ) -> Result<bool, Errno> {
         match self {
-            Self::Family(kill) => kill.pass(families, everybody.table, now),
-            Self::Search(search) => search.pass(families, everybody.table, now),
-            Self::HangUp(hang_up) => hang_up.pass(families, everybody, now),
-            Self::End(end) => Ok(end.pass(call, families, everybody.table, now)),
+            Self::Family(kill) => kill.pass(families, processes.table, now),
+            Self::Search(search) => search.pass(families, processes.table, now),
+            Self::HangUp(hang_up) => hang_up.pass(families, processes, now),
+            Self::End(end) => Ok(end.pass(call, families, processes.table, now)),
         }
     }
 
@@ -188,18 +189,5 @@ impl Kind {
             Self::End(end) => end.reply(call, table),
             Self::Family(_) | Self::Search(_) | Self::HangUp(_) => Reply::Done { call },
         }
-    }
-}
-
-/// Every process of the VM, as the first job of a turn that needs them finds them. A thousand sessions that are hung up at
-/// once would otherwise read the table a thousand times each.
-struct Everybody<'table> {
-    table: &'table ProcessTable,
-    found: Option<Vec<Process>>,
-}
-
-impl Everybody<'_> {
-    fn all(&mut self) -> &[Process] {
-        self.found.get_or_insert_with(|| self.table.all())
     }
 }

@@ -5,6 +5,7 @@
 //! opens the working directory before, by a path without magic links, and the child resolves nothing until it has closed the
 //! rest: a program's path, an interpreter or an entry of PATH then finds only the program's own descriptors.
 
+mod cgroup;
 pub mod sys;
 mod terminal;
 
@@ -21,8 +22,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 
+pub use self::cgroup::Cgroup;
 use self::sys::{ChildError, Plan, Step};
-use crate::family::Place;
 use crate::files;
 
 /// Where programs are looked for when the environment has no PATH.
@@ -39,25 +40,6 @@ pub struct Spawner {
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
-}
-
-/// The cgroups that a program starts in.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cgroup<'a> {
-    /// A directory of version 2.
-    pub into: Option<BorrowedFd<'a>>,
-    /// The `tasks` file of one of version 1.
-    pub join: Option<BorrowedFd<'a>>,
-}
-
-impl<'a> Cgroup<'a> {
-    /// Those of a family's place.
-    pub fn of(place: &'a Place) -> Self {
-        Self {
-            into: place.leaf.as_ref().map(AsFd::as_fd),
-            join: place.memory.as_ref().map(AsFd::as_fd),
-        }
-    }
 }
 
 /// A program that runs.

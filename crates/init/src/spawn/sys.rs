@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::Cgroup;
+use super::cgroup::Cgroup;
 use crate::seccomp;
 
 /// How long a child may take until it executes its program: much longer than a slow disk or a VM that is out of processor time

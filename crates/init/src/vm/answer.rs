@@ -6,8 +6,8 @@ use agent_vm_protocol::message::{Failure, Reply, Request};
 use nix::errno::Errno;
 
 use super::Vm;
-use super::hands::Hands;
-use super::starts::Start;
+use super::backend::Backend;
+use super::held_starts::Start;
 use crate::control::{Attachments, Control, ControlError};
 use crate::files::Outcome;
 use crate::{network, signal, sys};
@@ -26,7 +26,7 @@ impl Vm {
                 return Err(ControlError::Closed);
             }
             Request::Adopt { env } => {
-                let Hands::Own(spawner) = &mut self.hands else {
+                let Backend::Init(spawner) = &mut self.backend else {
                     return Err(ControlError::Closed);
                 };
                 spawner.set_env(env);
@@ -42,9 +42,9 @@ impl Vm {
                     Ok((pid, fds)) => {
                         let start = Start { call, pid, fds };
                         return if spawn.brief {
-                            self.starts.hold(start, begun, control)
+                            self.held_starts.hold(start, begun, control)
                         } else {
-                            start.tell(control)
+                            start.report(control)
                         };
                     }
                     Err(error) => (call, Err(error)),
@@ -66,7 +66,7 @@ impl Vm {
             Request::StopAwaiting { call } if self.families.stop_awaiting(call) => (call, Ok(true)),
             Request::StopAwaiting { .. } => return Ok(()),
             // Init's own network is the host's here.
-            Request::Connect { call, .. } if self.hands.deputy().is_some() => (
+            Request::Connect { call, .. } if self.backend.deputy().is_some() => (
                 call,
                 Err(Failure {
                     errno: Errno::ENETUNREACH as i32,

@@ -1,15 +1,17 @@
 //! The loop: requests from the host, children that end, and jobs that take time.
 
 mod answer;
-mod hands;
+mod backend;
+mod deputy;
+mod held_starts;
 mod reap;
-mod starts;
+mod spawn;
 
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Reply};
+use agent_vm_protocol::message::{Boot, Isolation, Reply};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -24,10 +26,10 @@ use crate::mediate::{Ground, Listeners, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
 use crate::spawn::Spawner;
 use crate::sys::Child;
-use crate::{has_pid_namespace, signal, sys};
+use crate::{signal, sys};
 
-use hands::Hands;
-use starts::Starts;
+use backend::Backend;
+use held_starts::HeldStarts;
 
 /// Requests that are served, and children that are reaped, before the other gets its turn.
 const TURN: usize = 128;
@@ -38,14 +40,19 @@ const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(5);
 /// How long a VM without a pid namespace takes to kill what it started, when the host has gone.
 const LAST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Whether a VM of this kind has a pid namespace of its own, which the kernel ends with init.
+fn has_pid_namespace(isolation: Isolation) -> bool {
+    isolation == Isolation::Namespaces
+}
+
 /// A VM that is up.
 #[derive(Debug)]
 pub struct Vm {
     children: SignalFd,
-    hands: Hands,
+    backend: Backend,
     families: Families,
     jobs: Jobs,
-    starts: Starts,
+    held_starts: HeldStarts,
     table: ProcessTable,
     pid_namespace: bool,
     /// The folder of the VM's files on the host, if it has one there.
@@ -83,21 +90,21 @@ impl Vm {
             listeners.extend(vec![asks.listener_fd]);
             asks.own_mounts
         });
-        let hands = match booted.walls {
-            None => Hands::Own(spawner),
+        let backend = match booted.walls {
+            None => Backend::Init(spawner),
             Some(walls) => {
                 let mut deputy = Deputy::new(walls, spawner)?;
                 table.set_deputy(deputy.pid());
                 listeners.extend(deputy.take_listeners());
-                Hands::Deputy(Box::new(deputy))
+                Backend::Deputy(Box::new(deputy))
             }
         };
         Ok(Self {
             children,
-            hands,
+            backend,
             families: Families::new(booted.cgrouping, salt),
             jobs: Jobs::default(),
-            starts: Starts::default(),
+            held_starts: HeldStarts::default(),
             table,
             pid_namespace,
             folder: boot.walls.map(|walls| walls.folder),
@@ -110,7 +117,7 @@ impl Vm {
 
     /// The pid of init's deputy, if it has one.
     pub fn deputy(&self) -> Option<u32> {
-        self.hands.deputy().and_then(Deputy::pid).map(|pid| pid as u32)
+        self.backend.deputy().and_then(Deputy::pid).map(|pid| pid as u32)
     }
 
     /// Serves until the host goes.
@@ -118,7 +125,7 @@ impl Vm {
         let ended = self.serve(&mut control);
         if !self.pid_namespace {
             // Its channel closes, and it kills what it can reach, before it ends as well.
-            if let Some(deputy) = self.hands.deputy_mut() {
+            if let Some(deputy) = self.backend.deputy_mut() {
                 deputy.dismiss();
             }
             self.table.set_deputy(None);
@@ -140,7 +147,7 @@ impl Vm {
         self.prepare();
         loop {
             let (readable, ended) = self.wait(control);
-            let ground = match self.hands.deputy().map(Deputy::walls) {
+            let ground = match self.backend.deputy().map(Deputy::walls) {
                 Some(walls) => Ground::Folder {
                     folder_fd: walls.folder(),
                     replaced: walls.replaced(),
@@ -164,7 +171,7 @@ impl Vm {
                     };
                     self.answer(control, request, attachments)?;
                     // Each start takes a while, and there may be a hundred.
-                    self.starts.tell_due(control)?;
+                    self.held_starts.report_due(control)?;
                     self.keep_pace();
                 }
             }
@@ -179,7 +186,7 @@ impl Vm {
             for call in self.families.ended(&self.table) {
                 control.send(&Reply::Done { call }, Vec::new())?;
             }
-            self.starts.tell_due(control)?;
+            self.held_starts.report_due(control)?;
             self.keep_pace();
         }
     }
@@ -194,7 +201,7 @@ impl Vm {
             events |= PollFlags::POLLOUT;
         }
         let pause = (control.backlog() == Backlog::Descriptors).then_some(DESCRIPTORS_PAUSE);
-        let due = [self.jobs.due(), self.starts.due(), self.families.due()];
+        let due = [self.jobs.due(), self.held_starts.due(), self.families.due()];
         let due = due.into_iter().flatten().min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let more = self.more_ended.then_some(Duration::ZERO);

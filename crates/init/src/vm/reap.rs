@@ -22,7 +22,7 @@ impl Vm {
                     break;
                 }
             };
-            if let Some(deputy) = self.hands.deputy_mut()
+            if let Some(deputy) = self.backend.deputy_mut()
                 && deputy.ended(reaped.pid)
             {
                 self.replace_deputy(control)?;
@@ -49,11 +49,11 @@ impl Vm {
                             Vec::new()
                         });
                     if left.iter().any(|process| !is_settled(process, &self.table)) {
-                        self.starts.tell(call, control)?;
+                        self.held_starts.report(call, control)?;
                         self.jobs.tell_end(call, reaped);
                     } else {
                         let exit = exit(&reaped, background(&left, &self.table));
-                        self.starts.tell_end(call, exit, control)?;
+                        self.held_starts.report_end(call, exit, control)?;
                     }
                 }
             }

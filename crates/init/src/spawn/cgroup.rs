@@ -1,0 +1,24 @@
+//! The cgroups that a program starts in.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::family::Place;
+
+/// The cgroups that a program starts in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cgroup<'a> {
+    /// A directory of version 2.
+    pub into: Option<BorrowedFd<'a>>,
+    /// The `tasks` file of one of version 1.
+    pub join: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Cgroup<'a> {
+    /// Those of a family's place.
+    pub fn of(place: &'a Place) -> Self {
+        Self {
+            into: place.leaf.as_ref().map(AsFd::as_fd),
+            join: place.memory.as_ref().map(AsFd::as_fd),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Starting a program.
+
+use std::os::fd::OwnedFd;
+
+use agent_vm_protocol::message::{Failure, Spawn};
+use libc::pid_t;
+use nix::errno::Errno;
+
+use super::Vm;
+use super::backend::Backend;
+use crate::family::MARKER;
+use crate::spawn::Cgroup;
+
+/// Why there is no place for a family.
+fn place_failed(errno: Errno) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: Failure::PLACE.into(),
+        path: None,
+    }
+}
+
+impl Vm {
+    /// Starts a program as a family of its own.
+    pub(super) fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<OwnedFd>), Failure> {
+        match self.try_spawn(request)? {
+            Some(started) => Ok(started),
+            // A process on the host has removed idle directories of this VM. Init does not wait for it to stop.
+            None => self
+                .try_spawn(request)?
+                .ok_or_else(|| place_failed(Errno::EAGAIN)),
+        }
+    }
+
+    /// Nothing if the place for it was removed on the host before it started.
+    fn try_spawn(&mut self, request: &Spawn) -> Result<Option<(pid_t, Vec<OwnedFd>)>, Failure> {
+        let place = self.families.place().map_err(place_failed)?;
+        let mark = self.families.mark(request.call);
+        let marker = mark.as_deref().map(|mark| (MARKER, mark));
+        let cgroup = Cgroup::of(&place);
+        let started = match &mut self.backend {
+            Backend::Init(spawner) => spawner.start(request, cgroup, marker),
+            Backend::Deputy(deputy) => deputy.spawn(request, cgroup, marker),
+        };
+        match started {
+            Ok(started) => {
+                let (pid, report) = (started.pid, request.report_background);
+                self.families
+                    .enter(request.call, pid, started.terminal_fd, place, report);
+                Ok(Some((pid, started.host_fds)))
+            }
+            Err(error) => {
+                let removed = place.was_removed();
+                self.families.abandon(place).map_err(place_failed)?;
+                if !removed {
+                    return Err(error);
+                }
+                self.families.forget_removed();
+                Ok(None)
+            }
+        }
+    }
+}
