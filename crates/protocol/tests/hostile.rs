@@ -23,6 +23,7 @@ use proptest::sample::{Index, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[allow(clippy::too_many_lines, reason = "it is a list")]
 fn requests() -> Vec<Request> {
     vec![
         Request::Launch(Launch {

@@ -174,22 +174,21 @@ impl Description<'_> {
                 continue;
             }
             let file = CString::new(format!("{path}/{name}")).map_err(|_| Errno::EINVAL)?;
-            match self.files.get(&content) {
-                Some(equal) => linkat(self.root_fd, &**equal, self.root_fd, &*file, AtFlags::empty())?,
-                None => {
-                    let fd = openat(
-                        self.root_fd,
-                        &*file,
-                        file_flags(),
-                        Mode::from_bits_truncate(0o444),
-                    )?;
-                    // One page of a tmpfs is written whole or not at all.
-                    if !content.is_empty() && write(&fd, &content)? != content.len() {
-                        return Err(Errno::ENOSPC);
-                    }
-                    self.files.insert(content, file);
-                }
+            if let Some(equal) = self.files.get(&content) {
+                linkat(self.root_fd, &**equal, self.root_fd, &*file, AtFlags::empty())?;
+                continue;
             }
+            let fd = openat(
+                self.root_fd,
+                &*file,
+                file_flags(),
+                Mode::from_bits_truncate(0o444),
+            )?;
+            // One page of a tmpfs is written whole or not at all.
+            if !content.is_empty() && write(&fd, &content)? != content.len() {
+                return Err(Errno::ENOSPC);
+            }
+            self.files.insert(content, file);
         }
         Ok(())
     }
