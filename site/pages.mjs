@@ -31,7 +31,7 @@ export const parts = [
     documents: {
       "docs/isolation.md": "Levels of isolation",
       "docs/deploying.md": "Deploying",
-      "docs/bundlers.md": "Bundlers",
+      "docs/bundlers.md": "Bundlers, Bun and Deno",
       "SECURITY.md": "Security",
       "docs/comparison.md": "Comparison",
       "CHANGELOG.md": "Changelog",

@@ -21,6 +21,18 @@ test("README has at most 900 words", () => {
   expect(read("README.md").trim().split(/\s+/).length).toBeLessThanOrEqual(900);
 });
 
+test("the guide names every call of a VM", () => {
+  const { AgentVm } = require("../..");
+  const statics = Object.getOwnPropertyNames(AgentVm).filter((name) => typeof AgentVm[name] === "function");
+  const members = Object.getOwnPropertyNames(AgentVm.prototype).filter((name) => name !== "constructor");
+  expect(members.length).toBeGreaterThan(30);
+  const guide = read("docs/guide.md");
+  const missing = [...members, ...statics.map((name) => `AgentVm.${name}`)].filter(
+    (name) => !guide.includes(`\`${name}\``) && !guide.includes(`\`${name}(`),
+  );
+  expect(missing).toEqual([]);
+});
+
 test("README leads to every other document of the project", () => {
   const reached = new Set(["README.md"]);
   for (const name of reached) {
