@@ -432,6 +432,9 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * Boots a VM, in a few milliseconds and without forking the server's process. Rejects with INVALID_ARGUMENT for a wrong
    * option, with ISOLATION_UNAVAILABLE where the host cannot isolate as requested (the message has the cause and the remedy),
    * and with an errno for a host directory that cannot be shown.
+   *
+   * `node` inside is the server's own Node.js. Under Bun or Deno it is the first Node.js on the server's PATH: the first call
+   * runs each candidate once to ask. Where there is none, `node` inside says so and exits with 127.
    */
   static create(options?: AgentVmOptions): Promise<AgentVm>;
   /** Probes what this host can isolate, and says how to get what is missing. Never rejects. */
