@@ -177,7 +177,8 @@ export interface AgentVmOptions {
   /**
    * Host directory to use as the root file system, such as debootstrap makes: an absolute path. `create` resolves symbolic
    * links in it and rejects as for `mounts`. It must have a shell as /bin/sh, or as a link to a program within the directory
-   * (else INVALID_ARGUMENT). Default: the host's own programs, read-only, without its data.
+   * (else INVALID_ARGUMENT). Default: the host's own programs and what
+   * their packages brought (see `host`), read-only, without its other data.
    *
    * The directory never changes. Writes go to the VM's overlay and count towards `limits.diskBytes`. The directory's owner maps
    * to `user` inside the VM, so `user` can modify the files of the owner, and only those. Where the server's user does not own
@@ -230,6 +231,24 @@ export interface AgentVmOptions {
    * HOME points.
    */
   home?: string;
+  /**
+   * Which settings and data of installed programs the VM shows of the host, read-only. By default a VM shows, below /etc, /var/lib,
+   * /var/cache and /opt, the files that Debian packages own and nobody changed, and caches that programs generate;
+   * docs/host-files.md has the lists. Files that others may not read never show. A file that somebody wrote or changed shows only
+   * where `etc` names it. The server decides once, and again after packages were installed. Works with isolation "landlock" too;
+   * INVALID_ARGUMENT with `rootfs` or isolation "none".
+   */
+  host?: {
+    /**
+     * Files and directories below /etc to show whoever wrote them, like ["gitconfig", "npmrc"] or ["/etc/pip.conf"]; at most 64. A
+     * directory shows with all that others may read in it. The VM shows them as they are when it is made. `create` rejects with
+     * ENOENT if one is missing and EACCES if others may not read it, each with `path`; and with INVALID_ARGUMENT for one that never
+     * shows: passwords, keys, credentials, what identifies the host. Default: none.
+     */
+    etc?: string[];
+    /** Absolute paths below /etc, /var/lib, /var/cache or /opt to hide, with all below them; at most 64. Default: none. */
+    hide?: string[];
+  };
   /**
    * agentOS software packages, also in nested arrays (`software: [common, pi]`). Default: none.
    *

@@ -32,9 +32,10 @@ function load() {
         `Where a tool has copied node_modules, it must copy agent-vm-${target} as well: ${GUIDE}`,
     );
   }
-  const { MessageKind, NativeVm, endTurn, startLog } = loadAddon(path.join(folder, ADDON));
+  const { MessageKind, NativeVm, endTurn, lookAhead, startLog } = loadAddon(path.join(folder, ADDON));
   const log = logLevel();
   if (log !== undefined) startLog(log);
+  lookAhead();
   return {
     MessageKind,
     NativeVm,

@@ -6,6 +6,7 @@
 
 mod bridge;
 mod files;
+mod host_files;
 mod json;
 mod log;
 mod message;

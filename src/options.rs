@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_vm_host::boot::{Isolation, Mount, Network, Options, Resources, ServerNode};
+use agent_vm_host::boot::{HostFiles, Isolation, Mount, Network, Options, Resources, ServerNode};
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
 use agent_vm_host::{Command, Limits};
 use serde::Deserialize;
@@ -24,6 +24,8 @@ pub struct CreateOptions {
     #[serde(default)]
     directories: Vec<String>,
     #[serde(default)]
+    host: HostOption,
+    #[serde(default)]
     bins: Vec<(String, String)>,
     network: NetworkOption,
     env: Vec<(String, String)>,
@@ -39,6 +41,15 @@ struct MountOption {
     read_only: bool,
     #[serde(default)]
     software: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostOption {
+    #[serde(default)]
+    etc: Vec<String>,
+    #[serde(default)]
+    hide: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -145,6 +156,10 @@ impl CreateOptions {
                 })
                 .collect(),
             directories: self.directories,
+            host_files: HostFiles {
+                etc: self.host.etc,
+                hide: self.host.hide,
+            },
             bins: self.bins,
             network: self.network.into(),
             env: self.env,

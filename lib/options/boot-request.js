@@ -20,7 +20,7 @@ const NO_LIMITS = { __proto__: null };
  * @returns {Json<BootRequest>}
  */
 function bootRequest(options, node, shown = NOTHING) {
-  const { rootfs, home, env = [], hostname = "agent-vm", isolation = "namespaces", limits = NO_LIMITS } = options;
+  const { rootfs, home, host, env = [], hostname = "agent-vm", isolation = "namespaces", limits = NO_LIMITS } = options;
   const { mounts = [], directories = [], network = isolation === "none" ? "host" : "none" } = options;
   const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
   const { terminals = 64 } = limits;
@@ -34,6 +34,7 @@ function bootRequest(options, node, shown = NOTHING) {
     home,
     mounts: [...mounts, ...shown.mounts],
     directories,
+    host,
     bins: shown.bins,
     network,
     env,

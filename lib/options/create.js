@@ -4,6 +4,7 @@
 const check = require("../arguments");
 const { invalid } = require("../error");
 const { directories, requireApart } = require("./directories");
+const { hostFiles } = require("./host-files");
 const { requirePossible } = require("./levels");
 const { hostPath, mounts } = require("./mounts");
 const { network } = require("./network");
@@ -60,6 +61,7 @@ const OPTIONS = {
   mounts,
   directories,
   home: hostPath,
+  host: hostFiles,
   software: packagesOf,
   env: check.env,
   hostname,

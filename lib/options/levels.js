@@ -24,6 +24,9 @@ const LANDLOCK = {
 function requirePossible(options) {
   if (options.isolation === "landlock") requireUnderLandlock(options);
   if (options.isolation === "none") requireUnderNone(options);
+  if (options.host !== undefined && options.rootfs !== undefined) {
+    throw invalid("host must not be given with rootfs: such a VM has the settings and data of its own root alone");
+  }
 }
 
 /** @param {CheckedOptions} options */
@@ -45,7 +48,7 @@ function requireUnderLandlock(options) {
  * Without namespaces there is no count of the VM's processes to bound, and no file system of its own.
  * @param {CheckedOptions} options
  */
-function requireUnderNone({ rootfs, mounts = [], directories = [], network = "host", limits }) {
+function requireUnderNone({ rootfs, host, mounts = [], directories = [], network = "host", limits }) {
   for (const name of ["pids", "diskBytes", "terminals"]) {
     if (member(limits, name) === undefined) continue;
     throw new AgentVmError(
@@ -54,6 +57,7 @@ function requireUnderNone({ rootfs, mounts = [], directories = [], network = "ho
     );
   }
   if (rootfs !== undefined) throw unmounted("rootfs", "none");
+  if (host !== undefined) throw unmounted("host", "none");
   if (mounts.length > 0) throw unmounted("mounts", "none");
   if (directories.length > 0) throw unmounted("directories", "none");
   if (network === "public" || typeof network === "object") {

@@ -333,6 +333,7 @@ impl Control {
             | Reply::Settled
             | Reply::Launched { .. }
             | Reply::LaunchFailed { .. }
+            | Reply::Held
             | Reply::Ready { .. }
             | Reply::BootFailed { .. } => return Err(Unasked),
         }

@@ -113,6 +113,10 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
                 channel.send(&Frame::new(&reply, vec![mount_fd]).ok()?).ok()?;
                 return None;
             }
+            Request::Hold(hold) => {
+                hold_honestly(&channel, hold.tops.len());
+                return None;
+            }
             _ => return None,
         };
         let mut fds = fds.into_iter();
@@ -143,6 +147,21 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
     }
 }
 
+/// Answers as a holder of files does, as long as the host asks: no VM's program reaches one.
+fn hold_honestly(channel: &Channel, tops: usize) {
+    let mut mounts = 0;
+    loop {
+        let fds = (0..mounts).map(|_| File::open("/dev/null").unwrap().into());
+        channel
+            .send(&Frame::new(&Reply::Held, fds.collect()).unwrap())
+            .unwrap();
+        if receive(channel, PollTimeout::NONE).is_none() {
+            return;
+        }
+        mounts = tops;
+    }
+}
+
 fn receive(channel: &Channel, timeout: PollTimeout) -> Option<Request> {
     let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
     poll(&mut watched, timeout).ok()?;
@@ -157,6 +176,8 @@ fn number_of(request: &Request) -> u64 {
     match request {
         Request::Launch(_)
         | Request::DescribeHardware { .. }
+        | Request::Hold(_)
+        | Request::HandOut
         | Request::Boot(_)
         | Request::Adopt { .. }
         | Request::StopAwaiting { .. } => 0,
@@ -322,6 +343,7 @@ fn options(seed: u64) -> Options {
         isolation: Isolation::Namespaces,
         rootfs: None,
         directories: Vec::new(),
+        host_files: agent_vm_host::boot::HostFiles::default(),
         bins: Vec::new(),
         home: None,
         mounts: Vec::new(),

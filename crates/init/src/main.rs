@@ -26,12 +26,12 @@ mod walls;
 
 use std::process::ExitCode;
 
-use agent_vm_protocol::message::{Boot, Reply, Request};
+use agent_vm_protocol::message::{Boot, Hold, Reply, Request};
 use agent_vm_vfork::sys::Child;
 use nix::errno::Errno;
 use nix::unistd::setsid;
 
-use crate::boot::BootError;
+use crate::boot::{BootError, Tree};
 use crate::control::{Attachments, Control, ControlError};
 use crate::launch::{Side, Unmade};
 use crate::vm::Vm;
@@ -120,6 +120,7 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
                 control.drain()?;
                 return Ok(None);
             }
+            Request::Hold(wanted) => return hold(control, &wanted).map(|()| None),
             _ => return Err(Fatal::NotBoot),
         };
         match launch::launch(&launch, attachments) {
@@ -145,6 +146,29 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
                     control.drain()?;
                 }
             }
+        }
+    }
+}
+
+/// Holds a tree of files, until the host goes.
+fn hold(mut control: Control, wanted: &Hold) -> Result<(), Fatal> {
+    sys::set_name(sys::HOLDER_NAME);
+    let tree = match Tree::make(wanted) {
+        Ok(tree) => tree,
+        Err(error) => return Err(refuse(&mut control, error)),
+    };
+    control.send(&Reply::Held, Vec::new())?;
+    loop {
+        control.drain()?;
+        match control.receive() {
+            Ok(Some((Request::HandOut, _))) => match tree.hand_out() {
+                Ok(mounts) => control.send(&Reply::Held, mounts)?,
+                Err(error) => return Err(refuse(&mut control, error)),
+            },
+            Ok(Some(_)) => return Err(Fatal::NotBoot),
+            Ok(None) => sys::wait_readable(&control).map_err(Fatal::Wait)?,
+            Err(ControlError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -149,6 +149,9 @@ pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 /// And of the one that the others are copies of.
 pub const ZYGOTE_NAME: &CStr = c"agent-vm-zygote";
 
+/// And of one that holds files for VMs.
+pub const HOLDER_NAME: &CStr = c"agent-vm-files";
+
 /// Names this process in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {
     // SAFETY: a C string that outlives the call, which copies it. It has no way to fail.

@@ -7,6 +7,7 @@ use agent_vm_protocol::channel::{FrameError, ReceiveError};
 
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
+use super::host_files::HostFileError;
 use super::ids::IdError;
 use super::landlock::LandlockError;
 use super::machine::BOOT_DEADLINE;
@@ -60,6 +61,9 @@ pub enum BootError {
     /// A directory of the host's.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// What was asked for of the host's files.
+    #[error(transparent)]
+    HostFile(#[from] HostFileError),
     /// Init could not mount one of those.
     #[error("{path} cannot be mounted on")]
     Mount {
@@ -127,6 +131,7 @@ impl BootError {
                 path: Some(path.display().to_string()),
             },
             Self::Directory(error) => error.to_public(),
+            Self::HostFile(error) => error.to_public(),
             Self::Landlock(error) => Error::IsolationUnavailable { cause, remedy: error.remedy() },
             Self::Mount { path, errno } => Error::System {
                 errno: *errno,

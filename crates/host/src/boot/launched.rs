@@ -45,6 +45,42 @@ impl Specification {
     }
 }
 
+impl Specification {
+    /// What a process needs that holds files for VMs made as `options` says: mounts of its own.
+    pub fn of_holder(options: &Options) -> Self {
+        Self {
+            namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
+            resources: Resources::default(),
+            ..Self::of(options)
+        }
+    }
+
+    /// Starts one that is in no cgroup of its own.
+    pub fn launch_alone(&self) -> Result<(InitProcess, Channel, Option<IdLease>), BootError> {
+        let (uid, gid) = self.program.user;
+        let id = if self.own_id && uid == 0 {
+            Some(IdLease::take()?)
+        } else {
+            None
+        };
+        let launch = Launch {
+            namespaces: self.namespaces,
+            cgroup: false,
+            joins: 0,
+            joins_after: 0,
+            reports: false,
+            own_map: Some(OwnMap {
+                inside: USER_ID,
+                uid: id.as_ref().map_or(uid, |lease| lease.id),
+                gid: id.as_ref().map_or(gid, |lease| lease.id),
+            }),
+            take_ids: id.is_some(),
+        };
+        let (process, channel) = zygote::launch(&self.program, &launch, &[])?;
+        Ok((process, channel, id))
+    }
+}
+
 /// An init that waits for its boot request. Dropping it kills it and gives back what it holds.
 #[derive(Debug)]
 pub struct Launched {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use agent_vm_protocol::message::Limits;
 
-use super::{Isolation, Mount, ServerNode};
+use super::{HostFiles, Isolation, Mount, ServerNode};
 use crate::proxy::Rule;
 
 /// What a VM can reach.
@@ -37,6 +37,8 @@ pub struct Options {
     pub mounts: Vec<Mount>,
     /// Directories of the VM's own besides the usual ones: absolute, of normal components.
     pub directories: Vec<String>,
+    /// What of the host's settings and data shows beyond what does by itself, or does not.
+    pub host_files: HostFiles,
     /// Commands of what is shown, on the PATH: names, and paths inside.
     pub bins: Vec<(String, String)>,
     /// What it can reach.

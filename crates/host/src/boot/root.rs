@@ -1,7 +1,7 @@
 //! What a VM's root file system shows, and the environment that its processes start from.
 //!
-//! The host's programs, read-only, and none of its data: `/usr` and what belongs with it, a chosen part of `/etc`, and
-//! files of the VM's own where the host's would tell about the host.
+//! The host's programs, read-only: `/usr` and what belongs with it, the settings and data of what is installed
+//! ([`host_files`](super::host_files)), and files of the VM's own where the host's would tell about the host.
 
 use std::fs;
 use std::io::{self, Read};
@@ -14,6 +14,7 @@ use agent_vm_protocol::message::{BindSource, RootEntry};
 
 use super::directories::{Rootfs, depth};
 use super::explain;
+use super::host_files::{Node, Tree};
 use super::node::ServerNode;
 use super::{HOME, Network, Options};
 use crate::boot::Isolation;
@@ -22,29 +23,6 @@ use crate::proxy;
 /// Folders that are links into `/usr` on merged systems and folders of their own elsewhere.
 const PROGRAM_FOLDERS: [&str; 8] = [
     "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec",
-];
-
-/// The part of `/etc` that programs need and that says nothing of the host's users, hosts or secrets.
-const SHOWN_IN_ETC: [&str; 19] = [
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "alternatives",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "ca-certificates",
-    "pki/tls",
-    "pki/ca-trust",
-    "terminfo",
-    "localtime",
-    "timezone",
-    "mime.types",
-    "magic",
-    "fonts",
-    "python3",
-    "perl",
-    "inputrc",
-    "debian_version",
 ];
 
 /// Where the commands of shown software stand inside.
@@ -80,8 +58,16 @@ const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
 const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const USER_GROUP: &str = "user:x:1000:\n";
-const NSSWITCH: &str =
-    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
+const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n\
+     rpc: files\nethers: files\nnetworks: files\n";
+
+/// Where the host has no table of protocols that a package owns.
+const PROTOCOLS: &str = "ip\t0\tIP\nicmp\t1\tICMP\ntcp\t6\tTCP\nudp\t17\tUDP\n";
+
+/// What git and mail programs put behind `user@` where nothing else is configured: without it git refuses to commit.
+const MAIL_NAME: &str = "/etc/mailname";
+
+const VAR_LINKS: [(&str, &str); 2] = [("/var/run", "../run"), ("/var/lock", "../run/lock")];
 
 /// Read by an interactive bash that was built to do so, as Debian's is; elsewhere its own short prompt stays. Not in the
 /// environment, where other shells would take the prompt for theirs and print its escapes; nor over one that is there.
@@ -89,11 +75,12 @@ const BASHRC: &str = r#"[ "$PS1" = '\s-\v\$ ' ] && PS1='\u@\h:\w\$ '
 shopt -s checkwinsize
 "#;
 
-/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `node` is the server's Node.js,
-/// `shown` are the host's own directories.
+/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `files` are the settings and data of
+/// installed programs, `node` is the server's Node.js, `shown` are the host's own directories.
 pub fn entries(
     options: &Options,
     rootfs: Option<&Rootfs>,
+    files: Vec<RootEntry>,
     node: Vec<RootEntry>,
     shown: Vec<RootEntry>,
 ) -> Vec<RootEntry> {
@@ -104,13 +91,24 @@ pub fn entries(
         ],
         None => host_programs_once().to_vec(),
     };
-    entries.push(file("/etc/hostname", &format!("{}\n", options.hostname)));
-    if rootfs.is_none_or(|rootfs| !rootfs.has_mailname) {
-        entries.push(mail_name(&options.hostname));
+    entries.extend(files);
+    let mut own = names_of_host(options);
+    if rootfs.is_some_and(|rootfs| rootfs.has_mailname) {
+        own.retain(|(path, _)| *path != MAIL_NAME);
     }
-    entries.extend(name_service(&options.hostname, &options.network));
+    entries.extend(own.into_iter().map(|(path, content)| match rootfs {
+        Some(_) => file(path, &content),
+        // The host's files take no writes.
+        None => RootEntry::Cover {
+            path: path.to_owned(),
+            content,
+        },
+    }));
     if rootfs.is_none() {
-        entries.extend(own_files());
+        entries.extend(VAR_LINKS.map(|(path, target)| RootEntry::Symlink {
+            path: path.to_owned(),
+            target: target.to_owned(),
+        }));
         entries.extend(node);
         entries.extend(explain::entries(options));
     }
@@ -141,13 +139,14 @@ pub fn entries(
 }
 
 /// The files and folders of the host that a VM may read and execute which sees them at their own places.
-pub fn readable(options: &Options) -> Vec<String> {
+pub fn readable(options: &Options, files: &Tree) -> Vec<String> {
     let mut paths: Vec<String> = host_programs_once()
         .iter()
         // A link can always be followed; where it leads is a matter of its own.
         .filter(|entry| matches!(entry, RootEntry::Bind { .. } | RootEntry::File { .. }))
         .map(|entry| entry.path().to_owned())
         .collect();
+    paths.extend(files.readable());
     // Bash complains of one that is there and that it may not read.
     paths.push("/etc/bash.bashrc".to_owned());
     paths.extend(options.node.iter().flat_map(ServerNode::paths));
@@ -159,7 +158,7 @@ fn host_programs_once() -> &'static [RootEntry] {
     HOST.get_or_init(host_programs)
 }
 
-/// `/usr` and what belongs with it, and the chosen part of `/etc`; the host is looked at once.
+/// `/usr` and what belongs with it; the host is looked at once.
 fn host_programs() -> Vec<RootEntry> {
     let mut entries = vec![bind("/usr")];
     for folder in PROGRAM_FOLDERS {
@@ -174,38 +173,6 @@ fn host_programs() -> Vec<RootEntry> {
                 }
             }
             Ok(found) if found.is_dir() => entries.push(bind(&path)),
-            _ => {}
-        }
-    }
-    // Java's settings stand in a folder with the version in its name.
-    let java = fs::read_dir("/etc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
-    let java = java
-        .filter_map(|name| name.into_string().ok())
-        .filter(|name| name.starts_with("java-"));
-    for name in SHOWN_IN_ETC.map(str::to_owned).into_iter().chain(java) {
-        let path = format!("/etc/{name}");
-        match fs::symlink_metadata(&path) {
-            // A link is shown as one: `/etc/localtime` leads into `/usr/share/zoneinfo`.
-            Ok(found) if found.is_symlink() => {
-                if let Ok(target) = fs::read_link(&path) {
-                    entries.push(RootEntry::Symlink {
-                        path,
-                        target: target.to_string_lossy().into_owned(),
-                    });
-                }
-            }
-            Ok(found) if found.is_dir() => entries.push(bind(&path)),
-            // A small file is cheaper copied than mounted.
-            Ok(found) if found.is_file() && found.len() <= 16 * 1024 => {
-                if let Ok(content) = fs::read_to_string(&path) {
-                    entries.push(RootEntry::File { path, content });
-                }
-            }
-            Ok(found) if found.is_file() => entries.push(bind(&path)),
             _ => {}
         }
     }
@@ -230,22 +197,25 @@ fn file(path: &str, content: &str) -> RootEntry {
     }
 }
 
-/// What git and mail programs put behind `user@` where nothing else is configured: without it git refuses to commit.
-fn mail_name(hostname: &str) -> RootEntry {
-    file("/etc/mailname", &format!("{hostname}\n"))
-}
-
+/// The names of the VM and of what it reaches, by their files.
+///
 /// The host's own `/etc/hosts` and `/etc/resolv.conf` are of use only in its network. They are shown as they are when the
 /// VM is made: a resolver's file is often replaced, and a mount would stay with the old one.
-fn name_service(hostname: &str, network: &Network) -> [RootEntry; 2] {
+fn names_of_host(options: &Options) -> Vec<(&'static str, String)> {
+    let hostname = &options.hostname;
     let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let mut resolvers = String::new();
-    if matches!(network, Network::Host) {
+    if matches!(options.network, Network::Host) {
         let read = |path: &str| read_start(path).unwrap_or_default();
         hosts.push_str(&read("/etc/hosts"));
         resolvers = read("/etc/resolv.conf");
     }
-    [file("/etc/hosts", &hosts), file("/etc/resolv.conf", &resolvers)]
+    vec![
+        ("/etc/hostname", format!("{hostname}\n")),
+        (MAIL_NAME, format!("{hostname}\n")),
+        ("/etc/hosts", hosts),
+        ("/etc/resolv.conf", resolvers),
+    ]
 }
 
 /// The whole lines among the first MiB of a file: lists of blocked hosts can be longer than a control message may be.
@@ -280,38 +250,35 @@ fn with_user(table: &str, entry: &str) -> String {
         })
 }
 
-fn own_files() -> Vec<RootEntry> {
-    let mut entries = vec![
-        file("/etc/passwd", &format!("{ROOT}{USER}{NOBODY}")),
-        file(
+/// Files below `/etc` that are a VM's own in place of what `files`, the host's, have there. Those of [`names_of_host`] are empty: they
+/// are covered.
+pub fn own_files(files: &Tree) -> Vec<(String, Node)> {
+    let mut own: Vec<(&str, Node)> = [
+        ("/etc/passwd", format!("{ROOT}{USER}{NOBODY}").as_str()),
+        (
             "/etc/group",
             &format!("root:x:0:\ntty:x:5:\n{USER_GROUP}nogroup:x:65534:\n"),
         ),
-        file("/etc/nsswitch.conf", NSSWITCH),
-        file("/etc/bash.bashrc", BASHRC),
-        file("/etc/shells", "/bin/sh\n/bin/bash\n"),
-        file(
-            "/etc/protocols",
-            "ip\t0\tIP\nicmp\t1\tICMP\ntcp\t6\tTCP\nudp\t17\tUDP\n",
-        ),
-    ];
-    if Path::new("/usr/lib/os-release").exists() {
-        entries.push(RootEntry::Symlink {
-            path: "/etc/os-release".into(),
-            target: "../usr/lib/os-release".into(),
-        });
+        ("/etc/nsswitch.conf", NSSWITCH),
+        ("/etc/bash.bashrc", BASHRC),
+        ("/etc/shells", "/bin/sh\n/bin/bash\n"),
+        ("/etc/hostname", ""),
+        (MAIL_NAME, ""),
+        ("/etc/hosts", ""),
+        ("/etc/resolv.conf", ""),
+    ]
+    .map(|(path, content)| (path, Node::file(content)))
+    .into();
+    own.push(("/etc/mtab", Node::Link("../proc/self/mounts".to_owned())));
+    if !files.shows("/etc/protocols") {
+        own.push(("/etc/protocols", Node::file(PROTOCOLS)));
     }
-    for (path, target) in [
-        ("/etc/mtab", "../proc/self/mounts"),
-        ("/var/run", "../run"),
-        ("/var/lock", "../run/lock"),
-    ] {
-        entries.push(RootEntry::Symlink {
-            path: path.into(),
-            target: target.into(),
-        });
+    if !files.shows("/etc/os-release") && Path::new("/usr/lib/os-release").exists() {
+        own.push(("/etc/os-release", Node::Link("../usr/lib/os-release".to_owned())));
     }
-    entries
+    own.into_iter()
+        .map(|(path, node)| (path.to_owned(), node))
+        .collect()
 }
 
 fn bind(path: &str) -> RootEntry {

@@ -10,13 +10,15 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::launched::{Launched, Specification};
-use super::{BootError, Isolation, Machine, Network, Options};
+use super::{BootError, Isolation, Machine, Network, Options, host_files};
 use crate::runtime;
 
 /// What kind of VM a spare can become.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kind {
     launch: Specification,
+    /// What all VMs showed of the host's files when it was looked for.
+    generation: u64,
     /// All of what it is to be but its environment, where it can be booted ahead.
     whole: Option<Box<Options>>,
 }
@@ -27,10 +29,12 @@ impl Kind {
         let of_the_host = matches!(options.network, Network::Host)
             || options.rootfs.is_some()
             || options.home.is_some()
+            || !options.host_files.etc.is_empty()
             || !options.mounts.is_empty();
         let whole = options.isolation == Isolation::Namespaces && !of_the_host;
         Self {
             launch: Specification::of(options),
+            generation: if whole { host_files::generation() } else { 0 },
             whole: whole.then(|| {
                 Box::new(Options {
                     env: Vec::new(),

@@ -7,7 +7,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
 use super::private_folder::PrivateFolder;
-use super::{BootError, HOME, Isolation, Options, accounts, explain, root};
+use super::{BootError, HOME, Isolation, Options, accounts, explain, host_files, root};
 
 /// What a VM sees of files.
 pub struct View {
@@ -43,8 +43,13 @@ impl View {
                     Some(node) if view.rootfs.is_none() => node.entries(id, fds)?,
                     _ => Vec::new(),
                 };
+                let files = if view.rootfs.is_none() {
+                    host_files::entries(options, fds)?
+                } else {
+                    Vec::new()
+                };
                 let shown = directories::entries(options, id, fds)?;
-                view.root = root::entries(options, view.rootfs.as_ref(), node, shown);
+                view.root = root::entries(options, view.rootfs.as_ref(), files, node, shown);
             }
             (Isolation::Landlock, _) => {
                 let folder =
@@ -53,7 +58,7 @@ impl View {
                 let (uid, gid) = id.map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
                 view.walls = Some(Walls {
                     folder: folder.path().to_owned(),
-                    readable: root::readable(options),
+                    readable: root::readable(options, &host_files::tree_in_place(&options.host_files)?),
                     replaced: accounts::tables(uid, gid, &view.home),
                     path_offsets: accounts::path_offsets().to_vec(),
                 });

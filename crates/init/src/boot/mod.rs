@@ -7,6 +7,7 @@ mod abstract_sockets;
 mod cgroups;
 mod devices;
 pub mod hardware;
+mod hold;
 mod identity;
 mod proc;
 mod root;
@@ -23,6 +24,8 @@ use nix::sys::prctl;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
+
+pub use hold::Tree;
 
 use crate::control::Attachments;
 use crate::family::Cgrouping;

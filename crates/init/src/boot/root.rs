@@ -177,6 +177,11 @@ pub(super) fn make(
         RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
         RootEntry::Links { names, target, .. } => place.links(names, target),
+        RootEntry::Cover { content, .. } => {
+            let mount_fd = private.file(content)?;
+            sys::restrict_mount(mount_fd.as_fd(), attr::RDONLY, false)?;
+            sys::attach_mount(&mount_fd, &place.file()?)
+        }
         RootEntry::Bind {
             source, read_only, ..
         }

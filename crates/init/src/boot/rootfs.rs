@@ -88,7 +88,7 @@ fn prepare(
     }
     let place = Place::of(upper_fd, entry.path(), false)?;
     match entry {
-        RootEntry::File { content, .. } => place.new_file(content, FILE),
+        RootEntry::File { content, .. } | RootEntry::Cover { content, .. } => place.new_file(content, FILE),
         RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
         RootEntry::Links { names, target, .. } => place.links(names, target),

@@ -22,7 +22,11 @@ impl Vm {
     ) -> Result<(), ControlError> {
         let (call, result) = match request {
             // A host that boots twice has lost track.
-            Request::Launch(_) | Request::DescribeHardware { .. } | Request::Boot(_) => {
+            Request::Launch(_)
+            | Request::DescribeHardware { .. }
+            | Request::Hold(_)
+            | Request::HandOut
+            | Request::Boot(_) => {
                 return Err(ControlError::Closed);
             }
             Request::Adopt { env } => {

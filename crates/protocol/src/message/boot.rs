@@ -219,6 +219,13 @@ pub enum RootEntry {
         /// What they point to.
         target: String,
     },
+    /// A small read-only file over one that is there, in a directory that takes no writes.
+    Cover {
+        /// Where.
+        path: String,
+        /// What it says.
+        content: String,
+    },
     /// A file or folder of the host.
     Bind {
         /// Where.
@@ -260,6 +267,7 @@ impl RootEntry {
             | Self::Script { path, .. }
             | Self::Symlink { path, .. }
             | Self::Links { path, .. }
+            | Self::Cover { path, .. }
             | Self::Bind { path, .. }
             | Self::Mount { path, .. }
             | Self::Private { path, .. } => path,

@@ -4,6 +4,7 @@
 
 mod boot;
 mod file;
+mod hold;
 mod program;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use boot::{
     OwnMap, ReplacedFile, RootEntry, ShownCgroup, Walls,
 };
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
+pub use hold::{Bytes, HeldEntry, Hold};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
 
 /// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
@@ -101,6 +103,11 @@ pub enum Request {
         /// Empty directories to make in it: paths below `/sys`.
         directories: Vec<String>,
     },
+    /// Make a tree of files for many VMs, and hand it out from then on, in place of a [`Request::Boot`]. Answered with [`Reply::Held`] or
+    /// [`Reply::BootFailed`].
+    Hold(Box<Hold>),
+    /// Hand the tree out, after a [`Request::Hold`]. Answered with [`Reply::Held`] or [`Reply::BootFailed`].
+    HandOut,
 }
 
 impl Request {
@@ -110,6 +117,8 @@ impl Request {
         match self {
             Self::Launch(_) => "launch",
             Self::DescribeHardware { .. } => "describe the hardware",
+            Self::Hold(_) => "hold",
+            Self::HandOut => "hand out",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Spawn(_) => "spawn",
@@ -230,6 +239,8 @@ pub enum Reply {
         /// Whether it is one that each VM clones. Otherwise each of those that are attached serves one VM.
         can_clone: bool,
     },
+    /// The tree stands. Attached to the answer of a [`Request::HandOut`]: detached, read-only mounts of [`Hold::tops`], in that order.
+    Held,
 }
 
 /// An operating system call that failed inside.

@@ -1,0 +1,186 @@
+"use strict";
+// What administrators and others have put beside the files of packages: secrets in changed settings, files of the server's own user
+// and groups, links. None of it shows, whoever the server is, unless the server asks for it.
+
+const { folder } = require("../fixture");
+const { nodeScript, readableCopy } = require("../node-script");
+
+const isRoot = process.getuid() === 0;
+
+/** All of these say TOKEN, or lead to what does. */
+const PLANTED = [
+  ...["npmrc", "pip.conf", "gitconfig", "profile.d/token.sh", "unowned/file", "wgetrc", "manpath.config"],
+  ...["vim/mine", "vim/group", "vim/more", "vim/link", "profile.d/link"],
+  ...["fonts/mine", "fonts/group", "fonts/more", "fonts/closed/file", "fonts/way", "fonts/device", "alternatives/way"],
+  ...[
+    "ssl/certs/mine",
+    "ssl/private/key",
+    "ssh/x",
+    "machine-id",
+    "sudoers.d/x",
+    "apt/auth.conf.d/x",
+    "shadow",
+    "shadow-",
+  ],
+  ...["cloud/x", "docker/x", "credstore/x", "NetworkManager/system-connections/x"],
+]
+  .map((name) => `/etc/${name}`)
+  .concat(
+    ["alternatives", "info"].flatMap((name) =>
+      ["mine", "group", "more"].map((file) => `/var/lib/dpkg/${name}/${file}`),
+    ),
+    ["/var/lib/dpkg/alternatives/way", "/var/lib/systemd/x", "/opt/unowned/x"],
+  );
+
+/** A script that puts a changed copy over /etc and parts of /var/lib. `$1` is the copy's directory, `$2` the server's user. */
+const PLANT = `
+  top=$1 user=$2 etc=$1/etc
+  cp -a /etc "$etc" 2>/dev/null || true
+  plant() { mkdir -p "\${1%/*}" && rm -rf "$1" && echo TOKEN > "$1"; }
+  for name in npmrc pip.conf gitconfig profile.d/token.sh unowned/file ssl/private/key ssh/x machine-id sudoers.d/x \\
+    apt/auth.conf.d/x shadow shadow- cloud/x docker/x credstore/x NetworkManager/system-connections/x; do
+    plant "$etc/$name"; chmod 644 "$etc/$name"
+  done
+  chmod 755 "$etc" "$etc"/ssl/private "$etc"/sudoers.d "$etc"/unowned
+  echo '# TOKEN' >> "$etc/wgetrc"
+  ln -f "$etc/pip.conf" "$etc/manpath.config"
+  mkdir -p "$top/alternatives" "$top/info" "$top/systemd"
+  for directory in "$etc/vim" "$etc/fonts" "$top/alternatives" "$top/info"; do
+    for name in mine group more; do plant "$directory/$name"; done
+    chmod 600 "$directory/mine"; chmod 640 "$directory/group" "$directory/more"
+    chown "$user" "$directory/mine" 2>/dev/null || true
+    chgrp "$user" "$directory/group" 2>/dev/null || true
+    chgrp 1777 "$directory/more" 2>/dev/null || true
+    chmod 755 "$directory"
+  done
+  cp -a "$etc/fonts/mine" "$etc/ssl/certs/mine"
+  plant "$etc/fonts/closed/file"; chmod 644 "$etc/fonts/closed/file"; chown -R "$user" "$etc/fonts/closed" 2>/dev/null || true
+  chmod 750 "$etc/fonts/closed"
+  mkfifo "$etc/fonts/device"
+  ln -sf /etc/shadow "$etc/vim/link"; ln -sf /root/secret "$etc/profile.d/link"
+  ln -s ../npmrc "$etc/fonts/way"; ln -s ../npmrc "$etc/alternatives/way"; ln -s /etc/npmrc "$top/alternatives/way"
+  echo open > "$top/alternatives/open"; echo open > "$top/info/open"; chmod 644 "$top"/*/open
+  # More than is copied.
+  (cd "$top/info" && seq -f 'x%g.list' 600 | xargs touch)
+  plant "$top/systemd/x"; chmod 644 "$top/systemd/x"
+  for name in alternatives info; do mount --bind "$top/$name" "/var/lib/dpkg/$name"; done
+  mount --bind "$top/systemd" /var/lib/systemd
+  mount --bind "$etc" /etc
+`;
+
+/** What a server that sees the planted files prints. `as` is a command that makes it another user. */
+async function serve(source, as = [], user = String(process.getuid())) {
+  const top = folder();
+  const from = readableCopy();
+  // An ordinary user mounts as the root of a user namespace, and is itself again in one below that.
+  const back = ["unshare", "--user", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`];
+  const owner = isRoot ? user : "0";
+  const plant = ["sh", "-c", `set -e; (${PLANT}) && shift 2 && exec "$@"`, "sh", top, owner];
+  const prefix = ["unshare", ...(isRoot ? [] : ["--user", "--map-root-user"]), "--mount", ...plant];
+  const script = nodeScript(source, { prefix: [...prefix, ...(isRoot ? as : back)], from });
+  const { stdout, stderr, code } = await script.ended;
+  expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+  return JSON.parse(stdout);
+}
+
+const READ = `
+  const read = async (vm) => (await vm.exec(${JSON.stringify(
+    `for f in ${PLANTED.join(" ")}; do timeout 5 grep -qs TOKEN $f && echo $f; done;
+     timeout 20 grep -rls TOKEN /etc /var /opt --devices=skip`,
+  )})).stdout.split("\\n").filter(Boolean);
+  const size = async (vm, file) => Number((await vm.exec("cat " + file + " | wc -c")).stdout);`;
+
+const ORDINARY = ["setpriv", "--reuid=1500", "--regid=1500", "--groups=1777", "--inh-caps=-all"];
+const servers = isRoot
+  ? [
+      ["root", [], "0"],
+      ["an ordinary user", ORDINARY, "1500"],
+    ]
+  : [["this user", [], ""]];
+
+describe.each(servers)("a server that is %s", (_, as, user) => {
+  test.each(["namespaces", "landlock"])("shows nothing that was planted at the level %s", async (isolation) => {
+    const found = await serve(
+      `${READ}
+      const vm = await AgentVm.create({ isolation: "${isolation}" });
+      console.log(JSON.stringify({
+        planted: await read(vm),
+        shown: await size(vm, "/etc/vim/vimrc") > 100,
+        opened: [await size(vm, "/var/lib/dpkg/alternatives/open"), await size(vm, "/var/lib/dpkg/info/open")],
+      }));
+      await vm.dispose();`,
+      as,
+      user,
+    );
+    expect(found).toEqual({ planted: [], shown: true, opened: [5, 5] });
+  });
+
+  test.each(["namespaces", "landlock"])("shows what it asks for at the level %s, and no secret", async (isolation) => {
+    const found = await serve(
+      `${READ}
+      const isolation = "${isolation}";
+      const refusal = async (name) => {
+        try { await AgentVm.create({ isolation, host: { etc: [name] } }); } catch (error) { return [error.code, error.path]; }
+      };
+      const vm = await AgentVm.create({ isolation, host: { etc: ["npmrc", "/etc/unowned", "wgetrc"], hide: ["/etc/vim"] } });
+      const other = await AgentVm.create({ isolation });
+      console.log(JSON.stringify({
+        planted: [...new Set(await read(vm))].sort(),
+        hidden: await size(vm, "/etc/vim/vimrc"),
+        others: [await size(other, "/etc/vim/vimrc") > 100, ...(await read(other))],
+        refusals: [await refusal("shadow"), await refusal("ssh/x"), await refusal("ssl/private/key"), await refusal("vim/mine"),
+          await refusal("fonts/closed/file"), await refusal("missing")],
+      }));
+      await vm.dispose();
+      await other.dispose();`,
+      as,
+      user,
+    );
+    const links = ["/etc/alternatives/way", "/etc/fonts/way", "/var/lib/dpkg/alternatives/way"];
+    expect(found).toEqual({
+      // Links that lead to what is asked for show it too.
+      planted: [...links, "/etc/npmrc", "/etc/unowned/file", "/etc/wgetrc"].sort(),
+      hidden: 0,
+      others: [true],
+      refusals: [
+        ["INVALID_ARGUMENT", null],
+        ["INVALID_ARGUMENT", null],
+        ["INVALID_ARGUMENT", null],
+        ["EACCES", "/etc/vim/mine"],
+        ["EACCES", "/etc/fonts/closed/file"],
+        ["ENOENT", "/etc/missing"],
+      ],
+    });
+  });
+});
+
+test("what is written into a file later shows in no VM, and a file that is added later neither", async () => {
+  const found = await serve(`${READ}
+    const fs = require("node:fs");
+    const first = await AgentVm.create();
+    const before = await size(first, "/etc/vim/vimrc");
+    fs.appendFileSync("/etc/vim/vimrc", "TOKEN");
+    fs.appendFileSync("/etc/vim/added", "TOKEN");
+    const second = await AgentVm.create();
+    const planted = [...await read(first), ...await read(second)];
+    const third = await AgentVm.create({ isolation: "landlock" });
+    console.log(JSON.stringify({
+      planted: [...planted, ...await read(third), (await third.exec("cat /etc/vim/vimrc /etc/vim/added")).stdout],
+      same: [await size(first, "/etc/vim/vimrc") === before, await size(second, "/etc/vim/vimrc") === before],
+    }));
+    for (const vm of [first, second, third]) await vm.dispose();`);
+  expect(found).toEqual({ planted: [""], same: [true, true] });
+});
+
+test("nobody writes to the host's files, nor mounts over them", async () => {
+  const found = await serve(`
+    const vm = await AgentVm.create();
+    const attempts = ["echo x > /etc/vim/vimrc", "touch /etc/new", "rm /etc/services", "chmod 600 /etc/vim/vimrc", "mv /etc/vim /etc/vi",
+      "ln -s / /etc/root", "echo x > /etc/hosts", "echo x > /etc/resolv.conf", "touch /var/lib/new", "echo x > /var/lib/dpkg/status",
+      "mount -t tmpfs none /etc", "umount /etc", "mount -o remount,rw /etc"];
+    const worked = [];
+    for (const attempt of attempts) if ((await vm.exec(attempt)).exitCode === 0) worked.push(attempt);
+    console.log(JSON.stringify(worked));
+    await vm.dispose();`);
+  expect(found).toEqual([]);
+});

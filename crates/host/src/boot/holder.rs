@@ -1,0 +1,71 @@
+//! A process that holds a tree of files for many VMs: it makes the tree once, in a mount namespace of its own, and hands out mounts
+//! of it.
+//!
+//! It is an init like any other, a copy of the zygote with the id of a VM, that runs no program of anybody's. What it hands out is
+//! nowhere mounted until a VM's init mounts it, and stays when the holder ends. The holder ends when this process does.
+
+use std::os::fd::OwnedFd;
+
+use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame};
+use agent_vm_protocol::message::{HeldEntry, Hold, Reply, Request};
+
+use super::launched::{InitProcess, Specification};
+use super::machine::await_reply;
+use super::{BootError, USER_ID};
+use crate::boot::ids::IdLease;
+
+/// A holder. Dropping it ends it.
+#[derive(Debug)]
+pub struct Holder {
+    channel: Channel,
+    // In this order they are dropped: first the process goes, then its id.
+    _process: InitProcess,
+    _id: Option<IdLease>,
+    mounts: usize,
+}
+
+impl Holder {
+    /// Starts one, and has it make `entries`. It hands out what is at `tops`, in that order.
+    pub fn start(
+        specification: &Specification,
+        entries: Vec<HeldEntry>,
+        tops: &[String],
+    ) -> Result<Self, BootError> {
+        let (process, channel, id) = specification.launch_alone()?;
+        let request = Request::Hold(Box::new(Hold {
+            take_id: id.as_ref().map(|_| USER_ID),
+            entries,
+            tops: tops.to_vec(),
+        }));
+        channel
+            .send_patiently(&Frame::new(&request, Vec::new())?, DESCRIPTORS_DEADLINE)
+            .map_err(BootError::Channel)?;
+        match await_reply(&channel)? {
+            (Reply::Held, _) => Ok(Self {
+                channel,
+                _process: process,
+                _id: id,
+                mounts: tops.len(),
+            }),
+            (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
+            _ => Err(BootError::Died(None)),
+        }
+    }
+
+    /// Detached mounts of the tops.
+    pub fn hand_out(&self) -> Result<Vec<OwnedFd>, BootError> {
+        let frame = Frame::new(&Request::HandOut, Vec::new())?;
+        self.channel
+            .send_patiently(&frame, DESCRIPTORS_DEADLINE)
+            .map_err(BootError::Channel)?;
+        match await_reply(&self.channel)? {
+            (Reply::Held, fds) if fds.len() == self.mounts => Ok(fds),
+            // There was no room for what was attached (`unix(7)`, SCM_RIGHTS).
+            (Reply::Held, _) => Err(BootError::Channel(std::io::Error::from_raw_os_error(
+                libc::EMFILE,
+            ))),
+            (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
+            _ => Err(BootError::Died(None)),
+        }
+    }
+}

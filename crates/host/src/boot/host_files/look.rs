@@ -1,0 +1,447 @@
+//! Looking at the host's files: which of them a VM may see.
+//!
+//! What others may not read never shows, whoever the server is: an ordinary user's VM has the user's id, and would read what is
+//! the user's alone. What shows is what was looked at: a small file is read once, and its copy shows.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::dir::Type;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{getegid, geteuid, getgroups};
+
+use super::listing::{self, directory_flags};
+use super::names;
+use super::packages::Packages;
+use super::tree::{Copied, Node, Stamp, Tree, ancestors};
+
+/// A larger file is shown itself, where a list names it, or, below `/opt`, a package owns it.
+const COPIED: i64 = 1024 * 1024;
+
+/// All copies together; half of what a control message carries.
+const ALL_COPIED: usize = 8 * 1024 * 1024;
+
+/// What is read below `/opt` to see whether it has changed.
+const ALL_COMPARED: usize = 64 * 1024 * 1024;
+
+/// A directory of a list that has more in it is shown itself.
+const SMALL_BYTES: i64 = 512 * 1024;
+const SMALL_ENTRIES: usize = 512;
+
+/// Files and directories that are looked at below each top.
+const ENTRIES: usize = 200_000;
+
+/// Directories below one another that are looked at.
+const DEPTH: usize = 24;
+
+/// Where links may lead that no package owns: the programs' own files.
+const PROGRAMS: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/dev/null"];
+
+const READ: u32 = 0o4;
+const SEARCH: u32 = 0o1;
+
+/// The tree of what packages own and the lists name.
+pub fn look() -> Tree {
+    let packages = Packages::read();
+    let mut look = Look::new(&packages, names::listed().into_iter().collect());
+    for top in names::TOPS {
+        look.top(top);
+    }
+    look.finish()
+}
+
+/// Adds what is asked for by its path below `/etc`, whoever owns it, to `tree`.
+pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
+    let packages = Packages::default();
+    let mut look = Look::new(&packages, HashSet::from([PathBuf::from(path)]));
+    look.tree = std::mem::take(tree);
+    let result = look.asked(path);
+    *tree = look.finish();
+    result
+}
+
+/// What is below a directory.
+struct Found {
+    /// Whether nothing is there that may not show.
+    whole: bool,
+    /// Whether anything shows.
+    shown: bool,
+}
+
+struct Look<'a> {
+    packages: &'a Packages,
+    listed: HashSet<PathBuf>,
+    /// Directories above what is listed.
+    above_listed: HashSet<PathBuf>,
+    /// The server's user and groups, which a VM's user has as well; none where the server is root.
+    own: Option<(u32, Vec<u32>)>,
+    tree: Tree,
+    copied: usize,
+    compared: usize,
+    entries: usize,
+    /// Links that no package owns, and where they lead.
+    links: Vec<(String, String)>,
+}
+
+impl<'a> Look<'a> {
+    fn new(packages: &'a Packages, listed: HashSet<PathBuf>) -> Self {
+        let uid = geteuid();
+        let own = (!uid.is_root()).then(|| {
+            let groups = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
+            (uid.as_raw(), groups.map(nix::unistd::Gid::as_raw).collect())
+        });
+        let above = listed
+            .iter()
+            .flat_map(|path| path.ancestors().skip(1))
+            .map(Path::to_owned);
+        Self {
+            packages,
+            above_listed: above.collect(),
+            listed,
+            own,
+            tree: Tree::default(),
+            copied: 0,
+            compared: 0,
+            entries: 0,
+            links: Vec::new(),
+        }
+    }
+
+    fn top(&mut self, top: &str) {
+        self.entries = 0;
+        let Ok(fd) = openat(AT_FDCWD, top, directory_flags(), Mode::empty()) else {
+            return;
+        };
+        if fstat(&fd).is_ok_and(|found| allows(&found, READ | SEARCH)) {
+            self.directory(fd.as_fd(), top, false, 0);
+        }
+    }
+
+    /// What is asked for by name: a file, or a directory with all that others may read in it.
+    fn asked(&mut self, path: &str) -> Result<(), nix::Error> {
+        // What is above it, others must be able to search as well.
+        for above in ancestors(path) {
+            if !allows(&nix::sys::stat::stat(above)?, SEARCH) {
+                return Err(nix::Error::EACCES);
+            }
+        }
+        let (parent, name) = path.rsplit_once('/').ok_or(nix::Error::EINVAL)?;
+        // A link there could lead to what never shows.
+        let how = OpenHow::new()
+            .flags(directory_flags())
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let parent_fd = openat2(AT_FDCWD, parent, how)?;
+        let found = fstatat(&parent_fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let needed = if kind(&found) == SFlag::S_IFDIR {
+            READ | SEARCH
+        } else {
+            READ
+        };
+        if kind(&found) != SFlag::S_IFLNK && !allows(&found, needed) {
+            return Err(nix::Error::EACCES);
+        }
+        self.tree.remove(path);
+        let whole = self.entry(parent_fd.as_fd(), name, path, true, 0);
+        if !whole.whole {
+            for above in ancestors(path) {
+                self.tree.whole.remove(above);
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, fd: BorrowedFd<'_>, path: &str, listed: bool, depth: usize) -> Found {
+        let mut all = Found {
+            whole: true,
+            shown: false,
+        };
+        let Ok(names) = listing::names(fd.as_fd()) else {
+            return Found {
+                whole: false,
+                shown: false,
+            };
+        };
+        for name in names {
+            self.entries += 1;
+            let Some(name) = name.filter(|_| self.entries < ENTRIES && depth < DEPTH) else {
+                all.whole = false;
+                continue;
+            };
+            let found = self.entry(fd.as_fd(), &name, &format!("{path}/{name}"), listed, depth);
+            all.whole &= found.whole;
+            all.shown |= found.shown;
+        }
+        all
+    }
+
+    fn entry(
+        &mut self,
+        parent_fd: BorrowedFd<'_>,
+        name: &str,
+        path: &str,
+        listed: bool,
+        depth: usize,
+    ) -> Found {
+        let none = Found {
+            whole: false,
+            shown: false,
+        };
+        let place = Path::new(path);
+        let is_listed = listed || self.listed.contains(place);
+        // Only /etc is looked through for what no package owns.
+        let is_looked_at = is_listed
+            || path.starts_with("/etc/")
+            || self.above_listed.contains(place)
+            || self.packages.owns(place);
+        if !is_looked_at || names::is_denied(place) {
+            return none;
+        }
+        let Ok(found) = fstatat(parent_fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) else {
+            return none;
+        };
+        let shown = match kind(&found) {
+            SFlag::S_IFDIR if allows(&found, READ | SEARCH) => {
+                return self.subdirectory(parent_fd, name, path, is_listed, depth);
+            }
+            SFlag::S_IFREG if allows(&found, READ) => self.file(parent_fd, name, path, is_listed),
+            SFlag::S_IFLNK => {
+                // A link can be read wherever it is, and reading it leads nowhere.
+                return Found {
+                    whole: true,
+                    shown: self.link(parent_fd, name, path, is_listed),
+                };
+            }
+            _ => false,
+        };
+        Found { whole: shown, shown }
+    }
+
+    fn subdirectory(
+        &mut self,
+        parent_fd: BorrowedFd<'_>,
+        name: &str,
+        path: &str,
+        listed: bool,
+        depth: usize,
+    ) -> Found {
+        let none = Found {
+            whole: false,
+            shown: false,
+        };
+        let Ok(fd) = openat(
+            parent_fd,
+            name,
+            directory_flags() | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        ) else {
+            return none;
+        };
+        let Ok(found) = fstat(&fd) else { return none };
+        if !allows(&found, READ | SEARCH) {
+            return none;
+        }
+        let is_own = self.own.as_ref().is_some_and(|(uid, _)| *uid == found.st_uid);
+        if listed && !is_own && self.is_large_and_open(&fd, path) {
+            self.show(path, Node::Bind, None);
+            return Found {
+                whole: true,
+                shown: true,
+            };
+        }
+        let mut all = self.directory(fd.as_fd(), path, listed, depth + 1);
+        // Whoever owns it can put anything there.
+        all.whole &= !is_own;
+        let is_closed = found.st_mode & 0o022 == 0;
+        if path.starts_with("/opt/") {
+            if all.whole && all.shown && is_closed {
+                self.tree.replace(path, Node::Bind);
+            }
+        } else if listed || all.shown || (path.starts_with("/etc/") && self.packages.owns(Path::new(path))) {
+            self.show(path, Node::Directory, Some(&found));
+            all.shown = true;
+            if all.whole && is_closed {
+                self.tree.whole.insert(path.to_owned());
+            }
+        }
+        all.whole &= all.shown && is_closed;
+        all
+    }
+
+    /// Whether it shows.
+    fn file(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, listed: bool) -> bool {
+        let place = Path::new(path);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let Ok(fd) = openat(parent_fd, name, flags, Mode::empty()) else {
+            return false;
+        };
+        let Ok(found) = fstat(&fd) else { return false };
+        if kind(&found) != SFlag::S_IFREG || !allows(&found, READ) {
+            return false;
+        }
+        let is_program = path.starts_with("/opt/");
+        if found.st_size > COPIED {
+            let is_shown = listed || (is_program && self.packages.owns(place));
+            if is_shown {
+                self.show(path, Node::Bind, None);
+            }
+            return is_shown;
+        }
+        if !listed && !self.packages.owns(place) {
+            return false;
+        }
+        let most = if is_program {
+            ALL_COMPARED - self.compared
+        } else {
+            ALL_COPIED - self.copied
+        };
+        let Some(content) = listing::read(fd, found.st_size as usize).filter(|content| content.len() <= most)
+        else {
+            return false;
+        };
+        if !listed && !self.packages.brought(place, &content) {
+            return false;
+        }
+        if is_program {
+            self.compared += content.len();
+            self.show(path, Node::Bind, None);
+        } else {
+            self.copied += content.len();
+            let node = Node::File(Copied {
+                content: Arc::from(content),
+                is_executable: found.st_mode & 0o1 != 0,
+                modified: (found.st_mtime, found.st_mtime_nsec),
+            });
+            self.show(path, node, Some(&found));
+        }
+        true
+    }
+
+    /// Whether it shows already.
+    fn link(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, listed: bool) -> bool {
+        let target = readlinkat(parent_fd, name)
+            .ok()
+            .and_then(|target| target.into_string().ok());
+        let Some(target) = target else { return false };
+        let is_shown = listed || self.packages.owns(Path::new(path));
+        if is_shown {
+            self.show(path, Node::Link(target), None);
+        } else {
+            self.links.push((path.to_owned(), target));
+        }
+        is_shown
+    }
+
+    fn show(&mut self, path: &str, node: Node, found: Option<&FileStat>) {
+        if let Some(found) = found {
+            self.tree.seen.push((path.to_owned(), Stamp::of(found)));
+        }
+        self.tree.nodes.insert(path.to_owned(), node);
+    }
+
+    /// Whether a directory has more in it than is worth a copy, and nothing that the VM's user may read and others may not.
+    fn is_large_and_open(&self, fd: &OwnedFd, path: &str) -> bool {
+        let Ok(top) = fstat(fd) else { return false };
+        let Ok(top_fd) = fd.try_clone() else { return false };
+        let (mut bytes, mut entries) = (0, 0);
+        let mut next = vec![(top_fd, path.to_owned())];
+        while let Some((directory_fd, path)) = next.pop() {
+            let Ok(names) = listing::entries(directory_fd.as_fd()) else {
+                return false;
+            };
+            for (name, type_) in names {
+                entries += 1;
+                let Some(name) = name.filter(|_| entries < ENTRIES) else {
+                    return false;
+                };
+                let path = format!("{path}/{name}");
+                // A root server's VM has an id that owns nothing here.
+                if self.own.is_none() && matches!(type_, Some(Type::File | Type::Symlink)) {
+                    if names::is_denied(Path::new(&path)) {
+                        return false;
+                    }
+                    continue;
+                }
+                let Ok(found) = fstatat(&directory_fd, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
+                    return false;
+                };
+                let is_directory = kind(&found) == SFlag::S_IFDIR;
+                let needed = if is_directory { READ | SEARCH } else { READ };
+                let is_plain = matches!(kind(&found), SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK);
+                if !is_plain || found.st_dev != top.st_dev || names::is_denied(Path::new(&path)) {
+                    return false;
+                }
+                if kind(&found) != SFlag::S_IFLNK && self.is_ours(&found) && !allows(&found, needed) {
+                    return false;
+                }
+                bytes += found.st_size;
+                if is_directory && allows(&found, READ | SEARCH) {
+                    let flags = directory_flags() | OFlag::O_NOFOLLOW;
+                    let Ok(fd) = openat(&directory_fd, name.as_str(), flags, Mode::empty()) else {
+                        return false;
+                    };
+                    next.push((fd, path));
+                }
+            }
+        }
+        bytes > SMALL_BYTES || entries > SMALL_ENTRIES
+    }
+
+    /// Whether the VM's user is its owner, or of its group.
+    fn is_ours(&self, found: &FileStat) -> bool {
+        self.own
+            .as_ref()
+            .is_some_and(|(uid, groups)| *uid == found.st_uid || groups.contains(&found.st_gid))
+    }
+
+    /// Links that no package owns show where they lead to what shows: they say no more than which of it is in use.
+    fn finish(mut self) -> Tree {
+        let mut links = std::mem::take(&mut self.links);
+        loop {
+            let before = links.len();
+            links.retain(|(path, target)| {
+                let Some(leads_to) = normal(path, target) else {
+                    return false;
+                };
+                let shows =
+                    PROGRAMS.iter().any(|start| leads_to.starts_with(start)) || self.tree.shows(&leads_to);
+                if shows {
+                    self.tree.nodes.insert(path.clone(), Node::Link(target.clone()));
+                }
+                !shows
+            });
+            if links.len() == before {
+                return self.tree;
+            }
+        }
+    }
+}
+
+/// Where a link at `path` leads, as far as that can be told without looking; nothing where it leads above the root.
+fn normal(path: &str, target: &str) -> Option<String> {
+    let start = if target.starts_with('/') {
+        ""
+    } else {
+        path.rsplit_once('/')?.0
+    };
+    let mut parts: Vec<&str> = start.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
+}
+
+fn kind(found: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
+}
+
+/// Whether others may do that.
+fn allows(found: &FileStat, wanted: u32) -> bool {
+    found.st_mode & wanted == wanted
+}

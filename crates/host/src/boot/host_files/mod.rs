@@ -1,0 +1,327 @@
+//! The host's settings and data of installed programs: what of `/etc`, `/var/lib`, `/var/cache` and `/opt` a VM shows.
+//!
+//! What a package brought and nobody changed shows, and what programs generate and a list names ([`names`]). The rest is the
+//! host's own: configuration that somebody wrote, possibly with a password in it, shows only where the server asks for it.
+//!
+//! This is decided once for the server, from its first moment on a thread of its own, and again when packages were installed. Small
+//! files are copied then: what somebody writes into them later does not show.
+
+mod listing;
+mod look;
+mod md5;
+mod names;
+mod packages;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agent_vm_protocol::message::{Attached, BindSource, HeldEntry, RootEntry};
+use nix::unistd::{getegid, geteuid};
+use parking_lot::Mutex;
+
+use super::holder::Holder;
+use super::launched::Specification;
+use super::{BootError, Options, root};
+use crate::error::Error;
+
+use tree::Stamp;
+pub use tree::{Node, Tree};
+
+/// What a server asks for beyond what shows by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFiles {
+    /// Files and directories below `/etc` that show whoever owns them, if others may read them.
+    pub etc: Vec<String>,
+    /// What does not show that would, with all below it.
+    pub hide: Vec<String>,
+}
+
+/// Why what was asked for cannot show.
+#[derive(Debug, thiserror::Error)]
+pub enum HostFileError {
+    /// It never does.
+    #[error("{path} never shows")]
+    Denied {
+        /// The path.
+        path: String,
+    },
+    /// Not there, or not for others to read.
+    #[error("{path} cannot be read as others may: {}", source.desc())]
+    Unreadable {
+        /// The path.
+        path: String,
+        /// Why.
+        source: nix::Error,
+    },
+}
+
+impl HostFileError {
+    /// As users see it.
+    pub fn to_public(&self) -> Error {
+        match self {
+            Self::Denied { path } => Error::InvalidArgument(format!(
+                "host.etc must not name {path}: secrets, what tells who the host is, and what is the VM's own are never shown. Make \
+                 a file for the VM, and show that with the option mounts"
+            )),
+            Self::Unreadable { path, source } => Error::System {
+                errno: *source as i32,
+                syscall: "open".into(),
+                path: Some(path.clone()),
+            },
+        }
+    }
+}
+
+/// Compositions of which a holder is kept; the one used least recently goes.
+const HELD: usize = 4;
+
+/// What all VMs show that ask for nothing.
+struct Base {
+    tree: Tree,
+    /// What tells of new packages and new generated files.
+    signs: [(PathBuf, Option<Stamp>); 5],
+    user: (u32, u32),
+    generation: u64,
+}
+
+impl Base {
+    fn look() -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+        // First, so that a change meanwhile is seen as one.
+        let signs = names::signs().map(|path| {
+            let stamp = Stamp::at(&path);
+            (path, stamp)
+        });
+        Self {
+            signs,
+            tree: look::look(),
+            user: (geteuid().as_raw(), getegid().as_raw()),
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.user == (geteuid().as_raw(), getegid().as_raw())
+            && self.signs.iter().all(|(path, stamp)| Stamp::at(path) == *stamp)
+    }
+}
+
+static BASE: Mutex<Option<Arc<Base>>> = Mutex::new(None);
+
+/// Looks at the host's files on a thread of its own, so that the first VM need not wait for it.
+pub fn look_ahead() {
+    let thread = std::thread::Builder::new().name("agent-vm-files".to_owned());
+    // Without a thread the first VM looks.
+    let _ = thread.spawn(|| drop(base(|_| true)));
+}
+
+fn base(is_current: impl Fn(&Base) -> bool) -> Arc<Base> {
+    let mut base = BASE.lock();
+    if let Some(base) = base.as_ref().filter(|base| base.is_current() && is_current(base)) {
+        return Arc::clone(base);
+    }
+    Arc::clone(base.insert(Arc::new(Base::look())))
+}
+
+/// Changes when what all VMs show has changed.
+pub fn generation() -> u64 {
+    base(|_| true).generation
+}
+
+/// The tree of a VM that sees the host's files at their own places: files that have changed since are looked at again.
+pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
+    let base = base(|base| base.tree.is_current());
+    let asked = asked(wanted)?;
+    Ok(merged(&base.tree, &asked, wanted))
+}
+
+/// What was asked for, as it is now.
+fn asked(wanted: &HostFiles) -> Result<Tree, BootError> {
+    let mut tree = Tree::default();
+    for path in &wanted.etc {
+        let at = |source| HostFileError::Unreadable {
+            path: path.clone(),
+            source,
+        };
+        let denied = || HostFileError::Denied { path: path.clone() };
+        if names::is_refused(Path::new(path)) {
+            return Err(denied().into());
+        }
+        look::ask(&mut tree, path).map_err(at)?;
+    }
+    Ok(tree)
+}
+
+fn merged(base: &Tree, asked: &Tree, wanted: &HostFiles) -> Tree {
+    let mut tree = base.clone();
+    for (path, node) in &asked.nodes {
+        let is_bound = tree::ancestors(path).any(|above| matches!(tree.nodes.get(above), Some(Node::Bind)));
+        // What it is now, in place of what it was when all was looked at.
+        if !is_bound && (*node != Node::Directory || !tree.shows(path)) {
+            tree.nodes.insert(path.clone(), node.clone());
+        }
+    }
+    tree.whole.extend(asked.whole.iter().cloned());
+    for path in &wanted.hide {
+        tree.hide(path);
+    }
+    tree
+}
+
+/// What one holder's tree depends on.
+#[derive(Debug, PartialEq)]
+struct Key {
+    launch: Specification,
+    generation: u64,
+    asked: BTreeMap<String, Node>,
+    hide: Vec<String>,
+    /// Where the VM mounts something: the path, and whether it is a directory.
+    points: Vec<(String, bool)>,
+}
+
+struct Held {
+    key: Key,
+    holder: Holder,
+    /// What the holder hands out, in its order.
+    tops: Vec<String>,
+    /// Links that are in no top.
+    links: Vec<(String, String)>,
+}
+
+static HOLDERS: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+
+/// The entries that show the host's files in a root; the descriptors that they name are added to `fds`.
+pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntry>, BootError> {
+    let base = base(|_| true);
+    let asked = asked(&options.host_files)?;
+    let key = Key {
+        launch: Specification::of_holder(options),
+        generation: base.generation,
+        points: points(options, &base.tree),
+        asked: asked.nodes.clone(),
+        hide: options.host_files.hide.clone(),
+    };
+    let mut holders = HOLDERS.lock();
+    if let Some(at) = holders.iter().position(|held| held.key == key) {
+        let held = holders.remove(at);
+        match held.holder.hand_out() {
+            Ok(handed) => {
+                let entries = held.show(handed, fds);
+                holders.push(held);
+                return Ok(entries);
+            }
+            // Somebody has killed it.
+            Err(error) => tracing::warn!(?error, "the holder of the host's files is lost"),
+        }
+    }
+    let held = Held::make(key, merged(&base.tree, &asked, &options.host_files))?;
+    let entries = held.show(held.holder.hand_out()?, fds);
+    // Older generations are of no more use.
+    holders.retain(|other| other.key.generation >= held.key.generation);
+    if holders.len() >= HELD {
+        holders.remove(0);
+    }
+    holders.push(held);
+    Ok(entries)
+}
+
+impl Held {
+    fn make(key: Key, mut tree: Tree) -> Result<Self, BootError> {
+        for (path, node) in root::own_files(&tree) {
+            tree.replace(&path, node);
+        }
+        let (mut tops, mut links) = (Vec::new(), Vec::new());
+        let mut entries = Vec::new();
+        for (path, node) in tree.nodes {
+            let top = top_of(&path);
+            if let (true, Node::Link(target)) = (top == path, &node) {
+                links.push((path, target.clone()));
+                continue;
+            }
+            if tops.last() != Some(&top) {
+                tops.push(top);
+            }
+            entries.push(match node {
+                Node::Directory => HeldEntry::Directory { path },
+                Node::File(file) => HeldEntry::File {
+                    path,
+                    content: file.content.to_vec().into(),
+                    executable: file.is_executable,
+                    modified: file.modified,
+                },
+                Node::Link(target) => HeldEntry::Symlink { path, target },
+                Node::Bind => HeldEntry::Bind { path },
+            });
+        }
+        for (path, is_directory) in &key.points {
+            entries.push(if *is_directory {
+                HeldEntry::Directory { path: path.clone() }
+            } else {
+                HeldEntry::File {
+                    path: path.clone(),
+                    content: Vec::new().into(),
+                    executable: false,
+                    modified: (0, 0),
+                }
+            });
+        }
+        let mut sorted: Vec<String> = tops
+            .into_iter()
+            .chain(key.points.iter().map(|(path, _)| top_of(path)))
+            .collect();
+        sorted.sort();
+        sorted.dedup();
+        Ok(Self {
+            holder: Holder::start(&key.launch, entries, &sorted)?,
+            key,
+            tops: sorted,
+            links,
+        })
+    }
+
+    fn show(&self, handed: Vec<OwnedFd>, fds: &mut Vec<OwnedFd>) -> Vec<RootEntry> {
+        let binds = self.tops.iter().zip(handed).map(|(top, fd)| {
+            fds.push(fd);
+            RootEntry::Bind {
+                path: top.clone(),
+                source: BindSource::Mount((fds.len() - 1) as Attached),
+                read_only: true,
+            }
+        });
+        let links = self.links.iter().map(|(path, target)| RootEntry::Symlink {
+            path: path.clone(),
+            target: target.clone(),
+        });
+        binds.collect::<Vec<_>>().into_iter().chain(links).collect()
+    }
+}
+
+/// Places below the host's files that the VM's own mounts need: nothing can be made there later.
+fn points(options: &Options, base: &Tree) -> Vec<(String, bool)> {
+    let mounts = options.mounts.iter().filter(|mount| {
+        let path = &mount.path;
+        let top = top_of(path);
+        top != *path
+            && (!top.starts_with("/opt/") || base.nodes.contains_key(&top))
+            && names::is_in_tops(path)
+    });
+    mounts
+        .map(|mount| (mount.path.clone(), mount.host_path.is_dir()))
+        .collect()
+}
+
+/// The directory of the root that a path is shown with: `/etc`, `/var/lib`, `/var/cache`, or one in `/opt`.
+fn top_of(path: &str) -> String {
+    let names = path
+        .split('/')
+        .take(if path.starts_with("/etc/") || path == "/etc" {
+            2
+        } else {
+            3
+        });
+    names.collect::<Vec<_>>().join("/")
+}

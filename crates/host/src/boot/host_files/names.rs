@@ -1,0 +1,273 @@
+//! Which of the host's files show for another reason than a package's, and which never do.
+
+use std::path::{Component, Path, PathBuf};
+
+/// The directories that files of the host are shown of, beside `/usr` and what belongs with it.
+pub const TOPS: [&str; 4] = ["/etc", "/var/lib", "/var/cache", "/opt"];
+
+/// Shown whoever has made them and whatever they say: programs cannot do without, and they say nothing of the host's users, hosts or
+/// secrets. A name that ends with `*` stands for all that begin so.
+const CHOSEN: [&str; 19] = [
+    // Where the loader looks for libraries.
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld-musl-*",
+    // Whom TLS trusts. A company's own authorities are among them.
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/tls",
+    "/etc/pki/ca-trust",
+    "/etc/pki/java",
+    // What is plain data wherever it is.
+    "/etc/terminfo",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/mime.types",
+    "/etc/magic",
+    "/etc/fonts",
+    "/etc/perl",
+    "/etc/inputrc",
+    "/etc/debian_version",
+];
+
+/// What programs and package scripts generate from what packages bring: no package owns it, and no person writes it.
+const GENERATED: [&str; 28] = [
+    // update-alternatives: which of several programs a name leads to.
+    "/etc/alternatives",
+    // python3's compilation settings, and Java's settings, whose copy of a trust store is generated.
+    "/etc/python3",
+    "/etc/java-*",
+    // update-xmlcatalog and update-catalog: where xmllint, xsltproc and jade find document types.
+    "/etc/xml",
+    "/etc/sgml",
+    "/var/lib/xml-core",
+    "/var/lib/sgml-base",
+    // libpaper and R: the size of paper, without which R loads no graphics.
+    "/etc/papersize",
+    // update-texmf, mktexlsr, updmap, fmtutil: TeX's configuration, index of files, fonts and formats.
+    "/etc/texmf/web2c",
+    "/etc/texmf/tex",
+    "/var/lib/texmf",
+    // update-dictcommon-*: compiled dictionaries of aspell and ispell, and who uses which.
+    "/etc/dictionaries-common",
+    "/var/lib/aspell",
+    "/var/lib/ispell",
+    "/var/lib/dictionaries-common",
+    // Emacs packages: which are compiled for which Emacs.
+    "/var/lib/emacsen-common",
+    // update-fonts-* and defoma's heirs: fonts that Ghostscript finds, and fontconfig's cache of all.
+    "/var/lib/ghostscript",
+    "/var/cache/fontconfig",
+    // mandb: the index that `man -k` and whatis read.
+    "/var/cache/man",
+    // dpkg: which packages are installed, and which files they have. Whoever sees /usr sees as much.
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/info",
+    "/var/lib/dpkg/alternatives",
+    "/var/lib/dpkg/arch",
+    "/var/lib/dpkg/diversions",
+    // Package tables of languages: what `gem install`, Haskell's and Octave's packages have registered.
+    "/var/lib/gems",
+    "/var/lib/ghc",
+    "/var/lib/octave",
+    "/var/lib/mecab",
+];
+
+/// Never shown, whoever owns them and whoever asks: secrets, what lets somebody in, and who the host is.
+const DENIED: [&str; 52] = [
+    "/etc/passwd*",
+    "/etc/group*",
+    "/etc/shadow*",
+    "/etc/gshadow*",
+    "/etc/subuid*",
+    "/etc/subgid*",
+    "/etc/security/opasswd",
+    "/etc/sudoers*",
+    "/etc/sudo*",
+    "/etc/doas.conf",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/pki/tls/private",
+    "/etc/pki/private",
+    "/etc/pki/entitlement*",
+    "/etc/letsencrypt",
+    "/etc/machine-id",
+    "/etc/hostid",
+    "/etc/krb5.keytab",
+    // Package managers, with what they log in to.
+    "/etc/apt",
+    "/etc/apk",
+    "/etc/dnf",
+    "/etc/yum*",
+    "/etc/zypp",
+    "/etc/pacman*",
+    "/etc/rhsm",
+    // Clouds, containers, credentials of services.
+    "/etc/cloud",
+    "/etc/docker",
+    "/etc/containerd",
+    "/etc/containers",
+    "/etc/kubernetes",
+    "/etc/rancher",
+    "/etc/credstore*",
+    "/etc/systemd",
+    "/etc/NetworkManager",
+    "/etc/netplan",
+    "/etc/wpa_supplicant",
+    "/etc/wireguard",
+    "/etc/openvpn",
+    "/etc/ipsec*",
+    "/etc/ppp",
+    "/etc/fstab",
+    "/etc/crypttab",
+    "/etc/exports*",
+    "/etc/cron*",
+    // What starts on the host is none of a VM's business.
+    "/etc/rc*.d",
+    // Data of services.
+    "/var/lib/private",
+    "/var/lib/systemd",
+    "/var/lib/cloud",
+    "/var/lib/dbus",
+    // The VM's own.
+    "/opt/node",
+    "/opt/agent-vm",
+];
+
+/// What of the lists is on this host: the paths that are there, in no order.
+pub fn listed() -> Vec<PathBuf> {
+    CHOSEN
+        .iter()
+        .chain(&GENERATED)
+        .flat_map(|name| existing(name))
+        .collect()
+}
+
+/// What changes when packages are installed, or most of what is listed is generated anew. Looked at by each boot, so these are few.
+pub fn signs() -> [PathBuf; 5] {
+    [
+        "/var/lib/dpkg/status",
+        "/etc",
+        "/etc/alternatives",
+        "/etc/ld.so.cache",
+        "/etc/ssl/certs/ca-certificates.crt",
+    ]
+    .map(PathBuf::from)
+}
+
+/// Files below `/etc` that are the VM's own.
+const OWN: [&str; 8] = [
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/mailname",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/shells",
+    "/etc/bash.bashrc",
+    "/etc/mtab",
+];
+
+/// Whether `path` cannot be asked for.
+pub fn is_refused(path: &Path) -> bool {
+    is_denied(path) || OWN.iter().any(|own| path.starts_with(own))
+}
+
+/// Whether `path` is below one of the directories that files of the host are shown of.
+pub fn is_in_tops(path: &str) -> bool {
+    TOPS.iter()
+        .any(|top| Path::new(path).starts_with(top) && path != *top)
+}
+
+fn existing(name: &str) -> Vec<PathBuf> {
+    let Some(start) = name.strip_suffix('*') else {
+        let path = PathBuf::from(name);
+        return if path.symlink_metadata().is_ok() {
+            vec![path]
+        } else {
+            Vec::new()
+        };
+    };
+    let (directory, start) = start.rsplit_once('/').unwrap_or(("/", start));
+    let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    found
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(start))
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Whether `path`, or a directory above it, never shows.
+pub fn is_denied(path: &Path) -> bool {
+    DENIED.iter().any(|denied| is_at_or_below(path, denied))
+}
+
+/// Whether `path` is at or below the pattern, one of whose names may have one `*`.
+fn is_at_or_below(path: &Path, pattern: &str) -> bool {
+    let mut names = path.components();
+    for wanted in Path::new(pattern).components() {
+        let (Some(found), Some(wanted)) = (names.next(), text(wanted)) else {
+            return false;
+        };
+        let Some(found) = text(found) else { return false };
+        let is_same = match wanted.split_once('*') {
+            None => found == wanted,
+            Some((start, end)) => {
+                found.len() >= start.len() + end.len() && found.starts_with(start) && found.ends_with(end)
+            }
+        };
+        if !is_same {
+            return false;
+        }
+    }
+    true
+}
+
+fn text(component: Component<'_>) -> Option<&str> {
+    component.as_os_str().to_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_denied_is_denied_with_all_below_and_no_neighbour() {
+        for path in [
+            "/etc/shadow",
+            "/etc/shadow-",
+            "/etc/ssh/sshd_config",
+            "/etc/ssl/private/key.pem",
+            "/etc/sudoers.d/x",
+            "/etc/rc2.d/S01x",
+            "/etc/apt/auth.conf.d/x",
+            "/var/lib/systemd/credential.secret",
+            "/opt/node/bin",
+        ] {
+            assert!(is_denied(Path::new(path)), "{path}");
+        }
+        for path in [
+            "/etc/ssl/certs",
+            "/etc/ssl",
+            "/etc",
+            "/etc/rc.local",
+            "/etc/profile.d/x",
+            "/opt/nodes",
+        ] {
+            assert!(!is_denied(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_listed_is_denied() {
+        for name in CHOSEN.iter().chain(&GENERATED) {
+            assert!(!is_denied(Path::new(name)), "{name}");
+            assert!(TOPS.iter().any(|top| Path::new(name).starts_with(top)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A holder: a process that makes a tree of files once, in a mount namespace of its own, and hands out mounts of it.
+//!
+//! It keeps the rights over its namespaces that cloning mounts takes, and runs nothing.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use agent_vm_protocol::message::{BindSource, HeldEntry, Hold};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, openat};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, SFlag, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{symlinkat, write};
+
+use super::root::{FILE, Place, SCRIPT, file_flags, kind, open_path, source_mount};
+use super::sys::{self, attr};
+use super::{At, BootError, identity};
+use crate::control::Attachments;
+
+/// Room for copies of small files.
+const OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"64m"), (c"nr_inodes", c"65536")];
+
+const DIRECTORY: Mode = Mode::from_bits_truncate(0o755);
+
+/// A directory of the tree.
+struct Parent {
+    path: String,
+    fd: OwnedFd,
+}
+
+/// The tree, attached where the kernel lets mounts of it be cloned.
+#[derive(Debug)]
+pub struct Tree {
+    tops: Vec<OwnedFd>,
+}
+
+impl Tree {
+    /// Makes the tree in this process's mount namespace.
+    pub fn make(hold: &Hold) -> Result<Self, BootError> {
+        identity::take(hold.take_id)?;
+        nix::sys::stat::umask(Mode::empty());
+        let stage_fd = sys::new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV)
+            .at("mount a tmpfs for the host's files")?;
+        // A mount must be somewhere to be cloned. Nothing here needs /proc.
+        let place_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
+        sys::attach_mount(&stage_fd, &place_fd).at("attach the host's files")?;
+        let mut last = None;
+        for entry in &hold.entries {
+            match make(stage_fd.as_fd(), &mut last, entry) {
+                Ok(()) => {}
+                Err(errno @ (Errno::ENOSPC | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => {
+                    return Err(errno).at("copy the host's files");
+                }
+                // Removed meanwhile, or a place in what is not a directory: a mount that needs it says so.
+                Err(errno) => crate::sys::log(&BootError::of("show a file of the host", errno)),
+            }
+        }
+        let tops = hold.tops.iter().map(|path| top(stage_fd.as_fd(), path));
+        let tops = tops.collect::<Result<_, Errno>>().at("find the host's files")?;
+        prctl::set_dumpable(false).at("hide the holder from tracing")?;
+        Ok(Self { tops })
+    }
+
+    /// Detached mounts of the tops, read-only.
+    pub fn hand_out(&self) -> Result<Vec<OwnedFd>, BootError> {
+        let clone = |top: &OwnedFd| {
+            let mount_fd = sys::clone_mount(top.as_fd(), c"", true)?;
+            sys::restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::RDONLY, true)?;
+            Ok(mount_fd)
+        };
+        let mounts: Result<_, Errno> = self.tops.iter().map(clone).collect();
+        mounts.at("clone the mounts of the host's files")
+    }
+}
+
+fn top(stage_fd: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let place = Place::of(stage_fd, path, false)?;
+    match open_path(place.parent_fd.as_fd(), &place.name) {
+        Err(Errno::ENOENT) => place.folder(),
+        other => other,
+    }
+}
+
+/// Makes an entry. `last` is the directory of the entry before, where the next is likely to be.
+fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) -> Result<(), Errno> {
+    let path = entry.path();
+    let (parent, name) = path.rsplit_once('/').ok_or(Errno::EINVAL)?;
+    let directory = match last.take() {
+        Some(directory) if directory.path == parent => directory,
+        _ => Parent {
+            path: parent.to_owned(),
+            fd: Place::of(stage_fd, path, false)?.parent_fd,
+        },
+    };
+    let fd = last.insert(directory).fd.as_fd();
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    match entry {
+        HeldEntry::Directory { .. } => match mkdirat(fd, &*name, DIRECTORY) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => other,
+        },
+        HeldEntry::File {
+            content,
+            executable,
+            modified,
+            ..
+        } => {
+            let mode = if *executable { SCRIPT } else { FILE };
+            let fd = openat(fd, &*name, file_flags(), mode)?;
+            let mut rest = content.as_ref();
+            while !rest.is_empty() {
+                rest = &rest[write(&fd, rest)?..];
+            }
+            let time = TimeSpec::new(modified.0, modified.1);
+            futimens(&fd, &time, &time)
+        }
+        HeldEntry::Symlink { target, .. } => symlinkat(target.as_str(), fd, &*name),
+        HeldEntry::Bind { .. } => {
+            let source = BindSource::Path(path.to_owned());
+            let mount_fd = source_mount(&source, true, &mut Attachments::new(Vec::new()))?;
+            let place = Place::of(stage_fd, path, false)?;
+            let target_fd = match kind(mount_fd.as_fd())? {
+                SFlag::S_IFDIR => place.folder()?,
+                SFlag::S_IFREG => place.file()?,
+                _ => return Err(Errno::EINVAL),
+            };
+            sys::attach_mount(&mount_fd, &target_fd)
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a holder makes, and hands out to VMs.
+
+use std::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A tree of files for many VMs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The uid and gid to take on, where the host is root.
+    pub take_id: Option<u32>,
+    /// What the tree is made of, in the order it is made. Parent directories are made as needed. What cannot be made where it
+    /// is to be, or is not there any more, is left out.
+    pub entries: Vec<HeldEntry>,
+    /// The directories or files of the tree that are handed out, each as a mount of its own. One that is missing is an empty directory.
+    pub tops: Vec<String>,
+}
+
+/// One entry of the tree. Paths are absolute, of normal components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeldEntry {
+    /// A directory.
+    Directory {
+        /// Where.
+        path: String,
+    },
+    /// A file.
+    File {
+        /// Where.
+        path: String,
+        /// What is in it.
+        content: Bytes,
+        /// Whether it can be executed.
+        executable: bool,
+        /// When it was modified: seconds since the Unix epoch, and nanoseconds.
+        modified: (i64, i64),
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where.
+        path: String,
+        /// What it points to.
+        target: String,
+    },
+    /// The file or directory that is at the same place on the host, with what the host has mounted below it.
+    Bind {
+        /// Where.
+        path: String,
+    },
+}
+
+impl HeldEntry {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Directory { path }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Bind { path } => path,
+        }
+    }
+}
+
+/// Bytes that are encoded as such, not one by one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(Vec<u8>);
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Bytes;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Whole)
+    }
+}
