@@ -3,7 +3,7 @@
 
 const fs = require("node:fs");
 const { AgentVm } = require("..");
-const { inside, onHost } = require("./programs/compare");
+const { inside, onHost } = require("./fixture/same-program");
 
 const python = (code) => `python3 -c '${code}'`;
 
