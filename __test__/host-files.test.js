@@ -16,7 +16,18 @@ test("secrets, homes, the server's directory and temporary files of the host are
     const vm = await boot();
     const places = [
       ...["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh", "/etc/machine-id", "/etc/hosts.allow"],
-      ...["/root", "/boot", "/sys", "/mnt", "/srv", "/media", "/var/log", "/var/lib/systemd", "/var/spool", "/run/user"],
+      ...[
+        "/root",
+        "/boot",
+        "/sys",
+        "/mnt",
+        "/srv",
+        "/media",
+        "/var/log",
+        "/var/lib/systemd",
+        "/var/spool",
+        "/run/user",
+      ],
       ...["/var/run/docker.sock", "/run/docker.sock"],
       ...[directory, path.join(directory, "secret"), process.cwd(), __dirname],
     ];

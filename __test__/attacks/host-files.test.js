@@ -38,7 +38,7 @@ const PLANTED = [
 /** A script that puts a changed copy over /etc and parts of /var/lib. `$1` is the copy's directory, `$2` the server's user. */
 const PLANT = `
   top=$1 user=$2 etc=$1/etc
-  cp -a /etc "$etc" 2>/dev/null || true
+  cp -dR --preserve=mode,timestamps /etc "$etc" 2>/dev/null || true
   plant() { mkdir -p "\${1%/*}" && rm -rf "$1" && echo TOKEN > "$1"; }
   for name in npmrc pip.conf gitconfig profile.d/token.sh unowned/file ssl/private/key ssh/x machine-id sudoers.d/x \\
     apt/auth.conf.d/x shadow shadow- cloud/x docker/x credstore/x NetworkManager/system-connections/x; do
@@ -56,7 +56,7 @@ const PLANT = `
     chgrp 1777 "$directory/more" 2>/dev/null || true
     chmod 755 "$directory"
   done
-  cp -a "$etc/fonts/mine" "$etc/ssl/certs/mine"
+  cp -p "$etc/fonts/mine" "$etc/ssl/certs/mine"
   plant "$etc/fonts/closed/file"; chmod 644 "$etc/fonts/closed/file"; chown -R "$user" "$etc/fonts/closed" 2>/dev/null || true
   chmod 750 "$etc/fonts/closed"
   mkfifo "$etc/fonts/device"
