@@ -38,6 +38,7 @@ const options: AgentVmOptions = {
   rootfs: "/srv/alpine",
   mounts: [{ path: "/src", hostPath: "/srv/src", readOnly: false }],
   directories: ["/workspace"],
+  host: { etc: ["gitconfig"], hide: ["/etc/php"] },
   home: "/srv/home",
   software: [[{}], {}],
   env: { NAME: "value" },

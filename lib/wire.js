@@ -101,6 +101,7 @@ const { AgentVmError } = require("./error");
  * @property {string | undefined} home
  * @property {readonly BootMount[]} mounts
  * @property {readonly string[]} directories
+ * @property {{ etc?: readonly string[], hide?: readonly string[] } | undefined} host
  * @property {readonly [name: string, path: string][]} bins
  * @property {"none" | "public" | "host" | { allow: readonly Destination[] }} network
  * @property {Pairs} env

@@ -21,6 +21,7 @@ export const parts = [
       "docs/processes.md": "Processes",
       "docs/shells.md": "Shells",
       "docs/files.md": "Files",
+      "docs/host-files.md": "Host files",
       "docs/network.md": "Network",
       "docs/bounds.md": "Limits and bounds",
       "docs/actors.md": "Actors",

@@ -89,6 +89,9 @@ export declare class NativeVm {
 /** The event loop has come round. Must be called once after every turn in which output was emitted. */
 export declare function endTurn(): void
 
+/** Looks at the host's files that VMs show, on a thread of its own. */
+export declare function lookAhead(): void
+
 /** What a message is: its first value. */
 export declare enum MessageKind {
   /** Call, error, value. */
