@@ -1,13 +1,13 @@
 "use strict";
 // What administrators and others have put beside the files of packages: secrets in changed settings, files of the server's own user
-// and groups, links. None of it shows, whoever the server is, unless the server asks for it.
+// and groups, links. None of it shows, unless the server asks for it.
 
 const { temporaryDirectory } = require("../fixture/directory");
 const { nodeScript, readableCopy } = require("../fixture/server-process");
 
 const isRoot = process.getuid() === 0;
 
-// Each server has a copy of /etc, and looks at it anew.
+// Each server has a copy of /etc, and looks at it again.
 jest.setTimeout(120_000);
 
 /** All of these say TOKEN, or lead to what does. */

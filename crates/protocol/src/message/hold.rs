@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Hold {
     /// The uid and gid to take on, where the host is root.
     pub take_id: Option<u32>,
-    /// What the tree is made of, in the order it is made. Parent directories are made as needed. What cannot be made where it
-    /// is to be, or is not there any more, is left out.
+    /// What the tree is made of, in the order it is made. Parent directories are made as needed. An entry that cannot be made at its
+    /// path, or whose file is gone, is left out.
     pub entries: Vec<HeldEntry>,
     /// The directories or files of the tree that are handed out, each as a mount of its own. One that is missing is an empty directory.
     pub tops: Vec<String>,
