@@ -40,8 +40,6 @@ const PROGRAMS = [
   ["psql", "psql --version"],
   ["PHP: more extensions", "php -m"],
   ["ispell", "echo speling | ispell -a -d american | tail -n +2"],
-  ["nano", "ls -l /etc/nanorc && nano --version | head -n 1"],
-  ["units", "units --terse '1 mile' m"],
 ];
 
 let vm;
