@@ -9,8 +9,10 @@ const os = require("node:os");
 
 const check = require("./lib/arguments");
 const { Calls } = require("./lib/calls");
+const defaults = require("./lib/defaults");
 const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, invalid, aborted } = require("./lib/error");
+const { emitEvent } = require("./lib/events");
 const { exec } = require("./lib/exec");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
@@ -21,15 +23,13 @@ const { serverNode } = require("./lib/options/server-node");
 const { needsOf, requireCommands } = require("./lib/options/software");
 const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
+const { statsOf, treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
 const { Shells } = require("./lib/shells");
-const { exitStatus } = require("./lib/wire");
+const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
-/** @import { AgentVm as Contract, AgentVmEvents, ExecResult, ProcessTreeNode } from "./index" */
-/** @import { Method, ValuesOf } from "./lib/calls" */
-/** @import { Event } from "./lib/wire" */
-
-const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
+/** @import { AgentVm as Contract, AgentVmEvents, ExecResult } from "./index" */
+/** @import { Event, Method, ValuesOf } from "./lib/wire" */
 
 const constructing = Symbol("AgentVm.create");
 
@@ -62,7 +62,7 @@ class AgentVm extends EventEmitter {
    * @param {typeof constructing} token
    * @param {import("./lib/options/create").CheckedOptions} options
    */
-  constructor(token, { isolation = "namespaces", env = [] } = { __proto__: null }) {
+  constructor(token, { isolation = defaults.isolation, env = [] } = { __proto__: null }) {
     super();
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
     // As many listeners as a server has use for are no leak.
@@ -201,15 +201,7 @@ class AgentVm extends EventEmitter {
   async readProcessOutput(pid, options) {
     const checkedPid = check.pid("pid", pid);
     const { after = 0 } = check.members("options", options, check.after);
-    const replay = await this.#ask("readProcessOutput", checkedPid, after);
-    const [chunks, nextSeq, truncatedBytes, status, outputCut] = replay;
-    return {
-      chunks: chunks.map(([stream, data, seq]) => ({ pid: checkedPid, stream, data, seq })),
-      nextSeq,
-      truncatedBytes,
-      exited: status ? exitStatus(status) : null,
-      outputCut,
-    };
+    return processReplay(checkedPid, await this.#ask("readProcessOutput", checkedPid, after));
   }
 
   // ---- everything in the VM
@@ -221,28 +213,13 @@ class AgentVm extends EventEmitter {
 
   /** @type {Contract["processTree"]} */
   async processTree() {
-    /** @type {Map<number, ProcessTreeNode>} */
-    const nodes = new Map((await this.allProcesses()).map((process) => [process.pid, { ...process, children: [] }]));
-    /** @type {ProcessTreeNode[]} */
-    const roots = [];
-    for (const node of nodes.values()) (nodes.get(node.ppid)?.children ?? roots).push(node);
-    return roots;
+    return treesOf(await this.allProcesses());
   }
 
   /** @type {Contract["stats"]} */
   async stats() {
     const processes = await this.allProcesses();
-    /** @param {"cpuMs" | "rssBytes"} member */
-    const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
-    const [bytesIn, bytesOut, outputsCut] = await this.#ask("ioStats");
-    return {
-      processes: processes.length,
-      cpuMs: sum("cpuMs"),
-      memoryBytes: sum("rssBytes"),
-      bytesIn,
-      bytesOut,
-      ...(outputsCut > 0 && { outputsCut }),
-    };
+    return statsOf(processes, await this.#ask("ioStats"));
   }
 
   // ---- shells
@@ -289,10 +266,7 @@ class AgentVm extends EventEmitter {
   async readShell(shellId, options) {
     const id = check.shellId("shellId", shellId);
     const { after = 0 } = check.members("options", options, check.after);
-    const [chunks, nextSeq, truncatedBytes, status, outputCut] = await this.#ask("readShell", id, after);
-    const [first, ...others] = chunks.map(([, bytes]) => bytes);
-    const data = first && others.length === 0 ? first : Buffer.concat(first ? [first, ...others] : []);
-    return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null, outputCut };
+    return shellReplay(await this.#ask("readShell", id, after));
   }
 
   // ---- files
@@ -300,7 +274,7 @@ class AgentVm extends EventEmitter {
   /** @type {Contract["readFile"]} */
   async readFile(path, options) {
     const file = check.path("path", path);
-    const { maxBytes } = check.members("options", options, check.read);
+    const { maxBytes = defaults.maxFileBytes } = check.members("options", options, check.read);
     return this.#ask("readFile", file, maxBytes);
   }
 
@@ -312,7 +286,7 @@ class AgentVm extends EventEmitter {
   /** @type {Contract["readFiles"]} */
   async readFiles(paths, options) {
     const checked = check.paths("paths", paths);
-    const { maxBytes } = check.members("options", options, check.read);
+    const { maxBytes = defaults.maxFileBytes } = check.members("options", options, check.read);
     this.#calls.requireVm();
     return files.readFiles(this.#calls, checked, maxBytes);
   }
@@ -439,44 +413,11 @@ class AgentVm extends EventEmitter {
 
   /** @param {Event} event */
   #on(event) {
-    switch (event[0]) {
-      case ProcessOutput: {
-        const [, pid, isStderr, data, seq] = event;
-        const stream = isStderr ? "stderr" : "stdout";
-        try {
-          this.#processes.onOutput(pid, stream, data);
-        } finally {
-          this.#processes.inContextOf(pid, () => this.emit("processOutput", { pid, stream, data, seq }));
-        }
-        return;
-      }
-      case ProcessExit: {
-        const [, pid, status] = event;
-        this.#processes.onExit(pid, status, (exit) => this.emit("processExit", { pid, ...exit }));
-        return;
-      }
-      case ShellData: {
-        const [, shellId, data, seq] = event;
-        this.#shells.inContextOf(shellId, () => this.emit("shellData", { shellId, data, seq }));
-        return;
-      }
-      case ShellExit: {
-        const [, shellId, status] = event;
-        this.#shells.onExit(shellId, () => this.emit("shellExit", { shellId, ...exitStatus(status) }));
-        return;
-      }
-      case NetworkDenied: {
-        const [, host, port, reason] = event;
-        this.emit("networkDenied", { host, port, reason });
-        return;
-      }
-      case Exit: {
-        this.#ports.close();
-        this.#unclaim();
-        this.emit("exit", { reason: event[1] ? "disposed" : "died" });
-        return;
-      }
+    if (event[0] === MessageKind.Exit) {
+      this.#ports.close();
+      this.#unclaim();
     }
+    emitEvent(this, this.#processes, this.#shells, event);
   }
 }
 

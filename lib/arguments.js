@@ -7,6 +7,7 @@ const os = require("node:os");
 const nodePath = require("node:path");
 const { types } = require("node:util");
 
+const defaults = require("./defaults");
 const { invalid } = require("./error");
 const { holders, member } = require("./members");
 const { printable } = require("./printable");
@@ -269,9 +270,7 @@ const run = {
   onStderr: callback,
 };
 const exec = { ...run, __proto__: null, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
-/** What one Buffer holds on every Node.js that is supported. */
-const MOST_FILE_BYTES = 0x7fffffff;
-const read = { __proto__: null, maxBytes: integer(0, MOST_FILE_BYTES) };
+const read = { __proto__: null, maxBytes: integer(0, defaults.maxFileBytes) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);

@@ -11,30 +11,13 @@ const { MessageKind, NativeVm, endTurn } = require("./native");
 const { execResult, nativeError, parse } = require("./wire");
 
 /** @import { ExecResult } from "../index" */
-/** @import { Answer, Event, ExecOutcome, Json, Message, RunOptions } from "./wire" */
+/** @import { ExecOptions } from "../src/addon" */
+/** @import { Bare } from "./members" */
+/** @import { Answer, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
 const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, Lost } = MessageKind;
 
-/** @typedef {InstanceType<typeof NativeVm>} Native */
-
 /** @typedef {(data: Uint8Array) => void} OnData */
-
-/**
- * The addon's methods that answer a call.
- * @typedef {{ [M in keyof Native]: Native[M] extends (call: number, ...rest: never[]) => Answer<unknown> ? M : never }[keyof Native]} Method
- */
-
-/**
- * What such a method takes after the number of its call.
- * @template {Method} M
- * @typedef {Parameters<Native[M]> extends [call: number, ...values: infer V] ? V : never} ValuesOf
- */
-
-/**
- * What its call resolves to.
- * @template {Method} M
- * @typedef {ReturnType<Native[M]> extends Answer<infer T> ? T : never} ResultOf
- */
 
 /**
  * A call that has not settled. `forget` ends the following of its signal.
@@ -58,8 +41,6 @@ const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, L
  * @property {OnData | undefined} onStderr
  * @property {(() => void) | undefined} forget
  */
-
-/** @typedef {{ readdir: string, readdirRecursive: import("../index").DirectoryEntry }} ListedBy */
 
 /** @type {Set<Calls>} */
 const busy = new Set();
@@ -210,7 +191,7 @@ class Calls {
   /**
    * An exec, whose output goes to the callbacks as it comes.
    * @param {string} commandLine
-   * @param {Json<RunOptions> | undefined} options
+   * @param {Bare<ExecOptions>} options
    * @param {Uint8Array | undefined} stdin
    * @param {AbortSignal | undefined} signal
    * @param {OnData | undefined} onStdout

@@ -3,7 +3,8 @@
 
 const check = require("./arguments");
 const { aborted } = require("./error");
-const { json, commandLine } = require("./wire");
+const defaults = require("./defaults");
+const { commandLine } = require("./wire");
 
 /**
  * Runs a program; resolves when it has ended. Throws what is wrong with the options.
@@ -14,12 +15,14 @@ const { json, commandLine } = require("./wire");
  */
 function exec(calls, program, args, options) {
   const checked = check.members("options", options, check.exec);
-  const { env, cwd, stdin, timeout, maxOutputBytes, signal, onStdout, onStderr } = checked;
+  const { env, cwd, stdin, signal, onStdout, onStderr } = checked;
+  const { timeout = defaults.timeout, maxOutputBytes = defaults.maxOutputBytes } = checked;
   calls.requireVm();
   if (signal?.aborted) throw aborted(signal);
   const streams = onStdout !== undefined || onStderr !== undefined;
-  const rest = options === undefined ? undefined : json({ env, cwd, timeout, maxOutputBytes, streams });
-  return calls.exec(commandLine(program, args), rest, stdin, signal, onStdout, onStderr);
+  /** @type {import("./members").Bare<import("../src/addon").ExecOptions>} */
+  const request = { __proto__: null, env, cwd, timeout, maxOutputBytes, streams };
+  return calls.exec(commandLine(program, args), request, stdin, signal, onStdout, onStderr);
 }
 
 module.exports = { exec };

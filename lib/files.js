@@ -31,7 +31,7 @@ async function each(items, work) {
 /**
  * @param {Calls} calls
  * @param {readonly string[]} paths
- * @param {number | undefined} maxBytes
+ * @param {number} maxBytes
  * @returns {Promise<ReadFileResult[]>}
  */
 function readFiles(calls, paths, maxBytes) {

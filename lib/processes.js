@@ -4,7 +4,8 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
-const { commandLine, exitStatus, json } = require("./wire");
+const defaults = require("./defaults");
+const { commandLine, exitStatus } = require("./wire");
 
 /** @import { ExitStatus } from "../index" */
 /** @import { CheckedRun } from "./arguments" */
@@ -50,7 +51,8 @@ class Processes {
    * @param {CheckedRun} options
    * @param {Follower["told"]} told
    */
-  async spawn(program, args, { stdin, signal, onStdout, onStderr, ...rest }, told) {
+  async spawn(program, args, options, told) {
+    const { env, cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr } = options;
     const inContext = AsyncLocalStorage.snapshot();
     /** @param {number} pid */
     const onStart = (pid) => {
@@ -64,7 +66,9 @@ class Processes {
       this.#followers.set(pid, follower);
     };
     try {
-      return await this.#calls.start("spawn", onStart, commandLine(program, args), json(rest), stdin);
+      /** @type {import("./members").Bare<import("../src/addon").SpawnOptions>} */
+      const request = { __proto__: null, env, cwd, timeout };
+      return await this.#calls.start("spawn", onStart, commandLine(program, args), request, stdin);
     } catch (error) {
       told?.({ error });
       throw error;
@@ -114,4 +118,4 @@ class Processes {
   }
 }
 
-module.exports = { Processes };
+exports.Processes = Processes;

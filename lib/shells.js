@@ -4,7 +4,8 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { systemError } = require("./error");
-const { commandLine, json } = require("./wire");
+const defaults = require("./defaults");
+const { commandLine } = require("./wire");
 
 /** @import { Bare } from "./members" */
 /** @import { CheckedShell } from "./arguments" */
@@ -36,15 +37,16 @@ class Shells {
   async open(options) {
     const inContext = AsyncLocalStorage.snapshot();
     const { command } = options;
+    const { preferred, other } = defaults.shells;
     if (command !== undefined) return this.#open({ __proto__: null, ...options, command }, inContext);
     try {
-      return await this.#open({ __proto__: null, ...options, command: "bash" }, inContext);
+      return await this.#open({ __proto__: null, ...options, command: preferred }, inContext);
     } catch (thrown) {
       const error = systemError(thrown);
-      if (error.code !== "ENOENT" || error.path !== "bash") throw error;
+      if (error.code !== "ENOENT" || error.path !== preferred) throw error;
       /** @type {Pairs} */
-      const env = [["SHELL", "/bin/sh"], ...(options.env ?? [])];
-      return this.#open({ __proto__: null, ...options, command: "sh", env }, inContext);
+      const env = [["SHELL", other.path], ...(options.env ?? [])];
+      return this.#open({ __proto__: null, ...options, command: other.program, env }, inContext);
     }
   }
 
@@ -52,13 +54,16 @@ class Shells {
    * @param {Command} options
    * @param {InContext} inContext
    */
-  #open({ command, args = [], env = [], ...rest }, inContext) {
+  #open(options, inContext) {
+    const { command, args = [], env = [], cwd } = options;
+    const { cols = defaults.terminal.cols, rows = defaults.terminal.rows } = options;
     /** @type {Pairs} */
-    const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", "xterm-256color"]];
-    const message = json({ ...rest, env: [...terminal, ...env] });
+    const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", defaults.terminal.type]];
+    /** @type {Bare<import("../src/addon").ShellOptions>} */
+    const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows };
     /** @param {string} shellId */
     const onStart = (shellId) => this.#contexts.set(shellId, inContext);
-    return this.#calls.start("openShell", onStart, commandLine(command, args), message);
+    return this.#calls.start("openShell", onStart, commandLine(command, args), request);
   }
 
   /**
@@ -86,4 +91,4 @@ class Shells {
   }
 }
 
-module.exports = { Shells };
+exports.Shells = Shells;

@@ -1,13 +1,13 @@
 "use strict";
-// What crosses between JavaScript and the addon, and its form there: the other half is src/wire.rs. src/addon.d.ts, which the
-// build generates from the addon, refers to the types here.
+// What the addon sends, and what JavaScript makes of it. The other half is src/wire/, which also says what each form saves.
+// src/addon.d.ts, which the build generates from the addon, refers to the types here, and has those of the options.
 
 const os = require("node:os");
 
 const { AgentVmError } = require("./error");
 
-/** @import { AgentVmErrorCode, BackgroundProcess, ExecResult, ExitStatus, IsolationLevel } from "../index" */
-/** @import { MessageKind } from "../src/addon" */
+/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ProcessOutputReplay, ShellReplay } from "../index" */
+/** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
  * Text of JSON, and the type of what it parses to.
@@ -71,82 +71,29 @@ const { AgentVmError } = require("./error");
 
 /** @typedef {(...message: Message) => void} Dispatch */
 
+/**
+ * The addon's methods that answer a call.
+ * @typedef {{ [M in keyof NativeVm]: NativeVm[M] extends (call: number, ...rest: never[]) => Answer<unknown> ? M : never }[keyof NativeVm]} Method
+ */
+
+/**
+ * What such a method takes after the number of its call.
+ * @template {Method} M
+ * @typedef {Parameters<NativeVm[M]> extends [call: number, ...values: infer V] ? V : never} ValuesOf
+ */
+
+/**
+ * What its call resolves to.
+ * @template {Method} M
+ * @typedef {ReturnType<NativeVm[M]> extends Answer<infer T> ? T : never} ResultOf
+ */
+
+/**
+ * What the members of a list that comes in pieces are.
+ * @typedef {{ readdir: string, readdirRecursive: DirectoryEntry }} ListedBy
+ */
+
 /** @typedef {[name: string, value: string][]} Pairs */
-
-/**
- * Options of exec, spawn and openShell.
- * @typedef {object} RunOptions
- * @property {Pairs | undefined} [env]
- * @property {string | undefined} [cwd]
- * @property {number | undefined} [timeout]
- * @property {number | undefined} [maxOutputBytes]
- * @property {boolean} [streams] Whether exec also sends output as it comes.
- * @property {number | undefined} [cols]
- * @property {number | undefined} [rows]
- */
-
-/** @typedef {{ path: string, hostPath: string, readOnly: boolean, software?: boolean }} BootMount */
-
-/** @typedef {({ name: string } | { subdomainsOf: string } | { address: string, prefixLength: number })
- *   & { port: number | undefined }} Destination */
-
-/**
- * What to boot: the options of `create`, each in the form that the addon takes, with the defaults.
- * @typedef {object} BootRequest
- * @property {string} init
- * @property {string | undefined} node
- * @property {IsolationLevel} isolation
- * @property {string} hostname
- * @property {string | undefined} rootfs
- * @property {string | undefined} home
- * @property {readonly BootMount[]} mounts
- * @property {readonly string[]} directories
- * @property {{ etc?: readonly string[], hide?: readonly string[] } | undefined} host
- * @property {readonly [name: string, path: string][]} bins
- * @property {"none" | "public" | "host" | { allow: readonly Destination[] }} network
- * @property {Pairs} env
- * @property {{
- *   pids: number, openFiles: number, diskBytes: number, terminals: number, replayBytes: number,
- *   memoryBytes: number | undefined, cpus: number | undefined,
- * }} limits
- * @property {string | undefined} log
- */
-
-/**
- * JSON of plain values by their own members alone; JSON.stringify would also call an inherited `toJSON`.
- * @template {object} T
- * @param {T} value
- */
-function json(value) {
-  return /** @type {Json<T>} */ (objectJson(value));
-}
-
-/**
- * @param {object} value
- * @returns {string}
- */
-function objectJson(value) {
-  let all = "";
-  if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index++)
-      all += `${index === 0 ? "" : ","}${valueJson(value[index]) ?? "null"}`;
-    return `[${all}]`;
-  }
-  for (const [key, member] of Object.entries(value)) {
-    const text = valueJson(member);
-    if (text !== undefined) all += `${all === "" ? "" : ","}${JSON.stringify(key)}:${text}`;
-  }
-  return `{${all}}`;
-}
-
-/**
- * Undefined for what JSON has no text for.
- * @param {unknown} value
- * @returns {string | undefined}
- */
-function valueJson(value) {
-  return typeof value === "object" && value !== null ? objectJson(value) : JSON.stringify(value);
-}
 
 /**
  * What the addon wrote as JSON.
@@ -224,4 +171,29 @@ function execResult(outcome) {
   };
 }
 
-module.exports = { commandLine, execResult, exitStatus, json, nativeError, parse };
+/**
+ * @param {number} pid
+ * @param {Replay} replay
+ * @returns {ProcessOutputReplay}
+ */
+function processReplay(pid, [chunks, nextSeq, truncatedBytes, status, outputCut]) {
+  return {
+    chunks: chunks.map(([stream, data, seq]) => ({ pid, stream, data, seq })),
+    nextSeq,
+    truncatedBytes,
+    exited: status ? exitStatus(status) : null,
+    outputCut,
+  };
+}
+
+/**
+ * @param {Replay} replay
+ * @returns {ShellReplay}
+ */
+function shellReplay([chunks, nextSeq, truncatedBytes, status, outputCut]) {
+  const [first, ...others] = chunks.map(([, bytes]) => bytes);
+  const data = first && others.length === 0 ? first : Buffer.concat(first ? [first, ...others] : []);
+  return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null, outputCut };
+}
+
+module.exports = { commandLine, execResult, exitStatus, nativeError, parse, processReplay, shellReplay };

@@ -6,10 +6,10 @@ use agent_vm_host::{Credit, Error, Event, Events};
 use napi::Status as NapiStatus;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
-use crate::message::Message;
 use crate::value::Value;
+use crate::wire::Message;
 
-/// Weak: it does not keep Node.js alive. `index.js` holds the process while calls are pending or processes run.
+/// Weak: it does not keep Node.js alive. lib/calls.js holds the process while calls are pending or processes run.
 pub type Dispatch = ThreadsafeFunction<Message, (), Message, NapiStatus, false, true, 0>;
 
 /// Sends messages to JavaScript, in order.

@@ -3,23 +3,21 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Abort, Attributes, Entry, EntryKind, MAX_FILE, OnEntries, Walk, copied};
+use agent_vm_host::{Abort, Entry, OnEntries, Walk, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use serde::Serialize;
-use serde_json::json;
 
 use crate::value::Value;
 use crate::vm::{Answer, NativeVm};
+use crate::wire;
 
 #[napi]
 impl NativeVm {
     /// Settles with the content, if it has at most `max_bytes`.
     #[napi(ts_return_type = "Answer<Buffer>")]
-    pub fn read_file(&self, call: f64, path: String, max_bytes: Option<f64>) -> Answer {
-        let most = max_bytes.map_or(MAX_FILE, |most| most as u64);
+    pub fn read_file(&self, call: f64, path: String, max_bytes: f64) -> Answer {
         self.ask(call, move |vm| async move {
-            vm.read_file(path, most).await.map(Value::Content)
+            vm.read_file(path, max_bytes as u64).await.map(Value::Content)
         })
     }
 
@@ -32,7 +30,7 @@ impl NativeVm {
         })
     }
 
-    /// Makes a folder.
+    /// Makes a directory.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn mkdir(&self, call: f64, path: String, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
@@ -43,10 +41,7 @@ impl NativeVm {
     /// Gives names in pieces, each a JSON array, and settles.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn readdir(&self, call: f64, path: String) -> Answer {
-        let on_entries = self.in_pieces(call, |entries| {
-            let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
-            serde_json::to_string(&names)
-        });
+        let on_entries = self.in_pieces(call, wire::names);
         self.ask(call, |vm| async move {
             vm.readdir(path, on_entries).await.map(|()| Value::Undefined)
         })
@@ -66,30 +61,22 @@ impl NativeVm {
             max_depth,
             exclude: exclude.into_iter().collect(),
         };
-        let on_entries = self.in_pieces(call, |entries| {
-            let entries: Vec<_> = entries.iter().map(ListedEntry::of).collect();
-            serde_json::to_string(&entries)
-        });
+        let on_entries = self.in_pieces(call, wire::listed_entries);
         self.ask(call, |vm| async move {
             vm.walk(walk, on_entries).await.map(|()| Value::Undefined)
         })
     }
 
-    fn in_pieces(&self, call: f64, describe: fn(&[Entry]) -> serde_json::Result<String>) -> OnEntries {
+    fn in_pieces(&self, call: f64, describe: fn(&[Entry]) -> String) -> OnEntries {
         let send_piece = self.bridge.pieces(call);
-        Arc::new(move |entries, credit| {
-            // It fails for maps whose keys are no text, and for writers that fail: here are none.
-            send_piece(describe(&entries).unwrap_or_default(), credit);
-        })
+        Arc::new(move |entries, credit| send_piece(describe(&entries), credit))
     }
 
     /// Settles with attributes, as JSON.
     #[napi(ts_return_type = "Answer<Json<VmStat>>")]
     pub fn stat(&self, call: f64, path: String) -> Answer {
         self.ask(call, |vm| async move {
-            vm.stat(path)
-                .await
-                .map(|attributes| Value::json(&stat(&attributes)))
+            vm.stat(path).await.map(|attributes| wire::stat(&attributes))
         })
     }
 
@@ -131,52 +118,4 @@ impl NativeVm {
         }
         answer
     }
-}
-
-/// One of `readdirRecursive`.
-#[derive(Serialize)]
-struct ListedEntry<'a> {
-    path: &'a str,
-    r#type: &'static str,
-    size: u64,
-}
-
-impl<'a> ListedEntry<'a> {
-    fn of(entry: &'a Entry) -> Self {
-        Self {
-            path: &entry.name,
-            r#type: match entry.kind {
-                EntryKind::Directory => "directory",
-                EntryKind::Symlink => "symlink",
-                EntryKind::File => "file",
-            },
-            size: entry.size,
-        }
-    }
-}
-
-fn stat(attributes: &Attributes) -> serde_json::Value {
-    // The format bits of st_mode (inode(7)).
-    let format = attributes.mode & 0o170_000;
-    json!({
-        "mode": attributes.mode,
-        "size": attributes.size,
-        "blocks": attributes.blocks,
-        "dev": attributes.dev,
-        "rdev": attributes.rdev,
-        "ino": attributes.ino,
-        "nlink": attributes.nlink,
-        "uid": attributes.uid,
-        "gid": attributes.gid,
-        "isDirectory": format == 0o040_000,
-        "isSymbolicLink": format == 0o120_000,
-        "atimeMs": milliseconds(attributes.atime_ns),
-        "mtimeMs": milliseconds(attributes.mtime_ns),
-        "ctimeMs": milliseconds(attributes.ctime_ns),
-        "birthtimeMs": milliseconds(attributes.birthtime_ns),
-    })
-}
-
-fn milliseconds(nanoseconds: i64) -> f64 {
-    nanoseconds as f64 / 1e6
 }

@@ -4,14 +4,12 @@
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
 use agent_vm_host::{Exec, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
-use napi::bindgen_prelude::{Result, Uint8Array};
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::json;
-use crate::message::{Message, replay_value, status_value};
-use crate::options::RunOptions;
 use crate::value::Value;
-use crate::vm::{Answer, HostResult, NativeVm, known, parse};
+use crate::vm::{Answer, HostResult, NativeVm, known};
+use crate::wire::{self, ExecOptions, Message, ShellOptions, SpawnOptions, replay_value, status_value};
 
 #[napi]
 impl NativeVm {
@@ -21,17 +19,16 @@ impl NativeVm {
         &self,
         call: f64,
         command_line: String,
-        #[napi(ts_arg_type = "Json<RunOptions> | undefined")] options: Option<String>,
+        options: ExecOptions,
         stdin: Option<Uint8Array>,
         abortable: bool,
-    ) -> Result<Answer> {
-        let options: RunOptions = options.as_deref().map(parse).transpose()?.unwrap_or_default();
+    ) -> Answer {
         let vm = match self.slot.vm() {
             Ok(vm) => vm,
-            Err(error) => return Ok(Some(known(Err(error)))),
+            Err(error) => return Some(known(Err(error))),
         };
         let bridge = self.bridge.clone();
-        let on_output: Option<OnOutput> = options.streams().then(|| {
+        let on_output: Option<OnOutput> = options.streams.then(|| {
             let bridge = bridge.clone();
             Box::new(move |stream, data, credit| {
                 bridge.send(Message::ExecOutput {
@@ -44,10 +41,10 @@ impl NativeVm {
         });
         let exec = Exec {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
-            timeout: options.timeout(),
-            max_output_bytes: options.max_output_bytes(),
+            timeout: wire::timeout(options.timeout),
+            max_output_bytes: options.max_output_bytes as usize,
             on_output,
-            command: options.into_command(&command_line),
+            command: wire::command(&command_line, options.env.unwrap_or_default(), options.cwd),
         };
         let on_result = move |result| match result {
             Ok(result) => bridge.send(Message::ExecEnded { call, result }),
@@ -57,7 +54,7 @@ impl NativeVm {
         if abortable {
             self.slot.remember(call as u64, abort);
         }
-        Ok(None)
+        None
     }
 
     /// Starts a process. Settles with its pid.
@@ -66,42 +63,34 @@ impl NativeVm {
         &self,
         call: f64,
         command_line: String,
-        #[napi(ts_arg_type = "Json<RunOptions>")] options: String,
+        options: SpawnOptions,
         stdin: Option<Uint8Array>,
-    ) -> Result<Answer> {
-        let options: RunOptions = parse(&options)?;
+    ) -> Answer {
         let request = SpawnRequest {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
-            timeout: options.timeout(),
-            command: options.into_command(&command_line),
+            timeout: wire::timeout(options.timeout),
+            command: wire::command(&command_line, options.env.unwrap_or_default(), options.cwd),
         };
         let bridge = self.bridge.clone();
         let on_spawn =
             move |pid: HostResult<u32>| bridge.settle(call, pid.map(|pid| Value::Number(f64::from(pid))));
         let started = self.slot.vm().map(|vm| vm.spawn(request, Box::new(on_spawn)));
-        Ok(started.err().map(|error| known(Err(error))))
+        started.err().map(|error| known(Err(error)))
     }
 
     /// Opens a shell. Settles with its name.
     #[napi(ts_return_type = "Answer<string>")]
-    pub fn open_shell(
-        &self,
-        call: f64,
-        command_line: String,
-        #[napi(ts_arg_type = "Json<RunOptions>")] options: String,
-    ) -> Result<Answer> {
-        let options: RunOptions = parse(&options)?;
-        let (cols, rows) = options.size();
+    pub fn open_shell(&self, call: f64, command_line: String, options: ShellOptions) -> Answer {
         let request = ShellRequest {
-            cols,
-            rows,
-            command: options.into_command(&command_line),
+            cols: options.cols,
+            rows: options.rows,
+            command: wire::command(&command_line, options.env, options.cwd),
         };
         let bridge = self.bridge.clone();
         let on_open =
             move |id: HostResult<ShellId>| bridge.settle(call, id.map(|id| Value::text(id.to_string())));
         let opened = self.slot.vm().map(|vm| vm.open_shell(request, Box::new(on_open)));
-        Ok(opened.err().map(|error| known(Err(error))))
+        opened.err().map(|error| known(Err(error)))
     }
 
     /// Writes to a process's standard input.
@@ -155,7 +144,7 @@ impl NativeVm {
     #[napi(ts_return_type = "Answer<Json<SpawnedProcessInfo[]>>")]
     pub fn list_processes(&self, _call: f64) -> Value {
         self.now(|vm| {
-            let list: Vec<_> = vm.list_processes().iter().map(json::spawned_process).collect();
+            let list: Vec<_> = vm.list_processes().iter().map(wire::spawned_process).collect();
             Ok(Value::json(&list.into()))
         })
     }
@@ -165,7 +154,7 @@ impl NativeVm {
     pub fn get_process(&self, _call: f64, pid: u32) -> Value {
         self.now(|vm| {
             let process = vm.get_process(pid)?;
-            Ok(Value::json(&json::spawned_process(&process)))
+            Ok(Value::json(&wire::spawned_process(&process)))
         })
     }
 
@@ -200,9 +189,10 @@ impl NativeVm {
     /// Everything that runs, as JSON.
     #[napi(ts_return_type = "Answer<Json<ProcessInfo[]>>")]
     pub fn all_processes(&self, call: f64) -> Answer {
-        self.ask(call, |vm| async move {
-            vm.process_table(|table| Value::text(json::table(table))).await
-        })
+        self.ask(
+            call,
+            |vm| async move { vm.process_table(wire::process_table).await },
+        )
     }
 
     /// Sets the size of a shell's terminal.
@@ -223,7 +213,7 @@ impl NativeVm {
     #[napi(ts_return_type = "Answer<Json<ShellInfo[]>>")]
     pub fn list_shells(&self, _call: f64) -> Value {
         self.now(|vm| {
-            let list: Vec<_> = vm.list_shells().iter().map(json::shell).collect();
+            let list: Vec<_> = vm.list_shells().iter().map(wire::shell).collect();
             Ok(Value::json(&list.into()))
         })
     }

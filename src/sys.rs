@@ -14,8 +14,8 @@ use agent_vm_host::Content;
 use napi::bindgen_prelude::{Buffer, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{check_status, sys};
 
-use crate::message::{Message, error_value, too_large};
 use crate::value::Value;
+use crate::wire::{Message, error_value, too_large};
 
 impl JsValuesTupleIntoVec for Message {
     /// Never fails: napi ends the process where a threadsafe function's values cannot be made.

@@ -46,7 +46,7 @@ impl Value {
         Self::Text(text.into().into_bytes())
     }
 
-    /// A tree of plain values, as JSON that `index.js` parses: one string is cheaper than many properties.
+    /// A tree of plain values, as JSON that lib/wire.js parses.
     pub fn json(value: &serde_json::Value) -> Self {
         Self::text(value.to_string())
     }

@@ -1,22 +1,18 @@
 //! The native class: thin methods over the host's VM.
 //!
 //! Every method takes the number of its call first. It returns `[error, value]` where the answer is known at once, and
-//! nothing where it will come as a message with that number, [`Settled`](crate::message::MessageKind) or the like.
+//! nothing where it will come as a message with that number.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
 use std::sync::Arc;
 
 use agent_vm_host::{Error, Vm, VmSlot, doctor, remove_tree, runtime};
-use napi::Status as NapiStatus;
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
-use serde::de::DeserializeOwned;
 
 use crate::bridge::{Bridge, Dispatch};
-use crate::json;
-use crate::message::error_value;
-use crate::options::CreateOptions;
 use crate::value::Value;
+use crate::wire::{self, BootRequest, error_value};
 
 /// An answer that is known at once.
 pub type Answer = Option<Value>;
@@ -44,31 +40,23 @@ impl NativeVm {
 
     /// Boots it. Settles with what holds each limit, as JSON.
     #[napi(ts_return_type = "Answer<Json<AgentVm[\"enforcement\"]>>")]
-    pub fn boot(
-        &self,
-        call: f64,
-        #[napi(ts_arg_type = "Json<BootRequest>")] options: String,
-    ) -> Result<Answer> {
-        let (options, replay_bytes) = parse::<CreateOptions>(&options)?.into_host();
+    pub fn boot(&self, call: f64, request: BootRequest) -> Result<Answer> {
+        let (options, replay_bytes) = request.into_host()?;
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
         Ok(on_blocking_thread(move || {
             let booted = slot.boot(&options, replay_bytes, Arc::new(bridge.clone()));
-            bridge.settle(call, booted.map(|by| Value::json(&json::enforcement(by))));
+            bridge.settle(call, booted.map(wire::enforcement));
         }))
     }
 
     /// Looks at the host. Settles with JSON.
     #[napi(ts_return_type = "Answer<Json<DoctorReport>>")]
-    pub fn doctor(
-        &self,
-        call: f64,
-        #[napi(ts_arg_type = "Json<BootRequest>")] options: String,
-    ) -> Result<Answer> {
-        let (options, _) = parse::<CreateOptions>(&options)?.into_host();
+    pub fn doctor(&self, call: f64, request: BootRequest) -> Result<Answer> {
+        let (options, _) = request.into_host()?;
         let bridge = self.bridge.clone();
         Ok(on_blocking_thread(move || {
             let diagnosis = doctor::diagnose(&options);
-            bridge.settle(call, Ok(Value::json(&json::diagnosis(diagnosis))));
+            bridge.settle(call, Ok(wire::diagnosis(diagnosis)));
         }))
     }
 
@@ -98,14 +86,7 @@ impl NativeVm {
     /// Bytes that everything inside was given and has written, and the streams that were closed at a bound: `[in, out, cut]`.
     #[napi(ts_return_type = "Answer<IoStats>")]
     pub fn io_stats(&self, _call: f64) -> Value {
-        self.now(|vm| {
-            let stats = vm.io_stats();
-            Ok(Value::List(vec![
-                Value::Number(stats.bytes_in as f64),
-                Value::Number(stats.bytes_out as f64),
-                Value::Number(stats.outputs_cut as f64),
-            ]))
-        })
+        self.now(|vm| Ok(wire::io_stats(vm.io_stats())))
     }
 
     /// Kills everything inside. Settles when all exit events are emitted.
@@ -162,11 +143,6 @@ pub fn known(result: HostResult<Value>) -> Value {
         Ok(value) => vec![Value::Undefined, value],
         Err(error) => vec![error_value(&error)],
     })
-}
-
-/// Options of a call, which are JSON.
-pub fn parse<T: DeserializeOwned>(options: &str) -> Result<T> {
-    serde_json::from_str(options).map_err(|error| napi::Error::new(NapiStatus::InvalidArg, error.to_string()))
 }
 
 fn on_blocking_thread(work: impl FnOnce() + Send + 'static) -> Answer {

@@ -1,6 +1,7 @@
 "use strict";
 
 const { AgentVm } = require("../..");
+const defaults = require("../defaults");
 const { createOptions, usage, withoutUndefined } = require("./options");
 const { write } = require("./output");
 const { followSignals } = require("./signals");
@@ -16,7 +17,7 @@ async function shell(options, [command, ...args]) {
     throw usage("shell needs a terminal; to run a program without one, use run");
   }
   const vm = await AgentVm.create(createOptions(options));
-  const size = () => ({ cols: stdout.columns || 80, rows: stdout.rows || 24 });
+  const size = () => ({ cols: stdout.columns || defaults.terminal.cols, rows: stdout.rows || defaults.terminal.rows });
   try {
     /** @type {(error: unknown) => void} */
     let fail = () => {};

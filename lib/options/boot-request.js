@@ -1,31 +1,29 @@
 "use strict";
-// What the addon is asked to boot: the checked options, with what is not said in them.
+// What the addon is asked to boot: the checked options, and defaults for the others.
 
+const defaults = require("../defaults");
 const { init, log } = require("../native");
-const { json } = require("../wire");
 const { requireShowable } = require("./levels");
 
+/** @import { BootRequest, HostFilesRequest, LimitRequest } from "../../src/addon" */
 /** @import { Bare } from "../members" */
-/** @import { BootRequest, Json } from "../wire" */
+/** @import { CheckedOptions } from "./create" */
 
 /** @type {Bare<import("./node-modules").Shown>} */
 const NOTHING = { __proto__: null, mounts: [], bins: [] };
-/** @type {Bare<NonNullable<import("./create").CheckedOptions["limits"]>>} */
-const NO_LIMITS = { __proto__: null };
 
 /**
  * The request as the addon reads it. `node` is what `serverNode` found, `shown` what the option `software` needs to be mounted.
- * @param {import("./create").CheckedOptions} options
+ * @param {CheckedOptions} options
  * @param {string | undefined} node
- * @returns {Json<BootRequest>}
+ * @returns {Bare<BootRequest>}
  */
 function bootRequest(options, node, shown = NOTHING) {
-  const { rootfs, home, host, env = [], hostname = "agent-vm", isolation = "namespaces", limits = NO_LIMITS } = options;
-  const { mounts = [], directories = [], network = isolation === "none" ? "host" : "none" } = options;
-  const { pids = 4096, openFiles = 4096, diskBytes = 2 ** 30, replayBytes = 2 ** 20, memoryBytes, cpus } = limits;
-  const { terminals = 64 } = limits;
+  const { rootfs, home, host, env = [], hostname = defaults.hostname, isolation = defaults.isolation } = options;
+  const { mounts = [], directories = [], network = defaults.network(isolation) } = options;
   requireShowable(isolation, shown);
-  return json({
+  return {
+    __proto__: null,
     init,
     node,
     isolation,
@@ -34,13 +32,30 @@ function bootRequest(options, node, shown = NOTHING) {
     home,
     mounts: [...mounts, ...shown.mounts],
     directories,
-    host,
+    host: hostFilesOf(host),
     bins: shown.bins,
-    network,
+    network: typeof network === "object" ? "list" : network,
+    allow: typeof network === "object" ? network.allow : [],
     env,
-    limits: { pids, openFiles, diskBytes, terminals, replayBytes, memoryBytes, cpus },
+    limits: limitsOf(options.limits),
     log,
-  });
+  };
+}
+
+/**
+ * @param {CheckedOptions["limits"]} given
+ * @returns {Bare<LimitRequest>}
+ */
+function limitsOf(given) {
+  return { __proto__: null, memoryBytes: undefined, cpus: undefined, ...defaults.limits, ...given };
+}
+
+/**
+ * @param {CheckedOptions["host"]} given
+ * @returns {Bare<HostFilesRequest>}
+ */
+function hostFilesOf(given) {
+  return { __proto__: null, etc: [], hide: [], ...given };
 }
 
 module.exports = { bootRequest };

@@ -1,6 +1,7 @@
 "use strict";
 // What each level of isolation cannot give. An option that its level has no way to honour is refused, never ignored.
 
+const defaults = require("../defaults");
 const { AgentVmError, invalid } = require("../error");
 const { member } = require("../members");
 
@@ -31,7 +32,7 @@ function requirePossible(options) {
 
 /** @param {CheckedOptions} options */
 function requireUnderLandlock(options) {
-  const { limits, network = "none" } = options;
+  const { limits, network = defaults.network("landlock") } = options;
   for (const [name, why] of Object.entries(LANDLOCK)) {
     const isLimit = name.startsWith("limits.");
     const value = isLimit ? member(limits, name.slice("limits.".length)) : member(options, name);
@@ -48,7 +49,7 @@ function requireUnderLandlock(options) {
  * Without namespaces there is no count of the VM's processes to bound, and no file system of its own.
  * @param {CheckedOptions} options
  */
-function requireUnderNone({ rootfs, host, mounts = [], directories = [], network = "host", limits }) {
+function requireUnderNone({ rootfs, host, mounts = [], directories = [], network = defaults.network("none"), limits }) {
   for (const name of ["pids", "diskBytes", "terminals"]) {
     if (member(limits, name) === undefined) continue;
     throw new AgentVmError(

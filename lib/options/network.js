@@ -16,7 +16,7 @@ const FORMS =
   'range of addresses ("10.0.0.0/8"), each with or without a port (":443")';
 
 /** @import { Bare } from "../members" */
-/** @import { Destination } from "../wire" */
+/** @import { AllowRequest } from "../../src/addon" */
 
 /** @typedef {{ ip: 0 | 4 | 6, host: string, prefix?: string | undefined, port?: string | undefined }} Parts */
 
@@ -42,7 +42,7 @@ function split(value) {
  * `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`, with a `port` or none, which means all of them.
  * @param {string} argument
  * @param {string} value
- * @returns {Bare<Destination>}
+ * @returns {Bare<AllowRequest>}
  */
 function destination(argument, value) {
   /** @param {string} [why] */
@@ -88,7 +88,7 @@ function domainName(text) {
   return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? "") ? null : name;
 }
 
-/** @typedef {"none" | "public" | "host" | Bare<{ allow: Destination[] }>} CheckedNetwork */
+/** @typedef {"none" | "public" | "host" | Bare<{ allow: AllowRequest[] }>} CheckedNetwork */
 
 /**
  * "none", "public", "host", or `{ allow }` with parsed destinations.

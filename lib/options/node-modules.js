@@ -17,12 +17,12 @@ const TREE = "/opt/agent-vm/software";
 /** Folders of one VM: a mount each. What npm, pnpm and yarn install together lies in one. */
 const MOST_FOLDERS = 16;
 
-/** @import { BootMount } from "../wire" */
+/** @import { MountRequest } from "../../src/addon" */
 /** @import { Programs } from "./software" */
 
 /**
  * What a VM shows for software.
- * @typedef {{ mounts: BootMount[], bins: [name: string, inside: string][] }} Shown
+ * @typedef {{ mounts: MountRequest[], bins: [name: string, inside: string][] }} Shown
  */
 
 /** @typedef {[name: string, command: { script: string, called: string }]} Bin */

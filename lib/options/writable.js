@@ -8,7 +8,7 @@ const { invalid } = require("../error");
 const { within } = require("./package-places");
 
 /** @import { CheckedOptions } from "./create" */
-/** @import { BootMount } from "../wire" */
+/** @import { MountRequest } from "../../src/addon" */
 
 /**
  * What each VM that there is can write to, and what software it shows.
@@ -23,7 +23,7 @@ const collected = new FinalizationRegistry((/** @type {symbol} */ key) => used.d
  * Notes what `vm` can write to and shows, or refuses it. Returns what takes the note back.
  * @param {object} vm
  * @param {CheckedOptions} options
- * @param {readonly BootMount[]} software
+ * @param {readonly MountRequest[]} software
  */
 async function claim(vm, { home, mounts = [] }, software) {
   const writable = mounts.filter((mount) => !mount.readOnly).map((mount) => mount.hostPath);

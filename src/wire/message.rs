@@ -1,10 +1,10 @@
 //! Messages to JavaScript: events, and answers to calls.
 
-use agent_vm_host::{Credit, Error, Event, ExecResult, ExitStatus, OutputReplay, Stream};
+use agent_vm_host::{Credit, Error, Event, ExecResult, Stream};
 use bytes::Bytes;
 use napi_derive::napi;
-use serde_json::json;
 
+use super::results::{error_value, exec_values, status_value};
 use crate::turn;
 use crate::value::Value;
 
@@ -134,15 +134,6 @@ fn failed_call(error: &Error, call: f64) -> Vec<Value> {
     ]
 }
 
-/// Why a value did not become JavaScript's, as far as that can be known: the engine takes none that are too large.
-pub fn too_large() -> Error {
-    Error::LimitExceeded(
-        "The result is larger than a value of JavaScript can be (a string has at most 536870888 characters), or memory for it \
-         ran out; ask for less at a time"
-            .into(),
-    )
-}
-
 fn event_values(event: Event) -> Vec<Value> {
     match event {
         Event::ProcessOutput {
@@ -203,88 +194,4 @@ fn event_values(event: Event) -> Vec<Value> {
         }
         Event::Exit { disposed } => vec![MessageKind::Exit.into(), Value::Bool(disposed)],
     }
-}
-
-pub fn stream_value(stream: Stream) -> Value {
-    Value::Name(match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    })
-}
-
-/// `[exitCode, signal number, reason, userMs, systemMs, maxRssBytes]`.
-pub fn status_value(status: ExitStatus) -> Value {
-    Value::List(status_values(status).into())
-}
-
-fn status_values(status: ExitStatus) -> [Value; 6] {
-    [
-        Value::Number(f64::from(status.code)),
-        Value::Number(f64::from(status.signal)),
-        Value::Name(status.reason.name()),
-        Value::Number(status.user_us as f64 / 1000.0),
-        Value::Number(status.system_us as f64 / 1000.0),
-        Value::Number(status.max_rss_bytes as f64),
-    ]
-}
-
-/// Those of [`status_value`], stdout, stderr, what of them was cut off (1 for stdout, 2 for stderr), timedOut, background as
-/// JSON or undefined.
-fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
-    let cut = i32::from(result.stdout.truncated) + 2 * i32::from(result.stderr.truncated);
-    let background = if result.background.is_empty() {
-        Value::Undefined
-    } else {
-        let left: Vec<_> = result
-            .background
-            .iter()
-            .map(|one| json!({ "pid": one.pid, "command": one.command, "args": one.args }))
-            .collect();
-        Value::json(&left.into())
-    };
-    status_values(result.status).into_iter().chain([
-        Value::printed(result.stdout),
-        Value::printed(result.stderr),
-        Value::Number(f64::from(cut)),
-        Value::Bool(result.timed_out),
-        background,
-    ])
-}
-
-/// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined, outputCut`.
-pub fn replay_value(replay: OutputReplay) -> Value {
-    let OutputReplay { output, exited } = replay;
-    let chunks = output.chunks.into_iter().map(|chunk| {
-        Value::List(vec![
-            stream_value(chunk.stream),
-            Value::Chunk(chunk.data),
-            Value::Number(chunk.seq as f64),
-        ])
-    });
-    Value::List(vec![
-        Value::List(chunks.collect()),
-        Value::Number(output.next_seq as f64),
-        Value::Number(output.truncated as f64),
-        exited.map_or(Value::Undefined, status_value),
-        Value::Bool(output.cut),
-    ])
-}
-
-/// What `index.js` makes an `AgentVmError` of, as JSON.
-pub fn error_value(error: &Error) -> Value {
-    let mut fields = json!({ "code": error.code(), "message": error.to_string() });
-    let system = match error {
-        Error::System { errno, syscall, path } => Some((*errno, syscall.as_str(), path.as_deref())),
-        Error::FileTooLarge { path, .. } => Some((libc::EFBIG, "read", Some(path.as_str()))),
-        _ => None,
-    };
-    if let Some((errno, syscall, path)) = system {
-        // As Node.js has it: negative.
-        fields["errno"] = json!(-errno);
-        fields["syscall"] = json!(syscall);
-        if let Some(path) = path {
-            fields["path"] = json!(path);
-        }
-    }
-    Value::json(&fields)
 }

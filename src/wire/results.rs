@@ -1,0 +1,288 @@
+//! Results on their way to JavaScript, under the names that `index.d.ts` gives their members or in the order that lib/wire.js has.
+
+use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
+use agent_vm_host::doctor::Diagnosis;
+use agent_vm_host::{
+    Attributes, Entry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, ProcessInfo,
+    ShellInfo, SpawnedProcessInfo, Status, Stream,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::value::Value;
+
+/// What `doctor` found.
+pub fn diagnosis(diagnosis: Diagnosis) -> Value {
+    let checks: Vec<_> = diagnosis
+        .checks
+        .into_iter()
+        .map(|check| {
+            let mut fields = json!({ "name": check.name, "ok": check.ok, "detail": check.detail });
+            if let Some(remedy) = check.remedy {
+                fields["remedy"] = json!(remedy);
+            }
+            fields
+        })
+        .collect();
+    let level = match diagnosis.level {
+        Isolation::Namespaces => "namespaces",
+        Isolation::Landlock => "landlock",
+        Isolation::None => "none",
+    };
+    Value::json(&json!({ "level": level, "checks": checks }))
+}
+
+/// One of `listShells`.
+pub fn shell(shell: &ShellInfo) -> serde_json::Value {
+    json!({
+        "shellId": shell.id.to_string(),
+        "pid": shell.pid,
+        "command": shell.program,
+        "args": shell.arguments,
+        "cols": shell.cols,
+        "rows": shell.rows,
+        "running": shell.exit_code.is_none(),
+        "exitCode": shell.exit_code,
+    })
+}
+
+/// A `SpawnedProcessInfo`.
+pub fn spawned_process(process: &SpawnedProcessInfo) -> serde_json::Value {
+    json!({
+        "pid": process.pid,
+        "command": process.program,
+        "args": process.arguments,
+        "running": process.exit_code.is_none(),
+        "exitCode": process.exit_code,
+    })
+}
+
+/// Who holds each limit; null for nobody.
+pub fn enforcement(by: Enforcement) -> Value {
+    let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
+    Value::json(&json!({
+        "memoryBytes": name(by.memory),
+        "cpus": name(by.cpus),
+        "pids": name(by.pids),
+        "openFiles": name(by.open_files),
+        "diskBytes": name(by.disk),
+    }))
+}
+
+/// A `ProcessInfo`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TableEntry<'a> {
+    pid: u32,
+    ppid: u32,
+    pgid: i32,
+    sid: i32,
+    driver: &'a str,
+    command: &'a str,
+    args: &'a [String],
+    cwd: &'a str,
+    status: &'static str,
+    exit_code: Option<i32>,
+    start_time: u64,
+    exit_time: Option<u64>,
+    rss_bytes: u64,
+    cpu_ms: u64,
+}
+
+/// A process table.
+pub fn process_table(processes: &[ProcessInfo]) -> Value {
+    let entries: Vec<_> = processes.iter().map(table_entry).collect();
+    Value::text(to_json(&entries))
+}
+
+/// Text of JSON, without a tree of values in between: there may be many.
+fn to_json<T: Serialize>(values: &T) -> String {
+    // It fails for maps whose keys are no text, and for writers that fail: here are none.
+    serde_json::to_string(values).unwrap_or_default()
+}
+
+/// A piece of `readdir`.
+pub fn names(entries: &[Entry]) -> String {
+    let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    to_json(&names)
+}
+
+/// A piece of `readdirRecursive`.
+pub fn listed_entries(entries: &[Entry]) -> String {
+    let entries: Vec<_> = entries.iter().map(ListedEntry::of).collect();
+    to_json(&entries)
+}
+
+/// `[bytesIn, bytesOut, outputsCut]`.
+pub fn io_stats(stats: IoStats) -> Value {
+    Value::List(vec![
+        Value::Number(stats.bytes_in as f64),
+        Value::Number(stats.bytes_out as f64),
+        Value::Number(stats.outputs_cut as f64),
+    ])
+}
+
+fn table_entry(process: &ProcessInfo) -> TableEntry<'_> {
+    TableEntry {
+        pid: process.pid,
+        ppid: process.ppid,
+        pgid: process.pgid,
+        sid: process.sid,
+        driver: process.driver,
+        command: &process.command,
+        args: &process.args,
+        cwd: &process.cwd,
+        status: match process.status {
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+            Status::Exited => "exited",
+        },
+        exit_code: process.exit_code,
+        start_time: process.start_time_ms,
+        exit_time: process.exit_time_ms,
+        rss_bytes: process.rss_bytes,
+        cpu_ms: process.cpu_ms,
+    }
+}
+
+/// One of `readdirRecursive`.
+#[derive(Serialize)]
+struct ListedEntry<'a> {
+    path: &'a str,
+    r#type: &'static str,
+    size: u64,
+}
+
+impl<'a> ListedEntry<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        Self {
+            path: &entry.name,
+            r#type: match entry.kind {
+                EntryKind::Directory => "directory",
+                EntryKind::Symlink => "symlink",
+                EntryKind::File => "file",
+            },
+            size: entry.size,
+        }
+    }
+}
+
+/// A `VmStat`.
+pub fn stat(attributes: &Attributes) -> Value {
+    // The format bits of st_mode (inode(7)).
+    let format = attributes.mode & 0o170_000;
+    Value::json(&json!({
+        "mode": attributes.mode,
+        "size": attributes.size,
+        "blocks": attributes.blocks,
+        "dev": attributes.dev,
+        "rdev": attributes.rdev,
+        "ino": attributes.ino,
+        "nlink": attributes.nlink,
+        "uid": attributes.uid,
+        "gid": attributes.gid,
+        "isDirectory": format == 0o040_000,
+        "isSymbolicLink": format == 0o120_000,
+        "atimeMs": milliseconds(attributes.atime_ns),
+        "mtimeMs": milliseconds(attributes.mtime_ns),
+        "ctimeMs": milliseconds(attributes.ctime_ns),
+        "birthtimeMs": milliseconds(attributes.birthtime_ns),
+    }))
+}
+
+fn milliseconds(nanoseconds: i64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+fn stream_value(stream: Stream) -> Value {
+    Value::Name(match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    })
+}
+
+/// `[exitCode, signal number, reason, userMs, systemMs, maxRssBytes]`.
+pub fn status_value(status: ExitStatus) -> Value {
+    Value::List(status_values(status).into())
+}
+
+fn status_values(status: ExitStatus) -> [Value; 6] {
+    [
+        Value::Number(f64::from(status.code)),
+        Value::Number(f64::from(status.signal)),
+        Value::Name(status.reason.name()),
+        Value::Number(status.user_us as f64 / 1000.0),
+        Value::Number(status.system_us as f64 / 1000.0),
+        Value::Number(status.max_rss_bytes as f64),
+    ]
+}
+
+/// Those of [`status_value`], stdout, stderr, what of them was cut off (1 for stdout, 2 for stderr), timedOut, background as
+/// JSON or undefined.
+pub fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
+    let cut = i32::from(result.stdout.truncated) + 2 * i32::from(result.stderr.truncated);
+    let background = if result.background.is_empty() {
+        Value::Undefined
+    } else {
+        let left: Vec<_> = result
+            .background
+            .iter()
+            .map(|one| json!({ "pid": one.pid, "command": one.command, "args": one.args }))
+            .collect();
+        Value::json(&left.into())
+    };
+    status_values(result.status).into_iter().chain([
+        Value::printed(result.stdout),
+        Value::printed(result.stderr),
+        Value::Number(f64::from(cut)),
+        Value::Bool(result.timed_out),
+        background,
+    ])
+}
+
+/// `[[stream, bytes, seq], …], nextSeq, truncatedBytes, status or undefined, outputCut`.
+pub fn replay_value(replay: OutputReplay) -> Value {
+    let OutputReplay { output, exited } = replay;
+    let chunks = output.chunks.into_iter().map(|chunk| {
+        Value::List(vec![
+            stream_value(chunk.stream),
+            Value::Chunk(chunk.data),
+            Value::Number(chunk.seq as f64),
+        ])
+    });
+    Value::List(vec![
+        Value::List(chunks.collect()),
+        Value::Number(output.next_seq as f64),
+        Value::Number(output.truncated as f64),
+        exited.map_or(Value::Undefined, status_value),
+        Value::Bool(output.cut),
+    ])
+}
+
+/// What lib/wire.js makes an `AgentVmError` of, as JSON.
+pub fn error_value(error: &Error) -> Value {
+    let mut fields = json!({ "code": error.code(), "message": error.to_string() });
+    let system = match error {
+        Error::System { errno, syscall, path } => Some((*errno, syscall.as_str(), path.as_deref())),
+        Error::FileTooLarge { path, .. } => Some((libc::EFBIG, "read", Some(path.as_str()))),
+        _ => None,
+    };
+    if let Some((errno, syscall, path)) = system {
+        // As Node.js has it: negative.
+        fields["errno"] = json!(-errno);
+        fields["syscall"] = json!(syscall);
+        if let Some(path) = path {
+            fields["path"] = json!(path);
+        }
+    }
+    Value::json(&fields)
+}
+
+/// Why a value did not become JavaScript's, as far as that can be known: the engine takes none that are too large.
+pub fn too_large() -> Error {
+    Error::LimitExceeded(
+        "The result is larger than a value of JavaScript can be (a string has at most 536870888 characters), or memory for it \
+         ran out; ask for less at a time"
+            .into(),
+    )
+}
