@@ -16,7 +16,7 @@ const PROGRAMS = [
   ["emacs", "emacs --batch --eval '(progn (require (quote ispell)) (princ site-run-file) (princ load-path))' 2>&1"],
   ["Rscript", "Rscript -e 'cat(search(), median(c(1, 2, 9)), getOption(\"papersize\"))'"],
   ["pdflatex", `printf '%s' '${tex}' > a.tex && pdflatex -interaction=batchmode a.tex && head -c 8 a.pdf`],
-  ["kpsewhich", "kpsewhich article.cls texmf.cnf pdflatex.fmt"],
+  ["kpsewhich", "kpsewhich article.cls texmf.cnf"],
   ["java", `printf '%s' '${java}' > A.java && java A.java`],
   ["keytool", "keytool -list -cacerts -storepass changeit 2>/dev/null | wc -l"],
   ["Ghostscript", "echo '(x) = quit' | gs -q -dNODISPLAY -dBATCH - && gs -h | tail -n 12"],

@@ -33,7 +33,7 @@ const CHOSEN: [&str; 19] = [
 ];
 
 /// What programs and package scripts generate from what packages bring: no package owns it, and no person writes it.
-const GENERATED: [&str; 28] = [
+const GENERATED: [&str; 29] = [
     // update-alternatives: which of several programs a name leads to.
     "/etc/alternatives",
     // python3's compilation settings, and Java's settings, whose copy of a trust store is generated.
@@ -55,6 +55,7 @@ const GENERATED: [&str; 28] = [
     "/var/lib/aspell",
     "/var/lib/ispell",
     "/var/lib/dictionaries-common",
+    "/var/cache/dictionaries-common",
     // Emacs packages: which are compiled for which Emacs.
     "/var/lib/emacsen-common",
     // update-fonts-* and defoma's heirs: fonts that Ghostscript finds, and fontconfig's cache of all.
