@@ -240,7 +240,7 @@ export interface AgentVmOptions {
    */
   host?: {
     /**
-     * Files and directories below /etc to show whoever wrote them, like ["gitconfig", "npmrc"] or ["/etc/pip.conf"]; at most 64. A
+     * Files and directories below /etc to show whatever their origin, like ["gitconfig", "npmrc"] or ["/etc/pip.conf"]; at most 64. A
      * directory shows with all that others may read in it. The VM shows them as they are when it is made. `create` rejects with
      * ENOENT if one is missing and EACCES if others may not read it, each with `path`; and with INVALID_ARGUMENT for one that never
      * shows: passwords, keys, credentials, what identifies the host. Default: none.

@@ -1,5 +1,5 @@
 "use strict";
-// What calls take; options/create.js has what `create` does. A check returns the value in the form that the addon wants, or
+// What calls take; options/create.js has what `create` does. A check returns the value in the form that the addon takes, or
 // throws an INVALID_ARGUMENT that names the argument and says what would be right.
 
 const { constants: bufferConstants } = require("node:buffer");

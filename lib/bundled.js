@@ -47,7 +47,7 @@ function here() {
     : undefined;
 }
 
-/** Whether this code runs from another file than the package's own, beside whose folder its package.json is. */
+/** Whether this code runs from another file than the package's own, beside whose directory its package.json is. */
 function isBundled() {
   const at = here();
   if (at === undefined || path.basename(at) !== "bundled.js") return true;

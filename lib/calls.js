@@ -356,7 +356,7 @@ class Calls {
    */
   #settled(call, error, value) {
     const pending = this.#end(call);
-    // One of whose pieces could not be told has settled already.
+    // A call that lost a piece has settled already.
     if (pending === undefined) return;
     if (error !== undefined) {
       const rejection = nativeError(error);

@@ -14,7 +14,7 @@ const channels = {
 /** @typedef {(more: Fields) => void} Publish */
 
 /**
- * Does the work; tells of it when it has ended, with `members` of its result or the `error`.
+ * Does the work, and publishes it when it has ended, with `members` of its result or the `error`.
  * @template T
  * @param {Name} name
  * @param {Fields} fields
@@ -44,7 +44,7 @@ async function follow(told, work, members) {
 }
 
 /**
- * Starts the clock, if somebody listens; what it returns is to be called with what else there is to tell at the end.
+ * Starts the clock, if there is a subscriber; the caller calls the returned function at the end with further members.
  * @param {Name} name
  * @param {Fields} fields
  * @returns {Publish | undefined}

@@ -15,16 +15,18 @@ const INIT = `agent-vm-init.${target}`;
 
 function load() {
   // Some bundlers take the variable away.
-  const folders = typeof __dirname === "string" ? [path.join(__dirname, "..")] : [];
+  const directories = typeof __dirname === "string" ? [path.join(__dirname, "..")] : [];
   try {
-    folders.push(path.dirname(require.resolve(`agent-vm-${target}/package.json`)));
+    directories.push(path.dirname(require.resolve(`agent-vm-${target}/package.json`)));
   } catch {
     // Not installed: a checkout has none, and the message below says what to do elsewhere.
   }
-  const folder = folders.find((candidate) => [ADDON, INIT].every((name) => fs.existsSync(path.join(candidate, name))));
+  const directory = directories.find((candidate) =>
+    [ADDON, INIT].every((name) => fs.existsSync(path.join(candidate, name))),
+  );
   const supported = process.platform === "linux" && ["x64", "arm64"].includes(process.arch);
-  if (supported && folder === undefined && isBundled()) throw bundledError();
-  if (!supported || folder === undefined) {
+  if (supported && directory === undefined && isBundled()) throw bundledError();
+  if (!supported || directory === undefined) {
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
       `agent-vm has no binary for ${process.platform}-${process.arch} here. It runs on Linux, x64 and arm64, with glibc. ` +
@@ -32,7 +34,7 @@ function load() {
         `Where a tool has copied node_modules, it must copy agent-vm-${target} as well: ${GUIDE}`,
     );
   }
-  const { MessageKind, NativeVm, endTurn, lookAhead, startLog } = loadAddon(path.join(folder, ADDON));
+  const { MessageKind, NativeVm, endTurn, lookAhead, startLog } = loadAddon(path.join(directory, ADDON));
   const log = logLevel();
   if (log !== undefined) startLog(log);
   lookAhead();
@@ -40,7 +42,7 @@ function load() {
     MessageKind,
     NativeVm,
     endTurn,
-    init: path.join(folder, INIT),
+    init: path.join(directory, INIT),
     log,
   };
 }

@@ -68,7 +68,7 @@ class Ports {
    */
   async explain(error, port) {
     if (error instanceof AgentVmError) return error;
-    // Init is asked, for its end may not be known yet: what listened has gone with it, and been heard of first.
+    // Init is asked, for its end may not be known yet: what listened has gone with it, and its end is known first.
     const gone =
       this.#calls.gone ||
       !(await this.#calls.ask("exists", "/").then(

@@ -1,5 +1,5 @@
 "use strict";
-// The processes that spawn has started: who is to be told of their output and of their end.
+// The processes that spawn has started, and the callbacks for their output and their end.
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
@@ -14,7 +14,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @typedef {<R, A extends unknown[]>(action: (...args: A) => R, ...args: A) => R} InContext */
 
 /**
- * Who is told of a process.
+ * The callbacks of a process.
  * @typedef {object} Follower
  * @property {((data: Uint8Array) => void) | undefined} [onStdout]
  * @property {((data: Uint8Array) => void) | undefined} [onStderr]

@@ -1,5 +1,5 @@
 "use strict";
-// Removing a directory of the server's own that a guest has filled. Internal: `agent-vm/rivetkit` uses it.
+// Removes a directory of the server that a guest has filled. Internal: `agent-vm/rivetkit` uses it.
 
 // First, as in index.js.
 require("./bundled");

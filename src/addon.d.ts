@@ -205,7 +205,7 @@ export declare enum MessageKind {
   NetworkDenied = 8,
   /** Whether the VM was disposed. */
   Exit = 9,
-  /** Why another message, which no call waits for, could not be told. */
+  /** Why another message, which no call waits for, could not be delivered. */
   Lost = 10,
 }
 

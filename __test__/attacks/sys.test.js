@@ -43,8 +43,8 @@ def must_fail(label, what, *args):
         print(label, "worked", result)
 for name in everything():
     count += 1
-    is_folder = os.path.isdir(name)
-    if not is_folder:
+    is_directory = os.path.isdir(name)
+    if not is_directory:
         must_fail("write " + name, os.open, name, os.O_WRONLY)
         must_fail("read and write " + name, os.open, name, os.O_RDWR)
         must_fail("truncate " + name, os.truncate, name, 0)

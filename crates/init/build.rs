@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         format!("no seccomp policy for {target}; seccomp/policy/mod.rs has x86_64 and aarch64")
     })?;
 
-    let folder = env::var("OUT_DIR")?;
+    let directory = env::var("OUT_DIR")?;
     for (name, table) in [
         ("seccomp_filter_free.rs", policy::for_all(Modes::Free)),
         ("seccomp_filter_asked.rs", policy::for_all(Modes::Asked)),
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             )?;
         }
         source.push(']');
-        fs::write(Path::new(&folder).join(name), source)?;
+        fs::write(Path::new(&directory).join(name), source)?;
     }
     Ok(())
 }

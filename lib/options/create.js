@@ -85,7 +85,7 @@ const OPTIONS = {
 };
 
 /**
- * The options that were given, in the form that the addon wants.
+ * The options that were given, in the form that the addon takes.
  * @param {unknown} options
  */
 function checkOptions(options) {

@@ -12,9 +12,9 @@ const LANDLOCK = {
   rootfs: "the VM sees the host's own root, since nothing can be mounted",
   mounts: "the VM sees the host's own root, since nothing can be mounted",
   directories: "the VM sees the host's own root, since nothing can be mounted",
-  home: "the VM's home is a private folder, since nothing can be mounted",
+  home: "the VM's home is a private directory, since nothing can be mounted",
   hostname: "the VM has the host's own name",
-  "limits.diskBytes": "the VM's files lie in the server's folder for temporary files, whose size alone bounds them",
+  "limits.diskBytes": "the VM's files are in the server's directory for temporary files, and only its size bounds them",
   "limits.terminals": "programs can open no terminal; those of `openShell` are the host's",
 };
 

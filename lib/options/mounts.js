@@ -57,8 +57,8 @@ function place(name, value) {
 function mountPoint(name, value) {
   const path = place(name, value);
   if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
-  if (TAKEN.has(path) || CLOSED.some((folder) => path.startsWith(folder))) {
-    throw invalid(`${name} must be a place that the VM has no use for itself, which ${check.show(path)} is not`);
+  if (TAKEN.has(path) || CLOSED.some((directory) => path.startsWith(directory))) {
+    throw invalid(`${name} must be a path that the VM does not provide itself, which ${check.show(path)} is`);
   }
   return path;
 }

@@ -1,5 +1,5 @@
 "use strict";
-// What `network` takes, and each destination of `allow` in the form that the addon wants.
+// What `network` takes, and each destination of `allow` in the form that the addon takes.
 
 const net = require("node:net");
 const { domainToASCII } = require("node:url");
@@ -61,7 +61,7 @@ function destination(argument, value) {
   if (parts.ip !== 0) {
     const bits = parts.ip === 6 ? 128 : 32;
     const prefixLength = parts.prefix === undefined ? bits : Number(parts.prefix);
-    // A zone is an interface of the host's, which is nothing to name from inside.
+    // A zone is a host interface, which has no name inside.
     if (net.isIP(parts.host) !== parts.ip || parts.host.includes("%")) throw wrong("that is no IPv6 address");
     if (prefixLength > bits) throw wrong(`a range of these addresses ends in /0 to /${bits}`);
     return { __proto__: null, address: parts.host, prefixLength, port };

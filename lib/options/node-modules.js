@@ -1,5 +1,5 @@
 "use strict";
-// npm packages of the host's, with all that they depend on, as a VM shows them: the folders that hold them, read-only, in
+// npm packages of the host's, with all that they depend on, as a VM shows them: the directories that hold them, read-only, in
 // one tree that is shaped as on the host, so that Node.js finds there what it finds here.
 
 const { access, constants, readdir, stat } = require("node:fs/promises");
@@ -14,8 +14,8 @@ const { isFileName, manifestOf } = require("./package-manifest");
 /** Where the tree stands inside. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
 const TREE = "/opt/agent-vm/software";
 
-/** Folders of one VM: a mount each. What npm, pnpm and yarn install together lies in one. */
-const MOST_FOLDERS = 16;
+/** Directories of one VM: a mount each. What npm, pnpm and yarn install together is in one. */
+const MOST_DIRECTORIES = 16;
 
 /** @import { MountRequest } from "../../src/addon" */
 /** @import { Programs } from "./software" */
@@ -27,11 +27,11 @@ const MOST_FOLDERS = 16;
 
 /** @typedef {[name: string, command: { script: string, called: string }]} Bin */
 
-/** @typedef {[name: string, folder: string, script: string]} Command */
+/** @typedef {[name: string, directory: string, script: string]} Command */
 
 /**
  * What a descriptor object resolved to: the host's packages change less often than VMs are made.
- * @type {WeakMap<object, Promise<{ folders: string[], bins: Bin[] }>>}
+ * @type {WeakMap<object, Promise<{ directories: string[], bins: Bin[] }>>}
  */
 const resolved = new WeakMap();
 
@@ -42,12 +42,12 @@ const resolved = new WeakMap();
  */
 async function programsOf(programs) {
   const found = await Promise.all(programs.map(resolve));
-  const folders = outermost(found.flatMap(({ folders: all }) => all));
-  if (folders.length > MOST_FOLDERS) {
-    const message = `software must lie in at most ${MOST_FOLDERS} folders of packages, not in ${folders.length}`;
+  const directories = outermost(found.flatMap(({ directories: all }) => all));
+  if (directories.length > MOST_DIRECTORIES) {
+    const message = `software must be in at most ${MOST_DIRECTORIES} directories of packages, not in ${directories.length}`;
     throw invalid(`${message}: install it in one place, and without a store that other projects share`);
   }
-  const base = commonFolder(folders.map((folder) => nodePath.dirname(folder)));
+  const base = commonDirectory(directories.map((directory) => nodePath.dirname(directory)));
   /** @param {string} path */
   const inside = (path) => nodePath.posix.join(TREE, nodePath.relative(base, path));
   const bins = new Map();
@@ -59,10 +59,10 @@ async function programsOf(programs) {
     bins.set(name, { script, called });
   }
   return {
-    mounts: folders.map((folder) => ({
+    mounts: directories.map((directory) => ({
       __proto__: null,
-      path: inside(folder),
-      hostPath: folder,
+      path: inside(directory),
+      hostPath: directory,
       readOnly: true,
       software: true,
     })),
@@ -87,41 +87,41 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
   const modules = new Modules(await Places.of(name, packageDir, allowLinks));
   /** @param {string} dependency */
   const needed = async (dependency) => {
-    const folder = await modules.find(modules.places.start, dependency, true);
-    if (folder !== undefined) return folder;
+    const directory = await modules.find(modules.places.start, dependency, true);
+    if (directory !== undefined) return directory;
     const message = `The software package ${called} needs ${dependency}, which is not installed where ${packageDir} looks for it`;
     throw new AgentVmError("ENOENT", message, { path: packageDir });
   };
   const wanted = bins === undefined ? requires : [...requires, ...bins.values()];
   /** @type {Map<string, string>} */
-  const folders = new Map(
+  const directories = new Map(
     await Promise.all(wanted.map(async (one) => /** @type {[string, string]} */ ([one, await needed(one)]))),
   );
   /** @type {Command[]} */
   const commands = [];
-  for (const [one, folder] of folders) {
-    for (const [bin, script] of binsOf(await modules.manifest(folder), one, folder)) {
+  for (const [one, directory] of directories) {
+    for (const [bin, script] of binsOf(await modules.manifest(directory), one, directory)) {
       // A tool says which of its packages' commands it brings; an agent brings all.
-      if (bins === undefined || bins.get(bin) === one) commands.push([bin, folder, script]);
+      if (bins === undefined || bins.get(bin) === one) commands.push([bin, directory, script]);
     }
   }
   for (const [bin, one] of bins ?? []) {
     if (commands.some(([known]) => known === bin)) continue;
     // Every package of `bins` is among those that were found.
-    const folder = /** @type {string} */ (folders.get(one));
-    const [first] = binsOf(await modules.manifest(folder), one, folder);
+    const directory = /** @type {string} */ (directories.get(one));
+    const [first] = binsOf(await modules.manifest(directory), one, directory);
     if (first === undefined) {
       throw new AgentVmError("ENOENT", `The software package ${called} brings ${bin}, but ${one} has no command`, {
-        path: folder,
+        path: directory,
       });
     }
-    commands.push([bin, folder, first[1]]);
+    commands.push([bin, directory, first[1]]);
   }
-  const all = await modules.closure(folders.values());
-  const holders = Array.from(all, (folder) => modules.places.holderOf(folder));
+  const all = await modules.closure(directories.values());
+  const holders = Array.from(all, (directory) => modules.places.holderOf(directory));
   const shown = outermost([...holders, ...modules.places.linking]);
   return {
-    folders: shown,
+    directories: shown,
     bins: (await Promise.all(commands.map((command) => executable(command, called, shown)))).flat(),
   };
 }
@@ -133,9 +133,9 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
  * @param {readonly string[]} shown
  * @returns {Promise<Bin[]>}
  */
-async function executable([name, folder, script], called, shown) {
-  const path = nodePath.join(folder, script);
-  if (!isFileName(name) || !within(path, folder) || path === folder) {
+async function executable([name, directory, script], called, shown) {
+  const path = nodePath.join(directory, script);
+  if (!isFileName(name) || !within(path, directory) || path === directory) {
     throw invalid(`software must not bring a command ${show(name)} at ${show(path)}`);
   }
   try {
@@ -160,7 +160,7 @@ async function executable([name, folder, script], called, shown) {
 async function requireOpenToOthers(script, shown, what) {
   if (process.geteuid?.() !== 0) return;
   // The command's package is in one of them.
-  const top = /** @type {string} */ (shown.find((folder) => within(script, folder)));
+  const top = /** @type {string} */ (shown.find((directory) => within(script, directory)));
   for (let path = script; within(path, top); path = nodePath.dirname(path)) {
     const { mode } = await stat(path);
     if ((mode & 0o5) === 0o5) continue;
@@ -173,9 +173,9 @@ async function requireOpenToOthers(script, shown, what) {
  * The commands of a package: names, and paths of scripts in it.
  * @param {object} manifest
  * @param {string} name
- * @param {string} folder
+ * @param {string} directory
  */
-function binsOf(manifest, name, folder) {
+function binsOf(manifest, name, directory) {
   const bin = own(manifest, "bin") ?? {};
   /**
    * One command alone has the package's name, without its scope.
@@ -183,7 +183,7 @@ function binsOf(manifest, name, folder) {
    */
   const bins = typeof bin === "string" ? [[name.slice(name.lastIndexOf("/") + 1), bin]] : Object.entries(bin);
   /** @param {string} what */
-  const wrong = (what) => invalid(`software: bin in ${nodePath.join(folder, "package.json")} must be ${what}`);
+  const wrong = (what) => invalid(`software: bin in ${nodePath.join(directory, "package.json")} must be ${what}`);
   if (typeof bin !== "string" && (typeof bin !== "object" || Array.isArray(bin))) {
     throw wrong(`a path or an object of paths, not ${show(bin)}`);
   }
@@ -223,8 +223,8 @@ class Modules {
    */
   async find(from, name, self = false) {
     if (self && own(await this.manifest(from), "name") === name) return this.places.self(name);
-    for (let folder = from; ; folder = nodePath.dirname(folder)) {
-      const modules = nodePath.join(folder, "node_modules");
+    for (let directory = from; ; directory = nodePath.dirname(directory)) {
+      const modules = nodePath.join(directory, "node_modules");
       let path = modules;
       let there = true;
       for (const part of name.split("/")) {
@@ -232,21 +232,21 @@ class Modules {
         path = nodePath.join(path, part);
       }
       if (there) return this.places.packageAt(path, modules, name);
-      if (folder === nodePath.dirname(folder)) return undefined;
+      if (directory === nodePath.dirname(directory)) return undefined;
     }
   }
 
   /**
    * These packages and all that they depend on, as far as it is installed: what is not, Node.js misses by itself.
-   * @param {Iterable<string>} folders
+   * @param {Iterable<string>} directories
    */
-  async closure(folders) {
-    const all = new Set(folders);
+  async closure(directories) {
+    const all = new Set(directories);
     let fresh = Array.from(all);
     while (fresh.length > 0) {
       const next = await Promise.all(
-        fresh.map(async (folder) => {
-          const manifest = await this.manifest(folder);
+        fresh.map(async (directory) => {
+          const manifest = await this.manifest(directory);
           const kinds = ["dependencies", "optionalDependencies", "peerDependencies"].map((kind) => own(manifest, kind));
           // As npm has it, a list or a text names none.
           const names = new Set(
@@ -254,28 +254,28 @@ class Modules {
               typeof kind === "object" && kind !== null && !Array.isArray(kind) ? Object.keys(kind) : [],
             ),
           );
-          return Promise.all(Array.from(names, (name) => this.find(folder, name)));
+          return Promise.all(Array.from(names, (name) => this.find(directory, name)));
         }),
       );
       fresh = Array.from(new Set(next.flat()))
-        .filter((folder) => folder !== undefined)
-        .filter((folder) => !all.has(folder));
-      for (const folder of fresh) all.add(folder);
+        .filter((directory) => directory !== undefined)
+        .filter((directory) => !all.has(directory));
+      for (const directory of fresh) all.add(directory);
     }
     return all;
   }
 
   /**
    * A package's package.json; an empty one where there is none to read.
-   * @param {string} folder
+   * @param {string} directory
    */
-  manifest(folder) {
-    return once(this.#manifests, folder, { __proto__: null }, () => manifestOf(folder));
+  manifest(directory) {
+    return once(this.#manifests, directory, { __proto__: null }, () => manifestOf(directory));
   }
 
-  /** @param {string} folder */
-  #namesIn(folder) {
-    return once(this.#names, folder, new Set(), async () => new Set(await readdir(folder)));
+  /** @param {string} directory */
+  #namesIn(directory) {
+    return once(this.#names, directory, new Set(), async () => new Set(await readdir(directory)));
   }
 }
 
@@ -297,18 +297,18 @@ function once(known, key, otherwise, make) {
 }
 
 /**
- * Those folders that are in no other of them.
- * @param {readonly string[]} folders
+ * Those directories that are in no other of them.
+ * @param {readonly string[]} directories
  */
-function outermost(folders) {
-  return Array.from(new Set(folders))
-    .filter((folder) => !folders.some((other) => folder.startsWith(`${other}/`)))
+function outermost(directories) {
+  return Array.from(new Set(directories))
+    .filter((directory) => !directories.some((other) => directory.startsWith(`${other}/`)))
     .sort();
 }
 
-/** @param {readonly string[]} folders */
-function commonFolder(folders) {
-  const [first, ...rest] = folders.map((folder) => folder.split("/"));
+/** @param {readonly string[]} directories */
+function commonDirectory(directories) {
+  const [first, ...rest] = directories.map((directory) => directory.split("/"));
   if (first === undefined) return "/";
   const different = first.findIndex((part, index) => rest.some((other) => other[index] !== part));
   return (different === -1 ? first : first.slice(0, different)).join("/") || "/";

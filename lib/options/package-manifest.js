@@ -8,13 +8,13 @@ const nodePath = require("node:path");
 const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
- * The object in a folder's package.json. Rejects where there is none.
- * @param {string} folder
+ * The object in a directory's package.json. Rejects where there is none.
+ * @param {string} directory
  * @returns {Promise<object>}
  */
-async function manifestOf(folder) {
+async function manifestOf(directory) {
   // A FIFO would hold the call up for ever.
-  const file = await open(nodePath.join(folder, "package.json"), constants.O_RDONLY | constants.O_NONBLOCK);
+  const file = await open(nodePath.join(directory, "package.json"), constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = await file.stat();
     if (!stat.isFile() || stat.size > MOST_BYTES) throw new Error("no regular file of at most 4 MiB");

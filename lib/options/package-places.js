@@ -18,7 +18,7 @@ class Places {
   #name;
   #allowed;
   /**
-   * Folders that packages may be in a node_modules of: the packageDir and what is above it, and workspace members.
+   * Directories that packages may be in a node_modules of: the packageDir and what is above it, and workspace members.
    * @type {Set<string>}
    */
   #bases = new Set();
@@ -66,22 +66,22 @@ class Places {
   }
 
   /**
-   * Packages in the node_modules of `folder`, and of every folder above, may be shown.
-   * @param {string} folder
+   * Packages in the node_modules of `directory`, and of every directory above, may be shown.
+   * @param {string} directory
    */
-  #look(folder) {
-    for (let at = folder; !this.#bases.has(at); at = nodePath.dirname(at)) this.#bases.add(at);
+  #look(directory) {
+    for (let at = directory; !this.#bases.has(at); at = nodePath.dirname(at)) this.#bases.add(at);
   }
 
   /**
-   * The package at `path` in the folder `modules`, without links; `name` is what it is depended on as.
+   * The package at `path` in the directory `modules`, without links; `name` is what it is depended on as.
    * @param {string} path
    * @param {string} modules
    * @param {string | undefined} name
    */
   async packageAt(path, modules, name) {
     const real = await this.#real(path);
-    // The folder itself may have become a link since.
+    // The directory itself may have become a link since.
     if ((await lstat(modules)).isSymbolicLink() && !this.#isAllowed(real)) throw this.#refused(modules, real);
     if (this.#isInModules(real)) return real;
     const isMember = !this.#isAllowed(real) && (await this.#isMember(real, name));
@@ -109,16 +109,16 @@ class Places {
   }
 
   /**
-   * The folder to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself.
-   * @param {string} folder
+   * The directory to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself.
+   * @param {string} directory
    */
-  holderOf(folder) {
-    const allowed = this.#allowed.filter((path) => within(folder, path)).sort((a, b) => a.length - b.length)[0];
-    if (!this.#isInModules(folder)) return allowed ?? folder;
-    const [, store] = /^(.*?\/node_modules)\/\./.exec(folder) ?? [];
+  holderOf(directory) {
+    const allowed = this.#allowed.filter((path) => within(directory, path)).sort((a, b) => a.length - b.length)[0];
+    if (!this.#isInModules(directory)) return allowed ?? directory;
+    const [, store] = /^(.*?\/node_modules)\/\./.exec(directory) ?? [];
     if (store !== undefined) return store;
-    const end = folder.lastIndexOf("/node_modules/");
-    return folder.slice(0, end + "/node_modules".length);
+    const end = directory.lastIndexOf("/node_modules/");
+    return directory.slice(0, end + "/node_modules".length);
   }
 
   /** @param {string} path */
@@ -155,7 +155,7 @@ class Places {
   }
 
   /**
-   * Whether a workspace that the packageDir is in lists this folder, and it is the package of that name.
+   * Whether a workspace that the packageDir is in lists this directory, and it is the package of that name.
    * @param {string} real
    * @param {string | undefined} name
    */
@@ -261,7 +261,7 @@ async function workspacesOf(root) {
 }
 
 /**
- * Whether a path is one that the patterns mean: `*` is any name, `**` any folders, `!` takes away.
+ * Whether a path is one that the patterns mean: `*` is any name, `**` any directories, `!` takes away.
  * @param {readonly string[]} patterns
  * @param {string} path
  */
@@ -318,12 +318,12 @@ function isNameLike(part, name) {
 }
 
 /**
- * Whether `path` is `folder` or below it.
+ * Whether `path` is `directory` or below it.
  * @param {string} path
- * @param {string} folder
+ * @param {string} directory
  */
-function within(path, folder) {
-  return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
+function within(path, directory) {
+  return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`);
 }
 
 exports.Places = Places;

@@ -178,9 +178,9 @@ async function commandsIn({ name, called, commandDir }) {
   throw invalid(`${name}.commandDir must hold files whose names have no control characters, not ${show(wrong)}`);
 }
 
-/** For `sh`: those of its arguments that no folder of the PATH has a program for, a line each. One that only explains is none. */
+/** For `sh`: those of its arguments that no directory of the PATH has a program for, a line each. One that only explains is none. */
 const MISSING =
-  'set -f; IFS=:; for name; do for folder in $PATH; do [ "$folder" != /opt/node/explain ] && [ -f "$folder/$name" ] && [ -x "$folder/$name" ] && continue 2; done; ' +
+  'set -f; IFS=:; for name; do for directory in $PATH; do [ "$directory" != /opt/node/explain ] && [ -f "$directory/$name" ] && [ -x "$directory/$name" ] && continue 2; done; ' +
   "printf '%s\\n' \"$name\"; done";
 
 /**

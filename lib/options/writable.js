@@ -1,6 +1,6 @@
 "use strict";
 // Software that a guest can write to is a guest's choice of what other VMs are shown and run. So no VM of this server shows
-// software that a VM of this server can write to: neither a folder below a writable mount or home, nor one around it.
+// software that a VM of this server can write to: neither a directory below a writable mount or home, nor one around it.
 
 const { realpath } = require("node:fs/promises");
 

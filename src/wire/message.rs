@@ -32,7 +32,7 @@ pub enum MessageKind {
     NetworkDenied,
     /// Whether the VM was disposed.
     Exit,
-    /// Why another message, which no call waits for, could not be told.
+    /// Why another message, which no call waits for, could not be delivered.
     Lost,
 }
 
@@ -63,7 +63,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// What is told in place of a message that cannot be made JavaScript's: a call's error, so that the call ends.
+    /// Replaces a message that cannot become a JavaScript value: a call's error, so that the call ends.
     pub fn instead(&self) -> fn(&Error, f64) -> Vec<Value> {
         match self {
             Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } => failed_call,

@@ -65,7 +65,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
                     other => {
                         let remedy = match &other {
                             crate::Error::System { syscall, .. } if syscall == "mkdtemp" => {
-                                "Let TMPDIR of the server be a folder that it may write to"
+                                "Let TMPDIR of the server be a directory that it may write to"
                             }
                             _ => "Give the server what it ran out of",
                         };
@@ -133,7 +133,7 @@ fn user_namespaces() -> Check {
 
 fn ids() -> Check {
     let detail = if boot::is_root() {
-        "the server is root: each VM's user is an id of its own that is nobody's"
+        "the server is root: each VM's user is an id of its own that no user has"
     } else {
         "the server is an ordinary user: inside, its own id is the VM's user"
     };

@@ -83,7 +83,7 @@ fn become_user(map: OwnMap, before: Uid) -> Result<(), Errno> {
     setresuid(KEEP_UID, Uid::from_raw(map.uid), KEEP_UID)?;
     // That has cleared them. The host may let none but the privileged make user namespaces.
     sys::raise_capabilities()?;
-    // Files are still opened as whoever this was: cgroups, and the maps, since a process that has changed its ids has its files in
+    // Files are still opened as the previous user: cgroups, and the maps, since a process that has changed its ids has its files in
     // /proc owned by root.
     setfsuid(before);
     Ok(())

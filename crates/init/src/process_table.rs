@@ -266,7 +266,7 @@ impl ProcessTable {
         }
     }
 
-    /// A thread of a process other than its first: each has a folder in `/proc` by its own number, though none is listed.
+    /// A thread of a process other than its first: each has a directory in `/proc` by its own number, though none is listed.
     fn living_thread(&self, pid: pid_t) -> Option<pid_t> {
         let threads = self.numbers(&format!("{pid}/task"));
         threads.into_iter().find(|&thread| thread != pid)
@@ -279,10 +279,10 @@ impl ProcessTable {
     fn numbers(&self, path: &str) -> Vec<pid_t> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         // It has ended; or there is a lack of descriptors or memory, nobody is found, and who asked tries again.
-        let Ok(mut folder) = Dir::openat(&self.proc_fd, path, flags, Mode::empty()) else {
+        let Ok(mut directory) = Dir::openat(&self.proc_fd, path, flags, Mode::empty()) else {
             return Vec::new();
         };
-        folder
+        directory
             .iter()
             .flatten()
             .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())

@@ -33,7 +33,7 @@ const DEVICES: [&str; 5] = [
     "/dev/urandom",
 ];
 
-/// What programs ask about the machine. No process's folder is among them: what one process may see there, all of the
+/// What programs ask about the machine. No process's directory is among them: what one process may see there, all of the
 /// host's users' may be seen by.
 const MACHINE: [&str; 19] = [
     "/proc/cpuinfo",
@@ -71,21 +71,21 @@ pub struct WallError {
 #[derive(Debug)]
 pub struct Walls {
     ruleset: RulesetCreated,
-    folder_fd: OwnedFd,
+    directory_fd: OwnedFd,
     replaced: Replaced,
     /// A rule holds on to a file itself, not to its name, and `/proc` makes a new file when its name is not held.
     _held: Vec<OwnedFd>,
 }
 
 impl Walls {
-    /// Reads the wish. Rights to search folders are the caller's, so this is done before they are given up.
+    /// Reads the wish. Rights to search directories are the caller's, so this is done before they are given up.
     pub fn build(wish: &message::Walls) -> Result<Self, WallError> {
         let refused = |error: RulesetError| WallError {
             step: "make a Landlock ruleset",
             errno: errno_of(&error),
         };
-        let folder_fd = open_path(&wish.folder).map_err(|errno| WallError {
-            step: "open the folder for the VM's files",
+        let directory_fd = open_path(&wish.directory).map_err(|errno| WallError {
+            step: "open the directory for the VM's files",
             errno,
         })?;
         let replaced = Replaced::make(&wish.replaced, &wish.path_offsets).map_err(|errno| WallError {
@@ -134,18 +134,18 @@ impl Walls {
                 held.push(fd);
             }
         }
-        ruleset = allow(ruleset, folder_fd.as_fd(), own).map_err(refused)?;
+        ruleset = allow(ruleset, directory_fd.as_fd(), own).map_err(refused)?;
         Ok(Self {
             ruleset,
-            folder_fd,
+            directory_fd,
             replaced,
             _held: held,
         })
     }
 
-    /// The folder of the VM's own files.
-    pub fn folder(&self) -> BorrowedFd<'_> {
-        self.folder_fd.as_fd()
+    /// The directory of the VM's own files.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory_fd.as_fd()
     }
 
     /// The files that read otherwise than the host's.
@@ -179,9 +179,9 @@ fn allow(
     fd: BorrowedFd<'_>,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
-    let is_folder = fstat(fd)
+    let is_directory = fstat(fd)
         .is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR);
-    let access = if is_folder {
+    let access = if is_directory {
         access
     } else {
         access & AccessFs::from_file(NEEDED)

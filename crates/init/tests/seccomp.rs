@@ -398,13 +398,13 @@ fn only_ordinary_sockets_are_made() {
 /// libc lacks it on aarch64.
 const FCHMODAT2: c_long = 452;
 
-/// A path in a folder that does not exist: a call that passes the filter ends in ENOENT.
+/// A path in a directory that does not exist: a call that passes the filter ends in ENOENT.
 const NOWHERE: *const libc::c_char = c"/nonexistent/file".as_ptr();
 
 /// A call's number and its arguments.
 type Made = (c_long, [c_long; 4]);
 
-/// The calls that change a mode, and those that make a file with one, for a path in a folder that does not exist.
+/// The calls that change a mode, and those that make a file with one, for a path in a directory that does not exist.
 fn calls_with(mode: c_long) -> (Vec<Made>, Vec<Made>) {
     let path = NOWHERE as c_long;
     let at = c_long::from(libc::AT_FDCWD);
@@ -479,19 +479,19 @@ fn modes_without_set_id_bits_reach_the_kernel() {
         }
     }
     let (path, at) = (NOWHERE as c_long, c_long::from(libc::AT_FDCWD));
-    // Where nothing is made the mode is whatever was in the register, and no folder gets such a bit as it is made.
+    // Where nothing is made the mode is whatever was in the register, and no directory gets such a bit as it is made.
     assert_eq!(answer(libc::SYS_openat, [at, path, 0, 0o4755]), ENOENT);
     assert_eq!(answer(libc::SYS_mkdirat, [at, path, 0o6755]), ENOENT);
 }
 
 #[test]
 fn mkdir_takes_no_set_id_bit_from_its_mode() {
-    let folder = std::env::temp_dir().join(format!("agent-vm-mkdir-{}", std::process::id()));
-    let name = std::ffi::CString::new(folder.to_str().unwrap()).unwrap();
+    let directory = std::env::temp_dir().join(format!("agent-vm-mkdir-{}", std::process::id()));
+    let name = std::ffi::CString::new(directory.to_str().unwrap()).unwrap();
     // SAFETY: a path that outlives the call.
     assert_eq!(unsafe { libc::mkdir(name.as_ptr(), 0o6755) }, 0);
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&folder).unwrap());
-    std::fs::remove_dir(&folder).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&directory).unwrap());
+    std::fs::remove_dir(&directory).unwrap();
     assert_eq!(mode & 0o6000, 0);
 }
 

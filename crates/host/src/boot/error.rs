@@ -52,13 +52,13 @@ pub enum BootError {
     /// Taking the VM's ids.
     #[error("the kernel refused the VM's ids")]
     Maps(#[source] io::Error),
-    /// A folder for a VM without a root.
-    #[error("no folder for the VM's files")]
-    Folder(#[source] io::Error),
+    /// A directory for a VM without a root.
+    #[error("no directory for the VM's files")]
+    PrivateDirectory(#[source] io::Error),
     /// The kernel has no Landlock, or too little of it.
     #[error(transparent)]
     Landlock(#[from] LandlockError),
-    /// A directory of the host's.
+    /// A host directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// What was asked for of the host's files.
@@ -115,16 +115,16 @@ impl BootError {
     pub(crate) fn into_public(self) -> Error {
         let cause = self.to_string();
         match &self {
-            Self::Folder(source) if source.raw_os_error() == Some(libc::EPERM) => Error::IsolationUnavailable {
+            Self::PrivateDirectory(source) if source.raw_os_error() == Some(libc::EPERM) => Error::IsolationUnavailable {
                 cause: format!("{cause}: {source}"),
                 remedy: "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user".into(),
             },
-            Self::Folder(source) if !is_shortage(source.raw_os_error()) => Error::System {
+            Self::PrivateDirectory(source) if !is_shortage(source.raw_os_error()) => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
                 syscall: "mkdtemp".into(),
                 path: Some(std::env::temp_dir().display().to_string()),
             },
-            Self::Channel(source) | Self::Folder(source) => Error::system(source, "boot"),
+            Self::Channel(source) | Self::PrivateDirectory(source) => Error::system(source, "boot"),
             Self::Image { source, path } => Error::System {
                 errno: source.raw_os_error().unwrap_or(libc::EIO),
                 syscall: "open".into(),

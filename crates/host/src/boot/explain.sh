@@ -32,7 +32,7 @@ case $name in
     # A program of that name that the host has is no Node.js: the server looked.
     real=
     explain "there is no Node.js: this is an agent-vm machine, whose server runs on another runtime and found no Node.js on its \
-PATH. Whoever made this machine can install Node.js where its server runs, or mount a directory that has it"
+PATH. The owner of this machine can install Node.js where its server runs, or mount a directory that has it"
     ;;
   apt | apt-get | aptitude | dnf | yum | zypper | apk | pacman | snap)
     changes=
@@ -45,7 +45,7 @@ PATH. Whoever made this machine can install Node.js where its server runs, or mo
     done
     [ -n "$real" ] && [ -z "$changes" ] && exec "$real" "$@"
     explain "cannot install system packages: this is an agent-vm machine, without root and with a read-only /usr. Use npm, pip or \
-cargo, or put a program into ~/.local/bin; whoever made this machine can add programs to it"
+cargo, or put a program into ~/.local/bin; the owner of this machine can add programs to it"
     ;;
   sudo | su | doas)
     explain "no command can become root: this is an agent-vm machine, whose only user is ${USER:-user}. Run the command without \
@@ -60,7 +60,7 @@ $name; all below $HOME and /tmp is yours"
       case ${1-} in -H* | --host* | -c | --context* | context | --remote* | --url* | -v | version | help) exec "$real" "$@" ;; esac
     fi
     explain "cannot run containers: this is an agent-vm machine, isolated itself and without a container daemon. Run the program \
-directly in it; whoever made this machine can give it the root of an image (rootfs)"
+directly in it; the owner of this machine can give it the root of an image (rootfs)"
     ;;
   systemctl | service)
     case $0 in /opt/node/explain/*) [ -n "$real" ] && [ -n "${1-}" ] && [ -x "/etc/init.d/$1" ] && exec "$real" "$@" ;; esac

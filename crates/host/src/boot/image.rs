@@ -24,7 +24,7 @@ use super::BootError;
 /// The program's bytes, once for the whole server.
 static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Executable by the server, whoever that is.
+/// Executable by the server's user.
 const EXECUTABLE: u32 = 0o555;
 
 /// And by nobody any more.
@@ -79,7 +79,7 @@ fn failed(path: &Path, source: io::Error) -> BootError {
 fn sealed(program: &[u8]) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let named = |flags| memfd_create(c"agent-vm-init", flags);
-    // `vm.memfd_noexec` decides about one that does not say whether it is to be executed. Before Linux 6.3 none can say so.
+    // `vm.memfd_noexec` decides about a file that does not say whether it may be executed. Before Linux 6.3 none can say so.
     let fd = match named(flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         Err(Errno::EINVAL) => named(flags)?,
         other => other?,

@@ -52,8 +52,8 @@ impl LandlockError {
             Self::SetUp { step, .. } if step.contains("take the VM's") || step.contains("leave the host's groups") => {
                 "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user".into()
             }
-            Self::SetUp { step, .. } if step.contains("folder") => {
-                "Let TMPDIR of the server be a folder that everybody may search, such as /tmp".into()
+            Self::SetUp { step, .. } if step.contains("directory") => {
+                "Let TMPDIR of the server be a directory that everybody may search, such as /tmp".into()
             }
             Self::SetUp { .. } => "AgentVm.doctor() tells what this host lacks".into(),
         }

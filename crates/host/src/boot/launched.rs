@@ -18,7 +18,7 @@ pub struct Specification {
     program: Program,
     /// `CLONE_NEW*` flags, or 0 for a VM in the host's own.
     pub namespaces: libc::c_int,
-    /// Whether its user is nobody's on the host, where the server is root.
+    /// Whether its user is unused on the host, where the server is root.
     pub own_id: bool,
     /// What its cgroups are to bound.
     pub resources: Resources,
@@ -29,7 +29,7 @@ const NAMESPACES: libc::c_int =
     libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
 
 impl Specification {
-    /// What `options` needs, started by whoever this process is now.
+    /// What `options` needs, started by the user that this process has now.
     pub fn of(options: &Options) -> Self {
         let namespaces = match (options.isolation, &options.network) {
             (Isolation::Landlock | Isolation::None, _) => 0,

@@ -15,7 +15,7 @@ use super::cgroup::{CgroupDirectory, Version, VmCgroups};
 use super::ids::IdLease;
 use super::landlock::LandlockError;
 use super::launched::{InitProcess, Launched};
-use super::private_folder::PrivateFolder;
+use super::private_directory::PrivateDirectory;
 use super::view::View;
 use super::zygote::Program;
 use super::{
@@ -41,7 +41,7 @@ pub struct Machine {
     pub home: String,
     /// What holds its limits.
     pub enforcement: Enforcement,
-    /// What is to be given back when all of them are gone.
+    /// What to give back when all of them are gone.
     pub host: HostSide,
 }
 
@@ -51,7 +51,7 @@ impl Machine {
         Self::set_up(launched, options, false)
     }
 
-    /// Likewise, of a VM that is nobody's until [`adopt`](Self::adopt).
+    /// The same, of a VM that is not in use until [`adopt`](Self::adopt).
     pub fn boot_ahead(launched: Launched, options: &Options) -> Result<Self, BootError> {
         Self::set_up(launched, options, true)
     }
@@ -89,10 +89,10 @@ impl Machine {
             .channel
             .send_patiently(&Frame::new(&request, fds)?, DESCRIPTORS_DEADLINE)
             .map_err(BootError::Channel)?;
-        if let (Isolation::Landlock, Some(folder)) = (options.isolation, &view.folder) {
+        if let (Isolation::Landlock, Some(directory)) = (options.isolation, &view.directory) {
             // While init sets up the rest.
-            explain::write(&Path::new(folder.path()).join(explain::OWN), options)
-                .map_err(BootError::Folder)?;
+            explain::write(&Path::new(directory.path()).join(explain::OWN), options)
+                .map_err(BootError::PrivateDirectory)?;
         }
         let served = matches!(options.network, Network::Allow(_));
         let Ready {
@@ -126,7 +126,7 @@ impl Machine {
                 init,
                 _cgroups: cgroups,
                 id,
-                _folder: view.folder,
+                _directory: view.directory,
             },
         })
     }
@@ -146,7 +146,7 @@ pub struct HostSide {
     pub(super) init: InitProcess,
     _cgroups: VmCgroups,
     id: Option<IdLease>,
-    _folder: Option<PrivateFolder>,
+    _directory: Option<PrivateDirectory>,
 }
 
 impl HostSide {
@@ -206,7 +206,7 @@ fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootEr
 struct Ready {
     /// The VM's `/proc`.
     proc_fd: OwnedFd,
-    /// The socket to serve where there is to be one.
+    /// The socket to serve, if the VM has one.
     listener: Option<OwnedFd>,
     /// The pid of init's deputy, if it has one.
     deputy: Option<u32>,

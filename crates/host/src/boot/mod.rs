@@ -20,7 +20,7 @@ mod launched;
 mod machine;
 mod node;
 mod options;
-mod private_folder;
+mod private_directory;
 mod root;
 mod spare;
 mod sys;

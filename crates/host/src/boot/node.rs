@@ -26,23 +26,23 @@ impl ServerNode {
             .map(|prefix| prefix.join("lib/node_modules/npm"))
             .into_iter()
             .chain([PathBuf::from("/usr/share/nodejs/npm")])
-            .find(|folder| folder.join("bin/npm-cli.js").is_file());
+            .find(|directory| directory.join("bin/npm-cli.js").is_file());
         Self {
             executable: executable.to_owned(),
             npm,
         }
     }
 
-    /// The folder of its commands inside.
+    /// The directory of its commands inside.
     #[must_use]
     pub fn path() -> String {
         format!("{PREFIX}/bin")
     }
 
-    /// Its own folder of commands, as the beginning of a PATH; nothing where the usual PATH has it.
-    pub(super) fn own_folder(&self) -> String {
+    /// Its own directory of commands, as the beginning of a PATH; nothing where the usual PATH has it.
+    pub(super) fn own_directory(&self) -> String {
         match self.executable.parent() {
-            Some(folder) if !folder.starts_with("/usr") => format!("{}:", folder.display()),
+            Some(directory) if !directory.starts_with("/usr") => format!("{}:", directory.display()),
             _ => String::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! How a VM is to be made.
+//! The options of a VM.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub enum Network {
     Host,
 }
 
-/// How a VM is to be made.
+/// The options of a VM.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The init program's file.

@@ -20,16 +20,16 @@ use super::{HOME, Network, Options};
 use crate::boot::Isolation;
 use crate::proxy;
 
-/// Folders that are links into `/usr` on merged systems and folders of their own elsewhere.
-const PROGRAM_FOLDERS: [&str; 8] = [
+/// Directories that are links into `/usr` on merged systems and directories of their own elsewhere.
+const PROGRAM_DIRECTORIES: [&str; 8] = [
     "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec",
 ];
 
 /// Where the commands of shown software stand inside.
 const SOFTWARE_BINS: &str = "/opt/agent-vm/bin";
 
-/// Writable folders of the VM's own, with their permission bits.
-const PRIVATE_FOLDERS: [(&str, u32); 4] = [
+/// Writable directories of the VM's own, with their permission bits.
+const PRIVATE_DIRECTORIES: [(&str, u32); 4] = [
     (HOME, 0o755),
     ("/tmp", 0o1777),
     ("/run", 0o755),
@@ -116,7 +116,7 @@ pub fn entries(
         path: format!("{SOFTWARE_BINS}/{name}"),
         target: target.clone(),
     }));
-    let mut last: Vec<_> = PRIVATE_FOLDERS
+    let mut last: Vec<_> = PRIVATE_DIRECTORIES
         .iter()
         .filter(|(path, _)| *path != HOME || options.home.is_none())
         .map(|&(path, mode)| RootEntry::Private {
@@ -132,13 +132,13 @@ pub fn entries(
         }))
         .chain(shown)
         .collect();
-    // What lies below another is made after it, or would be hidden by it.
+    // A mount below another one is made after it, or would be hidden by it.
     last.sort_by_key(|entry| depth(entry.path()));
     entries.extend(last);
     entries
 }
 
-/// The files and folders of the host that a VM may read and execute which sees them at their own places.
+/// The files and directories of the host that a VM may read and execute which sees them at their own places.
 pub fn readable(options: &Options, files: &Tree) -> Vec<String> {
     let mut paths: Vec<String> = host_programs_once()
         .iter()
@@ -161,8 +161,8 @@ fn host_programs_once() -> &'static [RootEntry] {
 /// `/usr` and what belongs with it; the host is looked at once.
 fn host_programs() -> Vec<RootEntry> {
     let mut entries = vec![bind("/usr")];
-    for folder in PROGRAM_FOLDERS {
-        let path = format!("/{folder}");
+    for directory in PROGRAM_DIRECTORIES {
+        let path = format!("/{directory}");
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {
                 if let Ok(target) = fs::read_link(&path) {
@@ -306,7 +306,7 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let node = match (&options.node, options.isolation) {
         (Some(_), Isolation::Namespaces) if rootfs.is_none() => format!("{}:", ServerNode::path()),
-        (Some(node), Isolation::Landlock) => node.own_folder(),
+        (Some(node), Isolation::Landlock) => node.own_directory(),
         _ => String::new(),
     };
     let software = if options.bins.is_empty() {
@@ -334,10 +334,10 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
             set(name, &processors.to_string());
         }
     }
-    if let (Isolation::Landlock, Some(folder)) = (options.isolation, home.strip_suffix("/home")) {
-        set("TMPDIR", &format!("{folder}/tmp"));
+    if let (Isolation::Landlock, Some(directory)) = (options.isolation, home.strip_suffix("/home")) {
+        set("TMPDIR", &format!("{directory}/tmp"));
     }
-    // Where it cannot write to its own folders, pip installs for the user by itself; told to, it would refuse to do so in
+    // Where it cannot write to its own directories, pip installs for the user by itself; told to, it would refuse to do so in
     // virtual environments, which have no such place.
     if options.isolation == Isolation::None {
         set("PIP_USER", "1");

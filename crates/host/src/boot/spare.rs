@@ -19,7 +19,7 @@ pub struct Kind {
     launch: Specification,
     /// What all VMs showed of the host's files when it was looked for.
     generation: u64,
-    /// All of what it is to be but its environment, where it can be booted ahead.
+    /// Everything that it will be except its environment, where it can be booted ahead.
     whole: Option<Box<Options>>,
 }
 
@@ -89,7 +89,7 @@ struct State {
 
 enum Stage {
     None,
-    /// Waits for a thread. Nobody waits for that: whoever would may hold the thread.
+    /// Waits for a thread. No caller waits for that: it might hold the thread.
     Queued,
     Starting(Kind),
     /// Starting, and one boot waits for it; another is quicker by itself.

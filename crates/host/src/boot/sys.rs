@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 /// Where init finds its end of the control socket.
 const CONTROL_FD: RawFd = 3;
 
-/// The first that init has no use for.
+/// The first that init does not need.
 const FIRST_FREE_FD: RawFd = CONTROL_FD + 1;
 
 /// What a child that did not become init died of.
@@ -36,7 +36,7 @@ pub struct Launch<'a> {
     pub image: BorrowedFd<'a>,
     /// Init's end of the control socket.
     pub control: OwnedFd,
-    /// What `AGENT_VM_LOG` is to be inside of init; standard error is then the server's, else `/dev/null`.
+    /// The value of `AGENT_VM_LOG` inside of init; standard error is then the server's, else `/dev/null`.
     pub log: Option<&'a str>,
 }
 
@@ -115,7 +115,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) {
     wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t);
 }
 
-/// Likewise of a child by its number, which stays its own until then.
+/// The same for a child by its number, which stays its own until then.
 pub fn reap_child(pid: libc::pid_t) {
     wait(libc::P_PID, pid as libc::id_t);
 }

@@ -6,7 +6,7 @@ use agent_vm_protocol::message::{RootEntry, Walls};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
-use super::private_folder::PrivateFolder;
+use super::private_directory::PrivateDirectory;
 use super::{BootError, HOME, Isolation, Options, accounts, explain, host_files, root};
 
 /// What a VM sees of files.
@@ -17,8 +17,8 @@ pub struct View {
     pub root: Vec<RootEntry>,
     /// What programs reach where Landlock walls them off.
     pub walls: Option<Walls>,
-    /// The folder of the VM's files on the host, if it has one there.
-    pub folder: Option<PrivateFolder>,
+    /// The directory of the VM's files on the host, if it has one there.
+    pub directory: Option<PrivateDirectory>,
     /// Where its processes live.
     pub home: String,
 }
@@ -31,7 +31,7 @@ impl View {
             rootfs: None,
             root: Vec::new(),
             walls: None,
-            folder: None,
+            directory: None,
             home: HOME.to_owned(),
         };
         match (options.isolation, &options.home) {
@@ -52,26 +52,26 @@ impl View {
                 view.root = root::entries(options, view.rootfs.as_ref(), files, node, shown);
             }
             (Isolation::Landlock, _) => {
-                let folder =
-                    PrivateFolder::make(&["home", "tmp", explain::OWN], id).map_err(BootError::Folder)?;
-                view.home = format!("{}/home", folder.path());
+                let directory = PrivateDirectory::make(&["home", "tmp", explain::OWN], id)
+                    .map_err(BootError::PrivateDirectory)?;
+                view.home = format!("{}/home", directory.path());
                 let (uid, gid) = id.map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
                 view.walls = Some(Walls {
-                    folder: folder.path().to_owned(),
+                    directory: directory.path().to_owned(),
                     readable: root::readable(options, &host_files::tree_in_place(&options.host_files)?),
                     replaced: accounts::tables(uid, gid, &view.home),
                     path_offsets: accounts::path_offsets().to_vec(),
                 });
-                view.folder = Some(folder);
+                view.directory = Some(directory);
             }
             (Isolation::None, Some(home)) => {
                 directories::check_home(home)?;
                 view.home = home.display().to_string();
             }
             (Isolation::None, None) => {
-                let folder = PrivateFolder::make(&[], id).map_err(BootError::Folder)?;
-                folder.path().clone_into(&mut view.home);
-                view.folder = Some(folder);
+                let directory = PrivateDirectory::make(&[], id).map_err(BootError::PrivateDirectory)?;
+                directory.path().clone_into(&mut view.home);
+                view.directory = Some(directory);
             }
         }
         Ok(view)

@@ -33,7 +33,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// What `options` asks for, started by whoever this process is now.
+    /// What `options` asks for, started by the user that this process has now.
     pub fn of(options: &Options) -> Self {
         Self {
             init: options.init.clone(),

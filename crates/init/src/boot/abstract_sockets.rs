@@ -1,5 +1,5 @@
 //! Unix sockets with abstract names belong to the network namespace: a VM in the host's network would reach those of the
-//! host's services (desktop buses, container runtimes). Names lie in memory, where seccomp cannot read them; Landlock can.
+//! host's services (desktop buses, container runtimes). Names are in memory, where seccomp cannot read them; Landlock can.
 
 use std::error::Error;
 use std::io;

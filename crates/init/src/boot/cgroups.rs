@@ -2,7 +2,7 @@
 //!
 //! A descriptor of a directory is a way to all that is above it. Init keeps these for as long as the VM lives, so in a VM that has
 //! a root of its own they are mounts of the directory alone, which are mounted nowhere when the boot is over: `..` ends there,
-//! whoever gets one of them.
+//! a process that gets one of them.
 //!
 //! For that they go the way of the host's root: they are attached below it and detached with it. A mount that was never attached
 //! would do as well, but when it goes the kernel waits for all processors, once more for each.

@@ -8,7 +8,7 @@ use nix::fcntl::{AT_FDCWD, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::symlinkat;
 
-use super::root::{file_flags, folder, open_path};
+use super::root::{directory, file_flags, open_path};
 use super::sys::{self, attr};
 use super::{At, BootError};
 
@@ -32,7 +32,7 @@ const LINKS: [(&CStr, &CStr); 5] = [
 
 /// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`, and with at most this many terminals at a time.
 pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> Result<(), BootError> {
-    let dev_fd = folder(root_fd, c"dev").at("make the folder /dev")?;
+    let dev_fd = directory(root_fd, c"dev").at("make the directory /dev")?;
     for (name, source) in DEVICES {
         let step = || format!("show the device {}", source.to_string_lossy());
         let device_fd = sys::clone_mount(AT_FDCWD, source, false).at(step())?;
@@ -45,7 +45,7 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
         symlinkat(target, &dev_fd, name).at("make the links in /dev")?;
     }
 
-    let pts_fd = folder(dev_fd.as_fd(), c"pts").at("make the folder /dev/pts")?;
+    let pts_fd = directory(dev_fd.as_fd(), c"pts").at("make the directory /dev/pts")?;
     let max =
         CString::new(terminals.to_string()).map_err(|_| BootError::of("mount /dev/pts", Errno::EINVAL))?;
     // No gid: the group "tty" of the host is not mapped, and naming it is EINVAL.
@@ -59,6 +59,6 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
         sys::new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;
     sys::attach_mount(&terminals_fd, &pts_fd).at("attach /dev/pts")?;
 
-    let target_fd = folder(dev_fd.as_fd(), c"shm").at("make the folder /dev/shm")?;
+    let target_fd = directory(dev_fd.as_fd(), c"shm").at("make the directory /dev/shm")?;
     sys::attach_mount(shm_fd, &target_fd).at("attach /dev/shm")
 }

@@ -1,6 +1,6 @@
 //! The VM's `/sys`: what programs ask about the processors, and nothing else of the host's.
 //!
-//! It is a tmpfs of plain files, never the kernel's sysfs. What stands in it is the same for all VMs of a server, so a process
+//! It is a tmpfs of plain files, never the kernel's sysfs. Its content is the same for all VMs of a server, so a process
 //! that becomes no VM makes it once ([`describe`]), and each VM mounts it read-only ([`show`]).
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{linkat, write};
 
-use super::root::{file_flags, folder, open_path};
+use super::root::{directory, file_flags, open_path};
 use super::sys::{self, attr};
 use super::{At, BootError};
 use crate::control::Attachments;
@@ -113,7 +113,7 @@ pub fn show(root_fd: &OwnedFd, hardware: Hardware, attachments: &mut Attachments
         attached_fd
     };
     sys::restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
-    let place_fd = folder(root_fd.as_fd(), c"sys").at("make the folder /sys")?;
+    let place_fd = directory(root_fd.as_fd(), c"sys").at("make the directory /sys")?;
     sys::attach_mount(&mount_fd, &place_fd).at("attach /sys")
 }
 

@@ -77,7 +77,7 @@ impl Tree {
 fn top(stage_fd: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     let place = Place::of(stage_fd, path, false)?;
     match open_path(place.parent_fd.as_fd(), &place.name) {
-        Err(Errno::ENOENT) => place.folder(),
+        Err(Errno::ENOENT) => place.directory(),
         other => other,
     }
 }
@@ -121,7 +121,7 @@ fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) 
             let mount_fd = source_mount(&source, true, &mut Attachments::new(Vec::new()))?;
             let place = Place::of(stage_fd, path, false)?;
             let target_fd = match kind(mount_fd.as_fd())? {
-                SFlag::S_IFDIR => place.folder()?,
+                SFlag::S_IFDIR => place.directory()?,
                 SFlag::S_IFREG => place.file()?,
                 _ => return Err(Errno::EINVAL),
             };

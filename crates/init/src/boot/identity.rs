@@ -46,7 +46,7 @@ mod most {
 /// The most of that which one VM gets where VMs are one user, the server's, of what the user may have: others find some left.
 const SHARE: u64 = 4;
 
-/// Likewise of processes.
+/// The same for processes.
 const PROCESS_SHARE: u64 = 2;
 
 /// Sets the bounds that init shares with its children. The one on open files is each child's own, because init holds

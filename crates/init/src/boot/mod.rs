@@ -181,12 +181,12 @@ fn namespaces(
     // Last, for each of these takes something away that the steps above need.
     identity::renounce()?;
     // Nothing inside may trace init, read its memory or follow its descriptors. After the capabilities, whose change
-    // sets this anew.
+    // sets this again.
     prctl::set_dumpable(false).at("hide init from tracing")?;
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    // Where a descriptor of a file of the host's can come in, files are not the VM's own as a matter of course.
+    // Where a descriptor of a host file can come in, a file is not always the VM's own.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
         SetIds::Asked
     } else {
@@ -211,14 +211,14 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
         .as_ref()
         .ok_or(Errno::EINVAL)
         .at("learn what the VM may read")?;
-    // While root may still search every folder.
+    // While root may still search every directory.
     let walls = Walls::build(wish).map_err(|error| BootError::of(error.step, error.errno))?;
     identity::step_down(boot.take_id)?;
     access(
-        wish.folder.as_str(),
+        wish.directory.as_str(),
         AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
     )
-    .at("reach the folder for the VM's files as the VM's user")?;
+    .at("reach the directory for the VM's files as the VM's user")?;
     identity::limit(&boot.limits, boot.take_id.is_none())?;
 
     prctl::set_dumpable(false).at("hide init from tracing")?;

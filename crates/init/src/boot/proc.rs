@@ -21,12 +21,12 @@ use super::{At, BootError};
 /// How many interrupts there were is also in `/proc/stat`, which `top` and Node.js read: that cannot be covered.
 const MASKED_FILES: [&CStr; 4] = [c"keys", c"key-users", c"interrupts", c"sched_debug"];
 
-/// Folders likewise.
-const MASKED_FOLDERS: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
+/// The same for directories.
+const MASKED_DIRECTORIES: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
 
 /// Mounts a fresh `/proc` in the root and covers what is not the VM's business.
 pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
-    let target_fd = super::root::folder(root_fd, c"proc").at("make the folder /proc")?;
+    let target_fd = super::root::directory(root_fd, c"proc").at("make the directory /proc")?;
     let proc_fd =
         sys::new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at("mount /proc")?;
     sys::attach_mount(&proc_fd, &target_fd).at("attach /proc")?;
@@ -37,7 +37,7 @@ pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
             Ok(null_fd)
         })?;
     }
-    for name in MASKED_FOLDERS {
+    for name in MASKED_DIRECTORIES {
         cover(proc_fd.as_fd(), name, || {
             let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
             sys::new_mount(c"tmpfs", &[(c"size", c"4k")], attributes)

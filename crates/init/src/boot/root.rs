@@ -1,7 +1,7 @@
 //! The root file system: a small tmpfs that holds the entries the host asked for, and in the end is read-only.
 //!
 //! It is mounted over the host's root, filled through its descriptor, and then becomes the root by `pivot_root`.
-//! Every target is looked up with `RESOLVE_IN_ROOT`, so a link in a folder that an earlier VM wrote to cannot lead a
+//! Every target is looked up with `RESOLVE_IN_ROOT`, so a link in a directory that an earlier VM wrote to cannot lead a
 //! mount anywhere else.
 
 use std::ffi::{CStr, CString, OsStr};
@@ -23,7 +23,7 @@ use crate::control::Attachments;
 use crate::family::Cgrouping;
 use crate::mediate::OwnMounts;
 
-/// Room for the entries themselves: small files, folders and links.
+/// Room for the entries themselves: small files, directories and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
 
 /// The permission bits of files, and of those that can be executed.
@@ -50,7 +50,7 @@ pub fn shows_host(boot: &Boot) -> bool {
 /// Builds the root over the host's, and attaches `cgrouping`'s directories where they go with the host's.
 pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) -> Result<Root, BootError> {
     let host_root_fd = open_path(AT_FDCWD, c"/").at("open the host's root")?;
-    // It must be somewhere for its folders to be bound. On the host's /proc, which nothing below needs any more, it goes
+    // It must be somewhere for its directories to be bound. On the host's /proc, which nothing below needs any more, it goes
     // when the host's root goes; to unmount it by itself would cost another wait for all processors.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
@@ -81,7 +81,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     }
 
     for entry in &boot.root {
-        // A directory may lie in a private one, which is mounted.
+        // A directory may be in a private one, which is mounted.
         let is_mount = !matches!(
             entry,
             RootEntry::File { .. }
@@ -98,11 +98,11 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         };
         made.map_err(|errno| refused(entry, errno))?;
     }
-    let shm_fd = private.folder(0o1777).at("make a folder for /dev/shm")?;
+    let shm_fd = private.directory(0o1777).at("make a directory for /dev/shm")?;
     if layered {
         // The directory has a /dev of its own, whose nodes are no devices here.
-        let step = "make a folder for /dev";
-        let dev_fd = private.folder(0o755).at(step)?;
+        let step = "make a directory for /dev";
+        let dev_fd = private.directory(0o755).at(step)?;
         sys::attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
         sys::restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
@@ -172,7 +172,7 @@ pub(super) fn make(
 ) -> Result<(), Errno> {
     let place = Place::of(root_fd, entry.path(), !is_asked(entry))?;
     match entry {
-        RootEntry::Directory { .. } => place.folder().map(drop),
+        RootEntry::Directory { .. } => place.directory().map(drop),
         RootEntry::File { content, .. } => place.new_file(content, FILE),
         RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
@@ -192,7 +192,7 @@ pub(super) fn make(
             let attributes = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
             sys::restrict_mount(mount_fd.as_fd(), attributes, true)?;
             let target_fd = if kind(mount_fd.as_fd())? == SFlag::S_IFDIR {
-                place.folder()?
+                place.directory()?
             } else {
                 place.file()?
             };
@@ -203,8 +203,8 @@ pub(super) fn make(
             sys::attach_mount(&mount_fd, &target_fd)
         }
         RootEntry::Private { mode, .. } => {
-            let mount_fd = private.folder(*mode)?;
-            let target_fd = place.folder()?;
+            let mount_fd = private.directory(*mode)?;
+            let target_fd = place.directory()?;
             // A root that was brought may have anything there.
             if kind(target_fd.as_fd())? != SFlag::S_IFDIR {
                 return Err(Errno::ENOTDIR);
@@ -239,14 +239,14 @@ pub(super) fn source_mount(
     }
 }
 
-/// A name in a folder of the root that exists.
+/// A name in a directory of the root that exists.
 pub(super) struct Place {
     pub(super) parent_fd: OwnedFd,
     pub(super) name: CString,
 }
 
 impl Place {
-    /// Makes the folders on the way to `path`. ELOOP if one of them is a link, unless `links` are followed.
+    /// Makes the directories on the way to `path`. ELOOP if one of them is a link, unless `links` are followed.
     pub(super) fn of(root_fd: BorrowedFd<'_>, path: &str, links: bool) -> Result<Self, Errno> {
         let path = Path::new(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -259,16 +259,16 @@ impl Place {
             return Err(Errno::EINVAL);
         }
         let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
-        let open_folder = |path: &Path| open_folder(root_fd, path, links);
-        let parent_fd = match open_folder(parent) {
+        let open_directory = |path: &Path| open_directory(root_fd, path, links);
+        let parent_fd = match open_directory(parent) {
             Err(Errno::ENOENT) => {
-                let mut fd = open_folder(Path::new("/"))?;
+                let mut fd = open_directory(Path::new("/"))?;
                 for end in parent.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-                    fd = match open_folder(end) {
+                    fd = match open_directory(end) {
                         Err(Errno::ENOENT) => {
                             let name = end.file_name().ok_or(Errno::EINVAL)?;
                             mkdirat(&fd, Path::new(name), Mode::from_bits_truncate(0o755))?;
-                            open_folder(end)?
+                            open_directory(end)?
                         }
                         other => other?,
                     };
@@ -280,14 +280,14 @@ impl Place {
         Ok(Self { parent_fd, name })
     }
 
-    /// The folder of that name, made if it is missing.
-    pub(super) fn folder(&self) -> Result<OwnedFd, Errno> {
-        folder(self.parent_fd.as_fd(), &self.name)
+    /// The directory of that name, made if it is missing.
+    pub(super) fn directory(&self) -> Result<OwnedFd, Errno> {
+        directory(self.parent_fd.as_fd(), &self.name)
     }
 
     /// New links in the directory of that name, which is made if it is missing.
     pub(super) fn links(&self, names: &[String], target: &str) -> Result<(), Errno> {
-        let directory_fd = self.folder()?;
+        let directory_fd = self.directory()?;
         names
             .iter()
             .try_for_each(|name| symlinkat(target, &directory_fd, name.as_str()))
@@ -300,7 +300,7 @@ impl Place {
 
     /// The file of that name, made if it is missing.
     pub(super) fn file(&self) -> Result<OwnedFd, Errno> {
-        // First looked for: to make what exists fails with EACCES where the folder is somebody else's.
+        // First looked for: to make what exists fails with EACCES where the directory is somebody else's.
         match open_path(self.parent_fd.as_fd(), &self.name) {
             Err(Errno::ENOENT) => {
                 self.new_file("", FILE)?;
@@ -311,11 +311,11 @@ impl Place {
     }
 }
 
-/// The one tmpfs that every private folder is a part of, so that they share its size.
+/// The one tmpfs that every private directory is a part of, so that they share its size.
 pub(super) struct Private {
     stage_fd: OwnedFd,
     made: u32,
-    /// The folders of it that programs see.
+    /// The directories of it that programs see.
     shown: OwnMounts,
 }
 
@@ -345,15 +345,15 @@ impl Private {
         Ok(name)
     }
 
-    /// A new folder of it, where it stands.
+    /// A new directory of it, where it stands.
     pub(super) fn stage(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
         open_path(self.stage_fd.as_fd(), &name)
     }
 
-    /// A new folder of it, as a detached mount.
-    fn folder(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
+    /// A new directory of it, as a detached mount.
+    fn directory(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
         let mount_fd = sys::clone_mount(self.stage_fd.as_fd(), &name, false)?;
@@ -378,8 +378,8 @@ fn new_file(parent_fd: BorrowedFd<'_>, name: &CStr, content: &str, mode: Mode) -
     Ok(())
 }
 
-/// The folder `name` of `parent_fd`, made if it is missing.
-pub(super) fn folder(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+/// The directory `name` of `parent_fd`, made if it is missing.
+pub(super) fn directory(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     match mkdirat(parent_fd, name, Mode::from_bits_truncate(0o755)) {
         Ok(()) | Err(Errno::EEXIST) => open_path(parent_fd, name),
         Err(errno) => Err(errno),
@@ -401,7 +401,7 @@ pub(super) fn file_flags() -> OFlag {
     OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC
 }
 
-fn open_folder(root_fd: BorrowedFd<'_>, path: &Path, links: bool) -> Result<OwnedFd, Errno> {
+fn open_directory(root_fd: BorrowedFd<'_>, path: &Path, links: bool) -> Result<OwnedFd, Errno> {
     let links = if links {
         ResolveFlag::RESOLVE_NO_MAGICLINKS
     } else {

@@ -1,8 +1,8 @@
-//! A root that the user brought: a directory of the host's with a layer of the VM's own over it, or, where the kernel lays
-//! none over it, its folders read-only in a root like any other VM's.
+//! A root that the user brought: a host directory with a layer of the VM's own over it, or, where the kernel lays
+//! none over it, its directories read-only in a root like any other VM's.
 //!
-//! The layer lies on the tmpfs of the private folders and counts as they do. What the VM puts into its root is put into
-//! the layer before it is laid over: the directory's own folders may belong to someone who is nobody here, and then
+//! The layer lies on the tmpfs of the private directories and counts as they do. What the VM puts into its root is put into
+//! the layer before it is laid over: the directory's own directories may belong to someone who is nobody here, and then
 //! nothing can be made in them.
 
 use std::ffi::{CStr, OsStr};
@@ -17,16 +17,16 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{fchdir, symlinkat};
 
-use super::root::{FILE, Place, Private, SCRIPT, file_flags, folder, kind, open_path, refused};
+use super::root::{FILE, Place, Private, SCRIPT, directory, file_flags, kind, open_path, refused};
 use super::sys::{self, attr};
 use super::{At, BootError};
 use crate::control::Attachments;
 
-/// Folders that the VM mounts on whether the directory has them or not.
+/// Directories that the VM mounts on whether the directory has them or not.
 const MOUNT_POINTS: [&CStr; 3] = [c"dev", c"proc", c"sys"];
 
 /// Attaches `lower_fd`, a detached mount, and lays a layer that takes writes over what it shows. All that is not mounted
-/// stands in the layer already. Nothing where the kernel lays none: then [`show`] makes a root of it.
+/// is in the layer already. Nothing where the kernel lays none: then [`show`] makes a root of it.
 pub fn layer(
     lower_fd: &OwnedFd,
     private: &mut Private,
@@ -35,16 +35,16 @@ pub fn layer(
 ) -> Result<Option<OwnedFd>, BootError> {
     let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
     sys::restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
-    let layer_fd = private.stage(0o700).at("make a folder for the layer")?;
-    let place = |name| folder(layer_fd.as_fd(), name).at("make the folders of the layer");
+    let layer_fd = private.stage(0o700).at("make a directory for the layer")?;
+    let place = |name| directory(layer_fd.as_fd(), name).at("make the directories of the layer");
     let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
     place(c"work")?;
     // The kernel takes a layer by path, and from this mount namespace only.
     sys::attach_mount(lower_fd, &lower_place_fd).at("attach the rootfs")?;
     for name in MOUNT_POINTS {
-        folder(upper_fd.as_fd(), name).at("make folders in the layer")?;
+        directory(upper_fd.as_fd(), name).at("make directories in the layer")?;
     }
-    // A directory lies in a private one, which is mounted over whatever the root has there.
+    // A directory is in a private one, which is mounted over what the root has there.
     let is_prepared = |entry: &&RootEntry| !matches!(entry, RootEntry::Directory { .. });
     for entry in entries.iter().filter(is_prepared) {
         prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
@@ -78,7 +78,7 @@ fn prepare(
     attachments: &Attachments,
 ) -> Result<(), Errno> {
     let path = Path::new(entry.path());
-    // A folder of the layer's would hide a link of that name, and with it all that it leads to.
+    // A directory of the layer's would hide a link of that name, and with it all that it leads to.
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -92,16 +92,16 @@ fn prepare(
         RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
         RootEntry::Symlink { target, .. } => symlinkat(target.as_str(), &place.parent_fd, &*place.name),
         RootEntry::Links { names, target, .. } => place.links(names, target),
-        RootEntry::Directory { .. } | RootEntry::Private { .. } => place.folder().map(drop),
+        RootEntry::Directory { .. } | RootEntry::Private { .. } => place.directory().map(drop),
         RootEntry::Bind { source, .. } | RootEntry::Mount { source, .. } => {
-            let is_folder = match source {
+            let is_directory = match source {
                 BindSource::Path(path) => Path::new(path).is_dir(),
                 BindSource::Mount(index) | BindSource::Opened { fd: index, .. } => {
                     kind(attachments.get(*index).ok_or(Errno::EBADF)?)? == SFlag::S_IFDIR
                 }
             };
-            if is_folder {
-                place.folder().map(drop)
+            if is_directory {
+                place.directory().map(drop)
             } else {
                 place.file().map(drop)
             }
@@ -109,14 +109,14 @@ fn prepare(
     }
 }
 
-/// Makes a root without a layer in `root_fd`: what stands at the top of the directory is shown by itself, but for the folders
+/// Makes a root without a layer in `root_fd`: what is at the top of the directory is shown by itself, except the directories
 /// that the VM has its own of. Both mounts are attached: before Linux 6.15 nothing is mounted in one that is not, nor copied.
 pub fn show(
     root_fd: BorrowedFd<'_>,
     lower_fd: BorrowedFd<'_>,
     entries: &[RootEntry],
 ) -> Result<(), BootError> {
-    let step = "show the folders of the rootfs";
+    let step = "show the directories of the rootfs";
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut names = Dir::openat(lower_fd, ".", flags, Mode::empty()).at(step)?;
     for found in names.iter() {
@@ -131,7 +131,7 @@ pub fn show(
                 symlinkat(&*target, root_fd, name).at(step)?;
                 continue;
             }
-            Some(Type::Directory) => folder(root_fd, name).at(step)?,
+            Some(Type::Directory) => directory(root_fd, name).at(step)?,
             Some(Type::File) => {
                 openat(root_fd, name, file_flags(), Mode::from_bits_truncate(0o644)).at(step)?;
                 open_path(root_fd, name).at(step)?
@@ -145,7 +145,7 @@ pub fn show(
     Ok(())
 }
 
-/// Whether the VM has something of its own at the root's `name`. In /home it has the one folder, and nothing else is
+/// Whether the VM has something of its own at the root's `name`. In /home it has the one directory, and nothing else is
 /// needed there.
 fn is_own(name: &CStr, entries: &[RootEntry]) -> bool {
     let path = Path::new("/").join(OsStr::from_bytes(name.to_bytes()));
@@ -156,7 +156,7 @@ fn is_own(name: &CStr, entries: &[RootEntry]) -> bool {
     MOUNT_POINTS.contains(&name) || entries.iter().any(is_at)
 }
 
-/// Makes an entry in a root without a layer. What the directory lacks, a file or a folder of the VM's own finds no place
+/// Makes an entry in a root without a layer. What the directory lacks, a file or a directory of the VM's own finds no place
 /// in, and the VM is without it.
 pub fn make_in_plain(
     root_fd: BorrowedFd<'_>,

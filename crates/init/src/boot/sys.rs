@@ -125,7 +125,7 @@ pub fn restrict_mount(fd: BorrowedFd<'_>, attributes: u64, recursive: bool) -> R
     Ok(())
 }
 
-/// Attaches a detached mount over the file or folder that `target` is.
+/// Attaches a detached mount over the file or directory that `target` is.
 pub fn attach_mount(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     // SAFETY: both paths are empty C strings.
     Errno::result(unsafe {

@@ -92,7 +92,7 @@ impl Deputy {
         self.running.as_ref().map(|running| running.pid)
     }
 
-    /// The folder of the VM's own files.
+    /// The directory of the VM's own files.
     pub fn walls(&self) -> &Walls {
         &self.walls
     }
@@ -324,7 +324,7 @@ fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> 
 }
 
 /// What a program said itself: its pid, and what kept it from executing, if anything did. One that others stop before it
-/// executes is told to go on a few times, and then killed; one that has not said its pid when init stops waiting cannot go on,
+/// executes gets SIGCONT a few times, and is then killed; one that has not said its pid when init stops waiting cannot go on,
 /// because it finds nobody to say it to.
 fn reported(report_fd: OwnedFd) -> (Option<pid_t>, Option<Errno>) {
     let mut file = File::from(report_fd);

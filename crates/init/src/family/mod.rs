@@ -418,7 +418,7 @@ impl Families {
         )
     }
 
-    /// Likewise, without cgroups: by marks, by the sessions and groups of first processes, and by descent. A process that none of
+    /// The same without cgroups: by marks, by the sessions and groups of first processes, and by descent. A process that none of
     /// these assigns to a family may be of any.
     fn living_by_marks(&self, table: &ProcessTable) -> Living {
         let prefix = format!("{MARKER}={}", self.mark_prefix()).into_bytes();

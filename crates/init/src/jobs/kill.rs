@@ -73,7 +73,7 @@ impl FamilyKill {
 /// shows nothing by which it could be assigned.
 const EMPTY_PASSES: u32 = 16;
 
-/// Kills what no cgroup names: stop all of it, so that it starts nothing more and nobody's parent changes; kill it; look
+/// Kills what no cgroup names: stop all of it, so that it starts nothing more and no parent changes; kill it; look
 /// again until two passes find nothing, the second of them while nothing is started. What forks and ends all the time is
 /// otherwise missed by chance: its child is not there yet when the table is read, and it is gone itself when it is its turn.
 #[derive(Debug)]

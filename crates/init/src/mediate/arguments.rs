@@ -23,7 +23,7 @@ pub enum Named {
         path: CString,
         follow: bool,
     },
-    /// By a descriptor of the caller's.
+    /// By a descriptor of the caller.
     Descriptor(i32),
 }
 

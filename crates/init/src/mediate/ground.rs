@@ -20,9 +20,9 @@ const SET_IDS: u32 = 0o6000;
 
 /// Where the files are.
 pub enum Ground<'a> {
-    /// In a VM without namespaces: below its folder, which is the host's.
-    Folder {
-        folder_fd: BorrowedFd<'a>,
+    /// In a VM without namespaces: below its directory, which is the host's.
+    Directory {
+        directory_fd: BorrowedFd<'a>,
         replaced: &'a Replaced,
     },
     /// In a VM with a root of its own: on the VM's own mounts and on the host's directories that it shows.
@@ -33,7 +33,7 @@ impl Ground<'_> {
     /// The files that programs read in place of the host's.
     pub fn replaced(&self) -> Option<&Replaced> {
         match self {
-            Self::Folder { replaced, .. } => Some(replaced),
+            Self::Directory { replaced, .. } => Some(replaced),
             Self::Root(_) => None,
         }
     }
@@ -42,16 +42,20 @@ impl Ground<'_> {
     pub fn find(&self, caller: &Caller, named: &Named) -> Result<OwnedFd, Errno> {
         match (self, named) {
             (
-                Self::Folder { folder_fd, .. },
+                Self::Directory { directory_fd, .. },
                 Named::Path {
                     directory,
                     path,
                     follow,
                 },
-            ) => below(*folder_fd, caller, *directory, path, *follow),
-            (Self::Folder { folder_fd, replaced }, Named::Descriptor(number)) => {
-                held(*folder_fd, caller, replaced, *number)
-            }
+            ) => below(*directory_fd, caller, *directory, path, *follow),
+            (
+                Self::Directory {
+                    directory_fd,
+                    replaced,
+                },
+                Named::Descriptor(number),
+            ) => held(*directory_fd, caller, replaced, *number),
             (
                 Self::Root(_),
                 Named::Path {
@@ -64,7 +68,7 @@ impl Ground<'_> {
         }
     }
 
-    /// Whether the file may get a mode: on a directory of the host's, directories may be set-group-id, which gives their group
+    /// Whether the file may get a mode: on a host directory, directories may be set-group-id, which gives their group
     /// to what is made in them, and nothing else may be set-id.
     pub fn takes(&self, file_fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
         let kind = SFlag::from_bits_truncate(fstat(file_fd)?.st_mode) & SFlag::S_IFMT;
@@ -131,11 +135,11 @@ fn in_root(caller: &Caller, directory: Option<i32>, path: &CString, follow: bool
     })
 }
 
-/// The file that a path names, which must lie below the folder.
+/// The file that a path names, which must be below the directory.
 fn below(
-    folder: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
     caller: &Caller,
-    directory: Option<i32>,
+    from: Option<i32>,
     path: &CString,
     follow: bool,
 ) -> Result<OwnedFd, Errno> {
@@ -147,15 +151,22 @@ fn below(
         path.to_owned()
     } else {
         // Where it is by now; should it be moved meanwhile, the call fails or finds what lies there then.
-        path_of(caller.open(directory)?.as_fd())?.join(path)
+        path_of(caller.open(from)?.as_fd())?.join(path)
     };
-    let inside = whole.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
-    resolve(folder, inside, follow)
+    let inside = whole
+        .strip_prefix(path_of(directory)?)
+        .map_err(|_| Errno::EPERM)?;
+    resolve(directory, inside, follow)
 }
 
-/// The file that a descriptor of the caller's refers to, which must lie below the folder or have no name at all. The files that
+/// The file that a descriptor of the caller refers to, which must be below the directory or have no name at all. The files that
 /// all programs read in place of the host's have no name either, and stay as they are.
-fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i32) -> Result<OwnedFd, Errno> {
+fn held(
+    directory: BorrowedFd<'_>,
+    caller: &Caller,
+    replaced: &Replaced,
+    number: i32,
+) -> Result<OwnedFd, Errno> {
     let fd = caller.open(Some(number))?;
     let found = fstat(&fd)?;
     if found.st_nlink == 0 {
@@ -166,8 +177,8 @@ fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i3
         };
     }
     let path = path_of(fd.as_fd())?;
-    let inside = path.strip_prefix(path_of(folder)?).map_err(|_| Errno::EPERM)?;
-    let there = fstat(resolve(folder, inside, false)?)?;
+    let inside = path.strip_prefix(path_of(directory)?).map_err(|_| Errno::EPERM)?;
+    let there = fstat(resolve(directory, inside, false)?)?;
     if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino) {
         Ok(fd)
     } else {
@@ -175,7 +186,7 @@ fn held(folder: BorrowedFd<'_>, caller: &Caller, replaced: &Replaced, number: i3
     }
 }
 
-fn resolve(folder: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+fn resolve(directory: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -185,7 +196,7 @@ fn resolve(folder: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<OwnedFd,
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
     let inside =
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-    openat2(folder, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
+    openat2(directory, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
         // It leads out; EAGAIN says that the kernel could not make sure.
         Errno::EXDEV | Errno::EAGAIN => Errno::EPERM,
         other => other,

@@ -8,7 +8,7 @@
 //!
 //! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not look at them
 //! (`landlock(7)`), and a VM whose user is the server's own could otherwise change the mode of whatever is that user's. Init does
-//! them for files below the VM's folder alone, all of which are the host's. It resolves each path below the folder
+//! them for files below the VM's directory alone, all of which are the host's. It resolves each path below the directory
 //! (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute symbolic link is refused as well, even one that
 //! leads back in.
 //!
@@ -96,7 +96,7 @@ impl Listeners {
 fn answer(listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
     let asked = match sys::receive(listener) {
         Ok(asked) => asked,
-        // Whoever asked has been killed since, or a signal came.
+        // The caller has been killed since, or a signal came.
         Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
         Err(errno) => return Err(errno),
     };
@@ -138,7 +138,7 @@ fn answer_open(
 }
 
 fn caller(asked: &Asked, listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>) -> Result<Caller, Errno> {
-    // The thread's folder is opened before the kernel confirms that it is still the one that asked: its number may be
+    // The thread's directory is opened before the kernel confirms that it is still the one that asked: its number may be
     // another's by then, but the descriptor is not.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let caller_fd =
@@ -167,7 +167,7 @@ fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Grou
     }
 }
 
-/// The thread that made the call, by its folder in `/proc`.
+/// The thread that made the call, by its directory in `/proc`.
 pub struct Caller {
     fd: OwnedFd,
 }

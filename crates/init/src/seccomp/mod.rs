@@ -2,7 +2,7 @@
 //! the programs that it starts.
 //!
 //! Namespaces and missing capabilities already deny most of what is refused here. The filter is there for what they do
-//! not cover (`TIOCSTI`, set-uid files on a folder of the host's) and to keep a guest away from the kernel code that
+//! not cover (`TIOCSTI`, set-uid files on a host directory) and to keep a guest away from the kernel code that
 //! escapes have come through. What a kernel newer than this policy adds is refused until it has been looked at. The
 //! filter kills no native program: one that probes for a call takes its other way. The answer is EPERM where any process
 //! without privilege would get that, and ENOSYS where programs have a way of doing without.
@@ -10,14 +10,14 @@
 //! | call | answer | why |
 //! | --- | --- | --- |
 //! | through an i386, ARM or x32 entry | SIGSYS | the rules below know native numbers only; a 32-bit program can do nothing, and this way its shell says "Bad system call" |
-//! | a number newer than Linux 6.18 or never given out | ENOSYS | likewise |
+//! | a number newer than Linux 6.18 or never given out | ENOSYS | the rules do not know it |
 //! | `mount` `umount2` `pivot_root` `chroot` `open_tree` `open_tree_attr` `move_mount` `fsopen` `fsconfig` `fsmount` `fspick` `mount_setattr` | EPERM | undo read-only and masked mounts |
-//! | `statmount` `listmount` | ENOSYS | tell of the host's mounts |
+//! | `statmount` `listmount` | ENOSYS | show the host's mounts |
 //! | `unshare` `setns`, `clone` with a `CLONE_NEW*` | EPERM | a new user namespace gives capabilities, and those give the kernel's network and mount code |
-//! | `clone3` (init's own has a [`key`]) | ENOSYS | its flags lie in memory, which a filter cannot read; libc falls back to `clone` |
-//! | `openat2` (likewise) | ENOSYS | its mode lies in memory; programs fall back to `openat` |
-//! | mode with set-uid or set-gid in `chmod` `fchmod` `fchmodat` `fchmodat2` | the kernel asks init ([`mediate`](crate::mediate)) | such a file on a folder of the host's would be one on the host |
-//! | the same in `creat` `mknod` `mknodat`, and in `open` `openat` where they may make a file | EPERM | likewise; init cannot make a file for a program that has given up rights to do so (`landlock(7)`) |
+//! | `clone3` (init's own has a [`key`]) | ENOSYS | its flags are in memory, which a filter cannot read; libc falls back to `clone` |
+//! | `openat2` (init's own has a [`key`]) | ENOSYS | its mode is in memory; programs fall back to `openat` |
+//! | mode with set-uid or set-gid in `chmod` `fchmod` `fchmodat` `fchmodat2` | the kernel asks init ([`mediate`](crate::mediate)) | such a file on a host directory would be one on the host |
+//! | the same in `creat` `mknod` `mknodat`, and in `open` `openat` where they may make a file | EPERM | as above; init cannot make a file for a program that has given up rights to do so (`landlock(7)`) |
 //! | `mknod` `mknodat` of devices, `renameat2` that leaves a whiteout | EPERM | doors to drivers; a whiteout is a device node |
 //! | `ioctl` `TIOCSTI` `TIOCLINUX` | EPERM | type into a terminal that is shared with someone else |
 //! | `ioctl` `TIOCSETD` | EPERM | loads line disciplines, a frequent way to root |
@@ -55,8 +55,8 @@
 //! | `socket` | EAFNOSUPPORT | Landlock knows TCP alone, by port and not by address, lets a socket listen that is not bound, and does not hold Unix sockets that have a path: the session bus, a terminal multiplexer, `docker.sock` |
 //! | `socketpair` of anything but Unix streams and seqpackets | EPROTONOSUPPORT | a datagram socket sends to any address, even one of a pair |
 //! | `chown` `lchown` `fchown` `fchownat` `file_setattr`, `ioctl` for file flags, projects, encryption, verity | EPERM | Landlock does not look at them: files of the server's user would change |
-//! | `setxattr` `removexattr` and their like | EOPNOTSUPP | likewise |
-//! | `inotify_*` | ENOSYS | likewise: tells what happens in any folder |
+//! | `setxattr` `removexattr` and their like | EOPNOTSUPP | as above |
+//! | `inotify_*` | ENOSYS | as above: shows what happens in any directory |
 //! | `shm*` `sem*` `msg*` `mq_*` | ENOSYS | the host's, and what is left there outlives the VM |
 //! | `prlimit64` `sched_set*` `setpriority` `ioprio_set` on anybody else | EPERM | the server may be of the same user: a limit can kill it, a priority starve it |
 //!
@@ -67,8 +67,8 @@
 //! filter can only be added to: where two disagree the kernel takes the stricter, so a guest's supervisor cannot let
 //! through what this one refuses. `landlock_*` and `memfd_secret` only touch the caller.
 //!
-//! What does not work inside because of it: set-uid files on a folder of the host's (`cp -p`, `tar -p`), sandboxes that build on
-//! namespaces (Chromium wants `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that insist on AIO
+//! What does not work inside because of it: set-uid files on a host directory (`cp -p`, `tar -p`), sandboxes that build on
+//! namespaces (Chromium needs `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that insist on AIO
 //! (`fio --ioengine=libaio`); databases and web servers do without it. Where the kernel asks init, a program cannot have it ask
 //! the program's own supervisor as well (`SECCOMP_FILTER_FLAG_NEW_LISTENER` is EBUSY): it has one listener for all filters.
 //!
@@ -205,7 +205,7 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 
 /// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself goes on
 /// using `clone3`, `openat2` and `fchmodat`, with `key`, which nobody else may guess: for a program's own cgroup, for paths that
-/// must not leave a folder, and for the modes that it is asked about. Returns where the kernel asks, with [`SetIds::Asked`].
+/// must not leave a directory, and for the modes that it is asked about. Returns where the kernel asks, with [`SetIds::Asked`].
 ///
 /// One filter for init and programs, and not one more for each program: to compile and to free a filter takes 4 % of the time of a
 /// short command.

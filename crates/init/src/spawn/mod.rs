@@ -199,7 +199,7 @@ pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
     })
 }
 
-/// What `execvp(3)` would try: the program itself if it holds a slash, else each folder of the PATH.
+/// What `execvp(3)` would try: the program itself if it holds a slash, else each directory of the PATH.
 fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Failure> {
     if program.is_empty() {
         return Ok(Vec::new());
@@ -208,11 +208,11 @@ fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Failure> {
         return Ok(vec![c_string(program.to_owned())?]);
     }
     path.split(':')
-        .map(|folder| {
-            c_string(if folder.is_empty() {
+        .map(|directory| {
+            c_string(if directory.is_empty() {
                 program.to_owned()
             } else {
-                format!("{folder}/{program}")
+                format!("{directory}/{program}")
             })
         })
         .collect()

@@ -166,7 +166,7 @@ pub fn start(
 }
 
 /// Reaps a child that has exited or is about to, so that nobody sees it among those that ended. One that does not end within
-/// [`REAP_TRIES`] is left to whoever reaps all others, to whom it is a process that they do not know, as a sibling is to its parent: a
+/// [`REAP_TRIES`] is left to the code that reaps all other processes, which does not know it, as a parent does not know a sibling: a
 /// program that traces it can keep it.
 fn reap(child: libc::pid_t) {
     for _ in 0..REAP_TRIES {
@@ -309,7 +309,7 @@ fn is_reachable() -> bool {
     first == b'/'
 }
 
-/// Tries each candidate, as `execvp(3)` does: one that is not there or not a folder's is passed over, one that may not be
+/// Tries each candidate, as `execvp(3)` does: one that is not there or not a directory's is passed over, one that may not be
 /// executed is remembered, and a file without an interpreter is run by the shell.
 ///
 /// # Safety

@@ -55,8 +55,8 @@ pub struct Vm {
     held_starts: HeldStarts,
     table: ProcessTable,
     pid_namespace: bool,
-    /// The folder of the VM's files on the host, if it has one there.
-    folder: Option<String>,
+    /// The directory of the VM's files on the host, if it has one there.
+    directory: Option<String>,
     /// Where the kernel asks about the calls that init decides, if there are such.
     listeners: Listeners,
     /// Which of the files that such a call may name are the VM's own, in a VM with a root of its own.
@@ -107,7 +107,7 @@ impl Vm {
             held_starts: HeldStarts::default(),
             table,
             pid_namespace,
-            folder: boot.walls.map(|walls| walls.folder),
+            directory: boot.walls.map(|walls| walls.directory),
             listeners,
             own_mounts,
             more_ended: false,
@@ -131,9 +131,9 @@ impl Vm {
             self.table.set_deputy(None);
             self.kill_descendants();
         }
-        if let Some(folder) = &self.folder {
+        if let Some(directory) = &self.directory {
             // The server may be gone without having removed it; what it finds left is its own to remove.
-            if let Err(error) = agent_vm_remove_tree::remove_all(Path::new(folder)) {
+            if let Err(error) = agent_vm_remove_tree::remove_all(Path::new(directory)) {
                 sys::log(&error);
             }
         }
@@ -148,8 +148,8 @@ impl Vm {
         loop {
             let (readable, ended) = self.wait(control);
             let ground = match self.backend.deputy().map(Deputy::walls) {
-                Some(walls) => Ground::Folder {
-                    folder_fd: walls.folder(),
+                Some(walls) => Ground::Directory {
+                    directory_fd: walls.directory(),
                     replaced: walls.replaced(),
                 },
                 None => Ground::Root(&self.own_mounts),
@@ -177,7 +177,7 @@ impl Vm {
             }
             let replies = self.jobs.run(&self.families, &self.table);
             if !replies.is_empty() {
-                // Of what a job has killed, not even a zombie is left when that is told.
+                // Of what a job has killed, not even a zombie is left when the job's end is reported.
                 self.reap(control)?;
             }
             for reply in replies {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Attached;
 
-/// Where and as whom another init starts. What fails of it after the start is told as
+/// Where and as whom another init starts. What fails of it after the start is reported as
 /// [`Reply::BootFailed`](super::Reply::BootFailed), on the other's socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
@@ -56,7 +56,7 @@ pub struct Boot {
     pub walls: Option<Walls>,
     /// With [`Isolation::Namespaces`], and only then: what is shown as `/sys`.
     pub hardware: Option<Hardware>,
-    /// What the root file system is made of, in the order it is made. Parent folders are made as needed.
+    /// What the root file system is made of, in the order it is made. Parent directories are made as needed.
     pub root: Vec<RootEntry>,
     /// The environment that every process starts from; none for a VM that is booted ahead, which
     /// [`Request::Adopt`](super::Request::Adopt) brings one.
@@ -123,9 +123,9 @@ pub enum MemoryCount {
 /// The host files that programs reach where Landlock restricts them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walls {
-    /// The folder of the VM's own files, which it may do everything with.
-    pub folder: String,
-    /// Files and folders of the host that it may read and execute. Those that are not there are passed over.
+    /// The directory of the VM's own files, which it may do everything with.
+    pub directory: String,
+    /// Files and directories of the host that it may read and execute. Those that are not there are passed over.
     pub readable: Vec<String>,
     /// Files of the host that it may not read, and what programs read in their place.
     pub replaced: Vec<ReplacedFile>,
@@ -175,7 +175,7 @@ pub struct Limits {
     pub pids: u64,
     /// Open files of a process.
     pub open_files: u64,
-    /// Bytes of the tmpfs that private folders share.
+    /// Bytes of the tmpfs that private directories share.
     pub disk_bytes: u64,
     /// Terminals that may be open at a time.
     pub terminals: u32,
@@ -226,7 +226,7 @@ pub enum RootEntry {
         /// What it says.
         content: String,
     },
-    /// A file or folder of the host.
+    /// A file or directory of the host.
     Bind {
         /// Where.
         path: String,
@@ -235,7 +235,7 @@ pub enum RootEntry {
         /// Whether writing to it, and to whatever is mounted below it, is refused.
         read_only: bool,
     },
-    /// A file or folder of the host that the VM's owner asked for, as with a bind. Links on the way to it are not
+    /// A file or directory of the host that the VM's owner asked for, as with a bind. Links on the way to it are not
     /// followed, for an earlier VM may have left them; what fails names its path.
     Mount {
         /// Where.
@@ -245,7 +245,7 @@ pub enum RootEntry {
         /// Whether writing to it, and to whatever is mounted below it, is refused.
         read_only: bool,
     },
-    /// A folder of the VM's own, writable, on the one tmpfs that all of these share.
+    /// A directory of the VM's own, writable, on the one tmpfs that all of these share.
     Private {
         /// Where.
         path: String,

@@ -1,6 +1,6 @@
 //! One directory of a cgroup hierarchy.
 //!
-//! A directory belongs to whoever holds a lock on it (`flock(2)`): the lock is on the inode, which all mounts of the hierarchy
+//! A directory belongs to the process that holds a lock on it (`flock(2)`): the lock is on the inode, which all mounts of the hierarchy
 //! and all namespaces share, and the kernel frees it however its holder ends. So a server distinguishes what a dead one left
 //! from what a living one has, whatever else the two share. The lock takes no descriptor of its own.
 
@@ -22,7 +22,7 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// How many names are tried: another server that looks for what dead ones left may be quicker to lock a new directory.
 const MAKE_TRIES: u32 = 16;
 
-/// Whoever may open a directory for reading may lock it, so none but its owner may. All may search it: it becomes the VM's user's,
+/// A process that may open a directory for reading may lock it, so only its owner may open it. All may search it: it becomes the VM's user's,
 /// and a server without `CAP_DAC_OVERRIDE` is nobody to it then.
 const MODE: u32 = 0o711;
 
@@ -127,9 +127,9 @@ fn lock(file: File) -> io::Result<Option<Flock<File>>> {
     }
 }
 
-/// Lets `owner` make directories in `path` and move its processes within it: the kernel wants write permission on both ends
+/// Lets `owner` make directories in `path` and move its processes within it: the kernel requires write permission on both ends
 /// of a move, and on what they have in common. Limits stay the host's, and so does the group: an ordinary user's seldom has the
-/// user's number, and need not be one that he may give files to.
+/// user's number, and need not be one that the server's user may give files to.
 pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     for file in ["", "cgroup.procs"] {
         chown(path.join(file), Some(owner), None)?;

@@ -1,4 +1,4 @@
-//! Where this process stands in the host's cgroup hierarchies.
+//! Where this process is in the host's cgroup hierarchies.
 //!
 //! A host has the one hierarchy of version 2, or one per controller of version 1, or both at once, with each controller in
 //! one of them (`cgroups(7)`).

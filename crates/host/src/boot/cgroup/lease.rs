@@ -119,40 +119,40 @@ mod tests {
 
     #[test]
     fn what_a_dead_server_left_is_removed_and_what_a_living_one_has_is_not() {
-        let folder = std::env::temp_dir().join(format!("agent-vm-lease-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        let directory = std::env::temp_dir().join(format!("agent-vm-lease-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
         let (server, other) = (Lease::take().expect("a number"), Lease::take().expect("a number"));
-        let dead = folder.join(Lease::take().expect("a number").name());
-        let living = Directory::make(&folder, || server.name()).expect("a directory");
+        let dead = directory.join(Lease::take().expect("a number").name());
+        let living = Directory::make(&directory, || server.name()).expect("a directory");
         let kept = living.path().join("family-0");
-        let foreign = folder.join("agent-vm-servers");
+        let foreign = directory.join("agent-vm-servers");
         for path in [&dead.join("family-0"), &kept, &foreign] {
-            fs::create_dir_all(path).expect("a folder");
+            fs::create_dir_all(path).expect("a directory");
         }
-        other.sweep([folder.as_path()]);
+        other.sweep([directory.as_path()]);
         assert_eq!(
             (dead.exists(), kept.exists(), foreign.exists()),
             (false, true, true)
         );
         drop(living);
         assert!(!kept.exists());
-        fs::remove_dir_all(folder).expect("removed");
+        fs::remove_dir_all(directory).expect("removed");
     }
 
     #[test]
     fn a_directory_that_another_server_takes_at_once_is_made_under_another_name() {
-        let folder = std::env::temp_dir().join(format!("agent-vm-lease-race-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        let directory = std::env::temp_dir().join(format!("agent-vm-lease-race-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
         let done = AtomicBool::new(false);
         let made = thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    Lease::take().expect("a number").sweep([folder.as_path()]);
+                    Lease::take().expect("a number").sweep([directory.as_path()]);
                 }
             });
             let server = Lease::take().expect("a number");
             let made: Vec<_> = (0..300)
-                .map(|_| Directory::make(&folder, || server.name()))
+                .map(|_| Directory::make(&directory, || server.name()))
                 .collect();
             done.store(true, Ordering::Relaxed);
             made
@@ -162,6 +162,6 @@ mod tests {
             assert!(directory.path().exists(), "{}", directory.path().display());
         }
         drop(made);
-        fs::remove_dir(folder).expect("nothing is left in it");
+        fs::remove_dir(directory).expect("nothing is left in it");
     }
 }

@@ -281,7 +281,7 @@ fn is_delegated(path: &Path) -> bool {
 }
 
 /// Whether this server may move what runs in the directory. Root could do so anywhere, so it takes more than permission:
-/// a mark of systemd's, or that it is all that is to be seen of the hierarchy, as in a container.
+/// a mark of systemd, or that nothing else of the hierarchy is visible, as in a container.
 fn is_arrangeable(path: &Path) -> bool {
     if !nix::unistd::geteuid().is_root() {
         return nix::unistd::access(

@@ -107,7 +107,7 @@ impl VmCgroups {
         self.settings(Version::Two)
     }
 
-    /// Likewise, each command's directory in the memory hierarchy of version 1.
+    /// The same for each command's directory in the memory hierarchy of version 1.
     pub fn memory_settings(&self) -> Vec<CgroupSetting> {
         self.settings(Version::One)
     }
@@ -161,10 +161,10 @@ fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, Cgr
         return Ok(directory);
     }
     let directory = Directory::make(parent, || lease.name()).at(step)?;
-    // Else it would be a reason for the host's scheduler to arrange its domains anew.
+    // Otherwise the host's scheduler would rebuild its domains because of it.
     set_if_there(directory.path(), "cpuset.sched_load_balance", "0").at(step)?;
     let read = |name: &str| fs::read_to_string(parent.join(name));
-    // Whoever joins a cpuset gets all of its processors, so these are those that this process may use.
+    // A process that joins a cpuset gets all of its processors, so these are those that this process may use.
     let processors = match own_processors() {
         Some(own) => own,
         None => read("cpuset.effective_cpus").at(step)?.trim().to_owned(),

@@ -1,7 +1,7 @@
 //! The host's own directories in a VM: opened here, with the server's rights and no more, and handed to init as mounts.
 //!
 //! The owner of a directory is the VM's user inside. A root server maps the one onto the other with an idmapped mount,
-//! and whatever else lies in the directory belongs to nobody there: readable as it is for others, never written. An
+//! and everything else in the directory belongs to nobody there: readable as it is for others, never written. An
 //! ordinary user's server needs no map, its own id being the VM's user.
 //!
 //! Set-user-id bits and device nodes have no effect inside, and neither can be made there: that the filter refuses
@@ -31,7 +31,7 @@ use sys::attr;
 pub use rights::{Lack, Shown, probe};
 pub use rootfs::Rootfs;
 
-/// A file or folder of the host that the VM shows.
+/// A file or directory of the host that the VM shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// Where, inside: absolute, of normal components.
@@ -44,7 +44,7 @@ pub struct Mount {
     pub software: bool,
 }
 
-/// Why a directory of the host's cannot be shown.
+/// Why a host directory cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// Not there, or closed to the server.
@@ -69,7 +69,7 @@ pub enum DirectoryError {
         /// The path as it was given.
         path: PathBuf,
     },
-    /// The host's root, or files in which the kernel tells of the host and can be told what to do with it.
+    /// The host's root, or files through which the kernel shows the host and takes settings.
     #[error("{} is the host itself", path.display())]
     Host {
         /// The path as it was given.
@@ -186,7 +186,7 @@ pub fn entries(
     Ok(entries)
 }
 
-/// A part of the server's own installation, to be shown read-only. A root server hands it over, for it may lie where init
+/// A part of the server's installation, to show read-only. A root server hands it over, because it may be where init
 /// could not search its way: version managers put Node.js into root's home. `id` and `fds` as with [`entries`].
 pub fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DirectoryError> {
     let opened = Opened::at(path, Wanted::Anything)?;
@@ -209,7 +209,7 @@ pub fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result
 }
 
 /// A directory that init keeps, as a mount of that directory alone, in which `..` ends there. Where this process may clone no
-/// mounts, init does so in its own mount namespace. `path` has no links; what is to be attached is added to `fds`.
+/// mounts, init does so in its own mount namespace. `path` has no links; the descriptors to attach are added to `fds`.
 pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::Result<BindSource> {
     let index = fds.len() as Attached;
     match sys::clone_mount(fd, false) {
@@ -246,13 +246,13 @@ pub fn check_home(path: &Path) -> Result<(), DirectoryError> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// A folder that can be written to.
+    /// A directory that can be written to.
     Home,
-    /// A folder.
-    Folder,
-    /// A folder or a regular file.
+    /// A directory.
+    Directory,
+    /// A directory or a regular file.
     Anything,
-    /// A folder whose path has no link.
+    /// A directory whose path has no link.
     Software,
 }
 
@@ -269,7 +269,7 @@ enum Access {
     Layer,
 }
 
-/// A path of the host's that was found to be what it should.
+/// A checked host path.
 struct Opened<'a> {
     path: &'a Path,
     fd: OwnedFd,
@@ -316,7 +316,7 @@ impl<'a> Opened<'a> {
         }
         let writing = match wanted {
             Wanted::Home => AccessFlags::W_OK,
-            Wanted::Folder | Wanted::Anything | Wanted::Software => AccessFlags::empty(),
+            Wanted::Directory | Wanted::Anything | Wanted::Software => AccessFlags::empty(),
         };
         faccessat(
             AT_FDCWD,
@@ -328,7 +328,7 @@ impl<'a> Opened<'a> {
         Ok(Self { path, fd, stat })
     }
 
-    /// As init can use it, where the VM's user is `id` or the server's own. What is to be attached is added to `fds`.
+    /// As init can use it, where the VM's user is `id` or the server's own. The descriptors to attach are added to `fds`.
     fn into_source(
         self,
         id: Option<u32>,
@@ -367,13 +367,12 @@ impl<'a> Opened<'a> {
         self.stat.st_mode & needed == needed
     }
 
-    /// Whether others may search all folders that it lies in.
+    /// Whether others may search all its parent directories.
     fn is_reached_by_others(&self) -> Result<bool, DirectoryError> {
         let path = PathBuf::from(OsString::from_vec(self.real_path()?));
-        Ok(path
-            .ancestors()
-            .skip(1)
-            .all(|folder| stat(folder).is_ok_and(|found| found.st_mode & libc::S_IXOTH == libc::S_IXOTH)))
+        Ok(path.ancestors().skip(1).all(|directory| {
+            stat(directory).is_ok_and(|found| found.st_mode & libc::S_IXOTH == libc::S_IXOTH)
+        }))
     }
 
     /// As a detached mount, with what is mounted below it if `recursive`.

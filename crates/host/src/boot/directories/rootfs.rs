@@ -1,4 +1,4 @@
-//! A root of the user's own: a directory with another distribution in it.
+//! A root that the user brings: a directory with another distribution in it.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,7 +22,7 @@ pub struct Rootfs {
     pub source: BindSource,
     /// Its `/etc/passwd`, as far as it can be read.
     pub passwd: String,
-    /// Its `/etc/group` likewise.
+    /// Its `/etc/group`, in the same way.
     pub group: String,
     /// Whether it has a `/bin/bash`.
     pub has_bash: bool,
@@ -34,7 +34,7 @@ impl Rootfs {
     /// Opens the one at `path`. `id` is the host id of the VM's user where that is not the server's own; the descriptor
     /// that the source names is added to `fds`.
     pub fn open(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, DirectoryError> {
-        let opened = Opened::at(path, Wanted::Folder)?;
+        let opened = Opened::at(path, Wanted::Directory)?;
         let root_fd = opened.fd.as_fd();
         let (passwd, group) = (table(root_fd, "etc/passwd"), table(root_fd, "etc/group"));
         require_shell(root_fd, path)?;

@@ -1,6 +1,6 @@
 //! Looking at the host's files: which of them a VM may see.
 //!
-//! What others may not read never shows, whoever the server is: an ordinary user's VM has the user's id, and would read what is
+//! What others may not read never shows, whatever user the server has: an ordinary user's VM has the user's id, and would read what is
 //! the user's alone. What shows is what was looked at: a small file is read once, and its copy shows.
 
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ pub fn look() -> Tree {
     look.finish()
 }
 
-/// Adds what is asked for by its path below `/etc`, whoever owns it, to `tree`.
+/// Adds what is requested by its path below `/etc`, of any owner, to `tree`.
 pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
     let packages = Packages::default();
     let mut look = Look::new(&packages, HashSet::from([PathBuf::from(path)]));
@@ -252,7 +252,7 @@ impl<'a> Look<'a> {
             };
         }
         let mut all = self.directory(fd.as_fd(), path, listed, depth + 1);
-        // Whoever owns it can put anything there.
+        // Its owner can put anything there.
         all.whole &= !is_own;
         let is_closed = found.st_mode & 0o022 == 0;
         if path.starts_with("/opt/") {
@@ -419,7 +419,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Where a link at `path` leads, as far as that can be told without looking; nothing where it leads above the root.
+/// Where a link at `path` leads, as far as the text of the link says; nothing where it leads above the root.
 fn normal(path: &str, target: &str) -> Option<String> {
     let start = if target.starts_with('/') {
         ""

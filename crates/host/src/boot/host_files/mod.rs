@@ -6,9 +6,9 @@
 //! This is decided once for the server, from its first moment on a thread of its own, and again when packages were installed. Small
 //! files are copied then: what somebody writes into them later does not show.
 
+mod digest;
 mod listing;
 mod look;
-mod md5;
 mod names;
 mod packages;
 mod tree;
@@ -34,7 +34,7 @@ pub use tree::{Node, Tree};
 /// What a server asks for beyond what shows by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFiles {
-    /// Files and directories below `/etc` that show whoever owns them, if others may read them.
+    /// Files and directories below `/etc` that show whatever their owner, if others may read them.
     pub etc: Vec<String>,
     /// What does not show that would, with all below it.
     pub hide: Vec<String>,
@@ -82,7 +82,7 @@ const HELD: usize = 4;
 /// What all VMs show that ask for nothing.
 struct Base {
     tree: Tree,
-    /// What tells of new packages and new generated files.
+    /// Changes when there are new packages or new generated files.
     signs: [(PathBuf, Option<Stamp>); 5],
     user: (u32, u32),
     generation: u64,

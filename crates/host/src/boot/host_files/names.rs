@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 /// The directories that files of the host are shown of, beside `/usr` and what belongs with it.
 pub const TOPS: [&str; 4] = ["/etc", "/var/lib", "/var/cache", "/opt"];
 
-/// Shown whoever has made them and whatever they say: programs cannot do without, and they say nothing of the host's users, hosts or
+/// Shown whatever their origin and content: programs need them, and they say nothing of the host's users, hosts or
 /// secrets. A name that ends with `*` stands for all that begin so.
 const CHOSEN: [&str; 19] = [
     // Where the loader looks for libraries.
@@ -63,7 +63,7 @@ const GENERATED: [&str; 29] = [
     "/var/cache/fontconfig",
     // mandb: the index that `man -k` and whatis read.
     "/var/cache/man",
-    // dpkg: which packages are installed, and which files they have. Whoever sees /usr sees as much.
+    // dpkg: which packages are installed, and which files they have. /usr shows as much.
     "/var/lib/dpkg/status",
     "/var/lib/dpkg/info",
     "/var/lib/dpkg/alternatives",
@@ -76,7 +76,7 @@ const GENERATED: [&str; 29] = [
     "/var/lib/mecab",
 ];
 
-/// Never shown, whoever owns them and whoever asks: secrets, what lets somebody in, and who the host is.
+/// Never shown, whatever their owner and the options: secrets, what lets somebody in, and who the host is.
 const DENIED: [&str; 52] = [
     "/etc/passwd*",
     "/etc/group*",
@@ -146,7 +146,7 @@ pub fn listed() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What changes when packages are installed, or most of what is listed is generated anew. Looked at by each boot, so these are few.
+/// What changes when packages are installed, or most of what is listed is generated again. Looked at by each boot, so these are few.
 pub fn signs() -> [PathBuf; 5] {
     [
         "/var/lib/dpkg/status",

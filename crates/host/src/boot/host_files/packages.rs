@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::md5::{self, Digest};
+use super::digest::{Digest, digest, parse};
 
 const DATABASE: &str = "/var/lib/dpkg";
 
@@ -56,7 +56,7 @@ impl Packages {
     /// Whether `content` is what a package brought at `path`.
     pub fn brought(&self, path: &Path, content: &[u8]) -> bool {
         match self.owned.get(path) {
-            Some(digests) if !digests.is_empty() => digests.contains(&md5::digest(content)),
+            Some(digests) if !digests.is_empty() => digests.contains(&digest(content)),
             _ => false,
         }
     }
@@ -70,7 +70,7 @@ impl Packages {
                 let (Some(path), Some(digest)) = (words.next(), words.next()) else {
                     continue;
                 };
-                if let (true, Some(digest)) = (matters(path), md5::parse(digest)) {
+                if let (true, Some(digest)) = (matters(path), parse(digest)) {
                     self.owned
                         .entry(as_path(path).to_owned())
                         .or_default()
@@ -116,7 +116,7 @@ impl Packages {
 
     fn add_diverted(&mut self, line: &[u8], package: &[u8], diversions: &Diversions) {
         let path = [b"/", line.get(34..).unwrap_or_default()].concat();
-        if let Some(digest) = line.get(..32).and_then(md5::parse) {
+        if let Some(digest) = line.get(..32).and_then(parse) {
             let place = diversions.place(package, &path).to_owned();
             self.owned.entry(place).or_default().push(digest);
         }
@@ -124,7 +124,7 @@ impl Packages {
 
     /// A line of `digest  path`, whose path may lack its beginning.
     fn add_digest(&mut self, line: &[u8], start: &[u8]) {
-        let (Some(digest), Some(path)) = (line.get(..32).and_then(md5::parse), line.get(34..)) else {
+        let (Some(digest), Some(path)) = (line.get(..32).and_then(parse), line.get(34..)) else {
             return;
         };
         let path = [start, path].concat();

@@ -167,7 +167,7 @@ impl Tree {
         }
     }
 
-    /// The host's files and directories that are to be readable where a VM sees them at their own places.
+    /// The host's files and directories that must be readable where a VM sees them at their own places.
     pub fn readable(&self) -> Vec<String> {
         let is_covered = |path: &str| ancestors(path).any(|above| self.whole.contains(above));
         let files = self

@@ -143,7 +143,7 @@ mod tests {
         nix::unistd::geteuid().as_raw()
     }
 
-    fn folder(name: &str) -> PathBuf {
+    fn test_directory(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("agent-vm-ids-{name}-{}", std::process::id()))
     }
 
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_id_of_another_process_is_not_free_until_that_has_ended() {
-        let directory = folder("processes");
+        let directory = test_directory("processes");
         let mut child = other(&directory);
         let mut file = LockFile::open(&directory, here()).expect("a file");
         assert!(!file.lock(105).expect("an answer"));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_id_is_locked_once_in_a_process_and_free_when_it_is_given_back() {
-        let directory = folder("once");
+        let directory = test_directory("once");
         let mut file = LockFile::open(&directory, here()).expect("a file");
         let taken: Vec<bool> = (0..2).map(|_| file.lock(7).expect("an answer")).collect();
         file.unlock(7);
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn ids_are_carried_over_when_the_file_was_removed() {
-        let directory = folder("removed");
+        let directory = test_directory("removed");
         let mut file = LockFile::open(&directory, here()).expect("a file");
         assert!(file.lock(105).expect("an answer"));
         fs::remove_dir_all(&directory).expect("removed");
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_others_may_write_to_and_a_link_are_refused() {
-        let directory = folder("refused");
-        DirBuilder::new().create(&directory).expect("a folder");
+        let directory = test_directory("refused");
+        DirBuilder::new().create(&directory).expect("a directory");
         let mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).expect("a mode");
         mode(0o777);
         let error = LockFile::open(&directory, here()).expect_err("refused");
@@ -232,7 +232,7 @@ mod tests {
         mode(0o700);
         let error = LockFile::open(&directory, here() + 1).expect_err("refused");
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        let link = folder("link");
+        let link = test_directory("link");
         std::os::unix::fs::symlink(&directory, &link).expect("a link");
         LockFile::open(&link, here()).expect_err("a link is refused");
         std::os::unix::fs::symlink("/etc/passwd", directory.join(FILE)).expect("a link");

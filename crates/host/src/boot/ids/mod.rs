@@ -49,7 +49,7 @@ pub enum IdError {
     #[error("the ids of this user namespace cannot be read")]
     Maps(#[source] io::Error),
     /// This user namespace has none to spare, or all are taken.
-    #[error("this process is root, and its user namespace has no id that is nobody's")]
+    #[error("this process is root, and its user namespace has no unused id")]
     None,
     /// There is no directory to lock ids in.
     #[error("no directory to lock the ids of VMs in: {0}")]
@@ -214,7 +214,7 @@ fn parse(map: &str) -> Vec<Range<u32>> {
         .collect()
 }
 
-/// Ids that both maps have and that are nobody's: the preferred ones, or the upper end of the largest range, below the
+/// Ids that both maps have and that no user has: the preferred ones, or the upper end of the largest range, below the
 /// overflow ids.
 fn spare(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
     let common = uids.iter().flat_map(|uid| {

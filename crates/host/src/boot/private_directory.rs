@@ -1,32 +1,32 @@
-//! A folder on the host for the files of a VM without a root of its own, gone with the VM.
+//! A directory on the host for the files of a VM without a root of its own, gone with the VM.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
-/// The folder. It is removed when this is dropped, which must be after the VM's last process is gone.
+/// The directory. It is removed when this is dropped, which must be after the VM's last process is gone.
 #[derive(Debug)]
-pub struct PrivateFolder {
+pub struct PrivateDirectory {
     path: PathBuf,
     text: String,
 }
 
-impl PrivateFolder {
-    /// Makes one below the server's folder for temporary files, with these folders in it, all of them `owner`'s alone, or
+impl PrivateDirectory {
+    /// Makes one below the server's directory for temporary files, with these directories in it, all of them `owner`'s alone, or
     /// the server's user's.
-    pub fn make(folders: &[&str], owner: Option<u32>) -> io::Result<Self> {
+    pub fn make(directories: &[&str], owner: Option<u32>) -> io::Result<Self> {
         let template = std::env::temp_dir().join("agent-vm-home-XXXXXX");
         let path = nix::unistd::mkdtemp(&template)?;
         let made = Self {
             text: path.display().to_string(),
             path,
         };
-        for name in folders {
+        for name in directories {
             fs::create_dir(made.path.join(name))?;
         }
         if let Some(owner) = owner {
-            for name in folders.iter().copied().chain([""]) {
+            for name in directories.iter().copied().chain([""]) {
                 chown(made.path.join(name), Some(owner), Some(owner))?;
             }
         }
@@ -39,11 +39,11 @@ impl PrivateFolder {
     }
 }
 
-impl Drop for PrivateFolder {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         // Init may have been first.
         if let Err(error) = agent_vm_remove_tree::remove_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a VM's folder was left behind");
+            tracing::warn!(path = %self.path.display(), %error, "a VM's directory was left behind");
         }
     }
 }
