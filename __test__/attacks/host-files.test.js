@@ -10,7 +10,7 @@ const isRoot = process.getuid() === 0;
 // Each server has a copy of /etc, and looks at it again.
 jest.setTimeout(120_000);
 
-/** All of these say TOKEN, or lead to what does. */
+/** All of these contain PLANTED-SECRET, which no program's file does, or lead to what does. */
 const PLANTED = [
   ...["npmrc", "pip.conf", "gitconfig", "profile.d/token.sh", "unowned/file", "wgetrc", "manpath.config"],
   ...["vim/mine", "vim/group", "vim/more", "vim/link", "profile.d/link"],
@@ -39,13 +39,13 @@ const PLANTED = [
 const PLANT = `
   top=$1 user=$2 etc=$1/etc
   cp -dR --preserve=mode,timestamps /etc "$etc" 2>/dev/null || true
-  plant() { mkdir -p "\${1%/*}" && rm -rf "$1" && echo TOKEN > "$1"; }
+  plant() { mkdir -p "\${1%/*}" && rm -rf "$1" && echo PLANTED-SECRET > "$1"; }
   for name in npmrc pip.conf gitconfig profile.d/token.sh unowned/file ssl/private/key ssh/x machine-id sudoers.d/x \\
     apt/auth.conf.d/x shadow shadow- cloud/x docker/x credstore/x NetworkManager/system-connections/x; do
     plant "$etc/$name"; chmod 644 "$etc/$name"
   done
   chmod 755 "$etc" "$etc"/ssl/private "$etc"/sudoers.d "$etc"/unowned
-  echo '# TOKEN' >> "$etc/wgetrc"
+  echo '# PLANTED-SECRET' >> "$etc/wgetrc"
   ln -f "$etc/pip.conf" "$etc/manpath.config"
   mkdir -p "$top/alternatives" "$top/info" "$top/systemd"
   for directory in "$etc/vim" "$etc/fonts" "$top/alternatives" "$top/info"; do
@@ -88,8 +88,8 @@ async function serve(source, as = [], user = String(process.getuid())) {
 
 const READ = `
   const read = async (vm) => (await vm.exec(${JSON.stringify(
-    `for f in ${PLANTED.join(" ")}; do timeout 5 grep -qs TOKEN $f && echo $f; done;
-     timeout 20 grep -rls TOKEN /etc /var /opt --devices=skip`,
+    `for f in ${PLANTED.join(" ")}; do timeout 5 grep -qs PLANTED-SECRET $f && echo $f; done;
+     timeout 20 grep -rls PLANTED-SECRET /etc /var /opt --devices=skip`,
   )})).stdout.split("\\n").filter(Boolean);
   const size = async (vm, file) => Number((await vm.exec("cat " + file + " | wc -c")).stdout);`;
 
@@ -160,8 +160,8 @@ test("what is written into a file later shows in no VM, and a file that is added
     const fs = require("node:fs");
     const first = await AgentVm.create();
     const before = await size(first, "/etc/vim/vimrc");
-    fs.appendFileSync("/etc/vim/vimrc", "TOKEN");
-    fs.appendFileSync("/etc/vim/added", "TOKEN");
+    fs.appendFileSync("/etc/vim/vimrc", "PLANTED-SECRET");
+    fs.appendFileSync("/etc/vim/added", "PLANTED-SECRET");
     const second = await AgentVm.create();
     const planted = [...await read(first), ...await read(second)];
     const third = await AgentVm.create({ isolation: "landlock" });
