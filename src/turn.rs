@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use agent_vm_host::{Credit, receive_here};
 use napi_derive::napi;
 
-/// How long credits are returned at once within one turn.
+/// How long credits of output are returned at once within one turn.
 const SPAN: Duration = Duration::from_millis(10);
+
+/// How long those of listings are: JavaScript parses a piece only after its credit was returned.
+const LISTING_SPAN: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 struct Turn {
@@ -27,10 +30,19 @@ thread_local! {
 
 /// Returns the credit of a chunk that JavaScript has. Must be called on its thread.
 pub fn return_credit(credit: Credit) {
+    return_within(SPAN, credit);
+}
+
+/// Returns the credit of a piece of a listing in the same way, but for a shorter part of the turn.
+pub fn return_listing_credit(credit: Credit) {
+    return_within(LISTING_SPAN, credit);
+}
+
+fn return_within(span: Duration, credit: Credit) {
     receive_here();
     TURN.with_borrow_mut(|turn| {
         let since = turn.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= SPAN {
+        if since.elapsed() >= span {
             turn.held.push(credit);
         }
     });

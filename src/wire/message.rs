@@ -99,7 +99,7 @@ impl Message {
                 ],
             },
             Self::Piece { call, json, credit } => {
-                turn::return_credit(credit);
+                turn::return_listing_credit(credit);
                 vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
             }
             Self::ExecEnded { call, result } => {
