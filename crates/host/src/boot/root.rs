@@ -147,8 +147,6 @@ pub fn readable(options: &Options, files: &Tree) -> Vec<String> {
         .map(|entry| entry.path().to_owned())
         .collect();
     paths.extend(files.readable());
-    // Bash complains of one that is there and that it may not read.
-    paths.push("/etc/bash.bashrc".to_owned());
     paths.extend(options.node.iter().flat_map(ServerNode::paths));
     paths
 }

@@ -40,6 +40,16 @@ const DEPTH: usize = 24;
 /// Where links may lead that no package owns: the programs' own files.
 const PROGRAMS: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/dev/null"];
 
+/// What is looked at in directories that others than root and the server's user can change, and how much of it is copied: they
+/// could put anything there, as much as they like.
+const LOOSE_ENTRIES: usize = 4096;
+const LOOSE_COPIED: usize = 1024 * 1024;
+
+/// Links that no package owns, how long their targets are, and how many of them lead to one another.
+const LINKS: usize = 4096;
+const TARGET: usize = 1024;
+const LINKED: usize = 32;
+
 const READ: u32 = 0o4;
 const SEARCH: u32 = 0o1;
 
@@ -58,9 +68,28 @@ pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
     let packages = Packages::default();
     let mut look = Look::new(&packages, HashSet::from([PathBuf::from(path)]));
     look.tree = std::mem::take(tree);
+    look.copied = look.tree.copied();
     let result = look.asked(path);
     *tree = look.finish();
     result
+}
+
+/// How the look came to where it is.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Whether a list names it, or a directory above it.
+    listed: bool,
+    /// Whether only root and the server's user can change what is on the way.
+    is_closed: bool,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            listed: false,
+            is_closed: true,
+        }
+    }
 }
 
 /// What is below a directory.
@@ -78,8 +107,12 @@ struct Look<'a> {
     above_listed: HashSet<PathBuf>,
     /// The server's user and groups, which a VM's user has as well; none where the server is root.
     own: Option<(u32, Vec<u32>)>,
+    /// The users who may change what shows: the one who owns the programs, which is root where root is known, and the server's.
+    trusted: [u32; 2],
     tree: Tree,
     copied: usize,
+    loose_copied: usize,
+    loose_entries: usize,
     compared: usize,
     entries: usize,
     /// Links that no package owns, and where they lead.
@@ -102,8 +135,14 @@ impl<'a> Look<'a> {
             above_listed: above.collect(),
             listed,
             own,
+            trusted: [
+                nix::sys::stat::stat("/usr").map_or(0, |found| found.st_uid),
+                uid.as_raw(),
+            ],
             tree: Tree::default(),
             copied: 0,
+            loose_copied: 0,
+            loose_entries: 0,
             compared: 0,
             entries: 0,
             links: Vec::new(),
@@ -115,18 +154,43 @@ impl<'a> Look<'a> {
         let Ok(fd) = openat(AT_FDCWD, top, directory_flags(), Mode::empty()) else {
             return;
         };
-        if fstat(&fd).is_ok_and(|found| allows(&found, READ | SEARCH)) {
-            self.directory(fd.as_fd(), top, false, 0);
+        let Ok(found) = fstat(&fd) else { return };
+        if allows(&found, READ | SEARCH) {
+            let way = self.way(top, Way::default(), &found);
+            self.directory(fd.as_fd(), top, way, 0);
         }
+    }
+
+    /// The way on through the directory at `path`. Where others can change it, that is noted.
+    fn way(&mut self, path: &str, before: Way, found: &FileStat) -> Way {
+        let is_closed = before.is_closed && self.is_closed(found);
+        if !is_closed {
+            self.tree.loose.insert(path.to_owned());
+        }
+        Way { is_closed, ..before }
+    }
+
+    /// Whether only root, or the server's own user, can change it.
+    fn is_closed(&self, found: &FileStat) -> bool {
+        self.trusted.contains(&found.st_uid) && found.st_mode & 0o022 == 0
     }
 
     /// What is asked for by name: a file, or a directory with all that others may read in it.
     fn asked(&mut self, path: &str) -> Result<(), nix::Error> {
+        let mut way = Way {
+            listed: true,
+            ..Way::default()
+        };
         // What is above it, others must be able to search as well.
         for above in ancestors(path) {
-            if !allows(&nix::sys::stat::stat(above)?, SEARCH) {
+            let found = nix::sys::stat::stat(above)?;
+            if !allows(&found, SEARCH) {
                 return Err(nix::Error::EACCES);
             }
+            way.is_closed &= self.is_closed(&found);
+        }
+        if !way.is_closed {
+            self.tree.loose.insert(path.to_owned());
         }
         let (parent, name) = path.rsplit_once('/').ok_or(nix::Error::EINVAL)?;
         // A link there could lead to what never shows.
@@ -144,7 +208,7 @@ impl<'a> Look<'a> {
             return Err(nix::Error::EACCES);
         }
         self.tree.remove(path);
-        let whole = self.entry(parent_fd.as_fd(), name, path, true, 0);
+        let whole = self.entry(parent_fd.as_fd(), name, path, way, 0);
         if !whole.whole {
             for above in ancestors(path) {
                 self.tree.whole.remove(above);
@@ -153,7 +217,7 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    fn directory(&mut self, fd: BorrowedFd<'_>, path: &str, listed: bool, depth: usize) -> Found {
+    fn directory(&mut self, fd: BorrowedFd<'_>, path: &str, way: Way, depth: usize) -> Found {
         let mut all = Found {
             whole: true,
             shown: false,
@@ -166,31 +230,30 @@ impl<'a> Look<'a> {
         };
         for name in names {
             self.entries += 1;
-            let Some(name) = name.filter(|_| self.entries < ENTRIES && depth < DEPTH) else {
+            self.loose_entries += usize::from(!way.is_closed);
+            let is_within = self.entries < ENTRIES && self.loose_entries < LOOSE_ENTRIES && depth < DEPTH;
+            let Some(name) = name.filter(|_| is_within) else {
                 all.whole = false;
                 continue;
             };
-            let found = self.entry(fd.as_fd(), &name, &format!("{path}/{name}"), listed, depth);
+            let found = self.entry(fd.as_fd(), &name, &format!("{path}/{name}"), way, depth);
             all.whole &= found.whole;
             all.shown |= found.shown;
         }
         all
     }
 
-    fn entry(
-        &mut self,
-        parent_fd: BorrowedFd<'_>,
-        name: &str,
-        path: &str,
-        listed: bool,
-        depth: usize,
-    ) -> Found {
+    fn entry(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, way: Way, depth: usize) -> Found {
         let none = Found {
             whole: false,
             shown: false,
         };
         let place = Path::new(path);
-        let is_listed = listed || self.listed.contains(place);
+        let is_listed = way.listed || self.listed.contains(place);
+        let way = Way {
+            listed: is_listed,
+            ..way
+        };
         // Only /etc is looked through for what no package owns.
         let is_looked_at = is_listed
             || path.starts_with("/etc/")
@@ -204,9 +267,9 @@ impl<'a> Look<'a> {
         };
         let shown = match kind(&found) {
             SFlag::S_IFDIR if allows(&found, READ | SEARCH) => {
-                return self.subdirectory(parent_fd, name, path, is_listed, depth);
+                return self.subdirectory(parent_fd, name, path, way, depth);
             }
-            SFlag::S_IFREG if allows(&found, READ) => self.file(parent_fd, name, path, is_listed),
+            SFlag::S_IFREG if allows(&found, READ) => self.file(parent_fd, name, path, way),
             SFlag::S_IFLNK => {
                 // A link can be read wherever it is, and reading it leads nowhere.
                 return Found {
@@ -224,7 +287,7 @@ impl<'a> Look<'a> {
         parent_fd: BorrowedFd<'_>,
         name: &str,
         path: &str,
-        listed: bool,
+        way: Way,
         depth: usize,
     ) -> Found {
         let none = Found {
@@ -243,23 +306,27 @@ impl<'a> Look<'a> {
         if !allows(&found, READ | SEARCH) {
             return none;
         }
+        let way = self.way(path, way, &found);
         let is_own = self.own.as_ref().is_some_and(|(uid, _)| *uid == found.st_uid);
-        if listed && !is_own && self.is_large_and_open(&fd, path) {
+        if way.listed && way.is_closed && !is_own && self.is_large_and_open(&fd, path) {
             self.show(path, Node::Bind, None);
             return Found {
                 whole: true,
                 shown: true,
             };
         }
-        let mut all = self.directory(fd.as_fd(), path, listed, depth + 1);
+        let mut all = self.directory(fd.as_fd(), path, way, depth + 1);
         // Its owner can put anything there.
         all.whole &= !is_own;
-        let is_closed = found.st_mode & 0o022 == 0;
+        let is_closed = way.is_closed;
         if path.starts_with("/opt/") {
             if all.whole && all.shown && is_closed {
                 self.tree.replace(path, Node::Bind);
             }
-        } else if listed || all.shown || (path.starts_with("/etc/") && self.packages.owns(Path::new(path))) {
+        } else if way.listed
+            || all.shown
+            || (path.starts_with("/etc/") && self.packages.owns(Path::new(path)))
+        {
             self.show(path, Node::Directory, Some(&found));
             all.shown = true;
             if all.whole && is_closed {
@@ -271,7 +338,8 @@ impl<'a> Look<'a> {
     }
 
     /// Whether it shows.
-    fn file(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, listed: bool) -> bool {
+    fn file(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, way: Way) -> bool {
+        let Way { listed, is_closed } = way;
         let place = Path::new(path);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let Ok(fd) = openat(parent_fd, name, flags, Mode::empty()) else {
@@ -283,7 +351,8 @@ impl<'a> Look<'a> {
         }
         let is_program = path.starts_with("/opt/");
         if found.st_size > COPIED {
-            let is_shown = listed || (is_program && self.packages.owns(place));
+            let is_shown =
+                is_closed && self.is_closed(&found) && (listed || (is_program && self.packages.owns(place)));
             if is_shown {
                 self.show(path, Node::Bind, None);
             }
@@ -294,8 +363,10 @@ impl<'a> Look<'a> {
         }
         let most = if is_program {
             ALL_COMPARED - self.compared
+        } else if is_closed {
+            ALL_COPIED.saturating_sub(self.copied)
         } else {
-            ALL_COPIED - self.copied
+            LOOSE_COPIED.saturating_sub(self.loose_copied)
         };
         let Some(content) = listing::read(fd, found.st_size as usize).filter(|content| content.len() <= most)
         else {
@@ -306,9 +377,13 @@ impl<'a> Look<'a> {
         }
         if is_program {
             self.compared += content.len();
+            if !is_closed || !self.is_closed(&found) {
+                return false;
+            }
             self.show(path, Node::Bind, None);
         } else {
             self.copied += content.len();
+            self.loose_copied += if is_closed { 0 } else { content.len() };
             let node = Node::File(Copied {
                 content: Arc::from(content),
                 is_executable: found.st_mode & 0o1 != 0,
@@ -324,11 +399,13 @@ impl<'a> Look<'a> {
         let target = readlinkat(parent_fd, name)
             .ok()
             .and_then(|target| target.into_string().ok());
-        let Some(target) = target else { return false };
+        let Some(target) = target.filter(|target| target.len() <= TARGET) else {
+            return false;
+        };
         let is_shown = listed || self.packages.owns(Path::new(path));
         if is_shown {
             self.show(path, Node::Link(target), None);
-        } else {
+        } else if self.links.len() < LINKS {
             self.links.push((path.to_owned(), target));
         }
         is_shown
@@ -341,7 +418,8 @@ impl<'a> Look<'a> {
         self.tree.nodes.insert(path.to_owned(), node);
     }
 
-    /// Whether a directory has more in it than is worth a copy, and nothing that the VM's user may read and others may not.
+    /// Whether a directory has more in it than is worth a copy, and nothing that the VM's user may read and others may not, now or
+    /// later: only root and the server's user can put something there.
     fn is_large_and_open(&self, fd: &OwnedFd, path: &str) -> bool {
         let Ok(top) = fstat(fd) else { return false };
         let Ok(top_fd) = fd.try_clone() else { return false };
@@ -373,7 +451,11 @@ impl<'a> Look<'a> {
                 if !is_plain || found.st_dev != top.st_dev || names::is_denied(Path::new(&path)) {
                     return false;
                 }
-                if kind(&found) != SFlag::S_IFLNK && self.is_ours(&found) && !allows(&found, needed) {
+                // An access control list may let the server's user read what others may not.
+                if kind(&found) != SFlag::S_IFLNK && self.own.is_some() && !allows(&found, needed) {
+                    return false;
+                }
+                if is_directory && (!self.is_closed(&found) || self.is_ours(&found)) {
                     return false;
                 }
                 bytes += found.st_size;
@@ -389,17 +471,15 @@ impl<'a> Look<'a> {
         bytes > SMALL_BYTES || entries > SMALL_ENTRIES
     }
 
-    /// Whether the VM's user is its owner, or of its group.
+    /// Whether the VM's user is its owner.
     fn is_ours(&self, found: &FileStat) -> bool {
-        self.own
-            .as_ref()
-            .is_some_and(|(uid, groups)| *uid == found.st_uid || groups.contains(&found.st_gid))
+        self.own.as_ref().is_some_and(|(uid, _)| *uid == found.st_uid)
     }
 
     /// Links that no package owns show where they lead to what shows: they say no more than which of it is in use.
     fn finish(mut self) -> Tree {
         let mut links = std::mem::take(&mut self.links);
-        loop {
+        for _ in 0..LINKED {
             let before = links.len();
             links.retain(|(path, target)| {
                 let Some(leads_to) = normal(path, target) else {
@@ -413,9 +493,10 @@ impl<'a> Look<'a> {
                 !shows
             });
             if links.len() == before {
-                return self.tree;
+                break;
             }
         }
+        self.tree
     }
 }
 

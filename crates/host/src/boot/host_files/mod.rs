@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_vm_protocol::message::{Attached, BindSource, HeldEntry, RootEntry};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups};
 use parking_lot::Mutex;
 
 use super::holder::Holder;
@@ -84,14 +84,20 @@ struct Base {
     tree: Tree,
     /// Changes when there are new packages or new generated files.
     signs: [(PathBuf, Option<Stamp>); 5],
-    user: (u32, u32),
+    user: (Uid, Gid, Vec<Gid>),
     generation: u64,
+}
+
+/// The user whose rights decide: a server may change its own at any time.
+fn user() -> (Uid, Gid, Vec<Gid>) {
+    (geteuid(), getegid(), getgroups().unwrap_or_default())
 }
 
 impl Base {
     fn look() -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         // First, so that a change meanwhile is seen as one.
+        let user = user();
         let signs = names::signs().map(|path| {
             let stamp = Stamp::at(&path);
             (path, stamp)
@@ -99,14 +105,13 @@ impl Base {
         Self {
             signs,
             tree: look::look(),
-            user: (geteuid().as_raw(), getegid().as_raw()),
+            user,
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
     fn is_current(&self) -> bool {
-        self.user == (geteuid().as_raw(), getegid().as_raw())
-            && self.signs.iter().all(|(path, stamp)| Stamp::at(path) == *stamp)
+        self.user == user() && self.signs.iter().all(|(path, stamp)| Stamp::at(path) == *stamp)
     }
 }
 
@@ -136,7 +141,10 @@ pub fn generation() -> u64 {
 pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
     let base = base(|base| base.tree.is_current());
     let asked = asked(wanted)?;
-    Ok(merged(&base.tree, &asked, wanted))
+    let mut tree = merged(&base.tree, &asked, wanted);
+    tree.loose.extend(asked.loose);
+    tree.remove_loose();
+    Ok(tree)
 }
 
 /// What was asked for, as it is now.

@@ -46,6 +46,8 @@ pub struct Tree {
     pub nodes: BTreeMap<String, Node>,
     /// Directories in which there is nothing on the host that may not show.
     pub whole: BTreeSet<String>,
+    /// Directories, and what was asked for, that others than root and the server's user can change.
+    pub loose: BTreeSet<String>,
     /// What was looked at, to see a change by.
     pub seen: Vec<(String, Stamp)>,
 }
@@ -83,6 +85,25 @@ impl Tree {
         self.seen
             .iter()
             .all(|(path, stamp)| Stamp::at(Path::new(path)) == Some(*stamp))
+    }
+
+    /// Bytes of all copies.
+    pub fn copied(&self) -> usize {
+        let files = self.nodes.values().map(|node| match node {
+            Node::File(file) => file.content.len(),
+            _ => 0,
+        });
+        files.sum()
+    }
+
+    /// Takes out what others than root and the server's user can change: where no copy shows, it may be something else by then.
+    pub fn remove_loose(&mut self) {
+        for path in std::mem::take(&mut self.loose) {
+            self.remove(&path);
+            for above in ancestors(&path) {
+                self.whole.remove(above);
+            }
+        }
     }
 
     /// Whether something shows at `path`.
