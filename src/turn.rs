@@ -33,7 +33,7 @@ pub fn return_credit(credit: Credit) {
     return_within(SPAN, credit);
 }
 
-/// Returns the credit of a piece of a listing in the same way, but for a shorter part of the turn.
+/// Returns the credit of a piece of a listing in the same way, within a shorter part of the turn.
 pub fn return_listing_credit(credit: Credit) {
     return_within(LISTING_SPAN, credit);
 }

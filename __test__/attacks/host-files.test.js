@@ -65,6 +65,9 @@ const PLANT = `
   echo open > "$top/alternatives/open"; echo open > "$top/info/open"; chmod 644 "$top"/*/open
   # More than is copied.
   (cd "$top/info" && seq -f 'x%g.list' 600 | xargs touch)
+  # Another user's, who can change it at any time.
+  mkdir -p "$etc/fonts/loose/many"; head -c 2000000 /dev/zero > "$etc/fonts/loose/large"; echo small > "$etc/fonts/loose/small"
+  (cd "$etc/fonts/loose/many" && seq 600 | xargs touch); chown -R 2000 "$etc/fonts/loose" 2>/dev/null || true
   plant "$top/systemd/x"; chmod 644 "$top/systemd/x"
   for name in alternatives info; do mount --bind "$top/$name" "/var/lib/dpkg/$name"; done
   mount --bind "$top/systemd" /var/lib/systemd
@@ -172,6 +175,30 @@ test("what is written into a file later shows in no VM, and a file that is added
     for (const vm of [first, second, third]) await vm.dispose();`);
   expect(found).toEqual({ planted: [""], same: [true, true] });
 });
+
+if (isRoot) {
+  test("what another user of the host can put something else in place of is copied, and never shown itself", async () => {
+    const found = await serve(
+      `const { execFileSync } = require("node:child_process");
+    const look = async (isolation) => {
+      const vm = await AgentVm.create({ isolation });
+      const { stdout } = await vm.exec("cd /etc/fonts/loose; for f in large small many/1; do cat $f > /dev/null 2>&1 && echo $f; done; true");
+      // The owner puts a link in the place of each: nothing else shows by that, also to a VM with a tree of its own.
+      execFileSync("sh", ["-c", "cd /etc/fonts/loose && rm -rf large many && ln -s /etc/machine-id large && ln -s /root many"]);
+      const other = await AgentVm.create({ isolation, host: { hide: ["/etc/vim"] } });
+      const after = await other.exec("cat /etc/fonts/loose/large; ls /etc/fonts/loose/many");
+      await vm.dispose();
+      await other.dispose();
+      return [stdout.split("\\n").filter(Boolean), after.stdout];
+    };
+    console.log(JSON.stringify([await look("namespaces"), await look("landlock")]));`,
+    );
+    expect(found[0][0]).not.toContain("large");
+    expect(found[0][0]).toContain("small");
+    expect(found[1]).toEqual([[], ""]);
+    expect(found[0][1]).not.toMatch(/[0-9a-f]{32}/);
+  });
+}
 
 test("nobody writes to the host's files, nor mounts over them", async () => {
   const found = await serve(`

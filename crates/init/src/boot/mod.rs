@@ -186,9 +186,10 @@ fn namespaces(
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    // Where a descriptor of a host file can come in, a file is not always the VM's own.
+    // Where a descriptor of a host file can come in, a file is not always the VM's own. Init could decide by the file, but would
+    // wait for locks of it that programs can hold.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
-        SetIds::Asked
+        SetIds::Refused
     } else {
         SetIds::Free
     };
