@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nix::dir::Type;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{getegid, geteuid, getgroups};
+use nix::unistd::geteuid;
 
 use super::listing::{self, directory_flags};
 use super::names;
@@ -105,8 +105,8 @@ struct Look<'a> {
     listed: HashSet<PathBuf>,
     /// Directories above what is listed.
     above_listed: HashSet<PathBuf>,
-    /// The server's user and groups, which a VM's user has as well; none where the server is root.
-    own: Option<(u32, Vec<u32>)>,
+    /// The server's user, which a VM's user is as well; none where the server is root.
+    own: Option<u32>,
     /// The users who may change what shows: the one who owns the programs, which is root where root is known, and the server's.
     trusted: [u32; 2],
     tree: Tree,
@@ -122,10 +122,7 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(packages: &'a Packages, listed: HashSet<PathBuf>) -> Self {
         let uid = geteuid();
-        let own = (!uid.is_root()).then(|| {
-            let groups = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
-            (uid.as_raw(), groups.map(nix::unistd::Gid::as_raw).collect())
-        });
+        let own = (!uid.is_root()).then(|| uid.as_raw());
         let above = listed
             .iter()
             .flat_map(|path| path.ancestors().skip(1))
@@ -307,7 +304,7 @@ impl<'a> Look<'a> {
             return none;
         }
         let way = self.way(path, way, &found);
-        let is_own = self.own.as_ref().is_some_and(|(uid, _)| *uid == found.st_uid);
+        let is_own = self.is_ours(&found);
         if way.listed && way.is_closed && !is_own && self.is_large_and_open(&fd, path) {
             self.show(path, Node::Bind, None);
             return Found {
@@ -473,7 +470,7 @@ impl<'a> Look<'a> {
 
     /// Whether the VM's user is its owner.
     fn is_ours(&self, found: &FileStat) -> bool {
-        self.own.as_ref().is_some_and(|(uid, _)| *uid == found.st_uid)
+        self.own == Some(found.st_uid)
     }
 
     /// Links that no package owns show where they lead to what shows: they say no more than which of it is in use.
