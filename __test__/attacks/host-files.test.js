@@ -177,6 +177,25 @@ test("what is written into a file later shows in no VM, and a file that is added
 });
 
 if (isRoot) {
+  test("a server that gives root up after loading shows nothing that only its own user may read", async () => {
+    for (const delay of [10, 25, 40, 60, 80, 110, 150]) {
+      const found = await serve(
+        `const begun = performance.now();
+      while (performance.now() - begun < ${delay}) continue;
+      process.setgroups([]);
+      process.setgid(1500);
+      process.setuid(1500);
+      const vm = await AgentVm.create();
+      const { stdout } = await vm.exec("cat /var/lib/dpkg/info/mine /etc/fonts/mine; cat /var/lib/dpkg/info/open");
+      await vm.dispose();
+      console.log(JSON.stringify(stdout));`,
+        [],
+        "1500",
+      );
+      expect({ delay, found }).toEqual({ delay, found: "open\n" });
+    }
+  });
+
   test("what another user of the host can put something else in place of is copied, and never shown itself", async () => {
     const found = await serve(
       `const { execFileSync } = require("node:child_process");
