@@ -9,15 +9,14 @@ const { muslRoot } = require("./fixture/roots");
 const { nodeScript } = require("./fixture/server-process");
 const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
+const { heldLimits } = require("./fixture/limits");
 
 const MEMORY = 256 * 2 ** 20;
 
 let limits;
 let refused;
 beforeAll(async () => {
-  const { checks } = await AgentVm.doctor();
-  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
-  limits = { ...(served["memory limit"] && { memoryBytes: MEMORY }), ...(served["cpu limit"] && { cpus: 1 }) };
+  limits = heldLimits(MEMORY);
   refused = ["memoryBytes", "cpus"].filter((name) => limits[name] === undefined);
 });
 

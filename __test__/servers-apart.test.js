@@ -8,7 +8,7 @@ const { directoriesOf, serverNumber } = require("./fixture/cgroups");
 const { descendants, running } = require("./fixture/processes");
 const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
-const { AgentVm } = require("..");
+const { heldLimits, served } = require("./fixture/limits");
 
 const isRoot = process.getuid() === 0;
 
@@ -28,10 +28,8 @@ const HIDDEN = [
 
 let limits;
 let named;
-beforeAll(async () => {
-  const { checks } = await AgentVm.doctor();
-  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
-  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+beforeAll(() => {
+  limits = heldLimits(2 ** 27);
   named = served.cgroup;
 });
 

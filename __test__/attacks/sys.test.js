@@ -3,18 +3,16 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { AgentVm } = require("../..");
 const { ownDirectories } = require("../fixture/cgroups");
 const { python } = require("../fixture/guest-programs");
 const { boot } = require("../fixture/vm");
+const { heldLimits } = require("../fixture/limits");
 
 /** Without limits, and with those that this host can hold, whose cgroups are then mounted inside. */
 const kinds = ["without limits", "with limits"];
 let limits;
-beforeAll(async () => {
-  const { checks } = await AgentVm.doctor();
-  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
-  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+beforeAll(() => {
+  limits = heldLimits(2 ** 27);
 });
 const bootKind = (kind) => boot(kind === "with limits" ? { limits } : {});
 

@@ -3,11 +3,11 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
-const { AgentVm } = require("../..");
 const { temporaryDirectory } = require("../fixture/directory");
 const { rejection } = require("../fixture/promises");
 const { muslRoot } = require("../fixture/roots");
 const { boot, output } = require("../fixture/vm");
+const { heldLimits } = require("../fixture/limits");
 
 /** More than init holds. */
 const NUMBERS = Array.from({ length: 65 }, (_, number) => number);
@@ -15,10 +15,8 @@ const NUMBERS = Array.from({ length: 65 }, (_, number) => number);
 /** Without limits, and with those that this host can hold: more of the host's cgroup directories are in use then. */
 const kinds = ["without limits", "with limits"];
 let limits;
-beforeAll(async () => {
-  const { checks } = await AgentVm.doctor();
-  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
-  limits = { ...(served["memory limit"] && { memoryBytes: 2 ** 27 }), ...(served["cpu limit"] && { cpus: 1 }) };
+beforeAll(() => {
+  limits = heldLimits(2 ** 27);
 });
 const optionsOf = (kind) => (kind === "with limits" ? { limits } : {});
 

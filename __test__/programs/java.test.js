@@ -2,14 +2,12 @@
 // A JVM sizes itself by the limits of its VM. Needs a JDK: `npm run test:programs` installs one.
 
 const { boot, output } = require("../fixture/vm");
-const { AgentVm } = require("../..");
+const { heldLimits } = require("../fixture/limits");
 
 const MiB = 2 ** 20;
 let limits;
-beforeAll(async () => {
-  const { checks } = await AgentVm.doctor();
-  const served = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
-  limits = { ...(served["memory limit"] && { memoryBytes: 512 * MiB }), ...(served["cpu limit"] && { cpus: 1 }) };
+beforeAll(() => {
+  limits = heldLimits(512 * MiB);
 });
 
 const heap = async (vm) =>
