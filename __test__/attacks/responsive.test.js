@@ -251,13 +251,18 @@ test.each(attacks)(
     const most = { command: rest.command * FACTOR + FLOOR, write: rest.write * FACTOR + FLOOR };
     const vm = await boot({ limits, mounts: [{ path: "/shown", hostPath: shown }] });
     const { stdout: home } = await vm.exec('printf %s "$HOME"');
-    let said = "";
-    vm.on("processOutput", ({ data }) => {
-      if (said.length < 100) said += Buffer.from(data.subarray(0, 100));
+    const said = { stdout: "", stderr: "" };
+    vm.on("processOutput", ({ stream, data }) => {
+      if (said[stream].length < 100) said[stream] += Buffer.from(data.subarray(0, 100));
     });
     const [command, ...args] = program;
     const { pid } = await vm.spawn(command, args);
-    await until(() => said.startsWith("on") || (said !== "" && Promise.reject(new Error(said))));
+    // An attack may write to stderr before what it has said on stdout is here.
+    await until(
+      async () =>
+        said.stdout.startsWith("on") ||
+        ((await vm.getProcess(pid)).running ? false : Promise.reject(new Error(said.stdout + said.stderr))),
+    );
     let over = false;
     const calling = (async () => {
       // What the attack refuses them is no matter.
