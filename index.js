@@ -1,7 +1,8 @@
 "use strict";
-// The public surface: every call checks its arguments, then that there still is a VM, and goes on in lib/ or in the addon.
+// The public API: each call checks its arguments and that the VM has not ended, then continues in lib/ or in the
+// addon.
 
-// First, to name the cause where a bundler has left what comes next behind.
+// Loaded first: if a bundler left out the files required below, this reports the cause.
 require("./lib/bundled");
 
 const { EventEmitter } = require("node:events");
@@ -34,7 +35,7 @@ const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 const constructing = Symbol("AgentVm.create");
 
 /**
- * What makes sh run `command`. One that begins as an option does is still a command.
+ * The arguments that make sh run `command`, even if it begins with a hyphen like an option.
  * @param {string} command
  */
 function shellArguments(command) {
@@ -55,7 +56,7 @@ class AgentVm extends EventEmitter {
   #enforcement;
   /** @type {Promise<void> | undefined} */
   #disposal;
-  /** Gives back what the VM has claimed of the host. */
+  /** Releases what the VM has reserved on the host. */
   #unclaim = () => {};
 
   /**
@@ -65,7 +66,7 @@ class AgentVm extends EventEmitter {
   constructor(token, { isolation = defaults.isolation, env = [] } = { __proto__: null }) {
     super();
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
-    // As many listeners as a server has use for are no leak.
+    // A server may add many listeners, so Node.js must not warn of a leak.
     this.setMaxListeners(0);
     this.#isolation = isolation;
     this.#calls = new Calls((event) => this.#on(event));
@@ -371,7 +372,7 @@ class AgentVm extends EventEmitter {
   }
 
   get enforcement() {
-    // It is set before `create` gives the VM out.
+    // `create` sets it before it returns the VM.
     return /** @type {import("./index").AgentVm["enforcement"]} */ (this.#enforcement);
   }
 
@@ -389,7 +390,7 @@ class AgentVm extends EventEmitter {
     await this.dispose();
   }
 
-  // ---- calls and what comes back
+  // ---- calls, their results and events
 
   /**
    * @template {Method} M
@@ -422,7 +423,7 @@ class AgentVm extends EventEmitter {
 }
 
 /**
- * What index.d.ts promises, except that nobody may call the constructors.
+ * The types of index.d.ts, except that callers cannot call the constructors.
  * @typedef {typeof import("./index")} Promised
  * @satisfies {{ [name in keyof Promised]: Pick<Promised[name], "prototype"> } & { AgentVm: Pick<Promised["AgentVm"], "create" | "doctor"> }}
  */

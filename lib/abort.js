@@ -1,15 +1,15 @@
 "use strict";
-// Who follows an AbortSignal. However many calls follow one, it has a single listener of ours: Node.js warns of a leak from
-// the eleventh on.
+// The calls that follow an AbortSignal. A signal gets one listener however many calls follow it, because Node.js
+// warns of a leak at the eleventh listener.
 
 /**
- * For each signal that is followed: what its abort calls, and the listener that calls it.
+ * For each followed signal: the callbacks to call on abort, and the listener that calls them.
  * @type {WeakMap<AbortSignal, { callbacks: Set<() => void>, listener: () => void }>}
  */
 const followed = new WeakMap();
 
 /**
- * Has `signal` call `onAbort` once when it aborts, unless the function that this returns is called before.
+ * Calls `onAbort` once when `signal` aborts. The returned function cancels that.
  * @param {AbortSignal} signal
  * @param {() => void} onAbort
  */
@@ -29,7 +29,7 @@ function follow(signal, onAbort) {
     signal.addEventListener("abort", listener, options);
   }
   const { callbacks, listener } = entry;
-  // Two calls may pass one function.
+  // Two calls may pass the same function.
   const callback = () => onAbort();
   callbacks.add(callback);
   return () => {

@@ -1,6 +1,6 @@
 "use strict";
-// What calls take; options/create.js has what `create` does. A check returns the value in the form that the addon takes, or
-// throws an INVALID_ARGUMENT that names the argument and says what would be right.
+// Checks of the calls' arguments; options/create.js checks the options of `create`. A check returns the value in the
+// form that the addon takes, or throws an INVALID_ARGUMENT that names the argument and says what would be right.
 
 const { constants: bufferConstants } = require("node:buffer");
 const os = require("node:os");
@@ -16,7 +16,7 @@ const { printable } = require("./printable");
 /** @import { Pairs } from "./wire" */
 
 /**
- * Checks the argument of that name.
+ * Checks the argument called `name`.
  * @template T
  * @typedef {(name: string, value: unknown) => T} Check
  */
@@ -37,7 +37,7 @@ const { printable } = require("./printable");
 /** @typedef {Checked<typeof shell>} CheckedShell */
 
 /**
- * How a wrong value is shown: short, and its type where that is what is wrong.
+ * A wrong value for an error message: shortened, and with its type if the type is wrong.
  * @param {unknown} value
  */
 function show(value) {
@@ -51,7 +51,7 @@ function show(value) {
 function text(name, value) {
   if (typeof value !== "string") throw invalid(`${name} must be a string, not ${show(value)}`);
   if (value.includes("\0")) throw invalid(`${name} must not contain a NUL byte`);
-  // Half a surrogate pair has no UTF-8: it becomes U+FFFD, as wherever Node.js hands text to the system.
+  // Half a surrogate pair has no UTF-8 form: it becomes U+FFFD, as in Node.js's own calls.
   return value.toWellFormed();
 }
 
@@ -70,7 +70,7 @@ function texts(name, value) {
 }
 
 /**
- * What `check` returns for each of the first `length` items, holes too. An array may change while it is read.
+ * The results of `check` for the first `length` items, including holes. The array may change during the loop.
  * @template T, U
  * @param {readonly T[]} array
  * @param {(item: T, index: number) => U} check
@@ -78,7 +78,7 @@ function texts(name, value) {
 function each(array, check, length = array.length) {
   /** @type {U[]} */
   const checked = [];
-  // A hole is undefined, which every check refuses: T is `unknown` wherever there may be one.
+  // A hole reads as undefined, which every check refuses: T is `unknown` where holes can occur.
   for (let index = 0; index < length; index++) checked.push(check(/** @type {T} */ (array[index]), index));
   return checked;
 }
@@ -93,7 +93,7 @@ function absolutePath(name, value) {
 }
 
 /**
- * An environment as pairs.
+ * Environment variables as pairs.
  * @type {Check<Pairs | undefined>}
  */
 function env(name, value) {
@@ -108,7 +108,8 @@ function env(name, value) {
 }
 
 /**
- * Not a Map, say, whose entries are no members and would be ignored. Objects of other realms and of classes are.
+ * Refuses objects such as a Map, whose entries would be ignored. Accepts objects of other realms and instances of
+ * classes.
  * @param {unknown} value
  * @returns {value is object}
  */
@@ -117,13 +118,14 @@ function isPlainObject(value) {
   if (types.isDate(value) || types.isRegExp(value) || types.isNativeError(value) || types.isBoxedPrimitive(value)) {
     return false;
   }
-  // What is no plain object has this, from its class: a Map, a Promise, a typed array.
+  // Maps, promises and typed arrays get this member from their class; plain objects do not have it.
   return !types.isArgumentsObject(value) && member(value, Symbol.toStringTag) === undefined;
 }
 
 /**
- * An object whose every member has a check; `undefined` members are as if absent. Each is read once. Those of its classes
- * count, computed ones too, since options may be made from defaults; those of Object.prototype do not.
+ * Checks an object that has a check for every member. A member that is `undefined` counts as absent. Each member is
+ * read once. Members inherited from classes count, getters too, since options may be built on defaults; members of
+ * Object.prototype do not count.
  * @template {Checks} C
  * @param {string} name
  * @param {unknown} value
@@ -133,7 +135,7 @@ function isPlainObject(value) {
 function members(name, value, checks) {
   /** @type {Bare<{ [name: string]: unknown }>} */
   const read = { __proto__: null };
-  // Each member is what its check returned.
+  // Each member is the result of its check.
   const checked = /** @type {Checked<C>} */ (read);
   if (value === undefined) return checked;
   if (!isPlainObject(value)) throw invalid(`${name} must be an object, not ${show(value)}`);
@@ -143,7 +145,7 @@ function members(name, value, checks) {
       if (typeof key !== "string" || seen.has(key)) continue;
       seen.add(key);
       const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
-      // A class's methods, for one.
+      // For example, a class's methods.
       if (!check && !Object.prototype.propertyIsEnumerable.call(holder, key)) continue;
       const given = Reflect.get(value, key);
       if (given === undefined) continue;
@@ -183,7 +185,7 @@ function milliseconds(name, value) {
 }
 
 /**
- * Text or bytes as bytes.
+ * Converts text or bytes to bytes.
  * @type {Check<Uint8Array>}
  */
 function data(name, value) {
@@ -195,7 +197,7 @@ function data(name, value) {
 /** @type {Check<(data: Uint8Array) => void>} */
 function callback(name, value) {
   if (typeof value !== "function") throw invalid(`${name} must be a function, not ${show(value)}`);
-  // What a function takes cannot be checked.
+  // The function's own parameters cannot be checked.
   return /** @type {(data: Uint8Array) => void} */ (value);
 }
 
@@ -207,12 +209,12 @@ function abortSignal(name, value) {
   if (typeof member(value, "aborted") !== "boolean" || !listens) {
     throw invalid(`${name} must be an AbortSignal, not ${show(value)}`);
   }
-  // It has the members that are used; it may be another realm's.
+  // It may come from another realm, so only the members that are used are checked.
   return /** @type {AbortSignal} */ (value);
 }
 
 /**
- * A signal's number by its name.
+ * The number of a signal from its name.
  * @type {Check<number>}
  */
 function signal(name, value) {
@@ -236,7 +238,7 @@ function paths(name, value) {
 /** @typedef {Bare<{ path: string, content: Uint8Array }>} File */
 
 /**
- * Files to write: each a path and its content, as bytes.
+ * Files to write: each has a path, and its content as bytes.
  * @type {Check<File[]>}
  */
 function files(name, value) {

@@ -1,6 +1,6 @@
 "use strict";
-// Whether this package's code runs from where npm has put it, or from a bundle, which leaves the addon and init behind.
-// Loaded before everything else: some bundles cannot even load Node.js's own modules.
+// Detects whether this package's code runs from its installed place or from a bundle, which lacks the addon and init.
+// Loaded before everything else, because some bundles cannot even load Node.js's own modules.
 
 const { AgentVmError, systemError } = require("./error");
 
@@ -15,7 +15,7 @@ const REMEDY =
   `Rollup: external: ["agent-vm"]. More: ${GUIDE}`;
 
 /**
- * The rejection of a bundle that lacks what it needs; `cause` is what failed first, where something did.
+ * The error for a bundle that lacks required files; `cause` is the first failure, if there was one.
  * @param {unknown} [cause]
  */
 function bundledError(cause) {
@@ -40,14 +40,14 @@ try {
   throw bundledError(cause);
 }
 
-/** The file that this code runs from, where bundlers do not hide it: they remove the variable, or make up a path. */
+/** The path of the file that this code runs from, if known: bundlers remove the variable or invent a path. */
 function here() {
   return typeof __filename === "string" && path?.isAbsolute(__filename) && fs.existsSync(__filename)
     ? __filename
     : undefined;
 }
 
-/** Whether this code runs from another file than the package's own, beside whose directory its package.json is. */
+/** Whether this code runs from a bundle: only the package's own file has the package.json in its parent directory. */
 function isBundled() {
   const at = here();
   if (at === undefined || path.basename(at) !== "bundled.js") return true;

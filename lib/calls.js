@@ -1,6 +1,7 @@
 "use strict";
-// One VM's calls of the addon: each has a number and a promise, and they settle in order with the VM's events. Also what they
-// keep alive: a VM with something running or pending is neither garbage nor a reason for Node.js to end.
+// The calls to the addon for one VM. Each has a number and a promise, and they settle in order with the VM's events.
+// While a VM has something running or pending, its calls keep it from being garbage
+// collected, and keep Node.js running.
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 const timers = require("node:timers");
@@ -20,7 +21,7 @@ const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, L
 /** @typedef {(data: Uint8Array) => void} OnData */
 
 /**
- * A call that has not settled. `forget` ends the following of its signal.
+ * A call that has not settled. `forget` stops following its AbortSignal.
  * @typedef {object} Pending
  * @property {false} isExec
  * @property {(value: never) => void} resolve
@@ -50,7 +51,7 @@ let keepAlive;
 /** @param {Calls} calls */
 function hold(calls) {
   busy.add(calls);
-  // A timer that never matters: 2^31 - 1 ms is the longest there is.
+  // The timer only keeps Node.js running. 2^31 - 1 ms is the longest possible interval.
   keepAlive ??= timers.setInterval(() => {}, 0x7fffffff);
   keepAlive.ref();
 }
@@ -63,7 +64,10 @@ function release(calls) {
 
 let turning = false;
 
-/** Tells the addon when this turn of the event loop is over: a slow listener must not keep the loop from all else. */
+/**
+ * Tells the addon when this turn of the event loop is over, so that a slow listener does not starve the rest of the
+ * loop.
+ */
 function followTurn() {
   if (turning) return;
   turning = true;
@@ -74,7 +78,8 @@ function followTurn() {
 }
 
 /**
- * A callback that runs in the asynchronous context of the caller (`AsyncLocalStorage`), or undefined where there is none.
+ * A callback that runs in the asynchronous context of the caller (`AsyncLocalStorage`); undefined if there is no
+ * callback.
  * @param {OnData | undefined} callback
  */
 function inContext(callback) {
@@ -82,7 +87,7 @@ function inContext(callback) {
 }
 
 class Calls {
-  /** Whether the VM was disposed, or has died. */
+  /** Whether the VM was disposed or ended by itself. */
   gone = false;
   #native;
   #onEvent;
@@ -95,23 +100,23 @@ class Calls {
   #onEnd;
 
   /**
-   * `onEvent` is called with each event. What it throws is an uncaught exception.
+   * `onEvent` is called with each event. An error that it throws becomes an uncaught exception.
    * @param {(event: Event) => void} onEvent
    */
   constructor(onEvent) {
     this.#onEvent = onEvent;
-    // The addon outlives an object that nobody holds only until the garbage collector sees it.
+    // The addon must not keep this object alive, or the garbage collector could never free it.
     const self = new WeakRef(this);
     this.#native = new NativeVm((...message) => {
       const kind = message[0];
-      // The next of its kind may wait for it.
+      // The addon may wait with the next message of the same kind until this turn is over.
       if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput || kind === Piece) followTurn();
       const calls = self.deref();
       if (calls === undefined) return;
       try {
         calls.#on(message);
       } catch (error) {
-        // A listener threw: what any emitter does then, without losing what comes next.
+        // A listener threw an error: throw it as any emitter would, without losing later messages.
         process.nextTick(() => {
           throw error;
         });
@@ -133,7 +138,7 @@ class Calls {
   }
 
   /**
-   * Asks for something that comes as JSON.
+   * Makes a call whose result arrives as JSON.
    * @template {Method} M
    * @param {M} method
    * @param {ValuesOf<M>} values
@@ -145,7 +150,8 @@ class Calls {
   }
 
   /**
-   * A call whose result is an array that comes in pieces, so that a large one does not hold the event loop.
+   * Makes a call whose result is an array that arrives in pieces, so that a large array does not block the event
+   * loop.
    * @template {"readdir" | "readdirRecursive"} M
    * @param {M} method
    * @param {ValuesOf<M>} values
@@ -158,7 +164,7 @@ class Calls {
   }
 
   /**
-   * A socket's descriptor. An abort of `signal`, where there is one, ends the call.
+   * Makes a call whose result is a socket's descriptor. An abort of `signal`, if given, ends the call.
    * @param {number} port
    * @param {AbortSignal | undefined} signal
    */
@@ -167,7 +173,7 @@ class Calls {
   }
 
   /**
-   * A call that starts something: `onStart` has its result before any event that follows it, and counts it as running.
+   * Makes a call that starts something. `onStart` gets the result before any later event, and counts it as running.
    * @template {"spawn" | "openShell"} M
    * @param {M} method
    * @param {(result: ResultOf<M>) => void} onStart
@@ -182,14 +188,14 @@ class Calls {
     return this.#call(method, onValue, values);
   }
 
-  /** What `start` has started has ended. */
+  /** Called when something that `start` started has ended. */
   ended() {
     this.#running--;
     this.#releaseIfIdle();
   }
 
   /**
-   * An exec, whose output goes to the callbacks as it comes.
+   * Makes an exec call whose output goes to the callbacks as it arrives.
    * @param {string} commandLine
    * @param {Bare<ExecOptions>} options
    * @param {Uint8Array | undefined} stdin
@@ -222,12 +228,12 @@ class Calls {
     });
   }
 
-  /** Execs under way, and what `start` has started and has not ended. */
+  /** The number of pending execs, and of running things that `start` started. */
   get active() {
     return this.#running + this.#execs;
   }
 
-  /** Ends the VM. Resolves when its last event has been told. */
+  /** Ends the VM. Resolves after its last event was emitted. */
   async dispose() {
     if (this.gone) return;
     this.gone = true;
@@ -239,7 +245,7 @@ class Calls {
       await this.ask("dispose");
     } catch (error) {
       if (systemError(error).code !== "VM_DISPOSED") throw error;
-      // It died just now; its last events are on their way.
+      // The VM has just ended; its last events are still to arrive.
       hold(this);
       await ended;
       this.#releaseIfIdle();
@@ -258,13 +264,13 @@ class Calls {
   #call(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
-      // TypeScript does not follow that a method takes its own values.
+      // TypeScript cannot infer that each method takes its own parameters.
       const native = /** @type {{ [method: string]: (call: number, ...values: unknown[]) => Answer<ResultOf<M>> }} */ (
         /** @type {unknown} */ (this.#native)
       );
       const answer = /** @type {Answer<ResultOf<M>>} */ (native[method]?.(call, ...values));
       if (answer) {
-        // By index: taking it apart as an iterable costs more than all else here.
+        // By index: iterating over the array costs more than the rest of this function.
         if (answer[0] !== undefined) reject(nativeError(answer[0]));
         else resolve(answer[1]);
         return;
@@ -286,7 +292,7 @@ class Calls {
   }
 
   /**
-   * Has `signal`, if there is one, abort a call; what it returns ends that.
+   * Makes `signal`, if given, abort a call; the returned function stops following it.
    * @param {AbortSignal | undefined} signal
    * @param {number} call
    */
@@ -300,7 +306,7 @@ class Calls {
   }
 
   /**
-   * Takes a call that is about to settle off the list.
+   * Removes a call from the list before it settles.
    * @param {number} call
    */
   #end(call) {
@@ -362,7 +368,7 @@ class Calls {
       const rejection = nativeError(error);
       pending.reject(rejection.code === "ABORTED" && pending.signal ? aborted(pending.signal) : rejection);
     } else if (!pending.isExec) {
-      // It has the type that its method declares.
+      // Its type is the one that its method declares.
       const result = /** @type {never} */ (value);
       pending.onValue?.(result);
       pending.resolve(result);
@@ -384,7 +390,8 @@ class Calls {
   }
 
   /**
-   * The abort came when the command had ended and its result was on its way: what the command left is killed all the same.
+   * The abort came after the command had ended, with its result on the way: kill what the command left running
+   * anyway.
    * @param {AbortSignal} signal
    * @param {(error: Error) => void} reject
    * @param {ExecResult["background"]} left

@@ -1,5 +1,5 @@
 "use strict";
-// What holds where a caller says nothing. index.d.ts documents these values; the addon has none of its own.
+// The default values of all options. index.d.ts documents them; the addon has no defaults.
 
 /** @typedef {import("../index").IsolationLevel} IsolationLevel */
 
@@ -8,17 +8,17 @@ module.exports = {
   isolation: "namespaces",
   hostname: "agent-vm",
   /**
-   * What programs can reach. Without isolation there is no other network than the host's.
+   * The network that programs can reach. Without isolation, only the host's network is possible.
    * @param {IsolationLevel} isolation
    */
   network: (isolation) => (isolation === "none" ? "host" : "none"),
   limits: { pids: 4096, openFiles: 4096, diskBytes: 2 ** 30, terminals: 64, replayBytes: 2 ** 20 },
-  /** Milliseconds: none. */
+  /** In milliseconds; 0 means no timeout. */
   timeout: 0,
   maxOutputBytes: 16 * 2 ** 20,
-  /** The most that one Buffer holds on every Node.js that is supported. */
+  /** The largest Buffer that every supported version of Node.js allows. */
   maxFileBytes: 0x7fffffff,
   terminal: { cols: 80, rows: 24, type: "xterm-256color" },
-  /** The programs of `openShell`: the second where the VM has no first. */
+  /** The programs of `openShell`: `other` is used if the VM lacks `preferred`. */
   shells: { preferred: "bash", other: { program: "sh", path: "/bin/sh" } },
 };

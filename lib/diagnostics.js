@@ -1,5 +1,6 @@
 "use strict";
-// What happens in VMs, told on node:diagnostics_channel: for traces and metrics. Without a subscriber it costs a look.
+// Publishes what happens in VMs on node:diagnostics_channel, for traces and metrics. Without a subscriber it costs
+// one check.
 
 const { channel } = require("node:diagnostics_channel");
 
@@ -14,7 +15,7 @@ const channels = {
 /** @typedef {(more: Fields) => void} Publish */
 
 /**
- * Does the work, and publishes it when it has ended, with `members` of its result or the `error`.
+ * Calls `work` and publishes the end, with `members` of the result or with the `error`.
  * @template T
  * @param {Name} name
  * @param {Fields} fields
@@ -44,7 +45,7 @@ async function follow(told, work, members) {
 }
 
 /**
- * Starts the clock, if there is a subscriber; the caller calls the returned function at the end with further members.
+ * Starts measuring if there is a subscriber. The caller calls the returned function at the end, with further members.
  * @param {Name} name
  * @param {Fields} fields
  * @returns {Publish | undefined}

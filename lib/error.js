@@ -4,7 +4,7 @@ const { own } = require("./members");
 
 /** @typedef {import("..").AgentVmErrorCode} Code */
 /**
- * Members of the error besides its code and message, and its cause. Only own members count.
+ * The error's members besides code, message and cause. Only own members are copied.
  * @typedef {import("./members").Bare<
  *   { errno?: number | undefined, syscall?: string | undefined, path?: string | undefined, cause?: unknown }
  * >} Details
@@ -13,7 +13,7 @@ const { own } = require("./members");
 /** @type {Details} */
 const NO_DETAILS = { __proto__: null };
 
-/** Every rejection of this package. Branch on `code`, which is stable. */
+/** The error that every call of this package rejects with. Branch on `code`, which is stable. */
 class AgentVmError extends Error {
   /**
    * @param {Code} code
@@ -33,12 +33,12 @@ class AgentVmError extends Error {
 }
 
 /**
- * What a system call of Node.js, or an AgentVmError, failed with: every throw has `message`, the rest where it is known.
+ * The members of an error from a Node.js system call, or of an AgentVmError. Only `message` is always there.
  * @typedef {Error & { code: string, errno?: number, syscall?: string, path?: string }} SystemError
  */
 
 /**
- * For `catch` around calls that fail in no other way.
+ * For a `catch` around calls that throw only such errors.
  * @param {unknown} error
  */
 function systemError(error) {
@@ -49,7 +49,7 @@ function systemError(error) {
 const invalid = (message) => new AgentVmError("INVALID_ARGUMENT", message);
 const disposed = () => new AgentVmError("VM_DISPOSED", "The VM is gone: it was disposed, or its init has died");
 /**
- * The rejection of a call whose AbortSignal aborted; its cause is the signal's reason, as in Node.js.
+ * The error of a call whose AbortSignal aborted. Its cause is the signal's reason, as in Node.js.
  * @param {AbortSignal} signal
  */
 const aborted = (signal) => new AgentVmError("ABORTED", "The operation was aborted", { cause: signal.reason });

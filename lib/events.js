@@ -1,5 +1,5 @@
 "use strict";
-// The events of a VM: what the addon reports, for listeners in the asynchronous context of the call that it follows from.
+// Emits a VM's events, each in the asynchronous context of the call that caused it.
 
 const { MessageKind } = require("./native");
 const { exitStatus } = require("./wire");
@@ -11,7 +11,7 @@ const { exitStatus } = require("./wire");
 const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
 
 /**
- * Calls the callbacks and the listeners of an event.
+ * Calls the callbacks and listeners of one event.
  * @param {EventEmitter<AgentVmEvents>} vm
  * @param {import("./processes").Processes} processes
  * @param {import("./shells").Shells} shells

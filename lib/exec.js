@@ -1,5 +1,5 @@
 "use strict";
-// One-shot commands.
+// Commands that run to their end in one call.
 
 const check = require("./arguments");
 const { aborted } = require("./error");
@@ -7,7 +7,7 @@ const defaults = require("./defaults");
 const { commandLine } = require("./wire");
 
 /**
- * Runs a program; resolves when it has ended. Throws what is wrong with the options.
+ * Runs a program and resolves when it has ended. Throws if an option is invalid.
  * @param {import("./calls").Calls} calls
  * @param {string} program
  * @param {readonly string[]} args

@@ -1,5 +1,5 @@
 "use strict";
-// The file calls that are more than one call of the addon.
+// File calls that need more than one call of the addon.
 
 const { AgentVmError, systemError } = require("./error");
 const { exec } = require("./exec");
@@ -8,11 +8,11 @@ const { exec } = require("./exec");
 /** @import { File } from "./arguments" */
 /** @import { Calls } from "./calls" */
 
-/** Files of one call that are read or written at a time. */
+/** The number of files that one call reads or writes at the same time. */
 const FILES_AT_A_TIME = 16;
 
 /**
- * The results of `work` on all items, in their order.
+ * The results of `work` for all items, in the order of the items.
  * @template T, R
  * @param {readonly T[]} items
  * @param {(item: T) => Promise<R>} work
@@ -78,8 +78,8 @@ async function move(calls, from, to) {
   } catch (thrown) {
     const error = systemError(thrown);
     if (error.code !== "EXDEV") throw error;
-    // Between mounts there is no renaming: the VM's own mv copies, then deletes, and keeps what a copy can keep. Slashes behind
-    // a name would have it follow a link that takes the name's place.
+    // rename cannot move between mounts: the VM's own mv copies, then deletes, and keeps the metadata that a copy can
+    // keep. A trailing slash would make mv follow a link that takes the place of the name.
     const moved = await exec(calls, "mv", ["-f", "-T", "--", withoutSlashes(from), withoutSlashes(to)]);
     if (moved.exitCode !== 0)
       throw new AgentVmError("EXDEV", moved.stderr.trim(), { __proto__: null, ...error, path: from });

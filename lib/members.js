@@ -1,15 +1,16 @@
 "use strict";
-// Reading objects without Object.prototype: what something else in the server wrote there is no option, and no member of
-// what the addon answered. Objects that the package makes for itself have no prototype, for the same reason.
+// Reads objects without Object.prototype, so that a member which other code in the server added there is not taken
+// for an option or for part of the addon's result. Objects that the package makes for itself have no prototype, for
+// the same reason.
 
 /**
- * An object that may be written without a prototype. TypeScript takes `__proto__: null` in a literal for a member.
+ * An object that may be written without a prototype. TypeScript treats `__proto__: null` in a literal as a member.
  * @template T
  * @typedef {T & { readonly __proto__?: null }} Bare
  */
 
 /**
- * Whether an object is the prototype of all plain objects, of this realm or another.
+ * Whether an object is the prototype of all plain objects, in this realm or another.
  * @param {object} object
  */
 function isRoot(object) {
@@ -19,7 +20,7 @@ function isRoot(object) {
 }
 
 /**
- * The objects that `value` has its members from, nearest first: itself and its classes.
+ * The objects from which `value` gets its members, nearest first: itself, then its classes.
  * @param {object} value
  * @returns {Generator<object>}
  */
@@ -29,7 +30,7 @@ function* holders(value) {
 }
 
 /**
- * A member of `value` or of its classes; undefined for anything but an object or a function.
+ * A member of `value` or of its classes; undefined if `value` is neither an object nor a function.
  * @param {unknown} value
  * @param {PropertyKey} key
  * @returns {unknown}
@@ -41,7 +42,7 @@ function member(value, key) {
 }
 
 /**
- * These members of `value`, each read once, in an object without a prototype.
+ * The listed members of `value`, each read once, as an object without a prototype.
  * @template {string} K
  * @param {unknown} value
  * @param {readonly K[]} keys
@@ -54,12 +55,12 @@ function pick(value, keys) {
     const read = member(value, key);
     if (read !== undefined) picked[key] = read;
   }
-  // No other keys are in it.
+  // The object contains only these keys.
   return /** @type {{ [key in K]?: unknown }} */ (picked);
 }
 
 /**
- * A member that `value` has itself, as what JSON.parse returns has them.
+ * An own member of `value`, such as an object from JSON.parse has.
  * @param {object} value
  * @param {string} key
  * @returns {unknown}
@@ -69,7 +70,8 @@ function own(value, key) {
 }
 
 /**
- * An object that has these members itself, as undefined: for options of Node.js, which copies them into plain objects.
+ * An object whose listed members are all its own and undefined. For options of Node.js, which copies them into plain
+ * objects.
  * @param {string} names
  * @returns {{ [name: string]: undefined }}
  */

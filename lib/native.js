@@ -1,5 +1,6 @@
 "use strict";
-// Finds the addon and its init: beside this package in a checkout, in the platform's own package otherwise. Starts the log.
+// Finds the addon and init (beside this package in a checkout, otherwise in the platform's package), and starts the
+// log.
 
 const { GUIDE, bundledError, isBundled } = require("./bundled");
 const fs = require("node:fs");
@@ -14,12 +15,12 @@ const ADDON = `agent-vm.${target}.node`;
 const INIT = `agent-vm-init.${target}`;
 
 function load() {
-  // Some bundlers take the variable away.
+  // Some bundlers remove the variable.
   const directories = typeof __dirname === "string" ? [path.join(__dirname, "..")] : [];
   try {
     directories.push(path.dirname(require.resolve(`agent-vm-${target}/package.json`)));
   } catch {
-    // Not installed: a checkout has none, and the message below says what to do elsewhere.
+    // The platform package is not installed, as in a checkout; elsewhere, the error below says what to do.
   }
   const directory = directories.find((candidate) =>
     [ADDON, INIT].every((name) => fs.existsSync(path.join(candidate, name))),
@@ -48,7 +49,7 @@ function load() {
 }
 
 /**
- * The kernel's or the dynamic loader's word, where it takes none of the file: another C library, for one.
+ * The error of the kernel or the dynamic loader, for example with another C library.
  * @param {string} file
  * @returns {Addon}
  */
@@ -57,7 +58,7 @@ function loadAddon(file) {
     return require(file);
   } catch (thrown) {
     const cause = systemError(thrown);
-    // Bundlers put a function of theirs in the place of `require`, which finds no file at run time.
+    // Bundlers replace `require` by their own function, which finds no files at run time.
     if (cause.code !== "ERR_DLOPEN_FAILED" && isBundled()) throw bundledError(cause);
     throw new AgentVmError(
       "ISOLATION_UNAVAILABLE",
@@ -70,7 +71,7 @@ function loadAddon(file) {
 
 const LEVELS = ["error", "warn", "info", "debug", "trace"];
 
-/** What AGENT_VM_LOG asks for; undefined for silence. A wish that is not understood is no reason not to start. */
+/** The level in AGENT_VM_LOG; undefined if nothing should be logged. An invalid level must not prevent the start. */
 function logLevel() {
   const wish = process.env.AGENT_VM_LOG ?? "";
   if (wish === "" || LEVELS.includes(wish)) return wish || undefined;

@@ -1,5 +1,5 @@
 "use strict";
-// Connections to what listens inside, and their end with the VM's.
+// Connections to servers in the VM; they end with the VM.
 
 const fs = require("node:fs");
 const net = require("node:net");
@@ -8,14 +8,14 @@ const { AgentVmError, aborted, disposed } = require("./error");
 const { failure } = require("./fetch");
 const { unset } = require("./members");
 
-/** What a socket reads of its options and would otherwise take from Object.prototype. */
+/** Options that a socket reads and could otherwise inherit from Object.prototype. */
 const UNUSED = unset(
   "signal captureRejections handle onread allowHalfOpen noDelay keepAlive blockList objectMode readableObjectMode writableObjectMode " +
     "highWaterMark readableHighWaterMark writableHighWaterMark encoding defaultEncoding read write writev final destroy construct",
 );
 
 /**
- * A socket of a descriptor, which it owns. Bun's constructor takes none, but its `connect` does.
+ * A socket that owns the descriptor `fd`. Bun's constructor takes no descriptor, but its `connect` does.
  * @param {number} fd
  */
 function socketOf(fd) {
@@ -29,7 +29,8 @@ class Ports {
   /** @type {Set<net.Socket>} */
   #sockets = new Set();
   /**
-   * Bodies of responses that are being decoded: their bytes may all be here, so that no socket stands for them.
+   * Bodies of responses that are being decoded. All bytes of a body may have arrived, so the sockets do not cover
+   * them.
    * @type {Set<{ destroy(error: Error): void }>}
    */
   bodies = new Set();
@@ -40,7 +41,7 @@ class Ports {
   }
 
   /**
-   * A socket to `port`. An abort of `signal`, where there is one, rejects at once, and leaves nothing of it.
+   * Opens a socket to `port`. An abort of `signal`, if given, rejects at once and closes everything.
    * @param {number} port
    * @param {AbortSignal} [signal]
    */
@@ -62,13 +63,14 @@ class Ports {
   }
 
   /**
-   * What went wrong on a connection: the VM may have gone, and then that is the reason.
+   * The error for a failed connection. If the VM has ended, that is the reason to report.
    * @param {unknown} error
    * @param {number} port
    */
   async explain(error, port) {
     if (error instanceof AgentVmError) return error;
-    // Init is asked, for its end may not be known yet: what listened has gone with it, and its end is known first.
+    // Init is asked because the host may not know yet that the VM has ended: a listener in the VM ends before its
+    // init does.
     const gone =
       this.#calls.gone ||
       !(await this.#calls.ask("exists", "/").then(

@@ -1,8 +1,10 @@
 "use strict";
-// Text of others on a terminal or in a log: JSON.stringify leaves what some terminals take for the beginning of a command.
+// Makes text from elsewhere safe for a terminal or a log: JSON.stringify keeps characters that some terminals
+// interpret as the start of a control sequence.
 
 /**
- * JSON without DEL, the control characters from U+0080 to U+009F, and the line breaks U+2028 and U+2029: as \u escapes.
+ * Replaces DEL, the control characters U+0080 to U+009F, and the line breaks U+2028 and U+2029 in JSON with \u
+ * escapes.
  * @param {string} json
  */
 function printable(json) {

@@ -1,10 +1,10 @@
 "use strict";
-// What is made of a VM's process table.
+// Builds process trees and statistics from a VM's process table.
 
 /** @import { ProcessInfo, ProcessTreeNode, VmStats } from "../index" */
 
 /**
- * The processes as trees, each below its parent.
+ * The processes as trees: each process is below its parent.
  * @param {readonly ProcessInfo[]} processes
  */
 function treesOf(processes) {
@@ -17,7 +17,7 @@ function treesOf(processes) {
 }
 
 /**
- * What they use together, and what the VM has read and written.
+ * The resources that all processes use together, and what the VM has read and written.
  * @param {readonly ProcessInfo[]} processes
  * @param {import("./wire").IoStats} ioStats
  * @returns {VmStats}

@@ -1,5 +1,5 @@
 "use strict";
-// The processes that spawn has started, and the callbacks for their output and their end.
+// The processes that spawn started, with the callbacks for their output and their end.
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
@@ -23,11 +23,11 @@ const { commandLine, exitStatus } = require("./wire");
  * @property {import("./diagnostics").Publish | undefined} [told]
  */
 
-/** Exited processes whose callbacks are kept for what their children still write; as many as are remembered. */
+/** How many exited processes keep their callbacks, for the output of their children; the addon remembers as many. */
 const EXITED = 1024;
 
 /**
- * Of a process that nobody follows.
+ * For a process without callbacks.
  * @type {import("./members").Bare<Follower>}
  */
 const NOBODY = { __proto__: null };
@@ -45,7 +45,7 @@ class Processes {
   }
 
   /**
-   * Starts one, and resolves to its pid. `told` is a diagnostic that is under way, or none.
+   * Starts a process and resolves to its pid. `told` publishes the diagnostic that is under way, if there is one.
    * @param {string} program
    * @param {readonly string[]} args
    * @param {CheckedRun} options
@@ -97,7 +97,7 @@ class Processes {
   }
 
   /**
-   * A process has exited.
+   * Called when a process has exited.
    * @param {number} pid
    * @param {ExitValues} status
    * @param {(exit: ExitStatus) => void} emit
@@ -108,7 +108,7 @@ class Processes {
     release?.();
     this.#exited.push([pid, follower]);
     const oldest = this.#exited.length > EXITED ? this.#exited.shift() : undefined;
-    // The number may be another process's by now, which may still run.
+    // Another process, which may still run, may have the same pid by now.
     if (oldest && this.#followers.get(oldest[0]) === oldest[1]) this.#followers.delete(oldest[0]);
     this.#calls.ended();
     const exit = exitStatus(status);

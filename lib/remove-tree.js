@@ -1,14 +1,14 @@
 "use strict";
-// Removes a directory of the server that a guest has filled. Internal: `agent-vm/rivetkit` uses it.
+// Removes a directory of the server that a guest has filled. Internal: used by `agent-vm/rivetkit`.
 
-// First, as in index.js.
+// Loaded first, as in index.js.
 require("./bundled");
 
 const { Calls } = require("./calls");
 
 /**
- * Removes a directory with everything below it, however deep and whatever its names are, and directories that lock their owner
- * out too; links are not followed. Something that is not there is no error.
+ * Removes a directory and everything below it, whatever the depth and the names, including directories whose modes
+ * lock their owner out. Links are not followed. It is not an error if the directory does not exist.
  * @param {string} path
  * @returns {Promise<void>}
  */

@@ -1,5 +1,5 @@
 "use strict";
-// The shells that openShell has opened: what is decided before one is opened, and whose events are whose.
+// The shells that openShell opened: chooses the program of a new shell, and keeps the context of each shell's events.
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
@@ -21,7 +21,7 @@ class Shells {
   #contexts = new Map();
 
   /**
-   * `env` is the environment of the VM, as `create` was given it.
+   * `env` is the VM's environment as passed to `create`.
    * @param {import("./calls").Calls} calls
    * @param {Pairs} env
    */
@@ -31,7 +31,8 @@ class Shells {
   }
 
   /**
-   * Opens one, and resolves to its id: the `command` of the checked options, or bash where the VM has it, else sh.
+   * Opens a shell and resolves to its id. It runs the `command` of the checked options, else bash if the VM has it,
+   * else sh.
    * @param {CheckedShell} options
    */
   async open(options) {
@@ -77,7 +78,7 @@ class Shells {
   }
 
   /**
-   * A shell has exited, and `emit` has its last event.
+   * Called when a shell has exited; `emit` emits its last event.
    * @param {string} shellId
    * @param {() => void} emit
    */

@@ -1,6 +1,7 @@
 "use strict";
-// What the addon sends, and what JavaScript makes of it. The other half is src/wire/, which also says what each form saves.
-// src/addon.d.ts, which the build generates from the addon, refers to the types here, and has those of the options.
+// Converts the addon's results and messages for JavaScript. The other half is src/wire/, which also says what each
+// form saves. src/addon.d.ts, which the build generates from the addon, refers to the types here and declares those
+// of the options.
 
 const os = require("node:os");
 
@@ -10,13 +11,13 @@ const { AgentVmError } = require("./error");
 /** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
- * Text of JSON, and the type of what it parses to.
+ * A JSON text that parses to T.
  * @template T
  * @typedef {string & { readonly __json: T }} Json
  */
 
 /**
- * What a method of the addon returns: an error, or a value, where it is known at once; null where it comes as a message.
+ * The result of an addon's method: an error, or a value if it is known at once; null if it arrives as a message.
  * @template T
  * @typedef {[error: Json<ErrorFields>] | [error: undefined, value: T] | null} Answer
  */
@@ -24,7 +25,7 @@ const { AgentVmError } = require("./error");
 /** @typedef {{ code: AgentVmErrorCode, message: string, errno?: number, syscall?: string, path?: string }} ErrorFields */
 
 /**
- * How a program ended; the signal as a number, 0 for none.
+ * How a program ended. The signal is a number, 0 for none.
  * @typedef {[
  *   exitCode: number, signal: number, reason: ExitStatus["reason"], userMs: number, systemMs: number, maxRssBytes: number,
  * ]} ExitValues
@@ -42,7 +43,8 @@ const { AgentVmError } = require("./error");
 /** @typedef {[bytesIn: number, bytesOut: number, outputsCut: number]} IoStats */
 
 /**
- * An exec's result: the members of ExitValues, the output, 1 if stdout was cut off and 2 if stderr was, and what is left running.
+ * The result of an exec: the members of ExitValues, the output, `cut` (1 if stdout was truncated, plus 2 if stderr
+ * was), and the processes left running.
  * @typedef {[
  *   ...status: ExitValues, stdout: string, stderr: string, cut: number, timedOut: boolean,
  *   background: Json<BackgroundProcess[]> | undefined,
@@ -50,7 +52,7 @@ const { AgentVmError } = require("./error");
  */
 
 /**
- * What a VM reports without being asked.
+ * What a VM reports on its own.
  * @typedef {[kind: MessageKind.ProcessOutput, pid: number, isStderr: boolean, data: Uint8Array, seq: number]
  *   | [kind: MessageKind.ProcessExit, pid: number, status: ExitValues]
  *   | [kind: MessageKind.ShellData, shellId: string, data: Uint8Array, seq: number]
@@ -60,7 +62,7 @@ const { AgentVmError } = require("./error");
  */
 
 /**
- * What the addon calls its dispatch function with. `value` has the type that the method of the call declares.
+ * The arguments of the dispatch function that the addon calls. `value` has the type that the call's method declares.
  * @typedef {Event
  *   | [kind: MessageKind.Settled, call: number, error: Json<ErrorFields> | undefined, value?: unknown]
  *   | [kind: MessageKind.Piece, call: number, piece: Json<unknown[]>]
@@ -72,31 +74,31 @@ const { AgentVmError } = require("./error");
 /** @typedef {(...message: Message) => void} Dispatch */
 
 /**
- * The addon's methods that answer a call.
+ * The methods of the addon that answer a call.
  * @typedef {{ [M in keyof NativeVm]: NativeVm[M] extends (call: number, ...rest: never[]) => Answer<unknown> ? M : never }[keyof NativeVm]} Method
  */
 
 /**
- * What such a method takes after the number of its call.
+ * The parameters of such a method after the number of the call.
  * @template {Method} M
  * @typedef {Parameters<NativeVm[M]> extends [call: number, ...values: infer V] ? V : never} ValuesOf
  */
 
 /**
- * What its call resolves to.
+ * The type that a method's call resolves to.
  * @template {Method} M
  * @typedef {ReturnType<NativeVm[M]> extends Answer<infer T> ? T : never} ResultOf
  */
 
 /**
- * What the members of a list that comes in pieces are.
+ * The item types of lists that arrive in pieces.
  * @typedef {{ readdir: string, readdirRecursive: DirectoryEntry }} ListedBy
  */
 
 /** @typedef {[name: string, value: string][]} Pairs */
 
 /**
- * What the addon wrote as JSON.
+ * Parses JSON that the addon wrote.
  * @template T
  * @param {Json<T>} text
  * @returns {T}
@@ -106,7 +108,7 @@ function parse(text) {
 }
 
 /**
- * A program and its arguments, all of them checked: in one string, for none of them holds a NUL.
+ * A program and its arguments joined by NUL; the checks have made sure that none contains a NUL.
  * @param {string} program
  * @param {readonly string[]} args
  */
@@ -124,14 +126,14 @@ function nativeError(text) {
 
 /** @type {Map<number, NodeJS.Signals>} */
 const signalNames = new Map(
-  // Where a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
+  // If a number has two names, the first is the usual one: SIGABRT, not SIGIOT.
   Object.entries(os.constants.signals)
     .reverse()
     .map(([name, number]) => [number, /** @type {NodeJS.Signals} */ (name)]),
 );
 
 /**
- * A signal's name by its number; null for 0. Node.js has no names for real-time signals.
+ * The name of a signal's number; null for 0. Node.js has no names for real-time signals.
  * @param {number} signal
  */
 function signalName(signal) {

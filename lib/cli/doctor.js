@@ -4,7 +4,7 @@ const { AgentVm } = require("../..");
 const { print, printJson, visible } = require("./output");
 
 /**
- * Prints what `AgentVm.doctor` found. The exit code is 0 where VMs get namespaces of their own, else 1.
+ * Prints the report of `AgentVm.doctor`. The exit code is 0 if VMs get their own namespaces, else 1.
  * @param {import("./options").Values} options
  */
 async function doctor({ json }) {

@@ -1,5 +1,5 @@
 "use strict";
-// Which command, and what help there is.
+// Chooses the command to run, and prints the help texts.
 
 const { parse, usage } = require("./options");
 const { READER_GONE, complain, print, write } = require("./output");
@@ -58,15 +58,15 @@ async function main(argv) {
 }
 
 /**
- * The exit code of a command that was not carried out, after its reason is on standard error.
+ * Prints why a command could not be carried out on standard error, and returns the exit code.
  * @param {Error & { code?: string }} error
  */
 function exitCodeOf(error) {
-  // As a shell has it for a program whose reader has gone: nothing to say, and nobody to say it to.
+  // The exit code that a shell reports in this case. Nobody could read a message.
   if (error.code === "READER_GONE") return READER_GONE;
   complain(error.message);
-  // As a shell has it: 2 for a wrong call, 125 (as `env` and `timeout` have it) where the command could not be run, or its
-  // output not be written.
+  // As in a shell: 2 for wrong usage; 125 (as for `env` and `timeout`) if the command could not run or its output
+  // could not be written.
   return error.code === "USAGE" || error.code === "INVALID_ARGUMENT" ? 2 : 125;
 }
 

@@ -1,5 +1,5 @@
 "use strict";
-// The command line's options, as the calls of the package take them.
+// Parses the command line into the options that the package's calls take.
 
 const path = require("node:path");
 const { parseArgs } = require("node:util");
@@ -39,7 +39,7 @@ const known = {
 };
 
 /**
- * A call that was put wrongly.
+ * An error for a wrong command line.
  * @param {string} message
  */
 function usage(message) {
@@ -47,7 +47,7 @@ function usage(message) {
 }
 
 /**
- * The command, its options, and what follows `--`.
+ * The command, its options, and the arguments after `--`.
  * @param {string[]} argv
  */
 function parse(argv) {
@@ -66,7 +66,7 @@ function parse(argv) {
 }
 
 /**
- * `AgentVm.create`'s options. It checks `isolation` itself.
+ * The options for `AgentVm.create`, which checks `isolation` itself.
  * @param {Values} options
  * @returns {AgentVmOptions}
  */
@@ -164,7 +164,7 @@ function timeout(value) {
 }
 
 /**
- * The members of an object that are not undefined.
+ * The members of an object whose values are not undefined.
  * @template {object} T
  * @param {T} object
  */

@@ -5,7 +5,10 @@ const fs = require("node:fs");
 const { systemError } = require("../error");
 const { printable } = require("../printable");
 
-/** What a shell says of a program that died of SIGPIPE: the reader of our output has gone. */
+/**
+ * The exit code that a shell reports for a program killed by SIGPIPE, which here means that our output's reader
+ * closed it.
+ */
 const READER_GONE = 141;
 /** @type {import("../members").Bare<{ [fd: number]: string }>} */
 const STREAMS = { __proto__: null, 1: "standard output", 2: "standard error" };
@@ -13,8 +16,8 @@ const STREAMS = { __proto__: null, 1: "standard output", 2: "standard error" };
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * Writes all of it before it returns: a slow reader holds the caller back, and nothing piles up here.
- * Returns false once nobody reads any more. Throws an error for one line where it cannot be written, as on a full disk.
+ * Writes all of `data` before it returns: a slow reader blocks the caller, and no output queues up here. Returns
+ * false if the reader has closed. Throws a printable error if writing fails otherwise, for example on a full disk.
  * @param {number} fd
  * @param {Uint8Array} data
  */
@@ -24,12 +27,12 @@ function write(fd, data) {
       rest = rest.subarray(fs.writeSync(fd, rest));
     } catch (thrown) {
       const error = systemError(thrown);
-      // The second of a socket, where the reader had not taken all; the third of a terminal that was closed.
+      // ECONNRESET: the reader closed a socket with data unread. EIO: the terminal was closed.
       if (error.code === "EPIPE" || error.code === "ECONNRESET" || error.code === "EIO") return false;
       if (error.code !== "EAGAIN") {
         throw Object.assign(new Error(`${STREAMS[fd]}: ${error.message}`), { code: error.code, cause: error });
       }
-      // The other end made the pipe non-blocking.
+      // The process at the other end made the pipe non-blocking.
       Atomics.wait(pause, 0, 0, 1);
     }
   }
@@ -37,7 +40,7 @@ function write(fd, data) {
 }
 
 /**
- * Prints text of our own. Throws what `exitCodeOf` knows where nobody reads it.
+ * Prints our own text. If the reader has closed, throws the error that `exitCodeOf` maps to READER_GONE.
  * @param {string} text
  */
 function print(text) {
@@ -45,7 +48,7 @@ function print(text) {
 }
 
 /**
- * JSON for people, and for whatever terminal shows it: no control character is in it but line breaks.
+ * JSON that is safe to show on a terminal: its only control characters are line breaks.
  * @param {object} value
  */
 function printJson(value) {
@@ -53,19 +56,19 @@ function printJson(value) {
 }
 
 /**
- * A message on standard error, in which only line breaks are control characters. One that cannot be written is lost.
+ * Prints a message on standard error; its only control characters are line breaks. Write errors are ignored.
  * @param {string} message
  */
 function complain(message) {
   try {
     write(2, Buffer.from(`agent-vm: ${visible(message)}\n`));
   } catch {
-    // There is nowhere left to say so; the exit code does.
+    // Standard error cannot be written; the exit code still reports the failure.
   }
 }
 
 /**
- * Text with its control characters but line breaks as escapes.
+ * Escapes the control characters in a text, except line breaks.
  * @param {string} text
  */
 function visible(text) {

@@ -14,7 +14,7 @@ const FDS = { stdout: 1, stderr: 2 };
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"];
 
 /**
- * Runs one program in a VM of its own, its streams and signals passed on; resolves to its exit code.
+ * Runs one program in its own VM, forwards streams and signals, and resolves to the program's exit code.
  * @param {import("./options").Values} options
  * @param {string[]} words
  */
@@ -81,7 +81,7 @@ async function pass(vm, file, args, call) {
     }
     over = true;
   }
-  // It may have ended just now.
+  // The process may just have ended.
   const signals = followSignals(FORWARDED, (signal) => vm.signalProcess(pid, signal).catch(() => {}));
   feed(vm, pid).then(() => isTerminalGone() && signals.lost());
   const exitCode = exited.then((status) => status.exitCode);
@@ -89,7 +89,7 @@ async function pass(vm, file, args, call) {
 }
 
 /**
- * Passes our standard input on, as fast as the program reads it.
+ * Forwards standard input to the program, as fast as the program reads it.
  * @param {AgentVm} vm
  * @param {number} pid
  */
@@ -99,7 +99,7 @@ async function feed(vm, pid) {
     await vm.closeProcessStdin(pid);
   } catch (thrown) {
     const error = systemError(thrown);
-    // A program need not read what it is given, and may end before it has.
+    // A program may end without reading all of its input.
     if (error.code !== "STDIN_CLOSED" && error.code !== "VM_DISPOSED" && !isTerminalGone()) {
       complain(`standard input: ${error.message}`);
     }

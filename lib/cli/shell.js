@@ -7,7 +7,7 @@ const { write } = require("./output");
 const { followSignals } = require("./signals");
 
 /**
- * Runs a shell in a VM of its own on our terminal; resolves to its exit code.
+ * Runs a shell in its own VM on our terminal; resolves to the shell's exit code.
  * @param {import("./options").Values} options
  * @param {string[]} words
  */
@@ -36,7 +36,7 @@ async function shell(options, [command, ...args]) {
     const { shellId } = await vm.openShell(
       withoutUndefined({ command, args, cwd: options.cwd, env: terminal(), ...size() }),
     );
-    // The shell's own terminal does what ours would have done with what is typed.
+    // In raw mode the shell's terminal, not ours, handles what is typed (echo, line editing, Ctrl-C).
     stdin.setRawMode(true);
     stdin.on("error", gone).on("end", gone);
     stdin.on("data", (data) => vm.writeShell(shellId, data).catch(() => {}));
@@ -47,14 +47,14 @@ async function shell(options, [command, ...args]) {
     try {
       stdin.setRawMode(false);
     } catch {
-      // The terminal is gone, and with it its mode.
+      // The terminal has been closed, so its mode need not be restored.
     }
     stdin.pause();
     await vm.dispose();
   }
 }
 
-/** The kind of terminal that this is: its programs talk to it. */
+/** The type of our terminal (TERM), for the programs in the shell. */
 function terminal() {
   const { TERM, COLORTERM } = process.env;
   return withoutUndefined({ TERM, COLORTERM });

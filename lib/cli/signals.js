@@ -1,23 +1,27 @@
 "use strict";
-// The signals that end a command together with its VM, though a program inside ignores them.
+// The signals that end a command and its VM even if the program inside ignores them.
 
 const os = require("node:os");
 
-/** How long a program has to end by itself after its terminal was closed, or after two signals at once. */
+/** How long a program may take to end after its terminal was closed, or after two signals within AT_ONCE_MS. */
 const GRACE_MS = 1000;
-/** A second signal within this time may be the first one again: npm passes on what the terminal has sent already. */
+/**
+ * A second signal within this time may be a copy of the first: npm forwards signals that the terminal also sends to
+ * us.
+ */
 const AT_ONCE_MS = 30;
 
 /**
- * The exit code of a shell for a program that a signal ended.
+ * The exit code that a shell reports for a program killed by a signal.
  * @param {NodeJS.Signals} signal
  */
 const codeOf = (signal) => 128 + os.constants.signals[signal];
 
 /**
- * Calls `pass` with each of these signals. The promise `ended` resolves to an exit code when all has to end: a second after
- * a SIGHUP or after two signals at once, and at the second SIGINT or SIGTERM. `lost()` is for a terminal that is gone without a
- * signal, which only the first process of its session gets. `exitCode(code)` is the command's, which a SIGHUP decides.
+ * Calls `pass` with each of these signals. The promise `ended` resolves to an exit code when everything must end: GRACE_MS
+ * after a SIGHUP or after two signals within AT_ONCE_MS, and at the second SIGINT or SIGTERM. The caller calls `lost()` when
+ * the terminal is gone without a SIGHUP, which only the first process of its session gets. `exitCode(code)` returns the
+ * command's code, or the code for SIGHUP after a hang-up.
  * @param {readonly NodeJS.Signals[]} signals
  * @param {(signal: NodeJS.Signals) => void} pass
  */

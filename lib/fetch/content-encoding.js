@@ -1,35 +1,39 @@
 "use strict";
-// What undoes a response's Content-Encoding, as fetch does it (RFC 9110, 8.4). The server is hostile: it chooses the encodings
-// and every byte, so what a decoder may take before it gives something is bounded, and so is its window.
+// Decodes a response's Content-Encoding as fetch does (RFC 9110, 8.4). The server is hostile: it chooses the
+// encodings and every byte. So the input that a decoder reads without producing output is bounded, and so is its
+// window.
 
 const { Transform } = require("node:stream");
 const zlib = require("node:zlib");
 
 const { AgentVmError } = require("../error");
 
-/** A response that is encoded more often than this is out to cost time: each encoding multiplies by a thousand. */
+/** More encodings than this are an attack on the reader's time: each can multiply the size by a thousand. */
 const MOST_ENCODINGS = 2;
 
-/** Bytes that a decoder takes without giving any. Empty blocks, members and frames are legal in every number. */
+/**
+ * The most bytes that a decoder may read without producing output. Any number of empty blocks, members and frames is
+ * legal.
+ */
 const MOST_SILENT_BYTES = 1024 * 1024;
 
-/** The logarithm of the largest window of zstd: 8 MiB, which every decoder has to support (RFC 8878, 3.1.1.1.2). */
+/** The base-2 logarithm of the largest zstd window: 8 MiB, which every decoder must support (RFC 8878, 3.1.1.1.2). */
 const ZSTD_WINDOW_LOG = 23;
 
-// A response that was cut off gives what there is of it, as in browsers.
+// A truncated response yields the part that arrived, as in browsers.
 const { Z_SYNC_FLUSH, BROTLI_OPERATION_FLUSH } = zlib.constants;
 const inflating = { flush: Z_SYNC_FLUSH, finishFlush: Z_SYNC_FLUSH };
 
 /** @typedef {import("node:stream").TransformCallback} Done */
 
 /**
- * Each makes a decoder for a body that begins with a certain byte.
+ * Each function makes the decoder for a body, given the body's first byte.
  * @type {Map<string, (first: number) => Transform>}
  */
 const makers = new Map();
 makers.set("gzip", () => zlib.createGunzip(inflating));
 makers.set("x-gzip", () => zlib.createGunzip(inflating));
-// Some servers leave the zlib header away, against the RFC: the first byte tells.
+// Some servers omit the zlib header, against the RFC; the first byte shows it.
 makers.set("deflate", (first) =>
   (first & 0x0f) === 8 ? zlib.createInflate(inflating) : zlib.createInflateRaw(inflating),
 );
@@ -38,7 +42,7 @@ makers.set("br", () =>
 );
 
 /**
- * Newer versions of Node.js than the one whose types are used here have zstd.
+ * The Node.js types used here are older than zstd in Node.js.
  * @typedef {object} Zstd
  * @property {(options: object) => Transform} [createZstdDecompress]
  * @property {{ ZSTD_e_continue: number, ZSTD_e_end: number, ZSTD_d_windowLogMax: number }} constants
@@ -51,7 +55,10 @@ if (createZstdDecompress) {
   makers.set("zstd", () => createZstdDecompress(options));
 }
 
-/** One encoding undone. It has a decoder, and that decoder's memory, from its first byte until it ends or is destroyed. */
+/**
+ * Decodes one encoding. It holds a decoder, and that decoder's memory, from the first byte until it ends or is
+ * destroyed.
+ */
 class Decoding extends Transform {
   #name;
   #make;
@@ -101,7 +108,7 @@ class Decoding extends Transform {
       if (!this.push(data)) decoder.pause();
     });
     decoder.on("error", (error) => this.destroy(error));
-    // It may end before its input does: what follows is no part of the body.
+    // The decoder may end before its input does; the remaining input is not part of the body.
     decoder.once("end", () => {
       this.push(null);
       this.#flushed?.();
@@ -143,8 +150,8 @@ class Decoding extends Transform {
 }
 
 /**
- * For `stream.pipeline`: a function that makes the decoders, in their order, or undefined where there are none to make. If
- * one of the encodings is not known, there are none: the body is as it came.
+ * Returns a function that makes the decoders, in order, for `stream.pipeline`; undefined if there is nothing to
+ * decode. If any encoding is unknown, the body is not decoded at all.
  * @param {string | null} header
  */
 function decodingOf(header) {

@@ -1,8 +1,10 @@
 "use strict";
-// `fetch` into a VM: HTTP/1.1 by Node.js's own client, a connection for each request. All of the Fetch Standard that
-// concerns requests and responses holds; what belongs to browsers (CORS, cookies, caches, referrers) does not exist.
+// `fetch` into a VM: HTTP/1.1 by Node.js's own client, with one connection per request. It follows everything in the
+// Fetch Standard about requests and responses, and leaves out what concerns browsers (CORS, cookies, caches,
+// referrers).
 //
-// Whatever a URL or a redirect names, connections go to the one port of the VM: there is no other way to make one here.
+// Whatever a URL or a redirect names, every connection goes to the one port of the VM: this file has no other way to
+// connect.
 
 const http = require("node:http");
 
@@ -18,8 +20,9 @@ const { bodyOf } = require("./response-body");
 const MOST_REDIRECTS = 20;
 
 /**
- * Bytes of a connection that bring neither the head of the answer nor a byte of its body: blank lines, interim answers (100
- * Continue and the like), sizes and extensions of chunks, trailers. The head itself comes on top, as long as Node.js allows.
+ * The most bytes that a connection may bring without any of the response's head or body: blank lines, interim
+ * responses (such as 100 Continue), chunk sizes and extensions, trailers. The head may add as many bytes as Node.js
+ * allows.
  */
 const MOST_SILENT_BYTES = 256 * 1024 + http.maxHeaderSize;
 
@@ -31,7 +34,7 @@ const MOST_SILENT_BYTES = 256 * 1024 + http.maxHeaderSize;
 /** @typedef {ReturnType<typeof requestOf>} Asked */
 
 /**
- * What makes connections to the VM and says what went wrong on them; `bodies` holds those that are being decoded.
+ * Connects to the VM and explains connection errors; `bodies` holds the bodies that are being decoded.
  * @typedef {object} Ports
  * @property {(port: number, signal: AbortSignal | undefined) => Promise<import("node:net").Socket>} connect
  * @property {(error: unknown, port: number) => Promise<Error>} explain
@@ -41,7 +44,7 @@ const MOST_SILENT_BYTES = 256 * 1024 + http.maxHeaderSize;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const WITHOUT_BODY = new Set([204, 205, 304]);
 
-/** Headers that speak of the connection, which is not the caller's (RFC 9110, 7.6.1). */
+/** Headers about the connection, which is not the caller's to control (RFC 9110, 7.6.1). */
 const OF_THE_CONNECTION = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 const OF_THE_BODY = ["content-encoding", "content-language", "content-length", "content-location", "content-type"];
 const OF_THE_ORIGIN = ["authorization", "cookie", "host", "proxy-authorization"];
@@ -69,14 +72,14 @@ const INIT = [
   "priority",
 ];
 
-/** What `http.request` reads of its options and would otherwise take from Object.prototype. */
+/** Options that `http.request` reads and could otherwise inherit from Object.prototype. */
 const UNUSED = unset(
   "agent _defaultAgent protocol defaultPort port host hostname family hints lookup localAddress localPort socketPath auth " +
     "timeout signal maxHeaderSize joinDuplicateHeaders uniqueHeaders setDefaultHeaders highWaterMark rejectNonStandardBodyWrites",
 );
 
 /**
- * A request that says nothing but where it goes.
+ * Makes a request that sets only its URL.
  * @type {import("../members").Bare<{ [name: string]: unknown }>}
  */
 const PLAIN = {
@@ -94,7 +97,7 @@ const PLAIN = {
 };
 
 /**
- * What Node.js's fetch says unasked.
+ * Headers that Node.js's fetch sends by default.
  * @type {[name: string, value: string][]}
  */
 const UNASKED = [
@@ -105,7 +108,7 @@ const UNASKED = [
 ];
 
 /**
- * The arguments of `fetch` as one request, or an INVALID_ARGUMENT.
+ * Builds one request from the arguments of `fetch`, or throws an INVALID_ARGUMENT.
  * @param {number} port
  * @param {unknown} input
  * @param {unknown} init
@@ -114,7 +117,8 @@ function requestOf(port, input, init) {
   if (typeof input !== "string" && !(input instanceof URL) && !(input instanceof Request)) {
     throw invalid(`request must be a Request, a URL, or a string like "/path", not ${check.show(input)}`);
   }
-  // Followed here, and not by the Request: its listener would stay on the signal as long as its garbage does.
+  // The signal is followed here, not by the Request, whose listener would stay on the signal until the Request is
+  // collected.
   const isObject = (typeof init === "object" && init !== null) || typeof init === "function";
   const members = isObject ? pick(init, INIT) : undefined;
   const asked = members?.signal;
@@ -123,7 +127,7 @@ function requestOf(port, input, init) {
   let request;
   try {
     const target = input instanceof Request ? input : new URL(input, `http://localhost:${port}`);
-    // Request itself checks what it is given.
+    // The Request constructor checks the other arguments.
     const isDictionary = isObject || init === undefined || init === null;
     const complete = isDictionary ? { ...defaultsOf(target), ...members, signal: null } : init;
     request = new Request(target, /** @type {RequestInit} */ (complete));
@@ -139,7 +143,7 @@ function requestOf(port, input, init) {
 }
 
 /**
- * What a Request is without an init, said in it, since Node.js would look for these in Object.prototype.
+ * The defaults of a Request, set explicitly because Node.js would look them up in Object.prototype.
  * @param {Request | URL} target
  */
 function defaultsOf(target) {
@@ -151,7 +155,7 @@ function defaultsOf(target) {
 }
 
 /**
- * Sends a request and follows where it is redirected to.
+ * Sends a request and follows its redirects.
  * @param {Asked} asked
  * @param {Ports} ports
  */
@@ -192,7 +196,7 @@ async function fetch({ port, request, body, url, signal }, ports) {
 }
 
 /**
- * Where a response redirects to, if `fetch` follows it.
+ * The target of a redirect, if `fetch` follows it.
  * @param {IncomingMessage} incoming
  * @param {Request["redirect"]} mode
  * @param {URL} url
@@ -210,13 +214,14 @@ function redirectOf(incoming, mode, url, port) {
     incoming.destroy();
     throw error;
   }
-  // Elsewhere is out of this request's reach: the caller has the response, and with it the address.
+  // A target on another host or port cannot be reached: the caller gets the redirect response, which contains the
+  // address.
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(next.hostname) && Number(next.port || 80) === port;
   return next.protocol === "http:" && (next.host === url.host || loopback) ? next : undefined;
 }
 
 /**
- * One request and the head of its response.
+ * Sends one request and returns the head of its response.
  * @param {{
  *   method: string, url: URL, headers: Headers, source: Source | undefined, signal: AbortSignal | undefined,
  * }} asked
@@ -243,7 +248,7 @@ async function exchange({ method, url, headers, source, signal }, connect, expla
   else if (source) fields["content-length"] = source.size;
   const outgoing = http.request({
     ...UNUSED,
-    // The rest of a request that is not read any more goes nowhere.
+    // If the server no longer reads, the rest of the request body is dropped.
     createConnection: () => keepReading(socket.setNoDelay(true), () => body?.destroy()),
     method,
     path: url.pathname + url.search,
@@ -270,7 +275,7 @@ function headOf(outgoing, body, signal) {
     /** @type {IncomingMessage | undefined} */
     let incoming;
     /**
-     * A response that is whole stays so, whatever becomes of the request or the connection.
+     * A complete response stays valid, whatever happens to the request or the connection.
      * @param {Error} error
      */
     const fail = (error) => {
@@ -280,7 +285,7 @@ function headOf(outgoing, body, signal) {
     const unfollow = signal ? follow(signal, () => reject(aborted(signal))) : () => {};
     const over = () => {
       unfollow();
-      // A response may be over before its request is: what is left of that goes nowhere.
+      // The response may end before the request does; the rest of the request is dropped.
       body?.destroy();
       outgoing.destroy();
     };
@@ -298,7 +303,7 @@ function headOf(outgoing, body, signal) {
     outgoing.once("response", (response) => {
       incoming = response;
       heard(response);
-      // `response.errored` keeps an error from here on for the reader of the body, who also watches the signal.
+      // From here on `response.errored` keeps an error for the body's reader, which also follows the signal.
       unfollow();
       response.on("error", () => {});
       response.once("close", over);
@@ -310,8 +315,9 @@ function headOf(outgoing, body, signal) {
 }
 
 /**
- * Calls `tooMuch` with an error when MOST_SILENT_BYTES have come that brought nothing: a server may take its time, but not
- * this process's. The caller calls the returned function with the response, whose body counts from then on.
+ * Calls `tooMuch` with an error after MOST_SILENT_BYTES that brought no part of the response. A server may be slow,
+ * but it may not use up this process's time. The caller calls the returned function with the response; from then on,
+ * bytes of its body count as progress.
  * @param {ClientRequest} outgoing
  * @param {(error: Error) => void} tooMuch
  */
@@ -321,7 +327,7 @@ function silence(outgoing, tooMuch) {
   outgoing.once("socket", (socket) => {
     /** @param {Buffer} data */
     const onData = (data) => {
-      // Bun reads 512 KiB at a time: one chunk, of body alone, can be longer than the limit.
+      // Bun reads 512 KiB at a time, so a single chunk of body can be longer than the limit.
       silent = brought ? 0 : silent + data.length;
       brought = false;
       if (silent <= MOST_SILENT_BYTES) return;
@@ -329,14 +335,15 @@ function silence(outgoing, tooMuch) {
       const message = `The server sends ${MOST_SILENT_BYTES} bytes without an answer or a byte of its body among them`;
       tooMuch(new AgentVmError("EPROTO", message));
     };
-    // Behind Node.js's own listener: the parser has seen each chunk by then.
+    // Added after Node.js's own listener: the parser has already seen each chunk.
     socket.on("data", onData);
   });
   /** @param {IncomingMessage} incoming */
   const onResponse = (incoming) => {
     brought = true;
     const push = incoming.push;
-    // The parser gives each part of a body to this method: no event reports that without reading the body.
+    // The parser calls this method with each part of a body; every event that reports the parts would also read the
+    // body.
     incoming.push = function (...args) {
       brought = true;
       return push.apply(this, args);
@@ -370,13 +377,13 @@ function respond(incoming, { method, url, redirected }, { bodies, signal, explai
     const message = `The server's answer is none that fetch can give: status ${status}: ${why}`;
     throw new AgentVmError("EPROTO", message, { cause: error });
   }
-  // A Response that is made, not fetched, knows neither.
+  // A Response that was constructed rather than fetched has neither value.
   Object.defineProperty(response, "url", fixed(withoutHash(url)));
   return Object.defineProperty(response, "redirected", fixed(redirected));
 }
 
 /**
- * The descriptor of a property that has this value.
+ * A descriptor for a property with this value.
  * @param {unknown} value
  * @returns {import("../members").Bare<PropertyDescriptor>}
  */
@@ -392,14 +399,14 @@ function withoutHash(url) {
 }
 
 /**
- * An AgentVmError of what a connection, the HTTP parser or a decoder say.
+ * Converts an error from a connection, the HTTP parser or a decoder to an AgentVmError.
  * @param {unknown} thrown
  * @param {number} port
  */
 function failure(thrown, port) {
   const server = `The server on port ${port} of the VM`;
   const error = systemError(thrown);
-  // As above, but never of Object.prototype.
+  // The same members as above, without those of Object.prototype.
   const {
     code = "EIO",
     errno,

@@ -1,23 +1,23 @@
 "use strict";
-// A connection whose other side does not read any more, and may have answered.
+// Keeps a connection readable after its other side has stopped reading: the response may have arrived already.
 
-/** What a write fails with when the other side has closed the connection. */
+/** The errors of a write after the other side has closed the connection. */
 const CLOSED = new Set(["EPIPE", "ECONNRESET"]);
 
 /** @typedef {(error?: (Error & { code?: string }) | null) => void} Done */
 
 /**
- * Keeps `socket` when a write to it fails because the other side has closed the connection. Node.js would destroy it, and an
- * answer that has arrived and was not read yet would be lost: a server may answer, and close, before it has read the whole
- * request. Reading then ends with that answer, or with the end of the connection. `onClosed` is called once; what is written
- * from then on goes nowhere.
+ * Keeps `socket` open when a write to it fails because the other side has closed the connection. Node.js would
+ * destroy the socket and lose a response that has arrived but was not read yet: a server may respond, and close,
+ * before it has read the whole request. Reading then ends with that response, or with the end of the connection.
+ * `onClosed` is called once; later writes are dropped.
  * @param {import("node:net").Socket} socket
  * @param {() => void} onClosed
  */
 function keepReading(socket, onClosed) {
   let closed = false;
   /**
-   * What a write calls at its end, or undefined: it is done already.
+   * The callback of a write that has not ended yet, or undefined.
    * @param {Done} done
    * @returns {Done | undefined}
    */

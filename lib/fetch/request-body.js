@@ -1,6 +1,6 @@
 "use strict";
-// The body of a request on its way out: with its length where that can be known, because many small servers read no
-// chunks; and again for a redirect, unless it is a stream.
+// The body of a request. It is sent with its length if that is known, because many small servers do not read chunked
+// bodies. It can be sent again after a redirect, unless it is a stream.
 
 const { Readable } = require("node:stream");
 const { types } = require("node:util");
@@ -8,18 +8,18 @@ const { types } = require("node:util");
 const { AgentVmError, invalid } = require("../error");
 
 /**
- * Where a request's body comes from: `open()` makes a readable of it, `size` is its bytes if they are known, `once` says
- * that it cannot be opened again.
+ * The source of a request's body: `open()` makes a readable stream, `size` is the number of bytes if known, `once` is
+ * true if the body cannot be opened again.
  * @typedef {{ size: number | undefined, once: boolean, open: () => Readable }} Source
  */
 
 /** @typedef {Pick<ReadableStreamDefaultReader<unknown>, "read" | "cancel">} Reader */
 
-/** How much of a Request's body is looked at to learn whether it is short. */
+/** How many bytes of a Request's body are read ahead to find out whether it is short. */
 const PEEK_BYTES = 65_536;
 
 /**
- * `given` is the body as the caller's `init` has it.
+ * `given` is the body in the caller's `init`.
  * @param {Request} request
  * @param {unknown} given
  * @returns {Promise<Source | undefined>}
@@ -50,8 +50,9 @@ function whole(bytes) {
 }
 
 /**
- * A Request does not say whether its body was made of text or of a stream. So: what it gives without being waited for,
- * if that is short and all of it, is sent whole; anything else as a stream.
+ * A Request does not say whether its body was made from text or from a stream. So the part that arrives without
+ * waiting is read first: if it is short and complete, it is sent with its length; otherwise the body is sent as a
+ * stream.
  * @param {Reader} reader
  * @returns {Promise<Source>}
  */
@@ -67,7 +68,7 @@ async function peek(reader) {
   });
   while (bytes <= PEEK_BYTES) {
     next = chunkOf(reader);
-    // A reader that continues gets its failure.
+    // The code that reads on gets the error.
     next.catch(() => {});
     const chunk = await Promise.race([next, late]);
     if (chunk === undefined) break;
@@ -80,7 +81,7 @@ async function peek(reader) {
 }
 
 /**
- * What was read, then what `next` will be, then what follows.
+ * Returns the bytes already read, then the result of `next`, then the rest.
  * @param {Reader} reader
  * @param {Uint8Array[]} chunks
  * @param {ReturnType<typeof chunkOf>} [next]
@@ -99,7 +100,7 @@ function readableOf(reader, chunks = [], next = undefined) {
       );
     },
     destroy(error, done) {
-      // If it failed by itself, that is what `error` tells.
+      // If the reader failed by itself, `error` says why.
       reader.cancel(error).catch(() => {});
       done(error);
     },
@@ -115,7 +116,7 @@ async function chunkOf(reader) {
   try {
     read = await reader.read();
   } catch (error) {
-    // A stream of the caller's may fail with anything.
+    // The caller's stream may fail with any value.
     const reason = /** @type {Error | null | undefined} */ (error)?.message ?? String(error);
     throw new AgentVmError("EIO", `The body of the request could not be read: ${reason}`, { cause: error });
   }

@@ -1,8 +1,9 @@
 "use strict";
-// The body of a response on its way in: read and decoded only as fast as somebody reads it, and its connection closed when
-// nobody can read it any more.
+// The body of a response. It is read and decoded only as fast as the caller reads it, and its connection is closed
+// when nobody can read the body any more.
 //
-// The connection is a root for the garbage collector. So nothing that it leads to may lead on to the stream, or the
+// The garbage collector never frees a connection. So a connection must not lead to the stream by any reference, or
+// the stream could never be collected: no listener here is created where it could capture the stream.
 // stream would never be garbage: no listener here is made where the stream is within reach.
 
 const { pipeline } = require("node:stream");
@@ -16,7 +17,8 @@ const { aborted } = require("../error");
 /** @typedef {() => Transform[]} Decoding */
 
 /**
- * What reading a body needs: `bodies` has those that are being decoded, `explain` makes an AgentVmError of what goes wrong.
+ * What reading a body needs: `bodies` holds the bodies that are being decoded, `explain` converts errors to an
+ * AgentVmError.
  * @typedef {object} Context
  * @property {Set<{ destroy(error: Error): void }>} bodies
  * @property {AbortSignal | undefined} signal
@@ -25,15 +27,17 @@ const { aborted } = require("../error");
 
 const abandoned = new FinalizationRegistry((/** @type {Source} */ source) => source.destroy());
 
-/** What is left of a response, decoded from its first read on; an abort ends it at any time until it has been read. */
+/**
+ * The unread part of a response, decoded from the first read on. An abort ends it at any time until it has been read.
+ */
 class Source {
   #incoming;
   #decoding;
   #bodies;
-  /** Ends the following of the signal. */
+  /** Stops following the signal. */
   #unfollow;
   /**
-   * The stream that is read: the response itself, or the last of its decoders.
+   * The stream that is read: the response itself, or the last decoder.
    * @type {Readable}
    */
   #last;
@@ -41,7 +45,7 @@ class Source {
   #chunks;
 
   /**
-   * `bodies` holds it while it is being decoded.
+   * `bodies` contains it while it is being decoded.
    * @param {IncomingMessage} incoming
    * @param {Decoding | undefined} decoding
    * @param {Context["bodies"]} bodies
@@ -63,12 +67,12 @@ class Source {
 
   /** @returns {AsyncIterator<Buffer>} */
   #begin() {
-    // One that has failed already says so itself; decoders would only say that it ended too soon.
+    // A failed response has its own error already; decoders would only report that it ended too soon.
     if (this.#decoding !== undefined && !this.#incoming.destroyed) {
       this.#bodies.add(this);
       const decoders = this.#decoding();
       pipeline([this.#incoming, ...decoders], () => {
-        // The reader of the last of them gets the error too.
+        // The reader of the last decoder gets the same error.
       });
       this.#follow(decoders.at(-1) ?? this.#incoming);
     }
@@ -89,7 +93,7 @@ class Source {
   }
 
   /**
-   * Frees what it holds. What is being read fails with `error`.
+   * Releases everything. A pending read fails with `error`.
    * @param {Error} [error]
    */
   destroy(error) {
@@ -99,8 +103,8 @@ class Source {
 }
 
 /**
- * A byte stream of what is left of `incoming`, decoded. `explain` makes an AgentVmError of what goes wrong, and holds
- * what the connection needs to go on.
+ * A byte stream of the unread part of `incoming`, decoded. `explain` converts errors to an AgentVmError, and keeps
+ * alive what the connection needs.
  * @param {IncomingMessage} incoming
  * @param {Decoding | undefined} decoding
  * @param {Context} context
@@ -123,7 +127,7 @@ function bodyOf(incoming, decoding, { bodies, signal, explain }) {
         controller.close();
         controller.byobRequest?.respond(0);
       } else {
-        // A copy: the stream takes the whole memory that a chunk is a part of.
+        // A copy, because the stream takes over the whole buffer that a chunk is part of.
         controller.enqueue(new Uint8Array(next.value));
       }
     },

@@ -1,5 +1,5 @@
 "use strict";
-// What the addon is asked to boot: the checked options, and defaults for the others.
+// Builds the addon's boot request from the checked options and the defaults.
 
 const defaults = require("../defaults");
 const { init, log } = require("../native");
@@ -13,7 +13,8 @@ const { requireShowable } = require("./levels");
 const NOTHING = { __proto__: null, mounts: [], bins: [] };
 
 /**
- * The request as the addon reads it. `node` is what `serverNode` found, `shown` what the option `software` needs to be mounted.
+ * The boot request in the addon's form. `node` is the result of `serverNode`; `shown` are the mounts for the option
+ * `software`.
  * @param {CheckedOptions} options
  * @param {string | undefined} node
  * @returns {Bare<BootRequest>}

@@ -1,5 +1,5 @@
 "use strict";
-// What `create` takes. Nothing here looks at the host: what is well said need not be there.
+// Checks the options of `create`. Nothing here looks at the host: a valid path need not exist.
 
 const check = require("../arguments");
 const { invalid } = require("../error");
@@ -15,7 +15,7 @@ const { packagesOf } = require("./software");
 /** @typedef {import("../members").Bare<Checked<typeof OPTIONS>>} CheckedOptions */
 
 /**
- * Labels of letters, digits and hyphens, 64 bytes at most: what the kernel and resolvers take (hostname(7)).
+ * Labels of letters, digits and hyphens, together at most 64 bytes, as the kernel and resolvers accept (hostname(7)).
  * @type {Check<string>}
  */
 function hostname(name, value) {
@@ -30,7 +30,7 @@ function hostname(name, value) {
 }
 
 /**
- * Cores' worth of time: the kernel gives no less than a hundredth of one.
+ * A number of processor cores. The kernel's minimum is a hundredth of one.
  * @type {Check<number>}
  */
 function cores(name, value) {

@@ -1,18 +1,18 @@
 "use strict";
-// What `directories` takes: places for empty, writable directories of the VM's own.
+// Checks the option `directories`: paths of empty, writable directories in the VM.
 
 const check = require("../arguments");
 const { invalid } = require("../error");
 const { place } = require("./mounts");
 
-/** What belongs to the system, or is a private directory already. */
+/** Directories of the system, and directories that are private already. */
 const SYSTEM =
   "/bin /boot /dev /etc /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt/agent-vm /opt/node /proc /run /sbin /sys /tmp /usr /var".split(
     " ",
   );
-/** What holds one of those. */
+/** Directories that contain one of those. */
 const ABOVE = new Set(["/", "/home", "/opt"]);
-/** Each is a mount of its own. */
+/** The maximum number; each is a mount. */
 const DIRECTORIES = 32;
 
 /**
@@ -52,7 +52,8 @@ function directories(name, value) {
 }
 
 /**
- * A mount may be below such a directory. One above it or in its place would hide it, or be written to.
+ * A mount may be below such a directory. A mount at the directory or above it would hide the directory, or be written
+ * to.
  * @param {import("./create").CheckedOptions} options
  */
 function requireApart({ directories: paths = [], mounts = [] }) {

@@ -1,5 +1,5 @@
 "use strict";
-// What `host` takes: which of the host's settings and data of installed programs show beyond what does by itself, or do not.
+// Checks the option `host`: host settings and program data to show in addition to the default ones, or to hide.
 
 const check = require("../arguments");
 const { invalid } = require("../error");
@@ -7,9 +7,9 @@ const { place } = require("./mounts");
 
 /** @import { Check } from "../arguments" */
 
-/** Where such files are. */
+/** The directories that may contain such files. */
 const TOPS = ["/etc", "/var/lib", "/var/cache", "/opt"];
-/** Each is looked for at every `create`. */
+/** The maximum number; every `create` looks each path up. */
 const PATHS = 64;
 
 /**
@@ -19,7 +19,7 @@ const PATHS = 64;
 const isBelow = (path, top) => path.startsWith(`${top}/`);
 
 /**
- * A path below /etc, from there or from the root.
+ * Resolves a path below /etc that is relative to /etc or absolute.
  * @type {Check<string>}
  */
 function inEtc(name, value) {

@@ -1,5 +1,5 @@
 "use strict";
-// What each level of isolation cannot give. An option that its level has no way to honour is refused, never ignored.
+// The options that each isolation level cannot provide. Such an option is refused, never ignored.
 
 const defaults = require("../defaults");
 const { AgentVmError, invalid } = require("../error");
@@ -19,7 +19,7 @@ const LANDLOCK = {
 };
 
 /**
- * Throws an error that says why, if an option of a VM cannot be had at its level.
+ * Throws an error with the reason if a level cannot provide one of a VM's options.
  * @param {CheckedOptions} options
  */
 function requirePossible(options) {
@@ -46,7 +46,7 @@ function requireUnderLandlock(options) {
 }
 
 /**
- * Without namespaces there is no count of the VM's processes to bound, and no file system of its own.
+ * Without namespaces, the VM's processes cannot be counted and bounded, and the VM has no file system of its own.
  * @param {CheckedOptions} options
  */
 function requireUnderNone({ rootfs, host, mounts = [], directories = [], network = defaults.network("none"), limits }) {
@@ -71,7 +71,7 @@ function requireUnderNone({ rootfs, host, mounts = [], directories = [], network
 }
 
 /**
- * The same for what software turns out to be, which takes a look at its packages.
+ * The same check for packages of the option `software`, after reading them.
  * @param {import("../../index").IsolationLevel} isolation
  * @param {import("./node-modules").Shown} shown
  */

@@ -1,22 +1,23 @@
 "use strict";
-// What `mounts` takes: which directory of the host's shows where. Whether it can be shown, the addon finds out.
+// Checks the option `mounts`: host directories and their paths in the VM. The addon finds out whether each can be
+// shown.
 
 const nodePath = require("node:path");
 
 const check = require("../arguments");
 const { invalid } = require("../error");
 
-/** What a mount may not stand on, since the VM has something of its own there or would lose what it is made of. */
+/** Paths where no mount may be: the VM has its own files there, or needs what is there. */
 const TAKEN = new Set(
   "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/agent-vm /opt/node /proc /sbin /sys /usr /var".split(
     " ",
   ),
 );
-/** Nor below these. */
+/** Nor may a mount be below these. */
 const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
-/** Each takes a descriptor of a message that carries 128. */
+/** The maximum number: each needs a descriptor in a message that carries 128. */
 const MOUNTS = 100;
-/** The kernel takes no longer one. */
+/** The kernel's longest path. */
 const PATH_BYTES = 4095;
 
 /** @import { Check } from "../arguments" */
@@ -24,7 +25,7 @@ const PATH_BYTES = 4095;
 /** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean }>} CheckedMount */
 
 /**
- * What `home` and `rootfs` take too.
+ * `home` and `rootfs` take the same.
  * @type {Check<string>}
  */
 function hostPath(name, value) {
@@ -36,7 +37,7 @@ function hostPath(name, value) {
 }
 
 /**
- * An absolute path inside, without double or trailing slashes.
+ * An absolute path in the VM, without double or trailing slashes.
  * @type {Check<string>}
  */
 function place(name, value) {

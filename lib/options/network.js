@@ -1,5 +1,5 @@
 "use strict";
-// What `network` takes, and each destination of `allow` in the form that the addon takes.
+// Checks the option `network`, and converts each destination of `allow` to the form that the addon takes.
 
 const net = require("node:net");
 const { domainToASCII } = require("node:url");
@@ -8,7 +8,7 @@ const check = require("../arguments");
 const { invalid } = require("../error");
 const { member } = require("../members");
 
-/** Destinations in one list: each is compared with every request. */
+/** The maximum number of destinations in one list: each request is compared with all of them. */
 const MAX_DESTINATIONS = 1024;
 
 const FORMS =
@@ -21,12 +21,12 @@ const FORMS =
 /** @typedef {{ ip: 0 | 4 | 6, host: string, prefix?: string | undefined, port?: string | undefined }} Parts */
 
 /**
- * Host, prefix length and port as text, where they are given; null for what has no such parts.
+ * Splits a destination into host, prefix length and port, each as text if given; null if it does not have this form.
  * @param {string} value
  * @returns {Bare<Parts> | null}
  */
 function split(value) {
-  // Without brackets the last number of an IPv6 address would be taken for a port.
+  // Without brackets, the last number of an IPv6 address would be taken for a port.
   const bare = /^([0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*)(?:\/(\d{1,3}))?$/i.exec(value);
   if (bare) return { __proto__: null, ip: 6, host: bare[1] ?? "", prefix: bare[2] };
   const bracketed =
@@ -39,7 +39,7 @@ function split(value) {
 }
 
 /**
- * `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`, with a `port` or none, which means all of them.
+ * Returns `{ name }`, `{ subdomainsOf }` or `{ address, prefixLength }`. Without a `port`, it means all ports.
  * @param {string} argument
  * @param {string} value
  * @returns {Bare<AllowRequest>}
@@ -61,7 +61,7 @@ function destination(argument, value) {
   if (parts.ip !== 0) {
     const bits = parts.ip === 6 ? 128 : 32;
     const prefixLength = parts.prefix === undefined ? bits : Number(parts.prefix);
-    // A zone is a host interface, which has no name inside.
+    // A zone names a host interface, and the VM has no name for it.
     if (net.isIP(parts.host) !== parts.ip || parts.host.includes("%")) throw wrong("that is no IPv6 address");
     if (prefixLength > bits) throw wrong(`a range of these addresses ends in /0 to /${bits}`);
     return { __proto__: null, address: parts.host, prefixLength, port };
@@ -74,17 +74,18 @@ function destination(argument, value) {
 }
 
 /**
- * As resolvers take it: lower case, letters beyond ASCII in their encoded form, no dot at the end; or null.
+ * The name in the form that resolvers take: lower case, letters beyond ASCII encoded, no dot at the end; null if it
+ * is invalid.
  * @param {string} text
  */
 function domainName(text) {
-  // What the function below, made for URLs, would decode or cut off.
+  // Characters that the function below, which is made for URLs, would decode or cut off.
   if (/[%*\s/\\?#@:[\]]/.test(text)) return null;
   const name = domainToASCII(text).replace(/\.$/, "");
   const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
   const labels = name.split(".");
   if (name.length > 253 || !labels.every((part) => label.test(part))) return null;
-  // An address in one of its old spellings, such as 127.1.
+  // An address in an old spelling, such as 127.1.
   return /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? "") ? null : name;
 }
 

@@ -1,6 +1,6 @@
 "use strict";
-// npm packages of the host's, with all that they depend on, as a VM shows them: the directories that hold them, read-only, in
-// one tree that is shaped as on the host, so that Node.js finds there what it finds here.
+// Mounts for the host's npm packages and all their dependencies: the directories that hold them, read-only, in one
+// tree shaped as on the host, so that Node.js resolves the same packages in the VM as on the host.
 
 const { access, constants, readdir, stat } = require("node:fs/promises");
 const nodePath = require("node:path");
@@ -11,17 +11,20 @@ const { own } = require("../members");
 const { Places, within } = require("./package-places");
 const { isFileName, manifestOf } = require("./package-manifest");
 
-/** Where the tree stands inside. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
+/** The path of the tree in the VM. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
 const TREE = "/opt/agent-vm/software";
 
-/** Directories of one VM: a mount each. What npm, pnpm and yarn install together is in one. */
+/**
+ * The maximum number of directories in one VM: each is a mount. Packages that npm, pnpm or yarn install together
+ * share one.
+ */
 const MOST_DIRECTORIES = 16;
 
 /** @import { MountRequest } from "../../src/addon" */
 /** @import { Programs } from "./software" */
 
 /**
- * What a VM shows for software.
+ * What a VM shows for the option `software`.
  * @typedef {{ mounts: MountRequest[], bins: [name: string, inside: string][] }} Shown
  */
 
@@ -30,13 +33,13 @@ const MOST_DIRECTORIES = 16;
 /** @typedef {[name: string, directory: string, script: string]} Command */
 
 /**
- * What a descriptor object resolved to: the host's packages change less often than VMs are made.
+ * The result for each descriptor object, kept because the host's packages change less often than VMs are created.
  * @type {WeakMap<object, Promise<{ directories: string[], bins: Bin[] }>>}
  */
 const resolved = new WeakMap();
 
 /**
- * `mounts` and `bins` for agents and tools.
+ * Returns the `mounts` and `bins` for agents and tools.
  * @param {Programs[]} programs
  * @returns {Promise<Shown>}
  */
@@ -76,7 +79,7 @@ function resolve(program) {
   if (!promise) {
     promise = resolveAnew(program);
     resolved.set(program.source, promise);
-    // One that failed may be mended by the next time.
+    // A failure is not kept: its cause may be repaired before the next call.
     promise.catch(() => resolved.delete(program.source));
   }
   return promise;
@@ -101,13 +104,13 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
   const commands = [];
   for (const [one, directory] of directories) {
     for (const [bin, script] of binsOf(await modules.manifest(directory), one, directory)) {
-      // A tool says which of its packages' commands it brings; an agent brings all.
+      // A tool lists the commands that it provides; an agent provides all of them.
       if (bins === undefined || bins.get(bin) === one) commands.push([bin, directory, script]);
     }
   }
   for (const [bin, one] of bins ?? []) {
     if (commands.some(([known]) => known === bin)) continue;
-    // Every package of `bins` is among those that were found.
+    // Every package of `bins` was found above.
     const directory = /** @type {string} */ (directories.get(one));
     const [first] = binsOf(await modules.manifest(directory), one, directory);
     if (first === undefined) {
@@ -127,7 +130,7 @@ async function resolveAnew({ name, called, packageDir, requires, bins, allowLink
 }
 
 /**
- * A command, if its script is there: some are left out of what was installed.
+ * A command, if its script exists: installers leave some out.
  * @param {Command} command
  * @param {string} called
  * @param {readonly string[]} shown
@@ -152,14 +155,14 @@ async function executable([name, directory, script], called, shown) {
 }
 
 /**
- * Under a root server the VM's user is another one: it reads and runs what others may.
+ * Under a server that runs as root, the VM's user is another one, which reads and executes only what all users may.
  * @param {string} script
  * @param {readonly string[]} shown
  * @param {string} what
  */
 async function requireOpenToOthers(script, shown, what) {
   if (process.geteuid?.() !== 0) return;
-  // The command's package is in one of them.
+  // One of these directories contains the command's package.
   const top = /** @type {string} */ (shown.find((directory) => within(script, directory)));
   for (let path = script; within(path, top); path = nodePath.dirname(path)) {
     const { mode } = await stat(path);
@@ -170,7 +173,7 @@ async function requireOpenToOthers(script, shown, what) {
 }
 
 /**
- * The commands of a package: names, and paths of scripts in it.
+ * The commands of a package: names, and paths of scripts in the package.
  * @param {object} manifest
  * @param {string} name
  * @param {string} directory
@@ -178,7 +181,7 @@ async function requireOpenToOthers(script, shown, what) {
 function binsOf(manifest, name, directory) {
   const bin = own(manifest, "bin") ?? {};
   /**
-   * One command alone has the package's name, without its scope.
+   * A package with a single command gives it the package's name, without the scope.
    * @type {[name: string, script: unknown][]}
    */
   const bins = typeof bin === "string" ? [[name.slice(name.lastIndexOf("/") + 1), bin]] : Object.entries(bin);
@@ -204,7 +207,7 @@ function binsOf(manifest, name, directory) {
   return checked;
 }
 
-/** Installed packages, each looked at once. */
+/** Installed packages; each is read at most once. */
 class Modules {
   /** @type {Map<string, Promise<Set<string>>>} */
   #names = new Map();
@@ -217,7 +220,7 @@ class Modules {
   }
 
   /**
-   * Where a package that `from` depends on is, as Node.js looks for it; `from` itself too, if `self`.
+   * The path of a package that `from` depends on, resolved as by Node.js; with `self`, also `from` itself.
    * @param {string} from
    * @param {string} name
    */
@@ -237,7 +240,7 @@ class Modules {
   }
 
   /**
-   * These packages and all that they depend on, as far as it is installed: what is not, Node.js misses by itself.
+   * These packages and all their installed dependencies. A dependency that is missing is left for Node.js to report.
    * @param {Iterable<string>} directories
    */
   async closure(directories) {
@@ -248,7 +251,7 @@ class Modules {
         fresh.map(async (directory) => {
           const manifest = await this.manifest(directory);
           const kinds = ["dependencies", "optionalDependencies", "peerDependencies"].map((kind) => own(manifest, kind));
-          // As npm has it, a list or a text names none.
+          // As in npm, a list or a text names no package.
           const names = new Set(
             kinds.flatMap((kind) =>
               typeof kind === "object" && kind !== null && !Array.isArray(kind) ? Object.keys(kind) : [],
@@ -266,7 +269,7 @@ class Modules {
   }
 
   /**
-   * A package's package.json; an empty one where there is none to read.
+   * The content of a package's package.json; an empty object if it cannot be read.
    * @param {string} directory
    */
   manifest(directory) {
@@ -280,7 +283,7 @@ class Modules {
 }
 
 /**
- * What `make` gave for a key, or `otherwise` if it failed.
+ * The result of `make` for a key, or `otherwise` if it failed.
  * @template T
  * @param {Map<string, Promise<T>>} known
  * @param {string} key
@@ -297,7 +300,7 @@ function once(known, key, otherwise, make) {
 }
 
 /**
- * Those directories that are in no other of them.
+ * The directories that are not inside another of them.
  * @param {readonly string[]} directories
  */
 function outermost(directories) {

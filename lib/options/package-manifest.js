@@ -1,19 +1,19 @@
 "use strict";
-// A package.json of somebody else's: any shape, any size, any kind of file.
+// Reads a package.json that a third party wrote: it may have any shape, size or file type.
 
 const { constants, open } = require("node:fs/promises");
 const nodePath = require("node:path");
 
-/** The largest that is read. npm's own bound of what it publishes is far below. */
+/** The largest size that is read, far above npm's own limit for published packages. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
- * The object in a directory's package.json. Rejects where there is none.
+ * The object in a directory's package.json. Rejects if there is none.
  * @param {string} directory
  * @returns {Promise<object>}
  */
 async function manifestOf(directory) {
-  // A FIFO would hold the call up for ever.
+  // Opening a FIFO without O_NONBLOCK could block for ever.
   const file = await open(nodePath.join(directory, "package.json"), constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = await file.stat();
@@ -32,7 +32,7 @@ async function manifestOf(directory) {
 }
 
 /**
- * Whether a command can have this name: one that a directory can hold, and that shows as one line.
+ * Whether this can be a command's name: a directory entry that prints as one line.
  * @param {string} name
  */
 function isFileName(name) {

@@ -1,8 +1,8 @@
 "use strict";
-// Where the packages of the option `software` may be. An installer makes links for dependencies like `file:/root`, of the
-// hostile packages in a tree too, and a link decides what a VM is shown. So a link is followed where it leads into a
-// node_modules that the packageDir itself looks into, to a member of the workspace that it is in, or to what `allowLinks`
-// names. Any other is refused.
+// The directories in which packages of the option `software` may be. An installer makes links for dependencies such
+// as `file:/root`, even for hostile packages in a tree, and a link decides what a VM shows. So a link is followed
+// only to a node_modules that the packageDir itself resolves packages in, to a member of its workspace, or to a
+// directory in `allowLinks`. Every other link is refused.
 
 const { lstat, readFile, realpath } = require("node:fs/promises");
 const nodePath = require("node:path");
@@ -12,18 +12,20 @@ const { own } = require("../members");
 const { manifestOf } = require("./package-manifest");
 
 class Places {
-  /** The packageDir, without links. */
+  /** The packageDir, with links resolved. */
   start = "";
-  /** Names the option in errors. */
+  /** The option's name in errors. */
   #name;
   #allowed;
   /**
-   * Directories that packages may be in a node_modules of: the packageDir and what is above it, and workspace members.
+   * Directories whose node_modules may contain packages: the packageDir, the directories above it, and the
+   * workspace's members.
    * @type {Set<string>}
    */
   #bases = new Set();
   /**
-   * The node_modules that have links to packages elsewhere: inside, Node.js finds those by the links.
+   * The node_modules directories that link to packages elsewhere: Node.js in the VM finds those packages by the
+   * links.
    * @type {Set<string>}
    */
   linking = new Set();
@@ -49,7 +51,7 @@ class Places {
       name,
       await Promise.all(allowLinks.map((path, index) => realOnly(`${name}.allowLinks[${index}]`, path, "it"))),
     );
-    // What is in no node_modules was named by the caller; what is in one may be a link of the installer's.
+    // The caller named a path outside node_modules; inside one, it may be a link that an installer made.
     const given = nodePath.normalize(packageDir).replace(/(.)\/$/, "$1");
     const first = given.indexOf("/node_modules/");
     if (first === -1) {
@@ -66,7 +68,7 @@ class Places {
   }
 
   /**
-   * Packages in the node_modules of `directory`, and of every directory above, may be shown.
+   * Allows packages in the node_modules of `directory` and of every directory above it.
    * @param {string} directory
    */
   #look(directory) {
@@ -74,20 +76,20 @@ class Places {
   }
 
   /**
-   * The package at `path` in the directory `modules`, without links; `name` is what it is depended on as.
+   * The package at `path` in the directory `modules`, with links resolved; `name` is its name as a dependency.
    * @param {string} path
    * @param {string} modules
    * @param {string | undefined} name
    */
   async packageAt(path, modules, name) {
     const real = await this.#real(path);
-    // The directory itself may have become a link since.
+    // The directory itself may have been replaced by a link since then.
     if ((await lstat(modules)).isSymbolicLink() && !this.#isAllowed(real)) throw this.#refused(modules, real);
     if (this.#isInModules(real)) return real;
     const isMember = !this.#isAllowed(real) && (await this.#isMember(real, name));
     if (isMember) this.#look(real);
     if (isMember || this.#isAllowed(real)) {
-      // The packageDir itself has no name here, and nothing depends on it by its link.
+      // The packageDir itself has no dependency name, and nothing depends on it through its link.
       if (name !== undefined && this.#isBase(modules)) this.linking.add(modules);
       return real;
     }
@@ -95,7 +97,7 @@ class Places {
   }
 
   /**
-   * The packageDir as a package of its own: in a node_modules, or a workspace's.
+   * The packageDir as a package: in a node_modules, or a workspace's own.
    * @param {string} name
    */
   async self(name) {
@@ -109,7 +111,8 @@ class Places {
   }
 
   /**
-   * The directory to show for a package: the node_modules that it is in, where its links lead (pnpm's `.pnpm`), or itself.
+   * The directory to show for a package: the node_modules that contains it, the target of its links (pnpm's `.pnpm`),
+   * or itself.
    * @param {string} directory
    */
   holderOf(directory) {
@@ -155,7 +158,7 @@ class Places {
   }
 
   /**
-   * Whether a workspace that the packageDir is in lists this directory, and it is the package of that name.
+   * Whether the packageDir's workspace lists this directory, and the directory is the package called `name`.
    * @param {string} real
    * @param {string | undefined} name
    */
@@ -172,7 +175,7 @@ class Places {
   }
 
   /**
-   * Whether a node_modules above has it as a link of its name: npm's workspaces.
+   * Whether a node_modules above links to it under its name, as npm does for workspaces.
    * @param {string} real
    * @param {string} name
    */
@@ -207,7 +210,7 @@ class Places {
 }
 
 /**
- * `path`, if it is absolute and has no links.
+ * Returns `path` if it is absolute and contains no links.
  * @param {string} name
  * @param {string} path
  * @param {string} given
@@ -230,7 +233,7 @@ async function realOnly(name, path, given) {
 }
 
 /**
- * The first link on the way to `path`; `path` where there is none any more.
+ * The first link on the way to `path`; `path` itself if there is none.
  * @param {string} path
  */
 async function firstLink(path) {
@@ -244,7 +247,7 @@ async function firstLink(path) {
 }
 
 /**
- * The patterns of a workspace's root: npm's and yarn's in its package.json, pnpm's in a file of their own.
+ * The patterns of a workspace's root: npm and yarn have them in package.json, pnpm in its own file.
  * @param {string} root
  * @returns {Promise<string[]>}
  */
@@ -261,7 +264,7 @@ async function workspacesOf(root) {
 }
 
 /**
- * Whether a path is one that the patterns mean: `*` is any name, `**` any directories, `!` takes away.
+ * Whether the patterns match a path: `*` is any name, `**` any directories, `!` excludes.
  * @param {readonly string[]} patterns
  * @param {string} path
  */
@@ -280,12 +283,12 @@ function matches(patterns, path) {
 }
 
 /**
- * Whether names are like the parts of a pattern; in time that their numbers alone bound.
+ * Whether the parts of a pattern match names. The time is bounded by the numbers of both.
  * @param {readonly string[]} parts
  * @param {readonly string[]} names
  */
 function isLike(parts, names) {
-  // Which beginnings of `names` the parts so far can stand for.
+  // The lengths of the prefixes of `names` that the parts so far can match.
   let ends = new Set([0]);
   for (const part of parts) {
     const next = new Set();

@@ -1,32 +1,32 @@
 "use strict";
-// Which Node.js a VM shows. It is the server's own program, except where that is something else: Bun and Deno take JavaScript for
-// Node.js, but programs inside that call `node` expect Node.js.
+// Finds the Node.js that a VM shows. It is the program that runs the server, unless that is another runtime: Bun and
+// Deno also run JavaScript for Node.js, but programs in the VM that call `node` need Node.js.
 
 const { execFile } = require("node:child_process");
 const { constants } = require("node:fs");
 const { access, realpath } = require("node:fs/promises");
 const path = require("node:path");
 
-/** Names in `process.versions` that only another runtime has. */
+/** Names in `process.versions` that only other runtimes have. */
 const OTHER_RUNTIMES = ["bun", "deno", "electron"];
 
-/** Where the host's programs are inside, whatever the server's PATH is. */
+/** The directories of the host's programs in the VM, whatever the server's PATH is. */
 const USUAL = ["/usr/local/bin", "/usr/bin", "/bin"];
 
-/** How long a program named `node` may take to say what it is. */
+/** How long a program called `node` may take to answer. */
 const ANSWER_MS = 10_000;
 
-/** What prints the program's own path, or nothing where it is another runtime. */
+/** Prints the program's own path, or nothing if the program is another runtime. */
 const ASK = `process.stdout.write(${JSON.stringify(OTHER_RUNTIMES)}.some((name) => process.versions[name]) ? "" : process.execPath)`;
 
 /**
- * The search, made once: the PATH of a process does not change what it can run.
+ * The search is made once: a process's PATH does not change which programs it can run.
  * @type {Promise<string | undefined> | undefined}
  */
 let found;
 
 /**
- * The path of the Node.js to show; undefined where there is none. A promise where it has to be searched for.
+ * The path of the Node.js to show; undefined if there is none. A promise if it must be searched for.
  * @returns {string | undefined | Promise<string | undefined>}
  */
 function serverNode() {
@@ -39,12 +39,12 @@ function runsOnNode() {
   return !OTHER_RUNTIMES.some((name) => process.versions[name] !== undefined) && !isSingleExecutable();
 }
 
-/** Whether Node.js and the server are one program, which runs the server whatever it is called with. */
+/** Whether the server is a single executable application: its Node.js runs the server whatever its arguments are. */
 function isSingleExecutable() {
   try {
     return require("node:sea").isSea();
   } catch {
-    // Before Node.js 20.12 there is none.
+    // `node:sea` does not exist before Node.js 20.12.
     return false;
   }
 }
@@ -63,21 +63,21 @@ async function search() {
 }
 
 /**
- * What the program `file` is, if it is Node.js; a version manager's stand-in names the Node.js that it runs.
+ * The path of the Node.js that `file` is. The shim of a version manager yields the path of the Node.js that it runs.
  * @param {string} file
  * @param {string} own
  */
 async function nodeAt(file, own) {
   try {
     await access(file, constants.X_OK);
-    // Bun puts itself on the PATH under this name.
+    // Bun puts itself on the PATH as `node`.
     if ((await realpath(file)) === own) return undefined;
     const named = await answerOf(file);
     if (!path.isAbsolute(named)) return undefined;
     await access(named, constants.X_OK);
     return named;
   } catch {
-    // Not there, not to be run, or no Node.js: the search goes on.
+    // The file does not exist, cannot be executed, or is not Node.js: the search continues.
     return undefined;
   }
 }

@@ -1,8 +1,8 @@
 "use strict";
-// The option `software`: packages made for agentOS, as they are, for a VM that runs native programs.
+// The option `software`: packages made for agentOS, used by a VM that runs native programs.
 //
-// A package of commands brings them in WebAssembly, which is left aside: the VM has to have programs of these names. An
-// agent or a tool is npm packages, which are shown inside.
+// A package of commands contains them as WebAssembly, which is not used: the VM must have programs of the same names.
+// An agent or a tool consists of npm packages, which the VM shows.
 
 const { readdir } = require("node:fs/promises");
 const nodePath = require("node:path");
@@ -20,14 +20,14 @@ const SHAPES =
 /** @import { Bare } from "../members" */
 
 /**
- * A package of commands: their names, or the directory that has them.
+ * A package of commands: their names, or the directory that contains them.
  * @typedef {Bare<{
  *   name: string, called: string, aptName: string | undefined, aliases: string[], packageDir?: undefined,
  * } & ({ names: string[] } | { names: undefined, commandDir: string })>} Commands
  */
 
 /**
- * An agent or a tool. `source` is the object that it was read from.
+ * An agent or a tool. `source` is the object that the caller passed.
  * @typedef {Bare<{
  *   name: string, called: string, source: object, packageDir: string, requires: string[], bins: Map<string, string> | undefined,
  *   allowLinks: string[] | undefined,
@@ -35,7 +35,7 @@ const SHAPES =
  */
 
 /**
- * What is read of a package.
+ * The members that are read from a package.
  * @type {("name" | "type" | "aptName" | "commands" | "commandDir" | "aliases" | "packageDir" | "requires" | "bins" | "allowLinks")[]}
  */
 const MEMBERS = [
@@ -52,11 +52,14 @@ const MEMBERS = [
 ];
 const NONE = { __proto__: null };
 
-/** Arrays in arrays: packages nest two or three deep, and only one that holds itself goes on for ever. */
+/**
+ * The maximum depth of nested arrays. Real packages nest two or three deep; only an array that contains itself has no
+ * end.
+ */
 const DEPTH = 16;
 
 /**
- * The packages, checked and in one list.
+ * The packages, checked, in one flat list.
  * @param {string} name
  * @param {unknown} value
  * @returns {(Commands | Programs)[]}
@@ -117,7 +120,7 @@ function packageOf(name, value) {
   if (aptName !== undefined && typeof aptName !== "string") throw wrong("its aptName is no string");
   const common = { name, called, aptName, aliases: Object.keys(aliases) };
   if (commands === undefined) {
-    // It is no string only where there are `commands`.
+    // It can only be missing if there are `commands`.
     return { __proto__: null, ...common, names: undefined, commandDir: /** @type {string} */ (directory) };
   }
   /** @type {unknown[]} */
@@ -141,7 +144,7 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 const isStrings = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
 
 /**
- * What the packages found in `packages` need: `commands` that must be there, `mounts` and `bins` to show.
+ * What the packages in `packages` need: `commands` that the VM must have, and `mounts` and `bins` to show.
  * @param {(Commands | Programs)[]} packages
  */
 async function needsOf(packages) {
@@ -153,7 +156,7 @@ async function needsOf(packages) {
     if (one.packageDir !== undefined) programs.push(one);
     else {
       const names = one.names ?? [...(await commandsIn(one)), ...one.aliases];
-      // A name with an underscore is that of a part of the package, and not of a program.
+      // A name that begins with an underscore is a part of the package, not a program.
       for (const name of names) if (!name.startsWith("_") && !commands.has(name)) commands.set(name, one);
     }
   }
@@ -178,13 +181,16 @@ async function commandsIn({ name, called, commandDir }) {
   throw invalid(`${name}.commandDir must hold files whose names have no control characters, not ${show(wrong)}`);
 }
 
-/** For `sh`: those of its arguments that no directory of the PATH has a program for, a line each. One that only explains is none. */
+/**
+ * A script for `sh`: prints, one per line, those of its arguments that are not programs on the PATH. A program that
+ * only prints an explanation counts as missing.
+ */
 const MISSING =
   'set -f; IFS=:; for name; do for directory in $PATH; do [ "$directory" != /opt/node/explain ] && [ -f "$directory/$name" ] && [ -x "$directory/$name" ] && continue 2; done; ' +
   "printf '%s\\n' \"$name\"; done";
 
 /**
- * Rejects with an ENOENT if the VM lacks one of the `commands`. `exec` runs a program in it.
+ * Rejects with ENOENT if the VM lacks one of the `commands`. `exec` runs a program in the VM.
  * @param {Map<string, Commands>} commands
  * @param {(file: string, args: string[]) => Promise<{ stdout: string }>} exec
  */
@@ -195,7 +201,7 @@ async function requireCommands(commands, exec) {
 }
 
 /**
- * An ENOENT for what `missing` of the `commands` are, by the names that MISSING printed.
+ * An ENOENT that lists those of the `commands` whose names MISSING printed.
  * @param {string[]} missing
  * @param {Map<string, Commands>} commands
  */

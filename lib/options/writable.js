@@ -1,6 +1,7 @@
 "use strict";
-// Software that a guest can write to is a guest's choice of what other VMs are shown and run. So no VM of this server shows
-// software that a VM of this server can write to: neither a directory below a writable mount or home, nor one around it.
+// Software that a guest can write to would let that guest choose what other VMs show and run. So no VM of this server
+// shows software that a VM of this server can write to, whether the software is below a writable mount or home, or
+// contains one.
 
 const { realpath } = require("node:fs/promises");
 
@@ -11,16 +12,16 @@ const { within } = require("./package-places");
 /** @import { MountRequest } from "../../src/addon" */
 
 /**
- * What each VM that there is can write to, and what software it shows.
+ * For each VM: the directories it can write to, and the software it shows.
  * @type {Map<symbol, { writable: string[], software: string[] }>}
  */
 const used = new Map();
 
-/** What is no longer held by anyone. */
+/** Removes the entries of VMs that were garbage collected. */
 const collected = new FinalizationRegistry((/** @type {symbol} */ key) => used.delete(key));
 
 /**
- * Notes what `vm` can write to and shows, or refuses it. Returns what takes the note back.
+ * Records what `vm` can write to and shows, or refuses it. Returns a function that removes the record.
  * @param {object} vm
  * @param {CheckedOptions} options
  * @param {readonly MountRequest[]} software
@@ -31,11 +32,11 @@ async function claim(vm, { home, mounts = [] }, software) {
   if (writable.length === 0 && software.length === 0) return () => {};
   const claimed = {
     __proto__: /** @type {null} */ (null),
-    // Whether it is there is a matter of the boot, which says so better.
+    // If the path does not exist, the boot reports that with a better error.
     writable: await Promise.all(writable.map((path) => realpath(path).catch(() => path))),
     software: software.map((mount) => mount.hostPath),
   };
-  // No await from here on: what was looked at must still hold.
+  // No await from here on, so that the checked state still holds.
   refuseOverlap(claimed.software, claimed.writable, "this VM");
   for (const other of used.values()) {
     refuseOverlap(claimed.software, other.writable, "another VM of this server");

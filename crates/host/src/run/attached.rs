@@ -1,4 +1,4 @@
-//! The descriptors that init attaches to a started program.
+//! The descriptors that init attaches when it has started a program.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -19,19 +19,20 @@ pub(super) struct Pipes {
 pub(super) struct TerminalEnds {
     pub input: Arc<Input>,
     pub output: Source,
-    /// What `input` writes to.
+    /// The descriptor of the terminal's master that `input` writes to.
     pub master_fd: Arc<OwnedFd>,
 }
 
 impl Pipes {
-    /// Takes over what init attached for [`Stdio::Pipes`](agent_vm_protocol::message::Stdio::Pipes), and writes `stdin`.
+    /// Takes over the descriptors that init attached for [`Stdio::Pipes`](agent_vm_protocol::message::Stdio::Pipes),
+    /// and writes `stdin`.
     pub fn open(fds: Vec<OwnedFd>, stdin: &[u8]) -> Result<Self, Error> {
         let mut fds = fds.into_iter();
         let input = fds.next().ok_or_else(Error::missing_descriptor)?;
         let input = Input::new(input).map_err(|error| Error::system(&error, "ioctl"))?;
         let (stdout, stderr) = (open_source(fds.next())?, open_source(fds.next())?);
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-        // A program need not read what it is given.
+        // A program may end without reading its input.
         drop(input.write(stdin, runtime)?);
         Ok(Self {
             stdin: input,
@@ -40,7 +41,7 @@ impl Pipes {
         })
     }
 
-    /// Takes over what init attached for [`Stdio::Output`](agent_vm_protocol::message::Stdio::Output).
+    /// Takes over the descriptor that init attached for [`Stdio::Output`](agent_vm_protocol::message::Stdio::Output).
     pub fn open_output(fds: Vec<OwnedFd>) -> Result<Self, Error> {
         let mut fds = fds.into_iter();
         Ok(Self {
@@ -52,10 +53,12 @@ impl Pipes {
 }
 
 impl TerminalEnds {
-    /// Takes over what init attached for [`Stdio::Terminal`](agent_vm_protocol::message::Stdio::Terminal).
+    /// Takes over the descriptor that init attached for
+    /// [`Stdio::Terminal`](agent_vm_protocol::message::Stdio::Terminal).
     pub fn open(fds: Vec<OwnedFd>) -> Result<Self, Error> {
         let master = fds.into_iter().next().ok_or_else(Error::missing_descriptor)?;
-        // `epoll(7)` knows a descriptor once; reading and writing are watched apart.
+        // A copy, because an epoll(7) instance takes a descriptor only once, and reading and writing are watched
+        // separately.
         let writing = master.try_clone().map_err(|error| Error::system(&error, "dup"))?;
         let master_fd = Arc::new(writing);
         let output =
@@ -75,10 +78,10 @@ pub(super) fn open_source(fd: Option<OwnedFd>) -> Result<Source, Error> {
     Source::new(fd, StreamKind::Pipe).map_err(|error| Error::system(&error, "epoll_ctl"))
 }
 
-/// The output pipe of a program that has ended, which does not block.
+/// The output pipe of a program that has ended, set to non-blocking.
 ///
 /// # Errors
-/// EINVAL for anything else: it might have no end, or make its reader wait.
+/// EINVAL if it is not a pipe: reading it could block or never end.
 pub(super) fn ended_pipe(fd: Option<OwnedFd>) -> Result<OwnedFd, Error> {
     let fd = fd.ok_or_else(Error::missing_descriptor)?;
     if !sys::is_pipe(fd.as_fd()) {

@@ -1,4 +1,4 @@
-//! What a command left running.
+//! Processes that a command left running.
 
 use agent_vm_protocol::message::Background;
 
@@ -9,14 +9,14 @@ use crate::process_table::{CommandLine, parse_command_line};
 pub struct BackgroundProcess {
     /// Its pid in the VM.
     pub pid: u32,
-    /// As in the process table.
+    /// Its program, as in the process table.
     pub command: String,
-    /// As in the process table, of a command line of at most 4 KiB.
+    /// Its arguments, as in the process table, of a command line of at most 4 KiB.
     pub args: Vec<String>,
 }
 
 impl BackgroundProcess {
-    /// The one that init reports.
+    /// Converts the form that init reports.
     pub(super) fn of(left: &Background) -> Self {
         let executable = left.executable.as_deref().map(String::from_utf8_lossy);
         let name = String::from_utf8_lossy(&left.name);

@@ -1,22 +1,22 @@
-//! What to run.
+//! What to run: a program, its arguments, environment and directory.
 
 use agent_vm_protocol::message::{Call, Spawn, Stdio};
 
 /// A program to run, and how.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// A path, or a name to be looked up on the PATH.
+    /// A path, or a name to look up on the PATH.
     pub program: String,
-    /// Its arguments, without its own name.
+    /// The arguments, without the program's own name.
     pub arguments: Vec<String>,
-    /// Added to the VM's environment.
+    /// Variables to add to the VM's environment.
     pub env: Vec<(String, String)>,
-    /// The working directory; nothing for the VM's home.
+    /// The working directory; `None` for the VM's home.
     pub cwd: Option<String>,
 }
 
 impl Command {
-    /// The request to init that starts it.
+    /// The request that makes init start it.
     pub(super) fn into_request(self, call: Call, home: &str, stdio: Stdio) -> Spawn {
         Spawn {
             call,

@@ -1,4 +1,4 @@
-//! One command from start to end, with all that it printed.
+//! Runs a command from its start to its end, and collects its output.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use crate::output_log::Stream;
 use crate::stream::{Chunks, Source, StreamEnd, StreamKind, read_rest};
 use crate::vm::Vm;
 
-/// Receives output as it comes. The next chunk of that stream is read when the [`Credit`] is dropped.
+/// Receives output as it arrives. The next chunk of that stream is read when the [`Credit`] is dropped.
 pub type OnOutput = Box<dyn Fn(Stream, Bytes, Credit) + Send + Sync>;
 
 /// A command to run, and how.
 pub struct Exec {
     /// What to run.
     pub command: Command,
-    /// Its standard input; if there is none, end-of-file at once.
+    /// Its standard input; `None` for immediate end-of-file.
     pub stdin: Vec<u8>,
-    /// After that long everything that it started is killed.
+    /// After this time everything that the command started is killed.
     pub timeout: Option<Duration>,
-    /// Bytes to keep of each stream.
+    /// The maximum number of bytes to keep of each stream.
     pub max_output_bytes: usize,
-    /// Receives output as well, as it comes.
+    /// Also receives the output, as it arrives.
     pub on_output: Option<OnOutput>,
 }
 
@@ -50,9 +50,9 @@ pub struct ExecResult {
     pub stdout: Printed,
     /// Its standard error.
     pub stderr: Printed,
-    /// Whether it was killed because its time was up.
+    /// Whether it was killed by its timeout.
     pub timed_out: bool,
-    /// What it left running.
+    /// The processes that it left running.
     pub background: Vec<BackgroundProcess>,
 }
 
@@ -77,7 +77,7 @@ impl Vm {
         } else {
             Stdio::Pipes
         };
-        // The host writes nothing to it, and emits none of its output while it runs.
+        // The host writes no standard input, and emits no output while the command runs.
         let brief = stdin.is_empty() && on_output.is_none();
         let request = Request::Spawn(Box::new(Spawn {
             report_background: true,
@@ -108,7 +108,7 @@ impl Vm {
     }
 }
 
-/// An exec under way. It keeps neither the VM nor all that the VM's calls share.
+/// An exec that is running. It keeps alive neither the VM nor the data that the VM's calls share.
 struct ExecRun {
     control: Arc<Control>,
     io_counters: Arc<IoCounters>,
@@ -139,7 +139,7 @@ impl ExecRun {
                 result = self.ended(call, pid, exit, fds) => result,
             };
             if result.is_err() {
-                // No result will list what it left.
+                // The result will not list background processes.
                 kill_all(&self.control, call).await;
             }
             return result;
@@ -187,7 +187,7 @@ impl ExecRun {
         Ok(result(ended, out, err))
     }
 
-    /// The result of a brief command that has ended already: its pipes are read without being watched.
+    /// The result of a short command that has ended already: its pipes are read without being watched.
     async fn ended(&self, call: Call, pid: u32, exit: Exit, fds: Vec<OwnedFd>) -> Result<ExecResult, Error> {
         let mut fds = fds.into_iter();
         let (out, open_out) = self.rest(fds.next()).await?;
@@ -201,7 +201,7 @@ impl ExecRun {
         Ok(result(ended, out, err))
     }
 
-    /// Reads what the command's background processes still write, so that they never meet a full or broken pipe.
+    /// Reads what the command's background processes still write, so that their pipe is neither full nor broken.
     fn discard(&self, call: Call, pid: u32, streams: [Option<Source>; 2]) {
         if streams.iter().all(Option::is_none) {
             return;
@@ -213,7 +213,7 @@ impl ExecRun {
         }));
     }
 
-    /// What a command that has ended wrote to a pipe, and the pipe if other processes still hold the other end.
+    /// Reads what an ended command wrote to a pipe. Also returns the pipe if other processes still hold its other end.
     async fn rest(&self, fd: Option<OwnedFd>) -> Result<(Printed, Option<Source>), Error> {
         let fd = ended_pipe(fd)?;
         let mut collector = self.collector();
@@ -299,7 +299,8 @@ mod tests {
         received: Vec<(Stream, Bytes)>,
     }
 
-    /// The result of a command that had ended when its start was reported, and the output that its callback received.
+    /// The result of a command that had already ended when its start was reported, and the output that its callback
+    /// received.
     fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> Ended {
         let (ours, _init) = Channel::pair().unwrap();
         let (exit_sender, exit) = oneshot::channel();
@@ -307,7 +308,7 @@ mod tests {
         let on_output: OnOutput = Box::new(move |stream, data, _credit| sender.send((stream, data)).unwrap());
         let result = runtime::handle().unwrap().block_on(async {
             let control = Control::new(ours, None).unwrap();
-            // No init serves it: every request fails at once.
+            // No init answers on it: every request fails at once.
             control.close();
             let run = ExecRun {
                 control: Arc::new(control),

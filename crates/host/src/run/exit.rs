@@ -1,4 +1,4 @@
-//! The end of a program: by itself, by its timeout, or by its caller.
+//! The end of a program: by itself, by its timeout, or by its caller's abort.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::events::{ExitStatus, Reason};
 
 /// How a program ended, and what ended it.
 pub(super) struct ProgramEnd {
-    /// As init saw it; nothing if the VM went first.
+    /// The status that init reported; `None` if the VM ended first.
     pub exit: Option<Exit>,
-    /// Whether it was killed because its time was up.
+    /// Whether it was killed by its timeout.
     pub timed_out: bool,
     /// Whether it was killed because its caller aborted it.
     pub aborted: bool,
 }
 
 impl ProgramEnd {
-    /// As callers see it.
+    /// The exit status as callers get it.
     pub fn status(&self) -> ExitStatus {
         let Some(exit) = &self.exit else {
             return ExitStatus::DISPOSED;
@@ -42,8 +42,8 @@ impl ProgramEnd {
     }
 }
 
-/// Waits for a program's end. When its time is up, or on `abort`, kills everything that it started; none of that is left when
-/// this returns. Sets `exited` at the end.
+/// Waits for a program's end. After its timeout, or on `abort`, kills everything that the program started and returns
+/// when none of that is left. Sets `exited` at the end.
 pub(super) async fn until_exit(
     control: &Control,
     call: Call,
@@ -79,7 +79,7 @@ pub(super) async fn until_exit(
             exit.await.ok()
         }
     };
-    // It has no receiver if all streams have ended already.
+    // There is no receiver if all streams have already ended.
     exited.send_replace(true);
     ProgramEnd {
         exit,
@@ -88,7 +88,7 @@ pub(super) async fn until_exit(
     }
 }
 
-/// Kills everything that a started program started; returns when none of it is left.
+/// Kills everything that a program started; returns when none of it is left.
 pub(super) async fn kill_all(control: &Control, family: Call) {
     let call = control.call();
     if let Err(error) = control

@@ -1,4 +1,5 @@
-//! The life of a process or a shell, from its start to the end of what it leaves running: its record, its events, its exit.
+//! The life of a process or a shell, from its start to the end of everything that it leaves running: record, events,
+//! exit.
 
 use std::future::pending;
 use std::os::fd::OwnedFd;
@@ -29,22 +30,22 @@ pub(super) trait Recorded: Send + Sync + Sized + 'static {
     /// Adds it to the VM's records.
     fn remember(self: &Arc<Self>, shared: &Shared);
 
-    /// Notes in the VM's records that it has exited, which may make them forget the oldest.
+    /// Marks it as exited in the VM's records, which may then forget the oldest.
     fn note_exit(&self, shared: &Shared);
 
-    /// The event of a chunk of its output.
+    /// The event for a chunk of its output.
     fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event;
 
-    /// The event of its exit.
+    /// The event for its exit.
     fn exit_event(&self, status: ExitStatus) -> Event;
 
-    /// It has exited, and not all of its output need be delivered yet.
+    /// Called when it has exited. Some of its output may not be delivered yet.
     fn on_exit(&self) {}
 
-    /// Whether output of what it left running is still emitted as its own, while the VM has not ended.
+    /// Whether output of processes that it left running is still emitted as its own, until the VM ends.
     fn owns_later_output(&self, shared: &Shared) -> bool;
 
-    /// Returns when its streams must be closed although something it left running may still hold them.
+    /// Returns when its streams must be closed although processes that it left running may still hold them.
     fn closed(&self) -> impl Future<Output = ()> + Send {
         pending()
     }
@@ -53,7 +54,8 @@ pub(super) trait Recorded: Send + Sync + Sized + 'static {
 /// The output streams of a program.
 pub(super) type Outputs = [Option<(Source, Stream)>; 2];
 
-/// Starts `command`. `attach` takes over the descriptors of its streams; then `on_start` is called, before any event of it.
+/// Starts `command`. `attach` takes over the descriptors of its streams; then `on_start` is called, before any of its
+/// events.
 pub(super) fn start<R: Recorded>(
     shared: &Arc<Shared>,
     command: Command,
@@ -109,8 +111,8 @@ pub(super) fn start<R: Recorded>(
     control.start(call, &request, Box::new(on_started));
 }
 
-/// Emits what the streams bring until the program has exited and all that it wrote itself is emitted. Returns those that
-/// something still holds open.
+/// Emits output until the program has exited and everything that it wrote itself is emitted. Returns the streams that
+/// other processes still hold open.
 async fn deliver<R: Recorded>(
     shared: &Shared,
     recorded: &R,
@@ -128,7 +130,7 @@ async fn deliver<R: Recorded>(
     [first, second]
 }
 
-/// Reads what the program left running still writes, so that it meets neither a full nor a broken pipe.
+/// Reads what processes that the program left running still write, so that their pipes are neither full nor broken.
 async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: Outputs) {
     if outputs.iter().all(Option::is_none) {
         return;
@@ -149,7 +151,7 @@ async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: 
     }
 }
 
-/// A stream of a program that has exited.
+/// Handles later output on a stream of a program that has exited.
 struct LaterOutput<R> {
     shared: Arc<Shared>,
     recorded: Arc<R>,
@@ -180,7 +182,7 @@ impl<R: Recorded> leftover::Reader for LaterOutput<R> {
     }
 }
 
-/// Keeps and emits one chunk of output.
+/// Stores one chunk of output and emits it.
 fn emit<R: Recorded>(shared: &Shared, recorded: &R, stream: Stream, data: Bytes) -> CreditReturned {
     let (credit, returned) = Credit::new();
     shared.io_counters.add_output(data.len());

@@ -1,4 +1,4 @@
-//! Writing to a process or a shell.
+//! Writes to the input of a process or a shell.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::input::{Input, Written};
 use crate::runtime;
 use crate::vm::Vm;
 
-/// A write of which the kernel has not taken all yet. The rest is written whether or not this is waited for.
+/// A write that the kernel has not fully accepted yet. The rest is written even if nothing waits for it.
 pub struct PendingWrite {
     vm: Vm,
     done: oneshot::Receiver<()>,
@@ -17,22 +17,22 @@ pub struct PendingWrite {
 }
 
 impl PendingWrite {
-    /// Waits until the kernel has taken all of it.
+    /// Waits until the kernel has accepted all of it.
     ///
     /// # Errors
-    /// As the call that made it, if the reader ended first.
+    /// The same as for the call that began the write, if the reader ended first.
     pub async fn finished(self) -> Result<(), Error> {
         match self.done.await {
             Ok(()) => Ok(()),
-            // The reader may have ended alone, or with the VM.
+            // The reader may have ended by itself, or with the VM.
             Err(_) if self.vm.is_alive().await => Err(self.closed),
             Err(_) => Err(Error::Disposed),
         }
     }
 }
 
-/// Writes `data` to `input`; nothing remains to be waited for if the kernel takes all of it at once. Fails with `closed` if
-/// nothing can read it.
+/// Writes `data` to `input`. Returns `None` if the kernel accepts all of it at once. Fails with `closed` if nothing can
+/// read it.
 pub(super) fn write(
     vm: &Vm,
     input: &Arc<Input>,

@@ -1,8 +1,9 @@
-//! Programs that run in a VM: what [`exec`](exec), [`spawn`](spawn) and [`shell`](shell) have in common, and the calls about them.
+//! Programs that run in a VM: the code that [`exec`](exec), [`spawn`](spawn) and [`shell`](shell) share, and the calls
+//! about them.
 //!
-//! All three take the same way. A [`Command`] becomes a request to init. When init has started it, `attached` takes over the
-//! descriptors of its streams; `exit` waits for its end; what it writes is collected by `printed` (exec) or emitted by
-//! `follow` (spawn and shell), which also reads what the program has left running. `input` writes to it.
+//! All three go the same way. A [`Command`] becomes a request to init. When init has started the program, `attached`
+//! takes over the descriptors of its streams and `exit` waits for its end. `printed` collects its output (exec), or
+//! `follow` emits it (spawn and shell) and also reads what processes left running still write. `input` writes to it.
 //!
 //! The calls (`exec`, `spawn`, `shell`, `process_calls`, `shell_calls`) import the other files, and none of them imports a call.
 

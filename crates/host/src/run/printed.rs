@@ -1,4 +1,4 @@
-//! What a command prints, kept up to a bound.
+//! A command's output, kept up to a bound.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use crate::io_counters::IoCounters;
 use crate::pool;
 use crate::stream::Sink;
 
-/// What a command printed to one stream.
+/// The output of a command on one stream.
 #[derive(Debug)]
 pub struct Printed {
-    /// At most as many bytes as the bound.
+    /// The kept bytes, at most as many as the bound.
     pub bytes: Vec<u8>,
     /// Whether the command printed more.
     pub truncated: bool,
@@ -17,7 +17,7 @@ pub struct Printed {
     pub ascii: bool,
 }
 
-/// Collects what is printed.
+/// Collects output.
 pub(super) struct Collector<'a> {
     printed: Printed,
     limit: usize,
@@ -25,7 +25,7 @@ pub(super) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// Nothing yet, and at most `limit` bytes later.
+    /// An empty collection that keeps at most `limit` bytes.
     pub fn new(limit: usize, io_counters: &'a IoCounters) -> Self {
         Self {
             printed: Printed {
@@ -38,7 +38,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Adds bytes, as far as there is room.
+    /// Appends bytes, up to the bound.
     pub fn add(&mut self, data: &[u8]) {
         self.io_counters.add_output(data.len());
         let kept = &data[..data.len().min(self.limit - self.printed.bytes.len())];
@@ -47,7 +47,7 @@ impl<'a> Collector<'a> {
         self.printed.bytes.extend_from_slice(kept);
     }
 
-    /// What was collected.
+    /// The collected output.
     pub fn into_printed(self) -> Printed {
         self.printed
     }
@@ -61,7 +61,8 @@ impl Sink for Collector<'_> {
         wanted: usize,
         read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        // Not straight to where it is kept: new memory would be faulted in while the kernel holds the pipe and the writer waits.
+        // Read into a reused buffer first: reading into new memory causes page faults while the kernel locks the pipe
+        // and the writer waits.
         let mut buffer = pool::take();
         let read = buffer.append(|bytes| read(bytes, wanted));
         self.add(buffer.filled());

@@ -1,4 +1,4 @@
-//! Calls about processes: those that `spawn` started, and everything else that runs in the VM.
+//! Calls about processes: the ones that `spawn` started, and all others that run in the VM.
 
 use std::io;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::runtime;
 use crate::vm::Vm;
 
 impl Vm {
-    /// All spawned processes that are remembered, in the order in which they were started.
+    /// All spawned processes that are remembered, in the order of their starts.
     #[must_use]
     pub fn list_processes(&self) -> Vec<SpawnedProcessInfo> {
         let processes = self.shared().processes.lock().all();
         processes.iter().map(|process| process.info()).collect()
     }
 
-    /// The newest process that was spawned with that pid.
+    /// The most recently spawned process with that pid.
     pub fn get_process(&self, pid: u32) -> Result<SpawnedProcessInfo, Error> {
         self.or_ended(self.process(pid).map(|process| process.info()))
     }
 
-    /// What is kept of a process's output from position `after` on.
+    /// The kept output of a process from position `after` on.
     pub fn read_process_output(&self, pid: u32, after: u64) -> Result<OutputReplay, Error> {
         self.or_ended(self.process(pid).map(|process| process.record.replay(after)))
     }
@@ -40,7 +40,7 @@ impl Vm {
         )
     }
 
-    /// Closes a process's standard input behind what was written.
+    /// Closes a process's standard input after everything that was written to it.
     pub fn close_process_stdin(&self, pid: u32) -> Result<(), Error> {
         self.or_ended(self.process(pid).map(|process| process.record.input.close()))
     }
@@ -50,15 +50,16 @@ impl Vm {
         self.process(pid)?.record.ended().await
     }
 
-    /// Sends a signal to the group that a process leads, or to it alone. A spawned process that has exited gets none.
+    /// Sends a signal to the process group that a process leads, or only to the process. A spawned process that has
+    /// exited gets none.
     pub async fn signal_process(&self, pid: u32, signal: i32) -> Result<(), Error> {
         let target = target(pid, self.process(pid).ok().as_deref());
         self.about_process(pid, |call| Request::Signal { call, target, signal })
             .await
     }
 
-    /// Kills a process and everything that it started. Returns when none of that is left and, of a spawned process, the exit
-    /// event is emitted.
+    /// Kills a process and everything that it started. Returns when none of that is left and, for a spawned process,
+    /// its exit event is emitted.
     pub async fn kill_process(&self, pid: u32) -> Result<(), Error> {
         let spawned = self.process(pid).ok();
         let target = target(pid, spawned.as_deref());
@@ -70,8 +71,8 @@ impl Vm {
         }
     }
 
-    /// What `describe` makes of everything that runs in the VM. It is called on a thread that may take its time: the guest decides
-    /// how much there is to describe.
+    /// The result of `describe` for every process in the VM. It runs on a thread that may block, because the guest
+    /// decides how many processes there are.
     pub async fn process_table<T: Send + 'static>(
         &self,
         describe: impl FnOnce(&[ProcessInfo]) -> T + Send + 'static,
@@ -85,7 +86,7 @@ impl Vm {
             let table = process_table::read(&proc_fd, init, deputy, whole)?;
             Ok(table.map(|table| describe(&table)))
         });
-        // It does not panic, and the runtime is never shut down.
+        // The closure does not panic, and the runtime is never shut down.
         let described = reading.await.map_err(|_| Error::Disposed)?;
         described
             .map_err(|error: io::Error| Error::system(&error, "open"))?
@@ -107,8 +108,8 @@ impl Vm {
     }
 }
 
-/// Which process a call about `pid` reaches: the one that was spawned with that number, whichever has it now, or else the one
-/// that has it.
+/// The process that a call about `pid` means: the one that was spawned with that pid, even if another process has it
+/// now, or else the process that has it now.
 fn target(pid: u32, spawned: Option<&SpawnedProcess>) -> Target {
     spawned.map_or(Target::Pid(pid), |process| Target::Family(process.record.call))
 }

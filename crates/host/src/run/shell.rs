@@ -1,4 +1,4 @@
-//! Opening a shell, whose terminal's output is emitted as events.
+//! Opens a shell: a program on a terminal, whose output is emitted as events.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use crate::vm::Vm;
 pub struct ShellRequest {
     /// What to run.
     pub command: Command,
-    /// Columns of its terminal.
+    /// The number of columns of its terminal.
     pub cols: u16,
-    /// Rows of its terminal.
+    /// The number of rows of its terminal.
     pub rows: u16,
 }
 
@@ -31,7 +31,7 @@ pub struct ShellRequest {
 pub type OnOpen = Box<dyn FnOnce(Result<ShellId, Error>) + Send>;
 
 impl Vm {
-    /// Opens a shell; its name goes to `on_open` before any event of it.
+    /// Opens a shell; its name goes to `on_open` before any of its events.
     pub fn open_shell(&self, request: ShellRequest, on_open: OnOpen) {
         let ShellRequest { command, cols, rows } = request;
         follow::start(
@@ -86,8 +86,9 @@ impl Recorded for Shell {
         }
     }
 
-    /// Closes the host's writing side, so that processes that still hold the terminal meet its end when the host reads it no
-    /// longer. Not later: a slow listener may delay the rest of the output, and nothing reads what is written to the terminal.
+    /// Closes the host's writing side, so that processes that still hold the terminal get a hang-up when the host stops
+    /// reading. It happens now, because a slow listener may delay the rest of the output, and nothing reads what is
+    /// written to the terminal.
     fn on_exit(&self) {
         self.release_terminal();
     }

@@ -19,7 +19,7 @@ impl Vm {
         shells.iter().map(|shell| shell.info()).collect()
     }
 
-    /// What is kept of a shell's output from position `after` on.
+    /// The kept output of a shell from position `after` on.
     pub fn read_shell(&self, name: &str, after: u64) -> Result<OutputReplay, Error> {
         self.or_ended(self.shell(name).map(|shell| shell.record.replay(after)))
     }
@@ -42,7 +42,7 @@ impl Vm {
         self.shell(name)?.record.ended().await
     }
 
-    /// Hangs up a shell's terminal. Returns when all of its session is gone and its exit event is emitted.
+    /// Hangs up a shell's terminal. Returns when no process of its session is left and its exit event is emitted.
     pub async fn close_shell(&self, name: &str) -> Result<(), Error> {
         let shell = self.shell(name)?;
         if shell.record.status().is_some() {

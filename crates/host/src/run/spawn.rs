@@ -1,4 +1,4 @@
-//! Starting a process whose output is emitted as events.
+//! Starts a process whose output is emitted as events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::vm::Vm;
 pub struct SpawnRequest {
     /// What to run.
     pub command: Command,
-    /// Written to its standard input first, which stays open.
+    /// Written to its standard input first; the standard input stays open.
     pub stdin: Vec<u8>,
-    /// After that long everything that it started is killed.
+    /// After this time everything that it started is killed.
     pub timeout: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ pub struct SpawnRequest {
 pub type OnSpawn = Box<dyn FnOnce(Result<u32, Error>) + Send>;
 
 impl Vm {
-    /// Starts a process; its pid goes to `on_spawn` before any event of it.
+    /// Starts a process; its pid goes to `on_spawn` before any of its events.
     pub fn spawn(&self, request: SpawnRequest, on_spawn: OnSpawn) {
         let SpawnRequest {
             command,
@@ -91,7 +91,7 @@ impl Recorded for SpawnedProcess {
         }
     }
 
-    /// Not once another process was spawned with the same pid: the output would be taken for that one's.
+    /// If another process has been spawned with the same pid since, the output would be attributed to that one.
     fn owns_later_output(&self, shared: &Shared) -> bool {
         let newest = shared.processes.lock().get(&self.record.pid);
         newest.is_none_or(|newest| newest.record.call == self.record.call)
