@@ -1,9 +1,9 @@
-//! Listing directories, and what is below them. Every directory is opened by init, as the VM's user and without following
-//! links: a directory that is swapped for a link meanwhile leads nowhere.
+//! Lists directories and trees. Init opens every directory, as the VM's user and without following links: a directory
+//! that a process replaces by a link meanwhile cannot redirect the listing.
 //!
-//! How wide and deep a tree is, is the guest's choice. So a listing is handed over in pieces while it is made, and bounded: in
-//! names, in bytes and in depth. What waits to be listed is names in directories that are known by number, never whole paths,
-//! and a directory is opened by its way from one of few that are open.
+//! The guest decides how wide and deep a tree is. So a listing is delivered in pieces while it is made, and is bounded
+//! in names, in bytes and in depth. Directories still to be listed are kept as a name and the number of their parent,
+//! never as whole paths. Each is opened by a relative path from one of a few open directories.
 
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,31 +19,32 @@ use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::vm::Vm;
 
-/// The most names that one listing gives.
+/// The maximum number of names in one listing.
 pub const MAX_ENTRIES: usize = 1_000_000;
 
-/// The most bytes that the names or paths of one listing have.
+/// The maximum total length of the names or paths in one listing, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The deepest directory that is listed; the one that a listing begins with is 0 deep.
+/// The depth of the deepest directory that is listed; the directory where a listing begins has depth 0.
 pub const MAX_DEPTH: u32 = 4096;
 
-/// The most names that one directory may have, excluded ones too: a process may add names as fast as they are read.
+/// The maximum number of names read from one directory, including excluded ones: a process may add names as fast as
+/// they are read.
 const MAX_NAMES_READ: usize = 4 * MAX_ENTRIES;
 
-/// Names of one piece, and bytes of them. JavaScript takes a piece within a millisecond, and its text is small enough for the young
-/// generation of V8's heap, whose collections are short.
+/// The maximum number of names in one piece, and their bytes. JavaScript processes a piece within a millisecond, and
+/// its text fits into the young generation of V8's heap, whose collections are short.
 const PIECE: (usize, usize) = (512, 32 * 1024);
 
-/// Pieces that JavaScript does not have yet. Few, because one path of control characters is 360 KiB of JSON, which takes
-/// milliseconds to parse.
+/// The maximum number of pieces that JavaScript has not processed. It is small because a single path of control
+/// characters is 360 KiB of JSON, which takes milliseconds to parse.
 const AHEAD: usize = 2;
 
-/// The longest way from an open directory, in bytes and in names; a kernel path has at most 4,095 bytes, and a name 255. A
-/// listing within its bounds needs about a hundred directories open.
+/// The longest relative path from an open directory, in bytes and in names; the kernel allows 4,095 bytes, and 255 for
+/// a name. A listing within its bounds needs about a hundred open directories.
 const LONGEST_WAY: (usize, u32) = (3072, 64);
 
-/// What a name in a directory is.
+/// The type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
@@ -54,52 +55,53 @@ pub enum EntryKind {
     File,
 }
 
-/// A name in a directory.
+/// A directory entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The name, or in a walk the whole path; bytes that are not UTF-8 are replaced.
+    /// The name, or in a walk the whole path. Bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
 }
 
-/// Takes a piece of a listing, on a thread that may take its time. The second to next comes when [`Credit`] is dropped.
+/// Receives a piece of a listing, on a thread that may block. The piece after the next arrives when [`Credit`] is
+/// dropped.
 pub type OnEntries = Arc<dyn Fn(Vec<Entry>, Credit) + Send + Sync>;
 
-/// What to list of a tree.
+/// The tree to list.
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// Where it begins.
+    /// The directory where it begins.
     pub path: String,
-    /// Directories below directories that are listed; 0 for the first alone.
+    /// The number of levels below the first directory that are listed; 0 for the first directory alone.
     pub max_depth: Option<u32>,
-    /// Names that are left out, with all below them.
+    /// Names that are left out, with everything below them.
     pub exclude: HashSet<String>,
 }
 
-/// A directory that was found, by its name in the one above it.
+/// A directory that was found: its name, and the directory that contains it.
 struct Place {
     above: usize,
     name: Vec<u8>,
     depth: u32,
 }
 
-/// An open directory that others are opened from.
+/// An open directory, from which other directories are opened.
 struct Base {
     fd: OwnedFd,
     place: usize,
 }
 
-/// A directory that waits to be listed. The deepest are listed first.
+/// A directory that is still to be listed. The deepest ones are listed first.
 struct Pending {
     base: Arc<Base>,
     place: usize,
 }
 
 impl Vm {
-    /// The names in a directory, in order of their bytes, without the attributes.
+    /// The names in a directory, without attributes, in the order of their bytes.
     pub async fn readdir(&self, path: String, on_entries: OnEntries) -> Result<(), Error> {
         let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, path.clone(), on_entries);
@@ -113,8 +115,8 @@ impl Vm {
         pieces.finish().await
     }
 
-    /// Lists a tree, a directory before what is in it. A directory that may not be read, or is gone when its turn comes, is
-    /// listed without what is in it.
+    /// Lists a tree; each directory comes before its content. A directory that cannot be read, or no longer exists when
+    /// its turn comes, is listed without its content.
     pub async fn walk(&self, walk: Walk, on_entries: OnEntries) -> Result<(), Error> {
         let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, walk.path.clone(), on_entries);
@@ -172,16 +174,17 @@ impl Vm {
         pieces.finish().await
     }
 
-    /// Waits for a place among the listings of this VM.
+    /// Waits until this VM may make one more listing.
     async fn listing(&self) -> Result<SemaphorePermit<'_>, Error> {
         tokio::select! {
-            // Never closed.
+            // The semaphore is never closed.
             place = self.shared().bounds.listings.acquire() => place.map_err(|_| Error::Disposed),
             () = self.ended() => Err(Error::Disposed),
         }
     }
 
-    /// Opens a directory that waited, and tells what those in it are opened from; nothing if it is gone or locked.
+    /// Opens a waiting directory, and returns the base from which its subdirectories are opened; `None` if it is gone
+    /// or not readable.
     async fn open_below(
         &self,
         places: &[Place],
@@ -218,21 +221,21 @@ impl Vm {
     }
 }
 
-/// The names from one place down to another, the lower first.
+/// The names on the way from one directory down to another, the deepest first.
 fn upwards(places: &[Place], top: usize, place: usize) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(place), |place| Some(places[*place].above))
         .take_while(move |place| *place != top)
         .map(|place| places[place].name.as_slice())
 }
 
-/// A relative path.
+/// The relative path from one directory to another.
 fn way(places: &[Place], from: usize, to: usize) -> Vec<u8> {
     let mut names: Vec<_> = upwards(places, from, to).collect();
     names.reverse();
     names.join(&b'/')
 }
 
-/// The whole path of a place, as it is shown.
+/// The whole path of a directory, as the caller sees it.
 fn path(places: &[Place], place: usize) -> String {
     let top = String::from_utf8_lossy(&places[0].name);
     let names: Vec<_> = upwards(places, 0, place).map(String::from_utf8_lossy).collect();
@@ -248,14 +251,14 @@ fn path(places: &[Place], place: usize) -> String {
     path
 }
 
-/// Names, and bytes of them.
+/// A number of names and their total bytes.
 #[derive(Debug, Clone, Copy)]
 struct Amount {
     names: usize,
     bytes: usize,
 }
 
-/// Hands a listing over.
+/// Delivers a listing in pieces.
 struct Pieces<'a> {
     vm: &'a Vm,
     path: String,
@@ -279,7 +282,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// What may still be found.
+    /// How much the listing may still contain.
     fn left(&self) -> Amount {
         Amount {
             names: MAX_ENTRIES.saturating_sub(self.all.names),
@@ -301,7 +304,7 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
-    /// Hands the next piece over, when the last but one is taken.
+    /// Delivers the next piece, once the piece before the last has been processed.
     async fn hand_over(&mut self) -> Result<(), Error> {
         while self.ahead.len() >= AHEAD
             && let Some(first) = self.ahead.pop_front()
@@ -352,14 +355,14 @@ fn check(found: Amount, names: usize, bytes: usize, path: &str) -> Result<(), Er
     )))
 }
 
-/// A name as it is, and as it is shown.
+/// A name in bytes, and as text.
 struct Name {
     bytes: Vec<u8>,
     entry: Entry,
 }
 
-/// What is in a directory, in order of names; with the path before each and with attributes, if there is one. Attributes are of
-/// the name itself, never of what a link leads to.
+/// The content of a directory, sorted by name; with `prefix` before each name, and with attributes, if there is a
+/// prefix. The attributes are the entry's own: a link is not followed.
 fn list(
     fd: BorrowedFd<'_>,
     path: &str,
@@ -372,7 +375,7 @@ fn list(
         syscall: syscall.into(),
         path: Some(path.to_owned()),
     };
-    // Both have one position, and nothing else lists it.
+    // Both descriptors share one read position, and nothing else reads from it.
     let own = fd
         .try_clone_to_owned()
         .map_err(|error| Error::system(&error, "dup"))?;

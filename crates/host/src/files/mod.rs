@@ -1,5 +1,5 @@
-//! Files of the VM. Init opens, names and removes, as the VM's user and in the VM's view; what is read, written and listed
-//! goes through the descriptors it hands over, on blocking threads, and never through init.
+//! The VM's files. Init opens, renames and removes, as the VM's user and in the VM's view. The host reads, writes and
+//! lists through the descriptors that init sends, on blocking threads; the data never passes through init.
 
 mod list;
 mod read;
@@ -27,7 +27,7 @@ pub use remove::remove_tree;
 pub use share::Share;
 
 impl Vm {
-    /// Writes a regular file whole; missing parent directories are made.
+    /// Writes a whole regular file, and creates missing parent directories.
     pub async fn write_file(&self, path: String, content: Vec<u8>) -> Result<(), Error> {
         let fd = self
             .open(None, path.clone().into(), OpenMode::Write { parents: true })
@@ -35,14 +35,14 @@ impl Vm {
         self.blocking(move || write_whole(fd, &path, &content)).await
     }
 
-    /// Makes a directory.
+    /// Creates a directory.
     pub async fn mkdir(&self, path: String, recursive: bool) -> Result<(), Error> {
         self.step(FileStep::Mkdir { path, recursive }, Vec::new())
             .await
             .map(drop)
     }
 
-    /// A file's attributes; a symbolic link is followed.
+    /// The attributes of a file; a symbolic link is followed.
     pub async fn stat(&self, path: String) -> Result<Attributes, Error> {
         self.attributes(path, true).await
     }
@@ -64,7 +64,7 @@ impl Vm {
         }
     }
 
-    /// Whether a path leads to something.
+    /// Whether the path exists.
     pub async fn exists(&self, path: String) -> Result<bool, Error> {
         match self.stat(path).await {
             Ok(_) => Ok(true),
@@ -76,7 +76,7 @@ impl Vm {
         }
     }
 
-    /// Renames. EXDEV between directories on different mounts, if nothing else is wrong.
+    /// Renames. Fails with EXDEV between directories on different mounts, if nothing else is wrong.
     pub async fn rename(&self, from: String, to: String) -> Result<(), Error> {
         let step = FileStep::Rename {
             from: from.clone(),
@@ -88,7 +88,7 @@ impl Vm {
                     errno: libc::EXDEV, ..
                 },
             ) => {
-                // The kernel says so before it looks for either.
+                // The kernel checks the mounts before it looks for either name.
                 let in_the_way = self.not_renamable(&from, to).await?;
                 Err(in_the_way.map_or(error, |errno| Error::System {
                     errno,
@@ -100,7 +100,7 @@ impl Vm {
         }
     }
 
-    /// What a rename would fail with, were it on one mount.
+    /// The error that the rename would have on a single mount.
     async fn not_renamable(&self, from: &str, to: String) -> Result<Option<i32>, Error> {
         let (Ok((from, from_slashes)), Ok((to, to_slashes))) = (named(from), named(&to)) else {
             return Ok(Some(libc::EBUSY));
@@ -125,8 +125,9 @@ impl Vm {
         }
     }
 
-    /// Removes a name; a directory with all that is in it if `recursive`, else only if it is empty. EINVAL for `.` and `..`, and
-    /// ENOTDIR for slashes behind the name of something that is no directory, before anything is removed.
+    /// Removes a name; a directory with its content if `recursive`, else only if it is empty. Fails before anything is
+    /// removed: with EINVAL for `.` and `..`, and with ENOTDIR for a trailing slash after something that is not a
+    /// directory.
     pub async fn delete(&self, path: String, recursive: bool) -> Result<(), Error> {
         let refused = |errno: Errno| failed(&errno.into(), "rmdir", &path);
         let (name, needs_directory) = named(&path).map_err(refused)?;
@@ -149,7 +150,7 @@ impl Vm {
         .map(drop)
     }
 
-    /// Opens a file of the VM's. `path` is relative to `directory` if there is one.
+    /// Opens a file of the VM. `path` is relative to `directory`, if given.
     async fn open(
         &self,
         directory: Option<OwnedFd>,
@@ -174,14 +175,14 @@ fn is_directory(attributes: &Attributes) -> bool {
     attributes.mode & libc::S_IFMT == libc::S_IFDIR
 }
 
-/// A path without the slashes behind its last name, and whether there are any. EINVAL where that name is `.` or `..`.
+/// A path without its trailing slashes, and whether it had any. EINVAL if its last name is `.` or `..`.
 fn named(path: &str) -> Result<(&str, bool), Errno> {
     let named = Named::of(path.as_bytes())?;
-    // It ends before a slash, which is one byte.
+    // It ends before a slash, which is one byte, so the slice is valid UTF-8.
     Ok((&path[..named.path.len()], named.needs_directory))
 }
 
-/// A copy of `content`, to be written later.
+/// A copy of `content`, for a later write.
 #[must_use]
 pub fn copied(content: &[u8]) -> Vec<u8> {
     let mut copy = crate::sys::with_room(content.len());
@@ -190,8 +191,8 @@ pub fn copied(content: &[u8]) -> Vec<u8> {
 }
 
 impl Vm {
-    /// Runs `work` where it may take its time, on a thread that has the VM's rights meanwhile and none of the server's: a
-    /// descriptor that the VM's user opened is one thing, who reads and writes through it another.
+    /// Runs `work` on a blocking thread that temporarily has the VM user's rights and not the server's. Who opened a
+    /// descriptor is not enough: some files also check the rights of the process that reads or writes.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -200,7 +201,7 @@ impl Vm {
         let id = self.shared().guest_id;
         let (sender, done) = tokio::sync::oneshot::channel();
         drop(runtime.spawn_blocking(move || {
-            // An error of sending says that nobody waits any more.
+            // A failed send means that the caller no longer waits.
             match sys::AsGuest::enter(id) {
                 Ok(guest) => {
                     drop(sender.send(work()));
@@ -222,7 +223,7 @@ fn failed(error: &io::Error, syscall: &str, path: &str) -> Error {
     }
 }
 
-/// The file behind `fd`, if it is one whose reading ends.
+/// Returns the file behind `fd`, if it is a file that has an end.
 fn regular(fd: OwnedFd, path: &str, syscall: &str) -> Result<(File, u64), Error> {
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|error| failed(&error, "fstat", path))?;

@@ -1,4 +1,4 @@
-//! Reading a file whole, within what all reads [share](super::share).
+//! Reads whole files, within the memory that all reads [share](super::share).
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -10,36 +10,36 @@ use crate::sys;
 use crate::vm::{Vm, WeakVm};
 use agent_vm_protocol::message::OpenMode;
 
-/// The largest file that is read whole: what fits one `Buffer` on every Node.js that is supported.
+/// The largest file that is read: the size of the largest `Buffer` on every supported Node.js.
 pub const MAX_FILE: u64 = 2 * 1024 * 1024 * 1024 - 1;
 
-/// For a file that reports a size of 0, as most files of the kernel do.
+/// The first share for a file that reports a size of 0, as most files of /proc and /sys do.
 const FIRST: u64 = 64 * 1024;
 
-/// Bytes between two looks at whether the VM still is.
+/// How many bytes are read between two checks whether the VM still runs.
 const PIECE: u64 = 8 * 1024 * 1024;
 
-/// A file's content, and the share that it takes until JavaScript has it.
+/// The content of a file, and the share of memory that it uses until JavaScript has it.
 #[derive(Debug)]
 pub struct Content {
-    /// All of it.
+    /// All bytes of the file.
     pub bytes: Vec<u8>,
-    /// To be dropped when the bytes are another's.
+    /// Dropped when JavaScript owns the bytes.
     pub share: Share,
 }
 
 enum Progress {
     Whole(Content),
-    /// It needs a share of that many bytes.
+    /// The read needs a share of this many bytes.
     Needs(File, u64),
 }
 
 impl Vm {
-    /// Reads a regular file whole, if it has at most `most` bytes. What all reads of all VMs hold is bounded by
+    /// Reads a regular file of at most `most` bytes. The memory of all reads of all VMs is bounded by
     /// [`READ_AT_A_TIME`](super::share::READ_AT_A_TIME); a larger file is read alone.
     pub async fn read_file(&self, path: String, most: u64) -> Result<Content, Error> {
         let most = most.min(MAX_FILE);
-        // Never closed.
+        // The semaphore is never closed.
         let _place = self
             .shared()
             .bounds
@@ -55,7 +55,7 @@ impl Vm {
                 if size > most {
                     return Err(too_large(&of, most));
                 }
-                // One more, so that a file that has not grown is seen to end.
+                // One byte more, so that a read meets the end of a file that has not grown.
                 let needs = if size == 0 { FIRST } else { size + 1 };
                 match Share::try_take(needs) {
                     Some(share) => whole(file, size, share, most, &of, &vm),
@@ -77,7 +77,8 @@ impl Vm {
     }
 }
 
-/// Reads a file from its start. Where it has more than its share allows, and no larger one is free, that is given back.
+/// Reads a file from its start. If the file is larger than its share, and no larger share is free, returns the file and
+/// the size that it needs.
 fn whole(
     mut file: File,
     room: u64,

@@ -1,4 +1,5 @@
-//! Removing a tree inside: the walk of `agent-vm-remove-tree`, whose every step on a name is init's, as the VM's user.
+//! Removes a tree in the VM by the algorithm of `agent-vm-remove-tree`; init carries out each step on a name, as the
+//! VM's user.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -17,13 +18,13 @@ struct Inside<'a> {
     vm: &'a Vm,
 }
 
-/// Removes a directory of the host with everything below it, with the server's rights. Waits for the file system.
+/// Removes a host directory and everything below it, with the server's rights. Blocks until done.
 pub fn remove_tree(path: &str) -> Result<(), Error> {
     remove_all(Path::new(path)).map_err(|error| super::failed(&error, "rmdir", path))
 }
 
 impl Vm {
-    /// Removes a name, and all below it if it is a directory.
+    /// Removes a name and, if it is a directory, everything below it.
     pub(super) async fn remove_tree(&self, path: String) -> Result<(), Error> {
         let name = CString::new(path.as_str()).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         remove(&Inside { vm: self }, &name)
@@ -32,7 +33,7 @@ impl Vm {
     }
 }
 
-/// The error of a step on a name, with all of its path that is known.
+/// The error of a step, with as much of its path as is known.
 fn at(failed: Failed<Error>, path: &str) -> Error {
     match failed.error {
         Error::System { errno, syscall, .. } => {
@@ -87,7 +88,7 @@ impl Tree for Inside<'_> {
     }
 
     fn unlock(&self, _directory: &Arc<OwnedFd>, _name: Option<&CStr>) -> bool {
-        // The VM's user locked it, and no call of ours undoes what the user did.
+        // The VM's user denied access to it, and no call of ours overrides that.
         false
     }
 
@@ -103,7 +104,7 @@ impl Tree for Inside<'_> {
     }
 }
 
-/// A descriptor to attach to a step.
+/// A duplicate of a descriptor, to attach to the request for a step.
 fn shared(directory: Option<Arc<OwnedFd>>) -> Result<Option<OwnedFd>, Error> {
     directory
         .map(|fd| fd.try_clone())

@@ -1,29 +1,31 @@
-//! What all reads of files share: the server's memory for content that JavaScript does not have yet.
+//! The server's memory for file content that JavaScript does not have yet, which all reads share.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::Error;
 use crate::vm::Vm;
 
-/// What is being read at one time, of all VMs. A larger file is read alone, except that [small](SMALL_READ) ones are read beside it.
+/// How many bytes the reads of all VMs may hold together. A larger file is read alone, although [small](SMALL_READ)
+/// files may be read beside it.
 pub const READ_AT_A_TIME: u64 = 256 * 1024 * 1024;
 
-/// The largest read that takes its share of [`SMALL_READS`], and so waits for none that is larger: those can take seconds.
+/// The largest read that uses [`SMALL_READS`], so that it never waits for larger reads, which can take seconds.
 const SMALL_READ: u64 = 1024 * 1024;
 
-/// The part of [`READ_AT_A_TIME`] that small reads have for themselves.
+/// The part of [`READ_AT_A_TIME`] that is reserved for small reads.
 const SMALL_READS: u64 = 32 * 1024 * 1024;
 
-/// What is left for all others.
+/// The part for all other reads.
 const LARGE_READS: u64 = READ_AT_A_TIME - SMALL_READS;
 
-/// Bytes of a permit: a semaphore counts to 2^29.
+/// The bytes of one permit, because a semaphore counts only to 2^29.
 const UNIT: u64 = 1024;
 
 static SMALL: Semaphore = Semaphore::const_new((SMALL_READS / UNIT) as usize);
 static LARGE: Semaphore = Semaphore::const_new((LARGE_READS / UNIT) as usize);
 
-/// A part of [`READ_AT_A_TIME`], until it is dropped. Of those that wait for one, the first gets it first, however large.
+/// A part of [`READ_AT_A_TIME`], held until it is dropped. Waiting reads get their shares in the order in which they
+/// asked, whatever their size.
 #[derive(Debug)]
 pub struct Share {
     permit: SemaphorePermit<'static>,
@@ -31,7 +33,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// A share of that many bytes, or of all that one read can have, if it is free now and nobody waits.
+    /// A share of `bytes`, or the largest share that one read may have, if it is free now and nobody waits.
     #[must_use]
     pub fn try_take(bytes: u64) -> Option<Self> {
         let (pool, is_small) = pool(bytes);
@@ -39,7 +41,7 @@ impl Share {
         Some(Self { permit, is_small })
     }
 
-    /// As [`try_take`](Self::try_take), as soon as it is free; not before those who wait already.
+    /// Like [`try_take`](Self::try_take), but waits until the share is free, after those that already wait.
     pub async fn take(vm: &Vm, bytes: u64) -> Result<Self, Error> {
         let (pool, is_small) = pool(bytes);
         let taking = async {
@@ -63,7 +65,8 @@ impl Share {
         }
     }
 
-    /// Makes it as large as `bytes`, or all that one read can have, if that is free now. A caller that holds a share must not wait for more.
+    /// Enlarges the share to `bytes`, or to the most that one read may have, if that is free now. There is no version
+    /// that waits: a caller that holds a share must not wait for more.
     pub fn try_grow(&mut self, bytes: u64) -> bool {
         let (pool, is_small) = pool(bytes);
         if is_small != self.is_small {
@@ -79,7 +82,7 @@ impl Share {
         }
     }
 
-    /// Bytes that it allows; none for no bound, because it is all that one read can have.
+    /// The number of bytes that it allows; `None` if there is no bound, because it is the most that one read may have.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
         let bytes = self.permit.num_permits() as u64 * UNIT;
@@ -87,7 +90,7 @@ impl Share {
     }
 }
 
-/// Where a share of that many bytes is taken from, and whether that is for small ones.
+/// The semaphore for a share of `bytes`, and whether it is the one for small reads.
 fn pool(bytes: u64) -> (&'static Semaphore, bool) {
     if bytes <= SMALL_READ {
         (&SMALL, true)

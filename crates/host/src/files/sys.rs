@@ -1,4 +1,5 @@
-//! Rights of one thread: the system calls that change them, without the C library, which would change those of all threads.
+//! Changes the rights of a single thread by direct system calls, because the C library's functions change those of all
+//! threads.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -7,7 +8,7 @@ use std::ptr;
 
 use parking_lot::Mutex;
 
-/// Of `capget(2)`.
+/// The header that `capget(2)` takes.
 #[repr(C)]
 struct Header {
     version: u32,
@@ -25,8 +26,8 @@ struct Capabilities {
     inheritable: u32,
 }
 
-/// While it lives, this thread reads and writes files as the VM's user would: with that id for file systems, without groups
-/// and without an effective capability. [`restore`](Self::restore) ends it.
+/// While it lives, this thread reads and writes files as the VM's user would: with that user's file-system ids, without
+/// supplementary groups, and without effective capabilities. [`restore`](Self::restore) ends it.
 #[derive(Debug)]
 pub struct AsGuest {
     capabilities: [Capabilities; 2],
@@ -36,7 +37,7 @@ pub struct AsGuest {
     _this_thread: PhantomData<*const ()>,
 }
 
-/// What the thread was.
+/// The thread's rights before the change.
 #[derive(Debug)]
 struct Owner {
     uid: u32,
@@ -45,7 +46,7 @@ struct Owner {
 }
 
 impl AsGuest {
-    /// Changes this thread. `id` is the VM's on the host, where it is not the server's own.
+    /// Changes this thread. `id` is the id of the VM's user on the host, if it differs from the server's.
     pub fn enter(id: Option<u32>) -> io::Result<Self> {
         let capabilities = capabilities()?;
         let mut guest = Self {
@@ -71,7 +72,7 @@ impl AsGuest {
                 gid: fsgid(u32::MAX),
                 groups: groups()?,
             });
-            // A user namespace may forbid it (setgroups(7)); then there are no other groups to gain by either.
+            // A user namespace may forbid setgroups(7); then there are no other groups whose rights could matter.
             match set_groups(&[]) {
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => owner.groups.clear(),
                 other => other?,
@@ -88,14 +89,15 @@ impl AsGuest {
         set_capabilities(&self.capabilities.map(|set| Capabilities { effective: 0, ..set }))
     }
 
-    /// Makes the thread what it was, as far as it can: a thread that is not must do nothing more.
+    /// Restores the thread's rights as far as possible. If it returns false, the thread must do nothing more.
     #[must_use = "a thread that is not what it was must not be used"]
     fn undo(&self) -> bool {
         let had_none = self.capabilities.iter().all(|set| set.effective == 0);
         if had_none && self.owner.is_none() {
             return true;
         }
-        // First, because the others need them; and last, because a change of the id changes them.
+        // First, because the other calls need the capabilities; and again last, because a change of the id changes
+        // them.
         let mut restored = set_capabilities(&self.capabilities).is_ok();
         if let Some(owner) = &self.owner {
             fsuid(owner.uid);
@@ -107,7 +109,7 @@ impl AsGuest {
         restored && capabilities().is_ok_and(|now| now == self.capabilities)
     }
 
-    /// Ends it. Returns in no thread that could not be restored.
+    /// Ends it. Does not return in a thread whose rights could not be restored.
     pub fn restore(self) {
         drop(self);
     }
@@ -124,19 +126,19 @@ impl Drop for AsGuest {
     }
 }
 
-/// Keeps the server's own core dumps possible: the kernel takes a change of a thread's ids for a reason against them, for all
-/// threads (`PR_SET_DUMPABLE(2const)`).
+/// Keeps core dumps of the server possible: when one thread's ids change, the kernel disables core dumps for the whole
+/// process (`PR_SET_DUMPABLE(2const)`).
 #[derive(Debug)]
 struct Dumpable;
 
-/// Threads that are changed, and what the process was before the first.
+/// The number of changed threads, and whether the process was dumpable before the first change.
 static CHANGED: Mutex<(usize, bool)> = Mutex::new((0, false));
 
 impl Dumpable {
     fn keep() -> Self {
         let mut changed = CHANGED.lock();
         if changed.0 == 0 {
-            // SAFETY: takes no memory.
+            // SAFETY: passes no pointers.
             changed.1 = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
         }
         changed.0 += 1;
@@ -149,36 +151,36 @@ impl Drop for Dumpable {
         let mut changed = CHANGED.lock();
         changed.0 -= 1;
         if *changed == (0, true) {
-            // SAFETY: takes no memory. It cannot fail, and if it did there would be no core dump.
+            // SAFETY: passes no pointers. It cannot fail; if it did, only core dumps would be missing.
             let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
         }
     }
 }
 
-/// Sets this thread's user id for file systems and returns the one that it was; an invalid id changes nothing.
+/// Sets this thread's file-system user id and returns the previous one; an invalid id changes nothing.
 fn fsuid(id: u32) -> u32 {
-    // SAFETY: takes no memory, and concerns this thread alone.
+    // SAFETY: passes no pointers, and affects only this thread.
     unsafe { libc::syscall(libc::SYS_setfsuid, id) as u32 }
 }
 
-/// As [`fsuid`], of the group.
+/// Like [`fsuid`], for the group id.
 fn fsgid(id: u32) -> u32 {
-    // SAFETY: takes no memory, and concerns this thread alone.
+    // SAFETY: passes no pointers, and affects only this thread.
     unsafe { libc::syscall(libc::SYS_setfsgid, id) as u32 }
 }
 
 fn groups() -> io::Result<Vec<libc::gid_t>> {
-    // SAFETY: with a size of 0 nothing is written.
+    // SAFETY: with a size of 0 the kernel writes nothing.
     let count = check(unsafe { libc::getgroups(0, ptr::null_mut()) }.into())?;
     let mut groups = vec![0; count as usize];
-    // SAFETY: the vector has room for so many.
+    // SAFETY: the vector has room for `count` ids.
     let count = check(unsafe { libc::getgroups(count as libc::c_int, groups.as_mut_ptr()) }.into())?;
     groups.truncate(count as usize);
     Ok(groups)
 }
 
 fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
-    // SAFETY: the kernel reads as many as the slice has. Not the C library's, which would change all threads.
+    // SAFETY: the kernel reads as many ids as the slice has. The C library's function would change all threads.
     check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
 }
 
@@ -188,7 +190,7 @@ fn capabilities() -> io::Result<[Capabilities; 2]> {
         pid: 0,
     };
     let mut sets = [Capabilities::default(); 2];
-    // SAFETY: this version writes two sets.
+    // SAFETY: this version writes two sets, and the array has two.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
     Ok(sets)
 }
@@ -198,7 +200,7 @@ fn set_capabilities(sets: &[Capabilities; 2]) -> io::Result<()> {
         version: VERSION,
         pid: 0,
     };
-    // SAFETY: this version reads two sets. 0 is this thread.
+    // SAFETY: this version reads two sets. Pid 0 means this thread.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(drop)
 }
 
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn a_thread_has_the_guests_rights_and_then_its_own_again() {
         let before = status();
-        // SAFETY: takes no memory.
+        // SAFETY: passes no pointers.
         let is_root = unsafe { libc::geteuid() } == 0;
         let id = is_root.then_some(1_999_999_999);
         let guest = AsGuest::enter(id).unwrap();
@@ -240,7 +242,7 @@ mod tests {
         }
         guest.restore();
         assert_eq!(status(), before);
-        // A panic ends it, too.
+        // A panic also restores the rights.
         drop(std::panic::catch_unwind(|| {
             let _guest = AsGuest::enter(id).unwrap();
             std::panic::resume_unwind(Box::new(()));

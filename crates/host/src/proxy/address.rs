@@ -1,14 +1,15 @@
-//! Which addresses are public, and how narrow a range must be to reach one that is not.
+//! Which addresses are public, and how narrow a range must be to allow one that is not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address that is not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Special {
-    /// What it is: the rest of the sentence "it is …".
+    /// What kind of address it is, to complete the sentence "it is …".
     pub kind: &'static str,
-    /// The prefix length of the block that it belongs to. A shorter range holds other addresses than such ones, and who
-    /// wrote it did not mean these. For an address that only its exact spelling may reach, the number of its bits.
+    /// The prefix length of the block that the address belongs to. A range with a shorter prefix also contains ordinary
+    /// addresses, so its author did not mean this block. For an address that must be listed exactly, the number of its
+    /// bits.
     pub prefix_length: u32,
 }
 
@@ -16,13 +17,13 @@ const fn special_in(prefix_length: u32, kind: &'static str) -> Special {
     Special { kind, prefix_length }
 }
 
-/// What an address is when it is not public.
+/// The kind of an address that is not public.
 ///
-/// After IANA's registries of special-purpose addresses
-/// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, <https://www.iana.org/assignments/iana-ipv6-special-registry>).
-/// An IPv6 address that carries an IPv4 one inside is refused whatever that is: routers on the way may unpack it. The
-/// exception is a public one behind the well-known prefix of NAT64 (RFC 6052), at which a network without IPv4 has the
-/// internet's IPv4 servers.
+/// It follows IANA's registries of special-purpose addresses
+/// (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
+/// <https://www.iana.org/assignments/iana-ipv6-special-registry>). An IPv6 address that contains an IPv4 address is
+/// refused whatever that address is, because routers on the way may unpack it. The exception is a public IPv4 address
+/// behind the well-known prefix of NAT64 (RFC 6052), which is how a network without IPv4 reaches IPv4 servers.
 pub fn special(address: IpAddr) -> Option<Special> {
     match address {
         IpAddr::V4(address) => special_v4(address),
@@ -38,8 +39,8 @@ fn special_v4(address: Ipv4Addr) -> Option<Special> {
     Some(match address.octets() {
         [0, ..] => special_in(8, "an unspecified address"),
         [127, ..] => special_in(8, "a loopback address"),
-        // Link-local is where clouds have their metadata service; Azure has a second one at a public address. Those of AWS that
-        // end in .170.x give credentials to containers (ECS, EKS).
+        // Cloud metadata services use link-local addresses; Azure has another one at a public address. The AWS
+        // addresses that end in .170.x give credentials to containers (ECS, EKS).
         [169, 254, 169, 254]
         | [169, 254, 170, 2 | 23]
         | [168, 63, 129, 16]
@@ -66,14 +67,14 @@ fn special_v6(address: Ipv6Addr) -> Option<Special> {
         [0, 0, 0, 0, 0, 0, 0, 0] => special_in(128, "an unspecified address"),
         [0, 0, 0, 0, 0, 0, 0, 1] => special_in(128, "a loopback address"),
         [0x64, 0xff9b, 0, 0, 0, 0, ..] if special_v4(last_32_bits(address)).is_none() => return None,
-        // Mapped, compatible and translated; NAT64 with its prefix for local use; 6to4; Teredo.
+        // Mapped, compatible and translated addresses; NAT64 with its local-use prefix; 6to4; Teredo.
         [0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => special_in(
             embedding(address).map_or(128, |(before, inside)| {
                 before + special_v4(inside).map_or(0, |inside| inside.prefix_length)
             }),
             "an IPv4 address inside an IPv6 address",
         ),
-        // AWS's, the one of EKS, and Google's.
+        // The addresses of AWS, EKS and Google.
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
             special_in(128, "a cloud's metadata service")
         }
@@ -81,7 +82,7 @@ fn special_v6(address: Ipv6Addr) -> Option<Special> {
         [0xfe80..=0xfebf, ..] => special_in(10, "a link-local address"),
         [0xfec0..=0xfeff, ..] => special_in(10, "a private address"),
         [0xff00..=0xffff, ..] => special_in(8, "a multicast address"),
-        // Of 2000::/3, which alone is given out: protocol assignments, and documentation.
+        // Blocks of 2000::/3, the only allocated part: protocol assignments and documentation.
         [0x2001, 0x1..=0x1ff, ..] => special_in(23, "a reserved address"),
         [0x2001, 0xdb8, ..] => special_in(32, "a reserved address"),
         [0x3fff, 0..=0xfff, ..] => special_in(20, "a reserved address"),
@@ -94,8 +95,8 @@ fn last_32_bits(address: Ipv6Addr) -> Ipv4Addr {
     Ipv4Addr::from_bits(address.to_bits() as u32)
 }
 
-/// The IPv4 address inside a mapped, NAT64 (the well-known prefix) or 6to4 address, and the number of bits before it. The
-/// other forms have their IPv4 address in a place that only their network knows, or inverted (Teredo).
+/// The IPv4 address in a mapped, NAT64 (well-known prefix) or 6to4 address, and the number of bits before it. The other
+/// forms have the IPv4 address at a position that only their network knows, or inverted (Teredo).
 fn embedding(address: Ipv6Addr) -> Option<(u32, Ipv4Addr)> {
     let bits = address.to_bits();
     let at = |before: u32| (before, Ipv4Addr::from_bits((bits >> (96 - before)) as u32));
@@ -106,7 +107,7 @@ fn embedding(address: Ipv6Addr) -> Option<(u32, Ipv4Addr)> {
     }
 }
 
-/// The address that a packet may arrive at in the end: the IPv4 address inside where there is one.
+/// The address where a packet may finally arrive: the contained IPv4 address, if there is one.
 pub fn destination(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(outer) => embedding(outer).map_or(address, |(_, inside)| IpAddr::V4(inside)),
@@ -259,11 +260,11 @@ mod tests {
     }
 
     /// Every block of IANA's registries of special-purpose addresses (iana-ipv4-special-registry and
-    /// iana-ipv6-special-registry), with what they say of "globally reachable", and of the multicast registries.
+    /// iana-ipv6-special-registry), by their column "globally reachable", and of the multicast registries.
     #[test]
     fn no_block_that_iana_calls_not_globally_reachable_is_public() {
         for block in [
-            // IPv4: false, or not applicable.
+            // IPv4: "false" or "not applicable".
             "0.0.0.0/8",
             "0.0.0.0/32",
             "10.0.0.0/8",
@@ -304,7 +305,7 @@ mod tests {
             "fc00::/7",
             "fe80::/10",
             "ff00::/8",
-            // True, but not for a server of the internet: anycast to what is nearest, and identifiers.
+            // "True", but no internet server has such an address: anycast to the nearest router, and identifiers.
             "192.0.0.9/32",
             "192.0.0.10/32",
             "2001:1::1/128",
@@ -314,7 +315,7 @@ mod tests {
             "2001:4:112::/48",
             "2001:20::/28",
             "2001:30::/28",
-            // Not given out by IANA (iana-ipv6-address-space): outside of 2000::/3.
+            // Not allocated by IANA (iana-ipv6-address-space): outside of 2000::/3.
             "::/8",
             "200::/7",
             "400::/6",
@@ -336,7 +337,7 @@ mod tests {
             }
         }
         for block in [
-            // True.
+            // "True".
             "192.31.196.0/24",
             "192.52.193.0/24",
             "192.175.48.0/24",

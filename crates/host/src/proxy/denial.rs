@@ -1,29 +1,29 @@
-//! Why the network option refuses a destination: for the server's event, for the program, and in a few words for the status
-//! line of an answer, which npm, pip and wget print.
+//! The reasons why the network option refuses a destination, as text for the server's event, for the program, and in
+//! short for a response's status line, which npm, pip and wget print.
 
 use std::net::IpAddr;
 
-/// A reason. A `kind` says what an address is, as in "a private address".
+/// A reason. `kind` is the kind of an address, such as "a private address".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// No entry names it.
+    /// No entry contains it.
     NotListed,
-    /// An entry contains it that is wider than the block of such addresses.
+    /// An entry contains it, but the entry is wider than the block of such addresses.
     TooWide { kind: &'static str },
-    /// It is a listed name, and its address is not listed.
+    /// The name is listed, but its address is not.
     LeadsTo { address: IpAddr, kind: &'static str },
-    /// With `"public"`: it is not a public address.
+    /// With `"public"`: the address is not public.
     NotPublic { kind: &'static str },
-    /// With `"public"`: it is a name, and its address is not public.
+    /// With `"public"`: the name resolves to an address that is not public.
     LeadsToNotPublic { address: IpAddr, kind: &'static str },
-    /// With `"public"`: it is a name that has a meaning on this host or in its networks alone.
+    /// With `"public"`: the name has a meaning only on this host or in its networks.
     NotPublicName,
 }
 
 const PUBLIC_ALONE: &str = "network \"public\" reaches public addresses alone";
 
 impl Denial {
-    /// The rest of the sentence "the network option refuses it: …", for the server.
+    /// Completes the sentence "the network option refuses it: …", for the server.
     pub fn reason(self) -> String {
         match self {
             Self::NotListed => "it is not in the list of allowed destinations".into(),
@@ -43,8 +43,8 @@ impl Denial {
         }
     }
 
-    /// The same for the program. With `"public"`, a program may ask for every name that the host's resolver knows: it does not
-    /// learn the addresses of names in private networks.
+    /// The same for the program. With `"public"`, a program may ask for every name that the host's resolver knows, so
+    /// the text must not reveal the addresses of names in private networks.
     pub fn reason_inside(self) -> String {
         match self {
             Self::LeadsToNotPublic { kind, .. } => format!("it leads to {kind}, and {PUBLIC_ALONE}"),
@@ -52,7 +52,7 @@ impl Denial {
         }
     }
 
-    /// A few words that stand before the destination.
+    /// A few words to put before the destination.
     pub fn phrase(self) -> String {
         match self {
             Self::NotListed => "not in network.allow".into(),

@@ -1,4 +1,4 @@
-//! From what a program asks for to a connection, or to why there is none.
+//! Connects to a destination that a program asks for, or says why not.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,39 +13,39 @@ use super::own::Own;
 use super::rules::{Rule, Rules};
 use super::target::{Host, Target};
 
-/// How long a look-up is waited for, and how long a connection.
+/// How long a look-up may take, and how long a connection may take.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The rules are against it.
+    /// The rules refuse it.
     #[error("the VM's network option refuses {target}: {}", denial.reason_inside())]
     Denied { target: Target, denial: Denial },
-    /// The host's resolver has no address.
+    /// The host's resolver finds no address.
     #[error("the name {name} was not resolved")]
     Lookup { name: String, source: io::Error },
     /// It took too long.
     #[error("no answer from {target} in time")]
     Deadline { target: Target },
-    /// Every address that was tried failed; this is how the last one did.
+    /// All tried addresses failed; `source` is the last error.
     #[error("{target} was not reached")]
     Connect { target: Target, source: io::Error },
-    /// The VM itself was asked for, and no server in it answered.
+    /// The target is the VM itself, and no server in the VM accepted the connection.
     #[error("no server in this VM was reached at {target}")]
     Inside { target: Target, source: io::Error },
 }
 
-/// Where a target leads.
+/// Where to connect for a target.
 enum Route {
-    /// To these addresses in the host's network.
+    /// To these addresses, in the host's network.
     Out(Vec<IpAddr>),
-    /// To these addresses of the VM's own loopback.
+    /// To these addresses of the VM's loopback.
     Inside(Vec<IpAddr>),
 }
 
-/// The rules of one VM, its own names, and its share of the resolver.
+/// One VM's rules, its own names, and its share of the resolver.
 #[derive(Debug)]
 pub struct Dialer {
     rules: Rules,
@@ -62,7 +62,7 @@ impl Dialer {
         }
     }
 
-    /// Connects. The address that is connected to is the one that was checked: nobody looks the name up again.
+    /// Connects to the address that was checked: the name is not looked up again.
     pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
         let route = self.route(target).await?;
         let attempts = async {
@@ -75,13 +75,13 @@ impl Dialer {
             target: target.clone(),
         };
         let stream = timeout(CONNECT_DEADLINE, attempts).await.map_err(deadline)??;
-        // A failure costs speed and nothing else.
+        // A failure only makes the connection slower.
         drop(stream.set_nodelay(true));
         Ok(stream)
     }
 
-    /// What the list contains comes first: a listed `localhost` is the host's. Then come the VM's own names, and then,
-    /// with `"public"`, everything else that is public.
+    /// The list has precedence: a listed `localhost` means the host. Then come the VM's own names and then, with
+    /// `"public"`, all other public destinations.
     async fn route(&self, target: &Target) -> Result<Route, DialError> {
         let (rules, port) = (&self.rules, target.port);
         let denied = |denial| DialError::Denied {
@@ -129,8 +129,8 @@ impl Dialer {
         }
     }
 
-    /// Connects to a server in the VM. Where nobody listens there, and the list speaks of the host's loopback, that is
-    /// probably what was asked for: then it is a refusal, which says why.
+    /// Connects to a server in the VM. If no server listens there and the list contains the host's loopback, the
+    /// program probably meant the host: the result is then a refusal with the reason.
     async fn connect_inside(&self, addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStream, DialError> {
         let failed = |source: io::Error| {
             let refused = source.kind() == io::ErrorKind::ConnectionRefused;
@@ -148,7 +148,7 @@ impl Dialer {
         self.own.connect(addresses, target.port).await.map_err(failed)
     }
 
-    /// The addresses that the host has for a name.
+    /// The addresses of a name, from the host's resolver.
     async fn look_up(&self, target: &Target, name: &str) -> Result<Vec<IpAddr>, DialError> {
         let failed = |source| DialError::Lookup {
             name: name.to_owned(),
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(Host::parse("127.0.0.1"), address("127.0.0.1"));
         assert_eq!(Host::parse("[::1]"), address("::1"));
         assert_eq!(Host::parse("::1"), address("::1"));
-        // An old spelling of an address is a name that no list can hold.
+        // An address in an old spelling counts as a name, which no list can contain.
         assert_eq!(Host::parse("127.1"), name("127.1"));
         let long = "a".repeat(64);
         for text in [

@@ -1,4 +1,4 @@
-//! Ways in for `fuzz/`: each takes any bytes, and panics where a promise of the proxy does not hold.
+//! Entry points for `fuzz/`: each takes any bytes, and panics if the proxy breaks a promise.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
@@ -9,16 +9,16 @@ use super::rules::{AddressRange, Destination, Rule, Rules};
 use super::target::Host;
 use super::{http, socks as socks5};
 
-/// The head of an HTTP request. What is sent on must be one request, to the host that was checked.
+/// The head of an HTTP request. The forwarded head must contain one request, to the host that was checked.
 pub fn http_head(bytes: &[u8]) {
     http::check(bytes);
 }
 
-/// The handshake of SOCKS 5, behind its first byte. A name that it gives must be one.
+/// The SOCKS 5 handshake after its first byte. A host name in it must be valid.
 pub fn socks(bytes: &[u8]) {
     let mut client = tokio::io::join(bytes, tokio::io::sink());
     let request = pin!(socks5::request(&mut client));
-    // Neither side waits for anything.
+    // Neither side has to wait.
     let Poll::Ready(answer) = request.poll(&mut Context::from_waker(Waker::noop())) else {
         unreachable!("a slice is always ready")
     };
@@ -43,9 +43,9 @@ fn check_host(host: &Host) {
     assert_eq!(Host::parse(&text).as_ref(), Some(host));
 }
 
-/// One rule and one destination. The rule is a range (an address and a prefix length) or, behind a zero byte, a name.
+/// One rule and one destination. The rule is a range (an address and a prefix length) or, after a zero byte, a name.
 ///
-/// An IPv4 range that is wider than the block of an address that is not public must not reach it, in any of its spellings.
+/// If an address is not public, an IPv4 range that is wider than its block must not allow it, in any spelling.
 pub fn rules(bytes: &[u8]) {
     match bytes {
         [0, text @ ..] => {
@@ -101,7 +101,8 @@ fn check_range(base: IpAddr, prefix_length: u8, asked: IpAddr) {
         return;
     }
     assert_eq!(asked.is_ipv4(), base.is_ipv4());
-    // Wholly within: both ends of the range are special, and of the same kind, unless the address is alone.
+    // The range must be wholly within the block: both ends are special addresses of the same kind, unless the range is
+    // one address.
     let Some(kind) = special(asked) else { return };
     assert!(u32::from(prefix_length) >= kind.prefix_length);
     let (first, last) = match base {

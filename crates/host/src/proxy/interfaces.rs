@@ -1,4 +1,4 @@
-//! The host's own addresses: those of its interfaces, and those that its routes deliver to itself.
+//! The host's own addresses: the addresses of its interfaces, and those that its routes deliver to the host itself.
 
 use std::collections::HashSet;
 use std::io;
@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 use nix::ifaddrs::getifaddrs;
 use parking_lot::Mutex;
 
-/// How long a list is used. Interfaces change seldom, and one look at them costs a system call for each.
+/// How long a list is used before it is read again. Interfaces rarely change, and reading them costs a system call
+/// each.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// When the list was made, and what it holds.
+/// When the list was made, and its addresses.
 static LIST: Mutex<Option<(Instant, HashSet<IpAddr>)>> = Mutex::new(None);
 
-/// Whether a connection to `address` reaches the host itself. Where that cannot be learned, it does: then it is refused.
+/// Whether a connection to `address` reaches the host itself. If this cannot be determined, returns true, so that it is
+/// refused.
 pub fn lead_to(address: IpAddr) -> bool {
     have(address) || is_delivered_here(address)
 }
 
-/// Whether the host's routes deliver to itself what is sent to `address`, as those of load balancers do for addresses that no
-/// interface has (`ip route add local …`). The kernel then sends from that address. Nothing is sent here.
+/// Whether the host's routes deliver packets for `address` to the host itself, as a load balancer's routes do for
+/// addresses that no interface has (`ip route add local …`). The kernel then also chooses that address as the source.
+/// Sends nothing.
 fn is_delivered_here(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -28,10 +31,10 @@ fn is_delivered_here(address: IpAddr) -> bool {
     };
     let socket = match UdpSocket::bind(SocketAddr::new(any, 0)) {
         Ok(socket) => socket,
-        // A host without that family delivers nothing of it.
+        // A host without this address family delivers none of its packets.
         Err(error) => return error.raw_os_error() != Some(libc::EAFNOSUPPORT),
     };
-    // Where there is no route, nothing is delivered. The port does not matter.
+    // Without a route, nothing is delivered. Any port would do.
     if socket.connect(SocketAddr::new(address, 9)).is_err() {
         return false;
     }
@@ -41,7 +44,7 @@ fn is_delivered_here(address: IpAddr) -> bool {
     }
 }
 
-/// Whether an interface of the host has `address`. Where that cannot be learned, it is taken for one: then it is refused.
+/// Whether an interface of the host has `address`. If this cannot be determined, returns true, so that it is refused.
 fn have(address: IpAddr) -> bool {
     let mut list = LIST.lock();
     match &*list {

@@ -1,7 +1,8 @@
-//! Names, looked up as the host has them: in its `/etc/hosts` first, then by its resolver.
+//! Resolves names as the host does: first from its `/etc/hosts`, then by its resolver.
 //!
-//! A look-up holds a thread for as long as the resolver takes, and the server of a name decides how long that is. So each VM has a
-//! few at a time, and the first of each VM comes from a share that no VM has two places of: the slow look-ups of a VM hold up
+//! A look-up blocks a thread for as long as the resolver takes, and a name's server decides how long that is. So each
+//! VM has only a few at a time. The first look-up of each VM uses a separate share, of which no VM may have two places:
+//! a VM's slow look-ups delay its own look-ups and no others.
 //! its own and no others.
 
 use std::fs::File;
@@ -12,18 +13,19 @@ use std::sync::{Arc, OnceLock};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Look-ups of one VM at a time, beside the first one.
+/// The maximum number of simultaneous look-ups of one VM, in addition to the first.
 const MORE: usize = 3;
 
-/// Look-ups of all VMs at a time: those that are the first of their VM, and those beside. `runtime::LOOKUP_THREADS` is the
-/// sum.
+/// The maximum numbers of simultaneous look-ups of all VMs: first look-ups, and additional ones.
+/// `runtime::LOOKUP_THREADS` is their sum.
 const ALL_FIRST: u64 = 48;
 const ALL_MORE: u64 = 16;
 
-/// Addresses of one name that are tried, one after another.
+/// The maximum number of addresses of one name that are tried, one after another.
 const MAX_ADDRESSES: usize = 8;
 
-/// What all VMs share. A look-up takes a descriptor or two, so there are fewer where descriptors are few.
+/// The places that all VMs share. A look-up uses one or two descriptors, so there are fewer places where descriptors
+/// are few.
 struct Shared {
     first: Arc<Semaphore>,
     more: Arc<Semaphore>,
@@ -65,7 +67,7 @@ impl Lookups {
             places = both(&self.more, &shared.more) => places?,
         };
         let answer = tokio::task::spawn_blocking(move || {
-            // Held for as long as the thread is, also when nobody waits any more.
+            // Held until the thread ends, even if the caller has stopped waiting.
             let _places = places;
             resolve(&name)
         });
@@ -83,19 +85,19 @@ async fn both(
     Ok((own, shared.map_err(io::Error::other)?))
 }
 
-/// A name of two labels or more is looked up as an absolute one, with a dot at its end: otherwise the resolver would try it
-/// below the host's search domains as well, where it is another name, of somebody else. With that dot no entry of
-/// `/etc/hosts` matches (getaddrinfo compares the spelling), so that file is read here. A name of one label has no other
-/// meaning than that of the host's search domains.
+/// A name of two or more labels is looked up as an absolute name, with a dot at the end. Otherwise the resolver would
+/// also try it below the host's search domains, where it could belong to somebody else. getaddrinfo compares the
+/// spelling with `/etc/hosts`, where a name with the dot never matches, so that file is read here. A name of one label
+/// only has a meaning below the search domains.
 fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
-    // The port is not looked at.
+    // The port is not used.
     if !name.contains('.') {
         return addresses(name);
     }
     let listed = File::open("/etc/hosts").and_then(|file| in_hosts(BufReader::new(file), name));
     match listed {
         Ok(listed) if !listed.is_empty() => Ok(listed),
-        // A host without such a file has its resolver.
+        // If the host has no such file, the resolver answers.
         _ => addresses(&format!("{name}.")),
     }
 }
@@ -105,7 +107,7 @@ fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
 }
 
-/// The addresses that lines of hosts(5) give `name`, in the order of the file.
+/// The addresses of `name` in a hosts(5) file, in the order of its lines.
 fn in_hosts(mut file: impl io::BufRead, name: &str) -> io::Result<Vec<IpAddr>> {
     let mut found = Vec::new();
     let mut line = Vec::new();
@@ -116,7 +118,7 @@ fn in_hosts(mut file: impl io::BufRead, name: &str) -> io::Result<Vec<IpAddr>> {
             .filter(|word| !word.is_empty());
         let address = words.next().and_then(|word| std::str::from_utf8(word).ok());
         let is_named = words.any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
-        // One with a zone is skipped: an interface of the host means nothing to who asks.
+        // An address with a zone is skipped: a host interface has no meaning for the program.
         if is_named && let Some(address) = address.and_then(|text| text.parse().ok()) {
             found.push(address);
         }

@@ -1,14 +1,16 @@
-//! The way out of a VM whose network option is `"public"` or lists destinations: an HTTP and SOCKS 5 proxy on the VM's loopback.
+//! The way out of a VM whose network option is `"public"` or lists destinations: an HTTP and SOCKS 5 proxy on the VM's
+//! loopback.
 //!
-//! Init makes the listening socket inside and hands it over; the connections that this process accepts on it come from the
-//! VM alone, and nothing listens on the host. The first byte of a connection tells the protocol ([`http`], [`socks`]); both
-//! ask [`dial`] for a connection, which resolves the name here on the host and asks the [`rules`] about name and address.
-//! The VM's [own] names lead back into it.
+//! Init makes the listening socket in the VM and sends it to the host. The connections that this process accepts on it
+//! come only from the VM, and nothing listens on the host. The first byte of a connection determines the protocol
+//! ([`http`], [`socks`]). Both protocols ask [`dial`] for a connection, which resolves the name on the host and checks
+//! the name and the address by the [`rules`]. The VM's [own] names lead back into the VM.
 //!
-//! The guest is hostile, so all is bounded: connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs ([`places`], shared
-//! fairly), how long they may be idle, the size of a request's head and the time it takes, names that are looked up at a time
-//! ([`lookups`]), buffers, and how many connections pass much at a time ([`relay`]). What comes on top waits, in the VM's own kernel queue where it can. The work is done on a thread of
-//! its own, so that a download in one VM slows down no terminal of another.
+//! The guest is hostile, so everything is bounded: the connections of one VM ([`MAX_CONNECTIONS`]) and of all VMs
+//! ([`places`], shared fairly), how long they may be idle, the size of a request's head and the time it takes, the
+//! number of simultaneous look-ups ([`lookups`]), buffers, and how many connections transfer much data at a time
+//! ([`relay`]). What exceeds a bound waits, in the VM's own kernel queue if possible. The proxy has its own thread, so
+//! that a download in one VM does not slow down the terminals of another.
 
 mod address;
 mod denial;
@@ -49,16 +51,18 @@ use rules::LOOPBACK_V4;
 pub use rules::{AddressRange, Destination, Rule};
 use server::Server;
 
-/// Connections of one VM at a time; each costs two descriptors and at most 64 KiB. Further ones wait to be accepted.
+/// The maximum number of connections of one VM; each uses two descriptors and at most 64 KiB. More connections wait to
+/// be accepted.
 const MAX_CONNECTIONS: usize = 128;
 
 /// How long a connection may take to name its destination.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long nothing is accepted when the host has no descriptors left: nothing tells when it has again.
+/// How long to wait before accepting again when the host has no free descriptor, since no event reports when one
+/// becomes free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A VM's proxy. When it is dropped, it and all its connections end soon.
+/// A VM's proxy. After it is dropped, the proxy and all its connections end soon.
 #[derive(Debug)]
 pub struct Proxy {
     stop: oneshot::Sender<()>,
@@ -66,7 +70,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves `listener` (a non-blocking socket) by `dialer`, until stopped. `events` gets what is refused.
+    /// Serves `listener` (a non-blocking socket) until stopped, and connects by `dialer`. `events` receives the
+    /// refusals.
     pub(crate) fn start(listener: OwnedFd, dialer: Dialer, events: Arc<dyn Events>) -> io::Result<Self> {
         let runtime = runtime::proxy()?;
         let within = runtime.enter();
@@ -84,7 +89,7 @@ impl Proxy {
         })
     }
 
-    /// Ends it; when this returns, no event of its follows and its descriptors are closed.
+    /// Stops the proxy. When this returns, its descriptors are closed and it emits no more events.
     pub async fn stop(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {
@@ -99,16 +104,16 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
     let own = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        // Forgets those that have ended.
+        // Removes the connections that have ended.
         while connections.try_join_next().is_some() {}
         let next = async {
-            // None would say that the semaphore is closed, which it never is.
+            // `None` would mean that the semaphore is closed, which it never is.
             let own_place = Arc::clone(&own).acquire_owned().await.ok()?;
             let client = match listener.accept().await {
                 Ok((client, _)) => Some(client),
                 Err(_) => None,
             };
-            // Not before there is somebody to use it: idle VMs hold none of what all share.
+            // Only now that there is a client: idle VMs hold no shared places.
             Some((client, own_place, Places::shared().acquire(vm).await?))
         };
         tokio::select! {
@@ -119,7 +124,7 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
                     connections.spawn(async move {
                         let _own_place = own_place;
                         let activity = shared_place.activity();
-                        // What goes wrong on a connection is the guest's to notice.
+                        // Errors of a connection are reported only to the guest.
                         tokio::select! {
                             _ended = handle(client, &server, activity) => {}
                             () = activity.until_revoked() => {}
@@ -154,7 +159,7 @@ async fn handle(mut client: TcpStream, server: &Server, activity: &Activity) -> 
     match asked.await {
         Ok(Ok(Some(Asked::Socks(request)))) => socks::serve(client, request, server, activity).await,
         Ok(Ok(Some(Asked::Http(request)))) => http::serve(client, request, server, activity).await,
-        // It went away, was answered already, or took too long.
+        // The client has closed, was answered already, or took too long.
         Ok(Ok(None)) | Err(_) => Ok(()),
         Ok(Err(error)) => Err(error),
     }
@@ -165,16 +170,17 @@ enum Asked {
     Http(http::Request),
 }
 
-/// The environment variables that name the proxy to programs inside: those that curl, git, npm, pip and others read, and
-/// Node.js from 22.
+/// The environment variables that tell programs in the VM to use the proxy: the ones that curl, git, npm, pip and
+/// others read, and Node.js from version 22.
 ///
-/// All of them name it as an HTTP proxy, which takes other protocols by CONNECT: libraries that do not know SOCKS fail on
-/// an `ALL_PROXY` that names it, even where they would not use it. Programs do not ask the proxy for what `NO_PROXY` names.
+/// All of them name an HTTP proxy, which serves other protocols by CONNECT. They do not name a SOCKS proxy, because
+/// libraries without SOCKS fail if `ALL_PROXY` names one, even if they would not use it. For destinations in
+/// `NO_PROXY`, programs do not ask the proxy.
 #[must_use]
 pub fn environment(rules: &[Rule], hostname: &str) -> Vec<(&'static str, String)> {
     let proxy = format!("http://127.0.0.1:{PORT}");
     let own = own_names(rules, hostname).join(",");
-    // curl reads the lower-case form of the first alone.
+    // curl reads only the lower-case form of the first variable.
     let names = [
         "HTTP_PROXY",
         "http_proxy",
@@ -189,10 +195,10 @@ pub fn environment(rules: &[Rule], hostname: &str) -> Vec<(&'static str, String)
     variables
 }
 
-/// The VM's own names, except those that `rules` list, which then mean the host's.
+/// The VM's own names, without those that `rules` list, which then mean the host.
 ///
-/// Clients compare these as they like. So there is no name here that is the end of another host's name, and no `[::1]`, on
-/// which Python's httpx fails. The proxy serves the names that are not here.
+/// Clients differ in how they match these names. So no name here is a suffix of another host's name, and `[::1]` is
+/// missing because Python's httpx fails on it. The proxy serves the missing names.
 fn own_names<'a>(rules: &[Rule], hostname: &'a str) -> Vec<&'a str> {
     let listed = |name: &str| rules.iter().any(|rule| rule.names(name));
     let mut own: Vec<_> = ["localhost", "127.0.0.1", "::1", "0.0.0.0"]
@@ -202,7 +208,7 @@ fn own_names<'a>(rules: &[Rule], hostname: &'a str) -> Vec<&'a str> {
     if !rules.iter().any(|rule| rule.reaches_into(LOOPBACK_V4)) {
         own.push("127.0.0.0/8");
     }
-    // No top-level domain has a digit or a hyphen in it, except the encoded ones. A name like "dev" is one.
+    // No top-level domain contains a digit or a hyphen, except encoded ones. But a name like "dev" could be one.
     let no_domain = !hostname.contains('.')
         && !hostname.starts_with("xn--")
         && hostname.bytes().any(|byte| byte == b'-' || byte.is_ascii_digit());

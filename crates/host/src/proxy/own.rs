@@ -1,6 +1,7 @@
-//! The VM's own names and addresses: the proxy connects them to servers inside the VM.
+//! The VM's own names and addresses, which the proxy connects to servers in the VM.
 //!
-//! Clients that obey `NO_PROXY` do not ask for most of them. Other clients ask for every name, or know other spellings.
+//! Clients that obey `NO_PROXY` do not ask the proxy for most of them. Other clients ask for all names, or use other
+//! spellings.
 
 use std::fmt;
 use std::io;
@@ -13,14 +14,15 @@ use tokio::net::TcpStream;
 use super::target::Host;
 use crate::loopback::LOOPBACKS;
 
-/// Where it listens inside: the port that is registered for SOCKS, in a network that has nothing else when this is made.
+/// The proxy's port in the VM: the registered port of SOCKS. Nothing else can have taken it, because the proxy is
+/// created first.
 pub const PORT: u16 = 1080;
 
-/// Makes a connection in the VM's network: to the first of these addresses of its loopback on which somebody listens.
+/// Connects in the VM's network: to the first of these loopback addresses that has a listener.
 pub type Connector =
     Box<dyn Fn(Vec<IpAddr>, u16) -> Pin<Box<dyn Future<Output = io::Result<OwnedFd>> + Send>> + Send + Sync>;
 
-/// What names one VM, and the way into it.
+/// The names of one VM, and the way to connect into it.
 pub struct Own {
     hostname: String,
     connector: Connector,
@@ -42,11 +44,11 @@ impl Own {
         }
     }
 
-    /// The addresses of the VM's loopback that `host` means, in the order to try them; none if it does not name the VM.
+    /// The VM's loopback addresses for `host`, in the order to try them; none if `host` does not mean the VM.
     pub fn addresses(&self, host: &Host) -> Vec<IpAddr> {
         match host {
             Host::Address(address) => own_address(*address).into_iter().collect(),
-            // As the VM's /etc/hosts has them, and RFC 6761 (6.3).
+            // As in the VM's /etc/hosts and RFC 6761 (6.3).
             Host::Name(name) => match name.as_str() {
                 "ip6-localhost" | "ip6-loopback" => vec![Ipv6Addr::LOCALHOST.into()],
                 name if name == "localhost" || name.ends_with(".localhost") || name == self.hostname => {
@@ -57,7 +59,7 @@ impl Own {
         }
     }
 
-    /// Connects to the first of `addresses` on which somebody in the VM listens. The proxy does not connect to itself.
+    /// Connects to the first of `addresses` that has a listener in the VM. The proxy does not connect to itself.
     pub async fn connect(&self, addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
         if port == PORT {
             return Err(io::ErrorKind::ConnectionRefused.into());
@@ -67,8 +69,8 @@ impl Own {
     }
 }
 
-/// The address of the loopback that a connection to `address` reaches: to an unspecified address, Linux connects to the
-/// loopback.
+/// The loopback address that a connection to `address` reaches: Linux connects to the loopback for an unspecified
+/// address.
 fn own_address(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Ipv4Addr::LOCALHOST.into()),

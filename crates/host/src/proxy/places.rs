@@ -1,9 +1,9 @@
-//! Places for the connections of all VMs, so that they leave this process descriptors to live on.
+//! Places for the proxy connections of all VMs, so that connections do not use up this process's descriptors.
 //!
-//! While there are free ones, a VM may take as many as it likes (`mod.rs` bounds them for each). When there are none, the
-//! VM that holds fewest is served first, and the VM that holds most gives its longest-idle connection away, until both hold
-//! the same number but one. Past that, with more VMs than places, only a connection that has been idle for [`SCARCE_IDLE`]
-//! gives way.
+//! While places are free, a VM may take any number of them (`mod.rs` bounds the number for each VM). When none is free,
+//! the VM that holds the fewest is served first, and the VM that holds the most loses its longest-idle connection,
+//! until their numbers differ by at most one. With more VMs than places, only a connection that has been idle for
+//! [`SCARCE_IDLE`] is closed for another VM.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,16 +15,17 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-/// How long a connection may be idle at rest.
+/// How long a connection may be idle while no VM waits for a place.
 pub const IDLE: Duration = Duration::from_secs(600);
 
-/// How long a connection may be idle while others wait for its place, even if its VM holds no more than they do.
+/// How long a connection may be idle while other VMs wait for a place, even if its VM holds no more places than they
+/// do.
 const SCARCE_IDLE: Duration = Duration::from_secs(30);
 
-/// How often a VM that waits for a place looks for one that has become idle.
+/// How often a waiting VM checks for a connection that has become idle.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// When bytes last passed over a connection, and whether its place is needed elsewhere.
+/// When a connection last transferred bytes, and whether its place is needed for another VM.
 #[derive(Debug)]
 pub struct Activity {
     begun: Instant,
@@ -44,19 +45,19 @@ impl Activity {
         }
     }
 
-    /// Notes that bytes have passed.
+    /// Records that bytes were transferred.
     pub fn touch(&self) {
         self.last
             .store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// How long no byte has passed.
+    /// How long no byte has been transferred.
     fn idle(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.begun.elapsed().saturating_sub(last)
     }
 
-    /// Returns when no byte has passed for `limit`.
+    /// Returns when no byte has been transferred for `limit`.
     pub async fn until_idle(&self, limit: Duration) {
         loop {
             let left = limit.saturating_sub(self.idle());
@@ -67,7 +68,7 @@ impl Activity {
         }
     }
 
-    /// Returns when the place of the connection is needed elsewhere.
+    /// Returns when the connection's place is needed for another VM.
     pub async fn until_revoked(&self) {
         self.revoked.notified().await;
     }
@@ -82,7 +83,7 @@ impl Activity {
     }
 }
 
-/// A number of places, and who holds them.
+/// A number of places, and their holders.
 #[derive(Debug)]
 pub struct Places {
     total: usize,
@@ -94,7 +95,7 @@ struct State {
     taken: usize,
     /// By VM and connection. A VM without a place has no entry.
     held: HashMap<u64, HashMap<u64, Arc<Activity>>>,
-    /// In the order they came. At most one for each VM: a VM accepts one connection after another.
+    /// In the order of arrival. At most one for each VM, because a VM accepts one connection at a time.
     waiting: Vec<Waiter>,
     next: u64,
 }
@@ -106,7 +107,7 @@ struct Waiter {
     place: oneshot::Sender<Place>,
 }
 
-/// A place that is held; free again when this is dropped.
+/// A held place; dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
@@ -133,12 +134,12 @@ impl Drop for Place {
         state.taken -= 1;
         let refused = self.places.hand_out(&mut state);
         drop(state);
-        // Those whose waiter has just gone: they come back here, now that nothing is locked.
+        // Places whose waiter has just gone: they are freed here, without the lock.
         drop(refused);
     }
 }
 
-/// Takes a waiter off the list when it waits no longer, for whatever reason.
+/// Removes a waiter from the list when it stops waiting for any reason.
 struct Waiting<'a> {
     places: &'a Places,
     number: u64,
@@ -159,17 +160,17 @@ impl Places {
         })
     }
 
-    /// Those that all VMs of this process share.
+    /// The places that all VMs of this process share.
     pub fn shared() -> &'static Arc<Self> {
         static PLACES: OnceLock<Arc<Places>> = OnceLock::new();
         PLACES.get_or_init(|| {
             let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-            // Two descriptors each: a quarter of all there are.
+            // Each connection uses two descriptors, so this is a quarter of all descriptors.
             Self::new((descriptors / 8).clamp(32, 16_384) as usize)
         })
     }
 
-    /// A place for a connection of `vm`, whose only call of this it is. None if these places are gone for good.
+    /// A place for a connection of `vm`, which calls this once at a time. `None` if these places no longer exist.
     pub async fn acquire(self: &Arc<Self>, vm: u64) -> Option<Place> {
         let (waiting, mut receiver) = {
             let mut state = self.state.lock();
@@ -207,7 +208,8 @@ impl Places {
         }
     }
 
-    /// Gives free places to those who wait, to the VM that holds fewest first. Returns the places that nobody took.
+    /// Gives free places to the waiting VMs, first to the VM that holds the fewest. Returns the places that nobody
+    /// took.
     fn hand_out(self: &Arc<Self>, state: &mut State) -> Vec<Place> {
         let mut refused = Vec::new();
         while state.taken < self.total
@@ -233,14 +235,14 @@ impl State {
         self.held.get(&vm).map_or(0, HashMap::len)
     }
 
-    /// Where in the queue the VM is that holds fewest places: of several, the one that came first.
+    /// The position in the queue of the VM that holds the fewest places; of several, the one that came first.
     fn neediest(&self) -> Option<usize> {
         let held = |index: &usize| self.held_by(self.waiting[*index].vm);
         (0..self.waiting.len()).min_by_key(held)
     }
 }
 
-/// Has a connection give way to the neediest of those that wait, unless enough have been asked to already.
+/// Asks a connection to close for the neediest waiting VM, unless enough connections have been asked already.
 fn make_room(state: &State) {
     let revoked = state.held.values().flat_map(HashMap::values);
     let revoked = revoked.filter(|activity| activity.is_revoked()).count();
@@ -285,7 +287,7 @@ mod tests {
         taken
     }
 
-    /// Connections of one VM that end when they are asked to give way; returns how many of them still run.
+    /// Connections of one VM that end when asked; the result counts how many still run.
     fn hold(taken: Vec<Place>) -> Arc<()> {
         let running = Arc::new(());
         for place in taken {
@@ -304,7 +306,7 @@ mod tests {
         let first = hold(take(&places, 1, 8).await);
         let second = take(&places, 2, 4).await;
         assert_eq!((Arc::strong_count(&first) - 1, second.len()), (4, 4));
-        // Nobody is cut below the other's share.
+        // No VM loses places below an equal share.
         let more = tokio::time::timeout(Duration::from_secs(20), places.acquire(2)).await;
         assert!(more.is_err());
         assert_eq!(Arc::strong_count(&first) - 1, 4);

@@ -1,4 +1,4 @@
-//! Bytes between two connections, both ways, until they end or have been idle for too long.
+//! Copies bytes between two connections, in both directions, until both end or have been idle for too long.
 
 use std::io;
 use std::pin::pin;
@@ -10,17 +10,17 @@ use tokio::sync::Semaphore;
 
 use super::places::{Activity, IDLE};
 
-/// Bytes held for each direction while they are under way.
+/// The buffer size for each direction.
 const BUFFER: usize = 32 * 1024;
 
-/// A read of so many bytes is one of many: few do it at a time.
+/// A read of this many bytes suggests that many follow; only a few connections may do such reads at a time.
 const MUCH: usize = 8 * 1024;
 
-/// How many connections of one VM pass much in one round of the thread.
+/// How many connections of one VM may transfer much data in one round of the thread.
 const AT_A_TIME: usize = 4;
 
-/// Turns of one VM's connections. All VMs share the thread, which serves whatever is ready in rounds: without turns, a VM that
-/// passes much over all of its connections, perhaps only to itself, would have nearly all of each round.
+/// Turns for one VM's connections. All VMs share the thread, which serves everything that is ready in rounds. Without
+/// turns, a VM that transfers much over all its connections, perhaps only to itself, would use up most of each round.
 #[derive(Debug)]
 pub struct Turns(Semaphore);
 
@@ -29,20 +29,20 @@ impl Turns {
         Self(Semaphore::new(AT_A_TIME))
     }
 
-    /// Waits for a turn, and then for one round.
+    /// Waits for a turn, and holds it for one round.
     async fn pass(&self) {
-        // An error would say that it is closed, which it never is.
+        // An error would mean that the semaphore is closed, which it never is.
         let turn = self.0.acquire().await;
         tokio::task::yield_now().await;
         drop(turn);
     }
 }
 
-/// How long a client may take to read an answer that ends its connection, and what of its request is read meanwhile.
+/// How long a client may take to read the last response, and how many bytes of its request are read meanwhile.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const UNREAD: u64 = 1024 * 1024;
 
-/// Does `relaying` for as long as bytes pass: [`IDLE`] without one is the end.
+/// Runs `relaying` while bytes are transferred; ends it after [`IDLE`] without any.
 pub async fn while_active(
     activity: &Activity,
     relaying: impl Future<Output = io::Result<()>>,
@@ -54,7 +54,7 @@ pub async fn while_active(
     }
 }
 
-/// Copies until both sides have ended: the end of one is passed to the other, which may go on.
+/// Copies until both sides have ended. The end of one side is passed to the other, which may continue.
 pub async fn both_ways(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -68,8 +68,8 @@ pub async fn both_ways(
     tokio::try_join!(up, down).map(drop)
 }
 
-/// Copies until the server has ended: for a request after whose answer nothing comes. A server may answer and close before
-/// it has read everything.
+/// Copies until the server has ended, for a request whose response is the last on its connection. A server may respond
+/// and close before it has read everything.
 pub async fn until_answered(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -82,12 +82,12 @@ pub async fn until_answered(
     let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, activity, turns));
     tokio::select! {
         answered = &mut down => answered,
-        // However the request ended, the answer may still come.
+        // Even if sending the request failed, the response may still arrive.
         _sent = up => down.await,
     }
 }
 
-/// Copies, and passes the end on.
+/// Copies, and passes the end of the stream on.
 async fn copy_to_end(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
@@ -125,14 +125,14 @@ async fn copy(
     }
 }
 
-/// Sends the last that a client gets. What it has not been read of yet is read, within bounds: closing a socket with unread
-/// bytes resets the connection, and the answer could be lost.
+/// Sends the last bytes to a client. Unread bytes of the request are read first, within bounds, because closing a
+/// socket with unread bytes resets the connection, which could lose the response.
 pub async fn finish(mut client: TcpStream, answer: &[u8]) -> io::Result<()> {
     client.write_all(answer).await?;
     client.shutdown().await?;
     let mut rest = (&mut client).take(UNREAD);
     let mut sink = tokio::io::sink();
-    // That it took too long is as good as its end.
+    // Taking too long counts as the end.
     drop(tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut rest, &mut sink)).await);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The list of the network option, and what it says of a destination. Names are lower case throughout.
+//! The destinations that the network option allows. Names are in lower case.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,32 +6,32 @@ use super::address::{destination, special};
 use super::denial::Denial;
 use super::interfaces;
 
-/// One entry.
+/// One entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
-    /// To which port; none means all.
+    /// The port; `None` for all ports.
     pub port: Option<u16>,
 }
 
-/// What an entry names.
+/// The destination of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// This host.
+    /// This host name.
     Name(String),
-    /// Whatever is below this domain, at any depth, and not the domain itself.
+    /// Every name below this domain, at any depth, but not the domain itself.
     SubdomainsOf(String),
     /// These addresses.
     Addresses(AddressRange),
-    /// All public addresses, and the names that lead to them.
+    /// All public addresses, and the names that resolve to them.
     Public,
 }
 
 /// All addresses that begin with the same bits.
 ///
-/// A range reaches an address that is not public only if the range lies wholly within the block of that address: who
-/// writes `0.0.0.0/0` means the internet, and not the loopback of the host.
+/// A range allows an address that is not public only if the range is wholly within that address's block: the author of
+/// `0.0.0.0/0` means the internet, not the host's loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressRange {
     address: IpAddr,
@@ -39,7 +39,8 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Those that share the first `prefix_length` bits of `address`; more bits than there are mean that address alone.
+    /// The addresses that share the first `prefix_length` bits of `address`. A larger number than the address has bits
+    /// means the address alone.
     #[must_use]
     pub fn new(address: IpAddr, prefix_length: u8) -> Self {
         let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -53,13 +54,13 @@ impl AddressRange {
         (if self.address.is_ipv4() { 32 } else { 128 }) - self.shift
     }
 
-    /// Whether the two have an address in common.
+    /// Whether the two ranges have an address in common.
     fn meets(self, other: Self) -> bool {
         self.contains(other.address) || other.contains(self.address)
     }
 
     fn contains(self, other: IpAddr) -> bool {
-        // A shift by all the bits is none in Rust, hence the `checked`.
+        // Rust does not allow a shift by all bits, so the shift is checked.
         match (self.address, other) {
             (IpAddr::V4(one), IpAddr::V4(other)) => {
                 (one.to_bits() ^ other.to_bits())
@@ -98,7 +99,7 @@ impl Rule {
         matches!(&self.destination, Destination::Addresses(range) if range.contains(address))
     }
 
-    /// Whether a range of this entry contains `address`, and its prefix is at least so long.
+    /// Whether a range of this entry contains `address` and has a prefix of at least `prefix_length`.
     fn reaches(&self, address: IpAddr, prefix_length: u32) -> bool {
         matches!(&self.destination, Destination::Addresses(range)
             if range.contains(address) && range.prefix_length() >= prefix_length)
@@ -111,13 +112,13 @@ impl Rule {
                     || range.contains(Ipv6Addr::LOCALHOST.into()))
     }
 
-    /// Whether this entry reaches an address of `block`, which is not public, at whatever port.
+    /// Whether this entry allows an address of `block`, which is not public, at any port.
     pub(super) fn reaches_into(&self, block: AddressRange) -> bool {
         matches!(self.destination, Destination::Addresses(range)
             if range.meets(block) && range.prefix_length() >= block.prefix_length())
     }
 
-    /// Whether this entry is about the host that `host` (a name or a loopback address) names, at whatever port.
+    /// Whether this entry is for the host `host` (a name or a loopback address), at any port.
     pub(super) fn names(&self, host: &str) -> bool {
         self.matches_name(host)
             || host.parse().is_ok_and(|address| {
@@ -133,22 +134,23 @@ pub(super) const LOOPBACK_V4: AddressRange = AddressRange {
     shift: 24,
 };
 
-/// The name of the host itself, whose address is its loopback's wherever it is asked for.
+/// The host's name for itself, which every resolver maps to the loopback.
 const LOCALHOST: &str = "localhost";
 
-/// Domains without a place in the public DNS, for a host's own networks: RFC 6762, ICANN's resolution 2024.07.29.06, RFC 8375.
+/// Domains that are not in the public DNS but reserved for private networks: RFC 6762, ICANN's resolution
+/// 2024.07.29.06, RFC 8375.
 const PRIVATE_DOMAINS: [&str; 3] = [".local", ".internal", ".home.arpa"];
 
-/// Whether a name means something on this host or in its networks alone. One of a single label is looked up in the host's search
-/// domains.
+/// Whether a name has a meaning only on this host or in its networks. A name of a single label is looked up in the
+/// host's search domains.
 fn is_private_name(name: &str) -> bool {
     !name.contains('.') || PRIVATE_DOMAINS.iter().any(|domain| name.ends_with(domain))
 }
 
-/// What an address of the host's interfaces is: the rest of the sentence "it is …".
+/// The kind of an address that one of the host's interfaces has, to complete the sentence "it is …".
 const OWN: &str = "an address of the host itself";
 
-/// All entries.
+/// All entries of the option.
 #[derive(Debug, Clone)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -163,17 +165,18 @@ impl Rules {
         }
     }
 
-    /// Whether `name` is listed. Only then may it be looked up: a look-up is a message to the server of that domain.
+    /// Whether `name` is listed. Only a listed name may be looked up, because a look-up sends a message to that
+    /// domain's server.
     pub fn list_name(&self, name: &str, port: u16) -> bool {
         self.rules
             .iter()
             .any(|rule| rule.has_port(port) && rule.matches_name(name))
     }
 
-    /// Whether `address` is listed as an address: itself, or by a range that may reach it.
+    /// Whether `address` is listed, by itself or by a range that may allow it.
     pub fn list_address(&self, address: IpAddr, port: u16) -> bool {
         let held_by = |rule: &&Rule| rule.has_port(port) && rule.contains(address);
-        // Most are not in the list at all: then nothing else is looked at.
+        // Most addresses are in no entry, which ends the check early.
         let mut holding = self.rules.iter().filter(held_by).peekable();
         if holding.peek().is_none() {
             return false;
@@ -182,21 +185,21 @@ impl Rules {
         holding.any(|rule| rule.reaches(address, prefix_length))
     }
 
-    /// Why `address`, to which a listed `name` resolved, is refused: the server of the name could direct it
-    /// anywhere, so an address that is not public must be listed itself.
+    /// Why `address`, to which the listed `name` resolved, is refused. The name's server could direct it anywhere, so
+    /// an address that is not public must itself be listed.
     pub fn object(&self, name: &str, address: IpAddr, port: u16) -> Option<Denial> {
         let (kind, _) = self.not_public(address)?;
         let own_loopback = name == LOCALHOST && address.is_loopback();
         (!own_loopback && !self.list_address(address, port)).then_some(Denial::LeadsTo { address, kind })
     }
 
-    /// What stands against `address`, to which a name that is not listed has been resolved.
+    /// Why `address`, to which an unlisted name resolved, is refused.
     pub fn object_to_public(&self, address: IpAddr) -> Option<Denial> {
         let (kind, _) = self.not_public(address)?;
         Some(Denial::LeadsToNotPublic { address, kind })
     }
 
-    /// Why an `address` that is not listed is not reached, or nothing if it is public and all of these are.
+    /// Why an `address` that is not listed is refused; `None` if it is public and all public addresses are allowed.
     pub fn deny_address(&self, address: IpAddr, port: u16) -> Option<Denial> {
         let not_public = self.not_public(address).map(|(kind, _)| kind);
         let held = |rule: &Rule| rule.has_port(port) && rule.contains(address);
@@ -208,7 +211,7 @@ impl Rules {
         }
     }
 
-    /// Why a `name` that is not listed is not looked up, or nothing if public names are.
+    /// Why a `name` that is not listed may not be looked up; `None` if public names are allowed.
     pub fn deny_name(&self, name: &str, port: u16) -> Option<Denial> {
         if !self.open_internet(port) {
             Some(Denial::NotListed)
@@ -224,17 +227,18 @@ impl Rules {
         self.rules.iter().any(is_public)
     }
 
-    /// Whether an entry is about the host's loopback, at whatever port: itself, or a range that contains it.
+    /// Whether an entry is for the host's loopback, at any port: by name, or by a range that contains it.
     pub fn speak_of_loopback(&self) -> bool {
         self.rules.iter().any(Rule::speaks_of_loopback)
     }
 
-    /// What `address` is when it is not public, and how long the prefix of a range must be to reach it. A service that the
-    /// host offers on a public address may rely on a firewall that does not look at connections of the host to itself.
+    /// The kind of an `address` that is not public, and the minimum prefix length of a range that allows it. An address
+    /// of the host itself counts as not public: a service there may rely on a firewall that does not filter the host's
+    /// connections to itself.
     fn not_public(&self, address: IpAddr) -> Option<(&'static str, u32)> {
         let found = special(address).map(|special| (special.kind, special.prefix_length));
         let arrives = destination(address);
-        // An interface with a private address is no exception: a range of private addresses includes it.
+        // An interface's private address gets no exception: a range of private addresses contains it.
         if (found.is_some() && arrives == address) || special(arrives).is_some() || !(self.is_own)(arrives) {
             return found;
         }
@@ -345,7 +349,7 @@ mod tests {
             ("ff02::1", &[8], &[7]),
             ("2001:db8::1", &[32], &[3, 31]),
             ("100::1", &[8, 64], &[0, 7]),
-            // With an IPv4 address inside: the range of those is what counts.
+            // With an IPv4 address inside, the block of that address counts.
             ("::ffff:127.0.0.1", &[104, 128], &[0, 80, 96, 103]),
             ("::ffff:169.254.169.254", &[128], &[96, 112]),
             ("::ffff:8.8.8.8", &[96], &[0, 95]),
@@ -356,10 +360,10 @@ mod tests {
             ("2001:0:1:2::1", &[128], &[32, 127]),
             ("::127.0.0.1", &[128], &[96, 127]),
             ("::ffff:0:127.0.0.1", &[128], &[96, 127]),
-            // Public ones.
+            // Public addresses.
             ("8.8.8.8", &[0, 1, 8, 32], &[]),
             ("2606:4700::1111", &[0, 3, 128], &[]),
-            // The host's own.
+            // The host's own addresses.
             ("93.184.216.1", &[32], &[0, 8, 31]),
             ("::ffff:93.184.216.1", &[128], &[96, 127]),
             ("2002:5db8:d801::1", &[128], &[16, 48]),
@@ -432,7 +436,7 @@ mod tests {
         for address in ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8"] {
             assert_eq!(rules.deny_address(ip(address), 25), None, "{address}");
             assert_eq!(rules.object_to_public(ip(address)), None, "{address}");
-            // It is not in a list, so that the VM's own names come first.
+            // It is not listed as an address, so that the VM's own names have precedence.
             assert!(!rules.list_address(ip(address), 25));
         }
         for address in [

@@ -1,4 +1,4 @@
-//! What the connections of one VM's proxy share, and how each of them connects.
+//! The state that the connections of one VM's proxy share, and how they connect.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::target::Target;
 use crate::credit::Credit;
 use crate::events::{Event, Events};
 
-/// Shared by the connections of one VM.
+/// The state that one VM's connections share.
 pub struct Server {
     pub dialer: Dialer,
     pub events: Arc<dyn Events>,
@@ -18,8 +18,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects. A denial is emitted as an event first, and returned when the event's credit is: so no more events wait than
-    /// there are connections.
+    /// Connects. A denial is first emitted as an event, and returned when the event's credit is. So there are never
+    /// more waiting events than connections.
     pub async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
         let result = self.dialer.connect(target).await;
         if let Err(DialError::Denied { target, denial }) = &result {

@@ -1,4 +1,4 @@
-//! SOCKS 5 (RFC 1928): CONNECT without authentication, to names and addresses.
+//! SOCKS 5 (RFC 1928): CONNECT without authentication, to host names and addresses.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use super::relay;
 use super::server::Server;
 use super::target::{Host, Target};
 
-/// The first byte of every connection, and of no HTTP request.
+/// The first byte of every SOCKS 5 connection. No HTTP request begins with it.
 pub const VERSION: u8 = 5;
 
 const NO_AUTHENTICATION: u8 = 0;
@@ -22,7 +22,7 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// What a request is answered with.
+/// The replies to a request.
 #[derive(Debug, Clone, Copy)]
 enum Reply {
     Succeeded = 0,
@@ -36,13 +36,13 @@ enum Reply {
 }
 
 impl Reply {
-    /// With the address that we are bound to left out, as all do who have none to tell.
+    /// The bound address is left out, as servers do that have none to report.
     fn bytes(self) -> [u8; 10] {
         [VERSION, self as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
     }
 }
 
-/// Reads the client's request, whose first byte is read already. Returns nothing if the request was refused.
+/// Reads the client's request after its first byte. Returns `None` if the request was refused.
 pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<Target>> {
     let mut methods = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut methods).await?;
@@ -89,7 +89,7 @@ async fn refuse(client: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Res
     Ok(None)
 }
 
-/// Connects the client to its destination.
+/// Serves one client: connects it to its destination.
 pub async fn serve(
     mut client: TcpStream,
     target: Target,

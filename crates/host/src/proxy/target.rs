@@ -1,26 +1,26 @@
-//! What a program asks the proxy for.
+//! The destination that a program asks the proxy for.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The destination that a program asks for.
+/// A destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub host: Host,
     pub port: u16,
 }
 
-/// A host as a program names it.
+/// A host as the program names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// In lower case, without a dot at the end.
+    /// In lower case, without a trailing dot.
     Name(String),
     Address(IpAddr),
 }
 
 impl Host {
-    /// An address, in brackets where it is IPv6 and `bracketed`, or a name of at most 253 letters, digits, hyphens,
-    /// underscores and dots. Nothing otherwise.
+    /// Parses an address (IPv6 with or without brackets), or a name of at most 253 letters, digits, hyphens,
+    /// underscores and dots; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner

@@ -1,14 +1,14 @@
-//! The head of a request to a proxy: what it asks for, and how it is sent on. No input and no output.
+//! Parses and rewrites the head of a proxied request. Does no input or output.
 
 use httparse::Status;
 
 use crate::proxy::target::{Host, Target};
 
-/// The largest head of a request, and the most header fields in it.
+/// The maximum size of a request's head, and the maximum number of header fields in it.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 256;
 
-/// Fields that are between the client and us (RFC 9110, 7.6.1), and the one that the proxy writes itself.
+/// Header fields between the client and the proxy (RFC 9110, 7.6.1), and the one that the proxy sets itself.
 const OURS: [&str; 6] = [
     "connection",
     "keep-alive",
@@ -18,23 +18,23 @@ const OURS: [&str; 6] = [
     "host",
 ];
 
-/// What a client requests.
+/// A client's request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub(super) target: Target,
     pub(super) kind: Kind,
-    /// What has been read behind the head.
+    /// Bytes that were read after the head.
     pub(super) rest: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Tunnel,
-    /// With the head to send on.
+    /// Forward the request, with this head.
     Forward(Vec<u8>),
 }
 
-/// A request that is none for a proxy.
+/// A request that is not valid for a proxy.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadRequest {
     #[error("This is not HTTP/1.0 or HTTP/1.1")]
@@ -47,7 +47,7 @@ pub(super) enum BadRequest {
     Target,
 }
 
-/// The request that `bytes` begin with, or nothing while its head is not complete.
+/// The request at the start of `bytes`; `None` while its head is incomplete.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
@@ -73,7 +73,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
     Ok(Some(Request { target, kind, rest }))
 }
 
-/// The authority and the rest of an `http://` URL.
+/// Splits an `http://` URL into the authority and the rest.
 fn split_url(url: &str) -> Option<(&str, &str)> {
     let scheme = url.get(..7)?;
     if !scheme.eq_ignore_ascii_case("http://") {
@@ -81,13 +81,13 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     }
     let rest = &url[7..];
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // Clients send user and password as a field; what stands before the last @ is no part of the host.
+    // Clients send user and password in a header field; the part before the last @ does not belong to the host.
     Some((authority.rsplit('@').next()?, path))
 }
 
-/// `host:port`, or `host` where there is a port to fall back on.
+/// `host:port`, or only `host` if there is a `fallback` port.
 fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
-    // An IPv6 address is in brackets here, so that its last colon does not precede a port.
+    // An IPv6 address has brackets here, so its last colon is not taken for the port's.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
             let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -112,7 +112,7 @@ fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
     })
 }
 
-/// The head as the server gets it.
+/// The head that the server receives.
 fn rewrite(
     method: &str,
     authority: &str,
@@ -144,7 +144,7 @@ fn rewrite(
             field(passed.name, passed.value);
         }
     }
-    // WebSockets, of those few that do not ask for a tunnel.
+    // Some WebSocket clients do not use a tunnel.
     match fields
         .iter()
         .find(|upgrade| is(upgrade, "upgrade") && listed(upgrade))
@@ -159,13 +159,13 @@ fn rewrite(
     head
 }
 
-/// Panics if `bytes` make a request that is not one, or not to the host that it says.
+/// Panics if the forwarded `bytes` are not exactly one request, to the host that it names.
 #[cfg(feature = "fuzzing")]
 pub fn check(bytes: &[u8]) {
     let Ok(Some(request)) = parse(bytes) else { return };
     let length = bytes.len() - request.rest.len();
     assert!(bytes.ends_with(&request.rest) && request.target.port != 0);
-    // The head ends where it ends, whatever follows and however it arrives.
+    // The head ends at the same byte, whatever follows it and in whatever pieces it arrives.
     assert_eq!(parse(&bytes[..length - 1]), Ok(None));
     assert!(
         parse(&bytes[..length]).is_ok_and(|again| again.is_some_and(|again| again.target == request.target))

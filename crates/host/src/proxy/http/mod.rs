@@ -1,7 +1,7 @@
 //! HTTP proxying (RFC 9110 and 9112): `CONNECT host:port`, and requests for an `http://` URL.
 //!
-//! A request for a URL is sent on with `Connection: close`, so that a connection carries one request, and what follows its
-//! head is copied as it is: a message's body is never looked at.
+//! A request for a URL is forwarded with `Connection: close`, so that each connection carries one request, and
+//! everything after the head is copied unchanged: the proxy never parses a message body.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub use head::Request;
 pub use head::check;
 use head::{BadRequest, Kind, MAX_HEAD, parse};
 
-/// Reads a request's head, whose first byte is read already; nothing if the client went away or has its answer.
+/// Reads a request's head after its first byte; returns `None` if the client has closed or was already answered.
 pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Request>> {
     let mut head = Vec::with_capacity(1024);
     head.push(first);
@@ -45,7 +45,7 @@ pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Req
     Ok(None)
 }
 
-/// Answers a request.
+/// Serves one request.
 pub async fn serve(
     mut client: TcpStream,
     request: Request,
@@ -75,7 +75,8 @@ pub async fn serve(
     relay::while_active(activity, relaying).await
 }
 
-/// The reason is in the body, and in short in the status line: of a refused tunnel, most clients show that alone.
+/// The reason is in the body and, in short, in the status line: most clients show only the status line when a tunnel is
+/// refused.
 fn refusal(error: &DialError) -> Vec<u8> {
     let unreached =
         |target: &Target, source: &io::Error| format!("502 not reached ({}): {target}", source.kind());
@@ -94,10 +95,10 @@ fn refusal(error: &DialError) -> Vec<u8> {
     answer(&of_one_line(&status), &format!("agent-vm: {text}"))
 }
 
-/// The longest status: a name has at most 253 characters.
+/// The maximum length of a status, in bytes; a host name has at most 253.
 const MAX_STATUS: usize = 400;
 
-/// A status as a status line can have it: printable ASCII, within bounds.
+/// Makes a text valid in a status line: printable ASCII, of bounded length.
 fn of_one_line(status: &str) -> String {
     let printable = |character: char| {
         if (' '..='~').contains(&character) {
@@ -193,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(status_of(&error), format!("HTTP/1.1 {status}"));
         }
-        // Nothing that a client sends makes another line.
+        // A client cannot make it contain another line.
         assert_eq!(
             of_one_line("403 a\r\nSet-Cookie: b\u{e9}\u{1b}[m"),
             "403 a??Set-Cookie: b??[m"
