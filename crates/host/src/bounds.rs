@@ -1,34 +1,36 @@
-//! How many calls of one VM may be under way at a time, where each of them holds something of the server's.
+//! Bounds on how many calls of one VM may run at a time, for calls that use the server's resources.
 
 use tokio::sync::Semaphore;
 
-/// Listings of one VM at a time, each of which may need a hundred descriptors. Its others wait for these.
+/// The maximum number of simultaneous listings of one VM, each of which may need a hundred descriptors. More listings
+/// wait.
 const LISTINGS: usize = 4;
 
-/// Reads of one VM that wait for a share of the memory for reads or have one. Its others wait for these, and not before another
-/// VM's.
+/// The maximum number of a VM's reads that use a share of the memory for reads or wait for one. More reads wait for
+/// these, and do not queue before another VM's reads.
 const READS: usize = 8;
 
-/// Reads of one VM that wait for a share at a time. Its others wait for these, so that a read that waits after them waits for few.
+/// The maximum number of a VM's reads that wait for a share at the same time. More reads wait for these, so that only a
+/// few are ever in front of another VM's read.
 const WAITING_READS: usize = 1;
 
-/// Connections of one VM that are being made at a time; each holds a descriptor. One more is refused.
+/// The maximum number of connections of one VM that are being made; each uses a descriptor. Another one is refused.
 pub const MAX_CONNECTING: usize = 1024;
 
-/// One VM's bounds. No semaphore is ever closed.
+/// The bounds of one VM. No semaphore is ever closed.
 pub struct Bounds {
-    /// A permit is a listing of a directory.
+    /// One permit for each listing.
     pub listings: Semaphore,
-    /// A permit is a read of a file.
+    /// One permit for each read of a file.
     pub reads: Semaphore,
-    /// A permit is a read that waits for its share of memory.
+    /// One permit for each read that waits for its share of memory.
     pub waiting_reads: Semaphore,
-    /// A permit is a connection that is being made.
+    /// One permit for each connection that is being made.
     pub connecting: Semaphore,
 }
 
 impl Bounds {
-    /// Those of a new VM.
+    /// The bounds of a new VM.
     pub fn new() -> Self {
         Self {
             listings: Semaphore::new(LISTINGS),

@@ -1,5 +1,5 @@
-//! Making a connection to what listens inside. Init makes the socket in the VM's network and hands it over at once, while it
-//! connects; nothing is opened on the host.
+//! Connects to a server in the VM. Init makes the socket in the VM's network and sends it to the host at once, while it
+//! still connects; no socket is opened on the host's network.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,12 +14,12 @@ use crate::error::Error;
 use crate::shared::Shared;
 use crate::sys;
 
-/// How long a listener whose queue is full may take to make room. The kernel itself would try for two minutes.
+/// How long to wait for a listener whose queue is full. The kernel itself would try for two minutes.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Shared {
-    /// A TCP connection for a program of the VM that the proxy serves: to the first of `addresses`, all of the VM's loopback, on
-    /// which a program listens.
+    /// A TCP connection for a program of the VM that uses the proxy: to the first of `addresses`, all of the VM's
+    /// loopback, that has a listener.
     pub async fn connect_for_guest(&self, addresses: &[IpAddr], port: u16) -> io::Result<OwnedFd> {
         let _place = self
             .bounds
@@ -34,13 +34,13 @@ impl Shared {
             })
     }
 
-    /// A TCP connection to the first of `addresses`, all of the VM's loopback, on which a program listens.
+    /// A TCP connection to the first of `addresses`, all of the VM's loopback, that has a listener.
     pub async fn connect_to(&self, addresses: &[IpAddr], port: u16) -> Result<OwnedFd, Error> {
         let mut refused = errno("connect", libc::ECONNREFUSED);
         for address in addresses {
             match self.connect_to_one(SocketAddr::new(*address, port)).await {
                 Err(error) if is(&error, &[libc::ECONNREFUSED]) => refused = error,
-                // No IPv6 here: what IPv4 said is the answer.
+                // The VM has no IPv6, so the error for IPv4 counts.
                 Err(error) if is(&error, &[libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL]) => {}
                 other => return other,
             }
@@ -65,7 +65,7 @@ impl Shared {
         {
             0 if is_its_own_peer(socket.get_ref().as_fd()) => Err(errno("connect", libc::ECONNREFUSED)),
             0 => Ok(socket.into_inner()),
-            // The last that a VM's network says when it goes is "refused".
+            // When a VM's network ends, its last error is "refused".
             _ if self.is_ending() => Err(Error::Disposed),
             number => Err(errno("connect", number)),
         }
@@ -80,8 +80,9 @@ fn errno(syscall: &str, number: i32) -> Error {
     Error::system(&io::Error::from_raw_os_error(number), syscall)
 }
 
-/// A socket whose own port the kernel chose to be the one that it connects to has reached nobody but itself: TCP takes
-/// that for two ends that open at once (RFC 9293, 3.5), and it happens to one in 28,000 where nobody listens.
+/// Whether a socket is connected to itself. The kernel chose its local port and happened to choose the destination's.
+/// TCP then treats this as two ends that open at the same time (RFC 9293, 3.5). It happens once in 28,000 attempts if
+/// nothing listens.
 fn is_its_own_peer(socket_fd: BorrowedFd<'_>) -> bool {
     let own = getsockname::<SockaddrStorage>(socket_fd.as_raw_fd());
     own.is_ok() && own == getpeername::<SockaddrStorage>(socket_fd.as_raw_fd())

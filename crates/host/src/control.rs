@@ -1,7 +1,7 @@
-//! The conversation with init: sends requests, and gives each reply to the caller that waits for it.
+//! The connection to init: sends requests, and gives each reply to the caller that waits for it.
 //!
-//! A request is sent on the calling thread if the socket takes it, which saves a hop to the I/O thread; what it does not
-//! take is queued and sent in order. Replies are read by one task on the I/O thread.
+//! A request is sent on the calling thread if the socket accepts it, which saves a hop to the I/O thread; otherwise it
+//! is queued and sent in order. One task on the I/O thread reads the replies.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,33 +23,33 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::Error;
 use crate::sys;
 
-/// Requests that may wait for their replies at a time; one more is refused.
+/// The maximum number of requests that wait for replies; another one is refused.
 pub const MAX_CALLS: usize = 65_536;
 
-/// How long to wait before sending again where nothing tells when to: too many descriptors are on their way, or the host has
-/// none left to watch the socket with.
+/// How long to wait before sending again if no event reports when sending will succeed: too many descriptors are in
+/// transit, or the host has none left to watch the socket.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// A program that init has started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its number, and its family's.
+    /// The number of its call, and of its family.
     pub call: Call,
     /// Its pid in the VM.
     pub pid: u32,
-    /// What its `Stdio` says.
+    /// The descriptors that its `Stdio` describes.
     pub fds: Vec<OwnedFd>,
-    /// How it ends. An error says that the VM is gone.
+    /// Receives how it ended. An error means that the VM is gone.
     pub exit: oneshot::Receiver<Exit>,
 }
 
-/// What becomes of a start. Called on the I/O thread, or on the caller's if the request is not even sent.
+/// Receives the result of a start. Called on the I/O thread, or on the caller's thread if the request cannot be sent.
 pub type OnStart = Box<dyn FnOnce(Result<Started, Error>) + Send>;
 
 /// A reply that is not about a program.
 pub type Answer = (Reply, Vec<OwnedFd>);
 
-/// Init says what nobody asked for: it has lost track, or gone over to the guest.
+/// Init sent a reply to no request: it has a bug or is compromised.
 #[derive(Debug, thiserror::Error)]
 #[error("init answered a call that was not made")]
 struct Unasked;
@@ -69,9 +69,10 @@ pub struct Control {
     deputy: AtomicU32,
 }
 
-/// A request that the socket did not take at once.
+/// A request that the socket did not accept at once.
 struct QueuedRequest {
-    /// None for a request that is not answered. Such a request has no descriptors, which are what the kernel refuses.
+    /// `None` if the request gets no reply. Such a request has no descriptors, and only descriptors make the kernel
+    /// refuse a request.
     call: Option<Call>,
     frame: Frame,
     since: Instant,
@@ -86,7 +87,7 @@ struct ControlState {
 }
 
 impl Control {
-    /// Takes the socket over. Must be called within the runtime.
+    /// Takes over the socket. Must be called within the runtime.
     pub fn new(channel: Channel, deputy: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             channel: sys::watch(channel, Interest::READABLE)?,
@@ -102,7 +103,7 @@ impl Control {
         Some(self.deputy.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
-    /// A number for a request.
+    /// A new number for a request.
     pub fn call(&self) -> Call {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -114,7 +115,7 @@ impl Control {
         }
     }
 
-    /// Sends any other request, and waits for its reply.
+    /// Sends any other request and waits for its reply.
     pub async fn ask(&self, call: Call, request: Request, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
         let (sender, receiver) = oneshot::channel();
         self.send(call, &request, fds, PendingCall::Answer(sender))
@@ -122,7 +123,7 @@ impl Control {
         receiver.await.unwrap_or(Err(Error::Disposed))
     }
 
-    /// Sends a request that is not answered; to a VM that is gone, nothing.
+    /// Sends a request that gets no reply. Does nothing if the VM is gone.
     pub fn tell(&self, request: &Request) {
         tracing::trace!(request = request.name(), "told");
         match Frame::new(request, Vec::new()) {
@@ -132,14 +133,14 @@ impl Control {
                     self.dispatch(&mut state, None, frame);
                 }
             }
-            // Replies without descriptors have a few bytes.
+            // A request without a reply has only a few bytes.
             Err(error) => tracing::error!(%error, "a request was not sent"),
         }
     }
 
     fn dispatch(&self, state: &mut ControlState, call: Option<Call>, frame: Frame) {
         if !state.queue.is_empty() || self.channel.get_ref().send(&frame).is_err() {
-            // Also after an error that will not pass: the reading side meets the end of the VM and fails every call.
+            // Queued even after a permanent error: the reading side then meets the end of the VM and fails every call.
             state.queue.push_back(QueuedRequest {
                 call,
                 frame,
@@ -183,7 +184,7 @@ impl Control {
         Ok(())
     }
 
-    /// Sends what is queued and hands on what arrives, until init is gone.
+    /// Sends queued requests and delivers replies, until init is gone.
     pub async fn run(&self) {
         tokio::select! {
             () = self.send_queued() => {}
@@ -211,15 +212,15 @@ impl Control {
                             tokio::time::sleep(RETRY).await;
                         }
                     }
-                    // The receiving side meets the same end, after what init said before it.
+                    // The receiving side meets the same end, after the last replies.
                     Err(_) => return std::future::pending().await,
                 }
             }
         }
     }
 
-    /// Waits until the socket takes more. Watched for that only while it is full: otherwise every message that init takes
-    /// would wake the I/O thread, once or twice for each command.
+    /// Waits until the socket accepts more. The socket is watched only while it is full: otherwise every message that
+    /// init reads would wake the I/O thread, once or twice for each command.
     async fn writable(&self) -> io::Result<()> {
         let socket = self.channel.get_ref().as_fd().try_clone_to_owned()?;
         drop(sys::watch(socket, Interest::WRITABLE)?.writable().await?);
@@ -235,8 +236,8 @@ impl Control {
         Ok(())
     }
 
-    /// Fails the call whose request is first, if the kernel has refused its descriptors for too long. Says whether it did. Those
-    /// behind it have waited for as long, and are tried once more each.
+    /// Fails the first queued call if the kernel has refused its descriptors for too long. Returns whether it did. The
+    /// calls behind it have waited as long, and each is tried once more.
     fn give_up_overdue(&self) -> bool {
         let waiting = {
             let mut state = self.state.lock();
@@ -279,7 +280,7 @@ impl Control {
         }
     }
 
-    /// Hands a reply to the caller that waits for it. A reply without a request breaks the protocol.
+    /// Gives a reply to the caller that waits for it. A reply without a request breaks the protocol.
     fn deliver(&self, reply: Reply, fds: Vec<OwnedFd>) -> Result<(), Unasked> {
         match reply {
             Reply::Spawned { call, pid } => {
@@ -340,7 +341,7 @@ impl Control {
         Ok(())
     }
 
-    /// The caller that waits for a start. If an `exit` will follow, it is expected from now on.
+    /// Takes the caller that waits for a start. If an `exit` will follow, records who receives it.
     fn take_start(&self, call: Call, exit: Option<oneshot::Sender<Exit>>) -> Result<OnStart, Unasked> {
         let mut state = self.state.lock();
         match state.waiting.remove(&call) {
@@ -348,7 +349,7 @@ impl Control {
                 state.exits.extend(exit.map(|sender| (call, sender)));
                 Ok(on_start)
             }
-            // Not what it waits for; it is failed with the VM.
+            // That call does not wait for a start; it fails when the VM ends.
             Some(other) => {
                 state.waiting.insert(call, other);
                 Err(Unasked)
@@ -357,16 +358,16 @@ impl Control {
         }
     }
 
-    /// Lets init see the end of its socket, as if this process were gone.
+    /// Makes init see the end of its socket, as if this process had ended.
     pub fn hang_up(&self) {
-        // It fails only where the socket has ended already.
+        // It can fail only if the socket has already ended.
         let _ended = nix::sys::socket::shutdown(
             self.channel.get_ref().as_fd().as_raw_fd(),
             nix::sys::socket::Shutdown::Both,
         );
     }
 
-    /// Fails every call that waits, and every one that comes.
+    /// Fails all waiting calls and all later ones.
     pub fn close(&self) {
         let (waiting, exits) = {
             let mut state = self.state.lock();
@@ -384,7 +385,7 @@ impl Control {
     }
 }
 
-/// Why a request could not be sent with its descriptors.
+/// The message for a request that could not be sent with its descriptors.
 fn in_flight() -> String {
     format!(
         "the kernel did not take the call's descriptors within {} s: programs of the server's user have sent more over Unix sockets \
@@ -394,7 +395,7 @@ fn in_flight() -> String {
     )
 }
 
-/// Nothing of what a program is or says.
+/// Logs nothing about the program or its output.
 fn log_exit(call: Call, exit: &Exit) {
     let Exit {
         code, signal, oom, ..
@@ -418,7 +419,7 @@ impl PendingCall {
     }
 }
 
-/// What `execve` would say.
+/// The error that `execve` would return.
 fn too_long() -> Error {
     Error::System {
         errno: libc::E2BIG,
@@ -427,8 +428,9 @@ fn too_long() -> Error {
     }
 }
 
-/// The most that `execve` takes of arguments and environment together (`bprm_stack_limits` of the kernel). Init does not get
-/// more: the kernel reports the peak of init's memory as that of every program that init starts afterwards.
+/// The maximum size of arguments and environment together that `execve` accepts (the kernel's `bprm_stack_limits`).
+/// Init never gets more: otherwise init's peak memory would grow, and the kernel reports that peak for every program
+/// that init starts afterwards.
 fn most_words_bytes() -> usize {
     const LEAST: u64 = 128 * 1024;
     const MOST: u64 = 6 * 1024 * 1024;

@@ -1,9 +1,9 @@
-//! Backpressure: a receiver holds a credit for each chunk that it has not finished with.
+//! Backpressure: a receiver holds a credit for each chunk that it is still processing.
 
 use tokio::sync::oneshot;
 
-/// Held by the receiver of a chunk while it works on it; dropping it returns the credit, and the sender may send the next chunk.
-/// A slow receiver thus leaves bytes in the kernel's pipe, and the kernel stops the writer.
+/// Held by the receiver of a chunk while it processes the chunk. Dropping it returns the credit, and the sender may
+/// send the next chunk. So a slow receiver leaves bytes in the kernel's pipe, and the kernel blocks the writer.
 #[derive(Debug)]
 pub struct Credit(#[allow(dead_code, reason = "dropping it is its message")] oneshot::Sender<()>);
 
@@ -11,7 +11,7 @@ pub struct Credit(#[allow(dead_code, reason = "dropping it is its message")] one
 pub struct CreditReturned(oneshot::Receiver<()>);
 
 impl Credit {
-    /// A pair.
+    /// A credit, and the future that waits for its return.
     #[must_use]
     pub fn new() -> (Self, CreditReturned) {
         let (sender, receiver) = oneshot::channel();
@@ -20,9 +20,9 @@ impl Credit {
 }
 
 impl CreditReturned {
-    /// Waits.
+    /// Waits until the credit is returned.
     pub async fn wait(self) {
-        // The sender sends nothing: its end is the answer.
+        // No value is ever sent: the sender's end is the signal.
         drop(self.0.await);
     }
 }

@@ -1,4 +1,4 @@
-//! What this host can isolate, probe by probe, and how to get what is missing.
+//! Probes what this host can isolate, and says how to get what is missing.
 
 use std::fs;
 
@@ -10,17 +10,17 @@ use crate::boot::{self, Controller, Options, Shown, Version};
 /// One probe.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// What was looked at.
+    /// The feature that was probed.
     pub name: &'static str,
-    /// Whether it serves.
+    /// Whether it works.
     pub ok: bool,
-    /// What was found.
+    /// The finding.
     pub detail: String,
-    /// How to get it.
+    /// How to make it work.
     pub remedy: Option<String>,
 }
 
-/// What all probes together say.
+/// The result of all probes.
 #[derive(Debug, Clone)]
 pub struct Diagnosis {
     /// The strongest level that works here.
@@ -29,7 +29,7 @@ pub struct Diagnosis {
     pub checks: Vec<Check>,
 }
 
-/// Looks at the host; boots VMs for it, and so takes some milliseconds.
+/// Probes the host. Takes some milliseconds, because it boots VMs.
 #[must_use]
 pub fn diagnose(options: &Options) -> Diagnosis {
     let mut checks = vec![
@@ -41,7 +41,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
         limit("cpu limit", "limits.cpus", Controller::Cpu),
     ];
     let mut level = Isolation::None;
-    // The strongest last.
+    // The strongest level comes last.
     for (isolation, name, works) in [
         (Isolation::Landlock, "landlock", "a VM boots behind Landlock"),
         (
@@ -95,7 +95,7 @@ fn ok(name: &'static str, detail: String) -> Check {
 }
 
 fn kernel() -> Check {
-    // Not of /proc/sys, which a unit's `ProcSubset=pid` hides.
+    // Not read from /proc/sys, which a unit's `ProcSubset=pid` hides.
     let release = uname().map_or_else(
         |_| String::new(),
         |system| system.release().to_string_lossy().into_owned(),
@@ -210,7 +210,7 @@ fn limit(name: &'static str, option: &str, controller: Controller) -> Check {
     }
 }
 
-/// The setting that forbids user namespaces, if there is one, and its remedy.
+/// The setting that forbids user namespaces, if there is one, with the remedy.
 fn hindrance() -> Option<(String, String)> {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let is = |path: &str, value: &str| read(path).as_deref() == Some(value);
@@ -232,7 +232,7 @@ fn hindrance() -> Option<(String, String)> {
     None
 }
 
-/// What to do about a refusal by the kernel.
+/// The remedy for an error of the kernel.
 #[must_use]
 pub fn remedy(errno: i32) -> String {
     if let Some((setting, remedy)) = hindrance() {

@@ -1,64 +1,64 @@
-//! The errors that users get.
+//! The errors that callers get.
 
 use std::io;
 
 use agent_vm_protocol::message::Failure;
 
-/// A call that was not carried out. [`Error::code`] is the stable name that users branch on.
+/// The error of a call that failed. [`Error::code`] is the stable name for callers to branch on.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument that no call of this kind can take.
+    /// An argument that is never valid for this call.
     #[error("{0}")]
     InvalidArgument(String),
-    /// The host cannot isolate as asked.
+    /// The host cannot provide the requested isolation.
     #[error("{cause}. {remedy}")]
     IsolationUnavailable {
-        /// What is in the way.
+        /// Why not.
         cause: String,
-        /// What to do about it.
+        /// How to get it.
         remedy: String,
     },
-    /// The VM was disposed, or has died.
+    /// The VM was disposed or has ended by itself.
     #[error("The VM is gone: it was disposed, or its init has died")]
     Disposed,
-    /// No process of that pid was spawned.
+    /// No process with this pid was spawned.
     #[error("Process not found: {0}")]
     ProcessNotFound(u32),
-    /// No shell of that name was opened, or it has gone where the call needs a running one.
+    /// No shell with this name was opened, or it has exited and the call needs a running shell.
     #[error("Shell not found: {0}")]
     ShellNotFound(String),
-    /// The process's standard input was closed, or the process has gone.
+    /// The process's standard input was closed, or the process has ended.
     #[error("The standard input of process {0} is closed")]
     StdinClosed(u32),
-    /// A configured or built-in limit.
+    /// A configured or built-in limit was exceeded.
     #[error("{0}")]
     LimitExceeded(String),
-    /// The caller's `AbortSignal`.
+    /// The caller's `AbortSignal` aborted the call.
     #[error("The operation was aborted")]
     Aborted,
-    /// A file that has more bytes than a call may read.
+    /// The file is larger than the call may read.
     #[error("{}: at most {most} bytes are read (maxBytes)", describe(libc::EFBIG, "read", Some(.path)))]
     FileTooLarge {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The call's bound.
+        /// The maximum size in bytes.
         most: u64,
     },
-    /// An operating system call.
+    /// A system call failed.
     #[error("{}", describe(*.errno, .syscall, .path.as_deref()))]
     System {
-        /// The kernel's number.
+        /// The kernel's error number.
         errno: i32,
-        /// The call's name.
+        /// The name of the system call.
         syscall: String,
-        /// The path it was about.
+        /// The path that it was about.
         path: Option<String>,
     },
 }
 
 impl Error {
-    /// An operating system call that failed here.
+    /// The error of a system call of this process.
     #[must_use]
     pub fn system(error: &io::Error, syscall: &str) -> Self {
         Self::System {
@@ -68,7 +68,7 @@ impl Error {
         }
     }
 
-    /// A descriptor of a reply did not arrive: this process had no room for it (`unix(7)`, `SCM_RIGHTS`).
+    /// The descriptor of a reply is missing: this process had no room for it (`unix(7)`, `SCM_RIGHTS`).
     pub(crate) fn missing_descriptor() -> Self {
         Self::System {
             errno: libc::EMFILE,
@@ -77,7 +77,7 @@ impl Error {
         }
     }
 
-    /// The public name of what went wrong.
+    /// The error's public code.
     #[must_use]
     pub fn code(&self) -> String {
         match self {
@@ -113,7 +113,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// The errno's symbol, as in `errno(3)`.
+/// The symbolic name of an errno, as in `errno(3)`.
 fn errno_name(errno: i32) -> String {
     match nix::errno::Errno::from_raw(errno) {
         nix::errno::Errno::UnknownErrno => format!("E{errno}"),
@@ -121,7 +121,7 @@ fn errno_name(errno: i32) -> String {
     }
 }
 
-/// As Node.js words it: `ENOENT: No such file or directory, open '/x'`.
+/// The message in Node.js's form: `ENOENT: No such file or directory, open '/x'`.
 fn describe(errno: i32, syscall: &str, path: Option<&str>) -> String {
     let name = errno_name(errno);
     let text = nix::errno::Errno::from_raw(errno).desc();

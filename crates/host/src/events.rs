@@ -6,67 +6,67 @@ use crate::credit::Credit;
 use crate::output_log::Stream;
 use crate::shell_id::ShellId;
 
-/// Receives events. Called on the I/O thread, in the order in which things happened; must not block.
+/// Receives events. Called on the I/O thread, in the order of the events; must not block.
 pub trait Events: Send + Sync + 'static {
-    /// Takes one event.
+    /// Receives one event.
     fn emit(&self, event: Event);
 }
 
 /// One event.
 #[derive(Debug)]
 pub enum Event {
-    /// A spawned process wrote.
+    /// A spawned process has written output.
     ProcessOutput {
-        /// Of the process.
+        /// The pid of the process.
         pid: u32,
-        /// Where it wrote to.
+        /// The stream that it wrote to.
         stream: Stream,
-        /// What it wrote.
+        /// The bytes that it wrote.
         data: Bytes,
-        /// The position of its first byte in what the process wrote to both.
+        /// The position of the first byte in the process's output, counted over both streams.
         seq: u64,
         /// Returned when the receiver has room for more.
         credit: Credit,
     },
-    /// A spawned process ended. Follows all that it wrote itself.
+    /// A spawned process has ended. Comes after everything that it wrote itself.
     ProcessExit {
-        /// Of the process.
+        /// The pid of the process.
         pid: u32,
         /// How it ended.
         status: ExitStatus,
     },
-    /// A shell's terminal wrote.
+    /// A shell's terminal has output.
     ShellData {
-        /// Which shell.
+        /// The shell.
         shell: ShellId,
-        /// What the terminal shows.
+        /// The terminal's output.
         data: Bytes,
-        /// The position of its first byte.
+        /// The position of the first byte in the shell's output.
         seq: u64,
         /// Returned when the receiver has room for more.
         credit: Credit,
     },
-    /// A shell ended. Follows all that it wrote itself.
+    /// A shell has ended. Comes after everything that it wrote itself.
     ShellExit {
-        /// Which shell.
+        /// The shell.
         shell: ShellId,
         /// How it ended.
         status: ExitStatus,
     },
-    /// The network option refused a connection from inside.
+    /// The network option refused a connection that a program in the VM asked for.
     NetworkDenied {
-        /// Where to: a name, or an address.
+        /// The destination: a name or an address.
         host: String,
-        /// The port.
+        /// The destination's port.
         port: u16,
-        /// Why, in words.
+        /// The reason, as text.
         reason: String,
-        /// Returned when the receiver has room for more; the program that wanted to connect gets its error then.
+        /// Returned when the receiver has room for more; only then does the program get its error.
         credit: Credit,
     },
-    /// The VM is gone. Nothing follows.
+    /// The VM is gone. This is the last event.
     Exit {
-        /// Whether `dispose` was called; else init died.
+        /// Whether `dispose` was called; otherwise init ended by itself.
         disposed: bool,
     },
 }
@@ -74,22 +74,22 @@ pub enum Event {
 /// How a process or shell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitStatus {
-    /// The exit status, or 128 + the signal.
+    /// The exit status, or 128 + the signal's number.
     pub code: i32,
-    /// The signal, or 0.
+    /// The signal's number, or 0.
     pub signal: i32,
-    /// Why.
+    /// The reason for its end.
     pub reason: Reason,
-    /// Processor time outside of the kernel, µs.
+    /// Processor time in user mode, in microseconds.
     pub user_us: u64,
-    /// Processor time in the kernel, µs.
+    /// Processor time in the kernel, in microseconds.
     pub system_us: u64,
-    /// The largest resident set, bytes.
+    /// The largest resident set size, in bytes.
     pub max_rss_bytes: u64,
 }
 
 impl ExitStatus {
-    /// What everything in a VM that is gone ended with.
+    /// The exit status of everything that was still running when its VM ended.
     pub const DISPOSED: Self = Self {
         code: 128 + libc::SIGKILL,
         signal: libc::SIGKILL,
@@ -100,18 +100,18 @@ impl ExitStatus {
     };
 }
 
-/// Why something ended.
+/// Why a process or shell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// By itself.
+    /// It exited by itself.
     Exited,
-    /// A signal.
+    /// A signal killed it.
     Signal,
-    /// The call's timeout.
+    /// Its timeout expired.
     Timeout,
-    /// The memory limit.
+    /// It was killed at the memory limit.
     Oom,
-    /// With the VM.
+    /// Its VM ended.
     Disposed,
 }
 

@@ -1,7 +1,8 @@
-//! Writing to a process's standard input or a shell's terminal: in order, whole, and without holding up anything else.
+//! Writes to a process's standard input or a shell's terminal: in order, completely, and without blocking anything
+//! else.
 //!
-//! A write goes to the kernel at once, on the calling thread. What the kernel does not take is queued, and one task on the
-//! I/O thread writes it as there is room.
+//! A write goes to the kernel at once, on the calling thread. Bytes that the kernel does not accept are queued, and a
+//! task on the I/O thread writes them when there is room.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,18 +17,18 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::Error;
 use crate::sys;
 
-/// Bytes that may wait for one process or shell. A write that would make more wait is refused, unless nothing waits: one
-/// write may have any size, since its caller holds all of it anyway.
+/// The maximum number of queued bytes for one process or shell. A write that would exceed it is refused, unless nothing
+/// is queued: a single write may have any size, because its caller holds all of it in memory anyway.
 pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub enum Written {
-    /// The kernel has all of it.
+    /// The kernel has accepted all of it.
     Whole,
-    /// The rest is queued. Resolves when the kernel has all of it; an error says that the reader has gone.
+    /// The rest is queued. Resolves when the kernel has accepted all of it; an error means that the reader has gone.
     Queued(oneshot::Receiver<()>),
-    /// Nobody can read it any more.
+    /// No process can read it any more.
     Closed,
 }
 
@@ -43,7 +44,7 @@ struct InputState {
     fd: Option<Arc<OwnedFd>>,
     queue: VecDeque<QueuedWrite>,
     queued_bytes: usize,
-    /// Whether to close the descriptor after writing what is queued.
+    /// Whether to close the descriptor after writing the queue.
     ends: bool,
 }
 
@@ -55,14 +56,14 @@ struct QueuedWrite {
 }
 
 impl Input {
-    /// Takes a descriptor over, which is made non-blocking.
+    /// Takes over a descriptor and makes it non-blocking.
     pub fn new(fd: impl Into<Arc<OwnedFd>>) -> io::Result<Arc<Self>> {
         let fd = fd.into();
         sys::set_nonblocking(fd.as_fd())?;
         Ok(Arc::new(Self::over(Some(fd))))
     }
 
-    /// One that is closed from the start.
+    /// An input that is closed from the start.
     pub fn closed() -> Arc<Self> {
         Arc::new(Self::over(None))
     }
@@ -80,10 +81,11 @@ impl Input {
         }
     }
 
-    /// Writes `data` behind everything that was written before. `runtime` runs what is queued.
+    /// Writes `data` after everything that was written before. `runtime` runs the task that writes the queue.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] over [`MAX_QUEUED`], unless nothing waits; nothing of `data` is written then.
+    /// [`Error::LimitExceeded`] if more than [`MAX_QUEUED`] bytes would be queued after others; then none of `data` is
+    /// written.
     pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Written, Error> {
         let mut state = self.state.lock();
         let Some(fd) = state.fd.clone() else {
@@ -100,7 +102,7 @@ impl Input {
         }
         let mut written = 0;
         if state.queue.is_empty() {
-            // Once only: a reader as fast as this would keep the calling thread at it to the end.
+            // Only once: a reader as fast as this writer would keep the calling thread busy until the end.
             match sys::write(fd.as_fd(), data) {
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -138,7 +140,7 @@ impl Input {
         };
         let closed = self.closed.notified();
         tokio::pin!(closed);
-        // From here on none is missed; one before has left its mark.
+        // No notification is missed from here on; an earlier one has set the flag that is checked next.
         closed.as_mut().enable();
         if self.state.lock().fd.is_none() {
             return;
@@ -150,11 +152,11 @@ impl Input {
             };
             let Ok(mut ready) = ready else { return self.fail() };
             match self.write_some(&fd) {
-                // A reader that keeps up must not have the I/O thread to itself.
+                // A reader as fast as this writer must not keep the I/O thread from other work.
                 Ok(true) => tokio::task::yield_now().await,
                 Ok(false) => return,
                 // The other side is closed, which the runtime never forgets: waiting again would spin. A terminal whose
-                // buffer is full says no more than this.
+                // buffer is full returns the same error, but is not marked as closed.
                 Err(_) if ready.ready().is_write_closed() => return self.fail(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -163,7 +165,7 @@ impl Input {
         }
     }
 
-    /// Writes from the queue's head; whether anything is left.
+    /// Writes from the head of the queue; returns whether anything is left.
     fn write_some(&self, fd: &AsyncFd<Arc<OwnedFd>>) -> io::Result<bool> {
         let mut state = self.state.lock();
         if state.fd.is_none() {
@@ -188,7 +190,7 @@ impl Input {
         Ok(true)
     }
 
-    /// Closes the descriptor, behind what is queued.
+    /// Closes the descriptor after the queue was written.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.ends = true;
@@ -197,7 +199,7 @@ impl Input {
         }
     }
 
-    /// Closes the descriptor now; what is queued was written to nobody.
+    /// Closes the descriptor now and drops the queue, which no process can read.
     pub fn fail(&self) {
         self.state.lock().fail();
         self.closed.notify_waiters();

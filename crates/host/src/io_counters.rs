@@ -1,4 +1,4 @@
-//! How many bytes a VM's processes received and wrote.
+//! Counts the bytes that a VM's processes received and wrote.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,22 +10,22 @@ pub(crate) struct IoCounters {
 }
 
 impl IoCounters {
-    /// Counts bytes that were accepted for a standard input or a terminal.
+    /// Adds bytes that the kernel accepted for a standard input or a terminal.
     pub fn add_input(&self, bytes: usize) {
         self.input.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that were read from a standard output, a standard error or a terminal.
+    /// Adds bytes that were read from a standard output, a standard error or a terminal.
     pub fn add_output(&self, bytes: usize) {
         self.output.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Bytes of input so far.
+    /// The number of bytes received so far.
     pub fn input(&self) -> u64 {
         self.input.load(Ordering::Relaxed)
     }
 
-    /// Bytes of output so far.
+    /// The number of bytes written so far.
     pub fn output(&self) -> u64 {
         self.output.load(Ordering::Relaxed)
     }

@@ -1,8 +1,9 @@
-//! Output streams of programs that have ended, while something still holds the other end.
+//! Output streams of programs that have ended, while other processes still hold the other end.
 //!
-//! What a program left running may write to them, so they are read on. But any program of the VM can open them
-//! (`/proc/PID/fd/1`, `/dev/pts/N`) and keep them open, and each costs the server a descriptor. So a stream is kept only while
-//! something lives of what its program started, and their number is bounded: [`PER_VM`], and [`per_server`] for all VMs.
+//! Processes that a program left running may write to its streams, so the host continues to read them. But any program
+//! of the VM can open them (`/proc/PID/fd/1`, `/dev/pts/N`) and keep them open, and each costs the server a descriptor.
+//! So a stream is kept only while a process of the program's family lives, and the number of streams is bounded:
+//! [`PER_VM`], and [`per_server`] for all VMs.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -19,10 +20,10 @@ use crate::control::Control;
 use crate::credit::CreditReturned;
 use crate::stream::{Chunks, Source, read_rest};
 
-/// The most that are kept of one VM; for one more, its oldest is closed.
+/// The maximum number of streams kept for one VM; for another one, the VM's oldest is closed.
 pub const PER_VM: usize = 256;
 
-/// The most that are kept of all VMs; for one more, the oldest of the VM that has the most is closed.
+/// The maximum number of streams kept for all VMs; for another one, the oldest of the VM that has the most is closed.
 fn per_server() -> usize {
     static BOUND: OnceLock<usize> = OnceLock::new();
     *BOUND.get_or_init(|| {
@@ -37,9 +38,9 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
     next: 0,
 });
 
-/// All that are kept.
+/// All kept streams.
 struct Kept {
-    /// By VM, and then from the oldest to the newest. No VM without any.
+    /// By VM, then from the oldest to the newest. A VM without streams has no entry.
     vms: BTreeMap<u64, BTreeMap<u64, Arc<Notify>>>,
     count: usize,
     next: u64,
@@ -89,7 +90,7 @@ impl Kept {
     }
 }
 
-/// Those of one VM.
+/// The kept streams of one VM.
 #[derive(Debug)]
 pub struct Leftovers {
     vm: u64,
@@ -97,7 +98,7 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// None yet.
+    /// A VM's streams: none yet.
     pub fn new() -> Self {
         Self {
             vm: KEPT.lock().number(),
@@ -105,7 +106,7 @@ impl Leftovers {
         }
     }
 
-    /// How many were closed at a bound.
+    /// How many streams were closed because of a bound.
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
     }
@@ -120,7 +121,7 @@ impl Leftovers {
     }
 }
 
-/// A stream's place among those that are kept.
+/// A stream's place among the kept ones.
 struct LeftoverPlace<'a> {
     of: &'a Leftovers,
     number: u64,
@@ -133,16 +134,16 @@ impl Drop for LeftoverPlace<'_> {
     }
 }
 
-/// What becomes of what a leftover stream brings.
+/// Receives what a kept stream reads.
 pub(crate) trait Reader: Send + Sync {
-    /// Takes a chunk. What it returns, if anything, is awaited before the next.
+    /// Receives a chunk. If it returns a future, that is awaited before the next chunk.
     fn take(&self, data: Bytes) -> Option<CreditReturned>;
 
-    /// Notes that the stream is closed although something may still write to it.
+    /// Records that the stream was closed although a process may still write to it.
     fn cut(&self);
 }
 
-/// For a stream that nobody is to get anything of.
+/// Discards a stream's output.
 pub(crate) struct Discard;
 
 impl Reader for Discard {
@@ -153,8 +154,9 @@ impl Reader for Discard {
     fn cut(&self) {}
 }
 
-/// Reads a program's streams on, the program being `family`, once with the pid `leader`: until they end, or until nothing is
-/// left of the family; all that this has written is read then. At a bound, what has been written by then.
+/// Reads the streams of a program that has ended, until they end or no process of its `family` is left; everything that
+/// the family wrote has been read then. If a bound closes a stream, reads what was written until then. `leader` is the
+/// pid that the program had.
 pub(crate) async fn read_on<R: Reader>(
     leftovers: &Leftovers,
     control: &Control,
@@ -196,7 +198,7 @@ async fn read_one<R: Reader>(
     let reading = async {
         let ended = tokio::select! {
             biased;
-            // An error would say that nobody waits for the family's end any more.
+            // An error means that nothing waits for the family's end any more.
             _ = over.wait_for(|over| *over) => false,
             () = async { while let Some(data) = source.read().await { returned(reader.take(data)).await; } } => true,
         };
@@ -210,7 +212,7 @@ async fn read_one<R: Reader>(
         () = place.closing.notified() => {}
         () = reading => return,
     }
-    // Its place is another's already, so nobody is waited for.
+    // Another stream has its place already, so the receiver is not waited for.
     let mut rest = Chunks::new(kind, |data| {
         drop(reader.take(data));
         ready(())
@@ -221,7 +223,7 @@ async fn read_one<R: Reader>(
     tracing::warn!("an output stream of a program that has ended was closed: too many are held open");
 }
 
-/// Waits until nothing is left of a program and of what it started, or until the VM is gone.
+/// Waits until no process of a program's family is left, or until the VM is gone.
 async fn family_ended(control: &Control, family: Call, leader: u32) {
     let call = control.call();
     let request = Request::AwaitEnd { call, family, leader };
@@ -235,7 +237,7 @@ async fn family_ended(control: &Control, family: Call, leader: u32) {
     awaiting.done();
 }
 
-/// Takes the request back if the answer is not waited for.
+/// Withdraws the request if its answer is no longer awaited.
 struct Awaiting<'a> {
     control: &'a Control,
     call: Option<Call>,

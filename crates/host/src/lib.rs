@@ -1,8 +1,8 @@
-//! One agent-vm seen from outside: boot, control, processes, terminals.
+//! A VM from the host's side: boot, control, processes, terminals.
 //!
-//! A [`Vm`] is a set of namespaces with an init in it. This crate starts it, talks to init, reads and writes the pipes and
-//! terminals that init hands over, and remembers what was written. It knows nothing of JavaScript: events go to whatever
-//! implements [`Events`], results to closures.
+//! A [`Vm`] is a set of namespaces with an init in it. This crate starts init, sends it requests, reads and writes the
+//! pipes and terminals that init sends, and keeps output. It knows nothing about JavaScript: events go to an
+//! implementation of [`Events`], results to closures.
 
 mod abort;
 pub mod boot;

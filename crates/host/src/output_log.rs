@@ -1,12 +1,12 @@
-//! What a process or shell has written, kept for reading again: a ring of bytes with a count.
+//! The kept output of a process or shell: a ring of bytes with a count.
 //!
-//! Positions count all bytes ever appended, of both streams together. Bytes past the bound push the oldest out.
+//! Positions count all bytes ever appended, of both streams together. Bytes beyond the bound remove the oldest ones.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Which stream a byte came from. A terminal has one: [`Stream::Stdout`].
+/// The stream that a byte came from. A terminal has only one: [`Stream::Stdout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -15,10 +15,10 @@ pub enum Stream {
     Stderr,
 }
 
-/// A run of bytes of one stream.
+/// Consecutive bytes of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// Of which stream.
+    /// The stream.
     pub stream: Stream,
     /// The position of its first byte.
     pub seq: u64,
@@ -26,31 +26,31 @@ pub struct Chunk {
     pub data: Bytes,
 }
 
-/// What was kept from a position on.
+/// The kept output from one position on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The bytes, in the order they were read.
     pub chunks: Vec<Chunk>,
-    /// The position to go on from.
+    /// The position after the last byte.
     pub next_seq: u64,
-    /// Bytes between the asked position and the first that is kept.
+    /// How many bytes between the requested position and the first kept byte are lost.
     pub truncated: u64,
-    /// Whether a stream was closed although something might still have written to it.
+    /// Whether a stream was closed although processes might still have written to it.
     pub cut: bool,
 }
 
-/// What a run costs beside its bytes; counted, so that a process that writes single bytes to its streams in turn is
-/// bounded too.
+/// The memory that a run uses in addition to its bytes. It counts, so that a process that writes single bytes to its
+/// two streams in turn is bounded too.
 const RUN_COST: usize = size_of::<Run>();
 
-/// What comes in smaller pieces is gathered to runs of about this size.
+/// Smaller pieces are gathered into runs of about this size.
 const GATHERED_BYTES: usize = 64 * 1024;
 
-/// The smallest piece that is kept where it is. A smaller one is sooner copied than its buffer kept for it.
+/// The smallest piece that is shared instead of copied. Copying a smaller piece costs less than keeping its buffer.
 const SHARED_BYTES: usize = 8 * 1024;
 
-/// The smallest ring that keeps pieces where they are. They hold the buffers that they were read into, at least half of which
-/// they are: up to twice the ring, and one buffer for its oldest piece.
+/// The smallest ring that shares pieces. A shared piece keeps the whole buffer that it was read into, and fills at
+/// least half of it: so a ring uses at most twice its size, and one buffer for its oldest piece.
 const SHARING_LIMIT: usize = 1024 * 1024;
 
 #[derive(Debug)]
@@ -59,13 +59,13 @@ struct Run {
     bytes: Bytes,
 }
 
-/// The ring: runs from the oldest to the newest, and behind them what is being gathered.
+/// The ring: runs from the oldest to the newest, then the bytes that are being gathered.
 #[derive(Debug)]
 pub struct OutputLog {
     runs: VecDeque<Run>,
     gathered: BytesMut,
     gathered_from: Stream,
-    /// Of all that is kept.
+    /// The number of all kept bytes.
     length: usize,
     end: u64,
     limit: usize,
@@ -73,7 +73,7 @@ pub struct OutputLog {
 }
 
 impl OutputLog {
-    /// A ring that keeps at most `limit` bytes, its own book-keeping included.
+    /// A ring that uses at most `limit` bytes, including its own bookkeeping.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -87,7 +87,8 @@ impl OutputLog {
         }
     }
 
-    /// Appends bytes, and returns the position of the first. Keeps many where they are, so they stay allocated as long.
+    /// Appends bytes and returns the position of the first. A large piece is shared, so its buffer stays allocated
+    /// while the piece is kept.
     pub fn append(&mut self, stream: Stream, data: &Bytes) -> u64 {
         let seq = self.end;
         self.end += data.len() as u64;
@@ -137,7 +138,7 @@ impl OutputLog {
         }
     }
 
-    /// Makes a run of what was gathered.
+    /// Makes a run of the gathered bytes.
     fn seal(&mut self) {
         if !self.gathered.is_empty() {
             self.runs.push_back(Run {
@@ -153,25 +154,25 @@ impl OutputLog {
         self.length = 0;
     }
 
-    /// What is kept and the book-keeping for it, in bytes.
+    /// The number of kept bytes and of the bookkeeping for them.
     #[must_use]
     pub fn held(&self) -> usize {
         let runs = self.runs.len() + usize::from(!self.gathered.is_empty());
         self.length + runs * RUN_COST
     }
 
-    /// Notes that a stream was closed although something might still have written to it.
+    /// Records that a stream was closed although processes might still have written to it.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// Forgets the bytes, not the count, and keeps none that come.
+    /// Drops the kept bytes but not their count, and keeps no later ones.
     pub fn forget(&mut self) {
         self.clear();
         self.limit = 0;
     }
 
-    /// Moves what is kept to memory that is as large.
+    /// Moves the kept bytes to memory of exactly their size.
     pub fn shrink(&mut self) {
         self.seal();
         let mut whole = BytesMut::with_capacity(self.length);
@@ -183,7 +184,7 @@ impl OutputLog {
         self.gathered = BytesMut::new();
     }
 
-    /// What is kept from position `after` on; a position that is still to come gives nothing.
+    /// The kept output from position `after` on; empty if that position has not been reached yet.
     #[must_use]
     pub fn read(&self, after: u64) -> Replay {
         let start = self.end - self.length as u64;
@@ -314,7 +315,7 @@ mod tests {
         );
     }
 
-    /// Pieces of all sizes, some of which are kept where they are, against a ring that copies all of them.
+    /// Compares a ring that shares some pieces, with pieces of all sizes, to a ring that copies all of them.
     #[test]
     fn pieces_of_any_size_are_read_back_as_they_came() {
         for limit in [SHARING_LIMIT - 1, SHARING_LIMIT, 3 * SHARING_LIMIT] {
@@ -332,7 +333,7 @@ mod tests {
                 }
             }
             let oldest = log.read(0).truncated as usize;
-            // As much is kept as fits, less the overhead of its runs.
+            // The ring keeps as many bytes as fit, less the bookkeeping of its runs.
             assert!(all.len() - oldest > limit - 400 * RUN_COST);
             for after in [0, oldest, oldest + 1, oldest + 40_000, all.len() - 1] {
                 let replay = log.read(after as u64);

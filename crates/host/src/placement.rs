@@ -1,8 +1,9 @@
-//! Which processor the I/O thread runs on while it reads as fast as a program writes.
+//! Chooses the processor of the I/O thread while it reads as fast as a program writes.
 //!
-//! Reader and writer hold the pipe by turns, so they lose nothing by sharing a processor, and find each other's memory in its
-//! cache. The thread that receives the output works at the same time and should have another processor. The scheduler sees three threads that wake each
-//! other and may leave all of them on one processor, a halted one of a virtual machine counting as taken: half the speed.
+//! Reader and writer use the pipe by turns, so they can share a processor without loss, and find each other's memory in
+//! its cache. The thread that receives the output works at the same time and should have another processor. The
+//! scheduler sees three threads that wake each other and may leave all of them on one processor, because it counts a
+//! halted processor of a virtual machine as busy; this halves the speed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,21 +12,21 @@ use nix::sched::{sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 
-/// Between two moves at least: one costs some 20 µs.
+/// The minimum time between two moves, since a move costs about 20 µs.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Where a receiver last ran.
+/// The processor on which a receiver last ran.
 static RECEIVER: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Takes note that the calling thread receives what the I/O thread reads.
+/// Records that the calling thread receives what the I/O thread reads.
 pub fn receive_here() {
     if let Ok(here) = sched_getcpu() {
         RECEIVER.store(here, Ordering::Relaxed);
     }
 }
 
-/// Moves the calling thread to another processor if a receiver was last seen on this one, and there is another that it may use.
-/// It may be moved back: afterwards it may use what it might before, of what there was then. (Should the server be given more
+/// Moves the calling thread to another processor if a receiver last ran on this one, and the thread may use another.
+/// Afterwards the thread may use the same processors as before, so it can be moved back. (If the server is given more
 /// processors later, this thread does not use those.)
 pub(crate) fn keep_apart() {
     static MOVED: Mutex<Option<Instant>> = Mutex::new(None);
@@ -43,7 +44,7 @@ pub(crate) fn keep_apart() {
         return;
     };
     let mut others = allowed;
-    // It is refused where nothing is left, or what is left is not the thread's to use: then it stays.
+    // The kernel refuses if no processor is left that the thread may use: then the thread stays.
     if others.unset(here).is_ok() && sched_setaffinity(this_thread, &others).is_ok() {
         let _same_as_before = sched_setaffinity(this_thread, &allowed);
     }
@@ -59,7 +60,7 @@ mod tests {
     fn a_thread_is_moved_and_may_run_where_it_might_before() {
         let this_thread = Pid::from_raw(0);
         let before = sched_getaffinity(this_thread).unwrap();
-        // Each time the scheduler may move it back before that is seen.
+        // The scheduler may move it back before the check, so this is repeated.
         let moved = (0..100).any(|_| {
             std::thread::sleep(PAUSE);
             let here = sched_getcpu().unwrap();

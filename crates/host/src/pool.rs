@@ -1,28 +1,27 @@
-//! Buffers that streams are read into, used again: new memory is faulted in page by page, which takes as long as the reading
-//! itself.
+//! Reuses the buffers that streams are read into: page faults in new memory take as long as the read itself.
 
 use std::io;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// How much is read into each.
+/// The number of bytes read into each buffer.
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
-/// How many are kept that nobody uses.
+/// The maximum number of unused buffers that are kept.
 const KEPT: usize = 16;
 
-/// Divides the size of every page.
+/// Every system's page size is a multiple of this.
 const PAGE: usize = 4096;
 
-/// The last to come back is the first to go out: it is still in the processor's cache.
+/// Used as a stack: the last returned buffer is still in the processor's cache.
 static FREE: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 
-/// Memory in which what is read begins at the start of a page, as it does in a full pipe. The processor's `rep movsb`, by which the
-/// kernel copies, is up to eight times slower where the destination begins a few bytes further in its page than the source does;
-/// and `malloc` has large pieces begin 16 bytes after the start of a page.
+/// A buffer whose data begins at the start of a page, as in a full pipe. The kernel copies with the processor's `rep
+/// movsb`, which is up to eight times slower if the destination begins a few bytes further into its page than the
+/// source does, and `malloc` places large blocks 16 bytes after the start of a page.
 pub struct Buffer {
-    /// Filler up to `start`, then what was read.
+    /// Padding up to `start`, then the data.
     bytes: Vec<u8>,
     start: usize,
 }
@@ -35,12 +34,12 @@ impl Buffer {
         Self { bytes, start }
     }
 
-    /// Has `read` append to it; it may append [`BUFFER_BYTES`] without moving what was read.
+    /// Lets `read` append to the buffer; up to [`BUFFER_BYTES`] do not move the data.
     pub fn append<T>(&mut self, read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         read(&mut self.bytes)
     }
 
-    /// What was read.
+    /// The data.
     pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
@@ -52,7 +51,7 @@ pub fn take() -> Buffer {
     free.unwrap_or_else(Buffer::new)
 }
 
-/// Gives one back.
+/// Returns a buffer to the pool.
 pub fn give(mut buffer: Buffer) {
     buffer.bytes.truncate(buffer.start);
     let mut free = FREE.lock();
@@ -61,7 +60,7 @@ pub fn give(mut buffer: Buffer) {
     }
 }
 
-/// What `read` puts into a buffer, in memory that is at most twice as large, and a page.
+/// The bytes that `read` puts into a buffer, in memory of at most twice their size plus a page.
 pub fn filled(read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>) -> io::Result<Bytes> {
     let mut buffer = take();
     let read = buffer.append(read);
@@ -75,7 +74,7 @@ pub fn filled(read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>) -> io::Resul
     read.map(|_| data)
 }
 
-/// A buffer that is given back when nobody holds any of what is in it.
+/// A buffer that returns to the pool when nothing refers to its bytes any more.
 struct Filled(Option<Buffer>);
 
 impl AsRef<[u8]> for Filled {

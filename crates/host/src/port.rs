@@ -1,4 +1,4 @@
-//! The VM's call for a connection to what listens inside.
+//! The VM's call that connects to a server in the VM.
 
 use std::os::fd::OwnedFd;
 
@@ -10,10 +10,11 @@ use crate::loopback::LOOPBACKS;
 use crate::vm::Vm;
 
 impl Vm {
-    /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nobody listens there.
+    /// A TCP connection to `port` of the VM's loopback: `127.0.0.1`, or `::1` if nothing listens there.
     ///
-    /// Without namespaces there is no such loopback: [`Error::IsolationUnavailable`]. [`Error::LimitExceeded`] while
-    /// [`MAX_CONNECTING`] others are being made. [`Error::Aborted`], and nothing of it is left, when `abort` says so.
+    /// Fails with [`Error::IsolationUnavailable`] without namespaces, where a VM has no loopback of its own; with
+    /// [`Error::LimitExceeded`] while [`MAX_CONNECTING`] others are being made; and with [`Error::Aborted`], leaving
+    /// nothing behind, after `abort`.
     pub async fn connect(&self, port: u16, abort: &Abort) -> Result<OwnedFd, Error> {
         if self.isolation() == Isolation::Landlock {
             return Err(Error::IsolationUnavailable {

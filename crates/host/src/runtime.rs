@@ -1,7 +1,7 @@
-//! The thread that all VMs of a process share for their input and output.
+//! The thread that all VMs of a process share for input and output.
 //!
-//! One thread, one `epoll`: what it does between waits is a few system calls at a time. Whatever can take long (booting,
-//! reading files and process tables) goes to blocking threads, which end when they have been idle for ten seconds.
+//! It uses one `epoll`, and does only a few system calls between two waits. Work that can take long (booting, reading
+//! files and process tables) runs on blocking threads, which end after ten idle seconds.
 
 use std::io;
 use std::sync::OnceLock;
@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 
-/// Blocking threads at a time; what comes on top of them waits its turn.
+/// The maximum number of blocking threads; more work waits.
 const BLOCKING_THREADS: usize = 8;
 
-/// Names that are looked up at a time, of all VMs together: the sum of the shares in `proxy/lookups.rs`.
+/// The maximum number of simultaneous look-ups of all VMs: the sum of the shares in `proxy/lookups.rs`.
 const LOOKUP_THREADS: usize = 64;
 
 /// The shared runtime, started by the first call.
@@ -21,13 +21,14 @@ pub fn handle() -> io::Result<&'static Handle> {
     SHARED.handle()
 }
 
-/// The runtime of the VMs' proxies, started by the first call: what they copy is as much as their guests like.
+/// The runtime of the VMs' proxies, started by the first call. It is separate because guests decide how much the
+/// proxies copy.
 pub(crate) fn proxy() -> io::Result<&'static Handle> {
     static PROXY: RuntimeThread = RuntimeThread::new("agent-vm-proxy", "agent-vm-lookup", LOOKUP_THREADS);
     PROXY.handle()
 }
 
-/// One thread and its blocking threads.
+/// A thread and its blocking threads.
 struct RuntimeThread {
     name: &'static str,
     blocking_name: &'static str,
@@ -62,7 +63,7 @@ impl RuntimeThread {
             .thread_name(self.blocking_name)
             .build()?;
         let handle = runtime.handle().clone();
-        // The thread lives as long as the process: a VM's last moments may come when no JavaScript runs any more.
+        // The thread lives as long as the process, because a VM may still have to end when no JavaScript runs any more.
         std::thread::Builder::new()
             .name(self.name.into())
             .spawn(move || runtime.block_on(std::future::pending::<()>()))?;

@@ -1,4 +1,4 @@
-//! What a VM's calls and tasks share.
+//! The state that a VM's calls and tasks share.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use crate::leftover::Leftovers;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::shell_id::ShellId;
 
-/// What a VM's calls and tasks share. It does not keep the VM: [`Vm`](crate::Vm) does.
+/// The state that a VM's calls and tasks share. It does not keep the VM alive: [`Vm`](crate::Vm) does.
 pub(crate) struct Shared {
     pub control: Arc<Control>,
     pub home: String,
@@ -33,17 +33,17 @@ pub(crate) struct Shared {
     pub enforcement: Enforcement,
     /// The VM's own `/proc`.
     pub proc_fd: Arc<OwnedFd>,
-    /// The id of the VM's user on the host, where it is not the server's own.
+    /// The id of the VM's user on the host, if it differs from the server's.
     pub guest_id: Option<u32>,
     /// Init's pid in the VM's `/proc`.
     pub init: i32,
-    /// What the host holds of a VM that has not ended.
+    /// What the host holds for a VM until the VM has ended.
     pub host_side: Mutex<Option<HostSide>>,
     /// Whether `dispose` was called.
     pub disposing: AtomicBool,
     ending: AtomicBool,
     next_shell: AtomicU64,
-    /// How many tasks still have an exit event to emit.
+    /// How many tasks still have to emit an exit event.
     running: watch::Sender<usize>,
     ended: watch::Sender<bool>,
 }
@@ -58,7 +58,7 @@ impl Drop for RunningGuard {
 }
 
 impl Shared {
-    /// That of a VM that has just booted. Must be called within the runtime.
+    /// The state of a VM that has just booted. Must be called within the runtime.
     pub fn new(
         machine: Machine,
         isolation: Isolation,
@@ -103,7 +103,7 @@ impl Shared {
         })
     }
 
-    /// Counts a process or shell as running until the result is dropped.
+    /// Counts a process or shell as running until the returned guard is dropped.
     pub fn running(self: &Arc<Self>) -> RunningGuard {
         self.running.send_modify(|count| *count += 1);
         RunningGuard(Arc::clone(self))
@@ -112,38 +112,38 @@ impl Shared {
     /// Waits until nothing counts as running.
     pub async fn until_nothing_runs(&self) {
         let mut running = self.running.subscribe();
-        // An error would say that `self` is gone.
+        // An error would mean that `self` is gone.
         drop(running.wait_for(|count| *count == 0).await);
     }
 
-    /// A name for a shell.
+    /// A new name for a shell.
     pub fn next_shell(&self) -> ShellId {
         ShellId::new(self.next_shell.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Notes that the VM's end has begun, of whatever kind.
+    /// Records that the VM has begun to end, for any reason.
     pub fn begin_end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the VM's end has begun. What fails from then on fails for that reason.
+    /// Whether the VM has begun to end. Calls that fail from then on fail for that reason.
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
     }
 
-    /// Notes that the VM's exit event is emitted.
+    /// Records that the VM's exit event was emitted.
     pub fn set_ended(&self) {
         self.ended.send_replace(true);
     }
 
-    /// Whether the VM's exit event is emitted. The I/O thread emits that, and emits no event after it.
+    /// Whether the VM's exit event was emitted. The I/O thread emits it, and emits no event after it.
     pub fn has_ended(&self) -> bool {
         *self.ended.borrow()
     }
 
-    /// Waits until the VM's exit event is emitted.
+    /// Waits until the VM's exit event was emitted.
     pub async fn until_ended(&self) {
-        // An error would say that `self` is gone.
+        // An error would mean that `self` is gone.
         drop(self.ended.subscribe().wait_for(|ended| *ended).await);
     }
 }

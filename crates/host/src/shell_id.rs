@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A shell's number; its public name is `shell-` and this.
+/// The number of a shell; its public name is `shell-` followed by the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShellId(u64);
 
@@ -11,7 +11,7 @@ impl ShellId {
         Self(number)
     }
 
-    /// The shell of that public name: `shell-7`, and no other spelling of the same number.
+    /// Parses a public name such as `shell-7`; no other spelling of the number is valid.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let number = name.strip_prefix("shell-")?.parse().ok()?;

@@ -8,11 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 use procfs::process::Process;
 
-/// A difference between two looks at the machine's start that says that the clock was set; less is the looks' own.
+/// If the computed boot time differs from the previous one by this much, the clock was set; smaller differences are
+/// measurement error.
 const SET_MS: u64 = 1000;
 
-/// When the machine was started. The same at every look, so that a process's start time is as good a name for it as the
-/// kernel's; unless the clock was set meanwhile.
+/// When the machine was started. It stays the same between calls, so that a process's start time identifies the process
+/// as well as the kernel's start time does, unless the clock was set meanwhile.
 pub fn boot_time_ms() -> u64 {
     static KNOWN: AtomicU64 = AtomicU64::new(0);
     let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
@@ -27,11 +28,12 @@ pub fn boot_time_ms() -> u64 {
     looked
 }
 
-/// When a zombie last ran, which is when it ended. The kernel keeps no better record for anyone but its parent; this one
-/// is the scheduler's (`/proc/<pid>/sched`), whose clock is compared with the reader's own. Nothing where it has none.
+/// When a zombie last ran, which is when it ended. The kernel tells the exact time only to its parent. This time is the
+/// scheduler's (`/proc/<pid>/sched`), whose clock is compared with this thread's entry. `None` if the kernel has no
+/// such file.
 pub fn last_ran_ms(process: &Process) -> Option<u64> {
     let last_ran = exec_start_ms(process.open_relative("sched").ok()?)?;
-    // So that the reader's own record is of now.
+    // Updates this thread's own entry.
     std::thread::yield_now();
     let own = exec_start_ms(File::open("/proc/thread-self/sched").ok()?)?;
     Some(now_ms().saturating_sub((own - last_ran).max(0.0) as u64))

@@ -1,5 +1,5 @@
-//! What a process is called, from what `/proc` shows of it. All of it is the process's own word: it may have written over
-//! its arguments and renamed itself, and its name may hold anything.
+//! A process's name and arguments, from its `/proc` files. The process controls all of them: it can overwrite its
+//! arguments and rename itself, and its name may contain any bytes.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,24 +7,24 @@ use std::path::Path;
 use procfs::ProcResult;
 use procfs::process::Process;
 
-/// The most bytes of one process's command line that are read: the kernel takes up to 6 MiB, a reader's time and memory
-/// are the server's. One argument is at most as long.
+/// The maximum number of bytes read from one command line, and so the maximum of one argument. The kernel allows up to
+/// 6 MiB, but reading it costs the server time and memory.
 const COMMAND_LINE_BYTES: usize = 128 * 1024;
 
-/// The most bytes of all command lines of one table; what comes after that many is cut to [`LEAST_BYTES`] each.
+/// The maximum number of bytes of all command lines in one table; after that, each is cut to [`LEAST_BYTES`].
 const TABLE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What of a command line is always read.
+/// The number of bytes that are always read from a command line.
 const LEAST_BYTES: usize = 1024;
 
-/// What the kernel adds to the path of a file that has been removed.
+/// The suffix that the kernel adds to the path of a removed file.
 const DELETED: &str = " (deleted)";
 
-/// The longest name that the kernel keeps (`TASK_COMM_LEN`, less the NUL); a longer one is cut to it.
+/// The longest name that the kernel keeps (`TASK_COMM_LEN` without the NUL); longer names are cut.
 const NAME_BYTES: usize = 15;
 
-/// Interpreters that are a driver of their own, by the name of the program without its version. Shells are not among them:
-/// what they run are programs.
+/// Runtimes that are reported as a driver, by the program's name without its version. Shells are not in the list,
+/// because they run programs.
 const RUNTIMES: [(&str, &str); 22] = [
     ("node", "node"),
     ("nodejs", "node"),
@@ -59,7 +59,7 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
 }
 
-/// How much of the command lines to come may still be read.
+/// How many bytes may still be read from the following command lines.
 #[derive(Debug)]
 pub struct Allowance(usize);
 
@@ -70,13 +70,13 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Reads a process's command line, as far as it can be read.
+    /// Reads the command line of a process, up to the bounds.
     pub fn read(&mut self, process: &Process) -> ProcResult<Vec<u8>> {
         let limit = self.0.clamp(LEAST_BYTES, COMMAND_LINE_BYTES);
         let mut file = process.open_relative("cmdline")?;
         let mut line = Vec::new();
         let mut piece = [0; 4096];
-        // What was read before an error is what there is, and a read that gives less than it might has met the end.
+        // After an error the bytes read so far count. A short read means the end.
         while let Ok(length) = file.read(&mut piece) {
             line.extend_from_slice(&piece[..length]);
             if length < piece.len() || line.len() >= limit {
@@ -89,7 +89,7 @@ impl Allowance {
     }
 }
 
-/// The command, from the command line, the kernel's name for the process, and the program it executes, where that is known.
+/// The name and arguments, from the command line, the kernel's name for the process, and the program's path if known.
 pub fn parse_command_line(line: &[u8], name: &str, executable: Option<&str>) -> CommandLine {
     let program = executable.map(|path| base_name(path.trim_end_matches(DELETED)));
     // Each argument ends with a NUL, unless the process has written over it.
@@ -99,7 +99,7 @@ pub fn parse_command_line(line: &[u8], name: &str, executable: Option<&str>) -> 
         .map(|word| String::from_utf8_lossy(word).into_owned());
     let first = words.next().unwrap_or_default();
     if first.is_empty() {
-        // A zombie has no command line left; the kernel's name for it is cut to its length.
+        // A zombie has no command line any more; the kernel cuts its name to the maximum length.
         let whole = program.filter(|program| name.len() >= NAME_BYTES && program.starts_with(name));
         return CommandLine {
             name: whole.unwrap_or(name).to_owned(),
@@ -107,13 +107,13 @@ pub fn parse_command_line(line: &[u8], name: &str, executable: Option<&str>) -> 
         };
     }
     let mut arguments: Vec<String> = words.collect();
-    // A shorter text was written over them, and the rest wiped.
+    // The process wrote a shorter text over its arguments and filled the rest with NULs.
     if arguments.len() > 1 && arguments.iter().all(String::is_empty) {
         arguments.clear();
     }
-    // A login shell's own name begins with a hyphen.
+    // The name of a login shell begins with a hyphen.
     let told = base_name(first.trim_start_matches('-'));
-    // A title has blanks; so may a program's name have, but then it is its own.
+    // A process title contains spaces. A program's name may contain spaces too, but then it is the program's own name.
     let own = program.filter(|program| first.contains(' ') && *program != told);
     CommandLine {
         name: own.unwrap_or(told).to_owned(),
@@ -121,7 +121,7 @@ pub fn parse_command_line(line: &[u8], name: &str, executable: Option<&str>) -> 
     }
 }
 
-/// The runtime's name, or `native`, from the program that a process executes.
+/// The runtime's name from a program's path, or `native`.
 pub fn driver(executable: &str) -> &'static str {
     let name = base_name(executable.trim_end_matches(DELETED));
     let plain =

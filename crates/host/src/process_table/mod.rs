@@ -1,7 +1,7 @@
-//! Everything that runs in a VM, read from the VM's own `/proc` through the descriptor that init handed over.
+//! The processes that run in a VM, read from the VM's own `/proc` through a descriptor that init sent.
 //!
-//! Read by the host, not by init: a process whose command line is slow to read (its memory is backed by a slow file)
-//! holds up nothing but the caller.
+//! The host reads them, not init: a process whose command line is slow to read (its memory may map a slow file) delays
+//! only the caller.
 
 mod clock;
 mod command_line;
@@ -21,11 +21,11 @@ use self::command_line::Allowance;
 /// A process.
 #[derive(Debug, Clone)]
 pub struct ProcessInfo {
-    /// In the VM.
+    /// Its pid in the VM.
     pub pid: u32,
-    /// 0 for those without a parent in the VM.
+    /// Its parent's pid; 0 if the parent is not in the VM.
     pub ppid: u32,
-    /// Its group.
+    /// Its process group.
     pub pgid: i32,
     /// Its session.
     pub sid: i32,
@@ -33,38 +33,38 @@ pub struct ProcessInfo {
     pub driver: &'static str,
     /// The name that it was started with, without its directory.
     pub command: String,
-    /// Its arguments; cut off where they are very long.
+    /// Its arguments; truncated if they are very long.
     pub args: Vec<String>,
-    /// Its working directory, or nothing where that cannot be read.
+    /// Its working directory; empty if it cannot be read.
     pub cwd: String,
-    /// Whether it runs, is stopped, or waits to be reaped.
+    /// Whether it runs, is stopped, or has exited.
     pub status: Status,
-    /// As a shell reports it, for one that has exited.
+    /// Its exit code as a shell reports it, if it has exited.
     pub exit_code: Option<i32>,
-    /// Milliseconds since the Unix epoch.
+    /// When it started, in milliseconds since the Unix epoch.
     pub start_time_ms: u64,
-    /// Milliseconds since the Unix epoch, for one that has exited, where the kernel reports it.
+    /// When it exited, in milliseconds since the Unix epoch, if the kernel reports it.
     pub exit_time_ms: Option<u64>,
-    /// Resident memory, bytes.
+    /// Its resident memory in bytes.
     pub rss_bytes: u64,
-    /// Processor time, ms.
+    /// The processor time that it has used, in milliseconds.
     pub cpu_ms: u64,
 }
 
-/// What a process does.
+/// The state of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Runs, or waits for something.
+    /// Runs, or waits for an event.
     Running,
-    /// By a signal or a debugger.
+    /// Stopped by a signal or a debugger.
     Stopped,
-    /// A zombie.
+    /// A zombie, not reaped yet.
     Exited,
 }
 
-/// The process table, by pid; nothing if init is gone, and with it the VM. `init` is init's pid in that `/proc`, and
-/// `deputy` its deputy's, which are not listed; `whole` says that the table is the VM's own, else only what descends from init is of
-/// the VM. An error is the server's: it has no descriptor left to look with.
+/// The process table, by pid; `None` if init, and with it the VM, is gone. `init` and `deputy` are pids in this
+/// `/proc`, and these two are not listed. If `whole`, the `/proc` contains only the VM's processes; otherwise only the
+/// descendants of init belong to the VM. Fails if the server has no free descriptor.
 pub fn read(
     proc_fd: &OwnedFd,
     init: i32,
@@ -90,12 +90,12 @@ pub fn read(
     let mut allowance = Allowance::default();
     let mut found = Vec::with_capacity(pids.len());
     for pid in pids {
-        // One at a time is open: a VM may have more processes than the server descriptors.
+        // Open one process at a time: a VM may have more processes than the server has descriptors.
         let Some((stat, process)) = open(&root, pid)? else {
             continue;
         };
         let is_ours = match &family {
-            // The number may be another process's by now.
+            // Another process may have this pid by now.
             Some(family) => family.get(&pid) == Some(&stat.starttime),
             None => true,
         };
@@ -103,12 +103,12 @@ pub fn read(
             found.push(describe(&root, &stat, process, init, boot_ms, &mut allowance)?);
         }
     }
-    // Looked at last: while it lives, so does all that was found.
+    // Checked last: while init lives, everything found before was the VM's.
     let init = open(&root, init)?;
     Ok(init.is_some_and(|(stat, _)| !is_headless(&stat)).then_some(found))
 }
 
-/// Nothing where what was looked at has ended meanwhile. That nothing is left to look with is an error.
+/// `None` if the process has ended meanwhile. Having no free descriptor is an error.
 fn unless_gone<T>(looked: ProcResult<T>) -> io::Result<Option<T>> {
     match looked {
         Ok(found) => Ok(Some(found)),
@@ -119,21 +119,22 @@ fn unless_gone<T>(looked: ProcResult<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// A process that ends while it is looked at is not in the table.
+/// A process that ends while it is read is not listed.
 fn open(root: &Path, pid: i32) -> io::Result<Option<(Stat, Process)>> {
     unless_gone(
         Process::new_with_root(root.join(pid.to_string())).and_then(|process| Ok((stat(&process)?, process))),
     )
 }
 
-/// `/proc/<pid>/stat`, in one read: the kernel makes the whole of it at once (`seq_file`), and a look for its end costs as much.
+/// Reads `/proc/<pid>/stat` in a single read: the kernel produces all of it at once (`seq_file`), and a second read for
+/// its end would cost as much.
 fn stat(process: &Process) -> ProcResult<Stat> {
     let mut text = [0; 4096];
     let length = process.open_relative("stat")?.read(&mut text)?;
     Stat::from_read(&text[..length])
 }
 
-/// What descends from init, with the time that each was started at.
+/// The descendants of init, with their start times.
 fn descendants(root: &Path, pids: &[i32], init: i32) -> io::Result<HashMap<i32, u64>> {
     let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
     for pid in pids {
@@ -168,7 +169,7 @@ fn describe(
 ) -> io::Result<ProcessInfo> {
     let (status, process) = match stat.state() {
         Ok(ProcState::Stopped | ProcState::Tracing) => (Status::Stopped, process),
-        // The others live on, and what the first no longer tells, they do.
+        // The other threads still run, and their files have what the first thread's lack.
         _ if is_headless(stat) && stat.num_threads > 1 => {
             let other = other_thread(root, &process);
             (Status::Running, other.unwrap_or(process))
@@ -213,14 +214,14 @@ fn describe(
     })
 }
 
-/// A thread other than the first, as if it were a process: its directory in `/proc` holds the same files.
+/// A thread other than the first, treated as a process: its directory in `/proc` contains the same files.
 fn other_thread(root: &Path, process: &Process) -> Option<Process> {
     let mut threads = process.tasks().ok()?.flatten();
     let other = threads.find(|thread| thread.tid != thread.pid)?;
     Process::new_with_root(root.join(format!("{}/task/{}", other.pid, other.tid))).ok()
 }
 
-/// A wait status (`wait(2)`) as a shell reports it.
+/// Converts a wait status (`wait(2)`) to the exit code that a shell reports.
 fn exit_code(wait: i32) -> i32 {
     let signal = wait & 0x7f;
     if signal == 0 {

@@ -1,6 +1,6 @@
-//! What a VM remembers of processes and shells: those that run, and the last of those that have exited.
+//! The processes and shells that a VM remembers: all that run, and those that exited last.
 //!
-//! A [`Record`] is the same for both. [`SpawnedProcess`] and [`Shell`] add what only one of them has.
+//! A [`Record`] is the same for both. [`SpawnedProcess`] and [`Shell`] add what only one of them needs.
 
 mod process;
 mod record;

@@ -1,4 +1,4 @@
-//! What is remembered of a spawned process.
+//! The record of a spawned process.
 
 use super::record::Record;
 
@@ -9,21 +9,21 @@ pub struct SpawnedProcess {
     pub record: Record,
 }
 
-/// A spawned process as it is at one moment.
+/// The state of a spawned process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnedProcessInfo {
     /// Its pid in the VM.
     pub pid: u32,
-    /// As the caller gave it.
+    /// The program, as the caller gave it.
     pub program: String,
-    /// As the caller gave them.
+    /// The arguments, as the caller gave them.
     pub arguments: Vec<String>,
-    /// Its exit code; nothing while it runs.
+    /// Its exit code; `None` while it runs.
     pub exit_code: Option<i32>,
 }
 
 impl SpawnedProcess {
-    /// As it is now.
+    /// Its state now.
     pub fn info(&self) -> SpawnedProcessInfo {
         let Record {
             pid,

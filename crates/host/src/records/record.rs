@@ -1,4 +1,4 @@
-//! What is remembered of anything whose output is emitted as events.
+//! The record of a process or shell: everything whose output is emitted as events.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::events::{ExitStatus, Reason};
 use crate::input::Input;
 use crate::output_log::{OutputLog, Replay, Stream};
 
-/// What is known of a program when init has started it.
+/// The data of a program when init has started it.
 #[derive(Debug)]
 pub struct NewRecord {
-    /// The number of its start, and of its family.
+    /// The number of the call that started it, and of its family.
     pub call: Call,
     /// Its pid in the VM.
     pub pid: u32,
-    /// As the caller gave it: a path, or a name on the PATH.
+    /// The program as the caller gave it: a path, or a name on the PATH.
     pub program: String,
-    /// As the caller gave them.
+    /// The arguments, as the caller gave them.
     pub arguments: Vec<String>,
-    /// Bytes of its output to keep.
+    /// How many bytes of its output to keep.
     pub replay_bytes: usize,
 }
 
 impl NewRecord {
-    /// The record, now that its standard input is open.
+    /// The record, once its standard input is open.
     pub fn with_input(self, input: Arc<Input>) -> Record {
         Record {
             call: self.call,
@@ -42,20 +42,20 @@ impl NewRecord {
     }
 }
 
-/// What is remembered of a process or a shell.
+/// The record of a process or a shell.
 #[derive(Debug)]
 pub struct Record {
-    /// The number of its start, and of its family.
+    /// The number of the call that started it, and of its family.
     pub call: Call,
     /// Its pid in the VM.
     pub pid: u32,
-    /// As the caller gave it: a path, or a name on the PATH.
+    /// The program as the caller gave it: a path, or a name on the PATH.
     pub program: String,
-    /// As the caller gave them.
+    /// The arguments, as the caller gave them.
     pub arguments: Vec<String>,
-    /// Its standard input, or the terminal's master for writing.
+    /// Its standard input, or the writing side of its terminal's master.
     pub input: Arc<Input>,
-    /// What it wrote.
+    /// Its kept output.
     pub log: Arc<Mutex<OutputLog>>,
     status: watch::Sender<Option<ExitStatus>>,
 }
@@ -63,27 +63,28 @@ pub struct Record {
 /// Kept output of a process or a shell.
 #[derive(Debug)]
 pub struct OutputReplay {
-    /// The output.
+    /// The kept output.
     pub output: Replay,
-    /// How it ended; nothing while it runs. If there is a status, `output` ends with all that the program wrote itself.
+    /// How it ended; `None` while it runs. If it has ended, `output` is complete up to everything that the program
+    /// wrote itself.
     pub exited: Option<ExitStatus>,
 }
 
 impl Record {
-    /// How it ended, once the event of that is emitted.
+    /// How it ended; `None` until its exit event was emitted.
     pub fn status(&self) -> Option<ExitStatus> {
         *self.status.borrow()
     }
 
-    /// Notes how it ended. The event of that is emitted already.
+    /// Sets how it ended, after its exit event was emitted.
     pub fn set_status(&self, status: ExitStatus) {
         self.status.send_replace(Some(status));
     }
 
-    /// Waits until it has ended and the event of that is emitted.
+    /// Waits until it has ended and its exit event was emitted.
     ///
     /// # Errors
-    /// [`Error::Disposed`] if it ended because the VM did, as every other pending call of that VM.
+    /// [`Error::Disposed`] if it ended because the VM ended, like every other pending call of the VM.
     pub async fn ended(&self) -> Result<ExitStatus, Error> {
         let mut status = self.status.subscribe();
         let ended = *status
@@ -95,14 +96,14 @@ impl Record {
             .ok_or(Error::Disposed)
     }
 
-    /// Keeps a chunk of its output, and returns the position of the first byte.
+    /// Keeps a chunk of its output, and returns the position of the chunk's first byte.
     pub fn append(&self, stream: Stream, data: &Bytes) -> u64 {
         self.log.lock().append(stream, data)
     }
 
-    /// What is kept of its output from position `after` on.
+    /// The kept output from position `after` on.
     pub fn replay(&self, after: u64) -> OutputReplay {
-        // The status first: the log is complete when there is one.
+        // The status is read first: if there is one, the log is complete.
         let exited = self.status();
         OutputReplay {
             output: self.log.lock().read(after),

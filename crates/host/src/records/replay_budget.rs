@@ -1,4 +1,4 @@
-//! The bound on the output that is kept of processes and shells that have exited.
+//! Bounds the kept output of exited processes and shells.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 
 use crate::output_log::OutputLog;
 
-/// Bytes of output that all exited processes and shells of a VM share for replay; beyond that the output of the one that
-/// exited first is dropped.
+/// How many bytes of kept output all exited processes and shells of a VM may have together. Beyond that, the output of
+/// the one that exited first is dropped.
 pub const EXITED_REPLAY: usize = 16 * 1024 * 1024;
 
-/// Keeps the logs of what has exited within [`EXITED_REPLAY`].
+/// Keeps the logs of exited processes and shells within [`EXITED_REPLAY`].
 #[derive(Debug, Default)]
 pub struct ReplayBudget {
     logs: VecDeque<Weak<Mutex<OutputLog>>>,
 }
 
 impl ReplayBudget {
-    /// Counts a log in, and drops the oldest ones' bytes for it if need be.
+    /// Adds a log, and drops the output of the oldest ones if necessary.
     pub fn add(&mut self, log: &Arc<Mutex<OutputLog>>) {
         log.lock().shrink();
         self.logs.retain(|log| log.strong_count() > 0);
@@ -26,8 +26,8 @@ impl ReplayBudget {
         self.keep();
     }
 
-    /// Drops the oldest ones' bytes if there are too many. To be called when a log that was counted in has grown: what a
-    /// process left behind still adds to it.
+    /// Drops the output of the oldest ones if there is too much. Called when a log in the budget has grown, because
+    /// processes that a program left running may still write to it.
     pub fn keep(&mut self) {
         let mut held: usize = self
             .logs

@@ -1,4 +1,4 @@
-//! What is remembered of a shell.
+//! The record of a shell.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::sys;
 /// A shell.
 #[derive(Debug)]
 pub struct Shell {
-    /// Its name.
+    /// Its public name.
     pub id: ShellId,
     /// Its record.
     pub record: Record,
@@ -30,27 +30,27 @@ struct ShellTerminal {
     master_fd: Option<Arc<OwnedFd>>,
 }
 
-/// A shell as it is at one moment.
+/// The state of a shell at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellInfo {
-    /// Its name.
+    /// Its public name.
     pub id: ShellId,
     /// Its pid in the VM.
     pub pid: u32,
-    /// As the caller gave it.
+    /// The program, as the caller gave it.
     pub program: String,
-    /// As the caller gave them.
+    /// The arguments, as the caller gave them.
     pub arguments: Vec<String>,
-    /// Columns of its terminal.
+    /// The number of columns of its terminal.
     pub cols: u16,
-    /// Rows of its terminal.
+    /// The number of rows of its terminal.
     pub rows: u16,
-    /// Its exit code; nothing while it runs.
+    /// Its exit code; `None` while it runs.
     pub exit_code: Option<i32>,
 }
 
 impl Shell {
-    /// A shell whose terminal has that master and that size.
+    /// A shell with this terminal master and this terminal size.
     pub fn new(id: ShellId, record: Record, master_fd: Arc<OwnedFd>, (cols, rows): (u16, u16)) -> Self {
         Self {
             id,
@@ -64,7 +64,7 @@ impl Shell {
         }
     }
 
-    /// Sets the terminal's size; the kernel sends SIGWINCH to the program in the foreground.
+    /// Sets the terminal's size; the kernel sends SIGWINCH to the foreground process group.
     pub fn resize(&self, cols: u16, rows: u16) -> Result<(), Error> {
         let mut terminal = self.terminal.lock();
         let Some(master_fd) = &terminal.master_fd else {
@@ -82,22 +82,22 @@ impl Shell {
         self.terminal.lock().master_fd = None;
     }
 
-    /// Has [`closed`](Self::closed) return.
+    /// Makes [`closed`](Self::closed) return.
     pub fn close(&self) {
         self.closed.notify_one();
     }
 
-    /// Returns when the terminal must be closed, whatever still holds its other side.
+    /// Returns when the terminal must be closed, even if processes still hold its other side.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }
 
-    /// The error of a call that needs the shell to run.
+    /// The error of a call that needs a running shell.
     pub fn not_found(&self) -> Error {
         Error::ShellNotFound(self.id.to_string())
     }
 
-    /// As it is now.
+    /// Its state now.
     pub fn info(&self) -> ShellInfo {
         let Record {
             pid,

@@ -1,4 +1,4 @@
-//! Records by start and by public name, within a bound.
+//! Stores records by the call that started them and by public name, up to a bound.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use agent_vm_protocol::message::Call;
 
-/// Exited processes, and exited shells, that are remembered; beyond that the one that exited first is forgotten.
+/// How many exited processes are remembered, and how many exited shells; beyond that, the one that exited first is
+/// forgotten.
 pub const EXITED: usize = 1024;
 
-/// Records by the number of their start, and by their public name. A name leads to the newest that bore it.
+/// Records by the number of the call that started them, and by public name. A name means the newest record that has had
+/// it.
 #[derive(Debug)]
 pub struct Records<K, T> {
     by_name: HashMap<K, Arc<T>>,
@@ -28,18 +30,18 @@ impl<K, T> Default for Records<K, T> {
 }
 
 impl<K: Eq + Hash + Clone, T> Records<K, T> {
-    /// Remembers a start.
+    /// Adds the record of a start.
     pub fn add(&mut self, call: Call, name: K, record: Arc<T>) {
         self.by_name.insert(name.clone(), Arc::clone(&record));
         self.by_start.insert(call, (name, record));
     }
 
-    /// The newest of that name.
+    /// The newest record with this name.
     pub fn get(&self, name: &K) -> Option<Arc<T>> {
         self.by_name.get(name).cloned()
     }
 
-    /// All, in the order they were started.
+    /// All records, in the order of their starts.
     pub fn all(&self) -> Vec<Arc<T>> {
         self.by_start
             .values()
@@ -47,7 +49,7 @@ impl<K: Eq + Hash + Clone, T> Records<K, T> {
             .collect()
     }
 
-    /// Notes an exit, and forgets the oldest if there are too many.
+    /// Marks a record as exited, and forgets the oldest exited ones if there are too many.
     pub fn exited(&mut self, call: Call) {
         self.exited.push_back(call);
         while self.exited.len() > EXITED {
@@ -57,7 +59,7 @@ impl<K: Eq + Hash + Clone, T> Records<K, T> {
             let Some((name, record)) = self.by_start.remove(&oldest) else {
                 continue;
             };
-            // The name may be another's by now.
+            // A newer record may have this name by now.
             if self
                 .by_name
                 .get(&name)

@@ -1,4 +1,4 @@
-//! Handing a stream to a receiver in chunks, no faster than the receiver finishes with them.
+//! Passes a stream to a receiver in chunks, no faster than the receiver processes them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,32 +11,34 @@ use super::read::FULL_PIPE;
 use super::sink::Sink;
 use crate::{placement, pool};
 
-/// The largest chunk that is handed on. V8 copies it to memory of its own; larger pieces of that would be given back to the
-/// kernel when they are freed, and faulted in again for the next.
+/// The largest chunk. V8 copies each chunk to its own memory; memory of larger chunks would go back to the kernel when
+/// freed, and cause page faults again for the next chunk.
 pub const LARGEST_CHUNK: usize = 32 * 1024;
 
-/// Chunks of one stream that the receiver may hold at a time, at least; reading goes on when it has let go of half of them, so
-/// that a fast stream costs one wake-up for many chunks.
+/// The minimum number of chunks of one stream that the receiver may hold. Reading continues when the receiver has
+/// released half of them, so that a fast stream costs one wake-up for many chunks.
 const NARROWEST: usize = 4;
 
-/// The most, of a pipe.
+/// The maximum number for a pipe.
 const WIDEST: usize = 64;
 
-/// The most, of a terminal: what a user still gets to see after an interrupt.
+/// The maximum number for a terminal: a user still sees this much output after an interrupt.
 const WIDEST_OF_TERMINAL: usize = 8;
 
-/// A receiver that lets go of half of what it may hold in this time may hold more, others less: chunks that wait for a slow
-/// one keep all else waiting behind them.
+/// If a receiver releases half of its chunks within this time, it may hold more, otherwise fewer: chunks that wait for
+/// a slow receiver delay everything behind them.
 const QUICK: Duration = Duration::from_millis(2);
 
-/// Hands on what is read in chunks of at most [`LARGEST_CHUNK`]; while the receiver holds as many as it may, there is no room.
+/// Splits a stream into chunks of at most [`LARGEST_CHUNK`]. There is room while the receiver holds fewer chunks than
+/// it may.
 pub struct Chunks<T, F> {
     take: T,
     window: Window<F>,
 }
 
 impl<T: FnMut(Bytes) -> F, F: Future<Output = ()>> Chunks<T, F> {
-    /// Each chunk of a `kind` of stream goes to `take`, and is done with when the future is.
+    /// `take` gets each chunk of a stream of this `kind`; the future that it returns resolves when the receiver has
+    /// processed the chunk.
     pub fn new(kind: StreamKind, take: T) -> Self {
         let widest = match kind {
             StreamKind::Pipe => WIDEST,
@@ -81,7 +83,7 @@ impl<T: FnMut(Bytes) -> F + Send, F: Future<Output = ()> + Send> Sink for Chunks
     }
 }
 
-/// The chunks of a stream that the receiver is not done with, in order.
+/// The chunks of a stream that the receiver has not processed yet, in order.
 struct Window<F> {
     held: VecDeque<F>,
     width: usize,
@@ -93,16 +95,16 @@ impl<F: Future<Output = ()>> Window<F> {
         self.held.push_back(taking);
     }
 
-    /// How many more it may hold.
+    /// How many more chunks the receiver may hold.
     fn room(&self) -> usize {
         self.width.saturating_sub(self.held.len())
     }
 
-    /// Waits, if it is full, until about half of it is done with.
+    /// If the window is full, waits until about half of its chunks have been processed.
     async fn make_room(&mut self) {
         while self.room() == 0 {
             let began = Instant::now();
-            // Receivers are done with chunks in their order, so the last of these comes when all of them have.
+            // Receivers process chunks in order, so when the last of these is done, all are.
             let last = self.held.drain(..self.width / 2).next_back();
             if let Some(last) = last {
                 last.await;
@@ -115,7 +117,7 @@ impl<F: Future<Output = ()>> Window<F> {
         }
     }
 
-    /// Waits until all of it is done with.
+    /// Waits until all chunks have been processed.
     async fn drain(&mut self) {
         if let Some(last) = self.held.drain(..).next_back() {
             last.await;

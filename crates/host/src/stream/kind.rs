@@ -1,19 +1,19 @@
-//! What a stream is read from.
+//! The kinds of descriptors that a stream is read from.
 
 use super::terminal;
 use crate::pool;
 
-/// What is read from.
+/// The kind of descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamKind {
-    /// A pipe: its end is a read of nothing.
+    /// A pipe; a read of zero bytes means its end.
     Pipe,
-    /// A terminal's master: its end is EIO.
+    /// A terminal's master; EIO means its end.
     Terminal,
 }
 
 impl StreamKind {
-    /// How much is read at a time.
+    /// The maximum number of bytes in one read.
     pub fn largest_read(self) -> usize {
         match self {
             Self::Pipe => pool::BUFFER_BYTES,

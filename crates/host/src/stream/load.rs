@@ -1,15 +1,15 @@
-//! How busy the I/O thread is with reading.
+//! Records how busy the I/O thread is with reading.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// After a source was busy for the last time, no other counts as the only one for this long. Writers that share processors have turns of
-/// milliseconds, and pauses of the reader would keep them from their turns.
+/// After a source was busy, no other source counts as the only busy one for this long. Writers that share processors
+/// run in turns of milliseconds; a reader that waited for one source in between would delay the others.
 const LATELY: Duration = Duration::from_millis(20);
 
-/// Notes that much came from `source` just now. Returns whether no other source was as busy lately, so that the I/O thread, which is
-/// the calling thread, may wait for it.
+/// Records that `source` just produced much data. Returns whether no other source was as busy lately, so that the I/O
+/// thread, which calls this, may wait for `source`.
 pub fn mark_busy(source: RawFd) -> bool {
     thread_local! {
         static LAST: Cell<Option<(RawFd, Instant)>> = const { Cell::new(None) };

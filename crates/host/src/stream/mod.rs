@@ -1,7 +1,8 @@
-//! Reading one pipe or terminal of a process: as fast as the receiver takes it, and at the end exactly what was written.
+//! Reads one pipe or terminal of a process: as fast as the receiver accepts the data and, up to the end, exactly what
+//! was written.
 //!
-//! A [`Source`] reads into a [`Sink`]. [`read`] is one read of a pipe, or of a [`terminal`], which needs more care; both
-//! tell [`load`] how busy they are.
+//! A [`Source`] reads into a [`Sink`]. [`read`] does one read of a pipe, or of a [`terminal`], which needs more care;
+//! both report to [`load`] how busy they are.
 
 mod chunks;
 mod kind;

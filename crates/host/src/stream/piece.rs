@@ -1,8 +1,8 @@
-//! What one read brought.
+//! The result of one read.
 
-/// What one look at a descriptor brought; no bytes say end-of-file.
+/// The result of one read; a length of 0 means end-of-file.
 pub struct Piece {
     pub length: usize,
-    /// Whether there was no more: what comes next will be a new edge to `epoll(7)`.
+    /// Whether nothing more was there: the next data causes a new edge in `epoll(7)`.
     pub drained: bool,
 }

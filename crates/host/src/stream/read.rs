@@ -9,7 +9,7 @@ use super::piece::Piece;
 use super::terminal;
 use crate::sys;
 
-/// A pipe's size as the kernel makes it.
+/// The size that the kernel gives a new pipe.
 pub const FULL_PIPE: usize = 64 * 1024;
 
 /// Appends up to `room` bytes to `data`.
@@ -19,7 +19,7 @@ pub fn read_some(fd: BorrowedFd<'_>, kind: StreamKind, data: &mut Vec<u8>, room:
     }
     loop {
         match sys::read(fd, data, room) {
-            // It gives all it has at once.
+            // A pipe returns everything that it has in one read.
             Ok(length) => {
                 let drained = length < room;
                 if length >= FULL_PIPE {

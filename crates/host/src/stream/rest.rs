@@ -1,4 +1,4 @@
-//! The end of a stream: what is left to read when its program has exited.
+//! The end of a stream: reads what is left after its program has exited.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,27 +9,27 @@ use super::sink::Sink;
 use super::terminal;
 use crate::sys;
 
-/// Whether there is more to come.
+/// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// Nobody can write any more.
+    /// No process can write to it any more.
     Closed,
-    /// The process has exited and what it wrote is read; others still hold the other end.
+    /// The program has exited and everything that it wrote was read; other processes still hold the other end.
     StillOpen,
 }
 
-/// Reads into `sink` what was written to a non-blocking descriptor whose process has exited, if it has not been read.
+/// Reads into `sink` what is still unread in a non-blocking descriptor after its process has exited.
 pub async fn read_rest(fd: BorrowedFd<'_>, kind: StreamKind, sink: &mut impl Sink) -> StreamEnd {
     let mut left = match kind {
         StreamKind::Pipe => sys::available(fd).unwrap_or(0),
-        // The kernel moves what was written to the reader's side lazily; a read that finds nothing has made it do so.
+        // The kernel moves written data to the reader's side only later; a read that finds nothing makes it do so.
         StreamKind::Terminal => terminal::BACKLOG,
     };
     let end = loop {
         sink.make_room().await;
         let read = |data: &mut Vec<u8>, room: usize| Ok(read_some(fd, kind, data, room)?.length);
         match sink.take(kind.largest_read(), read) {
-            // The last read is for the end-of-file behind it; what it brings instead was written since.
+            // The last read only looks for the end-of-file; any data that it returns was written after the exit.
             Ok(length) if length > 0 => match left.checked_sub(length) {
                 Some(rest) => left = rest,
                 None => break StreamEnd::StillOpen,

@@ -1,20 +1,20 @@
-//! Where a stream is read into.
+//! The receiver of a stream's bytes.
 
 use std::io;
 
-/// Where what is read goes.
+/// Receives what is read.
 pub trait Sink {
-    /// Waits until there is room, before which nothing is read.
+    /// Waits until there is room; nothing is read before that.
     fn make_room(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Calls `read`, once and without waiting, with a vector to append to and how much to append at most, which is `wanted`
-    /// or less. Takes what it has appended.
+    /// Calls `read` once, without waiting, with a vector to append to and the maximum number of bytes to append
+    /// (`wanted` or less). Takes the appended bytes.
     fn take(
         &mut self,
         wanted: usize,
         read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
     ) -> io::Result<usize>;
 
-    /// Waits until all that was taken is done with.
+    /// Waits until everything that was taken has been processed.
     fn finish(&mut self) -> impl Future<Output = ()> + Send;
 }

@@ -1,4 +1,4 @@
-//! One readable descriptor, from the first byte to the last.
+//! Reads one descriptor from the first byte to the last.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -15,12 +15,12 @@ use super::rest::{StreamEnd, read_rest};
 use super::sink::Sink;
 use crate::{pool, sys};
 
-/// What a pipe that is always full is grown to: what is read at a time. Writer and reader then take turns, each at what the other
-/// has just left in the cache. An unprivileged user may have 512 such pipes (`pipe-user-pages-soft`, `pipe(7)`); for more, the
-/// kernel says no and the pipe stays as it is.
+/// The size to which a pipe that is always full is grown: the size of one read. Writer and reader then take turns, each
+/// using memory that the other has just left in the cache. An unprivileged user may have 512 such pipes
+/// (`pipe-user-pages-soft`, `pipe(7)`); beyond that the kernel refuses, and the pipe keeps its size.
 const GROWN_PIPE: usize = pool::BUFFER_BYTES;
 
-/// One readable descriptor.
+/// A readable descriptor.
 #[derive(Debug)]
 pub struct Source {
     fd: AsyncFd<OwnedFd>,
@@ -29,7 +29,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Takes a descriptor over, and makes it non-blocking. Must be called within the runtime.
+    /// Takes over a descriptor and makes it non-blocking. Must be called within the runtime.
     pub fn new(fd: OwnedFd, kind: StreamKind) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd())?;
         let fd = sys::watch(fd, Interest::READABLE)?;
@@ -40,18 +40,18 @@ impl Source {
         })
     }
 
-    /// What it reads from.
+    /// The kind of its descriptor.
     pub fn kind(&self) -> StreamKind {
         self.kind
     }
 
-    /// The descriptor.
+    /// Its descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.get_ref().as_fd()
     }
 
-    /// Reads into `sink`, as fast as that makes room. Returns at end-of-file; or, once `exited` says so, when all that had
-    /// been written by then is taken.
+    /// Reads into `sink` as fast as the sink makes room. Returns at end-of-file or, after `exited` has become true,
+    /// when everything written until then was taken.
     pub async fn pump(&mut self, exited: &mut watch::Receiver<bool>, sink: &mut impl Sink) -> StreamEnd {
         while !*exited.borrow() {
             let mut ready = tokio::select! {
@@ -60,7 +60,7 @@ impl Source {
                     Ok(ready) => ready,
                     Err(_) => break,
                 },
-                // An error says that nobody waits for the exit any more, which ends the watch as well.
+                // An error means that nothing waits for the exit any more, which also ends the watch.
                 has_exited = async { exited.wait_for(|exited| *exited).await.is_ok() } => {
                     if has_exited {
                         continue;
@@ -90,7 +90,8 @@ impl Source {
                     drop(ready);
                     self.grow(length);
                 }
-                // Closed once, which the runtime never forgets, and opened again by a process that found a way to: waiting
+                // The terminal was closed, which the runtime never forgets, and a process has found a way to open it
+                // again: waiting again would spin.
                 // again would spin.
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
@@ -103,17 +104,18 @@ impl Source {
                 }
             }
             if !waits {
-                // A writer that keeps up with us must not have the I/O thread to itself.
+                // A writer as fast as this reader must not keep the I/O thread from other work.
                 tokio::task::yield_now().await;
             }
         }
         read_rest(self.fd(), self.kind, sink).await
     }
 
-    /// The next chunk, or nothing at end-of-file. Can be cancelled without loss.
+    /// The next chunk, or `None` at end-of-file. Cancelling it loses no data.
     pub async fn read(&mut self) -> Option<Bytes> {
         loop {
-            // As above, and before reading: what was read must not wait where it can be cancelled.
+            // Yields for the same reason as above. It yields before reading, because a cancelled wait after the read
+            // would lose data.
             tokio::task::yield_now().await;
             let mut ready = self.fd.readable().await.ok()?;
             let mut drained = false;
@@ -129,7 +131,7 @@ impl Source {
                     }
                     return (!data.is_empty()).then_some(data);
                 }
-                // As above.
+                // As above: waiting again would spin.
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
                 {
@@ -164,7 +166,7 @@ mod tests {
 
     const HELD: usize = 1024 * 1024;
 
-    /// Turns that another task had until `reading`, of a pipe that holds a MiB and whose writer may have gone, was done.
+    /// Counts how often another task ran until `reading` ended. The pipe holds a MiB, and its writer may have gone.
     fn turns_of_another<F: Future<Output = ()>>(gone: bool, reading: impl FnOnce(Source) -> F) -> usize {
         let (read, write) = nix::unistd::pipe().unwrap();
         sys::set_pipe_size(read.as_fd(), HELD).unwrap();

@@ -1,9 +1,9 @@
-//! Reading a terminal's master, which gives a line or 4 KiB at a time.
+//! Reads a terminal's master, where each read returns a line or at most 4 KiB.
 //!
-//! Between the program and the reader, a kernel thread works (`flush_to_ldisc`). A program that writes as fast as it can
-//! wakes it with every line if it sleeps, and it wakes the reader; on a virtual machine, to wake an idle processor costs more than
-//! the line. So while much comes the reader does not sleep: it looks again after a pause in which its processor stays busy, and
-//! both find more at a time.
+//! A kernel thread (`flush_to_ldisc`) works between the program and the reader. A fast writer wakes that thread with
+//! every line if it sleeps, and the thread wakes the reader; on a virtual machine, waking an idle processor costs more
+//! than processing the line. So while much data arrives, the reader does not sleep: it reads again after a pause in
+//! which its processor stays busy, and both find more data at a time.
 
 use std::hint;
 use std::io;
@@ -16,27 +16,28 @@ use super::load;
 use super::piece::Piece;
 use crate::sys;
 
-/// The most that is gathered: about what the kernel holds of one terminal.
+/// The maximum number of bytes gathered: about as many as the kernel buffers for one terminal.
 pub const LARGEST_READ: usize = 64 * 1024;
 
-/// The most that a terminal can hold back when its last writer is gone: the line discipline's 4 KiB and the 64 KiB buffer below
-/// it, generously rounded up (`tty_buffer.c`).
+/// The maximum that a terminal can still hold after its last writer has gone: 4 KiB in the line discipline and 64 KiB
+/// in the buffer below it, generously rounded up (`tty_buffer.c`).
 pub const BACKLOG: usize = 256 * 1024;
 
-/// What is less is handed on at once: somebody waits for the echo of a key.
+/// Less than this is delivered at once, since a user may be waiting for the echo of a key.
 const MUCH: usize = 1024;
 
-/// Between two looks. Half of it leaves the writer waking others all the time, twice of it leaves it waiting for room.
+/// The pause between two reads. With half of it the writer spends its time on waking others; with twice of it the
+/// writer waits for room.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// Looks that may find nothing, before what was gathered is handed on.
+/// How many reads may find nothing before the gathered data is delivered.
 const LOOKS: usize = 2;
 
-/// How long gathering may keep the I/O thread from all else.
+/// How long gathering may keep the I/O thread from other work.
 const HOLD: Duration = Duration::from_micros(200);
 
-/// Appends up to `room` bytes from a master to `data`. An EIO, which ends a terminal, is met again by the next call, which then
-/// finds nothing before it: no bytes.
+/// Appends up to `room` bytes from a master to `data`. If EIO, which is a terminal's end, comes after some data, the
+/// next call meets it again and then returns no bytes.
 pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result<Piece> {
     let before = data.len();
     let began = Instant::now();
@@ -75,7 +76,7 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
     })
 }
 
-/// Waits without giving the processor away, where the writer has another.
+/// Waits without giving up the processor, if the writer has another one.
 fn pause() {
     static HAS_SEVERAL: LazyLock<bool> =
         LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
@@ -97,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal whose master does not block.
+    /// A terminal in raw mode with a non-blocking master.
     fn raw() -> (OwnedFd, File) {
         let pty = openpty(None, None).unwrap();
         let mut modes = tcgetattr(&pty.slave).unwrap();
@@ -120,7 +121,7 @@ mod tests {
     fn an_echo_is_handed_on_before_anything_else_is_looked_for() {
         let (master, mut program) = raw();
         program.write_all(b"x").unwrap();
-        // A thread of the kernel brings it to the master, which takes as long as that thread waits for a processor.
+        // A kernel thread brings the data to the master, which may take as long as that thread waits for a processor.
         let pieces = loop {
             let found: Vec<_> = pieces(&master).collect();
             if !found.is_empty() {

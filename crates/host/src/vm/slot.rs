@@ -1,4 +1,4 @@
-//! The place of a VM for one that asks for it before it boots and may hold it after it has ended.
+//! Holds a VM for a caller that asks for it before it boots, and may keep the slot after the VM has ended.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,8 +11,8 @@ use crate::boot::{Enforcement, Options};
 use crate::error::Error;
 use crate::events::{Event, Events};
 
-/// Empty until its VM has booted, and again when that VM's exit event is emitted: the VM's descriptors are closed then, although
-/// the slot may live on. Also remembers how to abort the calls of the VM. Cheap to clone.
+/// Empty until its VM has booted, and again after that VM's exit event was emitted: the VM's descriptors are closed
+/// then, even if the slot still exists. Also stores how to abort the VM's calls. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct VmSlot {
     shared: Arc<SlotState>,
@@ -27,11 +27,11 @@ struct SlotState {
 #[derive(Default)]
 struct SlotContent {
     vm: Option<Vm>,
-    /// Whether the VM's exit event is emitted, which may come before `boot` returns.
+    /// Whether the VM's exit event was emitted, which may happen before `boot` returns.
     has_ended: bool,
 }
 
-/// Passes events on, and empties the slot behind the last.
+/// Forwards events, and empties the slot after the last one.
 struct SlotEvents {
     events: Arc<dyn Events>,
     slot: Weak<SlotState>,
@@ -47,14 +47,14 @@ impl Events for SlotEvents {
                 content.has_ended = true;
                 content.vm.take()
             };
-            // Not under the lock.
+            // Dropped without holding the lock.
             drop(vm);
         }
     }
 }
 
 impl VmSlot {
-    /// Boots a VM into the slot, as [`Vm::boot`].
+    /// Boots a VM into the slot, like [`Vm::boot`].
     pub fn boot(
         &self,
         options: &Options,
@@ -85,12 +85,12 @@ impl VmSlot {
         self.shared.content.lock().vm.as_ref().and_then(Vm::init_pid)
     }
 
-    /// Remembers until [`forget`](Self::forget) how to abort the call of that number.
+    /// Stores how to abort the call of that number, until [`forget`](Self::forget).
     pub fn remember(&self, call: u64, abort: Abort) {
         self.shared.aborts.lock().insert(call, abort);
     }
 
-    /// Aborts the call of that number, if it is remembered.
+    /// Aborts the call of that number, if it is known.
     pub fn abort(&self, call: u64) {
         if let Some(abort) = self.shared.aborts.lock().get(&call) {
             abort.abort();
