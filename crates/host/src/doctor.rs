@@ -1,11 +1,9 @@
 //! Probes what this host can isolate, and says how to get what is missing.
 
-use std::fs;
-
 use agent_vm_protocol::message::Isolation;
 use nix::sys::utsname::uname;
 
-use crate::boot::{self, Controller, Options, Shown, Version};
+use crate::boot::{self, Controller, Hindrance, Options, Remedy as _, Shown, Version};
 
 /// One probe.
 #[derive(Debug, Clone)]
@@ -60,18 +58,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
                 ok(name, works.into())
             }
             Err(error) => {
-                let (cause, remedy) = match error.into_public() {
-                    crate::Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
-                    other => {
-                        let remedy = match &other {
-                            crate::Error::System { syscall, .. } if syscall == "mkdtemp" => {
-                                "Let TMPDIR of the server be a directory that it may write to"
-                            }
-                            _ => "Give the server what it ran out of",
-                        };
-                        (other.to_string(), remedy.into())
-                    }
-                };
+                let (cause, remedy) = error.into_diagnosis();
                 Check {
                     name,
                     ok: false,
@@ -120,13 +107,13 @@ fn kernel() -> Check {
 }
 
 fn user_namespaces() -> Check {
-    match hindrance() {
+    match Hindrance::find() {
         None => ok("user namespaces", "no setting of the kernel forbids them".into()),
-        Some((detail, remedy)) => Check {
+        Some(hindrance) => Check {
             name: "user namespaces",
             ok: false,
-            detail,
-            remedy: Some(remedy),
+            detail: hindrance.to_string(),
+            remedy: Some(hindrance.remedy()),
         },
     }
 }
@@ -207,56 +194,5 @@ fn limit(name: &'static str, option: &str, controller: Controller) -> Check {
             detail: unavailable.to_string(),
             remedy: Some(unavailable.remedy()),
         },
-    }
-}
-
-/// The setting that forbids user namespaces, if there is one, with the remedy.
-fn hindrance() -> Option<(String, String)> {
-    let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let is = |path: &str, value: &str| read(path).as_deref() == Some(value);
-    let found = |setting: &str, value: &str, wanted: &str| {
-        Some((
-            format!("{setting} is {value}"),
-            format!("Run `sysctl {setting}={wanted}` as root, and keep it in /etc/sysctl.d"),
-        ))
-    };
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        return found("user.max_user_namespaces", "0", "10000");
-    }
-    if !boot::is_root() && is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return found("kernel.unprivileged_userns_clone", "0", "1");
-    }
-    if !boot::is_root() && is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return found("kernel.apparmor_restrict_unprivileged_userns", "1", "0");
-    }
-    None
-}
-
-/// The remedy for an error of the kernel.
-#[must_use]
-pub fn remedy(errno: i32) -> String {
-    if let Some((setting, remedy)) = hindrance() {
-        return format!("{remedy} ({setting})");
-    }
-    match errno {
-        libc::ENOSPC | libc::EUSERS => {
-            "A limit on namespaces is reached: dispose VMs that are not needed, or raise the user.max_*_namespaces settings"
-                .into()
-        }
-        libc::EPERM | libc::EACCES | libc::ENOSYS => {
-            let weaker = if boot::check_landlock().is_ok() {
-                "the weaker `isolation: \"landlock\"`, which this kernel can do,"
-            } else {
-                "a weaker `isolation`"
-            };
-            format!(
-                "The server runs in a container or under a policy that forbids what VMs are made of: start it with `docker run \
-                 --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
-                 systempaths=unconfined`, in a systemd unit without `RestrictNamespaces=`, `ProtectKernelTunables=` and their \
-                 kind, or the like; or choose {weaker} on purpose"
-            )
-        }
-        libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),
-        _ => "AgentVm.doctor() tells what this host lacks".into(),
     }
 }

@@ -11,9 +11,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use agent_vm_protocol::message::RootEntry;
+use agent_vm_protocol::message::{Isolation, RootEntry};
 
-use super::{Isolation, Options};
+use super::options::Options;
 
 /// Where the commands are inside.
 const DIRECTORY: &str = "/opt/node/explain";

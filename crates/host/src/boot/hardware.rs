@@ -5,13 +5,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::channel::{DESCRIPTORS_DEADLINE, Frame};
 use agent_vm_protocol::message::{Attached, Hardware, Launch, OwnMap, Reply, Request};
 use parking_lot::Mutex;
 
-use super::machine::await_reply;
+use super::cgroup;
+use super::error::BootError;
+use super::exchange::{await_reply, no_room, send, unasked};
+use super::user::USER_ID;
 use super::zygote::{self, Program};
-use super::{BootError, USER_ID, cgroup};
 
 static MADE: Mutex<Option<Made>> = Mutex::new(None);
 
@@ -33,13 +34,13 @@ pub fn take(program: &Program, fds: &mut Vec<OwnedFd>) -> Result<Hardware, BootE
         can_clone, mount_fds, ..
     }) = made.as_mut()
     else {
-        return Err(BootError::Died(None));
+        return Err(unasked());
     };
     let mount_fd = if *can_clone {
-        let shared = mount_fds.last().ok_or(BootError::Died(None))?;
+        let shared = mount_fds.last().ok_or_else(unasked)?;
         shared.as_fd().try_clone_to_owned().map_err(BootError::Channel)?
     } else {
-        mount_fds.pop().ok_or(BootError::Died(None))?
+        mount_fds.pop().ok_or_else(unasked)?
     };
     fds.push(mount_fd);
     Ok(Hardware {
@@ -68,23 +69,14 @@ fn make(program: &Program) -> Result<Made, BootError> {
     let request = Request::DescribeHardware {
         directories: cgroup::shown_at(),
     };
-    channel
-        .send_patiently(&Frame::new(&request, Vec::new())?, DESCRIPTORS_DEADLINE)
-        .map_err(BootError::Channel)?;
+    send(&channel, &request, Vec::new())?;
     match await_reply(&channel)? {
-        (Reply::HardwareDescribed { can_clone }, mount_fds) => {
-            if mount_fds.is_empty() {
-                // There was no room for them in this process (`unix(7)`, SCM_RIGHTS).
-                let no_room = std::io::Error::from_raw_os_error(libc::EMFILE);
-                return Err(BootError::Channel(no_room));
-            }
-            Ok(Made {
-                user: program.user,
-                can_clone,
-                mount_fds,
-            })
-        }
-        (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
-        _ => Err(BootError::Died(None)),
+        (Reply::HardwareDescribed { .. }, mount_fds) if mount_fds.is_empty() => Err(no_room()),
+        (Reply::HardwareDescribed { can_clone }, mount_fds) => Ok(Made {
+            user: program.user,
+            can_clone,
+            mount_fds,
+        }),
+        _ => Err(unasked()),
     }
 }

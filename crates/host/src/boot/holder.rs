@@ -6,13 +6,15 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame};
+use agent_vm_protocol::channel::Channel;
 use agent_vm_protocol::message::{HeldEntry, Hold, Reply, Request};
 
-use super::launched::{InitProcess, Specification};
-use super::machine::await_reply;
-use super::{BootError, USER_ID};
-use crate::boot::ids::IdLease;
+use super::error::BootError;
+use super::exchange::{await_reply, no_room, send, unasked};
+use super::ids::IdLease;
+use super::init_process::InitProcess;
+use super::launched::Specification;
+use super::user::USER_ID;
 
 /// A holder. Dropping it ends it.
 #[derive(Debug)]
@@ -37,9 +39,7 @@ impl Holder {
             entries,
             tops: tops.to_vec(),
         }));
-        channel
-            .send_patiently(&Frame::new(&request, Vec::new())?, DESCRIPTORS_DEADLINE)
-            .map_err(BootError::Channel)?;
+        send(&channel, &request, Vec::new())?;
         match await_reply(&channel)? {
             (Reply::Held, _) => Ok(Self {
                 channel,
@@ -47,25 +47,17 @@ impl Holder {
                 _id: id,
                 mounts: tops.len(),
             }),
-            (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
-            _ => Err(BootError::Died(None)),
+            _ => Err(unasked()),
         }
     }
 
     /// Detached mounts of the tops.
     pub fn hand_out(&self) -> Result<Vec<OwnedFd>, BootError> {
-        let frame = Frame::new(&Request::HandOut, Vec::new())?;
-        self.channel
-            .send_patiently(&frame, DESCRIPTORS_DEADLINE)
-            .map_err(BootError::Channel)?;
+        send(&self.channel, &Request::HandOut, Vec::new())?;
         match await_reply(&self.channel)? {
             (Reply::Held, fds) if fds.len() == self.mounts => Ok(fds),
-            // There was no room for what was attached (`unix(7)`, SCM_RIGHTS).
-            (Reply::Held, _) => Err(BootError::Channel(std::io::Error::from_raw_os_error(
-                libc::EMFILE,
-            ))),
-            (Reply::BootFailed { step, errno, .. }, _) => Err(BootError::SetUp { step, errno }),
-            _ => Err(BootError::Died(None)),
+            (Reply::Held, _) => Err(no_room()),
+            _ => Err(unasked()),
         }
     }
 }

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::BootError;
+use super::error::BootError;
 
 /// The program's bytes, once for the whole server.
 static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();

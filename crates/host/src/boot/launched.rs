@@ -1,16 +1,18 @@
 //! An init that runs in namespaces and ids of its own, and has not been told yet what to make of them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use agent_vm_protocol::channel::Channel;
-use agent_vm_protocol::message::{Launch, OwnMap, Reply};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use agent_vm_protocol::message::{Isolation, Launch, OwnMap, Reply};
 
 use super::cgroup::VmCgroups;
+use super::error::BootError;
+use super::exchange::{await_reply, unasked};
 use super::ids::IdLease;
-use super::machine::await_reply;
+use super::init_process::InitProcess;
+use super::options::{Network, Options, Resources};
+use super::user::USER_ID;
 use super::zygote::{self, Program};
-use super::{BootError, Isolation, Network, Options, Resources, USER_ID, sys};
 
 /// How an init is started. One started for an equal launch serves as well as a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,11 +136,9 @@ impl Launched {
         let (init, channel) = zygote::launch(program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
         if launch.reports {
             // Not before: its cgroup namespace begins where it is when it takes that.
-            match await_reply(&channel)? {
-                (Reply::Settled, _) => {}
-                (Reply::BootFailed { step, errno, .. }, _) => return Err(BootError::SetUp { step, errno }),
-                _ => return Err(BootError::Died(None)),
-            }
+            let (Reply::Settled, _) = await_reply(&channel)? else {
+                return Err(unasked());
+            };
         }
         cgroups.confine(init.pid, owner)?;
         Ok(Self {
@@ -147,39 +147,5 @@ impl Launched {
             cgroups,
             id,
         })
-    }
-}
-
-/// Init's process. Dropping it kills it, and with it its pid namespace, and waits for its end, about 0.2 ms.
-#[derive(Debug)]
-pub struct InitProcess {
-    /// Its pid on the host.
-    pub pid: i32,
-    /// Refers to it whatever becomes of its number.
-    pub pidfd: OwnedFd,
-}
-
-impl InitProcess {
-    /// Kills it.
-    pub fn kill(&self) {
-        sys::signal(self.pidfd(), libc::SIGKILL);
-    }
-
-    /// Whether it runs.
-    pub fn is_alive(&self) -> bool {
-        let mut watched = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
-        poll(&mut watched, PollTimeout::ZERO) == Ok(0)
-    }
-
-    /// A descriptor that becomes readable when it has ended.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-}
-
-impl Drop for InitProcess {
-    fn drop(&mut self) {
-        self.kill();
-        sys::reap(self.pidfd());
     }
 }

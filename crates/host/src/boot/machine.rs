@@ -1,30 +1,28 @@
 //! From an init that waits to a VM that stands.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use agent_vm_protocol::channel::{Channel, DESCRIPTORS_DEADLINE, Frame, ReceiveError};
+use agent_vm_protocol::channel::{Channel, Frame};
 use agent_vm_protocol::message::{
-    Boot, Cgroups, MemoryCount, Network as InitNetwork, Reply, Request, ShownCgroup,
+    Boot, Cgroups, Isolation, MemoryCount, Network as InitNetwork, Reply, Request, ShownCgroup,
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::cgroup::{CgroupDirectory, Version, VmCgroups};
+use super::enforcement::Enforcement;
+use super::error::BootError;
+use super::exchange::{await_reply, no_room, send, unasked};
 use super::ids::IdLease;
+use super::init_process::InitProcess;
 use super::landlock::LandlockError;
-use super::launched::{InitProcess, Launched};
+use super::launched::Launched;
+use super::options::{Network, Options};
 use super::private_directory::PrivateDirectory;
+use super::user::USER_ID;
 use super::view::View;
 use super::zygote::Program;
-use super::{
-    BootError, Enforcement, Isolation, Network, Options, USER_ID, directories, explain, hardware, root, sys,
-};
+use super::{directories, explain, hardware, root, sys};
 use crate::proxy;
-
-/// How long init may take to set up. A thousand times what it takes on an idle machine.
-pub const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A booted VM.
 #[derive(Debug)]
@@ -85,10 +83,7 @@ impl Machine {
             limits: options.limits.clone(),
             cgroups: cgroups_for_init,
         }));
-        launched
-            .channel
-            .send_patiently(&Frame::new(&request, fds)?, DESCRIPTORS_DEADLINE)
-            .map_err(BootError::Channel)?;
+        send(&launched.channel, &request, fds)?;
         if let (Isolation::Landlock, Some(directory)) = (options.isolation, &view.directory) {
             // While init sets up the rest.
             explain::write(&Path::new(directory.path()).join(explain::OWN), options)
@@ -214,51 +209,19 @@ struct Ready {
 
 /// Waits for init to have made the sandbox.
 fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
-    match await_reply(channel)? {
-        (Reply::Ready { deputy }, fds) => {
-            let mut fds = fds.into_iter();
-            // What is attached and does not arrive found no room in this process (`unix(7)`, SCM_RIGHTS).
-            let no_room = || BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE));
-            let proc_fd = fds.next().ok_or_else(no_room)?;
-            let listener = match (fds.next(), served) {
-                (Some(_), false) => return Err(BootError::Died(None)),
-                (None, true) => return Err(no_room()),
-                (listener, _) => listener,
-            };
-            Ok(Ready {
-                proc_fd,
-                listener,
-                deputy,
-            })
-        }
-        (Reply::BootFailed { step, errno, path }, _) => Err(match path {
-            Some(path) => BootError::Mount { path, errno },
-            None => BootError::SetUp { step, errno },
-        }),
-        _ => Err(BootError::Died(None)),
-    }
-}
-
-/// Waits for what an init says next.
-pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError> {
-    let deadline = Instant::now() + BOOT_DEADLINE;
-    let mut buffer = Vec::new();
-    loop {
-        match channel.receive::<Reply>(&mut buffer) {
-            Ok(Some(received)) => return Ok(received),
-            Ok(None) => return Err(BootError::Died(None)),
-            Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(BootError::Died(Some(error))),
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(BootError::Deadline);
-        }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut watched, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(BootError::Channel(error.into())),
-        }
-    }
+    let (Reply::Ready { deputy }, fds) = await_reply(channel)? else {
+        return Err(unasked());
+    };
+    let mut fds = fds.into_iter();
+    let proc_fd = fds.next().ok_or_else(no_room)?;
+    let listener = match (fds.next(), served) {
+        (Some(_), false) => return Err(unasked()),
+        (None, true) => return Err(no_room()),
+        (listener, _) => listener,
+    };
+    Ok(Ready {
+        proc_fd,
+        listener,
+        deputy,
+    })
 }

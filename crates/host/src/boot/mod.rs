@@ -9,45 +9,44 @@ mod cgroup;
 mod directories;
 mod enforcement;
 mod error;
+mod exchange;
 mod explain;
 mod hardware;
+mod hindrance;
 mod holder;
 mod host_files;
 mod ids;
 mod image;
+mod init_process;
 mod landlock;
 mod launched;
 mod machine;
-mod node;
 mod options;
 mod private_directory;
+mod remedy;
 mod root;
+mod server_node;
 mod spare;
 mod sys;
+mod user;
 mod view;
 mod zygote;
-
-use nix::unistd::Uid;
 
 use launched::{Launched, Specification};
 use spare::{Kind, Spare};
 
 pub use agent_vm_protocol::message::Isolation;
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
-pub use directories::{Lack, Mount, Shown, probe as probe_directories};
+pub use directories::{Lack, Shown, probe as probe_directories};
 pub use enforcement::{Enforcement, Mechanism};
-pub use error::{BootError, LaunchError};
-pub use host_files::{HostFiles, look_ahead};
-pub use landlock::{LandlockError, check as check_landlock};
+pub use error::BootError;
+pub use hindrance::Hindrance;
+pub use host_files::look_ahead;
 pub use machine::{HostSide, Machine};
-pub use node::ServerNode;
-pub use options::{Network, Options, Resources};
-
-/// The VM user's uid and gid inside.
-pub const USER_ID: u32 = 1000;
-
-/// The VM user's home inside, in a VM with a root of its own.
-pub const HOME: &str = "/home/user";
+pub use options::{HostFiles, Mount, Network, Options, Resources};
+pub use remedy::Remedy;
+pub use server_node::ServerNode;
+pub use user::is_root;
 
 /// Makes a VM, of a spare if there is one that serves. Returns when its sandbox stands and nothing has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
@@ -84,10 +83,4 @@ pub fn prepare_next(options: &Options) {
     if options.isolation == Isolation::Namespaces {
         spare::prepare(Kind::of(options));
     }
-}
-
-/// Whether this process gives each VM an id of its own.
-#[must_use]
-pub fn is_root() -> bool {
-    Uid::effective().is_root()
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use agent_vm_protocol::message::Limits;
+use agent_vm_protocol::message::{Isolation, Limits};
 
-use super::{HostFiles, Isolation, Mount, ServerNode};
+use super::server_node::ServerNode;
 use crate::proxy::Rule;
 
 /// What a VM can reach.
@@ -51,6 +51,28 @@ pub struct Options {
     pub resources: Resources,
     /// The level of init's log on standard error, if any.
     pub log: Option<String>,
+}
+
+/// A file or directory of the host that the VM shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where, inside: absolute, of normal components.
+    pub path: String,
+    /// What. Links in it are resolved when the VM is made.
+    pub host_path: PathBuf,
+    /// Whether writing to it, and to whatever is mounted below it, is refused.
+    pub read_only: bool,
+    /// Whether it is installed packages: their path must have no link, and the VM's user reads them as others do.
+    pub software: bool,
+}
+
+/// What a server asks for beyond what shows by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFiles {
+    /// Files and directories below `/etc` that show whatever their owner, if others may read them.
+    pub etc: Vec<String>,
+    /// What does not show that would, with all below it.
+    pub hide: Vec<String>,
 }
 
 /// What a VM may take of the host.

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
 
-use agent_vm_protocol::message::{BindSource, RootEntry};
+use agent_vm_protocol::message::{BindSource, Isolation, RootEntry};
 
 use super::directories::{Rootfs, depth};
 use super::explain;
 use super::host_files::{Node, Tree};
-use super::node::ServerNode;
-use super::{HOME, Network, Options};
-use crate::boot::Isolation;
+use super::options::{Network, Options};
+use super::server_node::ServerNode;
+use super::user::HOME;
 use crate::proxy;
 
 /// Directories that are links into `/usr` on merged systems and directories of their own elsewhere.

@@ -7,10 +7,14 @@
 
 use std::time::Duration;
 
+use agent_vm_protocol::message::Isolation;
 use parking_lot::{Condvar, Mutex};
 
+use super::error::BootError;
+use super::host_files;
 use super::launched::{Launched, Specification};
-use super::{BootError, Isolation, Machine, Network, Options, host_files};
+use super::machine::Machine;
+use super::options::{Network, Options};
 use crate::runtime;
 
 /// What kind of VM a spare can become.

@@ -20,13 +20,36 @@ const CONTROL_FD: RawFd = 3;
 /// The first that init does not need.
 const FIRST_FREE_FD: RawFd = CONTROL_FD + 1;
 
-/// What a child that did not become init died of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LaunchFailure {
-    /// What it was doing.
-    pub step: &'static str,
+/// Why a process did not become init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("could not {step}")]
+pub struct LaunchError {
+    /// What was refused.
+    pub step: LaunchStep,
     /// What the kernel answered.
     pub errno: c_int,
+}
+
+/// What is done before init runs, step by step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each says itself what it is")]
+pub enum LaunchStep {
+    #[error("open /dev/null")]
+    OpenNull,
+    #[error("map a stack")]
+    MapStack,
+    #[error("start init")]
+    Start,
+    #[error("duplicate the init program's descriptor")]
+    DuplicateProgram,
+    #[error("set init's descriptors up")]
+    SetUpDescriptors,
+    #[error("close the server's descriptors")]
+    CloseDescriptors,
+    #[error("execute init")]
+    Execute,
+    #[error("clone a process into namespaces of its own")]
+    Clone,
 }
 
 /// How init is started.
@@ -47,18 +70,18 @@ struct Plan {
     keep_stderr: bool,
     argv: [*const c_char; 2],
     envp: [*const c_char; 2],
-    failure: Option<LaunchFailure>,
+    failure: Option<LaunchError>,
 }
 
 /// Starts init. Returns once it runs, or with what kept it from running.
-pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
-    let failed = |step, error: io::Error| LaunchFailure {
+pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
+    let failed = |step, error: io::Error| LaunchError {
         step,
         errno: error.raw_os_error().unwrap_or(libc::EIO),
     };
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|error| failed("open /dev/null", error.into()))?;
-    let mut stack = Stack::new().map_err(|error| failed("map a stack", error))?;
+        .map_err(|error| failed(LaunchStep::OpenNull, error.into()))?;
+    let mut stack = Stack::new().map_err(|error| failed(LaunchStep::MapStack, error))?;
     let log = launch
         .log
         .and_then(|level| CString::new(format!("AGENT_VM_LOG={level}")).ok());
@@ -82,7 +105,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchFailure> {
     };
     // SAFETY: `child` only makes system calls and reads `plan`, which outlives the call.
     let child = unsafe { vfork(&mut stack, &options, child, ptr::from_mut(&mut plan).cast()) }
-        .map_err(|error| failed("start init", error))?;
+        .map_err(|error| failed(LaunchStep::Start, error))?;
     if let Some(failure) = plan.failure {
         if let Some(pidfd) = &child.pidfd {
             reap(pidfd.as_fd());
@@ -190,7 +213,7 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     let step = unsafe { run(plan) };
     // SAFETY: errno is the last failed call's; `_exit` leaves without running anything of the parent's.
     unsafe {
-        plan.failure = Some(LaunchFailure {
+        plan.failure = Some(LaunchError {
             step,
             errno: *libc::__errno_location(),
         });
@@ -202,14 +225,14 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
 ///
 /// # Safety
 /// Only in a vfork child: it changes descriptors and credentials.
-unsafe fn run(plan: &Plan) -> &'static str {
+unsafe fn run(plan: &Plan) -> LaunchStep {
     // SAFETY: every pointer is to memory of the suspended parent that `launch` keeps alive.
     unsafe {
         // The program is read from another descriptor, which closes itself; the rest is closed here and now, also what the
         // server opened without close-on-exec.
         let high = libc::fcntl(plan.image, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if high < 0 {
-            return "duplicate the init program's descriptor";
+            return LaunchStep::DuplicateProgram;
         }
         // Two steps, so that neither descriptor overwrites the other.
         let control = libc::fcntl(plan.control, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
@@ -221,11 +244,11 @@ unsafe fn run(plan: &Plan) -> &'static str {
             || (!plan.keep_stderr && libc::dup2(null, 2) < 0)
             || libc::dup2(control, CONTROL_FD) < 0
         {
-            return "set init's descriptors up";
+            return LaunchStep::SetUpDescriptors;
         }
         let cloexec = 4; // CLOSE_RANGE_CLOEXEC
         if libc::syscall(libc::SYS_close_range, FIRST_FREE_FD, u32::MAX, cloexec) < 0 {
-            return "close the server's descriptors";
+            return LaunchStep::CloseDescriptors;
         }
         libc::syscall(
             libc::SYS_execveat,
@@ -235,6 +258,6 @@ unsafe fn run(plan: &Plan) -> &'static str {
             plan.envp.as_ptr(),
             libc::AT_EMPTY_PATH,
         );
-        "execute init"
+        LaunchStep::Execute
     }
 }

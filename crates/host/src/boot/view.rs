@@ -2,12 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{RootEntry, Walls};
+use agent_vm_protocol::message::{Isolation, RootEntry, Walls};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
+use super::error::BootError;
+use super::options::Options;
 use super::private_directory::PrivateDirectory;
-use super::{BootError, HOME, Isolation, Options, accounts, explain, host_files, root};
+use super::user::HOME;
+use super::{accounts, explain, host_files, root};
 
 /// What a VM sees of files.
 pub struct View {
@@ -40,7 +43,7 @@ impl View {
                     view.rootfs = Some(Rootfs::open(path, id, fds)?);
                 }
                 let node = match &options.node {
-                    Some(node) if view.rootfs.is_none() => node.entries(id, fds)?,
+                    Some(node) if view.rootfs.is_none() => directories::node_entries(node, id, fds)?,
                     _ => Vec::new(),
                 };
                 let files = if view.rootfs.is_none() {

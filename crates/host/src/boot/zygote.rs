@@ -13,11 +13,12 @@ use agent_vm_protocol::message::{Launch, Reply, Request};
 use nix::unistd::{getegid, geteuid};
 use parking_lot::Mutex;
 
+use super::error::BootError;
+use super::exchange::{await_reply, no_room, unasked};
 use super::image::Image;
-use super::launched::InitProcess;
-use super::machine::await_reply;
-use super::sys::{self, LaunchFailure};
-use super::{BootError, Options};
+use super::init_process::InitProcess;
+use super::options::Options;
+use super::sys::{self, LaunchError, LaunchStep};
 
 static ZYGOTE: Mutex<Option<Zygote>> = Mutex::new(None);
 
@@ -96,7 +97,7 @@ impl Zygote {
         // From here on its drop ends it.
         let process = InitProcess {
             pid: started.pid,
-            pidfd: started.pidfd.ok_or(BootError::Died(None))?,
+            pidfd: started.pidfd.ok_or_else(unasked)?,
         };
         image.retire()?;
         Ok(Self {
@@ -131,22 +132,22 @@ impl Zygote {
                 if let Some(pidfd) = fds.into_iter().next() {
                     return Ok((InitProcess { pid, pidfd }, channel));
                 }
-                // There was no room for what was attached (`unix(7)`, SCM_RIGHTS). Without a socket the copy ends by itself.
+                // Without a socket the copy ends by itself.
                 drop(channel);
                 sys::reap_child(pid);
-                Err(refused(io::Error::from_raw_os_error(libc::EMFILE)))
+                Err(Unmade::Refused(no_room()))
             }
             (Reply::LaunchFailed { errno, ids: true }, _) => Err(Unmade::Refused(BootError::Maps(
                 io::Error::from_raw_os_error(errno),
             ))),
             (Reply::LaunchFailed { errno, ids: false }, _) => Err(Unmade::Refused(
-                LaunchFailure {
-                    step: "clone a process into namespaces of its own",
+                LaunchError {
+                    step: LaunchStep::Clone,
                     errno,
                 }
                 .into(),
             )),
-            _ => Err(Unmade::Lost(BootError::Died(None))),
+            _ => Err(Unmade::Lost(unasked())),
         }
     }
 }

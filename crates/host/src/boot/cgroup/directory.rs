@@ -15,6 +15,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::file::set;
+
 /// How often, and how far apart, a directory is tried whose last process has not quite gone.
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
@@ -77,7 +79,7 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // A VM without a pid namespace may have lost its init to somebody's SIGKILL, and not what that had started. A
         // cgroup of version 1 has no such file.
-        if let Err(error) = super::set(&self.path, "cgroup.kill", "1") {
+        if let Err(error) = set(&self.path, "cgroup.kill", "1") {
             tracing::debug!(path = %self.path.display(), %error, "a VM's cgroup was not killed");
         }
         let mut tries = 0;
@@ -89,6 +91,25 @@ impl Drop for Directory {
             }
             tracing::warn!(path = %self.path.display(), %error, "a VM's cgroup was left behind");
             return;
+        }
+    }
+}
+
+/// A directory that init uses: where it is, and opened.
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupDirectory<'a> {
+    /// Without links.
+    pub path: &'a Path,
+    /// Opened for reading.
+    pub fd: BorrowedFd<'a>,
+}
+
+impl<'a> CgroupDirectory<'a> {
+    /// One that this process keeps.
+    pub fn of(directory: &'a Directory) -> Self {
+        Self {
+            path: directory.path(),
+            fd: directory.as_fd(),
         }
     }
 }

@@ -13,62 +13,35 @@
 //!
 //! What of this a VM sees, [`shown`] says.
 
+mod controller;
 mod directory;
+mod error;
+mod file;
 mod hierarchy;
 mod lease;
 mod place;
+mod quota;
+mod settings;
 mod shown;
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::Resources;
+use super::options::Resources;
+use controller::Subsystem;
 use directory::{Directory, give};
+use error::At;
+use file::{set, set_if_there, tasks};
 use lease::Lease;
-use place::{Place, Places, Subsystem};
-use shown::Shown;
+use place::{Place, Places};
+use quota::{PERIOD_US, quota_us};
+use shown::{Bounds, Shown};
 
-pub use place::{Controller, Unavailable, serves};
+pub use controller::{Controller, Version};
+pub use directory::CgroupDirectory;
+pub use error::{CgroupError, CgroupStep, Unavailable};
+pub use place::serves;
 pub use shown::shown_at;
-
-/// What serves a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// cgroup v1.
-    One,
-    /// cgroup v2.
-    Two,
-}
-
-/// Why a VM got no cgroup.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CgroupError {
-    /// A limit that nothing can hold here.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// The kernel refused a step.
-    #[error("could not {step}")]
-    Step {
-        /// The step, in words.
-        step: &'static str,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-}
-
-/// Names the step that a system call belongs to.
-trait At<T> {
-    fn at(self, step: &'static str) -> Result<T, CgroupError>;
-}
-
-impl<T> At<T> for io::Result<T> {
-    fn at(self, step: &'static str) -> Result<T, CgroupError> {
-        self.map_err(|source| CgroupError::Step { step, source })
-    }
-}
 
 /// A VM's directories; removed with all below them when dropped, which must be after the VM's last process is gone.
 #[derive(Debug, Default)]
@@ -102,29 +75,11 @@ struct Split {
     programs_fd: OwnedFd,
 }
 
-/// A directory that init uses: where it is, and opened.
-#[derive(Debug, Clone, Copy)]
-pub struct CgroupDirectory<'a> {
-    /// Without links.
-    pub path: &'a Path,
-    /// Opened for reading.
-    pub fd: BorrowedFd<'a>,
-}
-
-impl<'a> CgroupDirectory<'a> {
-    fn of(directory: &'a Directory) -> Self {
-        Self {
-            path: directory.path(),
-            fd: directory.as_fd(),
-        }
-    }
-}
-
 impl VmCgroups {
     /// Makes what a VM whose user is `owner` is to have, and what it is to see of that if it `shows` any. Names come with it where
     /// the host has a place for them; a limit that nothing can hold is an error.
     pub fn make(owner: u32, resources: &Resources, shows: bool) -> Result<Self, CgroupError> {
-        let places = Places::get().at("look for the server's cgroups")?;
+        let places = Places::get().at(CgroupStep::Find)?;
         places.sweep();
         let serving = |controller: Controller| place::find(places, controller);
         let memory = resources
@@ -168,9 +123,17 @@ impl VmCgroups {
             made.unified = Some(Unified::make(parent, &places.lease, owner, &in_unified)?);
         }
         if shows && [made.memory_by, made.cpu_by].contains(&Some(Version::One)) {
-            made.shown = Some(Shown::legacy(places, owner, &made)?);
+            made.shown = Some(Shown::legacy(places, owner, made.bounds())?);
         }
         Ok(made)
+    }
+
+    /// What bounds something in version 1.
+    fn bounds(&self) -> Bounds<'_> {
+        Bounds {
+            memory: self.memory.as_ref(),
+            cpu: self.cpu.as_ref(),
+        }
     }
 
     /// Where init starts.
@@ -197,18 +160,16 @@ impl VmCgroups {
 
     /// Files that init joins a cgroup by, writing 0 to each: for the host to move it would cost milliseconds.
     pub fn joins(&self) -> Result<Vec<OwnedFd>, CgroupError> {
-        let shown = self.shown.iter().flat_map(|shown| shown.joins(self));
+        let shown = self.shown.iter().flat_map(|shown| shown.joins(self.bounds()));
         let all = self.cpu.iter().chain(shown);
-        all.map(|directory| tasks(directory.path()).at("open the VM's cgroup"))
+        all.map(|directory| tasks(directory.path()).at(CgroupStep::Open))
             .collect()
     }
 
     /// Those that it joins when it has its cgroup namespace.
     pub fn joins_after(&self) -> Result<Vec<OwnedFd>, CgroupError> {
         let after = self.shown.iter().flat_map(Shown::joins_after);
-        after
-            .map(|fd| fd.try_clone().at("share the server's cgroup"))
-            .collect()
+        after.map(|fd| fd.try_clone().at(CgroupStep::Share)).collect()
     }
 
     /// What programs see, and where below `/sys`.
@@ -221,7 +182,10 @@ impl VmCgroups {
             let place = shown::unified_at(self.shown.is_some());
             (place, CgroupDirectory::of(&unified.base))
         });
-        let legacy = self.shown.iter().flat_map(|shown| shown.directories(self));
+        let legacy = self
+            .shown
+            .iter()
+            .flat_map(|shown| shown.directories(self.bounds()));
         unified.into_iter().chain(legacy).collect()
     }
 
@@ -243,7 +207,7 @@ impl VmCgroups {
             return Ok(());
         };
         // The kernel gives controllers only to children of a directory that has no processes of its own.
-        set(&split.init, "cgroup.procs", &init.to_string()).at("move init into its cgroup")?;
+        set(&split.init, "cgroup.procs", &init.to_string()).at(CgroupStep::MoveInit)?;
         let limits = Limits {
             memory: resources
                 .memory_bytes
@@ -251,27 +215,26 @@ impl VmCgroups {
             cpus: resources.cpus.filter(|_| self.cpu_by == Some(Version::Two)),
         };
         let wanted = limits.controllers();
-        set(base.path(), "cgroup.subtree_control", &wanted).at("enable the VM's controllers")?;
+        set(base.path(), "cgroup.subtree_control", &wanted).at(CgroupStep::Enable)?;
         let programs = &split.programs;
         if let Some(bytes) = limits.memory {
-            set(programs, "memory.max", &bytes.to_string()).at("limit the VM's memory")?;
+            set(programs, "memory.max", &bytes.to_string()).at(CgroupStep::LimitMemory)?;
             // Else the limit would be on memory alone, and the rest would go to the disk. A kernel without swap has no file.
-            set_if_there(programs, "memory.swap.max", "0").at("limit the VM's swap")?;
+            set_if_there(programs, "memory.swap.max", "0").at(CgroupStep::LimitSwap)?;
             // One process is killed, not all that the VM runs.
-            set_if_there(programs, "memory.oom.group", "0").at("let the VM outlive a lack of memory")?;
+            set_if_there(programs, "memory.oom.group", "0").at(CgroupStep::OutliveOom)?;
             // Each command counts its own.
-            set(programs, "cgroup.subtree_control", "+memory")
-                .at("count what is killed for want of memory")?;
+            set(programs, "cgroup.subtree_control", "+memory").at(CgroupStep::CountOom)?;
         }
         if let Some(cpus) = limits.cpus {
             let value = format!("{} {PERIOD_US}", quota_us(cpus));
-            set(programs, "cpu.max", &value).at("limit the VM's processor time")?;
+            set(programs, "cpu.max", &value).at(CgroupStep::LimitCpu)?;
             if self.shows {
                 // Most runtimes look for a limit in their own directory alone.
-                set(programs, "cgroup.subtree_control", "+cpu").at("show the limit to each command")?;
+                set(programs, "cgroup.subtree_control", "+cpu").at(CgroupStep::ShowLimit)?;
             }
         }
-        give(programs, owner).at("hand the VM's cgroup over")
+        give(programs, owner).at(CgroupStep::Give)
     }
 }
 
@@ -295,14 +258,14 @@ const PROGRAMS: &str = "programs";
 
 impl Unified {
     fn make(parent: &Path, lease: &Lease, owner: u32, limits: &Limits) -> Result<Self, CgroupError> {
-        let base = Directory::make(parent, || lease.name()).at("make a cgroup for the VM")?;
-        give(base.path(), owner).at("hand the VM's cgroup over")?;
+        let base = Directory::make(parent, || lease.name()).at(CgroupStep::Make)?;
+        give(base.path(), owner).at(CgroupStep::Give)?;
         let split = if limits.controllers().is_empty() {
             None
         } else {
-            let (init, _) = base.child(INIT).at("make a cgroup for init")?;
-            give(&init, owner).at("hand init's cgroup over")?;
-            let (programs, programs_fd) = base.child(PROGRAMS).at("make a cgroup for the VM's programs")?;
+            let (init, _) = base.child(INIT).at(CgroupStep::MakeInit)?;
+            give(&init, owner).at(CgroupStep::GiveInit)?;
+            let (programs, programs_fd) = base.child(PROGRAMS).at(CgroupStep::MakePrograms)?;
             Some(Split {
                 init,
                 programs,
@@ -313,21 +276,13 @@ impl Unified {
     }
 }
 
-/// The period that a quota of processor time is per. The kernel's default (`cgroups-v2`, `sched-bwc`).
-const PERIOD_US: u64 = 100_000;
-
-/// The kernel takes no quota below 1 ms.
-fn quota_us(cpus: f64) -> u64 {
-    ((cpus * PERIOD_US as f64).round() as u64).max(1000)
-}
-
 fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result<Directory, CgroupError> {
-    let directory = Directory::make(parent, || lease.name()).at("make a memory cgroup for the VM")?;
+    let directory = Directory::make(parent, || lease.name()).at(CgroupStep::MakeMemory)?;
     let bytes = bytes.to_string();
-    set(directory.path(), "memory.limit_in_bytes", &bytes).at("limit the VM's memory")?;
+    set(directory.path(), "memory.limit_in_bytes", &bytes).at(CgroupStep::LimitMemory)?;
     // Memory and swap together; without swap accounting there is no such file.
-    set_if_there(directory.path(), "memory.memsw.limit_in_bytes", &bytes).at("limit the VM's swap")?;
-    give(directory.path(), owner).at("hand the VM's memory cgroup over")?;
+    set_if_there(directory.path(), "memory.memsw.limit_in_bytes", &bytes).at(CgroupStep::LimitSwap)?;
+    give(directory.path(), owner).at(CgroupStep::GiveMemory)?;
     Ok(directory)
 }
 
@@ -340,47 +295,14 @@ fn one_share(places: &Places) -> Option<Directory> {
 }
 
 fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, CgroupError> {
-    let directory = Directory::make(parent, || lease.name()).at("make a cpu cgroup for the VM")?;
-    set(directory.path(), "cpu.cfs_period_us", &PERIOD_US.to_string()).at("limit the VM's processor time")?;
-    set(directory.path(), "cpu.cfs_quota_us", &quota_us(cpus).to_string())
-        .at("limit the VM's processor time")?;
+    let directory = Directory::make(parent, || lease.name()).at(CgroupStep::MakeCpu)?;
+    set(directory.path(), "cpu.cfs_period_us", &PERIOD_US.to_string()).at(CgroupStep::LimitCpu)?;
+    set(directory.path(), "cpu.cfs_quota_us", &quota_us(cpus).to_string()).at(CgroupStep::LimitCpu)?;
     Ok(directory)
-}
-
-/// The file by which a process joins the cgroup of version 1 at `directory`.
-fn tasks(directory: &Path) -> io::Result<OwnedFd> {
-    let file = fs::OpenOptions::new().write(true).open(directory.join("tasks"))?;
-    Ok(file.into())
-}
-
-fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(directory.join(file))
-        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
-}
-
-fn set_if_there(directory: &Path, file: &str, value: &str) -> io::Result<()> {
-    match set(directory, file, value) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Whether commands are named by cgroups here.
 #[must_use]
 pub fn names_commands() -> bool {
     Places::get().is_ok_and(|places| places.unified.is_some())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_of_a_core_is_a_quota_that_the_kernel_takes() {
-        assert_eq!(quota_us(1.0), 100_000);
-        assert_eq!(quota_us(2.5), 250_000);
-        assert_eq!(quota_us(0.001), 1000);
-    }
 }

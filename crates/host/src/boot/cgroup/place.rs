@@ -12,10 +12,12 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
+use super::controller::{Controller, Subsystem, Version};
 use super::directory::Directory;
+use super::error::Unavailable;
+use super::file::set;
 use super::hierarchy::{Hierarchy, own_directory};
 use super::lease::Lease;
-use super::{Version, set};
 use crate::boot::sys;
 
 /// Where a server moves what runs in its cgroup. It outlives the server, as its other processes may.
@@ -23,105 +25,6 @@ const SERVERS: &str = "agent-vm-servers";
 
 /// How often new processes are looked for in a cgroup that is being emptied.
 const MOVE_TRIES: u32 = 8;
-
-/// What a controller bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Controller {
-    /// `limits.memoryBytes`.
-    Memory,
-    /// `limits.cpus`.
-    Cpu,
-}
-
-impl Controller {
-    /// The kernel's name.
-    fn name(self) -> &'static str {
-        self.subsystem().name()
-    }
-
-    /// What it is in version 1.
-    fn subsystem(self) -> Subsystem {
-        match self {
-            Self::Memory => Subsystem::Memory,
-            Self::Cpu => Subsystem::Cpu,
-        }
-    }
-
-    /// The option that asks for it.
-    fn option(self) -> &'static str {
-        match self {
-            Self::Memory => "limits.memoryBytes",
-            Self::Cpu => "limits.cpus",
-        }
-    }
-}
-
-/// A controller of version 1 that a VM has a directory of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subsystem {
-    /// Bounds memory.
-    Memory,
-    /// Bounds and shares processor time.
-    Cpu,
-    /// Counts processor time.
-    Accounting,
-    /// Assigns processors.
-    Processors,
-}
-
-impl Subsystem {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Memory, Self::Cpu, Self::Accounting, Self::Processors];
-
-    /// The kernel's name.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Cpu => "cpu",
-            Self::Accounting => "cpuacct",
-            Self::Processors => "cpuset",
-        }
-    }
-
-    /// A file that says that it does what is asked of it here: the kernel may be built without.
-    fn file(self) -> &'static str {
-        match self {
-            Self::Memory => "memory.limit_in_bytes",
-            Self::Cpu => "cpu.cfs_quota_us",
-            Self::Accounting => "cpuacct.usage",
-            Self::Processors => "cpuset.effective_cpus",
-        }
-    }
-
-    /// Where a VM shows its directory, below `/sys`: where runtimes look that do not read where it is mounted.
-    pub fn shown_at(self) -> &'static str {
-        match self {
-            Self::Memory => "fs/cgroup/memory",
-            Self::Cpu => "fs/cgroup/cpu",
-            Self::Accounting => "fs/cgroup/cpuacct",
-            Self::Processors => "fs/cgroup/cpuset",
-        }
-    }
-}
-
-/// A limit that nothing can hold here.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be enforced: {cause}", controller.option())]
-pub struct Unavailable {
-    controller: Controller,
-    cause: String,
-}
-
-impl Unavailable {
-    /// How to get it.
-    #[allow(clippy::unused_self, reason = "as the other errors have it")]
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        "Start the server in a cgroup that is delegated to it: `systemd-run --user --scope -p Delegate=yes node server.js`, or \
-         `Delegate=yes` in its unit; or run it as root, in a container with a writable /sys/fs/cgroup; or leave the limit out"
-            .into()
-    }
-}
 
 /// Where a controller's limit can be held.
 #[derive(Debug, Clone, Copy)]

@@ -11,21 +11,29 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use agent_vm_protocol::message::CgroupSetting;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 
-use super::directory::Directory;
+use super::controller::Subsystem;
+use super::directory::{CgroupDirectory, Directory};
+use super::error::{At, CgroupError, CgroupStep};
+use super::file::{set, set_if_there, tasks};
 use super::lease::Lease;
-use super::place::{Places, Subsystem};
-use super::{
-    At, CgroupDirectory, CgroupError, PERIOD_US, Version, VmCgroups, quota_us, set, set_if_there, tasks,
-};
+use super::place::Places;
 
 /// Where cgroups stand below `/sys`, and where version 2 stands beside version 1.
 const CGROUPS: &str = "fs/cgroup";
 const UNIFIED: &str = "fs/cgroup/unified";
+
+/// Directories of version 1 that bound something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// Memory, if that is bounded.
+    pub memory: Option<&'a Directory>,
+    /// Processor time, which each VM has a share of.
+    pub cpu: Option<&'a Directory>,
+}
 
 /// Directories that are made for show.
 #[derive(Debug, Default)]
@@ -41,11 +49,11 @@ pub struct Shown {
 
 impl Shown {
     /// Makes what version 1 takes, in addition to `bounds`, for a VM whose user is `owner`.
-    pub(super) fn legacy(places: &Places, owner: u32, bounds: &VmCgroups) -> Result<Self, CgroupError> {
-        let parent = |subsystem| places.legacy(subsystem).at("look for the server's cgroups");
+    pub(super) fn legacy(places: &Places, owner: u32, bounds: Bounds<'_>) -> Result<Self, CgroupError> {
+        let parent = |subsystem| places.legacy(subsystem).at(CgroupStep::Find);
         let own = |parent: &Path| {
-            let made = Directory::make(parent, || places.lease.name()).at("make a cgroup to show")?;
-            chown(made.path(), Some(owner), None).at("hand the VM's cgroup over")?;
+            let made = Directory::make(parent, || places.lease.name()).at(CgroupStep::MakeShown)?;
+            chown(made.path(), Some(owner), None).at(CgroupStep::Give)?;
             Ok::<_, CgroupError>(made)
         };
         let mut shown = Self::default();
@@ -57,8 +65,8 @@ impl Shown {
                 shown.outside_memory = tasks(memory).ok();
             }
         }
-        if let Some(cpu) = &bounds.cpu {
-            chown(cpu.path(), Some(owner), None).at("hand the VM's cgroup over")?;
+        if let Some(cpu) = bounds.cpu {
+            chown(cpu.path(), Some(owner), None).at(CgroupStep::Give)?;
         }
         if let Some(accounting) = parent(Subsystem::Accounting)?
             && parent(Subsystem::Cpu)? != Some(accounting)
@@ -72,8 +80,11 @@ impl Shown {
     }
 
     /// Those that init joins before it takes its cgroup namespace.
-    pub(super) fn joins<'a>(&'a self, bounds: &'a VmCgroups) -> impl Iterator<Item = &'a Directory> {
-        let bounded = bounds.memory.iter().filter(|_| self.outside_memory.is_some());
+    pub(super) fn joins<'a>(&'a self, bounds: Bounds<'a>) -> impl Iterator<Item = &'a Directory> {
+        let bounded = bounds
+            .memory
+            .into_iter()
+            .filter(|_| self.outside_memory.is_some());
         let shared = self.processors.iter().map(AsRef::as_ref);
         bounded.chain(&self.memory).chain(&self.accounting).chain(shared)
     }
@@ -86,50 +97,18 @@ impl Shown {
     /// Where below `/sys` each stands.
     pub(super) fn directories<'a>(
         &'a self,
-        bounds: &'a VmCgroups,
+        bounds: Bounds<'a>,
     ) -> impl Iterator<Item = (&'static str, CgroupDirectory<'a>)> {
-        let bounded = bounds.memory.as_ref().filter(|_| self.outside_memory.is_some());
-        let accounting = self.accounting.as_ref().or(bounds.cpu.as_ref());
+        let bounded = bounds.memory.filter(|_| self.outside_memory.is_some());
+        let accounting = self.accounting.as_ref().or(bounds.cpu);
         [
             (Subsystem::Memory, bounded.or(self.memory.as_ref())),
-            (Subsystem::Cpu, bounds.cpu.as_ref()),
+            (Subsystem::Cpu, bounds.cpu),
             (Subsystem::Accounting, accounting),
             (Subsystem::Processors, self.processors.as_deref()),
         ]
         .into_iter()
         .filter_map(|(subsystem, directory)| Some((subsystem.shown_at(), CgroupDirectory::of(directory?))))
-    }
-}
-
-impl VmCgroups {
-    /// What each command's directory is set to where it is seen: the VM's own limits, once more.
-    pub fn family_settings(&self) -> Vec<CgroupSetting> {
-        self.settings(Version::Two)
-    }
-
-    /// The same for each command's directory in the memory hierarchy of version 1.
-    pub fn memory_settings(&self) -> Vec<CgroupSetting> {
-        self.settings(Version::One)
-    }
-
-    fn settings(&self, version: Version) -> Vec<CgroupSetting> {
-        let setting = |file: &str, value: String| CgroupSetting {
-            file: file.into(),
-            value,
-        };
-        let is_seen = |by: Option<Version>| self.shows && by == Some(version);
-        let memory = self.limits.memory_bytes.filter(|_| is_seen(self.memory_by));
-        let memory = memory.map(|bytes| match version {
-            Version::One => setting("memory.limit_in_bytes", bytes.to_string()),
-            Version::Two => setting("memory.max", bytes.to_string()),
-        });
-        // In version 1 all of the VM is in one directory.
-        let cpus = self
-            .limits
-            .cpus
-            .filter(|_| version == Version::Two && is_seen(self.cpu_by));
-        let cpus = cpus.map(|cpus| setting("cpu.max", format!("{} {PERIOD_US}", quota_us(cpus))));
-        memory.into_iter().chain(cpus).collect()
     }
 }
 
@@ -155,7 +134,7 @@ pub fn shown_at() -> Vec<String> {
 /// The directory of cpuset that all VMs of this server share.
 fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, CgroupError> {
     static SHARED: Mutex<Weak<Directory>> = Mutex::new(Weak::new());
-    let step = "make a cpuset for the server's VMs";
+    let step = CgroupStep::MakeProcessors;
     let mut shared = SHARED.lock();
     if let Some(directory) = shared.upgrade().filter(|shared| shared.path().exists()) {
         return Ok(directory);
@@ -188,36 +167,6 @@ fn own_processors() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::Resources;
-
-    fn settings(by: Version, shows: bool) -> [Vec<String>; 2] {
-        let cgroups = VmCgroups {
-            shows,
-            memory_by: Some(by),
-            cpu_by: Some(by),
-            limits: Resources {
-                memory_bytes: Some(1 << 26),
-                cpus: Some(0.5),
-            },
-            ..VmCgroups::default()
-        };
-        [cgroups.family_settings(), cgroups.memory_settings()].map(|settings| {
-            let text = |setting: CgroupSetting| format!("{}: {}", setting.file, setting.value);
-            settings.into_iter().map(text).collect()
-        })
-    }
-
-    #[test]
-    fn each_command_repeats_the_limits_that_its_own_directory_can_have() {
-        let two = vec![
-            "memory.max: 67108864".to_owned(),
-            "cpu.max: 50000 100000".to_owned(),
-        ];
-        assert_eq!(settings(Version::Two, true), [two, vec![]]);
-        let one = vec!["memory.limit_in_bytes: 67108864".to_owned()];
-        assert_eq!(settings(Version::One, true), [vec![], one]);
-        assert_eq!(settings(Version::Two, false), [const { Vec::<String>::new() }; 2]);
-    }
 
     #[test]
     fn version_2_stands_where_runtimes_look_unless_version_1_does() {

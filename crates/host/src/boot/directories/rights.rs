@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::sys::{self, attr};
+use crate::boot::user::is_root;
 
 /// What a root server lacks to show directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,25 +35,6 @@ impl Lack {
         } else {
             Self::Capability
         }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(self) -> String {
-        match self {
-            Self::Capability => {
-                "Run the server as an ordinary user, who needs no capability (`docker run --user node`), or as root with \
-                 that one (`docker run --cap-add SYS_ADMIN`)"
-            }
-            Self::FileSystems => {
-                "Run the server as an ordinary user of the container (`runAsUser: 1000`), who needs no map of owners"
-            }
-            Self::Policy => {
-                "Start the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`, or the \
-                 like"
-            }
-        }
-        .into()
     }
 }
 
@@ -83,7 +65,7 @@ pub enum Shown {
 pub fn probe() -> Result<Shown, Lack> {
     /// An owner is mapped onto this id for as long as the probe takes: the kernel's overflow id.
     const NOBODY: u32 = 65_534;
-    if !super::super::is_root() {
+    if !is_root() {
         return Ok(Shown::Own);
     }
     let root = open(Path::new("/"), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
 
-use super::{Access, DirectoryError, Opened, Wanted};
+use super::error::DirectoryError;
+use super::opened::{Access, Opened, Wanted};
 
 /// The most that is read of its `passwd` and `group`.
 const MAX_TABLE: u64 = 1024 * 1024;

@@ -7,6 +7,7 @@
 //! files are copied then: what somebody writes into them later does not show.
 
 mod digest;
+mod error;
 mod listing;
 mod look;
 mod names;
@@ -23,58 +24,15 @@ use agent_vm_protocol::message::{Attached, BindSource, HeldEntry, RootEntry};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups};
 use parking_lot::Mutex;
 
+use super::error::BootError;
 use super::holder::Holder;
 use super::launched::Specification;
-use super::{BootError, Options, root};
-use crate::error::Error;
-
+use super::options::{HostFiles, Options};
+use super::root;
 use tree::Stamp;
+
+pub use error::HostFileError;
 pub use tree::{Node, Tree};
-
-/// What a server asks for beyond what shows by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostFiles {
-    /// Files and directories below `/etc` that show whatever their owner, if others may read them.
-    pub etc: Vec<String>,
-    /// What does not show that would, with all below it.
-    pub hide: Vec<String>,
-}
-
-/// Why what was asked for cannot show.
-#[derive(Debug, thiserror::Error)]
-pub enum HostFileError {
-    /// It never does.
-    #[error("{path} never shows")]
-    Denied {
-        /// The path.
-        path: String,
-    },
-    /// Not there, or not for others to read.
-    #[error("{path} cannot be read as others may: {}", source.desc())]
-    Unreadable {
-        /// The path.
-        path: String,
-        /// Why.
-        source: nix::Error,
-    },
-}
-
-impl HostFileError {
-    /// As users see it.
-    pub fn to_public(&self) -> Error {
-        match self {
-            Self::Denied { path } => Error::InvalidArgument(format!(
-                "host.etc must not name {path}: secrets, what tells who the host is, and what is the VM's own are never shown. Make \
-                 a file for the VM, and show that with the option mounts"
-            )),
-            Self::Unreadable { path, source } => Error::System {
-                errno: *source as i32,
-                syscall: "open".into(),
-                path: Some(path.clone()),
-            },
-        }
-    }
-}
 
 /// Compositions of which a holder is kept; the one used least recently goes.
 const HELD: usize = 4;

@@ -48,7 +48,7 @@ pub enum IdError {
     /// Reading which ids there are.
     #[error("the ids of this user namespace cannot be read")]
     Maps(#[source] io::Error),
-    /// This user namespace has none to spare, or all are taken.
+    /// This user namespace has none that is unused, or all are taken.
     #[error("this process is root, and its user namespace has no unused id")]
     None,
     /// There is no directory to lock ids in.
@@ -57,22 +57,6 @@ pub enum IdError {
     /// Locking one.
     #[error("an id for the VM's user cannot be locked")]
     Lock(#[source] io::Error),
-}
-
-impl IdError {
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::None => {
-                "Map more ids into the container (at least one beside root's), or run the server as an ordinary user"
-            }
-            Self::NoDirectory(_) | Self::Lock(_) => {
-                "Let the server write to /run/agent-vm or /dev/shm (in a unit, RuntimeDirectory=agent-vm), or run it \
-                 as an ordinary user"
-            }
-            Self::Maps(_) => "Mount /proc where the server runs, or run the server as an ordinary user",
-        }
-    }
 }
 
 /// This server's lock files, and where it looks next.
@@ -97,7 +81,7 @@ impl IdLease {
     pub fn take() -> Result<Self, IdError> {
         let read = |path: &str| fs::read_to_string(path).map_err(IdError::Maps);
         let uid_map = read("/proc/self/uid_map")?;
-        let range = spare(&parse(&uid_map), &parse(&read("/proc/self/gid_map")?)).ok_or(IdError::None)?;
+        let range = unused(&parse(&uid_map), &parse(&read("/proc/self/gid_map")?)).ok_or(IdError::None)?;
         let mut ids = IDS.lock();
         if ids.is_none() {
             *ids = Some(Ids::open(&directories(root_outside(&uid_map)))?);
@@ -216,7 +200,7 @@ fn parse(map: &str) -> Vec<Range<u32>> {
 
 /// Ids that both maps have and that no user has: the preferred ones, or the upper end of the largest range, below the
 /// overflow ids.
-fn spare(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
+fn unused(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
     let common = uids.iter().flat_map(|uid| {
         gids.iter()
             .map(move |gid| uid.start.max(gid.start)..uid.end.min(gid.end))
@@ -251,7 +235,7 @@ mod tests {
     #[test]
     fn the_whole_id_space_gives_ids_that_belong_to_nobody() {
         let all = parse("         0          0 4294967295\n");
-        assert_eq!(spare(&all, &all), Some(PREFERRED));
+        assert_eq!(unused(&all, &all), Some(PREFERRED));
     }
 
     #[test]
@@ -264,13 +248,13 @@ mod tests {
     #[test]
     fn a_containers_map_gives_ids_of_its_own_below_the_overflow_id() {
         let map = parse("0 100000 65536\n");
-        assert_eq!(spare(&map, &map), Some(57_342..65_534));
+        assert_eq!(unused(&map, &map), Some(57_342..65_534));
     }
 
     #[test]
     fn a_map_of_root_alone_gives_none() {
         let map = parse("0 1000 1\n");
-        assert_eq!(spare(&map, &map), None);
+        assert_eq!(unused(&map, &map), None);
     }
 
     fn directory(name: &str) -> PathBuf {

@@ -1,0 +1,72 @@
+//! The server's own Node.js, opened to be shown.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
+
+use super::error::DirectoryError;
+use super::opened::{Access, Opened, Wanted};
+use crate::boot::server_node::{PREFIX, ServerNode};
+
+/// What the VM's root holds of it: links where `/usr` has it already, read-only binds otherwise. `id` and `fds` as with
+/// [`entries`](super::entries).
+pub fn node_entries(
+    node: &ServerNode,
+    id: Option<u32>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<Vec<RootEntry>, DirectoryError> {
+    let mut entries = vec![show(&node.executable, &format!("{PREFIX}/bin/node"), id, fds)?];
+    if let Some(npm) = &node.npm {
+        entries.push(show(npm, &format!("{PREFIX}/lib/node_modules/npm"), id, fds)?);
+        for (command, script) in [("npm", "npm-cli.js"), ("npx", "npx-cli.js")] {
+            entries.push(RootEntry::Symlink {
+                path: format!("{PREFIX}/bin/{command}"),
+                target: format!("../lib/node_modules/npm/bin/{script}"),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+fn show(
+    source: &Path,
+    path: &str,
+    id: Option<u32>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<RootEntry, DirectoryError> {
+    let path = path.to_owned();
+    if source.starts_with("/usr") {
+        let target = source.to_string_lossy().into_owned();
+        Ok(RootEntry::Symlink { path, target })
+    } else {
+        Ok(RootEntry::Bind {
+            path,
+            source: installed(source, id, fds)?,
+            read_only: true,
+        })
+    }
+}
+
+/// A part of the server's installation, to show read-only. A root server hands it over, because it may be where init
+/// could not search its way: version managers put Node.js into root's home. `id` and `fds` as with
+/// [`node_entries`].
+fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DirectoryError> {
+    let opened = Opened::at(path, Wanted::Anything)?;
+    if id.is_none() || !opened.is_open_to_others() {
+        return opened.into_source(id, Access::Read, fds);
+    }
+    // Whose it is does not matter then, and a map of owners costs a user namespace.
+    match opened.clone_mount(true) {
+        Ok(mount_fd) => {
+            let index = fds.len() as Attached;
+            fds.push(mount_fd);
+            Ok(BindSource::Mount(index))
+        }
+        // Init does it with the rights that it has in its own namespace, if it finds its way.
+        Err(DirectoryError::Right { .. }) if opened.is_reached_by_others()? => {
+            opened.into_source(None, Access::Read, fds)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,279 @@
+//! What users get of an error of a boot: its public name, and what to do about it. All of it is here, by variant.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use super::cgroup::{CgroupError, Unavailable};
+use super::directories::{DirectoryError, Lack};
+use super::error::BootError;
+use super::hindrance::Hindrance;
+use super::host_files::HostFileError;
+use super::ids::IdError;
+use super::landlock::{self, LandlockError};
+use super::sys::LaunchError;
+use crate::error::Error;
+
+const NO_USERS: &str =
+    "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user";
+const DIAGNOSE: &str = "AgentVm.doctor() tells what this host lacks";
+
+/// An error, or what causes one, that users can do something about.
+pub trait Remedy {
+    /// What they can do.
+    fn remedy(&self) -> String;
+}
+
+impl Remedy for Unavailable {
+    fn remedy(&self) -> String {
+        "Start the server in a cgroup that is delegated to it: `systemd-run --user --scope -p Delegate=yes node server.js`, or \
+         `Delegate=yes` in its unit; or run it as root, in a container with a writable /sys/fs/cgroup; or leave the limit out"
+            .into()
+    }
+}
+
+impl Remedy for Lack {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Capability => {
+                "Run the server as an ordinary user, who needs no capability (`docker run --user node`), or as root with \
+                 that one (`docker run --cap-add SYS_ADMIN`)"
+            }
+            Self::FileSystems => {
+                "Run the server as an ordinary user of the container (`runAsUser: 1000`), who needs no map of owners"
+            }
+            Self::Policy => {
+                "Start the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`, or the \
+                 like"
+            }
+        }
+        .into()
+    }
+}
+
+impl Remedy for IdError {
+    fn remedy(&self) -> String {
+        match self {
+            Self::None => {
+                "Map more ids into the container (at least one beside root's), or run the server as an ordinary user"
+            }
+            Self::NoDirectory(_) | Self::Lock(_) => {
+                "Let the server write to /run/agent-vm or /dev/shm (in a unit, RuntimeDirectory=agent-vm), or run it \
+                 as an ordinary user"
+            }
+            Self::Maps(_) => "Mount /proc where the server runs, or run the server as an ordinary user",
+        }
+        .into()
+    }
+}
+
+impl Remedy for LandlockError {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Refused(Errno::EOPNOTSUPP) => {
+                "Start the kernel with Landlock among its security modules: `lsm=landlock,...` on its command line, with \
+                 what /sys/kernel/security/lsm lists now after it"
+            }
+            Self::Refused(Errno::ENOSYS) => {
+                "Run on Linux 6.12 or later with Landlock built in (CONFIG_SECURITY_LANDLOCK); in a container, under a \
+                 seccomp profile that lets landlock_create_ruleset, landlock_add_rule and landlock_restrict_self pass"
+            }
+            Self::Refused(_) => {
+                "Let landlock_create_ruleset, landlock_add_rule and landlock_restrict_self pass in the container's seccomp \
+                 profile"
+            }
+            Self::TooOld(_) => "Run on Linux 6.12 or later",
+            Self::SetUp { step, .. } if step.contains("take the VM's") || step.contains("leave the host's groups") => {
+                NO_USERS
+            }
+            Self::SetUp { step, .. } if step.contains("directory") => {
+                "Let TMPDIR of the server be a directory that everybody may search, such as /tmp"
+            }
+            Self::SetUp { .. } => DIAGNOSE,
+        }
+        .into()
+    }
+}
+
+impl Remedy for Hindrance {
+    fn remedy(&self) -> String {
+        format!(
+            "Run `sysctl {}={}` as root, and keep it in /etc/sysctl.d",
+            self.setting, self.wanted
+        )
+    }
+}
+
+impl From<BootError> for Error {
+    fn from(error: BootError) -> Self {
+        let text = error.to_string();
+        let with = |source: &dyn std::fmt::Display| format!("{text}: {source}");
+        match &error {
+            BootError::Channel(source) => Self::system(source, "boot"),
+            BootError::PrivateDirectory(source) => match source.raw_os_error() {
+                Some(libc::EPERM) => unavailable(with(source), NO_USERS),
+                _ if is_shortage(source) => Self::system(source, "boot"),
+                _ => {
+                    let directory = std::env::temp_dir().display().to_string();
+                    at(source, "mkdtemp", directory)
+                }
+            },
+            BootError::Image { source, path } => at(source, "open", path.display().to_string()),
+            BootError::Directory(error) => of_directory(error),
+            BootError::HostFile(error) => of_host_file(error),
+            BootError::Mount { path, errno } => {
+                at(&io::Error::from_raw_os_error(*errno), "mount", path.clone())
+            }
+            BootError::Launch(LaunchError { errno, .. }) | BootError::SetUp { errno, .. } => {
+                let source = io::Error::from_raw_os_error(*errno);
+                // The server has run out of something; the host can isolate.
+                if is_shortage(&source) {
+                    Self::system(&source, "clone")
+                } else {
+                    unavailable(with(&Errno::from_raw(*errno)), of_refusal(*errno))
+                }
+            }
+            BootError::Cgroup(CgroupError::Step { source, .. })
+            | BootError::Ids(IdError::Maps(source) | IdError::Lock(source))
+                if is_shortage(source) =>
+            {
+                Self::system(source, "open")
+            }
+            BootError::Cgroup(CgroupError::Step { source, .. }) => {
+                unavailable(with(source), "AgentVm.doctor() tells what cgroups this host has")
+            }
+            BootError::Cgroup(CgroupError::Unavailable(error)) => unavailable(text, error.remedy()),
+            BootError::Ids(error @ (IdError::Maps(source) | IdError::Lock(source))) => {
+                unavailable(with(source), error.remedy())
+            }
+            BootError::Ids(error @ (IdError::None | IdError::NoDirectory(_))) => {
+                unavailable(text, error.remedy())
+            }
+            BootError::Landlock(error) => unavailable(text, error.remedy()),
+            BootError::Maps(source) => unavailable(
+                with(source),
+                "Leave the container CAP_SETUID and CAP_SETGID, or run the server as an ordinary user",
+            ),
+            BootError::NoKill => unavailable(
+                text,
+                "Leave the container CAP_KILL, or run the server as an ordinary user",
+            ),
+            BootError::NoNetworkNamespace => unavailable(text, "Choose that isolation, or another network"),
+            BootError::Frame(_) | BootError::Died(_) | BootError::Deadline(_) => {
+                let cause = std::error::Error::source(&error).map_or(text.clone(), |source| with(&source));
+                unavailable(cause, "Set AGENT_VM_LOG=debug to see how far init came")
+            }
+        }
+    }
+}
+
+impl BootError {
+    /// The cause and the remedy, for who asks what this host lacks.
+    #[must_use]
+    pub fn into_diagnosis(self) -> (String, String) {
+        let remedy = match &self {
+            Self::PrivateDirectory(source) if !is_shortage(source) => {
+                "Let TMPDIR of the server be a directory that it may write to"
+            }
+            _ => "Give the server what it ran out of",
+        };
+        match self.into() {
+            Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
+            other => (other.to_string(), remedy.into()),
+        }
+    }
+}
+
+fn of_directory(error: &DirectoryError) -> Error {
+    match error {
+        DirectoryError::Open {
+            path,
+            syscall,
+            source,
+        } => at(source, syscall, path.display().to_string()),
+        DirectoryError::Link { path } => Error::InvalidArgument(format!(
+            "software must not lead through a symbolic link, as {} does now: install it where no VM can write",
+            path.display()
+        )),
+        DirectoryError::Kind { path } => Error::InvalidArgument(format!(
+            "{} is a device, a FIFO or a socket; a VM can show directories and regular files",
+            path.display()
+        )),
+        DirectoryError::Host { path } => Error::InvalidArgument(format!(
+            "{} is the host's root or one of the kernel's own file systems; a VM can show directories of files",
+            path.display()
+        )),
+        DirectoryError::Shell { path, lack } => Error::InvalidArgument(format!(
+            "rootfs must be a directory with a whole root file system, whose /bin/sh runs commands: {} has no usable \
+             /bin/sh, {lack}",
+            path.display()
+        )),
+        DirectoryError::Right { lack, .. } => unavailable(error.to_string(), lack.remedy()),
+        DirectoryError::Owner { source, .. } => unavailable(
+            format!("{error}: {source}"),
+            "Use a directory on ext4, XFS, Btrfs or tmpfs, or one that others may read and show it read-only, or run the \
+             server as the ordinary user who owns it",
+        ),
+    }
+}
+
+fn of_host_file(error: &HostFileError) -> Error {
+    match error {
+        HostFileError::Denied { path } => Error::InvalidArgument(format!(
+            "host.etc must not name {path}: secrets, what tells who the host is, and what is the VM's own are never shown. Make \
+             a file for the VM, and show that with the option mounts"
+        )),
+        HostFileError::Unreadable { path, source } => at(&(*source).into(), "open", path.clone()),
+    }
+}
+
+/// What to do where the kernel refused a step.
+fn of_refusal(errno: i32) -> String {
+    if let Some(hindrance) = Hindrance::find() {
+        return format!("{} ({hindrance})", hindrance.remedy());
+    }
+    match errno {
+        libc::ENOSPC | libc::EUSERS => {
+            "A limit on namespaces is reached: dispose VMs that are not needed, or raise the user.max_*_namespaces settings"
+                .into()
+        }
+        libc::EPERM | libc::EACCES | libc::ENOSYS => {
+            let weaker = if landlock::check().is_ok() {
+                "the weaker `isolation: \"landlock\"`, which this kernel can do,"
+            } else {
+                "a weaker `isolation`"
+            };
+            format!(
+                "The server runs in a container or under a policy that forbids what VMs are made of: start it with `docker run \
+                 --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
+                 systempaths=unconfined`, in a systemd unit without `RestrictNamespaces=`, `ProtectKernelTunables=` and their \
+                 kind, or the like; or choose {weaker} on purpose"
+            )
+        }
+        libc::EINVAL => "Run on a kernel of 5.12 or later with user namespaces built in (CONFIG_USER_NS)".into(),
+        _ => DIAGNOSE.into(),
+    }
+}
+
+fn unavailable(cause: String, remedy: impl Into<String>) -> Error {
+    Error::IsolationUnavailable {
+        cause,
+        remedy: remedy.into(),
+    }
+}
+
+fn at(source: &io::Error, syscall: &str, path: String) -> Error {
+    Error::System {
+        errno: source.raw_os_error().unwrap_or(libc::EIO),
+        syscall: syscall.to_owned(),
+        path: Some(path),
+    }
+}
+
+/// Whether the kernel's answer is that the server has run out of something, which may pass.
+fn is_shortage(source: &io::Error) -> bool {
+    matches!(
+        source.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
+    )
+}
