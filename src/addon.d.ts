@@ -2,156 +2,159 @@
 import type { AgentVm, DoctorReport, ProcessInfo, ShellInfo, SpawnedProcessInfo, VmStat } from "../index";
 import type { Answer, Dispatch, ExitValues, IoStats, Json, Replay } from "../lib/wire";
 
-/** A VM, from the moment it is asked for. */
+/** A VM: before, while and after it runs. */
 export declare class NativeVm {
-  /** Settles with the content, if it has at most `max_bytes`. */
+  /** Resolves to the content, if the file has at most `max_bytes`. */
   readFile(call: number, path: string, maxBytes: number): Answer<Buffer>
-  /** Writes a file whole. The content is copied before this returns, so that it may be changed then. */
+  /** Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards. */
   writeFile(call: number, path: string, content: Uint8Array): Answer<void>
-  /** Makes a directory. */
+  /** Creates a directory. */
   mkdir(call: number, path: string, recursive: boolean): Answer<void>
-  /** Gives names in pieces, each a JSON array, and settles. */
+  /** Sends the names in pieces, each a JSON array, and then resolves. */
   readdir(call: number, path: string): Answer<void>
-  /** Gives entries in pieces, each a JSON array, and settles. */
+  /** Sends the entries in pieces, each a JSON array, and then resolves. */
   readdirRecursive(call: number, path: string, maxDepth: number | undefined | null, exclude: Array<string>): Answer<void>
-  /** Settles with attributes, as JSON. */
+  /** Resolves to the attributes, as JSON. */
   stat(call: number, path: string): Answer<Json<VmStat>>
-  /** Settles with whether it is there. */
+  /** Resolves to whether the path exists. */
   exists(call: number, path: string): Answer<boolean>
-  /** Renames. */
+  /** Renames or moves a file or directory. */
   rename(call: number, from: string, to: string): Answer<void>
-  /** Removes. */
+  /** Removes a file or directory. */
   remove(call: number, path: string, recursive: boolean): Answer<void>
   /**
-   * Settles with the descriptor of a connected socket, which the caller owns. One that is `abortable` is remembered until
-   * `forget`.
+   * Resolves to the descriptor of a connected socket, which the caller owns. With `abortable`, `abort` can end the
+   * call until `forget`.
    */
   connect(call: number, port: number, abortable: boolean): Answer<number>
-  /** Runs a command from start to end. One that is `abortable` is remembered until `forget`. */
+  /** Runs a command to its end. With `abortable`, `abort` can end the call until `forget`. */
   exec(call: number, commandLine: string, options: ExecOptions, stdin: Uint8Array | undefined | null, abortable: boolean): Answer<never>
-  /** Starts a process. Settles with its pid. */
+  /** Starts a process. Resolves to its pid. */
   spawn(call: number, commandLine: string, options: SpawnOptions, stdin?: Uint8Array | undefined | null): Answer<number>
-  /** Opens a shell. Settles with its name. */
+  /** Opens a shell. Resolves to its name. */
   openShell(call: number, commandLine: string, options: ShellOptions): Answer<string>
   /** Writes to a process's standard input. */
   writeProcessStdin(call: number, pid: number, data: Uint8Array): Answer<void>
-  /** Writes to a shell. */
+  /** Writes to a shell's terminal. */
   writeShell(call: number, shell: string, data: Uint8Array): Answer<void>
-  /** Closes a process's standard input behind what was written. */
+  /** Closes a process's standard input after everything that was written to it. */
   closeProcessStdin(call: number, pid: number): Answer<void>
-  /** Settles with a process's exit status. */
+  /** Resolves to a process's exit status. */
   waitProcess(call: number, pid: number): Answer<ExitValues>
-  /** Settles with a shell's exit status. */
+  /** Resolves to a shell's exit status. */
   waitShell(call: number, shell: string): Answer<ExitValues>
-  /** Spawned processes, as JSON. */
+  /** The spawned processes, as JSON. */
   listProcesses(call: number): Answer<Json<SpawnedProcessInfo[]>>
   /** One spawned process, as JSON. */
   getProcess(call: number, pid: number): Answer<Json<SpawnedProcessInfo>>
-  /** Sends a signal by number. */
+  /** Sends a signal, given by its number. */
   signalProcess(call: number, pid: number, signal: number): Answer<void>
   /** Kills a process and everything that it started. */
   killProcess(call: number, pid: number): Answer<void>
-  /** Kept output of a process. */
+  /** The kept output of a process. */
   readProcessOutput(call: number, pid: number, after: number): Answer<Replay>
-  /** Kept output of a shell. */
+  /** The kept output of a shell. */
   readShell(call: number, shell: string, after: number): Answer<Replay>
-  /** Everything that runs, as JSON. */
+  /** Every process in the VM, as JSON. */
   allProcesses(call: number): Answer<Json<ProcessInfo[]>>
   /** Sets the size of a shell's terminal. */
   resizeShell(call: number, shell: string, cols: number, rows: number): Answer<void>
-  /** Hangs up a shell. */
+  /** Hangs up a shell's terminal. */
   closeShell(call: number, shell: string): Answer<void>
-  /** Shells, as JSON. */
+  /** The shells, as JSON. */
   listShells(call: number): Answer<Json<ShellInfo[]>>
-  /** One that is not booted. `dispatch` is called with every message. */
+  /** A VM that is not booted yet. `dispatch` is called with every message. */
   constructor(dispatch: Dispatch)
-  /** Boots it. Settles with what holds each limit, as JSON. */
+  /** Boots the VM. Resolves to the mechanism that enforces each limit, as JSON. */
   boot(call: number, request: BootRequest): Answer<Json<AgentVm["enforcement"]>>
-  /** Looks at the host. Settles with JSON. */
+  /** Probes the host. Resolves to the report as JSON. */
   doctor(call: number, request: BootRequest): Answer<Json<DoctorReport>>
-  /** Removes a directory on the host with everything below it, however deep. Settles when it is gone. */
+  /** Removes a host directory and everything below it, whatever its depth. Resolves when it is gone. */
   removeTree(call: number, path: string): Answer<void>
   /**
-   * Aborts the exec or connection of that number: everything that the exec started is killed, the connection is given up. The
-   * call settles as aborted.
+   * Aborts the exec or connection of that call: kills everything that the exec started, or gives up the connection.
+   * The call then rejects as aborted.
    */
   abort(call: number): void
-  /** Forgets how to abort the call of that number, which has settled. */
+  /** Forgets how to abort that call, which has settled. */
   forget(call: number): void
-  /** Bytes that everything inside was given and has written, and the streams that were closed at a bound: `[in, out, cut]`. */
+  /**
+   * The bytes that programs in the VM have received and written, and the number of streams closed at a bound: `[in,
+   * out, cut]`.
+   */
   ioStats(call: number): Answer<IoStats>
-  /** Kills everything inside. Settles when all exit events are emitted. */
+  /** Kills everything in the VM. Resolves when all exit events have been emitted. */
   dispose(call: number): Answer<void>
   /** Init's pid on the host, while it runs. */
   get initPid(): number | null
 }
 
-/** A destination: a name, the subdomains of one, or a range of addresses. */
+/** An allowed destination: a name, the subdomains of a name, or a range of addresses. */
 export interface AllowRequest {
-  /** A host's name. */
+  /** A host name. */
   name?: string | undefined
-  /** A domain. */
+  /** A domain whose subdomains are meant. */
   subdomainsOf?: string | undefined
   /** An address. */
   address?: string | undefined
-  /** How many bits of the address count. */
+  /** How many leading bits of the address must match. */
   prefixLength?: number | undefined
-  /** The only port. */
+  /** The only allowed port; all ports if it is missing. */
   port?: number | undefined
 }
 
-/** What to boot, or to look for a way to boot. */
+/** Describes a VM to boot, or for which to probe the host. */
 export interface BootRequest {
   /** The path of the init binary. */
   init: string
   /** The path of the Node.js that the VM shows. */
   node?: string | undefined
-  /** How strongly the VM is isolated. */
+  /** The level of isolation. */
   isolation: IsolationName
-  /** The host name inside. */
+  /** The host name in the VM. */
   hostname: string
-  /** The directory that becomes the root. */
+  /** The host directory that becomes the root. */
   rootfs?: string | undefined
-  /** The directory that becomes the home. */
+  /** The host directory that becomes the home. */
   home?: string | undefined
-  /** What the VM shows of the host. */
+  /** The host directories that the VM shows. */
   mounts: readonly MountRequest[]
-  /** Empty directories. */
+  /** Paths of empty directories to create. */
   directories: readonly string[]
-  /** What it shows, and hides, of the host's settings. */
+  /** The host settings that the VM shows, and those that it hides. */
   host: HostFilesRequest
-  /** Commands of software: names, and paths inside. */
+  /** Commands to add: names, and their paths in the VM. */
   bins: readonly [name: string, path: string][]
-  /** What programs can reach. */
+  /** The network that programs can reach. */
   network: NetworkName
-  /** For the network "list", its destinations. */
+  /** The destinations, if the network is "list". */
   allow: readonly AllowRequest[]
-  /** The environment of every process. */
+  /** The environment variables of every process. */
   env: readonly [name: string, value: string][]
-  /** Limits. */
+  /** The VM's limits. */
   limits: LimitRequest
-  /** What init logs. */
+  /** The level at which init logs. */
   log?: string | undefined
 }
 
-/** The event loop has come round. Must be called once after every turn in which output was emitted. */
+/** Ends a turn of the event loop. Must be called once after every turn in which output was emitted. */
 export declare function endTurn(): void
 
-/** Of `exec` and `execFile`. */
+/** The options of `exec` and `execFile`. */
 export interface ExecOptions {
   /** Environment variables. */
   env?: readonly [name: string, value: string][] | undefined
   /** The working directory. */
   cwd?: string | undefined
-  /** Milliseconds; 0 for no timeout. */
+  /** The timeout in milliseconds; 0 for none. */
   timeout: number
-  /** Bytes that the result keeps of each stream. */
+  /** How many bytes of each stream the result keeps. */
   maxOutputBytes: number
-  /** Whether output is also sent as it comes. */
+  /** Whether output is also sent as it arrives. */
   streams: boolean
 }
 
-/** Which of the host's settings and data a VM shows and hides. */
+/** The host settings and data that a VM shows and hides. */
 export interface HostFilesRequest {
   /** Paths below /etc to show. */
   etc: readonly string[]
@@ -162,92 +165,92 @@ export interface HostFilesRequest {
 /** A level of isolation. */
 export type IsolationName = 'namespaces' | 'landlock' | 'none'
 
-/** Limits. */
+/** The VM's limits. */
 export interface LimitRequest {
-  /** Processes. */
+  /** The number of processes. */
   pids: number
-  /** Open files of a process. */
+  /** The number of open files of a process. */
   openFiles: number
-  /** Bytes of private files. */
+  /** The size of private files, in bytes. */
   diskBytes: number
-  /** Terminals. */
+  /** The number of terminals. */
   terminals: number
-  /** Bytes of output that are kept of each process. */
+  /** The output kept of each process, in bytes. */
   replayBytes: number
-  /** Bytes of memory. */
+  /** The memory, in bytes. */
   memoryBytes?: number | undefined
-  /** Cores. */
+  /** The number of processor cores. */
   cpus?: number | undefined
 }
 
-/** Looks at the host's files that VMs show, on a thread of its own. */
+/** Checks the host's files that VMs show, on a separate thread. */
 export declare function lookAhead(): void
 
-/** What a message is: its first value. */
+/** The kind of a message, which is its first value. */
 export declare enum MessageKind {
-  /** Call, error, value. */
+  /** A call has settled. Values: call, error, value. */
   Settled = 0,
-  /** Call, a piece of its result as JSON: an array whose members follow those of the pieces before. */
+  /** A piece of a call's result. Values: call, a JSON array whose items follow those of the pieces before. */
   Piece = 1,
-  /** Call, and what [`exec_values`] lists. */
+  /** An exec has ended. Values: call, then those of `exec_values`. */
   ExecEnded = 2,
-  /** Call, whether it is stderr, bytes. */
+  /** Output of an exec. Values: call, whether it is stderr, bytes. */
   ExecOutput = 3,
-  /** Pid, whether it is stderr, bytes, seq. */
+  /** Output of a process. Values: pid, whether it is stderr, bytes, seq. */
   ProcessOutput = 4,
-  /** Pid, status. */
+  /** A process has exited. Values: pid, status. */
   ProcessExit = 5,
-  /** Shell, bytes, seq. */
+  /** Output of a shell. Values: shell, bytes, seq. */
   ShellData = 6,
-  /** Shell, status. */
+  /** A shell has exited. Values: shell, status. */
   ShellExit = 7,
-  /** Host, port, reason. */
+  /** The proxy refused a destination. Values: host, port, reason. */
   NetworkDenied = 8,
-  /** Whether the VM was disposed. */
+  /** The VM has ended. Value: whether it was disposed. */
   Exit = 9,
-  /** Why another message, which no call waits for, could not be delivered. */
+  /** A message without a call could not be delivered. Value: the error. */
   Lost = 10,
 }
 
-/** What the VM shows at a path. */
+/** A host directory that the VM shows. */
 export interface MountRequest {
-  /** The path inside. */
+  /** The path in the VM. */
   path: string
   /** The path on the host. */
   hostPath: string
   /** Whether writes are refused. */
   readOnly: boolean
-  /** Whether it is software, whose links are not followed. */
+  /** Whether it is software, in which links are not followed. */
   software?: boolean | undefined
 }
 
-/** What programs can reach. */
+/** The network that programs can reach. */
 export type NetworkName = 'none' | 'host' | 'public' | 'list'
 
-/** Of `openShell`. */
+/** The options of `openShell`. */
 export interface ShellOptions {
   /** Environment variables. */
   env: readonly [name: string, value: string][]
   /** The working directory. */
   cwd?: string | undefined
-  /** Columns of the terminal. */
+  /** The number of columns of the terminal. */
   cols: number
-  /** Its rows. */
+  /** The number of rows of the terminal. */
   rows: number
 }
 
-/** Of `spawn`. */
+/** The options of `spawn`. */
 export interface SpawnOptions {
   /** Environment variables. */
   env?: readonly [name: string, value: string][] | undefined
   /** The working directory. */
   cwd?: string | undefined
-  /** Milliseconds; 0 for no timeout. */
+  /** The timeout in milliseconds; 0 for none. */
   timeout: number
 }
 
 /**
- * Logs what is of this level or graver, for as long as the process lives. The first call in a process counts: the addon
- * may be loaded again, by a worker thread or a second copy of the package.
+ * Logs messages of at least this level while the process lives. Only the first call in a process counts: a worker
+ * thread or a second copy of the package may load the addon again.
  */
 export declare function startLog(level: string): void

@@ -1,4 +1,4 @@
-//! The way of messages to JavaScript.
+//! Sends messages to JavaScript.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use crate::value::Value;
 use crate::wire::Message;
 
-/// Weak: it does not keep Node.js alive. lib/calls.js holds the process while calls are pending or processes run.
+/// Weak: it does not keep Node.js running. lib/calls.js does that while calls are pending or processes run.
 pub type Dispatch = ThreadsafeFunction<Message, (), Message, NapiStatus, false, true, 0>;
 
 /// Sends messages to JavaScript, in order.
@@ -19,7 +19,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// One that calls `dispatch` with every message.
+    /// A bridge that calls `dispatch` with every message.
     pub fn new(dispatch: Dispatch) -> Self {
         Self {
             dispatch: Arc::new(dispatch),
@@ -28,8 +28,8 @@ impl Bridge {
 
     /// Sends one message.
     pub fn send(&self, message: Message) {
-        // The queue has no bound of its own: output is bounded by its streams, one chunk of each, and the rest by the calls
-        // and processes there are. A status other than ok says that JavaScript is gone, and with it the receiver.
+        // The queue itself has no bound: output is bounded by the credits of its streams, and everything else by the
+        // number of calls and processes. A status other than ok means that JavaScript, and so the receiver, is gone.
         let _status = self
             .dispatch
             .call(message, ThreadsafeFunctionCallMode::NonBlocking);
@@ -40,7 +40,7 @@ impl Bridge {
         self.send(Message::Settled { call, result });
     }
 
-    /// Sends pieces of a call's result.
+    /// Returns a function that sends pieces of a call's result.
     pub fn pieces(&self, call: f64) -> impl Fn(String, Credit) + Send + Sync + 'static {
         let bridge = self.clone();
         move |json, credit| bridge.send(Message::Piece { call, json, credit })

@@ -13,7 +13,7 @@ use crate::wire;
 
 #[napi]
 impl NativeVm {
-    /// Settles with the content, if it has at most `max_bytes`.
+    /// Resolves to the content, if the file has at most `max_bytes`.
     #[napi(ts_return_type = "Answer<Buffer>")]
     pub fn read_file(&self, call: f64, path: String, max_bytes: f64) -> Answer {
         self.ask(call, move |vm| async move {
@@ -21,7 +21,7 @@ impl NativeVm {
         })
     }
 
-    /// Writes a file whole. The content is copied before this returns, so that it may be changed then.
+    /// Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn write_file(&self, call: f64, path: String, content: Uint8Array) -> Answer {
         let content = copied(&content);
@@ -30,7 +30,7 @@ impl NativeVm {
         })
     }
 
-    /// Makes a directory.
+    /// Creates a directory.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn mkdir(&self, call: f64, path: String, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
@@ -38,7 +38,7 @@ impl NativeVm {
         })
     }
 
-    /// Gives names in pieces, each a JSON array, and settles.
+    /// Sends the names in pieces, each a JSON array, and then resolves.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn readdir(&self, call: f64, path: String) -> Answer {
         let on_entries = self.in_pieces(call, wire::names);
@@ -47,7 +47,7 @@ impl NativeVm {
         })
     }
 
-    /// Gives entries in pieces, each a JSON array, and settles.
+    /// Sends the entries in pieces, each a JSON array, and then resolves.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn readdir_recursive(
         &self,
@@ -72,7 +72,7 @@ impl NativeVm {
         Arc::new(move |entries, credit| send_piece(describe(&entries), credit))
     }
 
-    /// Settles with attributes, as JSON.
+    /// Resolves to the attributes, as JSON.
     #[napi(ts_return_type = "Answer<Json<VmStat>>")]
     pub fn stat(&self, call: f64, path: String) -> Answer {
         self.ask(call, |vm| async move {
@@ -80,13 +80,13 @@ impl NativeVm {
         })
     }
 
-    /// Settles with whether it is there.
+    /// Resolves to whether the path exists.
     #[napi(ts_return_type = "Answer<boolean>")]
     pub fn exists(&self, call: f64, path: String) -> Answer {
         self.ask(call, |vm| async move { vm.exists(path).await.map(Value::Bool) })
     }
 
-    /// Renames.
+    /// Renames or moves a file or directory.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn rename(&self, call: f64, from: String, to: String) -> Answer {
         self.ask(call, |vm| async move {
@@ -94,7 +94,7 @@ impl NativeVm {
         })
     }
 
-    /// Removes.
+    /// Removes a file or directory.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn remove(&self, call: f64, path: String, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
@@ -102,8 +102,8 @@ impl NativeVm {
         })
     }
 
-    /// Settles with the descriptor of a connected socket, which the caller owns. One that is `abortable` is remembered until
-    /// `forget`.
+    /// Resolves to the descriptor of a connected socket, which the caller owns. With `abortable`, `abort` can end the
+    /// call until `forget`.
     #[napi(ts_return_type = "Answer<number>")]
     pub fn connect(&self, call: f64, port: u16, abortable: bool) -> Answer {
         let abort = Abort::default();

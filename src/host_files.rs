@@ -1,9 +1,9 @@
-//! What the server does before its first VM.
+//! Prepares what the first VM needs of the host.
 
 use agent_vm_host::boot;
 use napi_derive::napi;
 
-/// Looks at the host's files that VMs show, on a thread of its own.
+/// Checks the host's files that VMs show, on a separate thread.
 #[napi]
 #[cfg_attr(
     test,

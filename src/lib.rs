@@ -1,8 +1,8 @@
-//! The N-API shell: the only room that knows Node.js.
+//! The N-API shell: the only crate that knows Node.js.
 //!
-//! One class, [`vm::NativeVm`], whose methods take plain values and a call number. A method answers at once where it can;
-//! otherwise the answer comes later through the VM's one threadsafe function, with the events, in the order in which
-//! things happened. lib/ makes promises, events and errors of it.
+//! It has one class, [`vm::NativeVm`], whose methods take plain values and a call number. A method answers at once if
+//! it can. Otherwise the answer comes later through the VM's one threadsafe function, together with the events and in
+//! their order. lib/ turns the answers into promises, events and errors.
 
 mod bridge;
 mod files;

@@ -1,6 +1,6 @@
-//! The log for developers: what the host's side says through `tracing`, on the server's standard error.
+//! The log for developers: writes what the host's code reports through `tracing` to the server's standard error.
 //!
-//! Silent unless it is asked for. What programs print, their arguments and their environment are never in it.
+//! Nothing is logged by default. The log never contains a program's output, arguments or environment.
 
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
@@ -9,8 +9,8 @@ use std::io;
 use napi_derive::napi;
 use tracing::Level;
 
-/// Logs what is of this level or graver, for as long as the process lives. The first call in a process counts: the addon
-/// may be loaded again, by a worker thread or a second copy of the package.
+/// Logs messages of at least this level while the process lives. Only the first call in a process counts: a worker
+/// thread or a second copy of the package may load the addon again.
 #[napi]
 #[cfg_attr(
     test,
@@ -25,7 +25,7 @@ pub fn start_log(level: String) -> napi::Result<()> {
         .with_ansi(false)
         .with_writer(io::stderr)
         .finish();
-    // An error says that the process logs already.
+    // An error means that the process logs already.
     let _already = tracing::subscriber::set_global_default(subscriber);
     Ok(())
 }

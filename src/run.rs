@@ -1,6 +1,6 @@
-//! Calls of the native class that run something, and those about what runs.
+//! Calls of the native class that run programs, and calls about what runs.
 //!
-//! A program and its arguments come as a `command_line`: one string, in which NULs stand between them.
+//! A `command_line` is a program and its arguments in one string, separated by NULs.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
 use agent_vm_host::{Exec, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
@@ -13,7 +13,7 @@ use crate::wire::{self, ExecOptions, Message, ShellOptions, SpawnOptions, replay
 
 #[napi]
 impl NativeVm {
-    /// Runs a command from start to end. One that is `abortable` is remembered until `forget`.
+    /// Runs a command to its end. With `abortable`, `abort` can end the call until `forget`.
     #[napi(ts_return_type = "Answer<never>")]
     pub fn exec(
         &self,
@@ -57,7 +57,7 @@ impl NativeVm {
         None
     }
 
-    /// Starts a process. Settles with its pid.
+    /// Starts a process. Resolves to its pid.
     #[napi(ts_return_type = "Answer<number>")]
     pub fn spawn(
         &self,
@@ -78,7 +78,7 @@ impl NativeVm {
         started.err().map(|error| known(Err(error)))
     }
 
-    /// Opens a shell. Settles with its name.
+    /// Opens a shell. Resolves to its name.
     #[napi(ts_return_type = "Answer<string>")]
     pub fn open_shell(&self, call: f64, command_line: String, options: ShellOptions) -> Answer {
         let request = ShellRequest {
@@ -102,7 +102,7 @@ impl NativeVm {
         )
     }
 
-    /// Writes to a shell.
+    /// Writes to a shell's terminal.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn write_shell(&self, call: f64, shell: String, data: &[u8]) -> Answer {
         self.written(call, self.slot.vm().and_then(|vm| vm.write_shell(&shell, data)))
@@ -117,13 +117,13 @@ impl NativeVm {
         }
     }
 
-    /// Closes a process's standard input behind what was written.
+    /// Closes a process's standard input after everything that was written to it.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn close_process_stdin(&self, _call: f64, pid: u32) -> Value {
         self.now(|vm| vm.close_process_stdin(pid).map(|()| Value::Undefined))
     }
 
-    /// Settles with a process's exit status.
+    /// Resolves to a process's exit status.
     #[napi(ts_return_type = "Answer<ExitValues>")]
     pub fn wait_process(&self, call: f64, pid: u32) -> Answer {
         self.ask(call, move |vm| async move {
@@ -131,7 +131,7 @@ impl NativeVm {
         })
     }
 
-    /// Settles with a shell's exit status.
+    /// Resolves to a shell's exit status.
     #[napi(ts_return_type = "Answer<ExitValues>")]
     pub fn wait_shell(&self, call: f64, shell: String) -> Answer {
         self.ask(
@@ -140,7 +140,7 @@ impl NativeVm {
         )
     }
 
-    /// Spawned processes, as JSON.
+    /// The spawned processes, as JSON.
     #[napi(ts_return_type = "Answer<Json<SpawnedProcessInfo[]>>")]
     pub fn list_processes(&self, _call: f64) -> Value {
         self.now(|vm| {
@@ -158,7 +158,7 @@ impl NativeVm {
         })
     }
 
-    /// Sends a signal by number.
+    /// Sends a signal, given by its number.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn signal_process(&self, call: f64, pid: u32, signal: i32) -> Answer {
         self.ask(call, move |vm| async move {
@@ -174,19 +174,19 @@ impl NativeVm {
         })
     }
 
-    /// Kept output of a process.
+    /// The kept output of a process.
     #[napi(ts_return_type = "Answer<Replay>")]
     pub fn read_process_output(&self, _call: f64, pid: u32, after: f64) -> Value {
         self.now(|vm| vm.read_process_output(pid, after as u64).map(replay_value))
     }
 
-    /// Kept output of a shell.
+    /// The kept output of a shell.
     #[napi(ts_return_type = "Answer<Replay>")]
     pub fn read_shell(&self, _call: f64, shell: String, after: f64) -> Value {
         self.now(|vm| vm.read_shell(&shell, after as u64).map(replay_value))
     }
 
-    /// Everything that runs, as JSON.
+    /// Every process in the VM, as JSON.
     #[napi(ts_return_type = "Answer<Json<ProcessInfo[]>>")]
     pub fn all_processes(&self, call: f64) -> Answer {
         self.ask(
@@ -201,7 +201,7 @@ impl NativeVm {
         self.now(|vm| vm.resize_shell(&shell, cols, rows).map(|()| Value::Undefined))
     }
 
-    /// Hangs up a shell.
+    /// Hangs up a shell's terminal.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn close_shell(&self, call: f64, shell: String) -> Answer {
         self.ask(call, |vm| async move {
@@ -209,7 +209,7 @@ impl NativeVm {
         })
     }
 
-    /// Shells, as JSON.
+    /// The shells, as JSON.
     #[napi(ts_return_type = "Answer<Json<ShellInfo[]>>")]
     pub fn list_shells(&self, _call: f64) -> Value {
         self.now(|vm| {

@@ -1,9 +1,9 @@
-//! Turns of JavaScript's event loop, and how much of one goes to output.
+//! Tracks turns of JavaScript's event loop, and how much of a turn output uses.
 //!
-//! Node.js hands over up to a thousand queued messages in a row before it looks at timers and sockets again. A chunk whose
-//! credit is returned makes room for the next, so with a slow listener on an endless stream the queue would never be empty, and
-//! the loop would stand still for seconds. So the credit of a chunk that comes after [`SPAN`] of a turn is returned when the turn
-//! is over.
+//! Node.js delivers up to a thousand queued messages in a row before it looks at timers and sockets again. Returning a
+//! chunk's credit makes room for the next chunk. So with a slow listener on an endless stream the queue would never be
+//! empty, and the loop would be blocked for seconds. Therefore the credit of a chunk that arrives after the first
+//! [`SPAN`] of a turn is returned only when the turn is over.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use agent_vm_host::{Credit, receive_here};
 use napi_derive::napi;
 
-/// How long credits of output are returned at once within one turn.
+/// For how long in a turn the credits of output are returned at once.
 const SPAN: Duration = Duration::from_millis(10);
 
-/// How long those of listings are: JavaScript parses a piece only after its credit was returned.
+/// The same for credits of listings. It is shorter because JavaScript parses a piece only after the credit was
+/// returned.
 const LISTING_SPAN: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
@@ -24,16 +25,16 @@ struct Turn {
 }
 
 thread_local! {
-    /// That of the loop that this thread runs.
+    /// The turn of this thread's event loop.
     static TURN: RefCell<Turn> = RefCell::default();
 }
 
-/// Returns the credit of a chunk that JavaScript has. Must be called on its thread.
+/// Returns the credit of a chunk that JavaScript has. Must be called on JavaScript's thread.
 pub fn return_credit(credit: Credit) {
     return_within(SPAN, credit);
 }
 
-/// Returns the credit of a piece of a listing in the same way, within a shorter part of the turn.
+/// Like [`return_credit`] for a piece of a listing, for which a shorter part of the turn counts.
 pub fn return_listing_credit(credit: Credit) {
     return_within(LISTING_SPAN, credit);
 }
@@ -48,13 +49,13 @@ fn return_within(span: Duration, credit: Credit) {
     });
 }
 
-/// The event loop has come round. Must be called once after every turn in which output was emitted.
+/// Ends a turn of the event loop. Must be called once after every turn in which output was emitted.
 #[napi]
 #[cfg_attr(
     test,
     allow(dead_code, reason = "exported to JavaScript, but not by a test's binary")
 )]
 pub fn end_turn() {
-    // Dropped when the cell is free again.
+    // Dropped when the cell is no longer borrowed.
     let _held = TURN.take();
 }

@@ -1,24 +1,24 @@
-//! Values on their way to JavaScript.
+//! Values to pass to JavaScript.
 
 use std::os::fd::OwnedFd;
 
 use agent_vm_host::{Content, Printed};
 use bytes::Bytes;
 
-/// A value on its way to JavaScript.
+/// A value to pass to JavaScript.
 #[derive(Debug)]
 pub enum Value {
     Undefined,
     Bool(bool),
     Number(f64),
     Name(&'static str),
-    /// Valid UTF-8.
+    /// Valid UTF-8, passed as a string.
     Text(Vec<u8>),
-    /// ASCII. A long one becomes a string without a copy.
+    /// ASCII text. A long one becomes a string without a copy.
     Ascii(Vec<u8>),
-    /// Becomes a `Buffer`; a large one without a copy. Its share is given back then.
+    /// Becomes a `Buffer`, without a copy if it is large. Its share of memory is then returned.
     Content(Content),
-    /// Becomes a `Buffer` by a copy.
+    /// Becomes a `Buffer` with a copy of the bytes.
     Chunk(Bytes),
     List(Vec<Value>),
     /// Becomes a number; the receiver owns the descriptor.
@@ -26,7 +26,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What was printed as text whose invalid sequences become U+FFFD, as `TextDecoder` does it.
+    /// Output as text; invalid sequences become U+FFFD, as in `TextDecoder`.
     pub fn printed(printed: Printed) -> Self {
         if printed.ascii {
             return Self::Ascii(printed.bytes);
@@ -46,7 +46,7 @@ impl Value {
         Self::Text(text.into().into_bytes())
     }
 
-    /// A tree of plain values, as JSON that lib/wire.js parses.
+    /// Plain values as JSON, which lib/wire.js parses.
     pub fn json(value: &serde_json::Value) -> Self {
         Self::text(value.to_string())
     }

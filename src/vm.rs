@@ -1,7 +1,7 @@
-//! The native class: thin methods over the host's VM.
+//! The native class: thin methods that call the host crate's VM.
 //!
-//! Every method takes the number of its call first. It returns `[error, value]` where the answer is known at once, and
-//! nothing where it will come as a message with that number.
+//! The first parameter of every method is the number of its call. A method returns `[error, value]` if the answer is
+//! known at once; otherwise it returns nothing, and the answer comes as a message with that number.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::bridge::{Bridge, Dispatch};
 use crate::value::Value;
 use crate::wire::{self, BootRequest, error_value};
 
-/// An answer that is known at once.
+/// An answer that is known at once; `None` if it comes as a message.
 pub type Answer = Option<Value>;
 
 /// The result of a host call.
 pub type HostResult<T> = std::result::Result<T, Error>;
 
-/// A VM, from the moment it is asked for.
+/// A VM: before, while and after it runs.
 #[napi]
 pub struct NativeVm {
     pub(crate) bridge: Bridge,
@@ -29,7 +29,7 @@ pub struct NativeVm {
 
 #[napi]
 impl NativeVm {
-    /// One that is not booted. `dispatch` is called with every message.
+    /// A VM that is not booted yet. `dispatch` is called with every message.
     #[napi(constructor)]
     pub fn new(dispatch: Dispatch) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl NativeVm {
         }
     }
 
-    /// Boots it. Settles with what holds each limit, as JSON.
+    /// Boots the VM. Resolves to the mechanism that enforces each limit, as JSON.
     #[napi(ts_return_type = "Answer<Json<AgentVm[\"enforcement\"]>>")]
     pub fn boot(&self, call: f64, request: BootRequest) -> Result<Answer> {
         let (options, replay_bytes) = request.into_host()?;
@@ -49,7 +49,7 @@ impl NativeVm {
         }))
     }
 
-    /// Looks at the host. Settles with JSON.
+    /// Probes the host. Resolves to the report as JSON.
     #[napi(ts_return_type = "Answer<Json<DoctorReport>>")]
     pub fn doctor(&self, call: f64, request: BootRequest) -> Result<Answer> {
         let (options, _) = request.into_host()?;
@@ -60,7 +60,7 @@ impl NativeVm {
         }))
     }
 
-    /// Removes a directory on the host with everything below it, however deep. Settles when it is gone.
+    /// Removes a host directory and everything below it, whatever its depth. Resolves when it is gone.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn remove_tree(&self, call: f64, path: String) -> Answer {
         let bridge = self.bridge.clone();
@@ -70,26 +70,27 @@ impl NativeVm {
         })
     }
 
-    /// Aborts the exec or connection of that number: everything that the exec started is killed, the connection is given up. The
-    /// call settles as aborted.
+    /// Aborts the exec or connection of that call: kills everything that the exec started, or gives up the connection.
+    /// The call then rejects as aborted.
     #[napi]
     pub fn abort(&self, call: f64) {
         self.slot.abort(call as u64);
     }
 
-    /// Forgets how to abort the call of that number, which has settled.
+    /// Forgets how to abort that call, which has settled.
     #[napi]
     pub fn forget(&self, call: f64) {
         self.slot.forget(call as u64);
     }
 
-    /// Bytes that everything inside was given and has written, and the streams that were closed at a bound: `[in, out, cut]`.
+    /// The bytes that programs in the VM have received and written, and the number of streams closed at a bound: `[in,
+    /// out, cut]`.
     #[napi(ts_return_type = "Answer<IoStats>")]
     pub fn io_stats(&self, _call: f64) -> Value {
         self.now(|vm| Ok(wire::io_stats(vm.io_stats())))
     }
 
-    /// Kills everything inside. Settles when all exit events are emitted.
+    /// Kills everything in the VM. Resolves when all exit events have been emitted.
     #[napi(ts_return_type = "Answer<void>")]
     pub fn dispose(&self, call: f64) -> Answer {
         self.ask(call, |vm| async move {
@@ -109,7 +110,7 @@ impl NativeVm {
         known(self.slot.vm().and_then(|vm| answer(&vm)))
     }
 
-    /// An answer that comes later, unless there is no VM.
+    /// An answer that comes later, unless the VM does not run.
     pub(crate) fn ask<F>(&self, call: f64, question: impl FnOnce(Vm) -> F) -> Answer
     where
         F: Future<Output = HostResult<Value>> + Send + 'static,
@@ -137,7 +138,7 @@ impl NativeVm {
     }
 }
 
-/// `[undefined, value]`, or `[error]`.
+/// Returns `[undefined, value]`, or `[error]`.
 pub fn known(result: HostResult<Value>) -> Value {
     Value::List(match result {
         Ok(value) => vec![Value::Undefined, value],

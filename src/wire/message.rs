@@ -8,31 +8,31 @@ use super::results::{error_value, exec_values, status_value};
 use crate::turn;
 use crate::value::Value;
 
-/// What a message is: its first value.
+/// The kind of a message, which is its first value.
 #[napi]
 #[derive(Debug, Clone, Copy)]
 pub enum MessageKind {
-    /// Call, error, value.
+    /// A call has settled. Values: call, error, value.
     Settled,
-    /// Call, a piece of its result as JSON: an array whose members follow those of the pieces before.
+    /// A piece of a call's result. Values: call, a JSON array whose items follow those of the pieces before.
     Piece,
-    /// Call, and what [`exec_values`] lists.
+    /// An exec has ended. Values: call, then those of `exec_values`.
     ExecEnded,
-    /// Call, whether it is stderr, bytes.
+    /// Output of an exec. Values: call, whether it is stderr, bytes.
     ExecOutput,
-    /// Pid, whether it is stderr, bytes, seq.
+    /// Output of a process. Values: pid, whether it is stderr, bytes, seq.
     ProcessOutput,
-    /// Pid, status.
+    /// A process has exited. Values: pid, status.
     ProcessExit,
-    /// Shell, bytes, seq.
+    /// Output of a shell. Values: shell, bytes, seq.
     ShellData,
-    /// Shell, status.
+    /// A shell has exited. Values: shell, status.
     ShellExit,
-    /// Host, port, reason.
+    /// The proxy refused a destination. Values: host, port, reason.
     NetworkDenied,
-    /// Whether the VM was disposed.
+    /// The VM has ended. Value: whether it was disposed.
     Exit,
-    /// Why another message, which no call waits for, could not be delivered.
+    /// A message without a call could not be delivered. Value: the error.
     Lost,
 }
 
@@ -45,25 +45,25 @@ impl From<MessageKind> for Value {
 /// One call of the VM's threadsafe function.
 #[derive(Debug)]
 pub enum Message {
-    /// A call's result.
+    /// The result of a call.
     Settled { call: f64, result: Result<Value, Error> },
     /// A part of a call's result.
     Piece { call: f64, json: String, credit: Credit },
-    /// An `exec`'s result.
+    /// The result of an exec.
     ExecEnded { call: f64, result: ExecResult },
-    /// Output of an `exec`.
+    /// Output of an exec.
     ExecOutput {
         call: f64,
         stream: Stream,
         data: Bytes,
         credit: Credit,
     },
-    /// What a VM tells unasked.
+    /// An event of the VM.
     Event(Event),
 }
 
 impl Message {
-    /// Replaces a message that cannot become a JavaScript value: a call's error, so that the call ends.
+    /// Replaces a message that cannot be converted: a call then gets an error, so that it settles.
     pub fn instead(&self) -> fn(&Error, f64) -> Vec<Value> {
         match self {
             Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } => failed_call,
@@ -73,7 +73,7 @@ impl Message {
         }
     }
 
-    /// The call that it is about; 0 for none.
+    /// The number of the call that it is about; 0 for none.
     pub fn call(&self) -> f64 {
         match self {
             Self::Settled { call, .. } | Self::ExecEnded { call, .. } | Self::Piece { call, .. } => *call,
@@ -81,8 +81,8 @@ impl Message {
         }
     }
 
-    /// The arguments. The credit of a chunk is returned here, as far as the [`turn`] allows: JavaScript has the chunk, and the next
-    /// may be read meanwhile.
+    /// The message's values. The credit of a chunk is returned here, as far as the [`turn`] allows: JavaScript has the
+    /// chunk, so the next one may be read.
     pub fn into_values(self) -> Vec<Value> {
         match self {
             Self::Settled { call, result } => match result {

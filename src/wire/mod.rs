@@ -1,13 +1,15 @@
-//! Everything that crosses between JavaScript and Rust, and its form there. The other half is lib/wire.js; `npm run lint:types`
-//! checks it against the declarations that are generated from here (src/addon.d.ts).
+//! Everything that passes between JavaScript and Rust, and its form. The other half is lib/wire.js; `npm run
+//! lint:types` checks it against the declarations generated from here (src/addon.d.ts).
 //!
-//! Options come as plain objects. What goes to JavaScript all the time, or is large, has a cheaper form than an object, because
-//! each property that N-API defines costs about 1 µs. bench/NOTES.md has the figures ("What crosses to JavaScript").
+//! Options are plain objects. Values that go to JavaScript all the time, or that are large, have a cheaper form,
+//! because each property that N-API defines costs about 1 µs. bench/NOTES.md has the figures ("What crosses to
+//! JavaScript").
 //!
-//! - Output, exits and results of exec are positional: an object costs 5 to 6 µs more each.
-//! - Listings, attributes and errors are JSON: objects take twice the time for 300 processes, three times for a `stat`.
-//! - A program and its arguments are one string, with NULs between them: 5 to 9 times as fast as an array.
-//! - The kind of a message is an integer: JavaScript compares it without making a string of each.
+//! - Output, exits and results of exec are positional values: an object costs 5 to 6 µs more each.
+//! - Listings, attributes and errors are JSON: objects take twice the time for 300 processes, and three times for a
+//! `stat`.
+//! - A program and its arguments are one string, separated by NULs: 5 to 9 times as fast as an array.
+//! - The kind of a message is an integer: JavaScript compares it without creating a string for each message.
 
 mod message;
 mod options;

@@ -1,7 +1,7 @@
-//! Options, as plain objects whose members lib/ has checked: what does not fit here is a mistake of ours. lib/defaults.js has the
-//! defaults.
+//! Options, as plain objects whose members lib/ has checked: a value that does not fit here is a bug of this package.
+//! lib/defaults.js has the defaults.
 //!
-//! N-API reads inherited members too, so lib/ makes these objects without a prototype.
+//! N-API also reads inherited members, so lib/ makes these objects without a prototype.
 
 use std::net::{AddrParseError, IpAddr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use agent_vm_host::{Command, Limits};
 use napi::Status;
 use napi_derive::napi;
 
-/// A name and a value, or a name and a path.
+/// Names with values, or names with paths.
 type Pairs = Vec<(String, String)>;
 
-/// What to boot, or to look for a way to boot.
+/// Describes a VM to boot, or for which to probe the host.
 #[napi(object, object_to_js = false)]
 pub struct BootRequest {
     /// The path of the init binary.
@@ -23,38 +23,38 @@ pub struct BootRequest {
     /// The path of the Node.js that the VM shows.
     #[napi(ts_type = "string | undefined")]
     pub node: Option<String>,
-    /// How strongly the VM is isolated.
+    /// The level of isolation.
     pub isolation: IsolationName,
-    /// The host name inside.
+    /// The host name in the VM.
     pub hostname: String,
-    /// The directory that becomes the root.
+    /// The host directory that becomes the root.
     #[napi(ts_type = "string | undefined")]
     pub rootfs: Option<String>,
-    /// The directory that becomes the home.
+    /// The host directory that becomes the home.
     #[napi(ts_type = "string | undefined")]
     pub home: Option<String>,
-    /// What the VM shows of the host.
+    /// The host directories that the VM shows.
     #[napi(ts_type = "readonly MountRequest[]")]
     pub mounts: Vec<MountRequest>,
-    /// Empty directories.
+    /// Paths of empty directories to create.
     #[napi(ts_type = "readonly string[]")]
     pub directories: Vec<String>,
-    /// What it shows, and hides, of the host's settings.
+    /// The host settings that the VM shows, and those that it hides.
     pub host: HostFilesRequest,
-    /// Commands of software: names, and paths inside.
+    /// Commands to add: names, and their paths in the VM.
     #[napi(ts_type = "readonly [name: string, path: string][]")]
     pub bins: Pairs,
-    /// What programs can reach.
+    /// The network that programs can reach.
     pub network: NetworkName,
-    /// For the network "list", its destinations.
+    /// The destinations, if the network is "list".
     #[napi(ts_type = "readonly AllowRequest[]")]
     pub allow: Vec<AllowRequest>,
-    /// The environment of every process.
+    /// The environment variables of every process.
     #[napi(ts_type = "readonly [name: string, value: string][]")]
     pub env: Pairs,
-    /// Limits.
+    /// The VM's limits.
     pub limits: LimitRequest,
-    /// What init logs.
+    /// The level at which init logs.
     #[napi(ts_type = "string | undefined")]
     pub log: Option<String>,
 }
@@ -62,42 +62,42 @@ pub struct BootRequest {
 /// A level of isolation.
 #[napi(string_enum = "lowercase")]
 pub enum IsolationName {
-    /// In namespaces of its own.
+    /// Its own namespaces.
     Namespaces,
-    /// Under Landlock.
+    /// Landlock only.
     Landlock,
-    /// Not at all.
+    /// No isolation.
     None,
 }
 
-/// What programs can reach.
+/// The network that programs can reach.
 #[napi(string_enum = "lowercase")]
 pub enum NetworkName {
-    /// Their own loopback.
+    /// Only their own loopback.
     None,
     /// The host's network.
     Host,
-    /// Public destinations.
+    /// All public destinations.
     Public,
-    /// Listed destinations.
+    /// The listed destinations.
     List,
 }
 
-/// What the VM shows at a path.
+/// A host directory that the VM shows.
 #[napi(object, object_to_js = false)]
 pub struct MountRequest {
-    /// The path inside.
+    /// The path in the VM.
     pub path: String,
     /// The path on the host.
     pub host_path: String,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// Whether it is software, whose links are not followed.
+    /// Whether it is software, in which links are not followed.
     #[napi(ts_type = "boolean | undefined")]
     pub software: Option<bool>,
 }
 
-/// Which of the host's settings and data a VM shows and hides.
+/// The host settings and data that a VM shows and hides.
 #[napi(object, object_to_js = false)]
 pub struct HostFilesRequest {
     /// Paths below /etc to show.
@@ -108,43 +108,43 @@ pub struct HostFilesRequest {
     pub hide: Vec<String>,
 }
 
-/// A destination: a name, the subdomains of one, or a range of addresses.
+/// An allowed destination: a name, the subdomains of a name, or a range of addresses.
 #[napi(object, object_to_js = false)]
 pub struct AllowRequest {
-    /// A host's name.
+    /// A host name.
     #[napi(ts_type = "string | undefined")]
     pub name: Option<String>,
-    /// A domain.
+    /// A domain whose subdomains are meant.
     #[napi(ts_type = "string | undefined")]
     pub subdomains_of: Option<String>,
     /// An address.
     #[napi(ts_type = "string | undefined")]
     pub address: Option<String>,
-    /// How many bits of the address count.
+    /// How many leading bits of the address must match.
     #[napi(ts_type = "number | undefined")]
     pub prefix_length: Option<u8>,
-    /// The only port.
+    /// The only allowed port; all ports if it is missing.
     #[napi(ts_type = "number | undefined")]
     pub port: Option<u16>,
 }
 
-/// Limits.
+/// The VM's limits.
 #[napi(object, object_to_js = false)]
 pub struct LimitRequest {
-    /// Processes.
+    /// The number of processes.
     pub pids: u32,
-    /// Open files of a process.
+    /// The number of open files of a process.
     pub open_files: u32,
-    /// Bytes of private files.
+    /// The size of private files, in bytes.
     pub disk_bytes: f64,
-    /// Terminals.
+    /// The number of terminals.
     pub terminals: u32,
-    /// Bytes of output that are kept of each process.
+    /// The output kept of each process, in bytes.
     pub replay_bytes: u32,
-    /// Bytes of memory.
+    /// The memory, in bytes.
     #[napi(ts_type = "number | undefined")]
     pub memory_bytes: Option<f64>,
-    /// Cores.
+    /// The number of processor cores.
     #[napi(ts_type = "number | undefined")]
     pub cpus: Option<f64>,
 }
@@ -202,7 +202,7 @@ fn wrong(reason: &impl ToString) -> napi::Error {
 }
 
 impl BootRequest {
-    /// For the host, and how many bytes of output each process keeps.
+    /// Converts it for the host; also returns how many bytes of output each process keeps.
     pub fn into_host(self) -> napi::Result<(Options, usize)> {
         let replay_bytes = self.limits.replay_bytes as usize;
         let network = match self.network {
@@ -249,7 +249,7 @@ impl BootRequest {
     }
 }
 
-/// Of `exec` and `execFile`.
+/// The options of `exec` and `execFile`.
 #[napi(object, object_to_js = false)]
 pub struct ExecOptions {
     /// Environment variables.
@@ -258,15 +258,15 @@ pub struct ExecOptions {
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
-    /// Milliseconds; 0 for no timeout.
+    /// The timeout in milliseconds; 0 for none.
     pub timeout: f64,
-    /// Bytes that the result keeps of each stream.
+    /// How many bytes of each stream the result keeps.
     pub max_output_bytes: u32,
-    /// Whether output is also sent as it comes.
+    /// Whether output is also sent as it arrives.
     pub streams: bool,
 }
 
-/// Of `spawn`.
+/// The options of `spawn`.
 #[napi(object, object_to_js = false)]
 pub struct SpawnOptions {
     /// Environment variables.
@@ -275,11 +275,11 @@ pub struct SpawnOptions {
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
-    /// Milliseconds; 0 for no timeout.
+    /// The timeout in milliseconds; 0 for none.
     pub timeout: f64,
 }
 
-/// Of `openShell`.
+/// The options of `openShell`.
 #[napi(object, object_to_js = false)]
 pub struct ShellOptions {
     /// Environment variables.
@@ -288,13 +288,13 @@ pub struct ShellOptions {
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
-    /// Columns of the terminal.
+    /// The number of columns of the terminal.
     pub cols: u16,
-    /// Its rows.
+    /// The number of rows of the terminal.
     pub rows: u16,
 }
 
-/// The timeout that a number of milliseconds stands for; 0 is none.
+/// Converts a timeout in milliseconds; 0 means none.
 pub fn timeout(milliseconds: f64) -> Option<Duration> {
     if milliseconds <= 0.0 {
         return None;
@@ -302,7 +302,7 @@ pub fn timeout(milliseconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(milliseconds / 1000.0).ok()
 }
 
-/// The command that a command line makes: a program and its arguments, with a NUL between them.
+/// The command for a command line: a program and its arguments, separated by NULs.
 pub fn command(command_line: &str, env: Pairs, cwd: Option<String>) -> Command {
     let mut parts = command_line.split('\0').map(str::to_owned);
     Command {

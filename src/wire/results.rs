@@ -1,4 +1,4 @@
-//! Results on their way to JavaScript, under the names that `index.d.ts` gives their members or in the order that lib/wire.js has.
+//! Results for JavaScript. Members have the names of `index.d.ts`, or values the order of lib/wire.js.
 
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::value::Value;
 
-/// What `doctor` found.
+/// The report of `doctor`.
 pub fn diagnosis(diagnosis: Diagnosis) -> Value {
     let checks: Vec<_> = diagnosis
         .checks
@@ -32,7 +32,7 @@ pub fn diagnosis(diagnosis: Diagnosis) -> Value {
     Value::json(&json!({ "level": level, "checks": checks }))
 }
 
-/// One of `listShells`.
+/// An item of `listShells`.
 pub fn shell(shell: &ShellInfo) -> serde_json::Value {
     json!({
         "shellId": shell.id.to_string(),
@@ -57,7 +57,7 @@ pub fn spawned_process(process: &SpawnedProcessInfo) -> serde_json::Value {
     })
 }
 
-/// Who holds each limit; null for nobody.
+/// The mechanism that enforces each limit; null if none does.
 pub fn enforcement(by: Enforcement) -> Value {
     let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
     Value::json(&json!({
@@ -95,9 +95,9 @@ pub fn process_table(processes: &[ProcessInfo]) -> Value {
     Value::text(to_json(&entries))
 }
 
-/// Text of JSON, without a tree of values in between: there may be many.
+/// JSON text, without a tree of values in between, because there may be many.
 fn to_json<T: Serialize>(values: &T) -> String {
-    // It fails for maps whose keys are no text, and for writers that fail: here are none.
+    // It fails only for maps whose keys are not text, and for writers that fail; there are none here.
     serde_json::to_string(values).unwrap_or_default()
 }
 
@@ -145,7 +145,7 @@ fn table_entry(process: &ProcessInfo) -> TableEntry<'_> {
     }
 }
 
-/// One of `readdirRecursive`.
+/// An entry of `readdirRecursive`.
 #[derive(Serialize)]
 struct ListedEntry<'a> {
     path: &'a str,
@@ -217,8 +217,8 @@ fn status_values(status: ExitStatus) -> [Value; 6] {
     ]
 }
 
-/// Those of [`status_value`], stdout, stderr, what of them was cut off (1 for stdout, 2 for stderr), timedOut, background as
-/// JSON or undefined.
+/// The values of [`status_value`], stdout, stderr, which of them was truncated (1 for stdout, plus 2 for stderr),
+/// timedOut, and background as JSON or undefined.
 pub fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
     let cut = i32::from(result.stdout.truncated) + 2 * i32::from(result.stderr.truncated);
     let background = if result.background.is_empty() {
@@ -259,7 +259,7 @@ pub fn replay_value(replay: OutputReplay) -> Value {
     ])
 }
 
-/// What lib/wire.js makes an `AgentVmError` of, as JSON.
+/// The fields from which lib/wire.js makes an `AgentVmError`, as JSON.
 pub fn error_value(error: &Error) -> Value {
     let mut fields = json!({ "code": error.code(), "message": error.to_string() });
     let system = match error {
@@ -268,7 +268,7 @@ pub fn error_value(error: &Error) -> Value {
         _ => None,
     };
     if let Some((errno, syscall, path)) = system {
-        // As Node.js has it: negative.
+        // Negative, as in Node.js.
         fields["errno"] = json!(-errno);
         fields["syscall"] = json!(syscall);
         if let Some(path) = path {
@@ -278,7 +278,7 @@ pub fn error_value(error: &Error) -> Value {
     Value::json(&fields)
 }
 
-/// Why a value did not become JavaScript's, as far as that can be known: the engine takes none that are too large.
+/// The probable reason why a value could not be created in JavaScript: the engine refuses values that are too large.
 pub fn too_large() -> Error {
     Error::LimitExceeded(
         "The result is larger than a value of JavaScript can be (a string has at most 536870888 characters), or memory for it \
