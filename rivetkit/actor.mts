@@ -1,4 +1,4 @@
-// The actor definition: rivetkit's hooks around a machine, and its actions as that machine's calls.
+// The actor definition: connects rivetkit's hooks and actions to a machine and its calls.
 import { isAbsolute } from "node:path";
 import { type ActorDefinition, type ActorOptionsInput, actor, event } from "rivetkit";
 import type {
@@ -33,12 +33,12 @@ import {
   encodedSize,
 } from "./wire.mjs";
 
-/** The actor's state contains nothing of the VM; `persist` keeps the home elsewhere. */
+/** The actor's state contains nothing of the VM; `persist` stores the home elsewhere. */
 export type AgentOsState = Record<string, never>;
 
-/** What one start of the actor holds. Only this package uses it. */
+/** The data of one start of the actor. Only this package uses it. */
 export interface AgentOsVars {
-  /** The VM, once there is one. */
+  /** The VM, once it has been created. */
   agentVm: Running | undefined;
 }
 interface Running {
@@ -46,7 +46,7 @@ interface Running {
   readonly calls: Calls;
 }
 
-/** The events as rivetkit's definitions hold them. */
+/** The events in the form that rivetkit's definitions use. */
 export type AgentOsEventTokens = { [K in keyof AgentOsEvents]: ReturnType<typeof event<AgentOsEvents[K]>> };
 const events: AgentOsEventTokens = {
   processOutput: event(),
@@ -130,7 +130,7 @@ export type AgentOsDefinition<CP = undefined> = ActorDefinition<
 
 /** rivetkit's default, for setup() without one of its own. */
 const DEFAULT_OUTGOING = 1_048_576;
-/** Bytes that rivetkit adds to a result, at most. */
+/** The maximum number of bytes that rivetkit adds to a result. */
 const ENVELOPE = 256;
 
 /**
@@ -166,7 +166,7 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     throw new TypeError(`options.persist.directory must be an absolute path, not ${String(options.persist.directory)}`);
   }
 
-  /** A call by rivetkit's plain client: one action, its result in one message. */
+  /** Runs a call by rivetkit's plain client: a single action, with its result in one message. */
   const plain = (c: ActionSide, method: string, args: unknown[]): Promise<unknown> =>
     started(c).calls.plain(connectionOf(c), method, args, (result) => {
       const limit = maxOutgoingMessageSize - ENVELOPE;
@@ -180,7 +180,7 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     ...Object.fromEntries(
       Object.keys(methods).map((method) => [method, (c: ActionSide, ...args: unknown[]) => plain(c, method, args)]),
     ),
-    // While the actor stops there is none: its next start may have the call, which this one has not begun.
+    // While the actor stops, there is no machine: its next start can serve the call, which this start has not begun.
     [HELLO]: (c, client): Hello => {
       const connection = connectionOf(c);
       if (connection) c.vars.agentVm?.calls.hello(connection, client);
@@ -196,7 +196,7 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     [ABORT]: (c, id, incarnation) => started(c).calls.abort(connected(c), id as string, incarnation as string),
     [POSITIONS]: (c) => started(c).machine.positions(),
   };
-  // Who may not connect may not call either: rivetkit asks the hook for connections alone.
+  // A client that may not connect may not call either, but rivetkit calls the hook only for connections.
   const guarded = (action: Action): Action =>
     onBeforeConnect ? (c, ...args) => (connected(c), action(c, ...args)) : action;
 
@@ -239,11 +239,11 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     },
     actions: Object.fromEntries(Object.entries(actions).map(([name, action]) => [name, guarded(action)])),
   });
-  // The type says what users may call, and nothing of what carries it.
+  // The type declares the calls for users, without the internal actions that carry them.
   return definition as unknown as AgentOsDefinition<CP>;
 }
 
-/** What an action has of its caller: rivetkit's context, which has no connection where there is none. */
+/** What an action knows about its caller: rivetkit's context. Without a connection, it has none. */
 interface ActionSide {
   readonly vars: AgentOsVars;
   readonly conn?: { readonly id: string } | null;
@@ -267,11 +267,11 @@ async function invoke(machine: Machine, carried: Carried, method: string, args: 
   if (!Object.hasOwn(methods, method)) throw failure("INVALID_ARGUMENT", `An agent-vm actor has no call ${method}`);
   const call: (use: Use, ...args: never[]) => Promise<unknown> = methods[method as keyof typeof methods];
   try {
-    // The VM checks what its calls are given: here it is whatever the client sent.
+    // The VM checks the arguments: here they can be anything that a client sent.
     return await machine.run(() => call({ machine, ...carried }, ...(args as never[])));
   } catch (error) {
     const known = toClient(error);
-    // Nobody else will hear what it was: rivetkit tells the client, and its own log, that there was an error.
+    // The cause is logged here, because rivetkit tells its log and the client only that there was an error.
     if (!isRivetErrorLike(known)) machine.warn(`${method} failed`, error);
     throw known;
   }

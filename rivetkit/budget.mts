@@ -1,33 +1,34 @@
-// The memory that the clients of all actors of this server may make it hold at one time: arguments that come up in parts,
-// arguments of calls under way, what calls have read so far, and results that are kept for their client.
+// Bounds the memory that the clients of all actors of this server can use at one time: uploaded arguments, arguments of
+// running calls, what calls have read so far, and results that are kept for their client.
 import { getHeapStatistics } from "node:v8";
 import { failure } from "./errors.mjs";
 import { CALL_BYTES } from "./wire.mjs";
 
 /**
- * Room for three of the largest arguments or results, but at most a quarter of what V8's heap may become: text lies
- * there, at up to two bytes a character.
+ * Room for three of the largest arguments or results, but at most a quarter of V8's heap limit, because text is in the
+ * heap and uses up to two bytes for each character.
  */
 export const SERVER_BYTES = Math.min(3 * CALL_BYTES, Math.floor(getHeapStatistics().heap_size_limit / 4));
-/** What each client may hold even while others hold everything: its small calls go on. */
+/** What each client may use even while other clients use everything else, so that its small calls still work. */
 const ALWAYS_BYTES = 1024 * 1024;
-/** What is there for that. */
+/** The memory reserved for that. */
 const RESERVE_BYTES = SERVER_BYTES / 4;
 
-/** What one client holds. */
+/** The memory that one client uses. */
 export class Share {
   #bytes = 0;
   static #all = 0;
 
-  /** All that clients hold, for tests. */
+  /** The memory that all clients use, for tests. */
   static get all(): number {
     return Share.#all;
   }
 
-  /** Throws LIMIT_EXCEEDED where it is more than this client may hold beside the others. */
+  /** Throws LIMIT_EXCEEDED if the client may not use this much more. */
   take(bytes: number): void {
     const others = Share.#all - this.#bytes;
-    // Three quarters of what the others leave: nobody can hold everything, so that there is something for the next one.
+    // Three quarters of what the other clients leave: no client can use everything, so the next one still gets
+    // something.
     const most = Math.floor(((SERVER_BYTES - others) * 3) / 4);
     const always = this.#bytes + bytes <= ALWAYS_BYTES && Share.#all + bytes <= SERVER_BYTES + RESERVE_BYTES;
     if (this.#bytes + bytes > most && !always) {
@@ -46,9 +47,9 @@ export class Share {
   }
 }
 
-/** What one call, or one upload, holds of its client's share. */
+/** The part of its client's share that one call, or one upload, uses. */
 export class Claim {
-  /** The client's share, or the claim that this is a part of. */
+  /** The client's share, or the claim that this one is a part of. */
   readonly #share: { take(bytes: number): void; give(bytes: number): void };
   #bytes = 0;
   #released = false;
@@ -57,12 +58,18 @@ export class Claim {
     this.#share = share;
   }
 
-  /** A part of it, for something that goes on beside others. What it has not given back is released with the whole. */
+  /**
+   * A part of this claim, for something that runs at the same time. Releasing the claim also releases what the part has
+   * not returned.
+   */
   part(): Claim {
     return new Claim(this);
   }
 
-  /** So many bytes for what goes on after the call, like input that waits to be read; released by itself alone. */
+  /**
+   * A separate claim of `bytes`, for something that continues after the call, such as input that has not been read. It
+   * must be released by itself.
+   */
   apart(bytes: number): Claim {
     const other = new Claim(this.#share);
     other.take(bytes);
@@ -73,9 +80,9 @@ export class Claim {
     return this.#bytes;
   }
 
-  /** Throws LIMIT_EXCEEDED where there is no room for it. */
+  /** Throws LIMIT_EXCEEDED if there is no room. */
   take(bytes: number): void {
-    // It is a part of a call that is over.
+    // It is a part of a call that has ended.
     if (this.#released) return;
     this.#share.take(bytes);
     this.#bytes += bytes;
@@ -88,20 +95,20 @@ export class Claim {
     this.#share.give(given);
   }
 
-  /** Holds so many bytes from now on, however many it held. */
+  /** Changes the claim to this many bytes. */
   set(bytes: number): void {
     if (bytes > this.#bytes) this.take(bytes - this.#bytes);
     else this.give(this.#bytes - bytes);
   }
 
-  /** Gives everything back. It takes nothing more. */
+  /** Returns everything. The claim takes nothing afterwards. */
   release(): void {
     this.give(this.#bytes);
     this.#released = true;
   }
 }
 
-/** Lets a few run at a time; the others wait, in their order. */
+/** Runs a few functions at a time; the others wait in order. */
 export class Gate {
   readonly #waiting = new Set<() => void>();
   #free: number;
@@ -110,7 +117,7 @@ export class Gate {
     this.#free = places;
   }
 
-  /** Rejects with the signal's reason when it aborts before the work's turn has come; the work is then not done. */
+  /** If the signal aborts before the function's turn, rejects with the signal's reason and never calls the function. */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;

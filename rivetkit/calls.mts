@@ -1,6 +1,6 @@
-// The actor's half of carrying calls for our client: arguments that come up in parts, calls that take longer than one
-// action may, results that are fetched in pieces, and answers kept until the client has them. Each client has its own
-// calls: an id that another client has used means nothing to it.
+// The actor's half of carrying calls for our client: arguments uploaded in parts, calls that take longer than one
+// action may, results fetched in pieces, and answers kept until the client has them. Each client has its own calls, so
+// another client's ids do not matter to it.
 import { Claim, Share } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import { Live } from "./live.mjs";
@@ -25,54 +25,62 @@ import {
   toBase64,
 } from "./wire.mjs";
 
-/** Calls under way, and answers kept, of one client and of all: past it new calls are refused. */
+/** The maximum number of running calls and kept answers, of one client and of all; more calls are refused. */
 export const MOST_CALLS_OF_ONE = 2048;
 export const MOST_CALLS = 4096;
-/** What each client may have even while others have all of those, and what there is for that. */
+/**
+ * How many calls each client may have even while other clients use all of those, and how many are reserved for that.
+ */
 const ALWAYS_CALLS = 16;
 const RESERVE_CALLS = 1024;
-/** Uploads that have begun and whose call has not, of one client. */
+/** The maximum number of uploads of one client whose call has not begun. */
 export const MOST_UPLOADS = 1024;
-/** Calls that a client follows (`signal`, `onStdout`, `onStderr`), and processes that such a call has started: of one client and of all. */
+/**
+ * The maximum number of calls with `signal`, `onStdout` or `onStderr` and of processes that such calls started, of one
+ * client and of all.
+ */
 export const MOST_LIVE_OF_ONE = 1024;
 export const MOST_LIVE = 4096;
-/** Calls whose options may have these. */
+/** The calls that can have these options. */
 const LIVE: ReadonlySet<string> = new Set(["exec", "execFile", "spawn", "vmFetch"]);
-/** How long an answer, or an upload that does not go on, waits for its client. */
+/** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;
-/** Ids remembered of a client's calls that are no longer kept. */
+/** How many ids of a client's finished calls are remembered. */
 const MOST_OVER = 2048;
-/** Requests that wait for one call at a time; a client has one, and one more after a lost connection. */
+/** How many requests may wait for one call; a client has one, and another after a lost connection. */
 const MOST_WAITING = 4;
-/** The most calls that one request says to have arrived. */
+/** How many calls one request may report as received. */
 const MOST_DONE = 1024;
-/** What a call, a part of an upload, or an upload is counted as beside its bytes. */
+/** What a call, an upload or a part of one counts in addition to its bytes. */
 const OVERHEAD = 1024;
-/** Clients, and their call ids, as they name themselves; they are keys here, so they are short. */
+/** The form of clients' names and call ids. Clients choose them and they are used as keys, so they must be short. */
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
 
-/** What a call is made with. */
+/** What a call is run with. */
 export interface Carried {
-  /** Counts what the call reads. */
+  /** Counts the memory for what the call reads. */
   readonly claim: Claim;
-  /** Aborts when nobody waits for the call any longer, or the client asks for it. */
+  /** Aborts when nobody waits for the call any longer, or when the client aborts it. */
   readonly signal?: AbortSignal | undefined;
-  /** What the client follows while the call runs. */
+  /** The signal and output that the client follows while the call runs. */
   readonly live?: Live | undefined;
 }
 
-/** Does what a call is for. */
+/** Runs a call. */
 export type Run = (method: string, args: unknown[], carried: Carried) => Promise<unknown>;
 /** How long rivetkit lets an action run by default. */
 export const ACTION_MS = 60_000;
 
 interface Call {
-  /** Resolves when the call is with the VM. */
+  /** Resolves when the call has been passed to the VM. */
   started: Promise<void>;
-  /** The call that it waits for before it starts. */
+  /** The id of the call that must start before this one. */
   waitsFor: string | undefined;
   settled: boolean;
-  /** What ends the waiting of each request that waits for it. A race with the outcome would add to the outcome each time. */
+  /**
+   * Wakes each request that waits for the call. Racing the outcome's promise instead would add a reaction to it for
+   * every request.
+   */
   readonly waiting: Set<() => void>;
   outcome: Promise<{ value: unknown } | { bytes: Uint8Array } | { error: unknown }>;
   readonly claim: Claim;
@@ -81,48 +89,57 @@ interface Call {
 
 interface Upload {
   readonly parts: Map<number, Uint8Array>;
-  /** All parts but the last are of one size. */
+  /** The size of the last part: all other parts have the same size. */
   short: number | undefined;
   bytes: number;
   readonly claim: Claim;
   touched: number;
 }
 
-/** A connection of a client's. Those of single HTTP requests are connections, too. */
+/** A connection of a client. A single HTTP request counts as a connection too. */
 export interface Connection {
   readonly id: string;
-  /** A call may be handed over after its connection has closed. */
+  /** A call may arrive after its connection has closed. */
   readonly isOpen: () => boolean;
 }
 
-/** What one client has here. */
+/** What this start of the actor has of one client. */
 class Client {
   readonly share = new Share();
   readonly connections = new Set<string>();
   readonly calls = new Map<string, Call>();
-  /** Who waits for a call that has not come yet: at most one each, for a call has one successor. */
+  /**
+   * Wakes the calls that wait for a call that has not arrived yet. One entry per missing call, because only one call
+   * can follow it.
+   */
   readonly waiting = new Map<string, () => void>();
   readonly uploads = new Map<string, Upload>();
-  /** What is live in its calls, and in processes that these have started. */
+  /** The signals and outputs that the client follows, of its calls and of processes that they started. */
   readonly lives = new Map<string, Live>();
-  /** Calls answered and forgotten, or aborted before they came: one that comes after them, late, has nothing to wait for. */
+  /**
+   * Ids of calls that were answered and forgotten, or aborted before they arrived: a late successor need not wait for
+   * them.
+   */
   readonly over = new Set<string>();
   /** When its last connection closed. */
   left = 0;
-  /** Whether it has left: nobody gets the answers of what still runs for it. */
+  /** Whether it is gone for good: no client will fetch the answers of its running calls. */
   gone = false;
 }
 
 export class Calls {
   readonly #incarnation: string;
   readonly #run: Run;
-  /** By named(), the name that only the client itself knows, or by unnamed(), its connection where it has given none. */
+  /**
+   * By `named()` for a client that has given its name, which only it knows, or by `unnamed()` for a connection without
+   * one.
+   */
   readonly #clients = new Map<string, Client>();
   readonly #clientOf = new Map<string, string>();
   #calls = 0;
   #lives = 0;
   readonly #plain: PlainCalls;
-  /** For calls that no connection has brought. */
+  /** For calls without a connection. */
   readonly #unconnected = new Share();
   #sweeper: NodeJS.Timeout | undefined;
   /** How long one action waits for its call. */
@@ -136,7 +153,7 @@ export class Calls {
     this.#holdMs = Math.min(HOLD_MS, Math.floor(actionMs / 2));
   }
 
-  /** The client says who it is: what it began over an earlier connection is its own. */
+  /** A client gives its name, and so gets back the calls that it began over an earlier connection. */
   hello(connection: Connection, name: unknown): void {
     if (name === undefined) return;
     check(isId(name));
@@ -146,7 +163,9 @@ export class Calls {
     this.#clientOf.set(connection.id, named(name));
   }
 
-  /** The connection has closed: what only it could ask for goes, and so do uploads, which a client starts again. */
+  /**
+   * A connection has closed. Drops the calls that only it could fetch, and the uploads, which a client begins again.
+   */
   closed(connection: string): void {
     this.#plain.closed(connection);
     const name = this.#clientOf.get(connection);
@@ -163,8 +182,8 @@ export class Calls {
   }
 
   /**
-   * A call by rivetkit's plain client, whose one action it is. `deliver` makes the result what the client gets. A call that
-   * loses its place (see PlainCalls) is aborted; what cannot be aborted counts in bytes until it is over.
+   * Runs a call by rivetkit's plain client as a single action. `deliver` converts the result for the client. A call
+   * that loses its place (see PlainCalls) is aborted; if it cannot be aborted, its bytes count until it ends.
    */
   async plain(
     connection: Connection | undefined,
@@ -186,7 +205,7 @@ export class Calls {
     }
   }
 
-  /** Starts a call, or joins it if it was started before its client lost its connection. */
+  /** Starts a call, or joins it if it was already started before its client lost the connection. */
   async begin(connection: Connection, request: Begin): Promise<Answer> {
     check(typeof request === "object" && request !== null);
     const { id, method, args, incarnation, after, done } = request;
@@ -197,7 +216,7 @@ export class Calls {
     for (const over of done) this.#forget(client, over);
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
     if (!client.calls.has(id)) {
-      // It was aborted, or has come twice and very late.
+      // The call was aborted, or has arrived a second time, very late.
       if (client.over.has(id)) throw failure("LIMIT_EXCEEDED", lateMessage);
       refuseCycle(client, id, after);
       this.#admit(client);
@@ -218,7 +237,7 @@ export class Calls {
     return this.#answer(client, id);
   }
 
-  /** Waits on for a call that was pending. */
+  /** Continues to wait for a pending call. */
   async follow(connection: Connection, id: string, incarnation: string): Promise<Answer> {
     check(isId(id));
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
@@ -252,23 +271,23 @@ export class Calls {
     upload.parts.set(index, bytes);
   }
 
-  /** PIECE_BYTES of a large result, or what is left of it. */
+  /** Returns PIECE_BYTES of a large result, or the rest of it. */
   async piece(connection: Connection, id: string, at: number): Promise<string> {
     check(isId(id) && Number.isSafeInteger(at) && at >= 0);
     const call = this.#client(connection).calls.get(id);
-    // One that has no result yet is not waited for: the client asks for pieces of what it knows the length of.
+    // Does not wait for a result: the client asks for pieces only after it has got the length.
     const outcome = call?.settled ? await call.outcome : undefined;
     if (!call || !outcome || !("bytes" in outcome)) throw failure("LIMIT_EXCEEDED", lateMessage);
     call.touched = Date.now();
     return toBase64(outcome.bytes.subarray(at, at + PIECE_BYTES));
   }
 
-  /** Output of a call that the client follows, from the byte `after` on. */
+  /** Returns the output of a followed call, from the byte `after` on. */
   async take(connection: Connection, id: string, incarnation: string, after: number): Promise<Taken> {
     check(isId(id) && Number.isSafeInteger(after) && after >= 0);
     if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
     const client = this.#client(connection);
-    // Who takes the output asks for the answer only after it.
+    // A client that reads the output asks for the answer only after the last output.
     const call = client.calls.get(id);
     if (call) call.touched = Date.now();
     const live = client.lives.get(id);
@@ -278,7 +297,7 @@ export class Calls {
     return taken;
   }
 
-  /** The client's signal has aborted. A call that has not come yet does not start. */
+  /** The client's signal has aborted. A call that has not arrived yet will not start. */
   abort(connection: Connection, id: string, incarnation: string): void {
     check(isId(id));
     if (incarnation !== this.#incarnation) return;
@@ -299,14 +318,17 @@ export class Calls {
   #client({ id, isOpen }: Connection, name = this.#clientOf.get(id) ?? unnamed(id)): Client {
     let client = this.#clients.get(name);
     if (client?.connections.has(id)) return client;
-    // Its end has been dealt with: nothing would take away what is made for it now.
+    // The end of the connection has been handled already, so nothing would clean up later.
     if (!isOpen()) throw failure("VM_DISPOSED", "The connection has closed");
     if (!client) this.#clients.set(name, (client = new Client()));
     client.connections.add(id);
     return client;
   }
 
-  /** Nothing is kept for it any more. What runs for it runs on, and counts until it is over: the server holds its arguments. */
+  /**
+   * Drops everything kept for a client. Its running calls continue, and count until they end because the server holds
+   * their arguments.
+   */
   #leave(name: string, client: Client): void {
     client.gone = true;
     for (const id of [...client.uploads.keys()]) drop(client, id);
@@ -316,7 +338,7 @@ export class Calls {
     this.#clients.delete(name);
   }
 
-  /** A call has settled and its answer is kept no longer. */
+  /** Removes a call that has settled and whose answer is no longer kept. */
   #end(call: Call): void {
     this.#calls--;
     call.claim.release();
@@ -346,7 +368,7 @@ export class Calls {
 
   #newLive(client: Client, id: string, method: string, parts: LiveParts): Live {
     check(LIVE.has(method));
-    // One whose call could not be started in an earlier try.
+    // Left from an earlier attempt that could not start the call.
     const before = client.lives.get(id);
     if (before) this.#dropLive(client, id, before);
     if (client.lives.size >= MOST_LIVE_OF_ONE || this.#lives >= MOST_LIVE) {
@@ -394,7 +416,8 @@ export class Calls {
           return running;
         })
         .then((value) => {
-          // The arguments are no longer needed. What was counted of the value while it was read is counted once more.
+          // The arguments are no longer needed. The value was counted while it was read, and is now counted once more
+          // by its size.
           const size = encodedSize(value, INLINE_RESULT);
           claim.set(Math.max(claim.bytes - held, OVERHEAD));
           if (size <= INLINE_RESULT) {
@@ -454,7 +477,7 @@ export class Calls {
         for (const [id, live] of client.lives) {
           if (live.ended && live.touched < before) this.#dropLive(client, id, live);
         }
-        // It may not come back; what still runs for it has nobody to answer.
+        // The client is taken for gone; nobody will fetch the answers of its running calls.
         if (client.connections.size === 0 && client.left < before) this.#leave(name, client);
       }
       for (const { calls, uploads, lives, connections } of this.#clients.values()) {
@@ -468,7 +491,9 @@ export class Calls {
 
 const lateMessage = `The result of a call is kept for ${KEPT_MS / 1000} s after it was last asked for, and no longer`;
 
-/** Resolves when the call has settled, or as late as one action may take; earlier if too many wait for it. */
+/**
+ * Resolves when the call has settled, or after the time that one action may take; earlier if too many requests wait.
+ */
 function settledOrLate({ waiting }: Call, holdMs: number): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -483,7 +508,10 @@ function settledOrLate({ waiting }: Call, holdMs: number): Promise<void> {
   });
 }
 
-/** Resolves when the call before is with the VM, or has not come for as long as one action may take. */
+/**
+ * Resolves when the previous call has been passed to the VM, or has not arrived within the time that one action may
+ * take.
+ */
 async function turn(client: Client, after: string | undefined, holdMs: number): Promise<void> {
   if (after === undefined || client.over.has(after)) return;
   if (!client.calls.has(after)) {
@@ -498,14 +526,14 @@ async function turn(client: Client, after: string | undefined, holdMs: number): 
   await client.calls.get(after)?.started;
 }
 
-/** A call that comes after itself, also by way of others that have not started, never would. */
+/** Refuses a call that would wait for itself, directly or through other calls that have not started. */
 function refuseCycle(client: Client, id: string, after: string | undefined): void {
   for (let before = after; before !== undefined; before = client.calls.get(before)?.waitsFor) {
     if (before === id) throw failure("INVALID_ARGUMENT", "after must name a call that came before, not one that waits");
   }
 }
 
-/** Arguments that came with the request, counted like all others. */
+/** Arguments in the request itself, counted like all others. */
 function inline(args: unknown[], claim: Claim): unknown[] {
   claim.take(OVERHEAD + encodedSize(args, CALL_BYTES));
   return args;
@@ -542,7 +570,7 @@ function encoded(value: unknown): Uint8Array {
   }
 }
 
-/** Remembers that the call is over. */
+/** Remembers that the call has ended. */
 function over(client: Client, id: string): void {
   client.over.add(id);
   for (const oldest of client.over) {
@@ -564,7 +592,7 @@ function drop(client: Client, id: string): void {
   client.uploads.delete(id);
 }
 
-/** Clients choose their names, and rivetkit the ids of connections: as keys, neither can be the other's. */
+/** Clients choose their names, and rivetkit the ids of connections. The prefixes keep the two kinds of keys apart. */
 const named = (name: string): string => `name:${name}`;
 const unnamed = (connection: string): string => `connection:${connection}`;
 
@@ -572,7 +600,7 @@ function isId(id: unknown): id is string {
   return typeof id === "string" && ID.test(id);
 }
 
-/** Only our own client speaks this: what does not fit was not sent by it. */
+/** Only our own client sends such requests; one that does not fit was not sent by it. */
 function check(fits: unknown): asserts fits {
   if (!fits) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
 }

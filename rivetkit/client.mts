@@ -25,7 +25,7 @@ type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: i
     ? E
     : Record<never, never>
   : Record<never, never>;
-/** rivetkit's own inference takes the result of `event<T>()` for a queue's token, and gives `unknown`. */
+/** rivetkit infers the result of `event<T>()` as a queue's token, whose type is `unknown`. */
 type Payload<E extends EventSchemaConfig, K extends keyof E> = E[K] extends { readonly _eventType?: infer T }
   ? unknown extends T
     ? InferSchemaMap<E>[K]
@@ -99,7 +99,7 @@ export function createClient<A extends Registry<RegistryActors>>(
   }) as Client<A>;
 }
 
-/** rivetkit's `client.vm`, each of whose functions gives a handle or a promise of one. */
+/** Wraps rivetkit's `client.vm`, whose functions return a handle or a promise of one. */
 function accessor(
   functions: Record<string, (...args: unknown[]) => unknown>,
   listen: (raw: ActorHandleRaw) => object,
@@ -140,7 +140,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
   });
 }
 
-/** An action, and those below it: rivetkit's actors may nest them (`handle.files.read()`). */
+/** An action, with its nested actions: rivetkit's actors may nest them (`handle.files.read()`). */
 function action(link: Link, path: string): object {
   return new Proxy((...args: unknown[]) => link.call(path, args), {
     get: (target, name) =>

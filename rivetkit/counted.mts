@@ -1,5 +1,5 @@
-// Calls whose results may be large: what they read is counted while it is read, so that many of them at once do not hold
-// more than their client may make the server hold.
+// Calls whose results may be large. What they read is counted while they read it, so that many such calls together stay
+// within their client's memory.
 import { constants } from "node:buffer";
 import { types } from "node:util";
 import type { AgentVm, ExecOptions, ExecResult, SpawnOptions } from "agent-vm";
@@ -11,27 +11,30 @@ import { CALL_BYTES } from "./wire.mjs";
 
 type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr">;
 
-/** As AgentVm has it. */
+/** The default of AgentVm. */
 const DEFAULT_OUTPUT = 16 * 1024 * 1024;
-/** What is counted for a file beside its size: it may grow, and files of /proc have none. */
+/** What counts for a file in addition to its size: it may grow, and files in /proc report no size. */
 const READ_AHEAD = 64 * 1024;
-/** Files of one call that are read at a time. */
+/** How many files one call reads at the same time. */
 const FILES_AT_A_TIME = 16;
 
-/** What of a call its client follows while it runs. */
+/** The parts of a call that its client follows while it runs. */
 interface Followed {
   readonly signal: AbortSignal | undefined;
   readonly live: Live | undefined;
 }
 
-/** An exec that ends, with LIMIT_EXCEEDED, when what it has printed is more than may be held; and when the signal aborts. */
+/**
+ * Runs an exec and counts its output. It ends with LIMIT_EXCEEDED if the output exceeds the client's memory, and when
+ * the signal aborts.
+ */
 export async function counted(
   claim: Claim,
   { signal, live }: Followed,
   options: SentExecOptions | undefined,
   run: (options: Parameters<AgentVm["exec"]>[1]) => Promise<ExecResult>,
 ): Promise<ExecResult> {
-  // What does not fit is the VM's to refuse.
+  // The VM refuses invalid options.
   if (options !== undefined && !isObject(options)) return run(options);
   refuseUnsent("options", options);
   const given = bare<Record<string, unknown>>(options);
@@ -48,7 +51,7 @@ export async function counted(
       pass?.(data);
     } catch (error) {
       failed = error;
-      // It goes on printing until it is killed, which may take its time.
+      // It continues to print until it is killed, which may take a while.
       stdout.drop();
       stderr.drop();
       over.abort();
@@ -77,7 +80,7 @@ export async function counted(
   throw failed;
 }
 
-/** What a client keeps, and `agent-vm/client` serves from there: rivetkit's own client cannot send it. */
+/** Options that `agent-vm/client` implements on the client's side; rivetkit's own client cannot send them. */
 const UNSENT = ["signal", "onStdout", "onStderr"] as const;
 
 export function refuseUnsent(name: string, options: unknown): void {
@@ -92,10 +95,13 @@ export function refuseUnsent(name: string, options: unknown): void {
   }
 }
 
-/** The most of `stdin` that a spawned process may leave unread, as AgentVm has it for what is written later. */
+/** How much of `stdin` a spawned process may leave unread: AgentVm's limit for later writes. */
 const MOST_INPUT = 64 * 1024 * 1024;
 
-/** A spawn whose `stdin` counts until the process has read it, or has ended: the call itself is over before that. */
+/**
+ * Spawns a process whose `stdin` counts until the process has read it or has ended, because the call itself ends before
+ * that.
+ */
 export async function spawnCounted(
   vm: AgentVm,
   claim: Claim,
@@ -110,7 +116,7 @@ export async function spawnCounted(
   const rest = isObject(options) ? bare(options) : undefined;
   const stdin: unknown = rest?.stdin;
   const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
-  // What does not fit is the VM's to refuse.
+  // The VM refuses invalid arguments.
   if (rest === undefined || !types.isUint8Array(input)) {
     const process = await vm.spawn(command, words, options);
     onStart(process);
@@ -125,7 +131,7 @@ export async function spawnCounted(
     delete rest.stdin;
     const process = await vm.spawn(command, words, rest);
     onStart(process);
-    // It fails when nobody can read it any more, which the process's end tells.
+    // It fails if nothing can read the input any more, which the process's exit also shows.
     const written = vm.writeProcessStdin(process.pid, input).catch(() => {});
     void written.finally(() => held.release());
     return process;
@@ -135,7 +141,7 @@ export async function spawnCounted(
   }
 }
 
-/** What a process has for its client to follow it. */
+/** Options that let the client follow the process. */
 function followedBy(live: Live | undefined): SpawnOptions {
   if (!live) return {};
   const { signal, onStdout, onStderr } = live;
@@ -146,15 +152,15 @@ interface ReadOptions {
   maxBytes?: number;
 }
 
-/** As AgentVm.readFile, of at most CALL_BYTES. */
+/** Like AgentVm.readFile, for a file of at most CALL_BYTES. */
 export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): Promise<Uint8Array> {
   const [path, options] = args as [string, ReadOptions?];
   const read: (path: string, options?: ReadOptions) => Promise<Uint8Array> = vm.readFile.bind(vm);
-  // The VM says what is wrong with them.
+  // The VM reports what is wrong with the options.
   if (!isReadOptions(options)) return read(path, options);
   const { maxBytes = CALL_BYTES } = bare<ReadOptions>(options);
   const most = Math.min(maxBytes, CALL_BYTES);
-  // A file that cannot be read says so when it is read.
+  // If the file cannot be read, reading it reports the error.
   const size = await vm.stat(path).then(
     (stat) => stat.size,
     () => 0,
@@ -192,7 +198,10 @@ function isObject(options: unknown): options is object {
   return typeof options === "object" && options !== null && !Array.isArray(options);
 }
 
-/** Its own members in an object without a prototype: what something else in the server wrote to Object.prototype is none. */
+/**
+ * A copy with the own members and without a prototype, so that members which other code in the server added to
+ * Object.prototype do not count as options.
+ */
 export function bare<T extends object>(options: T | undefined): T {
   return Object.assign(Object.create(null) as T, options);
 }
@@ -201,11 +210,14 @@ function isCode(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code;
 }
 
-/** As AgentVm.readFiles, of at most CALL_BYTES each: those that are more, or for which there is no room, have an error. */
+/**
+ * Like AgentVm.readFiles, for files of at most CALL_BYTES each. Larger files, and files for which there is no room,
+ * have an `error`.
+ */
 export async function readFilesCounted(vm: AgentVm, claim: Claim, args: unknown[]): ReturnType<AgentVm["readFiles"]> {
   const [paths, options] = args as [string[], ReadOptions?];
   const readAll: (paths: string[], options?: ReadOptions) => ReturnType<AgentVm["readFiles"]> = vm.readFiles.bind(vm);
-  // Checks them all before any is read.
+  // The VM checks all paths before it reads any.
   if (!Array.isArray(paths) || !paths.every(isPath) || !isReadOptions(options)) return readAll(paths, options);
   await readAll([], options);
   const results: Awaited<ReturnType<AgentVm["readFiles"]>> = [];
@@ -229,11 +241,11 @@ function isPath(path: unknown): boolean {
   return typeof path === "string" && path.startsWith("/") && !path.includes("\0");
 }
 
-/** A response's body, decoded, of at most CALL_BYTES. */
+/** The decoded body of a response, of at most CALL_BYTES. */
 export async function responseCounted(claim: Claim, response: Response): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  // Who leaves this loop early closes the connection.
+  // Leaving this loop early closes the connection.
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength;
     if (bytes > CALL_BYTES) throw failure("LIMIT_EXCEEDED", `A response's body is at most ${CALL_BYTES} bytes`);

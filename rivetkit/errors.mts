@@ -1,8 +1,8 @@
-// Which failures a client may know, and in what form they reach it.
+// Decides which errors a client gets, and in what form.
 import { AgentVmError } from "agent-vm";
 import { UserError } from "rivetkit";
 
-/** Known failures with their code and message; all else stays inside, as rivetkit's `internal_error`. */
+/** Converts a known error with its code and message; others become rivetkit's `internal_error`, without details. */
 export function toClient(error: unknown): unknown {
   if (!(error instanceof AgentVmError)) return error;
   const { errno, syscall, path } = error;

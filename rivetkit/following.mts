@@ -1,9 +1,9 @@
-// The client's half of what is live in a call: the options that are not sent as they are, but stay here and are served from
-// here. It runs in browsers too.
+// The client's half of following a call: the options that are not sent but implemented on the client's side. It runs in
+// browsers too.
 import { RivetError } from "rivetkit/client";
 import { type LiveParts, isPlain } from "./wire.mjs";
 
-/** Where a call's options may have `signal`, and whether they may have `onStdout` and `onStderr`. */
+/** The position of the options in a call's arguments, and whether they may contain `onStdout` and `onStderr`. */
 const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean }> = new Map([
   ["exec", { at: 1, streams: true }],
   ["execFile", { at: 2, streams: true }],
@@ -12,18 +12,18 @@ const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean
 ]);
 
 type OnOutput = (data: Uint8Array) => void;
-/** The options that stay here. */
+/** The options that stay with the client. */
 export interface Kept {
   readonly signal?: AbortSignal;
   readonly onStdout?: OnOutput;
   readonly onStderr?: OnOutput;
 }
 
-/** A call's arguments, as they are sent, and what of them stays here. Throws INVALID_ARGUMENT. */
+/** Splits a call's arguments into what is sent and what stays with the client. Throws INVALID_ARGUMENT. */
 export function split(method: string, args: unknown[]): { sent: unknown[]; kept: Kept } {
   const live = LIVE.get(method);
   const options = live && args[live.at];
-  // What is no plain object is refused where it is encoded, or by the VM.
+  // The encoder or the VM refuses anything that is not a plain object.
   if (!live || typeof options !== "object" || options === null || !isPlain(options)) return { sent: args, kept: {} };
   const name = method === "vmFetch" ? "init" : "options";
   const rest: Record<string, unknown> = { ...options };
@@ -41,7 +41,7 @@ export function split(method: string, args: unknown[]): { sent: unknown[]; kept:
   return { sent: args.with(live.at, rest), kept: { signal, onStdout, onStderr } as Kept };
 }
 
-/** What of it the actor has to serve; undefined where there is nothing. */
+/** The parts of the options that the actor must implement; undefined if there are none. */
 export function partsOf({ signal, onStdout, onStderr }: Kept): LiveParts | undefined {
   if (!signal && !onStdout && !onStderr) return undefined;
   return { signal: signal !== undefined, stdout: onStdout !== undefined, stderr: onStderr !== undefined };
@@ -52,10 +52,13 @@ export function aborted(signal: AbortSignal): RivetError {
   return new RivetError("user", "ABORTED", "The operation was aborted", { cause: signal.reason as unknown });
 }
 
-/** The followers of each signal. A signal has one listener of ours, because Node.js warns of a leak from the eleventh on. */
+/**
+ * The followers of each signal. A signal gets one listener however many calls follow it, because Node.js warns of a
+ * leak at the eleventh listener.
+ */
 const followed = new WeakMap<AbortSignal, { readonly callbacks: Set<() => void>; readonly listener: () => void }>();
 
-/** Has the signal call `onAbort` once when it aborts, unless the function that this returns is called before. */
+/** Calls `onAbort` once when the signal aborts. The returned function cancels that. */
 export function follow(signal: AbortSignal, onAbort: () => void): () => void {
   let entry = followed.get(signal);
   if (!entry) {

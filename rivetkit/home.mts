@@ -10,13 +10,16 @@ export async function homeOf(homes: string, actorId: string): Promise<string> {
   return home;
 }
 
-/** Removes a destroyed actor's home, whatever programs left there. The VM has ended by then, so nothing changes it. */
+/**
+ * Removes a destroyed actor's home, whatever programs left in it. The VM has ended before, so nothing changes the home
+ * meanwhile.
+ */
 export async function removeHome(homes: string, actorId: string): Promise<void> {
   await removeTree(homeIn(homes, actorId));
 }
 
 function homeIn(homes: string, actorId: string): string {
-  // rivetkit makes the ids. None of them can lead to another directory.
+  // rivetkit makes the ids. This check makes sure that none can name another directory.
   if (!/^[A-Za-z0-9_-]+$/.test(actorId)) throw new Error(`Not an actor's id: ${actorId}`);
   return join(homes, actorId);
 }

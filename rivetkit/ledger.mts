@@ -1,19 +1,22 @@
-// How far the output of each process and shell has been sent, and how those that ended did. A client that lost its
-// connection compares it with what it has seen, and reads what it missed from the VM's own kept output.
+// Records how far the output of each process and shell has been sent, and their exits. A client that lost its
+// connection compares this with what it has received, and reads what it missed from the VM's kept output.
 import type { StreamPosition } from "./wire.mjs";
 
-/** As many as the VM keeps: of the exited ones, those that it still answers for. */
+/** How many exited ones are recorded: as many as the VM remembers. */
 const KEPT_EXITED = 1024;
 
-/** Streams that have written before their start was reported, which is at once: those of processes long forgotten, too. */
+/**
+ * How many streams may have output before their start was reported. The report follows at once, except for processes
+ * that were forgotten long ago.
+ */
 const MOST_UNREPORTED = 1024;
 
 interface Stream {
   seq: number;
   exit: object | null;
-  /** Whether its start, or its end, was reported. */
+  /** Whether its start or its end was reported. */
   reported: boolean;
-  /** Whether it had ended before anything came. */
+  /** Whether it had ended without any output. */
   quiet: boolean;
 }
 
@@ -26,7 +29,7 @@ export class Ledger<Id> {
     return this.#streams.size;
   }
 
-  /** It was started. What has ended by now stays ended. */
+  /** Records a start. If it has ended meanwhile, it stays ended. */
   started(id: Id): void {
     const stream = this.#streams.get(id);
     if (stream) this.#report(stream);
@@ -35,13 +38,14 @@ export class Ledger<Id> {
 
   sent(id: Id, seq: number, bytes: number): void {
     let stream = this.#streams.get(id);
-    // A stream that begins again is another process's. But an ended process that wrote nothing has children that may
+    // A stream that begins again belongs to another process with the same id. But if a process ended without output,
+    // its children may be the first to write.
     // be the first to write.
     if (stream?.exit && seq === 0 && stream.seq > 0) {
       this.#forget(id);
       stream = undefined;
     }
-    // What goes on and is unknown is an ended process's, which was forgotten.
+    // An unknown stream that continues belongs to an ended process, which was forgotten.
     if (!stream && seq > 0) return;
     if (!stream) {
       stream = { seq: 0, exit: null, reported: false, quiet: false };
@@ -53,7 +57,7 @@ export class Ledger<Id> {
 
   ended(id: Id, exit: object): void {
     let stream = this.#streams.get(id);
-    // Another process has the number: what came since then may be its own.
+    // If another process has the id already, the output since then may be its own.
     let seq = stream?.seq ?? 0;
     if (stream?.exit) {
       if (!stream.quiet) seq = 0;
@@ -64,7 +68,7 @@ export class Ledger<Id> {
     this.#report(stream);
     stream.exit = exit;
     stream.quiet = stream.seq === 0;
-    // Its place is now that of its end, so that the longest ended are dropped first.
+    // Moved to the end of the map, so that the ones that ended first are dropped first.
     this.#streams.delete(id);
     this.#streams.set(id, stream);
     if (++this.#exited > KEPT_EXITED) this.#forgetFirst(({ exit: over }) => over !== null);

@@ -1,4 +1,5 @@
-// What a handle has to its actor: a connection while there is something to use it for, and calls that survive its loss.
+// A handle's link to its actor: a connection while the handle uses one, and calls that survive the loss of a
+// connection.
 import { type ActorHandleRaw, RivetError } from "rivetkit/client";
 import { type Kept, aborted, follow, partsOf, split } from "./following.mjs";
 import { ConnectionLost, Session, isPassing } from "./session.mjs";
@@ -28,29 +29,30 @@ import {
   toBase64,
 } from "./wire.mjs";
 
-/** A connection that nothing uses closes after this, so that the actor can sleep. */
+/** An unused connection is closed after this time, so that the actor can sleep. */
 const IDLE_MS = 1000;
-/** How long calls try to get through before they fail: longer than an actor takes to move to another server. */
+/** For how long a call is tried again before it fails; longer than an actor takes to move to another server. */
 const RECONNECT_MS = 60_000;
-/** How long a connection may take to open, then to answer, at first; after one that does not, the next has twice as long. */
+/** How long a connection may take to open and to answer, at first; doubled after each failure. */
 const OPEN_MS = 8000;
 const ANSWER_MS = 1500;
-/** An open connection that lasted this long was a good one: failures are counted again from its loss. */
+/** When a connection that was open for this long is lost, failures are counted from zero again. */
 const WELL_MS = 25_000;
-/** The first pause before trying again, and the longest: they double. */
+/** The first and the longest pause before trying again; pauses double. */
 const PAUSE_MS = [100, 2000] as const;
 /**
- * Before a call, a connection that was silent for longer is asked whether it is there: see SILENT_MS. Not before one that
- * writes to something running, which is gone if the connection is dead, and where every round trip is felt.
+ * Before a call, a connection that was silent for longer than this is asked whether it is alive (see SILENT_MS). This
+ * is not done before writes to a running process or shell: if the connection is dead then so is the process, and an
+ * extra round trip for each write would be noticeable.
  */
 const FRESH_MS = 1000;
 const FRESH_PING_MS = 3000;
-/** How long an aborted call may take to be answered. Then it rejects, and is ended when the actor can be reached. */
+/** How long an aborted call may take to answer. After that it rejects, and the actor ends it when it can be reached. */
 const ABORT_MS = 5000;
-/** Parts, or pieces, under way at once. */
+/** How many parts or pieces are sent or fetched at the same time. */
 const WINDOW = 8;
 
-/** Calls whose order among themselves matters, by what they have in common. */
+/** Calls that must keep their order, by the thing that they are about. */
 const ORDERED: ReadonlyMap<string, string> = new Map([
   ["writeProcessStdin", "process"],
   ["closeProcessStdin", "process"],
@@ -62,15 +64,15 @@ interface Call {
   readonly id: string;
   readonly method: string;
   readonly after?: string;
-  /** The start of the actor that may have it. */
+  /** The start of the actor that may have received it. */
   sentTo: string | undefined;
-  /** The options that stay here. */
+  /** The options that stay with the client. */
   readonly kept: Kept;
-  /** Bytes of its output that `kept` has had. */
+  /** How many bytes of its output `kept` has received. */
   taken: number;
-  /** Its caller has been answered. */
+  /** Its caller has got the result. */
   over: boolean;
-  /** Called when a process that it has started is followed no longer. */
+  /** Called when a process that it started is no longer followed. */
   ended: () => void;
 }
 
@@ -79,23 +81,26 @@ function newCall(method: string, after: string | undefined, kept: Kept): Call {
   return { id: newId(), method, ...(after === undefined ? {} : { after }), ...rest };
 }
 
-/** The actor did not start the call. */
+/** The error for a call that the actor did not start. */
 class NotTaken extends Error {}
 
 export class Link {
   readonly #handle: ActorHandleRaw;
-  /** Names this client to the actor, and is known to nobody else: its calls are its own over all of its connections. */
+  /**
+   * The name by which the actor knows this client over all its connections. It is secret, because it gives access to
+   * the client's calls.
+   */
   readonly #name = newId();
   #session: Promise<Session> | undefined;
   #open: Session | undefined;
-  /** Gives up the connection that is being opened, or waited for. */
+  /** Aborts the opening of a connection, and the wait for one. */
   #connecting = new AbortController();
   #pending = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #disposals = 0;
-  /** Answered calls, which the next request reports to the actor. */
+  /** Calls that have been answered, to report with the next request. */
   #done: string[] = [];
-  /** The last call of each order that is not answered yet. */
+  /** The last unanswered call of each order. */
   readonly #last = new Map<string, string>();
   readonly streams: Streams;
 
@@ -104,7 +109,7 @@ export class Link {
     this.streams = new Streams(() => this.#rest());
   }
 
-  /** A listener came: there has to be a connection, and it has to subscribe. */
+  /** A listener was added: connects if necessary, and subscribes. */
   listening(): void {
     clearTimeout(this.#idle);
     if (this.#open) this.#subscribe(this.#open).catch(() => this.#open?.close());
@@ -137,7 +142,7 @@ export class Link {
           call.ended();
           return await session.action(method, args);
         }
-        // The VM that may have got the call is gone: another one is not to get it.
+        // The VM that may have received the call is gone, and another VM must not get it.
         if (call.sentTo !== undefined && call.sentTo !== session.incarnation) throw vmGone();
         try {
           const value = await this.#carry(session, session.incarnation, call, sent);
@@ -158,13 +163,16 @@ export class Link {
     }
   }
 
-  /** The outcome of a call that its signal aborts. That of a spawn is its process, which the signal kills from then on. */
+  /**
+   * The result of a call that its signal can abort. A spawn resolves to its process, which the signal kills from then
+   * on.
+   */
   #abortable(call: Call, signal: AbortSignal, run: Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       let late: ReturnType<typeof setTimeout> | undefined;
       const unfollow = follow(signal, () => {
         const end = (): void => settle(() => reject(aborted(signal)));
-        // An actor that cannot be reached is no reason to wait, and what was sent nowhere has nothing to end.
+        // Does not wait for an actor that cannot be reached; a call that was never sent has nothing to end.
         if (call.sentTo === undefined) end();
         else if (!call.over) late = setTimeout(end, ABORT_MS);
         this.#abort(call);
@@ -178,7 +186,7 @@ export class Link {
       run.then(
         async (value) => {
           if (!signal.aborted || call.method === "spawn") return settle(() => resolve(value));
-          // The abort came when the command had ended: what the command left is killed all the same.
+          // The abort came after the command had ended: kill what the command left running anyway.
           await this.#killLeft(value);
           settle(() => reject(aborted(signal)));
         },
@@ -193,20 +201,20 @@ export class Link {
 
   #abort({ id, sentTo }: Call): void {
     const session = this.#open;
-    // Over a connection that is lost meanwhile the caller, or the follower of the process, sends it once more.
+    // If this connection is lost, the code that waits for the call, or follows the process, sends the abort again.
     if (sentTo === undefined || session?.incarnation !== sentTo) return;
     session.action(ABORT, [id, sentTo]).catch(() => {});
   }
 
   async #killLeft(value: unknown): Promise<void> {
-    // It may be the answer of an actor that is none of ours, and no result of exec at all.
+    // The answer may come from another kind of actor and need not be an exec result.
     const { background } = Object(value) as { background?: unknown };
     if (!Array.isArray(background)) return;
     const pids = background.map((process: unknown) => (Object(process) as { pid?: unknown }).pid);
     await Promise.allSettled(pids.map((pid) => this.call("killProcess", [pid])));
   }
 
-  /** Serves what a spawn was given until its process has ended, or the VM or the handle has. */
+  /** Delivers a spawned process's output until the process, the VM or the handle has ended. */
   async #followProcess(call: Call, incarnation: string): Promise<void> {
     const disposals = this.#disposals;
     this.#pending++;
@@ -228,7 +236,7 @@ export class Link {
         }
       }
     } catch {
-      // The actor cannot be reached. Calls say so; callbacks have nobody to tell.
+      // The actor cannot be reached. Calls report that; the callbacks need no report.
     } finally {
       call.ended();
       this.#pending--;
@@ -236,7 +244,7 @@ export class Link {
     }
   }
 
-  /** Has some output of the call delivered. Resolves to whether that was the end. */
+  /** Delivers some output of the call. Resolves to whether that was the end. */
   async #take(session: Session, incarnation: string, call: Call): Promise<boolean> {
     const taken = await session.action<Taken>(TAKE, [call.id, incarnation, call.taken]);
     if (taken.state === "stale") throw new ConnectionLost("The actor has restarted");
@@ -245,13 +253,13 @@ export class Link {
     call.taken = next;
     for (const [kind, text] of chunks) {
       if ((kind !== STDOUT && kind !== STDERR) || typeof text !== "string") throw notOurs();
-      // After its rejection a call is silent. A process's chunks come until its end.
+      // A rejected call delivers nothing more. A process's output continues until its exit.
       if (call.over && call.method !== "spawn") continue;
       const callback = kind === STDOUT ? call.kept.onStdout : call.kept.onStderr;
       try {
         callback?.(fromBase64(text));
       } catch (error) {
-        // Its program's error, and no reason to miss the next one.
+        // An error of the caller's callback, which must not stop later chunks.
         queueMicrotask(() => {
           throw error;
         });
@@ -260,7 +268,7 @@ export class Link {
     return end;
   }
 
-  /** Closes the connection and forgets the listeners. The next call, or listener, opens another. */
+  /** Closes the connection and removes the listeners. The next call or listener opens another connection. */
   dispose(): void {
     this.#disposals++;
     this.streams.clear();
@@ -282,7 +290,8 @@ export class Link {
       if (sentTo === undefined) throw aborted(kept.signal);
       await session.action(ABORT, [id, incarnation]);
     }
-    // Also if they are small: the caller gets the error of what cannot be sent; rivetkit would only log it.
+    // Small arguments are encoded too, so that the caller gets the error if they cannot be sent; rivetkit would only
+    // log it.
     const encoded = encodeArguments(args);
     const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encoded : undefined;
     const parts = large ? await this.#upload(session, id, large) : undefined;
@@ -298,7 +307,7 @@ export class Link {
       if (answer.state === "stale") throw new NotTaken("The actor has restarted");
       if (answer.state === "incomplete") throw new NotTaken("The parts of the arguments are no longer there");
     } catch (error) {
-      // An actor that is about to stop refuses the call; its next start may have it.
+      // An actor that is stopping refuses the call; its next start can serve it.
       if (!(error instanceof ConnectionLost)) call.sentTo = sentTo;
       throw error;
     }
@@ -341,7 +350,7 @@ export class Link {
       if (piece.byteLength !== most) throw notOurs();
       pieces[index] = piece;
     });
-    // Only now: an actor that announces much and sends little costs little.
+    // Allocated only now, so that an actor which announces a large result but sends little costs little memory.
     const bytes = new Uint8Array(length);
     for (const [index, piece] of pieces.entries()) bytes.set(piece, index * PIECE_BYTES);
     return bytes;
@@ -354,7 +363,7 @@ export class Link {
     });
   }
 
-  /** A session that was heard from lately, opened where there is none. */
+  /** A session that has recently received something; opens one if necessary. */
   async #fresh(): Promise<Session> {
     for (;;) {
       const session = await this.#connected();
@@ -385,7 +394,7 @@ export class Link {
         if (stop.aborted) throw disposed();
         const opened = session;
         opened.onGone(() => this.#lost(opened));
-        // Subscribed before any call goes out: what a call starts is heard from its first byte.
+        // Subscribes before any call is sent, so that the first output of a call's process is not missed.
         while (!opened.gone && this.streams.lackedBy(opened)) await this.#subscribe(opened);
         if (stop.aborted) throw disposed();
         if (opened.gone) throw new ConnectionLost("The connection to the actor was lost");
@@ -410,10 +419,10 @@ export class Link {
     if (this.streams.size > 0) this.#keepSubscribed();
   }
 
-  /** Listeners want a connection for as long as they are there. */
+  /** Keeps a connection open while there are listeners. */
   #keepSubscribed(): void {
     this.#connected().catch(() => {
-      // Whatever it was, calls tell it. Listeners have nobody to tell, and go on waiting.
+      // Calls report the error. Listeners have no way to report it, and wait on.
       setTimeout(() => {
         if (this.streams.size > 0) this.#keepSubscribed();
       }, 5000);
@@ -428,8 +437,8 @@ export class Link {
 }
 
 /**
- * Attempts at one thing: pauses between them, and an end when all have failed for RECONNECT_MS. An attempt that lasted `wellMs`
- * restarts the count; without `wellMs`, none does, however long an attempt takes to fail.
+ * Attempts to do one thing, with pauses between them, until they have failed for RECONNECT_MS. An attempt that lasted
+ * `wellMs` restarts the count; without `wellMs` the count never restarts.
  */
 class Tries {
   readonly #wellMs: number;
@@ -445,7 +454,7 @@ class Tries {
     this.#began = Date.now();
   }
 
-  /** Resolves when it is time for another; rejects with the error when there have been enough. */
+  /** Resolves when it is time for the next attempt; rejects with the error after too many. */
   async failed(error: unknown): Promise<void> {
     const now = Date.now();
     if (this.#failing === undefined || now - this.#began > this.#wellMs) {
@@ -459,7 +468,7 @@ class Tries {
   }
 }
 
-/** Calls `send` for each index, WINDOW at a time. */
+/** Calls `send` for each index, with at most WINDOW calls at a time. */
 async function inWindow(count: number, send: (index: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
@@ -469,7 +478,7 @@ async function inWindow(count: number, send: (index: number) => Promise<unknown>
 }
 
 function newId(): string {
-  // randomUUID is there in secure pages only.
+  // randomUUID exists only in secure contexts.
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -490,7 +499,7 @@ function decoded(bytes: Uint8Array): unknown {
   }
 }
 
-/** Trying again would not help. */
+/** Another attempt would not help. */
 function notOurs(): RivetError {
   return new RivetError("client", "malformed_response", "The actor's answer is none that agent-vm's actors give");
 }

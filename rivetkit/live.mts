@@ -1,27 +1,27 @@
-// The actor's half of what is live in a call while it runs: its abort, and the chunks of output that its client has not
-// taken yet. The client asks for them again after a lost connection, so that a chunk is kept until the client asks for
-// what comes after it.
+// The actor's half of following a call while it runs: its abort, and the chunks of output that its client has not taken
+// yet. After a lost connection, the client asks for chunks again; so a chunk is kept until the client asks for what
+// follows it.
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import { type LiveParts, PIECE_BYTES, STDERR, STDOUT, type Taken, toBase64 } from "./wire.mjs";
 
-/** The most output of one call that its client has not taken. */
+/** The maximum output of one call that its client has not taken. */
 export const MOST_UNTAKEN = 64 * 1024 * 1024;
-/** What a chunk is counted as beside its bytes. */
+/** What a chunk counts in addition to its bytes. */
 const OVERHEAD = 256;
-/** The most chunks in one answer. */
+/** The maximum number of chunks in one answer. */
 const MOST_CHUNKS = 1024;
 
 interface Chunk {
   readonly kind: typeof STDOUT | typeof STDERR;
   readonly data: Uint8Array;
-  /** Bytes of the call's output before it. */
+  /** How many bytes of the call's output precede it. */
   readonly at: number;
 }
 type OnOutput = (data: Uint8Array) => void;
 
 export class Live {
-  /** Aborts when the client's signal does. */
+  /** Aborts when the client's signal aborts. */
   readonly signal: AbortSignal | undefined;
   readonly onStdout: OnOutput | undefined;
   readonly onStderr: OnOutput | undefined;
@@ -29,7 +29,7 @@ export class Live {
   readonly #claim: Claim;
   readonly #oldestGoes: boolean;
   #chunks: Chunk[] = [];
-  /** Those before it were taken, and their places are freed together. */
+  /** The chunks before this index have been taken; their entries are removed together. */
   #first = 0;
   #produced = 0;
   #untaken = 0;
@@ -37,10 +37,10 @@ export class Live {
   #ended = false;
   #dropped = false;
   #waiting: (() => void) | undefined;
-  /** When its client last asked for something. */
+  /** When its client last asked for output. */
   touched = Date.now();
 
-  /** `oldestGoes` says what happens to output that has no room: the oldest is dropped, or the writer gets an error. */
+  /** `oldestGoes` decides about output that exceeds the room: the oldest is dropped, or the writer gets an error. */
   constructor(parts: LiveParts, claim: Claim, { oldestGoes }: { oldestGoes: boolean }) {
     this.#claim = claim;
     this.#oldestGoes = oldestGoes;
@@ -49,24 +49,24 @@ export class Live {
     this.onStderr = parts.stderr ? (data) => this.#push(STDERR, data) : undefined;
   }
 
-  /** Whether nothing comes any more. */
+  /** Whether there will be no more output. */
   get ended(): boolean {
     return this.#ended;
   }
 
-  /** Whether the output of a started process comes here, also after its call. */
+  /** Whether it also receives the output of a process, after the call that started it. */
   get outlives(): boolean {
     return this.#outlives;
   }
 
-  /** The call has started a process, whose output comes until `end` settles. */
+  /** The call has started a process, whose output is received until `end` settles. */
   outlive(end: Promise<unknown>): void {
     this.#outlives = true;
     const over = (): void => this.#end();
     end.then(over, over);
   }
 
-  /** The call is over. */
+  /** The call has ended. */
   settled(): void {
     if (!this.#outlives) this.#end();
   }
@@ -75,7 +75,7 @@ export class Live {
     this.#controller.abort();
   }
 
-  /** Nobody takes it any more. */
+  /** Drops everything: no client will take it. */
   drop(): void {
     this.#dropped = true;
     this.#chunks = [];
@@ -84,7 +84,7 @@ export class Live {
     this.#end();
   }
 
-  /** What comes after the byte `after`, once there is something; what came before is given up. */
+  /** The output from the byte `after` on, once there is some; drops the output before it. */
   async take(after: number, holdMs: number): Promise<Taken> {
     this.touched = Date.now();
     if (after > this.#produced) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
@@ -101,7 +101,7 @@ export class Live {
       chunks.push([kind, toBase64(fresh)]);
       next = at + data.byteLength;
     }
-    // An answer may be lost: it is the end only where the client has everything.
+    // An answer can be lost, so it only reports the end if the client already has everything.
     return { state: "taken", chunks, next, end: this.#ended && chunks.length === 0 };
   }
 
@@ -116,7 +116,7 @@ export class Live {
         break;
       } catch (error) {
         if (!this.#oldestGoes) throw error;
-        // There is room for less than the bound. With nothing left to give up, this chunk goes.
+        // The room is less than the bound. If nothing is left to drop, this chunk is dropped.
         if (this.#first === this.#chunks.length) {
           this.#produced += byteLength;
           return;
@@ -131,20 +131,20 @@ export class Live {
     this.#waiting?.();
   }
 
-  /** Gives up the first chunks for as long as they fit. */
+  /** Drops the first chunks while `fits` accepts them. */
   #giveUp(fits: (chunk: Chunk) => boolean): void {
     for (let chunk = this.#chunks[this.#first]; chunk && fits(chunk); chunk = this.#chunks[this.#first]) {
       this.#claim.give(chunk.data.byteLength + OVERHEAD);
       this.#untaken -= chunk.data.byteLength;
       this.#chunks[this.#first++] = NOTHING;
     }
-    // When they are half of all, so that each chunk is moved once at most on average, however many there are.
+    // Removes the entries once they are half of the array, so that each chunk is moved at most once on average.
     if (2 * this.#first < this.#chunks.length) return;
     this.#chunks = this.#chunks.slice(this.#first);
     this.#first = 0;
   }
 
-  /** Resolves when there is something, at the end, or after so long; and when another request waits. */
+  /** Resolves when there is output, at the end, after `holdMs`, or when another request waits. */
   async #more(holdMs: number): Promise<void> {
     this.#waiting?.();
     await new Promise<void>((resolve) => {
@@ -164,7 +164,7 @@ export class Live {
   }
 }
 
-/** Instead of a chunk that was given up, whose bytes are not to be held. */
+/** Replaces a chunk that was dropped, to free the chunk's bytes. */
 const NOTHING: Chunk = { kind: STDOUT, data: new Uint8Array(0), at: 0 };
 
 function behind(): Error {

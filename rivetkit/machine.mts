@@ -1,5 +1,5 @@
-// One start of an actor, and the VM that it has from its first use on. What happens in the VM goes out as events, and
-// the actor is held awake while anything runs. It knows nothing of how calls reach it.
+// One start of an actor, with the VM that it boots on first use. It emits the VM's events, and keeps the actor awake
+// while anything runs. It does not know how calls reach it.
 import { randomUUID } from "node:crypto";
 import { AgentVm, type ExitStatus } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
@@ -11,7 +11,7 @@ import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
 import type { Positions } from "./wire.mjs";
 
-/** What a machine needs of its actor's context. */
+/** The part of the actor's context that a machine needs. */
 export interface ActorSide {
   readonly actorId: string;
   broadcast(name: string, ...args: unknown[]): void;
@@ -19,13 +19,15 @@ export interface ActorSide {
   readonly log: { warn(entry: object): void };
 }
 
-/** Calls at a time whose results are up to some 64 MiB, which is known only when they are there. */
+/** How many calls with possibly large results (up to about 64 MiB) run at a time; the size is known only at the end. */
 const LISTINGS = 4;
-/** The most output in one event: base64 makes 43 KiB of it, and a message over 1 MiB would close its connections. */
+/**
+ * The maximum output in one event: 43 KiB in base64. A message over 1 MiB would close the connections that receive it.
+ */
 const EVENT_BYTES = 32 * 1024;
 
 export class Machine {
-  /** Names this start of the actor. */
+  /** Identifies this start of the actor. */
   readonly incarnation = randomUUID();
   readonly #options: AgentOsOptions;
   readonly #actor: ActorSide;
@@ -34,7 +36,7 @@ export class Machine {
   #calls = 0;
   #letSleep: (() => void) | undefined;
   #stopped = false;
-  /** Of all VMs that this start has: one that dies leaves its exits here, for clients that were away. */
+  /** For all VMs of this start: the exits of a VM that died stay here, for clients that were disconnected. */
   readonly #processes = new Ledger<number>();
   readonly #shells = new Ledger<string>();
   readonly #listings = new Gate(LISTINGS);
@@ -46,12 +48,17 @@ export class Machine {
     this.#options = options;
   }
 
-  /** The VM if there is one: calls about something that runs do not boot one to hear that it is not there. */
+  /**
+   * The VM, if it runs. Calls about a process or shell do not boot a VM only to find that the process or shell does not
+   * exist.
+   */
   async running(): Promise<AgentVm | undefined> {
     return this.#vm ?? (await this.#booting?.catch(() => undefined));
   }
 
-  /** The VM, booted once however many ask; a failure to boot is every asker's, and the next one tries again. */
+  /**
+   * The VM, booted once for all callers. If booting fails, all of them get the error, and the next call tries again.
+   */
   async boot(): Promise<AgentVm> {
     if (this.#stopped) throw failure("VM_DISPOSED", "The actor is stopping");
     if (this.#vm) return this.#vm;
@@ -92,7 +99,10 @@ export class Machine {
     return vm;
   }
 
-  /** Something was started that may not have written yet. What has ended by now has said so, and stays ended. */
+  /**
+   * Records that a process or shell was started, which may not have written yet. If it has ended meanwhile, it stays
+   * ended.
+   */
   started(what: { pid: number } | { shellId: string }): void {
     if ("pid" in what) {
       this.#processes.started(what.pid);
@@ -100,22 +110,25 @@ export class Machine {
     } else this.#shells.started(what.shellId);
   }
 
-  /** As AgentVm.waitProcessExit. A caller whose signal aborts leaves nothing with the VM. */
+  /** Like AgentVm.waitProcessExit. When the signal aborts, the VM keeps nothing of the caller. */
   waitProcess(vm: AgentVm, pid: number, signal?: AbortSignal): Promise<ExitStatus> {
     return this.#processEnds.wait(pid, () => vm.waitProcessExit(pid), signal);
   }
 
-  /** As AgentVm.waitShellExit, in the same way. */
+  /** Like AgentVm.waitShellExit, with the same abort. */
   waitShell(vm: AgentVm, shellId: string, signal?: AbortSignal): Promise<ExitStatus> {
     return this.#shellEnds.wait(shellId, () => vm.waitShellExit(shellId), signal);
   }
 
-  /** Runs what lists, or reads kept output: a few at a time, for each may be large. One whose signal aborts waits no longer. */
+  /**
+   * Runs a call that lists or reads kept output. Only a few run at a time, since each result may be large. An abort
+   * ends the wait for a turn.
+   */
   listing<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#listings.run(call, signal);
   }
 
-  /** Runs a call, with the actor awake until it is answered and as long as what it started runs. */
+  /** Runs a call. The actor stays awake until the call is answered and while anything that it started runs. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     this.#calls++;
     this.#hold();
@@ -135,7 +148,7 @@ export class Machine {
     };
   }
 
-  /** Takes the VM away, whole. */
+  /** Ends the VM. */
   async stop(reason: "sleep" | "destroy"): Promise<void> {
     this.#stopped = true;
     const vm = await this.running();
@@ -147,7 +160,7 @@ export class Machine {
     this.#settle();
   }
 
-  /** A line in the server's log. */
+  /** Writes a line to the server's log. */
   warn(what: string, error: unknown): void {
     this.#actor.log.warn({ msg: `agent-vm: ${what}`, error: String(error) });
   }
@@ -156,27 +169,27 @@ export class Machine {
     try {
       this.#actor.broadcast(name, event);
     } catch (error) {
-      // While the actor stops nobody is left to hear it; and the VM must not fall over its audience.
+      // While the actor stops, no client can receive events; that must not make the VM fail.
       if (isRivetErrorCode(error, "actor", "stopping")) return;
       this.warn(`an event ${name} could not be sent`, error);
     }
   }
 
-  /** One promise holds the actor awake for all that runs: rivetkit counts promises, and this is the count of ours. */
+  /** A single promise keeps the actor awake for everything that runs, because rivetkit counts promises. */
   #hold(): void {
     if (this.#letSleep || this.#stopped) return;
     const busy = new Promise<void>((resolve) => (this.#letSleep = resolve));
     try {
       void this.#actor.keepAwake(busy);
     } catch (error) {
-      // It is stopping already, and what holds it awake no longer matters; the VM's listeners are not to fall over it.
+      // The actor is stopping, so keeping it awake no longer matters; the error must not reach the VM's listeners.
       this.warn("the actor cannot be held awake", error);
     }
   }
 
   #settle(): void {
     if (this.#busy()) return this.#hold();
-    // The event of an end comes before the VM's count of what runs is known to have fallen: look once more.
+    // An exit event is emitted before the VM's count of what runs has fallen: check again.
     setImmediate(() => {
       if (this.#busy()) return this.#hold();
       this.#letSleep?.();
@@ -189,7 +202,7 @@ export class Machine {
   }
 }
 
-/** The event in parts of EVENT_BYTES, none of which ends inside of a UTF-8 letter where the text is UTF-8. */
+/** Splits the event into parts of EVENT_BYTES. If the text is UTF-8, no part ends within a character. */
 function* inParts<E extends { data: Uint8Array; seq: number }>(event: E): Generator<E> {
   const { data } = event;
   for (let at = 0; at < data.byteLength;) {

@@ -1,4 +1,5 @@
-// What each call does with the actor's machine. Calls about something that runs boot no VM to hear that it is not there.
+// How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
+// have it.
 import { types } from "node:util";
 import type { AgentVm, ExitStatus } from "agent-vm";
 import type { Claim } from "./budget.mjs";
@@ -16,14 +17,14 @@ import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
 import type { RemoteCalls, VmFetchInit, VmFetchResult } from "./remote.mjs";
 
-/** What a call is made with. */
+/** What a call is run with. */
 export interface Use {
   readonly machine: Machine;
-  /** Counts what the call reads into the server's memory. */
+  /** Counts the memory for what the call reads. */
   readonly claim: Claim;
   /** Aborts when nobody waits for the call any longer. */
   readonly signal?: AbortSignal | undefined;
-  /** What the client follows while the call runs. */
+  /** The signal and output that the client follows while the call runs. */
   readonly live?: Live | undefined;
 }
 
@@ -96,7 +97,7 @@ export const methods: Methods = {
     vmFetch(await use.machine.boot(), use.claim, own(use).signal, port, url, init),
 };
 
-/** Its own: what something else in the server wrote to Object.prototype is none. */
+/** Reads own members only: members that other code in the server added to Object.prototype do not count. */
 function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined } {
   const { signal, live } = bare(use);
   return { signal, live };
@@ -141,7 +142,7 @@ async function vmFetch(
   if (typeof init !== "object" || init === null) throw failure("INVALID_ARGUMENT", "init must be an object");
   refuseUnsent("init", init);
   const { method, headers, body } = bare(init);
-  // A number, or an object with a length, would have an array of that length made of it.
+  // A number, or an object with a length, would become an array of that length.
   if (body !== undefined && typeof body !== "string" && !types.isUint8Array(body)) {
     throw failure("INVALID_ARGUMENT", "init.body must be a string or a Uint8Array");
   }

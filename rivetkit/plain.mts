@@ -1,24 +1,29 @@
-// The places that calls of rivetkit's plain client take in an actor. Such a call is one action, whose answer nobody can ask for
-// again. So the call ends with its connection and at its deadline; and where no place is free, the connection that has
-// most calls loses its oldest one.
+// The places that calls of rivetkit's plain client use in an actor. Such a call is a single action, whose answer cannot
+// be fetched later. So the call ends with its connection and at its deadline. If no place is free, the connection with
+// the most calls loses its oldest call.
 import { failure } from "./errors.mjs";
 
-/** Calls of plain clients under way in an actor, and over one connection. Our own client's calls have places of their own. */
+/**
+ * The maximum number of running calls of plain clients in an actor, and over one connection. Our own client's calls
+ * have separate places.
+ */
 export const MOST_PLAIN = 4096;
 export const MOST_PLAIN_OF_ONE = 1024;
-/** How long a call keeps its place although another one needs it. */
+/** For how long a call keeps its place although another call needs one. */
 export const KEEPS_PLACE_MS = 5000;
 
-/** One that is set for longer fires at once. */
+/** A timer for a longer time would fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A call that has a place. */
 export interface PlainCall {
-  /** Aborts when the call has lost its place: its answer is dropped. The reason is the error that the client gets. */
+  /**
+   * Aborts when the call has lost its place; its answer is then dropped. The reason is the error that the client gets.
+   */
   readonly signal: AbortSignal;
-  /** The outcome of the call's work, or the rejection with the reason when the call loses its place first. */
+  /** The result of `work`, or a rejection with the signal's reason if the call loses its place first. */
   outcome<T>(work: Promise<T>): Promise<T>;
-  /** Gives the place back. A second time: nothing. */
+  /** Frees the place. Calling it again does nothing. */
   end(): void;
 }
 
@@ -34,12 +39,12 @@ export class PlainCalls {
   readonly #places = new Map<string, Set<Place>>();
   #taken = 0;
 
-  /** `deadlineMs` is how long rivetkit lets an action run: nobody waits for the answer of a call that takes longer. */
+  /** `deadlineMs` is how long rivetkit lets an action run; a longer call has nobody waiting for it. */
   constructor(deadlineMs: number) {
     this.#deadlineMs = Math.min(deadlineMs, LONGEST_TIMER_MS);
   }
 
-  /** Takes a place. Throws LIMIT_EXCEEDED where there is none. `connection` is "" for a call without one. */
+  /** Takes a place. Throws LIMIT_EXCEEDED if there is none. `connection` is "" for a call without one. */
   begin(connection: string): PlainCall {
     this.#makeRoom(connection);
     const controller = new AbortController();
@@ -65,7 +70,7 @@ export class PlainCalls {
     return { signal, end, outcome: (work) => outcomeOf(work, signal) };
   }
 
-  /** The connection has closed: nobody gets the answers of its calls. */
+  /** A connection has closed: nobody can receive the answers of its calls. */
   closed(connection: string): void {
     const gone = failure("VM_DISPOSED", "The connection has closed");
     for (const place of [...(this.#places.get(connection) ?? [])]) place.lose(gone);
@@ -83,7 +88,8 @@ export class PlainCalls {
     if (this.#taken < MOST_PLAIN) return;
     const oldest = this.#oldestOfMost();
     const { size } = this.#places.get(oldest.connection) ?? new Set();
-    // Who has more than the newcomer gives one up at once. Among equals, as single HTTP requests are, the oldest does.
+    // A connection with more calls than the new one loses a call at once. Among connections with equally many, as
+    // single HTTP requests have, the oldest call loses its place.
     if (size <= own + 1 && performance.now() - oldest.began < KEEPS_PLACE_MS) {
       throw failure("LIMIT_EXCEEDED", `An actor has at most ${MOST_PLAIN} calls of plain clients under way`);
     }

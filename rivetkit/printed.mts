@@ -1,9 +1,9 @@
-// What a command has printed to one stream, up to a bound, and as text at the end. The VM would keep it too, but until the
-// command has ended, however little of it there is room for.
+// Collects a command's output on one stream up to a bound, and converts it to text at the end. The VM could keep it
+// too, but would keep it until the command ends, whether or not the client's memory has room for it.
 import { constants } from "node:buffer";
 import { failure } from "./errors.mjs";
 
-/** A chunk of at least this is kept as it is; smaller ones are put together. */
+/** A chunk of at least this size is kept as it is; smaller chunks are joined. */
 const LARGE = 4096;
 const BLOCK = 16 * 1024;
 
@@ -11,7 +11,7 @@ export class Printed {
   readonly #most: number;
   #blocks: Uint8Array[] = [];
   #bytes = 0;
-  /** A block that has room, and how much of it is used. */
+  /** A block with free room, and how much of it is used. */
   #open: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #used = 0;
   #truncated = false;
@@ -20,12 +20,12 @@ export class Printed {
     this.#most = most;
   }
 
-  /** Whether there was more than the bound. */
+  /** Whether the output exceeded the bound. */
   get truncated(): boolean {
     return this.#truncated;
   }
 
-  /** Keeps what is within the bound, once `count` has counted it. What `count` throws keeps nothing. */
+  /** Keeps the part of `data` within the bound, after `count` has counted it. If `count` throws, keeps nothing. */
   add(data: Uint8Array, count: (bytes: number) => void): void {
     const kept = data.subarray(0, Math.max(0, this.#most - this.#bytes));
     if (kept.byteLength < data.byteLength) this.#truncated = true;
@@ -46,14 +46,16 @@ export class Printed {
     this.#used += kept.byteLength;
   }
 
-  /** Keeps nothing any more. */
+  /** Drops everything, and keeps nothing more. */
   drop(): void {
     this.#blocks = [];
     this.#open = new Uint8Array(0);
     this.#used = 0;
   }
 
-  /** Decoded as UTF-8; invalid sequences become U+FFFD, and a bound within a character leaves that one out. */
+  /**
+   * Decoded as UTF-8; invalid sequences become U+FFFD. If the bound is within a character, that character is left out.
+   */
   text(): string {
     this.#close();
     const all = Buffer.concat(this.#blocks, this.#bytes);
@@ -72,12 +74,12 @@ export class Printed {
   }
 }
 
-/** The length without the beginning of a character at the end. */
+/** The length without an incomplete character at the end. */
 function wholeCharacters(bytes: Uint8Array): number {
   for (let at = bytes.byteLength - 1; at >= Math.max(0, bytes.byteLength - 3); at--) {
     const byte = bytes[at] ?? 0;
     if ((byte & 0xc0) === 0x80) continue;
-    // What could go on is left out; what could not is invalid, and shows as such.
+    // A sequence that more bytes could complete is left out; any other is invalid and becomes U+FFFD.
     const rest = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(at), { stream: true });
     return rest === "" ? at : bytes.byteLength;
   }

@@ -1,16 +1,16 @@
-// One connection to an actor, from its opening to its loss. It is never revived: who needs another opens another.
+// One connection to an actor, from its opening to its loss. It is never reopened; a new session is opened instead.
 import type { ActorConnRaw, ActorHandleRaw } from "rivetkit/client";
 import { HELLO, type Hello, NotPlain, STOPPING } from "./wire.mjs";
 
 /**
- * A connection may be dead and look open: the engine holds its end while the server behind it is gone, and forgets what
- * was under way. So one that was silent for this long is asked whether it is there.
+ * A connection can be dead although it looks open: the engine keeps its end when the server behind it is gone, and
+ * forgets pending calls. So after this much silence, the actor is asked whether it is alive.
  */
 const SILENT_MS = 4000;
-/** How long it may take to answer that. */
+/** How long the actor may take to answer that. */
 const PING_MS = 4000;
 
-/** What a call on a connection rejects with when the connection goes. */
+/** The error of a call whose connection was lost. */
 export class ConnectionLost extends Error {
   override name = "ConnectionLost";
 }
@@ -18,20 +18,20 @@ export class ConnectionLost extends Error {
 export class Session {
   readonly #connection: ActorConnRaw;
   #gone = false;
-  /** What waits for the end of the connection. */
+  /** The functions to call at the end of the connection. */
   readonly #whenGone = new Set<() => void>();
   #heard = Date.now();
   #waiting = 0;
   #pinging = false;
   readonly #watch: ReturnType<typeof setInterval>;
 
-  /** The start of the actor that this speaks to; undefined where the actor is not one of this package's. */
+  /** The start of the actor that this connection reaches; undefined if the actor is not one of this package's. */
   readonly incarnation: string | undefined;
 
   /**
-   * Rejects if the connection does not open in `openMs` (an actor may have to be started first, among many), or if the
-   * actor does not answer in `answerMs` once it is open: one that is made in the moment in which the actor goes to sleep
-   * leads nowhere. `stop` gives the opening up. `name` is what the actor knows this client by.
+   * Rejects if the connection does not open in `openMs` (many actors may have to be started first), or if the actor
+   * does not answer in `answerMs` after that: a connection made in the moment when the actor falls asleep never
+   * answers. `stop` aborts the opening. `name` identifies this client to the actor.
    */
   static async open(
     handle: ActorHandleRaw,
@@ -41,7 +41,7 @@ export class Session {
     stop: AbortSignal,
   ): Promise<Session> {
     stop.throwIfAborted();
-    // Typed, it would have the actions and events of no actor at all.
+    // With rivetkit's types, it would have the actions and events of an empty actor.
     const connection = handle.connect() as unknown as ActorConnRaw;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let abort: () => void = () => {};
@@ -84,7 +84,7 @@ export class Session {
     if (connection.connStatus !== "connected") this.close();
   }
 
-  /** Whether events are expected: then silence is looked into. */
+  /** Whether events are expected; if so, a long silence is checked. */
   subscribed = false;
 
   /** The connection was lost or closed. */
@@ -100,7 +100,7 @@ export class Session {
     return Date.now() - this.#heard;
   }
 
-  /** Asks the actor whether it is there, and still the same start of it; otherwise the connection counts as lost. */
+  /** Asks the actor whether it is alive and still the same start; otherwise the connection counts as lost. */
   async ping(timeoutMs: number): Promise<void> {
     if (this.#pinging || this.incarnation === undefined) return;
     this.#pinging = true;
@@ -146,7 +146,7 @@ export class Session {
     clearInterval(this.#watch);
     for (const listener of [...this.#whenGone]) listener();
     this.#whenGone.clear();
-    // It rejects what was under way once more.
+    // This rejects the pending calls a second time.
     this.#connection.dispose().catch(() => {});
   }
 }
@@ -156,17 +156,17 @@ export function isCode(error: unknown, group: string, ...codes: string[]): boole
   return error.group === group && codes.includes(String(error.code));
 }
 
-/** Whether trying again on a new connection may help. */
+/** Whether another attempt on a new connection may succeed. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof ConnectionLost) return true;
   if (error instanceof NotPlain) return false;
   if (typeof error !== "object" || error === null || !("group" in error)) return error instanceof Error;
   if (error.group === "guard" || isCode(error, "ws", "going_away")) return true;
-  // The engine's own time for finding an actor, which it exceeds where it has many to start.
+  // The engine gives up when it takes too long to find an actor, as when it has many to start.
   if (error.group === "pegboard" && "code" in error && String(error.code).endsWith("_timeout")) return true;
-  // An engine that has just been started makes its namespace a moment after it listens.
+  // A newly started engine creates its namespace shortly after it begins to listen.
   if (isCode(error, "namespace", "not_found")) return true;
-  // Stopping and starting, or nobody there yet to run it: a server that has just been started is not known at once.
+  // The actor is stopping or starting, or no server runs it yet: a new server is not known at once.
   return isCode(
     error,
     "actor",

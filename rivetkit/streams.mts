@@ -1,5 +1,5 @@
-// A handle's listeners, and how far each stream of the VM has come with them: after a lost connection they get what
-// they missed, once and in order, before what comes new.
+// A handle's listeners, and the position of each of the VM's streams. After a lost connection, the listeners get what
+// they missed, once and in order, before new events.
 import type { ExitStatus, ProcessOutputEvent, ShellDataEvent } from "agent-vm";
 import { type Session, isCode } from "./session.mjs";
 import { POSITIONS, type Positions, type StreamPosition } from "./wire.mjs";
@@ -15,11 +15,17 @@ interface Position {
 }
 type StreamEvent = { pid?: number; shellId?: string; data?: Uint8Array; seq?: number };
 
-/** As many as the VM keeps: ended ones beyond it have nothing to be caught up with. */
+/** As many as the VM keeps: for older ended streams there is no kept output to read. */
 const KEPT_ENDED = 1024;
-/** Streams that a client keeps the position of: more than a VM has at once. Past it the first ones are forgotten. */
+/**
+ * The maximum number of streams whose position a client keeps; more than a VM has at the same time. The oldest are
+ * forgotten first.
+ */
 const MOST_POSITIONS = 65_536;
-/** Events held back while a client catches up. Past it the connection is given up, and the next one reads on. */
+/**
+ * The maximum number of events held back while a client catches up. Beyond it, the connection is given up and the next
+ * one reads on.
+ */
 const HELD_BACK = 4096;
 
 const disposed: ExitStatus = {
@@ -30,8 +36,8 @@ const disposed: ExitStatus = {
 };
 
 /**
- * What of an event is new, if anything: the output that was read to catch up may be ahead of the events that bring it,
- * also of some that come when the catching up is over.
+ * The part of an event that is new, if any. Output that was read to catch up may be ahead of the events that contain
+ * it, even of some that arrive afterwards.
  */
 function unreadOf(event: StreamEvent, position: Position | undefined): StreamEvent | undefined {
   if (!position || !event?.data || event.seq === undefined || event.seq >= position.seq) return event;
@@ -49,7 +55,7 @@ export class Streams {
   #heldBack: { name: string; event: StreamEvent }[] | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** `emptied` is called when the last listener has gone. */
+  /** `emptied` is called when the last listener was removed. */
   constructor(emptied: () => void) {
     this.#emptied = emptied;
   }
@@ -58,7 +64,7 @@ export class Streams {
     return this.#listeners.size;
   }
 
-  /** Whether something is listened to that the connection is not subscribed to. */
+  /** Whether there are listeners for events that the connection is not subscribed to. */
   lackedBy(session: Session): boolean {
     if (session !== this.#session) return this.#listeners.size > 0;
     return [...this.#listeners.keys()].some((name) => !this.#subscribed.has(name));
@@ -103,8 +109,8 @@ export class Streams {
   }
 
   /**
-   * Subscribes the connection to what is listened to. Resolves when the actor has it, and the listeners have what they
-   * missed since the connection before.
+   * Subscribes the connection to all events with listeners. Resolves when the actor has subscribed it, and the
+   * listeners have got what they missed since the last connection.
    */
   subscribe(session: Session, read: Read): Promise<void> {
     const turn = this.#turn.then(() => this.#subscribe(session, read));
@@ -128,16 +134,16 @@ export class Streams {
         session.on(name, (event) => this.#arrived(session, name, event as StreamEvent)),
       );
     }
-    // An actor of somebody else's, whose events are passed on as they come.
+    // Another kind of actor: its events are passed on as they arrive.
     if (session.incarnation === undefined) return;
-    // Its answer comes after the subscriptions were taken, and says where the streams stood.
+    // Its answer arrives after the subscriptions were made, and contains the streams' positions at that time.
     const positions = await session.action<Positions>(POSITIONS, []);
     if (resumed) await this.#catchUp(positions, read);
     else for (const { id, seq, exit } of [...positions.processes, ...positions.shells]) this.#raise(id, seq, exit);
     this.#incarnation = positions.incarnation;
   }
 
-  /** What a call started is known from then on, also if nothing follows. */
+  /** Records a stream that a call has started, even if no event follows. */
   noticeResult(method: string, value: unknown): void {
     if (this.#incarnation === undefined) return;
     if (method === "spawn") this.#position((value as { pid: number }).pid);
@@ -148,7 +154,7 @@ export class Streams {
     if (session !== this.#session) return;
     if (!this.#heldBack) {
       const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
-      // It begins again: another process has the number.
+      // The stream begins again: another process has the pid.
       const again = position?.exited && event.seq === 0;
       const unread = again ? event : unreadOf(event, position);
       if (unread) this.#deliver(name, unread);
@@ -162,7 +168,7 @@ export class Streams {
     const id = event?.pid ?? event?.shellId;
     if (id !== undefined && event.data && event.seq !== undefined) {
       const position = this.#position(id);
-      // It begins again: another process has the number.
+      // The stream begins again: another process has the pid.
       if (position.exited && event.seq === 0) position.exited = false;
       position.seq = event.seq + event.data.byteLength;
     } else if (id !== undefined && (name === "processExit" || name === "shellExit")) {
@@ -210,7 +216,7 @@ export class Streams {
     try {
       for (const event of await read(position.seq)) if (event.data.byteLength > 0) this.#deliver(name, event);
     } catch (error) {
-      // Ended so long ago that it is no longer kept.
+      // It ended so long ago that its output is no longer kept.
       if (!isCode(error, "user", "PROCESS_NOT_FOUND", "SHELL_NOT_FOUND")) throw error;
     }
   }
@@ -221,7 +227,7 @@ export class Streams {
     this.#emit(name, exit);
   }
 
-  /** The VM went with its server, which could not say so. */
+  /** Reports the end of all streams: the VM ended with its server, which could not report it. */
   #endAll(): void {
     let ran = false;
     for (const [id, { exited }] of this.#positions) {
@@ -266,7 +272,7 @@ export class Streams {
       try {
         (listener.callback as (event: unknown) => void)(event);
       } catch (error) {
-        // A listener's error is its program's, and no reason for the others to miss the event.
+        // An error of the caller's listener, which must not keep the event from the others.
         queueMicrotask(() => {
           throw error;
         });

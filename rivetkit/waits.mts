@@ -1,11 +1,15 @@
-// Waiting for the end of what runs, once for all callers: the VM keeps a wait until the end, however few still ask for it.
+// Waits for the end of a process or shell once for all callers: the VM keeps a wait until the end, even if no caller is
+// left.
 import type { ExitStatus } from "agent-vm";
 
 export class Waits<Id> {
   readonly #ends = new Map<Id, Promise<ExitStatus>>();
   readonly #waiting = new Map<Promise<ExitStatus>, Set<(end: Promise<ExitStatus>) => void>>();
 
-  /** How it ended, which `ask` asks the VM for if no other caller has. Rejects with the signal's reason when it aborts. */
+  /**
+   * Resolves to the exit status, which `ask` requests from the VM unless another caller already has. Rejects with the
+   * signal's reason when it aborts.
+   */
   wait(id: Id, ask: () => Promise<ExitStatus>, signal: AbortSignal | undefined): Promise<ExitStatus> {
     const end = this.#ends.get(id) ?? this.#ask(id, ask);
     return new Promise((resolve, reject) => {
@@ -24,7 +28,7 @@ export class Waits<Id> {
     });
   }
 
-  /** The number is another one's from now on. Those who wait go on waiting for the one before. */
+  /** Another process has this id from now on. Pending waits are still for the previous one. */
   renewed(id: Id): void {
     this.#ends.delete(id);
   }

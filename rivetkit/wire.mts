@@ -1,9 +1,10 @@
-// What the actor and our client say to each other beside rivetkit's own actions: the names of the actions that carry
-// calls, the sizes that pieces have, and one encoding of plain values as bytes. It runs in browsers too.
+// The protocol between the actor and our client, in addition to rivetkit's actions: the names of the actions that carry
+// calls, the sizes of pieces, and an encoding of plain values as bytes. It runs in browsers too.
 
 /**
- * The actor's own actions for our client. They are in no type: a program calls `exec`, and our client turns it into
- * these. A call has an id that the client chose, so that after a lost connection it can be asked for again.
+ * The internal actions for our client. They are in no public type: a program calls `exec`, and our client turns that
+ * into these actions. The client chooses the id of a call, so that it can ask for the call again after a lost
+ * connection.
  */
 export const HELLO = "agentVmHello";
 export const BEGIN = "agentVmBegin";
@@ -14,48 +15,51 @@ export const POSITIONS = "agentVmPositions";
 export const TAKE = "agentVmTake";
 export const ABORT = "agentVmAbort";
 
-/** An upload's part: 60,000 characters in base64, under rivetkit's default maxIncomingMessageSize of 65,536. */
+/**
+ * The size of an upload's part: 60,000 characters in base64, below rivetkit's default maxIncomingMessageSize of 65,536.
+ */
 export const PART_BYTES = 45_000;
-/** A result's piece: 512 KiB in base64, under rivetkit's default maxOutgoingMessageSize of 1,048,576. */
+/** The size of a result's piece: 512 KiB in base64, below rivetkit's default maxOutgoingMessageSize of 1,048,576. */
 export const PIECE_BYTES = 384 * 1024;
-/** Arguments that encode to more than this go up in parts. The rest of 65,536 is for the message around them. */
+/** Larger encoded arguments are uploaded in parts. The difference to 65,536 is for the message around them. */
 export const INLINE_ARGUMENTS = 48 * 1024;
-/** Results that encode to more than this are fetched in pieces. */
+/** Larger encoded results are fetched in pieces. */
 export const INLINE_RESULT = 256 * 1024;
-/** The largest arguments, and the largest result, that one call may have: each is held in memory whole. */
+/** The maximum size of a call's arguments, and of its result: each is held in memory as a whole. */
 export const CALL_BYTES = 256 * 1024 * 1024;
 /**
- * How long the actor lets one action wait for its call, and at most half of actionTimeout: guards on the way cut off actions of
+ * How long one action waits for its call, but at most half of actionTimeout: proxies on the way may cut off actions of
+ * more than 40 s.
  * more than 40 s.
  */
 export const HOLD_MS = 15_000;
 
-/** Which start of the actor a client speaks to. A VM, and what ran in it, does not outlive it. */
+/** The start of the actor that a client is connected to. A VM and its processes do not outlive it. */
 export interface Hello {
   incarnation: string;
 }
-/** The incarnation of an actor that is about to end, and takes no calls. */
+/** The incarnation that an actor reports when it is about to end and accepts no calls. */
 export const STOPPING = "";
 
 export interface Begin {
   id: string;
   method: string;
-  /** The incarnation that the call was first sent to. */
+  /** The incarnation to which the call was first sent. */
   incarnation: string;
-  /** The arguments, or how many parts of them went up before. */
+  /** The arguments, or the number of parts that were uploaded before. */
   args: unknown[] | number;
   /**
-   * The call that has to be started before this one: rivetkit hands actions to an actor in no certain order, and writes
-   * to one stream have one.
+   * The call that must start before this one. rivetkit passes actions to an actor in no particular order, but writes to
+   * one stream must keep theirs.
    */
   after?: string;
-  /** Calls whose results have arrived, so that the actor need not keep them. */
+  /** Calls whose results have arrived, so that the actor can drop them. */
   done: string[];
-  /** What the client follows while the call runs. With a stream, the call is begun and answered as pending at once. */
+  /** What the client follows while the call runs. With an output stream, the call is answered as pending at once. */
   live?: LiveParts;
 }
 
-/** What of a call's options stays with the client. */
+/** Which of a call's options stay with the client. */
 export interface LiveParts {
   signal: boolean;
   stdout: boolean;
@@ -68,26 +72,26 @@ export const STDERR = 2;
 export type Taken =
   | {
       state: "taken";
-      /** Which stream, and its bytes in base64, in their order. */
+      /** For each chunk in order, its stream and its bytes in base64. */
       chunks: [typeof STDOUT | typeof STDERR, string][];
-      /** Where to go on: how many bytes both streams have had with these. */
+      /** The position after these chunks: the number of bytes of both streams so far. */
       next: number;
-      /** Nothing comes any more. */
+      /** Whether this is the end of the output. */
       end: boolean;
     }
   | { state: "stale"; incarnation: string };
 
 export type Answer =
   | { state: "done"; value: unknown }
-  /** Longer than INLINE_RESULT: to be fetched in pieces. */
+  /** Longer than INLINE_RESULT: fetched in pieces. */
   | { state: "large"; bytes: number }
   | { state: "pending" }
-  /** Not all of the parts are there (any more). */
+  /** Some of the parts are missing (or were dropped). */
   | { state: "incomplete" }
   /** The call is for a start of the actor that has ended. */
   | { state: "stale"; incarnation: string };
 
-/** How far each stream has come, and how those that ended did: what a client compares with what it has seen. */
+/** The position of each stream, and the exits; a client compares them with what it has received. */
 export interface Positions extends Hello {
   processes: StreamPosition<number>[];
   shells: StreamPosition<string>[];
@@ -95,17 +99,17 @@ export interface Positions extends Hello {
 export interface StreamPosition<Id> {
   id: Id;
   seq: number;
-  /** The exit event, once it was sent. */
+  /** The exit event, if it was sent. */
   exit: object | null;
 }
 
-/** Strings longer than this travel as bytes, and not inside the JSON. */
+/** Longer strings are sent as bytes, outside of the JSON. */
 const LONG_STRING = 4096;
-/** How deep arrays and objects may be nested, in what is encoded and in what is decoded. */
+/** The maximum nesting of arrays and objects, for encoding and decoding. */
 export const MOST_DEPTH = 500;
-/** The most values in one encoding: 1,000,000 entries of a directory are fewer. */
+/** The maximum number of values in one encoding; enough for a listing of 1,000,000 directory entries. */
 export const MOST_VALUES = 4 * 1024 * 1024;
-/** The same for arguments, which a client may send to the actor with few bytes each. */
+/** The same for arguments, because a client may send many values in a few bytes each. */
 export const MOST_ARGUMENT_VALUES = 256 * 1024;
 
 /** A value that cannot be sent. */
@@ -113,18 +117,19 @@ export class NotPlain extends TypeError {
   override name = "TypeError";
 }
 
-/** A value that is too large, or too deep, to be sent. */
+/** A value that is too large or too deeply nested to be sent. */
 export class TooLarge extends NotPlain {}
 
-/** Bytes that `encode` does not make. */
+/** Bytes that `encode` cannot have made. */
 export class NotEncoded extends TypeError {
   override name = "TypeError";
 }
 
 /**
- * Encodes a plain value: the length of a JSON text, the text, then the bytes that the text refers to, each once and in
- * its order. Throws NotPlain for what is not plain (functions, symbols, and objects of classes other than Uint8Array),
- * and TooLarge for what is deeper than MOST_DEPTH, has more than MOST_VALUES values, or is longer than `mostBytes`.
+ * Encodes a plain value as the length of a JSON text, the text, and then the bytes that the text refers to, each once
+ * and in order. Throws NotPlain for values that are not plain (functions, symbols, and objects of classes other than
+ * Uint8Array). Throws TooLarge for a value that is nested deeper than MOST_DEPTH, has more than MOST_VALUES values, or
+ * is longer than `mostBytes`.
  */
 export function encode(value: unknown, mostBytes: number = CALL_BYTES): Uint8Array {
   const blobs: Uint8Array[] = [];
@@ -163,7 +168,7 @@ export function encode(value: unknown, mostBytes: number = CALL_BYTES): Uint8Arr
   };
   const list = (item: readonly unknown[]): unknown[] => {
     const encoded: unknown[] = [];
-    // By index, which sees holes.
+    // By index, so that holes are included.
     for (let index = 0; index < item.length; index++) encoded.push(plain(item[index]));
     return encoded;
   };
@@ -194,20 +199,20 @@ function tooLong(mostBytes: number): TooLarge {
 }
 
 /**
- * The value that `encode` made the bytes from. Throws NotEncoded for everything else: the sender may be hostile. So what
- * the JSON text can cost is counted before it is parsed, every blob is used once, and every key is an own property,
- * whatever its name. Objects have a null prototype where `bare`, which keeps a server's options apart from what its
- * prototypes may have.
+ * Decodes the bytes that `encode` made. Throws NotEncoded for all others, because the sender may be hostile: the number
+ * of values in the JSON text is bounded before it is parsed, every blob must be used exactly once, and every key
+ * becomes an own property, whatever its name. With `bare`, objects have a null prototype, so that members of
+ * Object.prototype are not taken for a caller's options.
  */
 export function decode(encoded: Uint8Array, { mostValues = MOST_VALUES, bare = false } = {}): unknown {
-  // Slices of a Buffer would be views.
+  // `slice` of a Buffer would return a view.
   const data = new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
   refuseUnless(data.byteLength >= 4);
   const blobsAt = 4 + new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(0);
   refuseUnless(blobsAt <= data.byteLength);
   const json = data.subarray(4, blobsAt);
   refuseUnless(isBounded(json, mostValues));
-  /** How far the blobs are used up. */
+  /** The position up to which the blobs have been used. */
   let used = blobsAt;
   const blob = (tagged: Readonly<Record<string, unknown>>): Uint8Array => {
     const { at, length } = tagged;
@@ -217,12 +222,12 @@ export function decode(encoded: Uint8Array, { mostValues = MOST_VALUES, bare = f
     used += length as number;
     return data.slice(used - (length as number), used);
   };
-  /** Takes the entries over. */
+  /** Makes an object of the entries; changes them. */
   const object = (entries: [string, unknown][]): object => {
     deeper();
     for (const entry of entries) entry[1] = revive(entry[1]);
     depth--;
-    // Neither has `__proto__` set a prototype.
+    // Neither way lets a key `__proto__` set a prototype.
     if (!bare) return Object.fromEntries(entries);
     const made = Object.create(null) as Record<string, unknown>;
     for (const [key, member] of entries) made[key] = member;
@@ -283,7 +288,7 @@ function hasKeys(item: object, ...keys: string[]): boolean {
   return own.length === keys.length && keys.every((key) => Object.hasOwn(item, key));
 }
 
-/** Pairs of different keys, one of which is why the object travels in this form. */
+/** Pairs with different keys, one of which is `$`, the reason for this form. */
 function isEntries(entries: unknown): entries is [string, unknown][] {
   if (!Array.isArray(entries)) return false;
   const keys = new Set<unknown>();
@@ -312,11 +317,11 @@ function parse(json: Uint8Array): unknown {
 }
 
 /**
- * Whether the JSON text has at most so many values, and at most MOST_DEPTH of them in each other, as far as its
- * brackets and commas show. A text that is no JSON is the parser's to refuse.
+ * Whether the JSON text has at most `mostValues` values, and nests them at most MOST_DEPTH deep, judged by its brackets
+ * and commas. An invalid text is left to the parser.
  */
 function isBounded(json: Uint8Array, mostValues: number): boolean {
-  // An object with a key `$` takes three levels, and what travels as an object of its own one more.
+  // An object with a key `$` takes three levels, and what is sent as such an object takes one more.
   const mostDepth = 3 * MOST_DEPTH + 1;
   let depth = 0;
   let values = 1;
@@ -349,13 +354,13 @@ const CLOSE_BRACE = 0x7d;
 
 export function isPlain(item: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(item);
-  // An object of another realm (a worker's, a test runner's) has a prototype of its own that looks the same.
+  // An object of another realm (a worker's, a test runner's) has that realm's Object.prototype.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /**
- * No fewer bytes than rivetkit needs for the value in any of its encodings, or some number above `limit` once it is
- * clear that it is more. Bytes travel as base64, and a control character in JSON is six.
+ * At least as many bytes as rivetkit needs for the value in any of its encodings, or a number above `limit` as soon as
+ * that is exceeded. Bytes are sent as base64, and a control character in JSON takes six bytes.
  */
 export function encodedSize(value: unknown, limit: number): number {
   let size = 0;
@@ -369,7 +374,7 @@ export function encodedSize(value: unknown, limit: number): number {
     } else if (item instanceof Uint8Array) {
       size += Math.ceil(item.byteLength / 3) * 4;
     } else if (typeof item === "object" && item !== null) {
-      // `encode` says that it is too deep.
+      // `encode` reports that it is too deep.
       if (++depth > MOST_DEPTH) size = limit + 1;
       else if (Array.isArray(item)) addList(item);
       else addMembers(item);
@@ -400,13 +405,13 @@ function widthInJson(code: number): number {
   return code < 0x800 ? 2 : 3;
 }
 
-/** Node's encoder where there is one: rivetkit's own for bytes takes them one by one. */
+/** Uses Node.js's encoder if there is one; rivetkit's own encoder handles bytes one at a time. */
 export function toBase64(bytes: Uint8Array): string {
   if (typeof Buffer !== "undefined") {
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
   }
   let binary = "";
-  // In steps that a call's argument list can hold.
+  // In steps, because a call's number of arguments is limited.
   for (let at = 0; at < bytes.length; at += 8192) binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(binary);
 }
