@@ -6,7 +6,7 @@ use std::io;
 
 use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope};
 
-use super::BootError;
+use super::error::BootError;
 
 /// Puts this process, and all that it will start, into a Landlock domain that connects to abstract sockets of its own
 /// alone. Needs `no_new_privs`.

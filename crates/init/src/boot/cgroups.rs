@@ -15,9 +15,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, fstatat};
 
-use super::root::source_mount;
+use super::entry::source_mount;
+use super::error::{At, BootError};
 use super::sys::{self, attr};
-use super::{At, BootError};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
 

@@ -8,9 +8,9 @@ use nix::fcntl::{AT_FDCWD, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::symlinkat;
 
-use super::root::{directory, file_flags, open_path};
+use super::error::{At, BootError};
+use super::place::{directory, file_flags, open_path};
 use super::sys::{self, attr};
-use super::{At, BootError};
 
 /// Shown by bind: a user namespace cannot make device nodes.
 const DEVICES: [(&CStr, &CStr); 6] = [

@@ -11,13 +11,13 @@ use std::path::Path;
 
 use agent_vm_protocol::message::Hardware;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{linkat, write};
+use nix::unistd::linkat;
 
-use super::root::{directory, file_flags, open_path};
+use super::error::{At, BootError};
+use super::place::{directory, new_file, open_path};
 use super::sys::{self, attr};
-use super::{At, BootError};
 use crate::control::Attachments;
 
 /// Directories that programs look into: `lsblk` lists the last ones, in which there is nothing.
@@ -178,16 +178,8 @@ impl Description<'_> {
                 linkat(self.root_fd, &**equal, self.root_fd, &*file, AtFlags::empty())?;
                 continue;
             }
-            let fd = openat(
-                self.root_fd,
-                &*file,
-                file_flags(),
-                Mode::from_bits_truncate(0o444),
-            )?;
-            // One page of a tmpfs is written whole or not at all.
-            if !content.is_empty() && write(&fd, &content)? != content.len() {
-                return Err(Errno::ENOSPC);
-            }
+            let mode = Mode::from_bits_truncate(0o444);
+            new_file(self.root_fd.as_fd(), &file, &content, mode)?;
             self.files.insert(content, file);
         }
         Ok(())

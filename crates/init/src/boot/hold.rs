@@ -7,15 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::message::{BindSource, HeldEntry, Hold};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, openat};
+use nix::fcntl::AT_FDCWD;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{symlinkat, write};
+use nix::unistd::symlinkat;
 
-use super::root::{FILE, Place, SCRIPT, file_flags, kind, open_path, source_mount};
+use super::entry::source_mount;
+use super::error::{At, BootError};
+use super::identity;
+use super::place::{FILE, Place, SCRIPT, kind, new_file, open_path};
 use super::sys::{self, attr};
-use super::{At, BootError, identity};
 use crate::control::Attachments;
 
 /// Room for copies of small files.
@@ -107,11 +109,7 @@ fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) 
             ..
         } => {
             let mode = if *executable { SCRIPT } else { FILE };
-            let fd = openat(fd, &*name, file_flags(), mode)?;
-            let mut rest = content.as_ref();
-            while !rest.is_empty() {
-                rest = &rest[write(&fd, rest)?..];
-            }
+            let fd = new_file(fd, &name, content.as_ref(), mode)?;
             let time = TimeSpec::new(modified.0, modified.1);
             futimens(&fd, &time, &time)
         }

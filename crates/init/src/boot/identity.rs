@@ -8,7 +8,8 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
 
-use super::{At, BootError, proc, sys};
+use super::error::{At, BootError};
+use super::{proc, sys};
 
 /// Changes to the id that the host has mapped, keeping the capabilities that the rest of the boot needs.
 pub fn take(id: Option<u32>) -> Result<(), BootError> {

@@ -6,15 +6,18 @@
 mod abstract_sockets;
 mod cgroups;
 mod devices;
+mod entry;
+mod error;
 pub mod hardware;
 mod hold;
 mod identity;
+mod place;
+mod private;
 mod proc;
 mod root;
 mod rootfs;
 mod sys;
 
-use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_protocol::message::{Boot, Isolation, Network};
@@ -25,6 +28,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
+use error::At;
+
+pub use error::BootError;
 pub use hold::Tree;
 
 use crate::control::Attachments;
@@ -34,49 +40,6 @@ use crate::seccomp::SetIds;
 use crate::sys::random;
 use crate::walls::Walls;
 use crate::{network, seccomp};
-
-/// A step of the boot that the kernel refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{step}: {errno}")]
-pub struct BootError {
-    /// The step, in words.
-    pub step: Cow<'static, str>,
-    /// The kernel's answer.
-    pub errno: Errno,
-    /// The path inside of the mount that it was about, if it was about one that was asked for.
-    pub path: Option<String>,
-}
-
-impl BootError {
-    /// `step` was refused with `errno`.
-    pub fn of(step: &'static str, errno: Errno) -> Self {
-        Self {
-            step: step.into(),
-            errno,
-            path: None,
-        }
-    }
-
-    /// `step` failed with `error`.
-    pub fn new(step: &'static str, error: &std::io::Error) -> Self {
-        Self::of(step, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-    }
-}
-
-/// Names the step that a system call belongs to.
-trait At<T> {
-    fn at(self, step: impl Into<Cow<'static, str>>) -> Result<T, BootError>;
-}
-
-impl<T> At<T> for Result<T, Errno> {
-    fn at(self, step: impl Into<Cow<'static, str>>) -> Result<T, BootError> {
-        self.map_err(|errno| BootError {
-            step: step.into(),
-            errno,
-            path: None,
-        })
-    }
-}
 
 /// What booting leaves behind.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{read, write};
 
-use super::root::open_path;
+use super::error::{At, BootError};
+use super::place::{directory, open_path};
 use super::sys::{self, attr};
-use super::{At, BootError};
 
 /// Readable by anybody, and about the host's other users, its hardware or its moments: the names of keys that an
 /// ordinary host user holds, the names of devices and which processor serves their interrupts, the scheduler's view of all tasks.
@@ -26,7 +26,7 @@ const MASKED_DIRECTORIES: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
 
 /// Mounts a fresh `/proc` in the root and covers what is not the VM's business.
 pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
-    let target_fd = super::root::directory(root_fd, c"proc").at("make the directory /proc")?;
+    let target_fd = directory(root_fd, c"proc").at("make the directory /proc")?;
     let proc_fd =
         sys::new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at("mount /proc")?;
     sys::attach_mount(&proc_fd, &target_fd).at("attach /proc")?;

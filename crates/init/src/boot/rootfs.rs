@@ -17,9 +17,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{fchdir, symlinkat};
 
-use super::root::{FILE, Place, Private, SCRIPT, directory, file_flags, kind, open_path, refused};
+use super::entry::{make, refused};
+use super::error::{At, BootError};
+use super::place::{FILE, Place, SCRIPT, directory, file_flags, kind, open_path};
+use super::private::Private;
 use super::sys::{self, attr};
-use super::{At, BootError};
 use crate::control::Attachments;
 
 /// Directories that the VM mounts on whether the directory has them or not.
@@ -169,7 +171,7 @@ pub fn make_in_plain(
             let target_fd = place.file()?;
             sys::attach_mount(&private.file(content)?, &target_fd)
         }),
-        _ => super::root::make(root_fd, private, entry, attachments),
+        _ => make(root_fd, private, entry, attachments),
     };
     match (entry, made) {
         (

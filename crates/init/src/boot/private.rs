@@ -1,0 +1,81 @@
+//! The VM's own files outside of its root's: the tmpfs of all private directories.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, mkdirat};
+
+use super::error::{At, BootError};
+use super::place::{FILE, c_string, new_file, open_path};
+use super::sys::{self, attr};
+use crate::mediate::OwnMounts;
+
+/// The one tmpfs that every private directory is a part of, so that they share its size.
+pub struct Private {
+    stage_fd: OwnedFd,
+    made: u32,
+    /// The directories of it that programs see.
+    shown: OwnMounts,
+}
+
+impl Private {
+    /// Mounts it, with room for so many bytes.
+    pub fn mount(bytes: u64) -> Result<Self, BootError> {
+        let size = c_string(&bytes.to_string()).at("size the private files")?;
+        // A file of no bytes costs the kernel about 1 KiB that `size` does not count; this bounds that too.
+        let inodes =
+            c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at("size the private files")?;
+        let options = [
+            (c"mode", c"0755"),
+            (c"size", size.as_c_str()),
+            (c"nr_inodes", inodes.as_c_str()),
+        ];
+        let stage_fd = sys::new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
+            .at("mount a tmpfs for private files")?;
+        Ok(Self {
+            stage_fd,
+            made: 0,
+            shown: OwnMounts::default(),
+        })
+    }
+
+    /// Its mount, which nothing has attached yet.
+    pub fn stage_fd(&self) -> &OwnedFd {
+        &self.stage_fd
+    }
+
+    /// The directories of it that programs see.
+    pub fn into_shown(self) -> OwnMounts {
+        self.shown
+    }
+
+    fn next_name(&mut self) -> Result<CString, Errno> {
+        let name = c_string(&self.made.to_string())?;
+        self.made += 1;
+        Ok(name)
+    }
+
+    /// A new directory of it, where it stands.
+    pub fn stage(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = self.next_name()?;
+        mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
+        open_path(self.stage_fd.as_fd(), &name)
+    }
+
+    /// A new directory of it, as a detached mount.
+    pub fn directory(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = self.next_name()?;
+        mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
+        let mount_fd = sys::clone_mount(self.stage_fd.as_fd(), &name, false)?;
+        self.shown.add(mount_fd.as_fd())?;
+        Ok(mount_fd)
+    }
+
+    /// A new file of it, as a detached mount.
+    pub fn file(&mut self, content: &str) -> Result<OwnedFd, Errno> {
+        let name = self.next_name()?;
+        new_file(self.stage_fd.as_fd(), &name, content.as_bytes(), FILE)?;
+        sys::clone_mount(self.stage_fd.as_fd(), &name, false)
+    }
+}
