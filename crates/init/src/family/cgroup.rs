@@ -13,10 +13,10 @@ use agent_vm_protocol::message::CgroupSetting;
 use libc::pid_t;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::memory::counted;
+use super::cgroup_file::{self, counted, errno_of, is_gone, unless_gone};
 
 /// Empty directories that are kept for families to come.
 const IDLE_BOUND: usize = 16;
@@ -103,12 +103,9 @@ impl Cgroups {
     }
 
     fn make(&mut self) -> Result<Leaf, Errno> {
-        let name = format!("family-{}", self.made);
+        let number = self.made;
         self.made += 1;
-        mkdirat(&self.base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let fd = openat(&self.base_fd, name.as_str(), flags, Mode::empty())?;
-        set(&fd, &self.settings)?;
+        let (name, fd) = cgroup_file::make(&self.base_fd, number, &self.settings)?;
         Ok(Leaf {
             name,
             fd,
@@ -184,32 +181,4 @@ impl AsFd for Leaf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Sets files of a family's directory.
-pub(super) fn set(directory_fd: &OwnedFd, settings: &[CgroupSetting]) -> Result<(), Errno> {
-    for CgroupSetting { file, value } in settings {
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let file_fd = openat(directory_fd, file.as_str(), flags, Mode::empty())?;
-        File::from(file_fd)
-            .write_all(value.as_bytes())
-            .map_err(|error| errno_of(&error))?;
-    }
-    Ok(())
-}
-
-/// Whether the kernel says that a directory, or the one that a descriptor refers to, was removed.
-pub(super) fn is_gone(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOENT | Errno::ENODEV)
-}
-
-fn unless_gone<T>(result: Result<T, Errno>, gone: T) -> Result<T, Errno> {
-    match result {
-        Err(errno) if is_gone(errno) => Ok(gone),
-        other => other,
-    }
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

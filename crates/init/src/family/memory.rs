@@ -5,16 +5,16 @@
 //! nobody else's.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::message::CgroupSetting;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::cgroup::{is_gone, set};
+use super::cgroup_file::{self, counted, errno_of, is_gone};
 
 /// Empty directories that are kept for families to come.
 const IDLE_BOUND: usize = 16;
@@ -97,12 +97,9 @@ impl MemoryCgroups {
     }
 
     fn make(&mut self) -> Result<MemoryLeaf, Errno> {
-        let name = format!("family-{}", self.made);
+        let number = self.made;
         self.made += 1;
-        mkdirat(&self.base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let fd = openat(&self.base_fd, name.as_str(), flags, Mode::empty())?;
-        set(&fd, &self.settings)?;
+        let (name, fd) = cgroup_file::make(&self.base_fd, number, &self.settings)?;
         let tasks = openat(&fd, "tasks", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?.into();
         Ok(MemoryLeaf {
             name,
@@ -155,25 +152,4 @@ pub fn join(tasks_fd: OwnedFd) -> Result<(), Errno> {
     File::from(tasks_fd)
         .write_all(b"0")
         .map_err(|error| errno_of(&error))
-}
-
-/// The number on the line `oom_kill` of a cgroup's file.
-pub(super) fn counted(directory_fd: &OwnedFd, file: &str) -> Result<u64, Errno> {
-    let mut text = String::new();
-    File::from(openat(
-        directory_fd,
-        file,
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?)
-    .read_to_string(&mut text)
-    .map_err(|error| errno_of(&error))?;
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .ok_or(Errno::ENODATA)
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -6,7 +6,11 @@
 //! of the VM.
 
 mod awaited;
+mod background;
 mod cgroup;
+mod cgroup_file;
+mod cgroups;
+mod marks;
 pub mod memory;
 
 use std::cell::Cell;
@@ -14,26 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use agent_vm_protocol::message::{Background, Call, CgroupSetting, Target};
+use agent_vm_protocol::message::{Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
+pub use self::background::{background, is_settled};
+pub use self::cgroups::{Cgrouping, FamilyCgroups};
+pub use self::marks::MARKER;
+
 use self::awaited::Awaited;
-use self::cgroup::Cgroups;
-pub use self::cgroup::Leaf;
-use self::memory::{MemoryCgroups, MemoryLeaf};
-use crate::process_table::{Process, ProcessTable, descendants};
+use self::cgroup::Leaf;
+use self::cgroups::CgroupPools;
+use self::marks::Marks;
+use crate::process_table::{Process, ProcessTable};
 use crate::sys::{self, Reaped};
-
-/// The environment variable that marks a family where no cgroup does.
-pub const MARKER: &str = "AGENT_VM_FAMILY";
-
-/// The most processes that an exit lists as left behind.
-const BACKGROUND_BOUND: usize = 512;
-
-/// The most bytes of all their command lines together, and of one. A reply then fits into one packet.
-const COMMAND_BYTES: usize = 24 * 1024;
-const COMMAND_BOUND: usize = 4096;
 
 /// Families that have ended but are not empty are looked at this many at a time.
 const SWEEP: usize = 16;
@@ -47,41 +45,9 @@ pub struct Family {
     pub report_background: bool,
     /// Its terminal, held open until its first process is reaped.
     terminal_fd: Option<OwnedFd>,
-    place: Place,
+    cgroups: FamilyCgroups,
     /// Whether a SIGKILL was sent to it on the host's behalf.
     killed: Cell<bool>,
-}
-
-/// Where a family lives, by what the host has for it.
-#[derive(Debug, Default)]
-pub struct Place {
-    /// Names it.
-    pub leaf: Option<Leaf>,
-    /// Counts what is killed in it for want of memory, where `leaf` does not.
-    pub memory: Option<MemoryLeaf>,
-}
-
-impl Place {
-    /// Whether a directory of it was removed on the host: anybody who may can do so while nothing runs in it.
-    pub fn was_removed(&self) -> bool {
-        self.leaf.as_ref().is_some_and(|leaf| !leaf.exists())
-            || self.memory.as_ref().is_some_and(|leaf| !leaf.exists())
-    }
-}
-
-/// What the VM's families live in.
-#[derive(Debug, Default)]
-pub struct Cgrouping {
-    /// Where their directories are made.
-    pub families_fd: Option<OwnedFd>,
-    /// What is written to each of them.
-    pub family_settings: Vec<CgroupSetting>,
-    /// Whether those count what is killed for want of memory.
-    pub counts_kills: bool,
-    /// Else where directories that do are made.
-    pub memory_fd: Option<OwnedFd>,
-    /// What is written to each of these.
-    pub memory_settings: Vec<CgroupSetting>,
 }
 
 /// All of them.
@@ -89,10 +55,8 @@ pub struct Cgrouping {
 pub struct Families {
     known: BTreeMap<Call, Family>,
     leaders: BTreeMap<pid_t, Call>,
-    cgroups: Option<Cgroups>,
-    memory: Option<MemoryCgroups>,
-    /// Tells this VM's marks from another's that shares the host's processes.
-    salt: u64,
+    pools: CgroupPools,
+    marks: Marks,
     swept: Call,
     awaited: Awaited,
 }
@@ -100,72 +64,39 @@ pub struct Families {
 impl Families {
     /// None yet.
     pub fn new(cgrouping: Cgrouping, salt: u64) -> Self {
-        let counts_kills = cgrouping.counts_kills;
         Self {
             known: BTreeMap::new(),
             leaders: BTreeMap::new(),
-            cgroups: cgrouping
-                .families_fd
-                .map(|fd| Cgroups::new(fd, counts_kills, cgrouping.family_settings)),
-            memory: cgrouping
-                .memory_fd
-                .map(|fd| MemoryCgroups::new(fd, cgrouping.memory_settings)),
-            salt,
+            pools: CgroupPools::new(cgrouping),
+            marks: Marks::new(salt),
             swept: 0,
             awaited: Awaited::default(),
         }
     }
 
-    /// A place for a family that is about to start.
-    pub fn place(&mut self) -> Result<Place, Errno> {
-        let mut place = Place {
-            leaf: self.cgroups.as_mut().map(Cgroups::take).transpose()?,
-            memory: None,
-        };
-        match self.memory.as_mut().map(MemoryCgroups::take).transpose() {
-            Ok(memory) => {
-                place.memory = memory;
-                Ok(place)
-            }
-            Err(errno) => {
-                self.abandon(place)?;
-                Err(errno)
-            }
-        }
+    /// The cgroups for a family that is about to start.
+    pub fn take_cgroups(&mut self) -> Result<FamilyCgroups, Errno> {
+        self.pools.take()
     }
 
-    /// Takes back the place of a family that did not start.
-    pub fn abandon(&mut self, place: Place) -> Result<(), Errno> {
-        if let (Some(memory), Some(leaf)) = (&mut self.memory, place.memory) {
-            memory.give_back(leaf);
-        }
-        match (&mut self.cgroups, place.leaf) {
-            (Some(cgroups), Some(leaf)) => cgroups.give_back(leaf),
-            _ => Ok(()),
-        }
+    /// Takes back those of a family that did not start.
+    pub fn give_back_cgroups(&mut self, cgroups: FamilyCgroups) -> Result<(), Errno> {
+        self.pools.give_back(cgroups)
     }
 
     /// Forgets idle directories that somebody on the host has removed.
     pub fn forget_removed(&mut self) {
-        self.cgroups.iter_mut().for_each(Cgroups::forget_removed);
-        self.memory.iter_mut().for_each(MemoryCgroups::forget_removed);
+        self.pools.forget_removed();
     }
 
     /// Does ahead what the next family will need.
     pub fn prepare(&mut self) -> Result<(), Errno> {
-        self.cgroups.as_mut().map_or(Ok(()), Cgroups::prepare)
+        self.pools.prepare()
     }
 
     /// The value of [`MARKER`] for a family's processes, where no cgroup serves.
     pub fn mark(&self, call: Call) -> Option<String> {
-        self.cgroups
-            .is_none()
-            .then(|| format!("{}{call}", self.mark_prefix()))
-    }
-
-    /// What the marks of all families of this VM begin with.
-    fn mark_prefix(&self) -> String {
-        format!("{:016x}-", self.salt)
+        (!self.has_cgroups()).then(|| self.marks.of(call))
     }
 
     /// Enters a family whose first process runs, in the terminal that `terminal_fd` holds open if in any.
@@ -174,7 +105,7 @@ impl Families {
         call: Call,
         leader: pid_t,
         terminal_fd: Option<OwnedFd>,
-        place: Place,
+        cgroups: FamilyCgroups,
         report_background: bool,
     ) {
         self.leaders.insert(leader, call);
@@ -184,7 +115,7 @@ impl Families {
                 leader: Some(leader),
                 report_background,
                 terminal_fd,
-                place,
+                cgroups,
                 killed: Cell::new(false),
             },
         );
@@ -207,7 +138,7 @@ impl Families {
 
     /// The cgroup of a family, while anything of it may be left.
     pub fn leaf(&self, call: Call) -> Option<&Leaf> {
-        self.known.get(&call)?.place.leaf.as_ref()
+        self.known.get(&call)?.cgroups.leaf.as_ref()
     }
 
     /// Takes note that the host has a SIGKILL sent.
@@ -234,19 +165,12 @@ impl Families {
         if family.killed.get() {
             return Ok(false);
         }
-        let kills = match &family.place {
-            Place {
-                memory: Some(memory), ..
-            } => memory.kills()?,
-            Place { leaf: Some(leaf), .. } => leaf.kills()?,
-            Place { .. } => 0,
-        };
-        Ok(kills > 0)
+        Ok(family.cgroups.kills()? > 0)
     }
 
     /// Whether cgroups serve.
     pub fn has_cgroups(&self) -> bool {
-        self.cgroups.is_some()
+        self.pools.name_families()
     }
 
     /// Takes note that the first process of a family was reaped, and returns what it left, where that was asked for.
@@ -260,7 +184,7 @@ impl Families {
         let report = family.report_background;
         family.terminal_fd = None;
         self.leaders.remove(&leader);
-        match &family.place.leaf {
+        match &family.cgroups.leaf {
             _ if !sys::has_children() => self.forget(call)?,
             Some(leaf) if leaf.is_populated()? => {
                 if report {
@@ -293,31 +217,12 @@ impl Families {
         Ok(left)
     }
 
-    /// What belongs to a family, by its mark, by the session and the group of its first process where that is still its
-    /// own, and by descent.
+    /// What belongs to a family, where no cgroup serves.
     pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
-        let Some(mark) = self.mark(call) else {
+        if self.has_cgroups() {
             return Vec::new();
-        };
-        let entry = format!("{MARKER}={mark}").into_bytes();
-        let processes = table.all();
-        let of_leader =
-            |p: &Process| leader.is_some_and(|leader| p.pid == leader || p.sid == leader || p.pgid == leader);
-        let (by_number, rest): (Vec<Process>, Vec<Process>) = processes.iter().partition(|p| of_leader(p));
-        let mut roots: BTreeSet<pid_t> = by_number.iter().map(|p| p.pid).collect();
-        // Only those that descent does not find are asked for their environment, which costs a page of theirs.
-        let known = descendants(&processes, roots.clone());
-        let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
-        roots.extend(
-            unknown
-                .filter(|p| table.has_environment(p, &entry))
-                .map(|p| p.pid),
-        );
-        let members = descendants(&processes, roots);
-        processes
-            .into_iter()
-            .filter(|p| p.is_alive() && members.contains(&p.pid))
-            .collect()
+        }
+        self.marks.members(call, leader, table)
     }
 
     /// Whether a process that may belong to any family is in the middle of `execve`: for that moment it shows no mark, and where what
@@ -384,8 +289,8 @@ impl Families {
             return Vec::new();
         }
         let (ended, is_known) = match self.living(table) {
-            Living::Any => (Vec::new(), false),
-            Living::These(living) => (self.awaited.without(&living), true),
+            Some(living) => (self.awaited.without(&living), true),
+            None => (Vec::new(), false),
         };
         for call in &ended {
             self.awaited.remove(*call);
@@ -394,22 +299,24 @@ impl Families {
         ended
     }
 
-    /// The families that are awaited and of which something lives.
-    fn living(&self, table: &ProcessTable) -> Living {
+    /// The families that are awaited and of which something lives. None where a process lives that may be of any.
+    fn living(&self, table: &ProcessTable) -> Option<BTreeSet<Call>> {
         if !sys::has_children() {
-            return Living::These(BTreeSet::new());
+            return Some(BTreeSet::new());
         }
         if !self.has_cgroups() {
-            return self.living_by_marks(table);
+            let led = self.leaders.iter().map(|(leader, call)| (*leader, *call));
+            let awaited = self.awaited.families().map(|(call, leader)| (leader, call));
+            return self.marks.living(&awaited.chain(led).collect(), table);
         }
         let lives = |call: &Call| {
             self.known.get(call).is_some_and(|family| {
                 // One that cannot be looked at now is looked at again.
                 let is_populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
-                family.leader.is_some() || family.place.leaf.as_ref().is_some_and(is_populated)
+                family.leader.is_some() || family.cgroups.leaf.as_ref().is_some_and(is_populated)
             })
         };
-        Living::These(
+        Some(
             self.awaited
                 .families()
                 .map(|(call, _)| call)
@@ -418,43 +325,9 @@ impl Families {
         )
     }
 
-    /// The same without cgroups: by marks, by the sessions and groups of first processes, and by descent. A process that none of
-    /// these assigns to a family may be of any.
-    fn living_by_marks(&self, table: &ProcessTable) -> Living {
-        let prefix = format!("{MARKER}={}", self.mark_prefix()).into_bytes();
-        let by_leader: BTreeMap<pid_t, Call> = self
-            .awaited
-            .families()
-            .map(|(call, leader)| (leader, call))
-            .chain(self.leaders.iter().map(|(leader, call)| (*leader, *call)))
-            .collect();
-        let processes = table.all();
-        let mut assigned = BTreeSet::new();
-        let mut living = BTreeSet::new();
-        for process in processes.iter().filter(|process| process.is_alive()) {
-            let numbers = [process.pid, process.sid, process.pgid];
-            let led = numbers.iter().filter_map(|number| by_leader.get(number));
-            let marks = table.environment_with(process, &prefix);
-            let marked = marks
-                .iter()
-                .filter_map(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
-            let families: Vec<Call> = led.copied().chain(marked).collect();
-            if !families.is_empty() {
-                assigned.insert(process.pid);
-                living.extend(families);
-            }
-        }
-        let assigned = descendants(&processes, assigned);
-        let mut rest = processes.iter().filter(|process| process.is_alive());
-        if rest.any(|process| !assigned.contains(&process.pid)) {
-            return Living::Any;
-        }
-        Living::These(living)
-    }
-
     fn forget(&mut self, call: Call) -> Result<(), Errno> {
         match self.known.remove(&call) {
-            Some(family) => self.abandon(family.place),
+            Some(family) => self.pools.give_back(family.cgroups),
             None => Ok(()),
         }
     }
@@ -467,43 +340,4 @@ impl Families {
         };
         children.iter().any(|pid| !self.leaders.contains_key(pid))
     }
-}
-
-/// Of which families something lives.
-enum Living {
-    /// Possibly of any.
-    Any,
-    /// Of these alone.
-    These(BTreeSet<Call>),
-}
-
-/// Whether a process is past the moment between `fork` and the end of `execve`, in which it bears its parent's name or none.
-pub fn is_settled(process: &Process, table: &ProcessTable) -> bool {
-    !process.is_copy && !table.command_line(process.pid, 1).is_empty()
-}
-
-/// What is reported of processes that are left.
-pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
-    let left = &left[..left.len().min(BACKGROUND_BOUND)];
-    let limit = (COMMAND_BYTES / left.len().max(1)).min(COMMAND_BOUND);
-    left.iter()
-        .map(|p| {
-            let command_line = table.command_line(p.pid, limit);
-            // A program that wrote over its arguments often put a title with blanks there.
-            let first = command_line.split(|&byte| byte == 0).next().unwrap_or_default();
-            let (is_named, is_title) = (!first.is_empty(), first.contains(&b' '));
-            let name = if is_named { Vec::new() } else { table.name(p.pid) };
-            let executable = if is_named && !is_title {
-                None
-            } else {
-                table.executable(p.pid)
-            };
-            Background {
-                pid: p.pid as u32,
-                command_line,
-                name,
-                executable,
-            }
-        })
-        .collect()
 }

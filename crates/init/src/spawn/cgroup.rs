@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::family::Place;
+use crate::family::FamilyCgroups;
 
 /// The cgroups that a program starts in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,11 +14,11 @@ pub struct Cgroup<'a> {
 }
 
 impl<'a> Cgroup<'a> {
-    /// Those of a family's place.
-    pub fn of(place: &'a Place) -> Self {
+    /// Those of a family.
+    pub fn of(cgroups: &'a FamilyCgroups) -> Self {
         Self {
-            into: place.leaf.as_ref().map(AsFd::as_fd),
-            join: place.memory.as_ref().map(AsFd::as_fd),
+            into: cgroups.leaf.as_ref().map(AsFd::as_fd),
+            join: cgroups.memory.as_ref().map(AsFd::as_fd),
         }
     }
 }

@@ -34,10 +34,10 @@ impl Vm {
 
     /// Nothing if the place for it was removed on the host before it started.
     fn try_spawn(&mut self, request: &Spawn) -> Result<Option<(pid_t, Vec<OwnedFd>)>, Failure> {
-        let place = self.families.place().map_err(place_failed)?;
+        let cgroups = self.families.take_cgroups().map_err(place_failed)?;
         let mark = self.families.mark(request.call);
         let marker = mark.as_deref().map(|mark| (MARKER, mark));
-        let cgroup = Cgroup::of(&place);
+        let cgroup = Cgroup::of(&cgroups);
         let started = match &mut self.backend {
             Backend::Init(spawner) => spawner.start(request, cgroup, marker),
             Backend::Deputy(deputy) => deputy.spawn(request, cgroup, marker),
@@ -46,12 +46,12 @@ impl Vm {
             Ok(started) => {
                 let (pid, report) = (started.pid, request.report_background);
                 self.families
-                    .enter(request.call, pid, started.terminal_fd, place, report);
+                    .enter(request.call, pid, started.terminal_fd, cgroups, report);
                 Ok(Some((pid, started.host_fds)))
             }
             Err(error) => {
-                let removed = place.was_removed();
-                self.families.abandon(place).map_err(place_failed)?;
+                let removed = cgroups.was_removed();
+                self.families.give_back_cgroups(cgroups).map_err(place_failed)?;
                 if !removed {
                     return Err(error);
                 }

@@ -1,0 +1,117 @@
+//! The cgroups that families live in, of either version.
+
+use std::os::fd::OwnedFd;
+
+use agent_vm_protocol::message::CgroupSetting;
+use nix::errno::Errno;
+
+use super::cgroup::{Cgroups, Leaf};
+use super::memory::{MemoryCgroups, MemoryLeaf};
+
+/// The cgroups of one family, by what the host has for it.
+#[derive(Debug, Default)]
+pub struct FamilyCgroups {
+    /// Names it.
+    pub leaf: Option<Leaf>,
+    /// Counts what is killed in it for want of memory, where `leaf` does not.
+    pub memory: Option<MemoryLeaf>,
+}
+
+impl FamilyCgroups {
+    /// Whether a directory of it was removed on the host: anybody who may can do so while nothing runs in it.
+    pub fn was_removed(&self) -> bool {
+        self.leaf.as_ref().is_some_and(|leaf| !leaf.exists())
+            || self.memory.as_ref().is_some_and(|leaf| !leaf.exists())
+    }
+
+    /// How many of the family's processes the kernel has killed for want of memory, where that is counted.
+    pub fn kills(&self) -> Result<u64, Errno> {
+        match (&self.memory, &self.leaf) {
+            (Some(memory), _) => memory.kills(),
+            (None, Some(leaf)) => leaf.kills(),
+            (None, None) => Ok(0),
+        }
+    }
+}
+
+/// Where the cgroups of families are made, and how.
+#[derive(Debug, Default)]
+pub struct Cgrouping {
+    /// Where their directories are made.
+    pub families_fd: Option<OwnedFd>,
+    /// What is written to each of them.
+    pub family_settings: Vec<CgroupSetting>,
+    /// Whether those count what is killed for want of memory.
+    pub counts_kills: bool,
+    /// Else where directories that do are made.
+    pub memory_fd: Option<OwnedFd>,
+    /// What is written to each of these.
+    pub memory_settings: Vec<CgroupSetting>,
+}
+
+/// Where families get their cgroups.
+#[derive(Debug)]
+pub struct CgroupPools {
+    families: Option<Cgroups>,
+    memory: Option<MemoryCgroups>,
+}
+
+impl CgroupPools {
+    /// Nothing is made yet.
+    pub fn new(cgrouping: Cgrouping) -> Self {
+        let counts_kills = cgrouping.counts_kills;
+        Self {
+            families: cgrouping
+                .families_fd
+                .map(|fd| Cgroups::new(fd, counts_kills, cgrouping.family_settings)),
+            memory: cgrouping
+                .memory_fd
+                .map(|fd| MemoryCgroups::new(fd, cgrouping.memory_settings)),
+        }
+    }
+
+    /// Whether a cgroup names each family.
+    pub fn name_families(&self) -> bool {
+        self.families.is_some()
+    }
+
+    /// The cgroups for a family that is about to start.
+    pub fn take(&mut self) -> Result<FamilyCgroups, Errno> {
+        let mut taken = FamilyCgroups {
+            leaf: self.families.as_mut().map(Cgroups::take).transpose()?,
+            memory: None,
+        };
+        match self.memory.as_mut().map(MemoryCgroups::take).transpose() {
+            Ok(memory) => {
+                taken.memory = memory;
+                Ok(taken)
+            }
+            Err(errno) => {
+                self.give_back(taken)?;
+                Err(errno)
+            }
+        }
+    }
+
+    /// Takes back those of a family that did not start, or has ended.
+    pub fn give_back(&mut self, cgroups: FamilyCgroups) -> Result<(), Errno> {
+        if let (Some(memory), Some(leaf)) = (&mut self.memory, cgroups.memory) {
+            memory.give_back(leaf);
+        }
+        match (&mut self.families, cgroups.leaf) {
+            (Some(families), Some(leaf)) => families.give_back(leaf),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets idle directories that somebody on the host has removed.
+    pub fn forget_removed(&mut self) {
+        self.families.iter_mut().for_each(Cgroups::forget_removed);
+        self.memory.iter_mut().for_each(MemoryCgroups::forget_removed);
+    }
+
+    /// Does ahead what the next family will need.
+    pub fn prepare(&mut self) -> Result<(), Errno> {
+        self.families.as_mut().map_or(Ok(()), Cgroups::prepare)
+    }
+}

@@ -1,0 +1,85 @@
+//! The marks in environments by which a family's processes are found where no cgroup serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_vm_protocol::message::Call;
+use libc::pid_t;
+
+use crate::process_table::{Process, ProcessTable, descendants};
+
+/// The environment variable that marks a family where no cgroup does.
+pub const MARKER: &str = "AGENT_VM_FAMILY";
+
+/// The marks of one VM's families.
+#[derive(Debug)]
+pub struct Marks {
+    /// Tells this VM's marks from another's that shares the host's processes.
+    salt: u64,
+}
+
+impl Marks {
+    /// Marks that begin with `salt`.
+    pub fn new(salt: u64) -> Self {
+        Self { salt }
+    }
+
+    /// The value of [`MARKER`] for a family's processes.
+    pub fn of(&self, call: Call) -> String {
+        format!("{}{call}", self.prefix())
+    }
+
+    /// What the marks of all families of this VM begin with.
+    fn prefix(&self) -> String {
+        format!("{:016x}-", self.salt)
+    }
+
+    /// What belongs to a family, by its mark, by the session and the group of its first process where that is still its
+    /// own, and by descent.
+    pub fn members(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
+        let entry = format!("{MARKER}={}", self.of(call)).into_bytes();
+        let processes = table.all();
+        let of_leader =
+            |p: &Process| leader.is_some_and(|leader| p.pid == leader || p.sid == leader || p.pgid == leader);
+        let (by_number, rest): (Vec<Process>, Vec<Process>) = processes.iter().partition(|p| of_leader(p));
+        let mut roots: BTreeSet<pid_t> = by_number.iter().map(|p| p.pid).collect();
+        // Only those that descent does not find are asked for their environment, which costs a page of theirs.
+        let known = descendants(&processes, roots.clone());
+        let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
+        roots.extend(
+            unknown
+                .filter(|p| table.has_environment(p, &entry))
+                .map(|p| p.pid),
+        );
+        let members = descendants(&processes, roots);
+        processes
+            .into_iter()
+            .filter(|p| p.is_alive() && members.contains(&p.pid))
+            .collect()
+    }
+
+    /// The families of which something lives, by their marks, by the sessions and groups of the first processes in `by_leader`, and by
+    /// descent. None if a process lives that none of these assigns to a family: it may be of any.
+    pub fn living(&self, by_leader: &BTreeMap<pid_t, Call>, table: &ProcessTable) -> Option<BTreeSet<Call>> {
+        let prefix = format!("{MARKER}={}", self.prefix()).into_bytes();
+        let processes = table.all();
+        let mut assigned = BTreeSet::new();
+        let mut living = BTreeSet::new();
+        for process in processes.iter().filter(|process| process.is_alive()) {
+            let numbers = [process.pid, process.sid, process.pgid];
+            let led = numbers.iter().filter_map(|number| by_leader.get(number));
+            let marks = table.environment_with(process, &prefix);
+            let marked = marks
+                .iter()
+                .filter_map(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
+            let families: Vec<Call> = led.copied().chain(marked).collect();
+            if !families.is_empty() {
+                assigned.insert(process.pid);
+                living.extend(families);
+            }
+        }
+        let assigned = descendants(&processes, assigned);
+        let mut rest = processes.iter().filter(|process| process.is_alive());
+        let is_any_unassigned = rest.any(|process| !assigned.contains(&process.pid));
+        (!is_any_unassigned).then_some(living)
+    }
+}
