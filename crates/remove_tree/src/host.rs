@@ -14,7 +14,10 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::{Entries, Tree, entries, remove};
+use crate::entries::Entries;
+use crate::sys::entries;
+use crate::tree::Tree;
+use crate::walk::remove;
 
 /// Removes a directory with everything below it, also where directories lock their owner out. Something that is not there
 /// is no error. Waits for the file system.

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use crate::{Entries, Entry};
+use crate::entries::{Entries, Entry};
 
 /// Bytes of entries after which no more are read at a time: about 120 of the longest names, or 1,300 short ones.
 const BUFFER: usize = 32 * 1024;
@@ -17,6 +17,9 @@ const BUFFER: usize = 32 * 1024;
 const NAME: usize = 19;
 
 /// The next entries of an open directory, without `.` and `..`. Moves the directory's position.
+///
+/// # Errors
+/// What the kernel answers.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Entries, Errno> {
     let mut found = Entries::default();
     let mut read = 0;
