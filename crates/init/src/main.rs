@@ -13,6 +13,7 @@ mod deputy;
 mod family;
 mod files;
 mod jobs;
+mod landlock_domain;
 mod launch;
 mod mediate;
 mod network;
@@ -22,7 +23,6 @@ mod signal;
 mod spawn;
 mod sys;
 mod vm;
-mod walls;
 
 use std::process::ExitCode;
 

@@ -51,7 +51,7 @@ fn requests() -> Vec<Request> {
             take_id: Some(1000),
             rootfs: None,
             network: Network::Host,
-            walls: None,
+            landlock: None,
             hardware: Some(Hardware {
                 mount: 4,
                 can_clone: true,

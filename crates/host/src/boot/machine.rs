@@ -77,7 +77,7 @@ impl Machine {
             },
             env: (!ahead).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
             rootfs: view.rootfs.map(|rootfs| rootfs.source),
-            walls: view.walls,
+            landlock: view.landlock,
             hardware,
             root: view.root,
             limits: options.limits.clone(),

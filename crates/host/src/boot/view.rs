@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Isolation, RootEntry, Walls};
+use agent_vm_protocol::message::{Isolation, LandlockFiles, RootEntry};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
@@ -18,8 +18,8 @@ pub struct View {
     pub rootfs: Option<Rootfs>,
     /// What the root is made of.
     pub root: Vec<RootEntry>,
-    /// What programs reach where Landlock walls them off.
-    pub walls: Option<Walls>,
+    /// What programs reach where Landlock restricts them.
+    pub landlock: Option<LandlockFiles>,
     /// The directory of the VM's files on the host, if it has one there.
     pub directory: Option<PrivateDirectory>,
     /// Where its processes live.
@@ -33,7 +33,7 @@ impl View {
         let mut view = Self {
             rootfs: None,
             root: Vec::new(),
-            walls: None,
+            landlock: None,
             directory: None,
             home: HOME.to_owned(),
         };
@@ -59,7 +59,7 @@ impl View {
                     .map_err(BootError::PrivateDirectory)?;
                 view.home = format!("{}/home", directory.path());
                 let (uid, gid) = id.map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
-                view.walls = Some(Walls {
+                view.landlock = Some(LandlockFiles {
                     directory: directory.path().to_owned(),
                     readable: root::readable(options, &host_files::tree_in_place(&options.host_files)?),
                     replaced: accounts::tables(uid, gid, &view.home),

@@ -35,10 +35,10 @@ pub use hold::Tree;
 
 use crate::control::Attachments;
 use crate::family::Cgrouping;
+use crate::landlock_domain::LandlockDomain;
 use crate::mediate::OwnMounts;
 use crate::seccomp::SetIds;
 use crate::sys::random;
-use crate::walls::Walls;
 use crate::{network, seccomp};
 
 /// What booting leaves behind.
@@ -53,8 +53,8 @@ pub struct Booted {
     pub asks: Option<Asks>,
     /// What families live in.
     pub cgrouping: Cgrouping,
-    /// What the deputy and all programs are to go behind, where there are no namespaces.
-    pub walls: Option<Walls>,
+    /// The domain of the deputy and of all programs, where there are no namespaces.
+    pub domain: Option<LandlockDomain>,
 }
 
 /// Init's own filter asks.
@@ -80,12 +80,12 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at("start a session"),
     }
-    let (mut listener_fd, mut asks, mut walls) = (None, None, None);
+    let (mut listener_fd, mut asks, mut domain) = (None, None, None);
     // While the host's mounts are still around.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
         Isolation::Namespaces => Sandbox { listener_fd, asks } = namespaces(boot, attachments, &cgrouping)?,
-        Isolation::Landlock => walls = Some(landlock(boot)?),
+        Isolation::Landlock => domain = Some(landlock(boot)?),
         Isolation::None => unconfined()?,
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -95,7 +95,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         listener_fd,
         asks,
         cgrouping,
-        walls,
+        domain,
     })
 }
 
@@ -163,7 +163,7 @@ fn namespaces(
     Ok(Sandbox { listener_fd, asks })
 }
 
-fn landlock(boot: &Boot) -> Result<Walls, BootError> {
+fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
     identity::raise_open_files()?;
     prctl::set_child_subreaper(true).at("become a subreaper")?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
@@ -171,12 +171,12 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
     chdir("/").at("change to /")?;
 
     let wish = boot
-        .walls
+        .landlock
         .as_ref()
         .ok_or(Errno::EINVAL)
         .at("learn what the VM may read")?;
     // While root may still search every directory.
-    let walls = Walls::build(wish).map_err(|error| BootError::of(error.step, error.errno))?;
+    let domain = LandlockDomain::build(wish).map_err(|error| BootError::of(error.step, error.errno))?;
     identity::step_down(boot.take_id)?;
     access(
         wish.directory.as_str(),
@@ -187,7 +187,7 @@ fn landlock(boot: &Boot) -> Result<Walls, BootError> {
 
     prctl::set_dumpable(false).at("hide init from tracing")?;
     confine(SetIds::AskedElsewhere)?;
-    Ok(walls)
+    Ok(domain)
 }
 
 /// Returns where the kernel asks init, if it does.

@@ -25,9 +25,9 @@ pub enum Errand {
 /// From the deputy.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It stands behind the walls. Attached: where the kernel asks about the calls that init decides.
+    /// It is in the Landlock domain. Attached: where the kernel asks about the calls that init decides.
     Ready,
-    /// There are no walls for it.
+    /// There is no domain for it.
     NotReady {
         /// What it was doing.
         step: String,

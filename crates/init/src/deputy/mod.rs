@@ -1,4 +1,4 @@
-//! Init's deputy, in a VM without namespaces: a process that stands behind the same walls as programs do, and does for init
+//! Init's deputy, in a VM without namespaces: a process in the same Landlock domain as programs, and does for init
 //! what must be done with their rights and no others. It starts programs, and it opens files.
 //!
 //! All programs descend from it, or at least were cloned by it, so they share its Landlock domain: they can signal each
@@ -30,8 +30,8 @@ use self::errand::{Answer, Errand};
 use crate::boot::BootError;
 use crate::control::Attachments;
 use crate::files::Outcome;
+use crate::landlock_domain::LandlockDomain;
 use crate::spawn::{Cgroup, Spawner, Started, stdio};
-use crate::walls::Walls;
 
 /// How long an errand may take. None waits for anything but the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ const TRIES: u32 = 3;
 /// The deputy, and what the next one is made from should it be killed.
 #[derive(Debug)]
 pub struct Deputy {
-    walls: Walls,
+    domain: LandlockDomain,
     spawner: Spawner,
     running: Option<Running>,
     listeners: Vec<OwnedFd>,
@@ -76,9 +76,9 @@ enum Undone {
 
 impl Deputy {
     /// Starts the first one.
-    pub fn new(walls: Walls, spawner: Spawner) -> Result<Self, BootError> {
+    pub fn new(domain: LandlockDomain, spawner: Spawner) -> Result<Self, BootError> {
         let mut deputy = Self {
-            walls,
+            domain,
             spawner,
             running: None,
             listeners: Vec::new(),
@@ -93,8 +93,8 @@ impl Deputy {
     }
 
     /// The directory of the VM's own files.
-    pub fn walls(&self) -> &Walls {
-        &self.walls
+    pub fn domain(&self) -> &LandlockDomain {
+        &self.domain
     }
 
     /// New descriptors on which the kernel asks about the calls that init decides; one for each deputy.
@@ -127,7 +127,7 @@ impl Deputy {
         let pid = unsafe {
             sys::fork(|| {
                 self.spawner.start_siblings();
-                serve::serve(&theirs, &self.walls, &mut self.spawner);
+                serve::serve(&theirs, &self.domain, &mut self.spawner);
             })
         }
         .map_err(|errno| BootError::of("start init's deputy", errno))?;

@@ -1,4 +1,4 @@
-//! The deputy itself: goes behind the walls, then does one errand after another until init is gone.
+//! The deputy itself: enters the Landlock domain, then does one errand after another until init is gone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::errand::{Answer, Errand};
 use super::{DESCRIPTORS_PATIENCE, sys};
 use crate::control::Attachments;
 use crate::files::{self, Outcome};
+use crate::landlock_domain::{DomainError, LandlockDomain};
 use crate::spawn::{Cgroup, Spawner};
-use crate::walls::{WallError, Walls};
 use crate::{mediate, seccomp, sys as main_sys};
 
 /// How often it kills what is left, once init is gone. One pass takes all, for the kernel lets nothing fork meanwhile; another
@@ -19,8 +19,8 @@ use crate::{mediate, seccomp, sys as main_sys};
 const LAST_PASSES: u32 = 3;
 
 /// Serves until init is gone.
-pub fn serve(channel: &Channel, walls: &Walls, spawner: &mut Spawner) {
-    match go_behind(channel, walls, spawner) {
+pub fn serve(channel: &Channel, domain: &LandlockDomain, spawner: &mut Spawner) {
+    match enter(channel, domain, spawner) {
         Ok(listener) => {
             if send(channel, &Answer::Ready, vec![listener]) {
                 run(channel, spawner);
@@ -42,27 +42,27 @@ pub fn serve(channel: &Channel, walls: &Walls, spawner: &mut Spawner) {
     }
 }
 
-fn go_behind(channel: &Channel, walls: &Walls, spawner: &Spawner) -> Result<OwnedFd, WallError> {
+fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Result<OwnedFd, DomainError> {
     let failed = |step| {
-        move |error: std::io::Error| WallError {
+        move |error: std::io::Error| DomainError {
             step,
             errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
         }
     };
-    walls.enter()?;
+    domain.enter()?;
     // What init has open is not for a process that programs may signal: first of all the control socket, which must end
     // with init.
     sys::close_all_but(&[channel.as_fd(), spawner.fd()]);
     // All else rests on this: what ends a VM, too, is a signal to everybody whom the domain lets one reach.
     if sys::may_signal_parent() {
-        return Err(WallError {
-            step: "keep signals behind the walls",
+        return Err(DomainError {
+            step: "keep signals in the Landlock domain",
             errno: Errno::EOPNOTSUPP,
         });
     }
     seccomp::confine_without_namespaces()
         .map_err(failed("install the filter for what Landlock does not hold"))?;
-    mediate::listen(&walls.replaced().path_offsets).map_err(failed("have the kernel ask about calls"))
+    mediate::listen(&domain.replaced().path_offsets).map_err(failed("have the kernel ask about calls"))
 }
 
 fn run(channel: &Channel, spawner: &mut Spawner) {

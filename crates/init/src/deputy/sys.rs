@@ -68,7 +68,7 @@ pub fn resume(pid: pid_t) {
     unsafe { libc::kill(pid, libc::SIGCONT) };
 }
 
-/// Sends SIGKILL to everybody who may be sent one, which behind the walls is who stands behind the same ones.
+/// Sends SIGKILL to every process that this one may signal, which in the Landlock domain is every process of the domain.
 pub fn kill_domain() {
     // SAFETY: takes integers only. It fails where there is nobody.
     unsafe { libc::kill(-1, libc::SIGKILL) };

@@ -90,10 +90,10 @@ impl Vm {
             listeners.extend(vec![asks.listener_fd]);
             asks.own_mounts
         });
-        let backend = match booted.walls {
+        let backend = match booted.domain {
             None => Backend::Init(spawner),
-            Some(walls) => {
-                let mut deputy = Deputy::new(walls, spawner)?;
+            Some(domain) => {
+                let mut deputy = Deputy::new(domain, spawner)?;
                 table.set_deputy(deputy.pid());
                 listeners.extend(deputy.take_listeners());
                 Backend::Deputy(Box::new(deputy))
@@ -107,7 +107,7 @@ impl Vm {
             held_starts: HeldStarts::default(),
             table,
             pid_namespace,
-            directory: boot.walls.map(|walls| walls.directory),
+            directory: boot.landlock.map(|files| files.directory),
             listeners,
             own_mounts,
             more_ended: false,
@@ -147,10 +147,10 @@ impl Vm {
         self.prepare();
         loop {
             let (readable, ended) = self.wait(control);
-            let ground = match self.backend.deputy().map(Deputy::walls) {
-                Some(walls) => Ground::Directory {
-                    directory_fd: walls.directory(),
-                    replaced: walls.replaced(),
+            let ground = match self.backend.deputy().map(Deputy::domain) {
+                Some(domain) => Ground::Directory {
+                    directory_fd: domain.directory(),
+                    replaced: domain.replaced(),
                 },
                 None => Ground::Root(&self.own_mounts),
             };

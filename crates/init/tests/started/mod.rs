@@ -111,7 +111,7 @@ pub fn boot() -> Request {
         take_id: None,
         network: Network::Host,
         rootfs: None,
-        walls: None,
+        landlock: None,
         hardware: None,
         root: Vec::new(),
         env: Some(vec![("PATH".into(), "/usr/bin:/bin".into())]),

@@ -53,7 +53,7 @@ pub struct Boot {
     /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
     pub rootfs: Option<BindSource>,
     /// With [`Isolation::Landlock`], and only then: what programs reach.
-    pub walls: Option<Walls>,
+    pub landlock: Option<LandlockFiles>,
     /// With [`Isolation::Namespaces`], and only then: what is shown as `/sys`.
     pub hardware: Option<Hardware>,
     /// What the root file system is made of, in the order it is made. Parent directories are made as needed.
@@ -122,7 +122,7 @@ pub enum MemoryCount {
 
 /// The host files that programs reach where Landlock restricts them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walls {
+pub struct LandlockFiles {
     /// The directory of the VM's own files, which it may do everything with.
     pub directory: String,
     /// Files and directories of the host that it may read and execute. Those that are not there are passed over.

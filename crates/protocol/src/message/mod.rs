@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
-    BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, Launch, Limits, MemoryCount, Network,
-    OwnMap, ReplacedFile, RootEntry, ShownCgroup, Walls,
+    BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, LandlockFiles, Launch, Limits,
+    MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};

@@ -1,4 +1,4 @@
-//! The walls of a VM without namespaces: a Landlock domain (`landlock(7)`).
+//! The Landlock domain of a VM without namespaces (`landlock(7)`).
 //!
 //! A domain is inherited, can only be narrowed, and is the same for all that descends from the process that entered it.
 //! [`Deputy`](crate::deputy)s enter it; init stays outside, where no signal and no debugger of a program's reaches it.
@@ -57,10 +57,10 @@ const MACHINE: [&str; 19] = [
     "/sys/devices/system/cpu/possible",
 ];
 
-/// Why there are no walls.
+/// Why there is no domain.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
-pub struct WallError {
+pub struct DomainError {
     /// What was being done.
     pub step: &'static str,
     /// What the kernel answered.
@@ -69,7 +69,7 @@ pub struct WallError {
 
 /// The domain, before anybody is in it.
 #[derive(Debug)]
-pub struct Walls {
+pub struct LandlockDomain {
     ruleset: RulesetCreated,
     directory_fd: OwnedFd,
     replaced: Replaced,
@@ -77,18 +77,18 @@ pub struct Walls {
     _held: Vec<OwnedFd>,
 }
 
-impl Walls {
+impl LandlockDomain {
     /// Reads the wish. Rights to search directories are the caller's, so this is done before they are given up.
-    pub fn build(wish: &message::Walls) -> Result<Self, WallError> {
-        let refused = |error: RulesetError| WallError {
+    pub fn build(wish: &message::LandlockFiles) -> Result<Self, DomainError> {
+        let refused = |error: RulesetError| DomainError {
             step: "make a Landlock ruleset",
             errno: errno_of(&error),
         };
-        let directory_fd = open_path(&wish.directory).map_err(|errno| WallError {
+        let directory_fd = open_path(&wish.directory).map_err(|errno| DomainError {
             step: "open the directory for the VM's files",
             errno,
         })?;
-        let replaced = Replaced::make(&wish.replaced, &wish.path_offsets).map_err(|errno| WallError {
+        let replaced = Replaced::make(&wish.replaced, &wish.path_offsets).map_err(|errno| DomainError {
             step: "make the tables of users and groups",
             errno,
         })?;
@@ -123,7 +123,7 @@ impl Walls {
                 // Not on this host, or not for this user.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ENXIO | Errno::ELOOP) => continue,
                 Err(errno) => {
-                    return Err(WallError {
+                    return Err(DomainError {
                         step: "open what the VM may read",
                         errno,
                     });
@@ -153,9 +153,9 @@ impl Walls {
         &self.replaced
     }
 
-    /// Takes the calling thread, and all that it will start, behind the walls. Each call makes a domain of its own.
-    pub fn enter(&self) -> Result<(), WallError> {
-        let failed = |errno| WallError {
+    /// Takes the calling thread, and all that it will start, into the domain. Each call makes a domain of its own.
+    pub fn enter(&self) -> Result<(), DomainError> {
+        let failed = |errno| DomainError {
             step: "enter the Landlock domain",
             errno,
         };
