@@ -13,7 +13,7 @@ async function withFewDescriptors(limit, source) {
 
 const helpers = `
   const fs = require("node:fs");
-  const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
+  const { descendants, prebootedGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
   const taken = [];
   const open = () => fs.readdirSync("/proc/self/fd").length;
   const take = () => { try { for (;;) taken.push(fs.openSync("/dev/null")); } catch { /* none is left */ } };
@@ -25,7 +25,7 @@ test("a VM asked for when descriptors run out, at whatever step, is refused with
     200,
     `${helpers}
     await (await AgentVm.create()).dispose();
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     const before = open();
     const codes = [];
     for (let free = 0; free <= 30; free++) {
@@ -41,7 +41,7 @@ test("a VM asked for when descriptors run out, at whatever step, is refused with
     const vm = await AgentVm.create();
     const last = (await vm.exec("echo on")).stdout;
     await vm.dispose();
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     console.log(JSON.stringify({ codes, children: descendants(process.pid).length, leaked: Math.max(0, open() - before), last }));`,
   );
   expect(last).toBe("on\n");
@@ -59,7 +59,7 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
     await vm.exec("true");
     await vm.writeFile("/tmp/file", "content");
     const { pid } = await vm.spawn("cat");
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     take();
     const calls = {
       exec: () => vm.exec("echo on"),

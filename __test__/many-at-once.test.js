@@ -18,10 +18,10 @@ test("500 commands at once each get their own result", async () => {
 test("commands leave no zombie and no descriptor, in the server or in init", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
+    const { prebootedGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const open = () => fs.readdirSync("/proc/self/fd").length;
     const vm = await AgentVm.create();
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     const many = () => Promise.all(Array.from({ length: 500 }, (_, n) => vm.exec("echo " + n, { stdin: "x" })));
     await many();
     const before = open();
@@ -50,14 +50,14 @@ test("20 VMs boot at once, each its own, and leave nothing behind", async () => 
 test("VMs that come and go leak no descriptor, process or memory", async () => {
   const server = nodeScript(`
     const fs = require("node:fs");
-    const { descendants, spareGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
+    const { descendants, prebootedGone } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const cycle = async () => { const vm = await AgentVm.create(); await vm.exec("sleep 1000 &"); await vm.dispose(); };
     const round = async (count) => { for (let i = 0; i < count; i += 5) await Promise.all([1, 2, 3, 4, 5].map(cycle)); };
     await round(20);
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     const [fds, rss] = [fs.readdirSync("/proc/self/fd").length, process.memoryUsage.rss()];
     await round(150);
-    await spareGone(process.pid);
+    await prebootedGone(process.pid);
     console.log(JSON.stringify({
       fds: fs.readdirSync("/proc/self/fd").length - fds,
       children: descendants(process.pid).length,

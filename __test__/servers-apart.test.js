@@ -97,7 +97,7 @@ test("a server leaves the idle VMs of a server in another network namespace alon
 
 test("what a killed server there leaves is removed by the next one here", async () => {
   const server = await idleServer(APART);
-  const processes = descendants(server.child.pid, { spares: true });
+  const processes = descendants(server.child.pid, { prebooted: true });
   const number = processes.map(({ pid }) => serverNumber(pid)).find(Boolean);
   expect(directoriesOf(number).length >= 2).toBe(named);
   server.child.kill("SIGKILL");

@@ -12,7 +12,7 @@ test("a thousand VMs made and disposed leave no process, mount, cgroup, descript
     const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const { directoriesOf, serverNumber } = require(${JSON.stringify(require.resolve("./fixture/cgroups"))});
     const state = () => ({
-      processes: descendants(process.pid, { spares: true }).length,
+      processes: descendants(process.pid, { prebooted: true }).length,
       mounts: fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").length,
       descriptors: fs.readdirSync("/proc/self/fd").length,
       files: fs.readdirSync(process.env.TMPDIR).length,
@@ -34,8 +34,8 @@ test("a thousand VMs made and disposed leave no process, mount, cgroup, descript
     const [before, memory] = [state(), process.memoryUsage.rss()];
     await round(100, 1000);
     // An init that was started ahead goes when no VM has taken it for a while.
-    const spared = () => descendants(process.pid, { spares: true }).length + directoriesOf(number).length;
-    for (let i = 0; i < 600 && spared() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
+    const left = () => descendants(process.pid, { prebooted: true }).length + directoriesOf(number).length;
+    for (let i = 0; i < 600 && left() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
     console.log(JSON.stringify({ before, after: state(), grown: process.memoryUsage.rss() - memory, cgroups: directoriesOf(number) }));`,
     { env: { TMPDIR: directory } },
   );

@@ -215,15 +215,15 @@ async function soak(until, randoms, options) {
 /** What the server holds when nothing is under way. */
 async function state() {
   // An init that was started ahead goes when no VM has taken it for a while; memory when it is collected.
-  const spared = () => descendants(process.pid, { spares: true }).length + directoriesOf(number).length > 0;
-  for (let turn = 0; turn < 5 || (turn < 200 && spared()); turn++) {
+  const isLeft = () => descendants(process.pid, { prebooted: true }).length + directoriesOf(number).length > 0;
+  for (let turn = 0; turn < 5 || (turn < 200 && isLeft()); turn++) {
     globalThis.gc?.();
     await sleep(100);
   }
   return {
     memory: process.memoryUsage.rss(),
     descriptors: fs.readdirSync("/proc/self/fd").length,
-    processes: descendants(process.pid, { spares: true }).length,
+    processes: descendants(process.pid, { prebooted: true }).length,
     mounts: fs.readFileSync("/proc/self/mountinfo", "utf8").split("\n").length,
     cgroups: directoriesOf(number).length,
   };

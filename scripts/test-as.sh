@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 # What a server does differently when it has a cgroup of its own: families, limits, background processes, ends, and the attacks on all of it.
 delegated_tests=(
-    __test__/attacks/ __test__/bombs. __test__/cgroups. __test__/limits- __test__/stats. __test__/doctor. __test__/spare.
+    __test__/attacks/ __test__/bombs. __test__/cgroups. __test__/limits- __test__/stats. __test__/doctor. __test__/prebooted.
     __test__/exec __test__/process- __test__/spawn- __test__/shell- __test__/dispose __test__/faults- __test__/server-ends.
     __test__/init- __test__/identity. __test__/isolation. __test__/soak.
 )

@@ -115,8 +115,8 @@ if (ROOT) {
     await boot({ limits });
     // From the end of its boot on it has the directory for its first command.
     const isReady = ({ pid, name }) => name === "agent-vm-spare" && isBooted(pid) && directoriesOf(pid) >= 3;
-    const spare = await until(() => descendants(process.pid, { spares: true }).find(isReady));
-    expectConfined(spare.pid, { directories: 3 });
+    const prebooted = await until(() => descendants(process.pid, { prebooted: true }).find(isReady));
+    expectConfined(prebooted.pid, { directories: 3 });
   });
 
   test("no descriptor that init holds leads to a directory of the host where a cgroup was delegated to an ordinary user", async () => {

@@ -49,12 +49,12 @@ impl Machine {
         Self::set_up(launched, options, false)
     }
 
-    /// The same, of a VM that is not in use until [`adopt`](Self::adopt).
-    pub fn boot_ahead(launched: Launched, options: &Options) -> Result<Self, BootError> {
+    /// The same for a prebooted VM: it has no environment until [`adopt`](Self::adopt).
+    pub fn preboot(launched: Launched, options: &Options) -> Result<Self, BootError> {
         Self::set_up(launched, options, true)
     }
 
-    fn set_up(launched: Launched, options: &Options, ahead: bool) -> Result<Self, BootError> {
+    fn set_up(launched: Launched, options: &Options, prebooted: bool) -> Result<Self, BootError> {
         let id = launched.id.as_ref().map(|lease| lease.id);
         let mut fds = Vec::new();
         let view = View::of(options, id, &mut fds)?;
@@ -75,7 +75,7 @@ impl Machine {
                 Isolation::Namespaces => id.map(|_| USER_ID),
                 Isolation::Landlock | Isolation::None => id,
             },
-            env: (!ahead).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
+            env: (!prebooted).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
             rootfs: view.rootfs.map(|rootfs| rootfs.source),
             landlock: view.landlock,
             hardware,
@@ -126,7 +126,7 @@ impl Machine {
         })
     }
 
-    /// Makes one that was booted ahead the VM that `options` asks for: all but the environment it is already.
+    /// Gives a prebooted VM the environment that `options` asks for. It has everything else already.
     pub fn adopt(&self, options: &Options) -> Result<(), BootError> {
         let env = root::environment(options, None, &self.home);
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;

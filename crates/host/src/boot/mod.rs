@@ -1,6 +1,6 @@
 //! Making a VM: its namespaces, ids and cgroup, and init in them.
 //!
-//! [`boot`] takes about two milliseconds, or a tenth of one if a spare serves, all of it on the calling thread, which must
+//! [`boot`] takes about two milliseconds, or a tenth of one if a prebooted VM serves, all of it on the calling thread, which must
 //! not be one that others wait for. What it returns owns the VM: dropping it kills everything inside and gives back what
 //! the host lent.
 
@@ -22,18 +22,18 @@ mod landlock;
 mod launched;
 mod machine;
 mod options;
+mod prebooted;
 mod private_directory;
 mod remedy;
 mod root;
 mod server_node;
-mod spare;
 mod sys;
 mod user;
 mod view;
 mod zygote;
 
 use launched::{Launched, Specification};
-use spare::{Kind, Spare};
+use prebooted::{Preboot, Prebooted};
 
 pub use agent_vm_protocol::message::Isolation;
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
@@ -48,15 +48,15 @@ pub use remedy::Remedy;
 pub use server_node::ServerNode;
 pub use user::is_root;
 
-/// Makes a VM, of a spare if there is one that serves. Returns when its sandbox stands and nothing has run in it yet.
+/// Makes a VM: takes the prebooted one if that was made for equal options. Returns when its sandbox stands and nothing has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
-    match spare::take(&Kind::of(options)).filter(Spare::is_alive) {
-        Some(Spare::Booted(machine)) => {
+    match prebooted::take(&Preboot::of(options)).filter(Prebooted::is_alive) {
+        Some(Prebooted::Booted(machine)) => {
             machine.adopt(options)?;
             Ok(*machine)
         }
-        Some(Spare::Launched(launched)) => Machine::boot(*launched, options),
+        Some(Prebooted::Launched(launched)) => Machine::boot(*launched, options),
         None => boot_anew(options),
     }
 }
@@ -77,10 +77,10 @@ fn check(options: &Options) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Makes a spare for the next VM of this kind.
+/// Makes a prebooted VM for the next boot with such options.
 pub fn prepare_next(options: &Options) {
-    // Without walls there is nothing that takes time.
+    // At the other levels a boot has no part that takes long and does not depend on its options.
     if options.isolation == Isolation::Namespaces {
-        spare::prepare(Kind::of(options));
+        prebooted::prepare(Preboot::of(options));
     }
 }

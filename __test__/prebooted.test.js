@@ -3,30 +3,30 @@ const { descendants, running } = require("./fixture/processes");
 const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 
-const spares = (pid) => descendants(pid, { spares: true }).filter(({ name }) => name === "agent-vm-spare");
+const prebooted = (pid) => descendants(pid, { prebooted: true }).filter(({ name }) => name === "agent-vm-spare");
 
 test("the next VM is booted in advance, and the next create takes it", async () => {
   const server = nodeScript(`
     const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
-    const named = (wanted) => descendants(process.pid, { spares: true }).filter(({ name }) => name === wanted);
+    const named = (wanted) => descendants(process.pid, { prebooted: true }).filter(({ name }) => name === wanted);
     await AgentVm.create();
-    let spare;
-    while (!([spare] = named("agent-vm-spare"), spare)) await new Promise(setImmediate);
+    let prebooted;
+    while (!([prebooted] = named("agent-vm-spare"), prebooted)) await new Promise(setImmediate);
     const vm = await AgentVm.create();
     await vm.exists("/");
-    console.log(named("agent-vm-init").some(({ pid }) => pid === spare.pid));
+    console.log(named("agent-vm-init").some(({ pid }) => pid === prebooted.pid));
     process.exit();`);
   expect(await server.line()).toBe("true");
 });
 
-test("it goes when no VM is made for a while, and with the server, however that ends", async () => {
+test("the prebooted VM ends when no VM is made for a while, and with the server, however that ends", async () => {
   const server = nodeScript("await AgentVm.create(); setInterval(() => {}, 1000);");
-  await until(() => spares(server.child.pid).length === 1);
-  await until(() => spares(server.child.pid).length === 0);
+  await until(() => prebooted(server.child.pid).length === 1);
+  await until(() => prebooted(server.child.pid).length === 0);
 
   const other = nodeScript("await AgentVm.create(); setInterval(() => {}, 1000);");
-  await until(() => spares(other.child.pid).length === 1);
-  const left = descendants(other.child.pid, { spares: true, zygote: true });
+  await until(() => prebooted(other.child.pid).length === 1);
+  const left = descendants(other.child.pid, { prebooted: true, zygote: true });
   expect(left.filter(({ name }) => name === "agent-vm-zygote")).toHaveLength(1);
   other.child.kill("SIGKILL");
   await until(() => running(left).length === 0);
@@ -72,7 +72,7 @@ test("a killed prebooted VM or zygote is skipped", async () => {
   const server = nodeScript(`
     const { descendants, running } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const { until } = require(${JSON.stringify(require.resolve("./fixture/promises"))});
-    const named = (wanted) => descendants(process.pid, { spares: true, zygote: true }).find(({ name }) => name === wanted);
+    const named = (wanted) => descendants(process.pid, { prebooted: true, zygote: true }).find(({ name }) => name === wanted);
     const kill = async (name) => {
       // That of another kind has gone by then, and that of the last VM's is there.
       await new Promise((resolve) => setTimeout(resolve, 300));

@@ -1,9 +1,9 @@
-//! One VM made ahead: what making it takes does not depend on what it is to do.
+//! The prebooted VM: most of a boot does not depend on what the VM is for.
 //!
-//! When a VM has booted, the next is made in the background, as far as it can be known; the next boot takes it. One that
-//! nobody has taken within [`LINGER`] is given up, so that a server that makes no more VMs keeps nothing. It sees the
-//! host's files as they were when it was made, which is another reason to keep it only briefly, and why a VM that shows
-//! directories of the server's choice is made ahead only as far as init's start.
+//! When a VM has booted, the next one is made in the background, as far as its options can be known, and the next boot takes
+//! it. A prebooted VM that no boot has taken within [`LINGER`] is ended, so a server that makes no more VMs keeps nothing. It
+//! shows the host's files as they were when it was made. For that reason too it is kept only briefly, and a VM that shows
+//! directories of the server's choice is prebooted only as far as init's start.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use super::machine::Machine;
 use super::options::{Network, Options};
 use crate::runtime;
 
-/// What kind of VM a spare can become.
+/// What a prebooted VM was made for. A boot takes it only for an equal one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kind {
+pub struct Preboot {
     launch: Specification,
-    /// What all VMs showed of the host's files when it was looked for.
+    /// The generation of the host's files that it shows.
     generation: u64,
-    /// Everything that it will be except its environment, where it can be booted ahead.
+    /// All its options except the environment, where it can be booted wholly.
     whole: Option<Box<Options>>,
 }
 
-impl Kind {
-    /// The kind that `options` asks for.
+impl Preboot {
+    /// What a VM with these options takes.
     pub fn of(options: &Options) -> Self {
         let of_the_host = matches!(options.network, Network::Host)
             || options.rootfs.is_some()
@@ -49,25 +49,25 @@ impl Kind {
     }
 }
 
-/// A VM as far as it is made.
+/// A prebooted VM, as far as it is made.
 #[derive(Debug)]
-pub enum Spare {
+pub enum Prebooted {
     /// Its init waits for its boot request.
     Launched(Box<Launched>),
-    /// It stands, and has no environment yet.
+    /// It is made, and has no environment yet.
     Booted(Box<Machine>),
 }
 
-impl Spare {
-    fn make(kind: &Kind) -> Result<Self, BootError> {
-        let launched = Launched::start(&kind.launch)?;
-        match &kind.whole {
+impl Prebooted {
+    fn make(preboot: &Preboot) -> Result<Self, BootError> {
+        let launched = Launched::start(&preboot.launch)?;
+        match &preboot.whole {
             None => Ok(Self::Launched(Box::new(launched))),
-            Some(options) => Ok(Self::Booted(Box::new(Machine::boot_ahead(launched, options)?))),
+            Some(options) => Ok(Self::Booted(Box::new(Machine::preboot(launched, options)?))),
         }
     }
 
-    /// Whether nobody has killed it meanwhile.
+    /// Whether its init runs: any process of the server's user may have killed it.
     pub fn is_alive(&self) -> bool {
         match self {
             Self::Launched(launched) => launched.init.is_alive(),
@@ -76,10 +76,10 @@ impl Spare {
     }
 }
 
-/// How long a spare is kept.
+/// How long a prebooted VM is kept.
 const LINGER: Duration = Duration::from_secs(5);
 
-static SPARE: Mutex<State> = Mutex::new(State {
+static STATE: Mutex<State> = Mutex::new(State {
     stage: Stage::None,
     generation: 0,
 });
@@ -87,23 +87,23 @@ static STARTED: Condvar = Condvar::new();
 
 struct State {
     stage: Stage,
-    /// Counts spares, so that one is not given up in place of an earlier one.
+    /// Counts prebooted VMs: the timer of an earlier one must not end a later one.
     generation: u64,
 }
 
 enum Stage {
     None,
-    /// Waits for a thread. No caller waits for that: it might hold the thread.
+    /// Waits for a thread. No boot waits for that: it might itself hold the last free thread.
     Queued,
-    Starting(Kind),
-    /// Starting, and one boot waits for it; another is quicker by itself.
+    Starting(Preboot),
+    /// Starting, and one boot waits for it. Any other boot is quicker without it.
     Awaited,
-    Ready(Kind, Box<Spare>),
+    Ready(Preboot, Box<Prebooted>),
 }
 
-/// The spare, if there is one of that kind or one is about to be.
-pub fn take(wanted: &Kind) -> Option<Spare> {
-    let mut state = SPARE.lock();
+/// Takes the prebooted VM, if it was or is being made for `wanted`.
+pub fn take(wanted: &Preboot) -> Option<Prebooted> {
+    let mut state = STATE.lock();
     if matches!(&state.stage, Stage::Starting(starting) if starting == wanted) {
         state.stage = Stage::Awaited;
         while matches!(&state.stage, Stage::Awaited) {
@@ -115,19 +115,19 @@ pub fn take(wanted: &Kind) -> Option<Spare> {
         _ => return None,
     }
     match std::mem::replace(&mut state.stage, Stage::None) {
-        Stage::Ready(_, spare) => Some(*spare),
+        Stage::Ready(_, prebooted) => Some(*prebooted),
         _ => None,
     }
 }
 
-/// Starts a spare in the background, unless there is one.
-pub fn prepare(kind: Kind) {
+/// Makes a prebooted VM in the background, unless there is one or one is being made.
+pub fn prepare(preboot: Preboot) {
     // Without a runtime there was no boot either.
     let Ok(runtime) = runtime::handle() else { return };
-    let mut state = SPARE.lock();
+    let mut state = STATE.lock();
     let replaced = match &state.stage {
         Stage::Queued | Stage::Starting(_) | Stage::Awaited => return,
-        Stage::Ready(ready, _) if *ready == kind => return,
+        Stage::Ready(ready, _) if *ready == preboot => return,
         _ => std::mem::replace(&mut state.stage, Stage::Queued),
     };
     state.generation += 1;
@@ -135,29 +135,32 @@ pub fn prepare(kind: Kind) {
     drop(state);
     drop(runtime.spawn_blocking(move || {
         drop(replaced);
-        SPARE.lock().stage = Stage::Starting(kind.clone());
-        // Whatever is wrong, the next boot will meet it and say so.
-        let spare = Spare::make(&kind).ok();
-        let made = spare.is_some();
-        SPARE.lock().stage = spare.map_or(Stage::None, |spare| Stage::Ready(kind, Box::new(spare)));
+        STATE.lock().stage = Stage::Starting(preboot.clone());
+        // The next boot meets the same error and reports it.
+        let prebooted = Prebooted::make(&preboot).ok();
+        let made = prebooted.is_some();
+        STATE.lock().stage = prebooted.map_or(Stage::None, |prebooted| {
+            Stage::Ready(preboot, Box::new(prebooted))
+        });
         STARTED.notify_all();
         if made {
             drop(runtime.spawn(async move {
                 tokio::time::sleep(LINGER).await;
-                drop(tokio::task::spawn_blocking(move || give_up(generation)).await);
+                drop(tokio::task::spawn_blocking(move || end(generation)).await);
             }));
         }
     }));
 }
 
-fn give_up(generation: u64) {
-    let mut state = SPARE.lock();
-    // What follows a spare that was taken is another's.
+/// Ends the prebooted VM of that number, if no boot has taken it.
+fn end(generation: u64) {
+    let mut state = STATE.lock();
+    // Another number: this one was taken, and what is there now is a later one.
     if state.generation != generation || !matches!(state.stage, Stage::Ready(..)) {
         return;
     }
-    let spare = std::mem::replace(&mut state.stage, Stage::None);
-    // Not under the lock: its end takes a moment.
+    let unused = std::mem::replace(&mut state.stage, Stage::None);
+    // Not under the lock: its end takes 0.2 ms.
     drop(state);
-    drop(spare);
+    drop(unused);
 }
