@@ -1,5 +1,5 @@
-// One contender in one metric, in a process of its own: `node contend.mjs METRIC CONTENDER` prints the result as JSON, or
-// the reason that there is none.
+// Runs one contender in one metric, in a separate process: `node contend.mjs METRIC CONTENDER` prints the result as
+// JSON, or the reason why there is none.
 import { metrics } from "./metrics/index.mjs";
 
 const [metric, name] = process.argv.slice(2);
@@ -9,12 +9,12 @@ async function measured() {
     return await metrics[metric].measure(await import(`./contenders/${name}.mjs`));
   } catch (error) {
     console.error(error);
-    // For a missing package, Node.js also names the module that requires it.
+    // For a missing package, Node.js also names the module that requires it. That part is removed.
     return { failed: String(error?.message ?? error).replace(/( imported from .*)?(\n[^]*)?$/, "") };
   }
 }
 
 process.stdout.write(JSON.stringify(await measured()), () => {
-  // node-pty, sandbox-runtime and agentOS keep things open that would keep Node.js alive.
+  // node-pty, sandbox-runtime and agentOS keep handles open, which would keep Node.js running.
   process.exit(0);
 });

@@ -1,8 +1,9 @@
-// The comparison as a picture: for each metric and each peer a bar that says how many times better agent-vm is, on a
-// logarithmic scale. It is SVG of our own making, with a ground of its own in light and dark, as the reader's system has it.
+// Draws the comparison: for each metric and each peer, a bar that shows how many times better agent-vm is, on a
+// logarithmic scale. It writes the SVG itself, with a background for light and for dark mode, by the reader's system
+// setting.
 import { circumstances, nameOf, number, plain } from "./report.mjs";
 
-/** What is worth a bar, in this order. */
+/** The metrics that get a bar, in this order. */
 const shown = [
   ...["exec", "execParallel", "loopHeld", "boot", "firstBoot", "firstCommand", "firstCommandAfterPause", "spawns"],
   ...["stdout", "execText", "terminal", "keystroke", "files", "idleMemory100"],
@@ -44,10 +45,10 @@ const text = (x, y, content, classes = "") =>
 
 const round = (value) => Math.round(value * 10) / 10;
 
-/** A rate is better the larger it is, everything else the smaller. */
+/** A larger rate is better; of everything else, a smaller value is better. */
 const advantage = ({ unit }, ratio) => (unit.endsWith("/s") ? ratio : 1 / ratio);
 
-/** The metrics of a report with what there is to draw of each. */
+/** The metrics of a report, with the bars of each. */
 function groups(report) {
   return shown
     .filter((name) => report.metrics[name])
@@ -59,7 +60,7 @@ function groups(report) {
     .filter(({ peers }) => peers.length > 0);
 }
 
-/** Wide enough for all bars and for some of either side; with a tick at each power of ten. */
+/** Wide enough for all bars, and for values on both sides of 1; with a tick at each power of ten. */
 function scale(times) {
   const from = Math.log10(Math.min(0.8, ...times)) - 0.05;
   const to = Math.log10(Math.max(2, ...times)) + 0.05;
@@ -68,7 +69,7 @@ function scale(times) {
   return { x, ticks: Array.from({ length: Math.floor(to) - first + 1 }, (_, index) => 10 ** (first + index)) };
 }
 
-/** A long title in two lines. */
+/** Breaks a long title into two lines. */
 function wrapped(title) {
   if (title.length <= 34) return [title];
   const at = title.lastIndexOf(" ", 34);

@@ -1,6 +1,6 @@
 // Puts a report into the documents: five rows into README.md, the whole table into docs/comparison.md, the plot into
-// docs/bench.svg, the report into docs/bench.json: `node bench/readme.mjs REPORT.json`. Nothing is measured.
-// `--check` fails unless the documents are what docs/bench.json gives.
+// docs/bench.svg, and the report into docs/bench.json: `node bench/readme.mjs REPORT.json`. Measures nothing. `--check`
+// fails unless the documents match docs/bench.json.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,10 +10,10 @@ import { circumstances, nameOf, number } from "./report.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** With a space between at which no line breaks. */
+/** With a no-break space in between. */
 const withUnit = (value, unit) => `${number(value)}\u00a0${unit}`;
 
-/** Metric by metric, beside each other with what the peers have. */
+/** The whole table: a row for each metric, and a column for each peer. */
 function table(report) {
   const rows = Object.values(report.metrics).map(({ title, unit, contenders }) => {
     const others = Object.entries(contenders)
@@ -32,7 +32,7 @@ const shown = {
   peers: ["child_process", "bwrap", "agentos-0.2"],
 };
 
-/** The rows of README: a column for each peer, empty where it does not do the same. */
+/** The rows of README: a column for each peer, empty if it lacks the feature. */
 function summary(report) {
   const rows = shown.metrics.map((name) => {
     const { title, unit, contenders } = report.metrics[name];
@@ -50,7 +50,7 @@ const sentence = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
 
 const nature = "child_process isolates nothing; agentOS runs WebAssembly, not Linux programs.";
 
-/** What is published is a report of everything that is measured. */
+/** Only a report with all measurements may be published. */
 function checkWhole(report) {
   const missing = Object.keys(metrics).filter(
     (name) => report.metrics[name]?.contenders["agent-vm"].median === undefined,
@@ -59,7 +59,7 @@ function checkWhole(report) {
   throw new Error(`the report should be of a whole \`npm run bench\`; it lacks agent-vm's ${missing.join(", ")}`);
 }
 
-/** Who could not run, and why. */
+/** The contenders that could not run, and why. */
 function absent(report) {
   const reasons = new Map();
   for (const { contenders } of Object.values(report.metrics)) {
@@ -86,7 +86,7 @@ function remarks(report) {
 const picture = (path) =>
   `![How many times better agent-vm is than each of its peers, on a logarithmic scale](${path})`;
 
-/** Puts `content` between the two marks of that name. */
+/** Puts `content` between the two marks called `name`. */
 function replacePart(file, document, name, content) {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const [from, to] = [document.indexOf(begin), document.indexOf(end)];
@@ -98,7 +98,7 @@ const [readme, comparison, svg, data] = ["README.md", "docs/comparison.md", "doc
 const place = (file) => join(root, file);
 const read = (file) => readFileSync(place(file), "utf8");
 
-/** The files with a report in them, by name. */
+/** The contents of all files that include a report, by file name. */
 function published(report) {
   const parts = [
     [readme, "bench:summary", summary(report)],
@@ -111,14 +111,14 @@ function published(report) {
   return files;
 }
 
-/** Writes them, and the report. */
+/** Writes these files, and the report. */
 export function publish(report) {
   checkWhole(report);
   for (const [file, text] of Object.entries(published(report))) writeFileSync(place(file), text);
   writeFileSync(place(data), `${JSON.stringify(report, null, 2)}\n`);
 }
 
-/** That nothing of what is published was written by hand. */
+/** Fails if a published part was edited by hand. */
 function verify() {
   const wanted = Object.entries(published(JSON.parse(read(data))));
   const others = wanted.filter(([file, text]) => read(file) !== text).map(([file]) => file);

@@ -1,5 +1,6 @@
-// Measures agent-vm and its peers in one run, in turn, on the same work: `npm run bench -- [METRIC…] [--rounds N] [--readme]`.
-// Prints a table, and writes all of it to bench/results/, as JSON and as a plot; with --readme also into README and docs/.
+// Measures agent-vm and its peers in one run, in turn, on the same work: `npm run bench -- [METRIC…] [--rounds N]
+// [--readme]`. Prints a table and writes everything to bench/results/, as JSON and as a plot; with --readme, also to
+// README and docs/.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
@@ -34,7 +35,7 @@ if (unknown.length || !(Number.isInteger(rounds) && rounds >= 1) || (values.read
 }
 const chosen = positionals.length ? positionals : Object.keys(metrics);
 
-/** What one process of a contender has measured, or the reason that there is nothing. */
+/** The measurement of one process of a contender, or the reason why there is none. */
 async function contend(metric, contender) {
   const node = nodeOf(contender);
   if (!existsSync(node)) return { failed: "needs a Node.js with node:sqlite, which `npm run setup` fetches" };

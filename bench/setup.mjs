@@ -1,5 +1,5 @@
-// Gets the peers: npm's into this directory's node_modules, Debian's by apt where we are root. A peer that cannot be had is
-// no reason to stop: the table names it with the reason.
+// Installs the peers: npm packages in this directory's node_modules, and Debian packages by apt if this runs as root. A
+// peer that cannot be installed does not stop the set-up; the table shows it with the reason.
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
@@ -8,7 +8,7 @@ import { output, root, run } from "../scripts/step.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** bubblewrap is a peer itself and what sandbox-runtime runs on, with the other two. */
+/** bubblewrap is a peer, and sandbox-runtime needs all three. */
 const debian = ["bubblewrap", "socat", "ripgrep"];
 const programs = { bubblewrap: "bwrap", socat: "socat", ripgrep: "rg" };
 
@@ -34,12 +34,16 @@ function installNodeModules() {
   const installed = join(here, "node_modules/.package-lock.json");
   const lock = join(here, "package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  // Not `npm ci`: it requires agentOS's programs for other platforms in the lock file too, and not all of those are published.
+  // Not `npm ci`: it also requires agentOS's programs for other platforms in the lock file, and not all of those are
+  // published.
   const flags = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   run("npm", ["install", "--prefix", here, ...flags]);
 }
 
-/** node-pty brings no program for Linux: its addon is compiled, against this Node's own headers where they are installed. */
+/**
+ * node-pty has no prebuilt program for Linux: its addon is compiled, against this Node.js's own headers if they are
+ * installed.
+ */
 function buildNodePty() {
   const directory = join(here, "node_modules/node-pty");
   if (!existsSync(directory) || existsSync(join(directory, "build/Release/pty.node"))) return;
@@ -48,15 +52,15 @@ function buildNodePty() {
   run(process.execPath, [nodeGyp(), "rebuild", "--directory", directory, "--loglevel=error", ...headers]);
 }
 
-/** npm brings node-gyp along. */
+/** The node-gyp that npm includes. */
 function nodeGyp() {
   const modules = output("npm", ["root", "--global"])?.trim() ?? "";
   return join(modules, "npm/node_modules/node-gyp/bin/node-gyp.js");
 }
 
 /**
- * Which Node.js a contender runs on: this one, except for contenders that need a later one's SQLite, which `npm run setup` has fetched
- * for the tests.
+ * The Node.js that a contender runs on: this one, except for contenders that need the SQLite of a later one, which `npm
+ * run setup` has fetched for the tests.
  */
 export function nodeOf(contender) {
   if (contender !== "agentos-0.1" || isBuiltin("node:sqlite")) return process.execPath;
@@ -64,7 +68,7 @@ export function nodeOf(contender) {
   return join(root, "node_modules/.cache/agent-vm/node-22/node_modules", name, "bin/node");
 }
 
-/** The versions that were measured. */
+/** The versions of everything that is measured. */
 export function versions() {
   const found = { node: process.version };
   const { dependencies } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));

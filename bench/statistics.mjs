@@ -10,7 +10,7 @@ export function median(samples) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** What all rounds of one contender say: the median of the rounds' medians, and the p99 of everything. */
+/** Combines all rounds of one contender: the median of the rounds' medians, and the p99 of all samples. */
 export function summary(rounds) {
   const samples = rounds.flatMap((round) => round.samples);
   const extra = {};
@@ -19,12 +19,12 @@ export function summary(rounds) {
   return { median: median(medians), p99: quantile(samples, 0.99), samples: samples.length, rounds: medians, extra };
 }
 
-/** Round by round, because what disturbs the machine disturbs both halves of a round alike; then the median. */
+/** The ratio for each round, because a disturbance of the machine affects both halves of a round; then the median. */
 export function ratio(ours, theirs) {
   return median(ours.rounds.map((value, round) => value / theirs.rounds[round]));
 }
 
-/** What several processes have measured in one round. */
+/** Combines the measurements of several processes in one round. */
 export function together(results) {
   const extra = {};
   for (const name of Object.keys(results[0].extra ?? {}))

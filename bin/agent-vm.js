@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 "use strict";
-// The command: `npx agent-vm doctor | run | shell`.
+// The command line program: `npx agent-vm doctor | run | shell`.
 
 const { exitCodeOf, main } = require("../lib/cli/main");
 const { leave } = require("../lib/cli/terminal");

@@ -1,12 +1,15 @@
 "use strict";
-// rivetkit's engine for an example or a test: where it listens, where it keeps its data, and how it is stopped.
+// rivetkit's engine for an example or a test: chooses its port and its data directory, and stops it.
 const { randomBytes } = require("node:crypto");
 const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
 const { createServer } = require("node:net");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
 
-/** An engine on the port, with its data in a directory; without them on a free port, with data that goes when it is stopped. */
+/**
+ * An engine on the given port, with its data in the given directory. By default the port is a free one, and the data is
+ * removed when the engine stops.
+ */
 async function engine(given) {
   const token = randomBytes(32).toString("hex");
   const port = given?.port ?? (await freePort());
@@ -15,16 +18,16 @@ async function engine(given) {
     port,
     endpoint: `http://127.0.0.1:${port}`,
     /**
-     * Without a token, everything that reaches the engine, including pages in a browser on this machine, reads and does
-     * everything with its API. Clients of actors need none. For `env`, where the engine is not another's to look into.
+     * Without a token, every client that reaches the engine, including web pages in a browser on this machine, may use
+     * its whole API. Clients of actors need no token.
      */
     guard: { RIVET__AUTH__ADMIN_TOKEN: token, RIVET_TOKEN: token },
-    /** rivetkit's own settings, for the server that starts the engine. */
+    /** rivetkit's settings for the server that starts the engine. */
     env: {
       RIVET_RUN_ENGINE: "1",
       RIVET_RUN_ENGINE_PORT: String(port),
       RIVETKIT_STORAGE_PATH: storage,
-      // rivetkit's cloud services are no part of this.
+      // Disables rivetkit's cloud services.
       RIVET_RUN_SERVICES: "0",
       RIVET_LOG_LEVEL: "error",
     },
@@ -35,12 +38,12 @@ async function engine(given) {
   };
 }
 
-/** The engine outlives its server on purpose, and says in its storage who it is. Resolves when it is gone. */
+/** The engine outlives its server on purpose, and writes its pid to its storage. Resolves when it has ended. */
 async function stop(storage, signal = "SIGTERM") {
   try {
     const { pid } = JSON.parse(readFileSync(join(storage, ".rivetkit/var/engine/runtime.json"), "utf8"));
     process.kill(pid, signal);
-    // It takes its time over connections that are still open.
+    // It ends slowly while connections are open.
     for (let waited = 0; ; waited += 50) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       process.kill(pid, waited < 2000 ? 0 : "SIGKILL");
@@ -50,7 +53,7 @@ async function stop(storage, signal = "SIGTERM") {
   }
 }
 
-/** The engine takes the port, the one after it and the tenth after it. */
+/** The engine uses this port, the next one, and the tenth after it. */
 async function freePort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 20_000);

@@ -1,4 +1,4 @@
-// Which of the Debian packages in debian-packages.txt this machine lacks, by what the tests use of each.
+// Lists the packages of debian-packages.txt that this machine lacks, judged by the files that the tests use.
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 
 const PT_INTERP = 3;
@@ -6,12 +6,14 @@ const PT_INTERP = 3;
 const HEADER_BYTES = 64;
 const MOST_HEADERS = 512;
 
-/** What a line may ask of its file, beside being there: how to find out, and how to say that it is not so. */
+/**
+ * What a line may require of its file in addition to its existence: how to check it, and what to say if it is not so.
+ */
 const NEEDS = { static: [isStatic, "is no static program"] };
 
 /**
- * The packages of a list that are missing, as `{ name, why }`. A line of the list has a package, a file, and what the file has
- * to be, if being there is not enough.
+ * The missing packages of a list, as `{ name, why }`. A line of the list has a package, a file and, optionally, a
+ * requirement for the file.
  */
 export function missingPackages(list) {
   return list
@@ -30,7 +32,7 @@ function needOf(need) {
   return NEEDS[need];
 }
 
-/** Whether a file is an ELF64 program that asks for no dynamic loader, so that it runs where there are no libraries. */
+/** Whether a file is an ELF64 program without a dynamic loader, so that it runs where no libraries are. */
 function isStatic(file) {
   const fd = openSync(file, "r");
   try {

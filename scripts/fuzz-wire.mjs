@@ -1,11 +1,11 @@
-// Fuzzes the decoder of what clients and actors send each other (rivetkit/wire.mts): seeds are mutated, and so is what was
-// made from them and looks new. Whatever comes is either refused with NotEncoded, or is a value whose encoding decodes to
-// an equal value; and it costs memory in proportion to its size. After `npm run build`:
+// Fuzzes the decoder for messages between clients and actors (rivetkit/wire.mts). It mutates seeds, and mutated inputs
+// whose result is new. The decoder must either refuse an input with NotEncoded, or return a value whose encoding
+// decodes to an equal value; and the memory that it uses must be proportional to the input's size. After a build:
 //
 //   node --expose-gc scripts/fuzz-wire.mjs --seconds 1800 --corpus target/fuzz-wire --seed 1
 //
-// Ends with 1, and prints the input in base64, when one breaks that promise. It sees no coverage: jazzer.js would, but the
-// native part of 4.0.0 needs a newer C library than Debian 12 has.
+// If an input breaks that promise, prints it in base64 and exits with 1. It does not measure coverage: jazzer.js would,
+// but the native part of 4.0.0 needs a newer C library than Debian 12 has.
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ const { values: options } = parseArgs({
   },
 });
 
-/** mulberry32: the same seed gives the same run. */
+/** mulberry32: the same seed gives the same sequence. */
 let state = Number(options.seed) >>> 0;
 function random(below) {
   state = (state + 0x6d2b79f5) >>> 0;
@@ -48,7 +48,7 @@ const pieces = [
   ...["\\", "\\u0000", "-0", "1e999", "9007199254740993", "null", '"toJSON":1', "[".repeat(600), "[],".repeat(200)],
 ].map((text) => Buffer.from(text));
 
-/** The length of the JSON text is put right most of the time: else nothing gets past it. */
+/** The length of the JSON text is usually corrected, because most inputs with a wrong length are refused at once. */
 function mutated(input) {
   let data = Buffer.from(input);
   for (let times = 1 + random(4); times > 0; times--) {
@@ -77,7 +77,7 @@ function mutated(input) {
   return data.subarray(0, 100_000);
 }
 
-/** What the decoder says of it, in short: an input that shows something new is kept. */
+/** A short outline of the decoder's result: an input with a new outline is kept. */
 function outline(value) {
   const kinds = new Set();
   let deepest = 0;
@@ -121,7 +121,7 @@ function check(input) {
 }
 
 const own = Object.getOwnPropertyNames(Object.prototype).length;
-/** Of a longer run: inputs of many kinds. */
+/** Inputs of many kinds, from a longer run. */
 const kept = JSON.parse(readFileSync(new URL("fuzz-wire.json", import.meta.url), "utf8"));
 const corpus = [...seeds, ...kept.map((input) => Buffer.from(input, "base64"))];
 const seen = new Set();

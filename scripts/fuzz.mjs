@@ -1,5 +1,5 @@
-// Fuzzes one target of fuzz/ with cargo-fuzz: `npm run fuzz -- TARGET SECONDS`. It begins with the corpus in fuzz/corpus;
-// what it finds on top goes to fuzz/found, and an input that fails to fuzz/artifacts.
+// Fuzzes one target of fuzz/ with cargo-fuzz: `npm run fuzz -- TARGET SECONDS`. It starts with the corpus in
+// fuzz/corpus, adds new inputs to fuzz/found, and writes failing inputs to fuzz/artifacts.
 
 import { mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -14,7 +14,7 @@ if (!targets.includes(target) || !/^[1-9]\d*$/.test(seconds)) {
 }
 const found = path.join(root, "fuzz/found", target);
 mkdirSync(found, { recursive: true });
-// What cargo-fuzz asks of the compiler is unstable, and the pinned toolchain is a stable one.
+// cargo-fuzz needs unstable compiler features, but the pinned toolchain is a stable one.
 const env = { RUSTC_BOOTSTRAP: "1" };
 const corpora = [found, path.join(root, "fuzz/corpus", target)];
 const options = [`-max_total_time=${seconds}`, "-timeout=10", "-rss_limit_mb=2048"];

@@ -1,9 +1,9 @@
-// Finds files of a Rust crate that import each other, directly or around a circle. What a module only passes on (`pub use`) counts
-// as an import from the file that defines it. Tests inside of files do not count.
+// Finds files of a Rust crate that import each other, directly or around a circle. An import through `pub use` counts
+// as an import from the file that defines the item. Tests inside files do not count.
 //
 //   node scripts/import-circles.mjs crates/host/src [--except boot doctor.rs]
 //
-// `--except` permits the circles that are wholly within those files and directories.
+// `--except` permits circles that are wholly within these files and directories.
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -13,12 +13,12 @@ if (!root || (flag !== undefined && (flag !== "--except" || exceptions.length ==
   process.exit(2);
 }
 
-/** Whether circles among such files are permitted. */
+/** Whether a circle within `file` is permitted. */
 function isException(file) {
   return exceptions.some((exception) => file === exception || file.startsWith(`${exception}/`));
 }
 
-/** The path of the module that a file is: `[]` for lib.rs, `["run", "exec"]` for run/exec.rs. */
+/** The module path of a file: `[]` for lib.rs, `["run", "exec"]` for run/exec.rs. */
 function moduleOf(file) {
   const parts = file.replace(/\.rs$/, "").split("/");
   return /^(mod|lib|main)$/.test(parts.at(-1)) ? parts.slice(0, -1) : parts;
@@ -32,7 +32,7 @@ function code(text) {
     .replace(/"(?:\\.|[^"\\])*"/gs, '""');
 }
 
-/** `a::{b, c::{self, d}}` as `[["a", "b"], ["a", "c"], ["a", "c", "d"]]`, without what `as` renames to. */
+/** Expands `a::{b, c::{self, d}}` to `[["a", "b"], ["a", "c"], ["a", "c", "d"]]`; names after `as` are dropped. */
 function expand(tree) {
   const open = tree.indexOf("{");
   if (open < 0) {
@@ -71,7 +71,7 @@ for (const file of files) {
   modules.set(module.join("::"), { file, module, uses, inline });
 }
 
-/** A path as it is seen from `module`, from the crate's root on; nothing for one that leads out of the crate. */
+/** Converts a path in `module` to a path from the crate's root; undefined if it leaves the crate. */
 function absolute(module, path) {
   let [first, ...rest] = path;
   if (first === "crate") return rest;
@@ -85,7 +85,7 @@ function absolute(module, path) {
   return modules.has([...module, first].join("::")) ? [...module, ...path] : undefined;
 }
 
-/** The file that defines what an absolute path names. */
+/** The file that defines the item of an absolute path. */
 function definedIn(path, seen = new Set()) {
   let length = path.length;
   while (length > 0 && !modules.has(path.slice(0, length).join("::"))) length--;
@@ -116,7 +116,7 @@ for (const { file, module, uses, inline } of modules.values()) {
   imports.set(file, targets);
 }
 
-/** The files on circles through `file`: those that it reaches and that reach it. */
+/** The files on a circle through `file`: those that it reaches and that reach it. */
 function reached(from) {
   const seen = new Set();
   const next = [...imports.get(from)];

@@ -1,10 +1,10 @@
-// Finds phrases that readers stumble over, each with what to write instead. ARCHITECTURE.md ("Words") has the terms to use.
+// Finds phrases that are hard to read, and says what to write instead. ARCHITECTURE.md ("Words") has the terms to use.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./step.mjs";
 
-/** Regular expressions, found at word borders in any case, and what to write instead. */
+/** Regular expressions, matched at word boundaries in any case, and what to write instead. */
 const BANNED = [
   ["tells? of|told of", "reports"],
   ["is told|are told|be told|was told|were told", "is called, gets the event, learns"],
@@ -28,10 +28,10 @@ const BANNED = [
   ["wants", "needs, asks for"],
 ];
 
-/** Paths that are still to be rewritten. None is to be added. */
+/** Paths that are still to be rewritten. Do not add any. */
 const NOT_YET = [];
 
-/** No prose of ours, or a record of what was. */
+/** Files without prose of ours, and records of what was. */
 const SKIPPED =
   /(^|\/)(package-lock\.json|Cargo\.lock|CHANGELOG\.md|LICENSE-.*)$|\.(png|svg|snap)$|^docs\/bench\.json$|^scripts\/lint-prose\.mjs$/;
 

@@ -1,4 +1,4 @@
-// Gets what building and testing need, on a fresh clone as on an old one. Does nothing when nothing is missing.
+// Installs what building and testing need, on a fresh clone or an old one. Does nothing if nothing is missing.
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { missingPackages } from "./debian-packages.mjs";
@@ -15,18 +15,18 @@ function older(version, wanted) {
 }
 
 function installNodeModules() {
-  // npm writes this copy of the lock last, so that an install cut short is seen.
+  // npm writes this copy of the lock file last, so it is missing after an interrupted install.
   const installed = join(root, "node_modules/.package-lock.json");
   const lock = join(root, "package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  // Some of rivetkit's dependencies would compile C++ for features that are not used here. Its newest parts ask for
-  // Node 22 and say so loudly under 20, where what is used of them runs.
+  // Some of rivetkit's dependencies would compile C++ for features that are not used here. Its newest parts require
+  // Node.js 22 and warn under 20, although the parts used here run on it.
   step("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 
 /**
- * The Node.js versions that the packages are tried on, except this one. Also what the tests of `network` run inside of a VM,
- * where this one is older than `NODE_USE_ENV_PROXY` (22.21).
+ * Installs the other Node.js versions that the packages are tested on. The tests of `network` also run one of them in a
+ * VM if this Node.js is older than `NODE_USE_ENV_PROXY` (22.21).
  */
 function installOtherNodes() {
   const name = `node-linux-${process.arch}`;

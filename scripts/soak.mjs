@@ -1,6 +1,6 @@
-// `npm run soak -- [SECONDS] [SEED]`: VMs, execs, spawns, shells, kills and file calls mixed at random for that long (60 s),
-// every result checked. In the end nothing may be left, and memory and descriptors must be where they were after the first
-// part of it. Prints its seed; ends with a status other than 0 if anything was not as it should be.
+// `npm run soak -- [SECONDS] [SEED]`: mixes VMs, execs, spawns, shells, kills and file calls at random for SECONDS
+// (default 60), and checks every result. At the end nothing may be left, and memory and descriptors must be as after
+// the first part of the run. Prints its seed; exits with a status other than 0 if a check failed.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -19,14 +19,14 @@ if (!(seconds > 0) || !Number.isInteger(seed)) {
   process.exit(2);
 }
 
-/** VMs at a time. */
+/** How many VMs run at a time. */
 const WORKERS = 6;
-/** How long one thing may take on a machine that is busy with others. */
+/** How long a single step may take on a busy machine. */
 const PATIENCE_MS = 60_000;
-/** What memory may grow by: what the allocators keep of the largest moment. */
+/** How much memory may grow: the allocators keep what the largest moment needed. */
 const GROWTH_BYTES = 64 * 2 ** 20;
 
-/** Numbers that follow from the seed (mulberry32). */
+/** Random numbers that depend only on the seed (mulberry32). */
 function randomFrom(state) {
   const next = () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -56,7 +56,7 @@ function follow(vm, pid, chunks) {
   });
 }
 
-/** What is mixed. Each takes a VM and random numbers, and throws if what it gets is not what it must be. */
+/** The actions to mix. Each takes a VM and random numbers, and throws if a result is wrong. */
 const deeds = {
   async echo(vm, random) {
     const text = random.bytes(random.integer(64)).toString("hex");
@@ -161,7 +161,7 @@ const count = (name) => (counts[name] = (counts[name] ?? 0) + 1);
 let number;
 let failure;
 
-/** Fails if `promise` does not settle in good time. */
+/** Fails if `promise` does not settle within PATIENCE_MS. */
 async function soon(promise, what) {
   const timer = new AbortController();
   const late = sleep(PATIENCE_MS, undefined, { signal: timer.signal }).then(
@@ -175,13 +175,13 @@ async function soon(promise, what) {
   }
 }
 
-/** One VM's life. */
+/** The life of one VM. */
 async function live(random, options) {
   const vm = await AgentVm.create(random.pick(options));
   number ??= descendants(process.pid)
     .map(({ pid }) => serverNumber(pid))
     .find(Boolean);
-  // What is running when a VM ends only has to end; its result does not matter any more.
+  // If the VM ends while an action runs, the action only has to end; its result does not matter.
   const abandoned = random.integer(8) === 0;
   const running = [];
   for (let left = 1 + random.integer(20); left > 0; left--) {
@@ -193,7 +193,7 @@ async function live(random, options) {
       },
     );
     running.push(soon(deed, name));
-    // Some after the other, some at once.
+    // Some run one after the other, some at the same time.
     if (random.integer(3) === 0) await Promise.all(running);
   }
   if (!abandoned) await Promise.all(running);
@@ -204,7 +204,7 @@ async function live(random, options) {
   count(abandoned ? "disposed in the middle" : "disposed");
 }
 
-/** Lives one after the other, several at a time, until then. */
+/** Runs lives one after the other, several at a time, until the given time. */
 async function soak(until, randoms, options) {
   const worker = async (random) => {
     while (performance.now() < until && failure === undefined) await live(random, options);
@@ -212,9 +212,9 @@ async function soak(until, randoms, options) {
   await Promise.all(randoms.map(worker));
 }
 
-/** What the server holds when nothing is under way. */
+/** What the server uses when nothing runs. */
 async function state() {
-  // An init that was started ahead goes when no VM has taken it for a while; memory when it is collected.
+  // A prebooted VM ends when no `create` has taken it for a while; memory shrinks when it is collected.
   const isLeft = () => descendants(process.pid, { prebooted: true }).length + directoriesOf(number).length > 0;
   for (let turn = 0; turn < 5 || (turn < 200 && isLeft()); turn++) {
     globalThis.gc?.();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs jest, as root, in place of a user without rights, and from a copy of the checkout, which is all that this user can see of it.
+# Runs jest, as root, for a user without rights, and from a copy of the checkout, the only one that this user can see.
 #
 #   scripts/test-as.sh ordinary [JEST-ARGUMENT]...    a user without an entry in /etc/passwd
 #   scripts/test-as.sh delegated [JEST-ARGUMENT]...   another one, in a cgroup v2 directory that is delegated to that user
@@ -9,7 +9,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-# What a server does differently when it has a cgroup of its own: families, limits, background processes, ends, and the attacks on all of it.
+# The tests of what differs for a server with a cgroup of its own: families, limits, background processes, ends, and
+# attacks on all of these.
 delegated_tests=(
     __test__/attacks/ __test__/bombs. __test__/cgroups. __test__/limits- __test__/stats. __test__/doctor. __test__/prebooted.
     __test__/exec __test__/process- __test__/spawn- __test__/shell- __test__/dispose __test__/faults- __test__/server-ends.
@@ -33,7 +34,7 @@ shift
 work=$(mktemp -d /tmp/agent-vm-test-as.XXXXXX) || exit 1
 delegated=
 
-# Of the runner's processes none may be left; the directories below are those of VMs that a failed test left.
+# No process of the runner may be left. The directories below are of VMs that a failed test left.
 remove_delegated() {
     local attempt
     for attempt in $(seq 100); do
@@ -55,14 +56,15 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# Makes a cgroup v2 directory, delegated as the kernel's documentation says (admin-guide/cgroup-v2, "Delegation"), and in it
-# one for the server. Sets `delegated`.
+# Makes a delegated cgroup v2 directory, as the kernel's documentation describes (admin-guide/cgroup-v2, "Delegation"),
+# and in it one for the server. Sets `delegated`.
 delegate() {
     local mount controller
-    # Fields: 5 is the mount point, 9 and later the type, after a hyphen that optional fields precede.
+    # Fields of a line: 5 is the mount point; the type is after a hyphen, which optional fields precede.
     mount=$(awk '{ for (i = 7; i < NF; i++) if ($i == "-") { if ($(i + 1) == "cgroup2") print $5; break } }' /proc/self/mountinfo | head -n 1)
     [ -n "$mount" ] || fail "cgroup v2 is not mounted; mount it: mount -t cgroup2 none /sys/fs/cgroup/unified"
-    # A directory must be able to give its children what it has; where something runs in this one, only a root cgroup can.
+    # A directory can give its children only the controllers that it has. If processes run in this one, only a root
+    # cgroup can.
     for controller in memory cpu pids; do
         if grep -qw "$controller" "$mount/cgroup.controllers" && ! grep -qw "$controller" "$mount/cgroup.subtree_control"; then
             echo "+$controller" >"$mount/cgroup.subtree_control" || fail "the controller $controller of $mount cannot be enabled for directories in it"
@@ -79,7 +81,7 @@ delegate() {
     as_user mkdir "$delegated/server" || fail "$delegated is not the user's"
 }
 
-# env -i: an npm run's variables name root's directories.
+# env -i: the variables of an npm run name root's directories.
 as_user() {
     env -i CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
         PATH="${node%/*}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin" \
@@ -104,7 +106,7 @@ chown -R "$uid:$uid" "$work/home" "$work/tmp"
 
 if [ "$kind" = delegated ]; then
     delegate
-    # Otherwise the tests would show what an ordinary user has without delegation.
+    # Otherwise the tests would only show what an ordinary user has without delegation.
     in_place "$node" -e '
         require("./index.js").AgentVm.doctor().then(({ checks }) => {
             const { ok, detail } = checks.find(({ name }) => name === "cgroup");

@@ -1,4 +1,4 @@
-// Runs the Rust tests and the jest tests, the second also when the first fail. Arguments go to jest.
+// Runs the Rust tests and then the jest tests, even if the first fail. Arguments go to jest.
 import { run } from "./step.mjs";
 
 const rust = run("cargo", ["test", "--workspace", "--no-fail-fast"]);

@@ -1,6 +1,6 @@
-// Installs the tarballs of one directory into an empty one and uses them, as a user of the packages would:
-// `node scripts/try-tarballs.mjs DIRECTORY`. As root it does so twice, the second time as an ordinary user.
-// Needs no node_modules. Ends with a status other than 0 if anything is not as it should be.
+// Installs the tarballs of a directory into an empty one and uses them, as a user of the packages would: `node
+// scripts/try-tarballs.mjs DIRECTORY`. As root it does so twice, the second time as an ordinary user. Needs no
+// node_modules. Exits with a status other than 0 if something fails.
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -90,7 +90,7 @@ function tryAs(user) {
     writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true }));
     if (user !== undefined) for (const name of [".", "home", "tmp"]) chownSync(join(app, name), user, user);
     chmodSync(app, 0o755);
-    // Offline: nothing but these tarballs is installed. The other platforms' packages are optional, and not there yet.
+    // Offline: only these tarballs are installed. The other platforms' packages are optional, and need not exist.
     const flags = ["--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save"];
     step("npm", "install", ...flags, ...chosen.map((name) => `./${name}`));
     for (const script of Object.keys(SCRIPTS)) step(process.execPath, script);

@@ -1,5 +1,5 @@
-// Builds the documentation site: the documents as pages, TypeDoc's reference of every public name, and a search over both. Its
-// packages are installed beside this file, from the lock file there.
+// Builds the documentation site: the documents as pages, TypeDoc's reference of every public name, and a search over
+// both. Its packages are installed in this directory, from the lock file here.
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

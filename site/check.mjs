@@ -1,5 +1,5 @@
-// Looks at the built site in a real browser, on a wide and on a narrow screen: every page opens without an error and fits the
-// screen, every link and anchor leads somewhere, and the search finds guide and reference. Pictures of the pages go to
+// Checks the built site in a real browser, on a wide and on a narrow screen: every page opens without an error and fits
+// the screen, every link and anchor has a target, and the search finds guide and reference. Pictures of the pages go to
 // target/site/screenshots. Needs Chromium, as the tests do.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -18,7 +18,7 @@ const types = {
   ".woff2": "font/woff2",
 };
 
-/** The file of an address, as GitHub Pages finds it: `/guide` is guide.html, `/reference/` is reference/index.html. */
+/** The file for an address, as GitHub Pages finds it: `/guide` is guide.html, `/reference/` is reference/index.html. */
 function fileOf(pathname) {
   const path = join(out, decodeURIComponent(pathname));
   for (const file of [path, `${path}.html`, join(path, "index.html")]) {
@@ -39,7 +39,7 @@ const origin = `http://127.0.0.1:${server.address().port}`;
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
 const faults = [];
 
-/** What is wrong with each page on a screen; fills `anchors` and `links`, by page. */
+/** Returns the errors of each page on a screen; fills `anchors` and `links` for each page. */
 async function visitAll(screen, viewport) {
   const page = await browser.newPage({ viewport });
   let at = "/";

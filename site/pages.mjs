@@ -1,5 +1,5 @@
-// The pages of the site: which documents they are, under which names, and their text with links that lead where a site's
-// links lead. `node site/pages.mjs DIRECTORY` writes them, with their pictures, and needs no package.
+// The pages of the site: the documents with their names on the site, and with links that work there. `node
+// site/pages.mjs DIRECTORY` writes them, with their pictures, and needs no package.
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const { repository } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 export const github = repository.url.replace(/^git\+|\.git$/g, "");
 
-/** The sidebar: what each part is called, and the documents in it with their short names. */
+/** The sidebar: the title of each part, and its documents with their short names. */
 export const parts = [
   {
     name: "Start",
@@ -42,14 +42,14 @@ export const parts = [
 
 const pictures = ["docs/bench.svg", "docs/web-terminal.png"];
 
-/** A document's page: `docs/guide.md` is guide.md, README is the first page. */
+/** The page of a document: `docs/guide.md` is guide.md, README is the first page. */
 export function pageOf(document) {
   return document === "README.md" ? "index.md" : posix.basename(document).toLowerCase();
 }
 
 const pages = new Map(parts.flatMap(({ documents }) => Object.keys(documents)).map((name) => [name, pageOf(name)]));
 
-/** A heading's name in an address, as GitHub makes it. */
+/** The anchor of a heading, as GitHub makes it. */
 export function slug(heading) {
   return heading
     .toLowerCase()
@@ -57,7 +57,7 @@ export function slug(heading) {
     .replace(/\s/g, "-");
 }
 
-/** Where a link of a document leads on the site: to another page, to a picture, or to the file in the repository. */
+/** The target of a document's link on the site: another page, a picture, or the file in the repository. */
 function target(document, link) {
   if (/^[a-z]+:|^#/.test(link)) return link;
   const [file, anchor] = link.split("#");
@@ -69,7 +69,7 @@ function target(document, link) {
   return `${github}/blob/main/${place.replace(/\/$/, "")}${fragment}`;
 }
 
-/** The text of a document with the links of its page. Code stays as it is. */
+/** The text of a document with links for the site. Code is not changed. */
 function rewrite(document, text) {
   return text
     .split(/(^```[\s\S]*?^```$|`[^`\n]*`)/m)

@@ -2,6 +2,6 @@ import { fileURLToPath } from "node:url";
 
 const place = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-/** Where VitePress reads the pages, and where it puts the site. */
+/** The directory that VitePress reads the pages from, and the one that it writes the site to. */
 export const pages = place("target/site/pages");
 export const out = place("target/site/out");

@@ -1,5 +1,6 @@
-// The reference of every public name, by TypeDoc; fails where a name has no documentation. Run by itself it writes HTML to
-// target/docs. TypeDoc reads types through the interface of TypeScript 5, which this project's own TypeScript no longer has.
+// Makes the reference of every public name with TypeDoc; fails if a name has no documentation. Run directly, it writes
+// HTML to target/docs. TypeDoc reads types through the interface of TypeScript 5, which this project's TypeScript no
+// longer has.
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +8,10 @@ import { root, step } from "../scripts/step.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** A program of this directory's packages, which are installed first where they are missing or older than the lock file. */
+/**
+ * The path of a program of this directory's packages, which are installed first if they are missing or older than the
+ * lock file.
+ */
 export function tool(path) {
   const installed = join(here, "node_modules/.package-lock.json");
   const lock = join(here, "package-lock.json");
@@ -28,10 +32,10 @@ export function reference(directory, options = []) {
     ...entries.flatMap((entry) => ["--entryPoints", join(here, "entries", entry)]),
     ...["--tsconfig", join(here, "tsconfig.json")],
     ...["--out", directory, "--name", "Reference", "--readme", "none"],
-    // Types that others consist of and that the package does not name need no page.
+    // Types that only describe parts of other types, and that the package does not export, need no page.
     ...["--validation.notExported", "false", "--validation.notDocumented", "true"],
     ...documented.flatMap((kind) => ["--requiredToBeDocumented", kind]),
-    // A link to the source needs a remote that TypeDoc knows; in a checkout without one, that is a warning.
+    // A link to the source needs a git remote that TypeDoc knows; without one, TypeDoc warns.
     "--disableSources",
     // Node.js documents the members of its own classes.
     ...["--excludeExternals", "--treatWarningsAsErrors"],

@@ -23,7 +23,7 @@ export async function open() {
       const { shellId } = await vm.openShell({ command: file, args });
       onData.set(shellId, take);
       const exited = vm.waitShell(shellId);
-      // Who disposes the VM with the terminal open does not wait for it.
+      // If the VM is disposed while the terminal is open, nobody waits for this promise.
       exited.catch(() => {});
       return { write: (data) => vm.writeShell(shellId, data), exited };
     },

@@ -4,7 +4,10 @@ import { promisify } from "node:util";
 
 const execute = promisify(execFile);
 
-/** What a sandbox for one command needs at least: the same namespaces as a VM's, programs read-only, the rest private. */
+/**
+ * The minimum for sandboxing one command: the same namespaces as a VM has, read-only programs, and everything else
+ * private.
+ */
 const sandbox = [
   ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"],
   ...["--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"],
@@ -13,7 +16,7 @@ const sandbox = [
   ...["--chdir", "/home/user"],
 ];
 
-/** A sandbox per command: there is nothing to boot. */
+/** Each command gets a new sandbox, so there is nothing to boot. */
 export async function open() {
   return {
     async exec(command, { maxBytes } = {}) {

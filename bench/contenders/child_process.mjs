@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 
 const execute = promisify(exec);
 
-/** No isolation at all: what Node.js itself can do. */
+/** Node.js without any isolation. */
 export async function open() {
   return {
     async exec(command, { maxBytes } = {}) {

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Node.js itself, on tmpfs, which a VM's own files lie on too. */
+/** Node.js itself, on tmpfs, where a VM's own files are too. */
 export async function open() {
   const directory = await mkdtemp("/dev/shm/agent-vm-bench-");
   return {

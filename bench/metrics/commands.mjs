@@ -1,4 +1,4 @@
-// Commands: how long one takes, how many go at a time, and how long the caller is held.
+// Commands: how long one takes, how many run in a second, and how long the call blocks the caller.
 import { check, each, parallel, timed } from "./measure.mjs";
 import { agentOs } from "./peers.mjs";
 
@@ -39,7 +39,7 @@ export const loopHeld = {
   contenders: ["agent-vm", "child_process", "execa", "bwrap"],
   wanted: { against: "child_process", atMost: 0.003, value: 0.05 },
   async measure({ open }) {
-    // Pages that are really there: 0 would be left to the kernel's zero page.
+    // Filled with 1, because the kernel would back zeros with its shared zero page.
     const resident = Array.from({ length: 8 }, () => Buffer.alloc(64 * 1024 * 1024, 1));
     const session = await open();
     await each(20, () => hello(session));
@@ -68,7 +68,7 @@ export const execText = {
     const line = "the quick brown fox jumps over the lazy dog 0123456789 abcdefg\n";
     const lines = (16 * 1024 * 1024) / 64;
     check(line.length, 63);
-    // A file that is in memory for everybody; cat writes it in pieces of 128 KiB.
+    // A file that is in memory for every contender; cat writes it in pieces of 128 KiB.
     const file = `/dev/shm/agent-vm-bench-${process.pid}`;
     await session.exec(`yes '${line.trim()} ' | head -n ${lines} > ${file}`);
     try {

@@ -1,4 +1,4 @@
-// Files: how long a large one takes on its way in and out.
+// Files: how long it takes to write and to read a large one.
 import { randomBytes } from "node:crypto";
 import { check, each, timed } from "./measure.mjs";
 

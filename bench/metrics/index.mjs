@@ -1,6 +1,6 @@
-// All metrics, in the order of the table. A metric says who takes part, and what is wanted of agent-vm: a ratio to a
-// contender's median (`atMost` where small is good, `atLeast` where large is), a `value` of its own, or both. One that gives
-// a single sample a process says of how many `processes` a round is made.
+// All metrics, in the order of the table. A metric lists its contenders and the target for agent-vm: a ratio to a
+// contender's median (`atMost` if small is good, `atLeast` if large is good), a `value` of its own, or both. A metric
+// with a single sample for each process says how many `processes` make a round.
 import * as commands from "./commands.mjs";
 import * as fileMetrics from "./files.mjs";
 import * as machines from "./machines.mjs";

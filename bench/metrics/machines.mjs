@@ -1,4 +1,4 @@
-// Whole VMs: how soon one is there, and how soon it is gone, with few and with many alive.
+// Whole VMs: how long booting and disposing take, with few and with many running.
 import { setTimeout as sleep } from "node:timers/promises";
 import { check, each, timed } from "./measure.mjs";
 import { agentOs } from "./peers.mjs";
@@ -6,7 +6,7 @@ import { descendants, pauseUntilNothingIsReady } from "./tree.mjs";
 
 const hello = async (session) => check(await session.exec("echo hello"), "hello\n");
 
-/** How long `open` takes; what it gave has to work, and is closed. */
+/** How long `open` takes; what it opened must work, and is closed. */
 async function opened(open) {
   let session;
   const ms = await timed(async () => (session = await open()));
@@ -37,7 +37,7 @@ export const boot = {
   contenders: ["agent-vm", ...agentOs],
   wanted: { against: agentOs, atMost: 0.05, value: 2 },
   async measure({ open }) {
-    // The first pays for loading.
+    // The first call also pays for loading.
     await each(5, () => opened(open), { seconds: 1 });
     return { samples: await each(100, () => opened(open), { seconds: 3 }) };
   },
@@ -116,7 +116,7 @@ export const dispose = {
   },
 };
 
-/** The same with many VMs alive, each of which has to be so still when it is over. */
+/** The same with many running VMs, all of which must still run at the end. */
 function amongMany(title, count, measure) {
   return {
     title: `${title}, ${count.toLocaleString("en")} alive`,

@@ -1,10 +1,10 @@
-// What the metrics share: repeating, timing, and refusing wrong results.
+// Functions that the metrics share: they repeat, measure time, and refuse wrong results.
 import { deepStrictEqual } from "node:assert";
 
-/** A wrong result counts for nothing, however fast it came. */
+/** A wrong result does not count, however fast it was. */
 export const check = deepStrictEqual;
 
-/** Calls `once` up to `count` times, one after the other, for about `seconds` at most; what it gave. */
+/** Calls `once` up to `count` times, one after the other, for at most about `seconds`; returns the results. */
 export async function each(count, once, { seconds = Infinity } = {}) {
   const results = [];
   const end = performance.now() + seconds * 1000;
@@ -12,14 +12,17 @@ export async function each(count, once, { seconds = Infinity } = {}) {
   return results;
 }
 
-/** Milliseconds. */
+/** The duration in milliseconds. */
 export async function timed(once) {
   const begun = performance.now();
   await once();
   return performance.now() - begun;
 }
 
-/** Calls `once` up to `count` times, `width` at a time, for about `seconds` at most; how many a second. */
+/**
+ * Calls `once` up to `count` times, `width` at a time, for at most about `seconds`; returns how many calls ended in a
+ * second.
+ */
 export async function parallel(count, width, once, { seconds = Infinity } = {}) {
   let begun = 0;
   const start = performance.now();

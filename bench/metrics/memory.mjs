@@ -1,5 +1,5 @@
-// How much memory VMs take while nothing happens in them, as two measures see it: the proportional set size of all processes
-// that belong to them, and what the kernel says is available.
+// How much memory idle VMs use, by two measures: the proportional set size of all their processes, and the memory that
+// the kernel reports as available.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { check, each } from "./measure.mjs";
@@ -13,7 +13,7 @@ export const idleMemory1 = {
   async measure({ open }) {
     const before = await memory();
     const session = await open();
-    // What is kept for a next VM is part of the first one's only for a while.
+    // A VM prebooted for the next `create` counts only at first: it ends after a while.
     await pause();
     const idle = await memory();
     const used = await usedBy([session]);
@@ -22,7 +22,7 @@ export const idleMemory1 = {
   },
 };
 
-/** What one more VM takes where there are some already. */
+/** How much memory one more VM uses if some run already. */
 function another(count, { contenders, wanted }) {
   return {
     title: `memory of an idle VM, ${count.toLocaleString("en")} alive`,
@@ -30,7 +30,7 @@ function another(count, { contenders, wanted }) {
     contenders,
     wanted,
     async measure({ open }) {
-      // The first VM pays for what all share.
+      // The first VM also pays for what all VMs share.
       const first = await open();
       check(await first.exec("echo hello"), "hello\n");
       const before = await memory();
@@ -66,7 +66,7 @@ async function memory() {
   return { pss: processes.map(pss).reduce((sum, bytes) => sum + bytes, 0), available: available() };
 }
 
-/** How many MB more the processes have. */
+/** By how many MB the processes have grown. */
 const grown = (before, after) => (after.pss - before.pss) / 1e6;
 
 const extras = (before, idle, count, used, users) => ({
@@ -79,7 +79,7 @@ function kilobytes(path, name) {
   return Number(number) * 1024;
 }
 
-/** A process's share of the memory it uses. */
+/** The proportional set size of a process, which divides shared memory by its users. */
 const pss = (pid) => kilobytes(`/proc/${pid}/smaps_rollup`, "Pss");
 
 const available = () => kilobytes("/proc/meminfo", "MemAvailable");

@@ -1,4 +1,4 @@
-// Spawned processes: how many a second, how fast their output comes, and how soon all of them are listed.
+// Spawned processes: how many in a second, how fast their output arrives, and how long it takes to list all of them.
 import { setTimeout as sleep } from "node:timers/promises";
 import { check, each, parallel, timed } from "./measure.mjs";
 
@@ -54,7 +54,7 @@ export const table = {
     const session = await open();
     const group = session.run("sh", ["-c", "for i in $(seq 299); do sleep 1000 & done; wait"]);
     const sleeping = (list) => list.filter(({ command }) => command === "sleep").length;
-    // A child of the shell has its name until it executes.
+    // Until it executes its program, a child of the shell has the shell's name.
     while (sleeping(await session.processes()) < 299) await sleep(20);
     const samples = await each(100, async () => {
       let list;

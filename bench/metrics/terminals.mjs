@@ -1,4 +1,4 @@
-// Terminals: how much goes through, and how soon a keystroke comes back.
+// Terminals: their throughput, and the round trip of a keystroke.
 import { check, each } from "./measure.mjs";
 
 export const terminal = {
@@ -8,14 +8,14 @@ export const terminal = {
   wanted: { against: "node-pty", atLeast: 1 },
   async measure({ open }) {
     const session = await open();
-    // Lines of 64 bytes, of which the terminal makes 65: it puts a carriage return before each newline.
+    // Lines of 64 bytes, which the terminal makes 65 bytes long: it adds a carriage return before each newline.
     const lines = (64 * 1024 * 1024) / 64;
     const wanted = lines * 65;
     let bytes = 0;
     let arrived;
     const all = new Promise((resolve) => (arrived = resolve));
     const begun = performance.now();
-    // The program waits for a signal to end: node-pty loses what a program writes right before its end.
+    // The program waits for a signal to end, because node-pty loses what a program writes right before its end.
     const script = `yes '${"0123456789abcdef".repeat(4).slice(1)}' | head -n ${lines}; read end`;
     const { write } = await session.openTerminal("sh", ["-c", script], (data) => {
       bytes += data.length;

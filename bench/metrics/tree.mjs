@@ -1,4 +1,4 @@
-// The processes that a contender has started, and waiting until nothing of it is made ahead.
+// The processes that a contender has started, and waiting until no VM is being prebooted.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -16,13 +16,13 @@ export function descendants(ancestor) {
   return [...parents.keys()].filter(below);
 }
 
-/** Longer than a VM that was made ahead is kept: five seconds. */
+/** Longer than a prebooted VM is kept, which is five seconds. */
 const PAUSE_MS = 6000;
 
-/** A quiet while. */
+/** Waits without doing anything. */
 export const pause = () => sleep(PAUSE_MS);
 
-/** Which process numbers a process sees: a VM's are its own. */
+/** The pid namespace of a process: a VM has its own. */
 function pidNamespace(pid) {
   try {
     return readlinkSync(`/proc/${pid}/ns/pid`);
@@ -32,13 +32,13 @@ function pidNamespace(pid) {
   }
 }
 
-/** The processes that started here and live in a VM, be it one that is only made ahead. */
+/** The processes started here that run in a VM, even if it is only prebooted. */
 function inMachines() {
   const here = pidNamespace("self");
   return descendants(process.pid).filter((pid) => ![null, here].includes(pidNamespace(pid)));
 }
 
-/** A quiet while after which no VM is ready to be taken. */
+/** Waits until no prebooted VM is left. */
 export async function pauseUntilNothingIsReady() {
   await pause();
   const left = inMachines().length;

@@ -1,4 +1,4 @@
-//! What a message costs: encoding it, decoding it, and its way through the control socket.
+//! The cost of a message: encoding, decoding, and sending it through the control socket.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What keeping output costs.
+//! The cost of keeping output.
 
 use std::hint::black_box;
 
@@ -6,10 +6,10 @@ use agent_vm_host::{OutputLog, Stream};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// `replayBytes`, unless a caller chooses another.
+/// The default of `replayBytes`.
 const LIMIT: usize = 1024 * 1024;
 
-/// A ring that is full, so that each byte which comes pushes one out.
+/// A full ring, where each new byte removes an old one.
 fn full() -> OutputLog {
     let mut log = OutputLog::new(LIMIT);
     log.append(Stream::Stdout, &vec![b'x'; LIMIT].into());

@@ -1,5 +1,6 @@
-// An agent's loop: a model is asked what to do next, the VM does it, and the model gets the result, until it is done. What it
-// writes is code that nobody has read, so the VM has bounds, each command has a time limit, and there is no network.
+// An agent's loop: it asks a model what to do next, the VM does it, and the model gets the result, until the model is
+// done. Nobody has reviewed the code that the model writes, so the VM has limits, each command has a timeout, and there
+// is no network.
 // Run it with `node examples/agent-loop/main.mjs`.
 import { readFile, readdir } from "node:fs/promises";
 import { AgentVm } from "agent-vm";
@@ -9,10 +10,10 @@ import { use } from "./tools.mjs";
 const TURNS = 20;
 const project = new URL("project/", import.meta.url);
 
-// memoryBytes and cpus belong here too, where the host can hold them: `npx agent-vm doctor` tells.
+// Set memoryBytes and cpus here too, if the host can enforce them: see `npx agent-vm doctor`.
 const vm = await AgentVm.create({ limits: { pids: 128, diskBytes: 64 * 2 ** 20 } });
 try {
-  // A copy: the model's edits stay inside until we take them out.
+  // A copy: the model's changes stay in the VM until we read them.
   const names = await readdir(project);
   await vm.writeFiles(
     await Promise.all(

@@ -1,5 +1,6 @@
-// A model that follows a script, in place of one behind an API. It gets the whole conversation and answers with one tool
-// call, or with a last word. Like a real one it makes a mistake on the way, and learns of it by what the tool answers.
+// A model that follows a script, in place of one behind an API. It gets the whole conversation and answers with one
+// tool call, or with a final message. Like a real model it makes a mistake and corrects it after seeing a tool's
+// result.
 
 const edit = (body) => ({
   name: "write_file",
@@ -7,7 +8,7 @@ const edit = (body) => ({
     path: "median.js",
     content: `"use strict";
 
-/** The middle one of some numbers; of an even count, the mean of the two in the middle. */
+/** The median of some numbers; for an even count, the mean of the two in the middle. */
 function median(numbers) {
 ${body}
 }

@@ -1,5 +1,5 @@
-// What the model may do, each a call on its VM. The model gets every error, so that it can do better next time:
-// only a bug of ours throws.
+// The model's tools, each of which makes a call on the VM. The model gets every error of a call, so that it can react;
+// only a bug in this program throws.
 const SHOWN = 4096;
 
 const tools = {
@@ -14,7 +14,7 @@ const tools = {
     const { stdout, stderr, exitCode, timedOut } = await vm.exec(command, {
       cwd: "/home/user/project",
       timeout: Math.min(seconds, 60) * 1000,
-      // What is printed beyond it is read and dropped.
+      // Output beyond this is read and dropped.
       maxOutputBytes: 64 * 1024,
     });
     const end = timedOut ? `took too long, and was killed after ${seconds} s` : `exit code ${exitCode}`;
@@ -30,7 +30,7 @@ export async function use(vm, { name, input }) {
     const result = await tools[name](vm, input);
     return result.length > SHOWN ? `${result.slice(0, SHOWN)}\n[${result.length - SHOWN} characters more]` : result;
   } catch (error) {
-    // A VM that is gone is no matter for the model.
+    // The model cannot do anything about a VM that has ended.
     if (error.code === "VM_DISPOSED" || error.code === undefined) throw error;
     return `${error.code}: ${error.message}`;
   }

@@ -1,5 +1,5 @@
-// Runs the demo: the rivetkit server with an engine of its own, and the client. `server` and `client` run one of them,
-// for two terminals, on the port DEMO_PORT (default: 6420).
+// Runs the demo: a rivetkit server with its own engine, and a client. `server` or `client` runs only that part, for two
+// terminals, on the port DEMO_PORT (default: 6420).
 import { spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,12 +1,12 @@
-// The server of the agentOS documentation, with one import changed, and closed to web pages: one of any site can reach the
-// engine's port on the machine that its browser runs on.
+// The server of the agentOS documentation, with one import changed. It refuses web pages: otherwise a page of any site
+// could reach the engine's port from a browser on the same machine.
 import { agentOs } from "agent-vm/rivetkit";
 import { setup } from "rivetkit";
 
 const vm = agentOs({
   options: {},
   onBeforeConnect: (c) => {
-    // Browsers say where a page is from, and only they do.
+    // Browsers send the page's origin; other clients do not.
     if (c.request?.headers.has("origin")) throw new Error("The demo's actors are not for web pages");
   },
 });

@@ -1,5 +1,5 @@
-// A dev server inside of a VM: started, its output followed, asked through its port, and stopped. No port is opened on the
-// host, so any number of VMs may serve on the same one.
+// A dev server in a VM: starts it, follows its output, sends it requests through its port, and stops it. No port is
+// opened on the host, so any number of VMs may serve on the same port.
 // Run it with `node examples/dev-server/main.mjs`.
 import { readFile } from "node:fs/promises";
 import { AgentVm } from "agent-vm";
@@ -10,7 +10,7 @@ try {
   await vm.writeFile("/home/user/server.js", await readFile(new URL("server.js", import.meta.url)));
   await vm.writeFile("/home/user/page.html", "<h1>first</h1>\n");
 
-  // Listened for before the server starts, so that nothing is missed.
+  // Added before the server starts, so that no event is missed.
   const listening = new Promise((resolve, reject) => {
     vm.on("processOutput", ({ pid, stream, data }) => {
       const text = Buffer.from(data).toString();
@@ -31,7 +31,7 @@ try {
 
   await vm.stopProcess(pid);
   console.log("stopped, with exit code", await vm.waitProcess(pid));
-  // A later viewer, such as a browser that reconnects, reads what was printed.
+  // A viewer that comes later, such as a browser that reconnects, reads the earlier output.
   const { chunks } = await vm.readProcessOutput(pid);
   console.log(
     "it had printed",

@@ -1,4 +1,4 @@
-// What an agent might have written: a server that reads its page again for each request. It runs inside the VM.
+// A program as an agent might write it: a server that reads its page again for each request. It runs in the VM.
 const { createServer } = require("node:http");
 const { readFileSync } = require("node:fs");
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# An installer, as many projects have one: not something to try out on your own machine for each change.
+# An installer like those of many projects, which you would not want to test on your own machine after each change.
 set -eu
 prefix=${1:-$HOME/.local}
 [ ! -e "$prefix/bin/greet" ] || { echo "greet is installed already" >&2; exit 3; }

@@ -1,5 +1,5 @@
 "use strict";
-// Testing code in a VM with jest: each test gets a machine of its own, in milliseconds, and may break it.
+// Tests code in a VM with jest: each test gets its own machine within milliseconds, and may break it.
 // Run it with `npx jest --config examples/jest/jest.config.js`.
 
 const { AgentVm } = require("agent-vm");

@@ -1,5 +1,5 @@
-// The page: a shell of an actor's VM in xterm.js. Its address says which (`#my-agent/shell-1`), so that a reload, or
-// another browser, comes back to the same shell, with its history.
+// The page: shows a shell of an actor's VM in xterm.js. The page's address names the shell (`#my-agent/shell-1`), so
+// that a reload, or another browser, shows the same shell with its history.
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 import { createClient } from "agent-vm/client";
@@ -47,11 +47,11 @@ fit.fit();
 terminal.focus();
 
 let shellId: string | undefined;
-/** The shell's byte to show next; unknown while its history is being read. */
+/** The position of the next byte to show; unknown while the history is being read. */
 let next: number | undefined;
-/** What came while the history was being read. */
+/** Output that arrived while the history was being read. */
 let early: { data: Uint8Array; seq: number }[] = [];
-/** xterm.js answers what an old program once asked of the terminal: no program waits for those answers any more. */
+/** While replaying, xterm.js would answer terminal queries of earlier programs, which no longer wait for answers. */
 let replaying = false;
 
 function show({ data, seq }: { data: Uint8Array; seq: number }): void {
@@ -64,7 +64,7 @@ function show({ data, seq }: { data: Uint8Array; seq: number }): void {
   next = seq + data.byteLength;
 }
 
-// Subscribed before the history is read: nothing falls between the two.
+// Subscribed before the history is read, so that no output is missed in between.
 agent.on("shellData", (event) => {
   if (event.shellId === shellId) show(event);
 });
@@ -78,7 +78,7 @@ function ended(exitCode: number): void {
   terminal.write(`\r\n\x1b[2m[exited with ${exitCode}: press Enter for a new shell]\x1b[0m`);
 }
 
-/** Shows a shell from the first byte that is kept of it. */
+/** Shows a shell from its first kept byte on. */
 async function attach(id: string): Promise<void> {
   shellId = id;
   next = undefined;
@@ -98,7 +98,7 @@ async function attach(id: string): Promise<void> {
 
 async function start(id?: string): Promise<void> {
   try {
-    // One that went with its VM is not there any more.
+    // A shell ends with its VM, so it may no longer exist.
     const known = id !== undefined && (await agent.listShells()).some((shell) => shell.shellId === id);
     await attach(known ? id : (await agent.openShell({ cols: terminal.cols, rows: terminal.rows })).shellId);
     const { stdout } = await agent.exec('echo "$(uname -s) · $(id -un)@$(hostname) · node $(node --version)"');
@@ -113,14 +113,14 @@ async function resize(): Promise<void> {
   if (shellId !== undefined) await send(agent.resizeShell(shellId, terminal.cols, terminal.rows));
 }
 
-/** Follows a call: one that takes longer than a second waits for a connection. */
+/** Shows the connection's state if a call takes longer than a second. */
 async function send(call: Promise<void>): Promise<void> {
   const late = setTimeout(() => status("wait", "reconnecting…"), 1000);
   try {
     await call;
     if (shellId !== undefined) status("good", "connected");
   } catch (error) {
-    // A shell that has gone says so with its exit.
+    // If a shell has exited, its exit event shows that.
     if (shellId !== undefined) status("bad", error instanceof Error ? error.message : String(error));
   } finally {
     clearTimeout(late);

@@ -1,4 +1,4 @@
-// Runs the web terminal: its server, with an engine of its own.
+// Runs the web terminal: its server, with its own engine.
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-// A terminal in the browser on a shell in an actor's VM. Here: the actors, and the page with its script.
+// A terminal in the browser, on a shell in an actor's VM. This file serves the actors, and the page with its script.
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -7,11 +7,11 @@ import { agentOs } from "agent-vm/rivetkit";
 import { build } from "esbuild";
 import { setup } from "rivetkit";
 
-// The page has it, so that only the page can use the actors: pages of any site reach the engine's port from a browser on
-// this machine, but they cannot read ours.
+// The page contains this token, so that only the page can use the actors: pages of any site can reach the engine's port
+// from a browser on this machine, but they cannot read this page.
 const token = randomBytes(32).toString("hex");
 /**
- * Where the page is, in both ways to say it.
+ * The page's two possible origins.
  * @type {Set<string>}
  */
 const origins = new Set();
@@ -33,7 +33,7 @@ function isToken(given) {
 export const registry = setup({ use: { vm }, noWelcome: true });
 registry.start();
 
-// The page speaks to rivetkit's engine itself, as any client does.
+// The page connects to rivetkit's engine directly, like any client.
 const endpoint = `http://127.0.0.1:${process.env.RIVET_RUN_ENGINE_PORT ?? 6420}`;
 const beside = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
 
@@ -57,11 +57,11 @@ files.set("/", {
 for (const { path, contents } of outputFiles) {
   files.set(path, { type: path.endsWith(".css") ? "text/css" : "text/javascript", content: contents });
 }
-// xterm.js makes style elements of its own.
+// xterm.js creates style elements.
 const policy = `default-src 'self'; frame-ancestors 'none'; img-src data:; style-src 'self' 'unsafe-inline'; connect-src ${endpoint} ${endpoint.replace("http", "ws")}`;
 
 const server = createServer((request, response) => {
-  // A name of another site that leads here would make its pages ours.
+  // If another site's name resolved to this server, that site's pages would have our origin.
   if (!origins.has(`http://${request.headers.host}`)) {
     response.writeHead(421).end();
     return;
@@ -79,7 +79,7 @@ const server = createServer((request, response) => {
   });
   response.end(file.content);
 });
-// Only from this machine: everyone who reaches the page has a shell in the VM.
+// Only on this machine: everyone who reaches the page has a shell in the VM.
 server.listen(Number(process.env.PORT ?? 3000), "127.0.0.1", () => {
   const address = server.address();
   if (typeof address !== "object" || address === null) return;

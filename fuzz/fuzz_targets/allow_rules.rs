@@ -1,4 +1,4 @@
-//! Rules of the network option, and the names and addresses that programs ask for.
+//! Rules of the network option, with names and addresses that programs ask for.
 #![no_main]
 
 use agent_vm_host::proxy::fuzzing;

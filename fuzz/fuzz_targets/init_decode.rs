@@ -1,6 +1,6 @@
-//! Messages between host and init, as the side that reads them decodes them. Init's end is in a hostile VM.
+//! Decodes messages between host and init, as their receiver does. Init's end of the socket is in a hostile VM.
 //!
-//! The first byte chooses the kind. What decodes must encode to a message that decodes to the same.
+//! The first byte chooses the kind. A message that decodes must encode to a message that decodes to the same value.
 #![no_main]
 
 use agent_vm_protocol::Frame;

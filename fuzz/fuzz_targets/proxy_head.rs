@@ -1,4 +1,5 @@
-//! What a program sends to the proxy before it is connected: the head of an HTTP request, or the handshake of SOCKS 5.
+//! The bytes that a program sends to the proxy before it is connected: the head of an HTTP request, or a SOCKS 5
+//! handshake.
 #![no_main]
 
 use agent_vm_host::proxy::fuzzing;

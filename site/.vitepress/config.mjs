@@ -13,7 +13,7 @@ const guide = parts.map(({ name, documents }) => ({
 const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#1f2430"/>
 <path d="M8 10l6 6-6 6M16 22h8" fill="none" stroke="#7fd962" stroke-width="3"/></svg>`;
 
-/** TypeDoc's own list of the reference's pages. */
+/** TypeDoc's list of the reference's pages. */
 const reference = JSON.parse(readFileSync(`${pages}/reference/typedoc-sidebar.json`, "utf8"));
 
 export default defineConfig({

@@ -1,6 +1,6 @@
 "use strict";
 
-/** The middle one of some numbers; of an even count, the mean of the two in the middle. */
+/** The median of some numbers; for an even count, the mean of the two in the middle. */
 function median(numbers) {
   const sorted = numbers.sort();
   return sorted[Math.floor(sorted.length / 2)];
