@@ -1,4 +1,4 @@
-// The types of agent-vm itself: checked by `npm run lint:types`, never run.
+// The types of agent-vm: checked by `npm run lint:types`, never run.
 import { AgentVm, AgentVmError } from "agent-vm";
 import type {
   AgentVmDiagnostic,
@@ -53,7 +53,7 @@ await AgentVm.create({ network: "public" });
 // @ts-expect-error: a list is a member of an object
 await AgentVm.create({ network: ["*"] });
 
-// Results are what they say, member for member.
+// Results have the declared members.
 const result: ExecResult = await vm.exec("true", {
   timeout: 1,
   maxOutputBytes: 1,
@@ -80,7 +80,7 @@ const response: Response = await vm.fetch(3000, "/", { method: "POST" });
 const held: Enforcement | null = vm.enforcement.memoryBytes;
 const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level;
 
-// Events have the types of what they bring.
+// Events have the declared types.
 vm.on("processOutput", ({ pid, stream, data, seq }) => {
   const event: [number, "stdout" | "stderr", Uint8Array, number] = [pid, stream, data, seq];
   return event;
@@ -88,7 +88,7 @@ vm.on("processOutput", ({ pid, stream, data, seq }) => {
 vm.once("shellExit", ({ shellId, exitCode }): [string, number] => [shellId, exitCode]);
 vm.on("exit", ({ reason }): "disposed" | "died" => reason);
 
-// A code can be branched on, also one that is an errno's name.
+// Code can branch on an error's code, also on a code that is the name of an errno.
 const remedy = (error: unknown): string | undefined =>
   error instanceof AgentVmError && (error.code === "ISOLATION_UNAVAILABLE" || error.code === "EPERM")
     ? error.message
@@ -137,7 +137,7 @@ export {
 // Every shape of an option, result or event has a name.
 export async function named(vm: AgentVm): Promise<unknown[]> {
   const code: AgentVmErrorCode = new AgentVmError().code;
-  // The known codes are offered for completion, and another errno's name is one too.
+  // The known codes are offered for completion, and the name of any other errno is valid too.
   const known: AgentVmErrorCode[] = ["ABORTED", "EMFILE"];
   const mount: Mount = { path: "/src", hostPath: "/srv/src" };
   const network: NetworkAllowList = { allow: ["registry.npmjs.org"] };
@@ -168,7 +168,7 @@ export async function named(vm: AgentVm): Promise<unknown[]> {
   return [code, known, options, report, stats, background, usage, shells, both, read, written, listed];
 }
 
-// Bounds: of terminals, of one file that is read, of outputs that something left running holds.
+// Bounds: of terminals, of the size of one read file, of outputs that processes left running hold open.
 export async function bounds(): Promise<[boolean, boolean, number | undefined]> {
   await using vm = await AgentVm.create({ limits: { terminals: 2 } });
   await vm.readFile("/etc/hostname", { maxBytes: 100 });

@@ -1,6 +1,6 @@
 "use strict";
-// Programs that take all they can get. The server and other VMs do not notice, most VMs do not either, and whatever a VM is
-// in the middle of, dispose ends it.
+// Programs that take everything they can get. The server and other VMs are not affected, the VM itself usually
+// survives, and dispose ends it whatever it is doing.
 
 const { descendants, running, withInit } = require("./fixture/processes");
 const { withLimit } = require("./fixture/limits");
@@ -104,14 +104,15 @@ while True:
 };
 
 test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispose ends it", async (_, program) => {
-  // Without a cpu cgroup, which an ordinary user's server has none of, each session of the bomb has a share of its own.
+  // Without a cpu cgroup, which an ordinary user's server does not have, each session of the bomb gets its own share of
+  // processor time.
   const pids = process.getuid() === 0 ? 200 : 64;
   const { vm, init } = await withInit(() => boot({ limits: { pids, diskBytes: 32 * MiB } }));
   const bystander = await boot();
   let bytes = 0;
   vm.on("processOutput", ({ data }) => (bytes += data.length));
   const { pid } = await vm.spawn("python3", ["-c", program]);
-  // Where the first one has taken all the room there is, the others get that error.
+  // If the first bomb has taken all the room, the others get this error.
   const noRoom = ({ code }) => code;
   const shell = await vm.openShell({ command: "python3", args: ["-c", program] }).catch(noRoom);
   const options = { timeout: 700, maxOutputBytes: 1000 };
@@ -121,7 +122,7 @@ test.each(Object.entries(bombs))("a program that %s harms no other VM, and dispo
     expect.stringMatching(/^timeout$|^EAGAIN$/),
   ]);
   for (let i = 0; i < 10; i++) expect(await output(bystander, `echo ${i}`)).toBe(`${i}\n`);
-  // What the server keeps of endless output is bounded.
+  // The output that the server keeps of an endless writer is bounded.
   const { chunks } = await vm.readProcessOutput(pid);
   const kept = chunks.reduce((sum, { data }) => sum + data.length, 0);
   expect(kept).toBeLessThanOrEqual(Math.min(bytes, MiB));
@@ -159,11 +160,11 @@ while True:
     held.append(b"x" * 4194304)`;
     expect(await vm.execFile("python3", ["-c", spared], { timeout: 20_000 })).toMatchObject({ exitCode: 137 });
     await until(async () => (await vm.exec("echo on").catch(() => ({}))).stdout === "on\n");
-    // The kernel's own memory counts too: empty files, full pipes.
+    // Kernel memory counts too: empty files, full pipes.
     for (const name of ["makes files without end", "opens descriptors without end, and pipes that are full"]) {
       await vm.execFile("python3", ["-c", bombs[name]], { timeout: 1000 });
     }
-    // Programs may find no memory for that; file calls need none of it.
+    // Programs may lack the memory for that; file calls need none in the VM.
     const names = await vm.readdir("/tmp");
     for (let at = 0; at < names.length; at += 1000) {
       await Promise.all(names.slice(at, at + 1000).map((name) => vm.delete(`/tmp/${name}`)));

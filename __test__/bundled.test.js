@@ -1,6 +1,6 @@
 "use strict";
-// What a bundler makes of the package, and what is said where that cannot work. docs/bundlers.md has the other bundlers, which
-// `npm run test:bundlers` runs.
+// The package inside a bundle, and the error where bundling cannot work. docs/bundlers.md describes the other bundlers,
+// which `npm run test:bundlers` runs.
 const { execFile } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -12,7 +12,7 @@ const { root } = require("./fixture/project");
 
 const run = promisify(execFile);
 
-/** Prints what a command in a VM prints. */
+/** Prints the output of a command in a VM. */
 const USE = `
   const { AgentVm } = require("agent-vm");
   (async () => {
@@ -36,7 +36,7 @@ afterAll(() => {
   for (const directory of [app, elsewhere]) fs.rmSync(directory, { recursive: true, force: true });
 });
 
-/** Bundles `source` as a file of that name, and moves it where no package is. */
+/** Bundles `source` into a file called `name`, and moves it to a directory without packages. */
 async function moved(name, source, options) {
   const [built, to] = [app, elsewhere].map((directory) => path.join(directory, name));
   await esbuild.build({

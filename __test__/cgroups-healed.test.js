@@ -1,5 +1,5 @@
 "use strict";
-// What happens to a VM whose cgroup directories somebody else on the host removes: an administrator, systemd, a script.
+// A VM whose cgroup directories someone else on the host removes: an administrator, systemd, a script.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -36,14 +36,14 @@ function removeIdle() {
       fs.rmdirSync(family);
       removed += 1;
     } catch (error) {
-      // Something runs in it.
+      // Processes run in it.
       if (error.code !== "EBUSY") throw error;
     }
   }
   return removed;
 }
 
-/** Uses a VM in every way, `times` at once. */
+/** Uses a VM in every way, `times` times at once. */
 async function use(vm, times) {
   const ways = Array.from({ length: times }, () => [
     vm.exec("echo on").then(({ stdout }) => stdout),
@@ -62,11 +62,11 @@ test.each([
   await use(vm, 3);
   const { pid } = await vm.spawn("sleep", ["1000"]);
   for (let round = 0; round < 3; round++) {
-    // An ordinary user without a delegated directory has none.
+    // An ordinary user without a delegated directory has no such directories.
     expect(removeIdle() > 0).toBe(served.cgroup);
     await use(vm, 3);
   }
-  // What ran meanwhile was not disturbed, and is found.
+  // Processes that ran meanwhile were not disturbed, and are still found.
   expect((await vm.listProcesses()).find((process) => process.pid === pid)).toMatchObject({ running: true });
   await vm.killProcess(pid);
   const { timedOut } = await vm.exec("(setsid sleep 1000 &) & sleep 1000", { timeout: 200 });
@@ -98,7 +98,7 @@ test("a VM whose bound on memory was removed starts nothing more, and says why",
         fs.rmdirSync(each);
         removed += 1;
       } catch (error) {
-        // Init is in it, or there is none.
+        // Init is in it, or the directory does not exist.
         if (error.code !== "EBUSY" && error.code !== "ENOENT") throw error;
       }
     }

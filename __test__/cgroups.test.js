@@ -1,5 +1,5 @@
 "use strict";
-// What a server makes in the host's cgroups goes with its VMs, or else with the next server.
+// A server's directories in the host's cgroups are removed with its VMs or, at the latest, by the next server.
 
 const { directoriesOf, serverNumber } = require("./fixture/cgroups");
 const { delegatedCgroup } = require("./fixture/delegated-cgroup");
@@ -17,7 +17,7 @@ beforeAll(async () => {
   expected = served.cgroup || served["memory limit"] ? 1 : 0;
 });
 
-/** A server with two VMs that run something; its number, its directories and its processes. */
+/** Starts a server with two VMs that run something; returns its number, its directories and its processes. */
 async function serverWithVms() {
   const server = nodeScript(`
     const limits = ${JSON.stringify(limits)};
@@ -38,7 +38,7 @@ test("a VM's directories go when it is disposed, while its server lives", async 
   const { server, number } = await serverWithVms();
   server.child.kill("SIGUSR2");
   await server.line();
-  // Those of an init that was started ahead go with it, when no VM has taken it for a while.
+  // The directories of a prebooted VM are removed with it, when no `create` has taken it for a while.
   await until(() => directoriesOf(number).length === 0);
 });
 
@@ -47,7 +47,7 @@ test("what a killed server leaves is removed by the next one", async () => {
   server.child.kill("SIGKILL");
   await server.ended;
   await until(() => running(processes).length === 0);
-  // Neither asks for limits: what is left is found all the same.
+  // Neither VM asks for limits: leftovers are found anyway.
   const next = nodeScript(`await (await AgentVm.create()).dispose(); console.log("done");`);
   expect((await next.ended).stdout).toBe("done");
   expect(directoriesOf(number)).toEqual([]);

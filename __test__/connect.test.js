@@ -10,7 +10,7 @@ const { nodeScript } = require("./fixture/server-process");
 const { boot } = require("./fixture/vm");
 const { AgentVm, AgentVmError } = require("..");
 
-/** What is open here towards VMs: init's end of every other descriptor lies on another kind of file. */
+/** How many sockets of this process lead to VMs. */
 const openSockets = () => readdirSync("/proc/self/fd").length;
 
 test("a connection carries bytes both ways, at any size", async () => {
@@ -42,7 +42,7 @@ test("a half-closed connection still carries bytes the other way, from either si
   expect(await text(asking)).toBe("heard all of it");
 
   const answering = await vm.connect(3001);
-  // As with any socket of node:net, this is what keeps its side open behind the other's end.
+  // As with any socket of node:net, this keeps its own side open after the other side has ended.
   answering.allowHalfOpen = true;
   const heard = new Promise((resolve) => {
     vm.on("processOutput", ({ data }) => String(data).startsWith("late") && resolve(String(data)));
@@ -75,7 +75,8 @@ test("a server that listens on IPv6 alone is reached", async () => {
 
 test("a connection that would reach only itself is refused", async () => {
   const vm = await boot({ limits: { pids: 64 } });
-  // All ports that the kernel may choose from are taken but one: a connection to that one would come from itself.
+  // All ports that the kernel may choose from are taken except one: a connection to that port would come from the same
+  // port.
   const script = `
 import os, socket, sys, time
 low, high = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
@@ -112,7 +113,7 @@ print("up", flush=True); time.sleep(1000)`;
   await new Promise((resolve) => {
     vm.spawn("python3", ["-c", listener], { onStdout: resolve });
   });
-  // The queue has room for one.
+  // The queue has room for one connection.
   const first = await vm.connect(3000);
   const second = vm.connect(3000);
   const third = rejection(second);
@@ -139,7 +140,7 @@ print("up", flush=True); time.sleep(1000)`;
   await vm.exec("true");
   await vm.dispose();
   expect(await pending).toMatchObject({ code: "VM_DISPOSED" });
-  // No error event: nobody has to listen for one before disposing.
+  // There is no error event: a caller need not listen for one before disposing.
   await closed;
   expect(open.destroyed).toBe(true);
   expect(await rejection(vm.connect(3000))).toMatchObject({ code: "VM_DISPOSED" });
@@ -152,11 +153,11 @@ test("connections count for nothing that is active, and a closed one leaves no d
   const before = openSockets();
   const sockets = await Promise.all(Array.from({ length: 300 }, () => vm.connect(3000)));
   expect(vm.activeCount).toBe(1);
-  // Those of a VM that was made ahead may have gone meanwhile.
+  // Sockets of a prebooted VM may have been closed meanwhile.
   expect(openSockets()).toBeGreaterThanOrEqual(300);
   for (const socket of sockets) socket.destroy();
   await until(() => openSockets() <= before);
-  // Those that are refused leave none either, here or in init.
+  // Refused connections leave no socket either, neither here nor in init.
   await Promise.all(Array.from({ length: 300 }, () => rejection(vm.connect(3001))));
   await until(() => openSockets() <= before);
 });
@@ -180,7 +181,7 @@ test("an open connection keeps Node.js alive, as any socket, and no VM that is g
 
 test("a WebSocket opens through a connection", async () => {
   const vm = await boot();
-  // The handshake and the frames by hand: a VM has no packages of its own.
+  // Implements the handshake and the frames itself, because a VM has no packages.
   const server = `const { createHash } = require("crypto");
   http.createServer().on("upgrade", (request, socket) => {
     const key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -1,5 +1,5 @@
 "use strict";
-// Set-up finds what the tests need of the machine, not merely a file of that name.
+// Set-up checks that a file is what the tests need, not only that it exists.
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -22,7 +22,7 @@ beforeAll(() => {
 });
 afterAll(() => fs.rmSync(directory, { recursive: true }));
 
-/** What set-up says of a list; import() is not for jest's own environment. */
+/** The output of set-up for a list, from another process because jest's environment does not support import(). */
 function missing(list) {
   const module = path.join(root, "scripts/debian-packages.mjs");
   const script = `import(${JSON.stringify(module)}).then(({ missingPackages }) =>

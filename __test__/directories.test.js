@@ -1,5 +1,5 @@
 "use strict";
-// Directories of the VM's own, besides the home and /tmp.
+// Private directories of the VM in addition to the home and /tmp.
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
@@ -48,7 +48,7 @@ test("files in directories count towards limits.diskBytes, together with all oth
   }
   await vm.delete("/workspace/big");
   await vm.writeFile("/app/more", Buffer.alloc(4 * 1024 * 1024, "x"));
-  // Nor can empty files take more of the kernel than that.
+  // Nor can empty files use more kernel memory than that.
   const made = await vm.exec("cd /workspace && seq 1 5000 | xargs touch");
   expect(made.stderr).toContain("No space left on device");
 });

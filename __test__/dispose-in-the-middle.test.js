@@ -3,7 +3,7 @@ const { descendants, running, withInit } = require("./fixture/processes");
 const { until } = require("./fixture/promises");
 const { boot } = require("./fixture/vm");
 
-/** Every kind of call, each in its middle when the VM goes. */
+/** Starts every kind of call, each of which is still running when the VM ends. */
 async function everything(vm) {
   const { pid } = await vm.spawn("cat");
   const { pid: sleeper } = await vm.spawn("sh", ["-c", "sleep 1000 & sleep 1000"]);
@@ -53,7 +53,8 @@ test("a VM that goes in the middle of everything settles every call, once, and l
     });
     const processes = [init, ...descendants(init.pid)];
     await vm.dispose();
-    // ENOENT and ECONNREFUSED are answers from before the end; STDIN_CLOSED is that of a process killed by its own call.
+    // ENOENT and ECONNREFUSED are results from before the end; STDIN_CLOSED is for a process that its own call has
+    // killed.
     const answers = new Set(["done", "VM_DISPOSED", "ENOENT", "ECONNREFUSED", "STDIN_CLOSED", "SHELL_NOT_FOUND"]);
     expect((await settled).filter((answer) => !answers.has(answer))).toEqual([]);
     expect(exits).toEqual(["disposed"]);

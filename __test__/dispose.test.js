@@ -10,7 +10,7 @@ test("dispose ends every process of the VM", async () => {
   await vm.exec("sleep 1000 & setsid -f sh -c 'trap \"\" TERM; sleep 1000'");
   await vm.spawn("sleep", ["1000"]);
   const mine = () => descendants(process.pid).filter(({ pid }) => !others.has(pid));
-  // Init, three sleeps, one sh. A process whose parent has just ended may have no parent for a moment.
+  // Init, three sleeps and one sh. A process whose parent has just ended may have no parent for a moment.
   await until(() => mine().length >= 5);
   const processes = mine();
   await vm.dispose();
@@ -25,7 +25,7 @@ test("dispose can be called again, at once and later", async () => {
 });
 
 test("the VM is gone at the end of `await using`", async () => {
-  // Node 20 does not know the syntax: this is what it stands for.
+  // Node.js 20 does not support the syntax, so this calls what it stands for.
   expect(typeof AgentVm.prototype[Symbol.asyncDispose]).toBe("function");
   const vm = await boot();
   await vm[Symbol.asyncDispose]();

@@ -4,7 +4,7 @@ const { AgentVm } = require("..");
 
 test("doctor tells the level and every probe, with a remedy where one is missing", async () => {
   const { level, checks } = await AgentVm.doctor();
-  // Where this fails, nothing else can be tested: its checks say why.
+  // If this fails, nothing else can be tested; the checks say why.
   expect({ level, checks }).toMatchObject({ level: "namespaces" });
   expect(checks.length).toBeGreaterThan(2);
   for (const { name, ok, detail, remedy, ...rest } of checks) {

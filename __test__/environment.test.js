@@ -12,7 +12,7 @@ test("nothing of the host's environment is passed in", async () => {
   process.env.AGENT_VM_TEST_SECRET = "from the host";
   try {
     const vm = await boot();
-    // /usr/bin/env alone: a shell adds PWD.
+    // Without a shell, which would add PWD.
     const { stdout } = await vm.execFile("env");
     const known = ["HOME", "LANG", "LOGNAME", "PATH", "PIP_BREAK_SYSTEM_PACKAGES", "SHELL", "USER"];
     const retries = [
@@ -22,7 +22,7 @@ test("nothing of the host's environment is passed in", async () => {
       "YARN_HTTP_RETRY",
       "npm_config_fetch_retries",
     ];
-    // The mark names a command's processes where no cgroup does.
+    // The mark identifies a command's processes where no cgroup does.
     expect(names(stdout).filter((name) => name !== "AGENT_VM_FAMILY")).toEqual(
       [...known, ...retries, "npm_config_prefix"].sort(),
     );

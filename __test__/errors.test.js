@@ -48,7 +48,7 @@ test("errno, syscall and path are set where a system call failed, and only there
 
 test("an argument that is too long is E2BIG, one that is just short enough runs", async () => {
   const vm = await boot();
-  // The kernel's limit for one argument, with the zero at its end (MAX_ARG_STRLEN).
+  // The kernel's limit for one argument, including the final zero byte (MAX_ARG_STRLEN).
   const longest = 128 * 1024 - 1;
   expect((await vm.execFile("sh", ["-c", "echo ${#1}", "sh", "x".repeat(longest)])).stdout).toBe(`${longest}\n`);
   expect(await rejection(vm.execFile("echo", ["x".repeat(longest + 1)]))).toMatchObject({ code: "E2BIG" });
@@ -73,7 +73,7 @@ test("a refused list of arguments does not count as memory of the programs that 
   const args = Array.from({ length: 130 }, () => "x".repeat(100_000));
   expect(await rejection(vm.execFile("echo", args))).toMatchObject({ code: "E2BIG" });
   const after = (await vm.execFile("true")).usage.maxRssBytes;
-  // A page or two of init's own.
+  // Init may use a few pages itself.
   expect(after - before).toBeLessThan(1_000_000);
 });
 

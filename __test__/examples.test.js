@@ -1,5 +1,5 @@
 "use strict";
-// What examples/ shows is what happens. The web terminal and the demo have tests of their own, with rivetkit.
+// The programs in examples/ do what they show. The web terminal and the demo are tested with rivetkit.
 const { execFile } = require("node:child_process");
 const path = require("node:path");
 

@@ -4,7 +4,7 @@ const { boot, output } = require("./fixture/vm");
 
 test("exec returns when the command ends, and lists its background processes", async () => {
   const vm = await boot();
-  // As often as it takes to meet the child before, in the middle of and after its execve.
+  // Repeated, to meet the child before, during and after its execve.
   for (let i = 0; i < 40; i++) {
     const result = await vm.exec("sleep 60 & echo hi");
     expect(result).toMatchObject({ exitCode: 0, stdout: "hi\n" });

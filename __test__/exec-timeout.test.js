@@ -20,7 +20,7 @@ test("a timeout keeps what was printed and says so", async () => {
 
 test("a timeout leaves no process behind: no child, no background process, none in another session", async () => {
   const vm = await boot();
-  // Init has its name by then, by which it is counted.
+  // Init has the name by which it is counted only after the first call.
   await vm.exists("/");
   const before = sleeping().length;
   const command = "sleep 1000 & setsid sleep 1000 & (trap '' TERM; setsid -f sh -c 'sleep 1000; :') ; sleep 1000";

@@ -1,5 +1,5 @@
 "use strict";
-// Commands that cannot work in a VM say what the machine is and what to do instead.
+// Commands that cannot work in a VM print what the machine is and what to do instead.
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
@@ -37,7 +37,7 @@ test.each(["namespaces", "landlock"])(
   "at the level %s each says so in one line, on standard error",
   async (isolation) => {
     const vm = await boot({ isolation });
-    // On the host's own root each takes a file on the disk, and only the usual ones are there.
+    // On the host's own root, each needs a file on the disk, so only the usual ones exist.
     const usual = ["apt", "apt-get", "sudo", "su", "docker", "systemctl", "service"];
     const tried = instead.filter(([command]) => isolation === "namespaces" || usual.includes(command.split(" ")[0]));
     for (const [command, advice] of tried) {

@@ -1,6 +1,6 @@
 "use strict";
-// The clock of the wall is set, by a day forth or back, while commands run. libfaketime sets it for the server alone: what
-// counts down there runs by the monotonic clock, and init, which it does not reach, knows no other.
+// The wall clock is set forward or back by a day while commands run. libfaketime sets it only for the server: timeouts
+// there use the monotonic clock, and so does init, which libfaketime does not reach.
 
 const fs = require("node:fs");
 const os = require("node:os");

@@ -1,9 +1,9 @@
 "use strict";
-// A server that runs out of something: calls say so by the errno's name, and work again once it is back.
+// A server that runs out of descriptors: calls reject with the errno's name, and work again when descriptors are free.
 
 const { nodeScript, readableCopy, withFewDescriptors: few } = require("./fixture/server-process");
 
-/** What a server prints that has no more descriptors than `limit`. */
+/** The output of a server that may have at most `limit` descriptors. */
 async function withFewDescriptors(limit, source) {
   const server = nodeScript(source, { prefix: few(limit) });
   const { stdout, stderr, code } = await server.ended;
@@ -73,7 +73,7 @@ test("calls of a VM that is up say EMFILE, and are well when descriptors come ba
     };
     const codes = {};
     for (const [name, call] of Object.entries(calls)) codes[name] = await code(call());
-    // What runs already goes on.
+    // Processes that already run continue.
     await vm.writeProcessStdin(pid, "still here");
     await vm.closeProcessStdin(pid);
     const running = await vm.waitProcess(pid);
@@ -115,14 +115,14 @@ test("the process table is whole, or an EMFILE, however few descriptors are free
   expect(counts.filter((one) => one !== 200 && one !== "EMFILE")).toEqual([]);
 });
 
-// The kernel bounds the descriptors that a user has sent over Unix sockets and that nobody has received, counted over all
-// processes of that user; root is exempt. VMs of an ordinary user's server share that count.
-// In this file, since servers with few descriptors are what others' descriptors in flight hold up.
+// The kernel bounds how many descriptors a user has sent over Unix sockets that are not received yet, counted over all
+// processes of the user; root is exempt. The VMs of an ordinary user's server share that bound. The tests are in this
+// file because descriptors in transit also delay servers with few descriptors.
 
-/** An ordinary user who runs nothing else: all that a user has in flight counts. */
+/** An ordinary user that runs nothing else, since the kernel counts all descriptors in transit of a user. */
 const USER = 1_000_000 + process.pid;
 
-/** What a call resolves to, or the code of its error, or that it did neither. */
+/** What a call resolves to, or its error's code, or that it has not settled. */
 const ANSWER = `
     const answer = (promise) =>
       Promise.race([
@@ -141,7 +141,9 @@ function ordinaryServer(limit, source) {
     .ended;
 }
 
-/** Sends descriptors over socket pairs that nobody reads, until the kernel takes no more; prints how many are in flight. */
+/**
+ * Sends descriptors over socket pairs that nobody reads, until the kernel refuses more; prints how many are in transit.
+ */
 const FLOOD = `
 import array, errno, os, resource, socket, sys
 null = os.open("/dev/null", os.O_RDONLY)
@@ -199,7 +201,7 @@ test.each([
 );
 
 test("a call whose descriptors the kernel does not take is refused after a while, and calls work again afterwards", async () => {
-  // Here it is the server's own user outside of any VM who has sent too many.
+  // Here the server's user has sent too many outside of any VM.
   const { stdout, stderr, code } = await ordinaryServer(
     1024,
     `

@@ -1,5 +1,5 @@
 "use strict";
-// A server that is killed while it boots VMs, at whatever moment.
+// A server is killed at any moment while it boots VMs.
 
 const fs = require("node:fs");
 const os = require("node:os");
@@ -9,7 +9,9 @@ const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 const { AgentVm } = require("..");
 
-/** Kills servers one after the other and adopts all that they leave; ends when the last of it has ended. */
+/**
+ * Kills servers one after the other and adopts the processes that they leave; ends when the last of these has ended.
+ */
 const KEEPER = `
 import ctypes, os, random, subprocess, sys, time
 PR_SET_CHILD_SUBREAPER = 36
@@ -47,11 +49,11 @@ test("a server killed at any moment of a boot leaves no process, cgroup or tempo
     { prefix: ["python3", "-c", KEEPER, "30", String(seed)], env: { TMPDIR: directory } },
   );
   const { stdout, stderr } = await keeper.ended;
-  // The seed tells the moments, as far as a machine repeats itself.
+  // The seed determines the moments, as far as a machine repeats itself.
   expect({ seed, stdout, stderr }).toEqual({ seed, stdout: "nothing is left", stderr: "" });
   expect({ seed, left: fs.readdirSync(directory) }).toEqual({ seed, left: [] });
   fs.rmdirSync(directory);
-  // Those of now: other servers of this machine may be killed at any time.
+  // Checked now, because other servers of this machine may be killed at any time.
   const dead = deadDirectories();
   await until(async () => {
     await nodeScript(`await (await AgentVm.create()).dispose();`).ended;

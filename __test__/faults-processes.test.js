@@ -4,8 +4,8 @@ const { nodeScript, readableCopy } = require("./fixture/server-process");
 /** A command that runs a server as a user who may have `count` processes and threads. */
 function withFewProcesses(count) {
   const few = ["prlimit", `--nproc=${count}:${count}`];
-  // In a user namespace of its own a user's processes are counted from 0; root's are never refused, so root becomes a user
-  // that has none.
+  // In its own user namespace, a user's processes are counted from 0. The kernel never refuses root's processes, so
+  // root becomes a user that has none.
   if (process.getuid() !== 0) return ["unshare", "--user", "--map-user=1000", "--map-group=1000", ...few];
   const id = 50_000 + (process.pid % 10_000);
   return ["setpriv", `--reuid=${id}`, `--regid=${id}`, "--clear-groups", "--inh-caps=-all", ...few];
@@ -24,7 +24,7 @@ test("no process to be had for a VM's init is EAGAIN, and a VM boots when there 
     });
     while (children.length < 80 && (await start()));
     const taken = children.length;
-    // One may take an init that was started ahead.
+    // One boot may use a prebooted VM.
     const booted = [];
     let refused;
     while (refused === undefined && booted.length < 3) {

@@ -122,7 +122,7 @@ test("a body that nobody reads stops the server, and cancelling it closes the co
   const response = await vm.fetch(3000, "/endless");
   await until(() => /sent \d+/.test(said));
   let before;
-  // The server comes to a halt: the kernel and this process hold all that it wrote.
+  // The server stops: the kernel and this process hold everything that it wrote.
   await until(async () => {
     before = said.match(/sent \d+/g).at(-1);
     await new Promise((resolve) => setTimeout(resolve, 300));
@@ -217,7 +217,7 @@ test("an early answer is read, though the connection broke while the request was
   const pause = new Int32Array(new SharedArrayBuffer(4));
   const body = new ReadableStream({
     pull: (controller) => {
-      // Nothing is read from the connection meanwhile: the server has answered and closed it when the next chunk is written.
+      // The connection is not read meanwhile: when the next chunk is written, the server has responded and closed it.
       if (pulls++ > 0) Atomics.wait(pause, 0, 0, 50);
       controller.enqueue(Buffer.alloc(1000));
     },
@@ -227,7 +227,7 @@ test("an early answer is read, though the connection broke while the request was
   expect(response.status).toBe(413);
   expect(await response.text()).toBe("too much");
   await until(() => cancelled);
-  // Nobody reads the rest of an endless request any more.
+  // The rest of an endless request is no longer read.
   const before = pulls;
   await vm.fetch(3000, "/early");
   expect(pulls).toBe(before);

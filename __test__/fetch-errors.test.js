@@ -154,7 +154,7 @@ describe("when the VM goes", () => {
     if (request.url === "/body") response.write("begun");
   }).listen(3000, up)`;
 
-  /** Calls in a VM of its own: one without an answer, one in the midst of it. */
+  /** Calls in a separate VM: one without a response, one in the middle of its response. */
   async function underWay() {
     const { vm: one, init } = await withInit(bootForFile);
     await serve(one, server);

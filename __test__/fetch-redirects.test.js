@@ -62,7 +62,7 @@ test("every way to name the port itself is followed", async () => {
     expect([to, response.redirected]).toEqual([to, true]);
     await response.body.cancel();
   }
-  // A host name that the caller made up still means this port.
+  // A made-up host name still means this port.
   const named = await vm.fetch(3000, `http://my-site.example${via(302, "http://my-site.example/there")}`);
   expect(await named.json()).toMatchObject({ port: 3000, headers: { host: "my-site.example" } });
 });
@@ -92,7 +92,7 @@ test("where another host or port is named, the redirect itself is the response, 
       expect(await response.text()).toBe("moved");
     }
     expect(visits).toBe(0);
-    // A request for that very port goes to the VM's, where nobody listens.
+    // A request for that very port goes to the VM, where nothing listens.
     expect(await rejection(vm.fetch(port, `http://127.0.0.1:${port}/`))).toMatchObject({ code: "ECONNREFUSED" });
     expect(visits).toBe(0);
   } finally {
@@ -120,7 +120,7 @@ test("20 redirects are followed, and no more", async () => {
   let to = "/there";
   for (let i = 0; i < 5; i++) to = via(302, to);
   expect((await vm.fetch(3000, to)).status).toBe(200);
-  // One that leads to itself, for ever.
+  // A redirect to itself, without end.
   const chain = await serve(
     vm,
     `let left = 20;

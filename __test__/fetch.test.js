@@ -96,7 +96,7 @@ test.each([
   expect(got.body).toBe(sent);
   expect(got.headers["content-type"]).toBe(type);
   expect(got.headers["content-length"]).toBe(String(sent.length));
-  // And so it does from within a Request.
+  // The same for a signal in a Request.
   const inside = await asked(new Request("http://localhost/", { method: "POST", body }));
   expect(inside.body).toBe(sent);
   expect(inside.headers["content-type"]).toBe(type);

@@ -31,7 +31,7 @@ test("as many .. as one likes lead to the VM's own root, and a link is what it i
   const up = "../".repeat(60);
   expect(Buffer.from(await vm.readFile(`/home/user/${up}etc/hostname`)).toString()).toBe("agent-vm\n");
   await expect(vm.readFile(`/home/user/${up}etc/shadow`)).rejects.toMatchObject({ code: "ENOENT" });
-  // Through links it writes to what they lead to, and leaves them as links.
+  // Writes through links go to their targets, and the links stay links.
   await vm.writeFile("/home/user/a/b/up", "one");
   await vm.writeFile("/home/user/absolute", "other");
   expect(await output(vm, "cat target; readlink a/b/up absolute")).toBe("other../../target\n/home/user/target\n");
@@ -69,7 +69,7 @@ test("a name or a path that is too long is an error of its own, at any length", 
 
 test("what has no end or no size is refused or bounded, and holds nothing up", async () => {
   await output(vm, "mkfifo pipe; truncate -s 3G sparse; ln -s /dev/zero zero; ln -s pipe link");
-  // Somebody who reads and writes at the other end makes no difference.
+  // A process that reads and writes at the other end changes nothing.
   await vm.spawn("sh", ["-c", "exec 3<>pipe; sleep 100"]);
   const refused = { code: expect.stringMatching(/^(EINVAL|EIO|ENXIO|EACCES)$/) };
   for (const path of ["/dev/zero", "/home/user/zero", "/dev/random", "/dev/tty", "/dev/ptmx", "/home/user/link"]) {
@@ -78,12 +78,12 @@ test("what has no end or no size is refused or bounded, and holds nothing up", a
   }
   await expect(vm.writeFile("/dev/full", "x")).rejects.toMatchObject(refused);
   await expect(vm.readFile("/home/user/sparse")).rejects.toMatchObject({ code: "EFBIG", syscall: "read" });
-  // Files of the kernel's have an end, though no size.
+  // Files of the kernel have an end, though they report no size.
   expect(Buffer.from(await vm.readFile("/proc/version")).toString()).toMatch(/^Linux version/);
 });
 
 test("a directory that is swapped for a link while calls run leads them nowhere else", async () => {
-  // The directory and a link to one that must stay change places as fast as the kernel can.
+  // The directory and a link to a protected directory change places as fast as the kernel allows.
   const swap = `
 import ctypes, os
 libc = ctypes.CDLL(None)
@@ -111,7 +111,7 @@ while True:
     await Promise.all(
       Array.from({ length: 8 }, async (_, n) => {
         try {
-          // What deletes by a path from above names the link or the directory, never what is behind the link.
+          // Deleting by a path removes the link or the directory, never the link's target.
           if (n === 0) await vm.delete("/home/user/work", { recursive: true });
           else if (n === 1) await vm.mkdir("/home/user/work");
           else if (n === 2) await vm.delete("/home/user/link", { recursive: true });

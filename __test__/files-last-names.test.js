@@ -1,5 +1,6 @@
 "use strict";
-// Paths that end in "/", "/." or "/..": what a call removes or renames is what the path names, and a refusal removes nothing.
+// Paths that end in "/", "/." or "/..": a call removes or renames what the path names, and a refused call removes
+// nothing.
 const { boot, output } = require("./fixture/vm");
 
 const x = "/home/user/x/";
@@ -11,7 +12,7 @@ const list = (vm, directory = x) => output(vm, `cd ${directory} && find . | LC_A
 const without = (...names) =>
   tree.replace(/\S+ /g, (entry) => (names.some((name) => `${entry.trim()}/`.startsWith(`./${name}/`)) ? "" : entry));
 
-/** That each call rejects with its code, and that the tree is then as it was. */
+/** Fails unless each call rejects with its code and leaves the tree unchanged. */
 async function refusals(vm, calls) {
   for (const [name, code, call] of calls) {
     await output(vm, make);
@@ -28,7 +29,7 @@ const levels = [["namespaces"], ["landlock"]];
 describe.each(levels)("at the level %s", (isolation) => {
   const bootHere = async () => {
     const vm = await boot({ isolation });
-    // At the level "landlock" the home is elsewhere: the same paths by a name of the VM's own.
+    // At the level "landlock" the home has another path, so the test uses the VM's own path of it.
     const home = (await output(vm, "echo $HOME")).trim();
     const at = (path) => path.replace("/home/user", home);
     return { vm, at };

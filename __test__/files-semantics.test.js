@@ -97,7 +97,7 @@ test("names that are no UTF-8 show with U+FFFD, and go with the directory that t
     `directory ${odd}/caf\ufffd/in`,
     `file ${odd}/caf\ufffd/in/\ufffd`,
   ]);
-  // The name that shows is another one, of which there is nothing.
+  // The shown name differs from the real one, and no file has it.
   await expect(vm.stat(`${odd}/caf\ufffd`)).rejects.toMatchObject({ code: "ENOENT" });
   await vm.delete(odd, { recursive: true });
   expect(await vm.exists(odd)).toBe(false);

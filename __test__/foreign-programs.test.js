@@ -8,7 +8,7 @@ const { temporaryDirectory } = require("./fixture/directory");
 const { boot } = require("./fixture/vm");
 
 if (process.arch === "x64") {
-  /** Prints a line and exits with 7, by the calls of i386; it needs no library. */
+  /** Prints a line and exits with 7, by i386 system calls; it needs no library. */
   const SOURCE = `
 static int call(int number, int one, const void *two, int three) {
     int result;
@@ -28,7 +28,7 @@ void _start(void) { call(4, 1, "ran\\n", 4); call(1, 7, 0, 0); for (;;) ; }`;
     async (isolation) => {
       const file = program();
       const onHost = spawnSync(file, { encoding: "utf8" });
-      // A kernel that runs no 32-bit program says so itself.
+      // A kernel that runs no 32-bit programs reports that itself.
       const runs = onHost.error === undefined;
       if (runs && onHost.stdout !== "ran\n") throw new Error(JSON.stringify(onHost));
 
@@ -49,7 +49,7 @@ void _start(void) { call(4, 1, "ran\\n", 4); call(1, 7, 0, 0); for (;;) ; }`;
 
 test("a program for another processor is refused", async () => {
   const vm = await boot();
-  // The head of a program for the other architecture of the two that VMs run on.
+  // The ELF header of a program for the other of the two supported architectures.
   const machine = process.arch === "x64" ? 0xb7 : 0x3e;
   const head = Buffer.from([
     0x7f,

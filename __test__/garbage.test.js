@@ -5,7 +5,7 @@ const { descendants } = require("./fixture/processes");
 const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 
-// A look at a WeakRef holds its object until the turn is over, so looks and collections take turns.
+// Reading a WeakRef keeps its object until the turn is over, so reads and collections take turns.
 const collect = `
   const turn = () => new Promise((resolve) => setTimeout(resolve, 10));
   const collected = async (done) => {
@@ -22,7 +22,7 @@ test("an AgentVm without references is collected, and its processes end", async 
   const server = nodeScript(
     `${collect}
     const refs = [];
-    // A function of its own, so that no variable of this one holds the last.
+    // A separate function, so that no variable here keeps the last VM.
     const one = async () => {
       const vm = await AgentVm.create();
       await vm.exec("sleep 1000 & echo x");

@@ -1,5 +1,5 @@
 "use strict";
-// Who may show directories of the host's, and what is said where that is refused.
+// Who may show host directories, and the error where that is refused.
 const fs = require("node:fs");
 const path = require("node:path");
 const { temporaryDirectory } = require("./fixture/directory");
@@ -9,7 +9,9 @@ const { AgentVm } = require("..");
 
 const asRoot = process.getuid() === 0;
 
-/** What a server behind `prefix` prints, as JSON, of a boot without directories, of some with one, and of doctor's check. */
+/**
+ * The JSON that a server behind `prefix` prints: a boot without directories, some boots with one, and doctor's check.
+ */
 async function found(prefix, directory) {
   const { stdout, stderr } = await nodeScript(
     `
@@ -38,7 +40,7 @@ async function found(prefix, directory) {
   return JSON.parse(stdout);
 }
 
-/** A directory that may be asked for as a `rootfs` too, which has a shell. */
+/** A directory with a shell, so that it can also be a `rootfs`. */
 function withShell() {
   const directory = temporaryDirectory();
   fs.mkdirSync(path.join(directory, "bin"));
@@ -83,7 +85,7 @@ if (asRoot) {
     fs.chmodSync(place, 0o755);
     const node = path.join(place, "node");
     fs.copyFileSync(process.execPath, node);
-    // In place of the Node.js that runs the tests.
+    // Replaces the Node.js that runs the tests.
     const elsewhere = (directory) => found(["sh", "-c", `shift; exec ${without.join(" ")} "$0" "$@"`, node], directory);
     expect((await elsewhere(place)).plain).toBe("user\n42\n");
     fs.chmodSync(place, 0o700);

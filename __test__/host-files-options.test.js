@@ -1,5 +1,5 @@
 "use strict";
-// The option `host`: what it takes, and what it shows and hides.
+// The option `host`: valid values, and what it shows and hides.
 
 const fs = require("node:fs");
 const path = require("node:path");

@@ -61,7 +61,7 @@ test("the root holds nothing but what a VM has", async () => {
   ];
   const found = (await output(vm, "ls -A /")).trim().split("\n");
   expect(found.filter((name) => ![...known, "tmp", "usr", "var", "libexec"].includes(name))).toEqual([]);
-  // The server's own node, and nothing else that the host keeps there.
+  // The server's own node, and nothing else from the host's /opt.
   expect(await output(vm, "ls -A /opt")).toBe("node\n");
 });
 

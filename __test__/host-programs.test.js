@@ -1,5 +1,6 @@
 "use strict";
-// Programs of everyday use find their settings and data inside: they give what they give on the host to a user who owns nothing there.
+// Common programs find their settings and data in a VM: their output is the same as on the host for a user who owns
+// nothing there.
 
 const fs = require("node:fs");
 const { AgentVm } = require("..");
@@ -62,7 +63,7 @@ afterAll(() => vm.dispose());
 test.each(PROGRAMS)("%s", (_, command) => expectSame(vm, command));
 
 test("git's and npm's system configuration show where they are asked for", async () => {
-  // What a host has of them, possibly nothing.
+  // The files that the host has; possibly none.
   const etc = ["gitconfig", "npmrc"].filter((name) => fs.existsSync(`/etc/${name}`));
   const asked = await AgentVm.create({ host: { etc } });
   for (const name of etc) {

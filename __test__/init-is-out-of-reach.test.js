@@ -61,6 +61,6 @@ test("kill -9 -1 ends the user's processes and not the VM", async () => {
 
 test("a command inherits no descriptor of init's or the host's", async () => {
   const vm = await boot();
-  // ls holds one more: the directory that it lists.
+  // ls has one more: the directory that it lists.
   expect((await vm.execFile("ls", ["/proc/self/fd"])).stdout).toBe("0\n1\n2\n3\n");
 });

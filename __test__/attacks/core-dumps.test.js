@@ -1,6 +1,6 @@
 "use strict";
-// At a limit of 0 the kernel writes no core file, but still runs the handler that the host's `core_pattern` names, as root; at 1
-// it does neither (core(5)).
+// At a limit of 0 the kernel writes no core file, but still runs, as root, the handler that the host's `core_pattern`
+// names. At a limit of 1 it does neither (core(5)).
 
 const { compile, python } = require("../fixture/guest-programs");
 const { boot } = require("../fixture/vm");
@@ -30,7 +30,7 @@ print(*resource.getrlimit(resource.RLIMIT_NPROC))`;
 for (const isolation of ["namespaces", "landlock"]) {
   test(`the limit on core dumps is 1 under ${isolation}, and no program sets another, though the calls succeed`, async () => {
     const vm = await boot({ isolation });
-    // Under "landlock" no process is named by its number, not even the caller.
+    // Under "landlock" no call reaches a process by its pid, not even the caller itself.
     const itself = `prlimit of itself ${isolation === "landlock" ? "EPERM" : "worked"}`;
     const calls = ["setrlimit worked", "prlimit worked", itself, "low half worked"];
     expect(await python(vm, LOWER)).toEqual([...calls, ...calls, "1 1", "100 100"]);

@@ -1,5 +1,5 @@
 "use strict";
-// File calls as a deputy: nothing is written, through whatever link, that the guest itself could not write.
+// The host's file calls as a deputy: through no link do they write a file that the guest itself could not write.
 
 const { rejection } = require("../fixture/promises");
 const { boot, output } = require("../fixture/vm");
@@ -40,7 +40,7 @@ test("file calls refuse to write /proc files, also those that the guest may writ
   await expect(vm.writeFile("/home/user/score", "900")).rejects.toMatchObject({ code: "EACCES", syscall: "open" });
   await expect(vm.writeFile("/home/user/name", "other")).rejects.toMatchObject({ code: "EACCES" });
   expect(await output(vm, `cat /proc/${pid}/oom_score_adj /proc/${pid}/comm`)).toBe("0\nsleep\n");
-  // Reading is as it was.
+  // Reading works as before.
   expect(Buffer.from(await vm.readFile("/home/user/name")).toString()).toBe("sleep\n");
 });
 

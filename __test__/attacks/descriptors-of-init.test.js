@@ -1,5 +1,6 @@
 "use strict";
-// What init holds while a VM runs. No program gets any of it; and should one ever, it must not lead out of the VM.
+// The descriptors that init holds while a VM runs. No program gets any of them; if one ever did, none must lead out of
+// the VM.
 
 const fs = require("node:fs");
 const os = require("node:os");
@@ -25,7 +26,9 @@ beforeAll(async () => {
 
 const identity = ({ dev, ino }) => `${dev}:${ino}`;
 
-/** Directories that every way out of a VM comes past: the host's root, some that no VM shows, and what is above its cgroups. */
+/**
+ * Directories that every way out of a VM passes: the host's root, some that no VM shows, and those above its cgroups.
+ */
 function outside(cgroup = []) {
   const above = [...ownDirectories(), ...cgroup].flatMap((directory) => {
     const names = directory.split("/").filter(Boolean);
@@ -47,17 +50,17 @@ function attempt(action, otherwise) {
   }
 }
 
-/** What a process holds: each descriptor with what it is called, and the directories that `..` leads to from there. */
+/** The descriptors of a process: the target of each, and the directories that `..` leads to from there. */
 function held(pid) {
   const refused = (error) => error.code;
   return fs.readdirSync(`/proc/${pid}/fd`).flatMap((number) => {
     const start = `/proc/${pid}/fd/${number}`;
     const name = attempt(() => fs.readlinkSync(start), refused);
-    // Init had it for a moment.
+    // Init had closed it already.
     if (name === "ENOENT") return [];
     const above = [];
     for (let level = 0; level < 24; level++) {
-      // The `.` has the kernel refuse what is no directory.
+      // With the `.`, the kernel refuses anything that is not a directory.
       const found = attempt(() => identity(fs.statSync(`${start}/.${"/..".repeat(level)}`)), refused);
       if (found === "ENOTDIR" || (found === "ENOENT" && level === 0)) break;
       above.push(found);
@@ -68,14 +71,14 @@ function held(pid) {
 
 const directoriesOf = (pid) => held(pid).filter(({ above }) => above.length > 0).length;
 
-/** Whether it has let go of the host's root: its seccomp filter is the last step of the boot. */
+/** Whether it has let go of the host's root: installing its seccomp filter is the last step of the boot. */
 const isBooted = (pid) =>
   attempt(
     () => /^Seccomp:\s+2$/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8")),
     () => false,
   );
 
-/** That none of them leads out, and that there is something that could. */
+/** Fails if a descriptor leads out of the VM, or if there is none that could. */
 function expectConfined(pid, { directories, cgroup }) {
   const descriptors = held(pid);
   const out = outside(cgroup);
@@ -88,7 +91,7 @@ function expectConfined(pid, { directories, cgroup }) {
   expect(directoriesOf(pid)).toBeGreaterThanOrEqual(directories);
 }
 
-/** A VM in which much runs. */
+/** A VM in which many programs run. */
 async function busy(options) {
   const { vm, init } = await withInit(() => boot(options));
   await vm.spawn("sleep", ["60"]);
@@ -154,7 +157,7 @@ test.each(["namespaces", "landlock"])(
   "no program takes a descriptor of another process, not even of its own child (%s)",
   async (isolation) => {
     const vm = await boot({ isolation });
-    // A process that was killed has no memory any more that would tell whose it was, while it still has its descriptors. It may be
+    // A killed process has no memory any more that would show whose it was, but still has its descriptors. It may be
     // one that init was about to start. So the call is refused whatever process it names.
     const lines = await python(
       vm,

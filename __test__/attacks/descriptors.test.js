@@ -6,7 +6,7 @@ const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 
-/** Writes noise to whatever descriptor it has, and to whatever any process of /proc has. */
+/** Writes random bytes to every descriptor that it has, and to those of every process in /proc. */
 const WRITE_EVERYWHERE = `
 import fcntl, glob, os, signal, socket
 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -38,7 +38,7 @@ test("a program that writes to every descriptor it finds spoils only its own out
   await attacked.vm.writeShell(shell.shellId, "echoed\n");
   await until(async () => Buffer.from((await attacked.vm.readShell(shell.shellId)).data).includes("echoed"));
   await attacked.vm.closeShell(shell.shellId);
-  // A process's own user may write to its pipes by way of /proc; that reaches no farther than that process.
+  // A user may write to the pipes of its own processes through /proc; that reaches only those processes.
   await attacked.vm.writeProcessStdin(onlooker.pid, "\n").catch(() => {});
   expect(await attacked.vm.waitProcess(onlooker.pid)).toBe(0);
   expect((await attacked.vm.exec("echo clean")).stdout).toBe("clean\n");
@@ -51,7 +51,8 @@ test("no process has a descriptor but its own three, however it was started", as
     expect(names).toHaveLength(kinds.length);
     names.forEach((name, index) => expect(name).toMatch(kinds[index]));
   };
-  // Through a file, since a pipeline would replace standard output; the fourth is the directory that ls reads.
+  // Through a file, since a pipeline would replace standard output. The fourth descriptor is the directory that ls
+  // reads.
   const ask = "ls -l /proc/self/fd > /tmp/fds; tail -n +2 /tmp/fds | sed 's/.* -> //'";
   check((await attacked.vm.exec(ask)).stdout, [expected[0], /^\/tmp\/fds$/, expected[2], expected[3]]);
   let printed = "";

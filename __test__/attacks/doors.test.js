@@ -8,7 +8,7 @@ const { victim } = require("../fixture/victim");
 const attacked = victim();
 
 test("no setting of the kernel's takes a write", async () => {
-  // Every file of /proc that is not about a process; what opens at all gets text and numbers.
+  // Reads every file of /proc that is not about a process; the files that open at all contain only text and numbers.
   const lines = await python(
     attacked.vm,
     `
@@ -26,7 +26,7 @@ for top in os.listdir("/proc"):
             except OSError: pass
 print(sorted(set(took)))`,
   );
-  // Covers, which are /dev/null.
+  // These files are covered by /dev/null.
   const covered = ["interrupts", "key-users", "keys", "sched_debug"].map((name) => `'/proc/${name}'`).join("|");
   for (const file of lines[0]
     .replace(/[[\] ]/g, "")
@@ -77,7 +77,8 @@ print(sorted(found))`,
 });
 
 test("no set-uid or set-gid program and no program with file capabilities runs with more rights than its caller", async () => {
-  // The loader lists a program's libraries instead of running it, but never for one that gains anything (ld.so(8)).
+  // The loader lists a program's libraries instead of running it, but never for a program that would gain privileges
+  // (ld.so(8)).
   const lines = await python(
     attacked.vm,
     `

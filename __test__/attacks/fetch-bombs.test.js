@@ -1,5 +1,5 @@
 "use strict";
-// Bodies that a hostile server inside encodes to cost the server of VMs time or memory.
+// Bodies that a hostile server in a VM encodes so that decoding costs the server of VMs time or memory.
 
 const { existsSync } = require("node:fs");
 const path = require("node:path");
@@ -10,14 +10,14 @@ const { rejection, until } = require("../fixture/promises");
 const { nodeScript } = require("../fixture/server-process");
 const { boot } = require("../fixture/vm");
 
-/** Makes each bomb once: gzip around `inner`, as often as is asked. */
+/** Makes each bomb once: gzip around `inner`, as many times as requested. */
 const BOMBS = `
   // 2 GB of empty stored blocks of deflate (RFC 1951, 3.2.4), in a gzip member, without an end.
   const header = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
   const block = Buffer.from([0, 0, 0, 0xff, 0xff]);
   const blocks = Buffer.concat(Array(200000).fill(block));
   const members = Buffer.concat(Array(100000).fill(zlib.gzipSync("")));
-  /** \`inner\` so many times, after \`first\`, as one gzip. */
+  /** \`first\`, then \`inner\` many times, in one gzip member. */
   const gzipOf = (first, inner, times) => new Promise((resolve) => {
     const gzip = zlib.createGzip({ level: 9 }), chunks = [];
     gzip.on("data", (chunk) => chunks.push(chunk)).on("end", () => resolve(Buffer.concat(chunks)));
@@ -42,7 +42,7 @@ const BOMBS = `
     }).listen(3000, up);
   })();`;
 
-/** Milliseconds of processor time that this process takes while \`during\` goes on. */
+/** Milliseconds of processor time that this process uses while \`during\` runs. */
 async function processorTime(during) {
   const before = process.cpuUsage();
   await during();
@@ -63,7 +63,7 @@ test("an encoded body that nobody reads costs nothing", async () => {
   const responses = await Promise.all(
     ["/blocks", "/blocks", "/zeros", "/zeros", "/members"].map((at) => vm.fetch(3000, at)),
   );
-  // What is idle costs nothing: half a second of four bombs took more than that, on as many threads.
+  // An idle body costs nothing: half a second of four bombs took more than that, on as many threads.
   expect(await processorTime(() => sleep(1000))).toBeLessThan(400);
   await Promise.all(responses.map((response) => response.body.cancel()));
 });
@@ -138,7 +138,7 @@ test("dispose stops a body in the middle of being decoded", async () => {
 const node22 = path.join(root, `node_modules/.cache/agent-vm/node-22/node_modules/node-linux-${process.arch}/bin/node`);
 
 test("zstd with a window of more than 8 MiB is refused, and with 8 MiB decoded", async () => {
-  // Node.js has zstd from 22.15 on.
+  // Node.js has zstd since 22.15.
   const own = require("node:zlib").createZstdDecompress !== undefined;
   expect(own || existsSync(node22)).toBe(true);
   const script = nodeScript(

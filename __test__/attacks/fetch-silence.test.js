@@ -1,5 +1,5 @@
 "use strict";
-// Servers inside that send without end and never answer, and listeners that accept nobody.
+// Servers in a VM that send without end and never respond, and listeners that accept no connection.
 
 const { readdirSync } = require("node:fs");
 
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => vm.dispose());
 
-/** A server that answers with `first`, and then with `rest` over and over for as long as anybody reads. */
+/** A server that responds with `first`, and then repeats `rest` while the client reads. */
 async function endless(first, rest) {
   const at = port++;
   const pid = await serve(
@@ -85,7 +85,7 @@ test("a server that waits is waited for, and costs nothing", async () => {
   await vm.killProcess(pid);
 });
 
-/** A VM with a listener on port 3000 that accepts nobody, whose queue is full. */
+/** A VM with a listener on port 3000 that accepts no connection and whose queue is full. */
 async function full() {
   const one = await boot();
   const listener = `
@@ -111,7 +111,7 @@ test("an abort ends a call to a full listener at once, and gives its descriptors
   for (const error of await Promise.all(pending)) {
     expect(error).toMatchObject({ name: "AgentVmError", code: "ABORTED" });
   }
-  // The listener's own deadline is ten seconds.
+  // The deadline for such a listener is ten seconds.
   expect(performance.now() - begun).toBeLessThan(5000);
   await until(() => open() <= before);
 });
@@ -127,6 +127,6 @@ test("at most 1,024 connections into a VM are being made at a time", async () =>
   controller.abort();
   const codes = (await Promise.all(errors)).map(({ code }) => code).sort();
   expect(codes).toEqual([...Array(1024).fill("ABORTED"), "LIMIT_EXCEEDED"]);
-  // And others can be made again.
+  // New connections can be made again.
   expect((await rejection(one.connect(3001))).code).toBe("ECONNREFUSED");
 });

@@ -1,5 +1,5 @@
 "use strict";
-// A program opens the output streams of others and keeps them open. Each would cost the server a descriptor for ever.
+// A program opens the output streams of others and keeps them open. Each could cost the server a descriptor for ever.
 
 const fs = require("node:fs");
 const { until } = require("../fixture/promises");
@@ -7,8 +7,8 @@ const { nodeScript, withFewDescriptors: few } = require("../fixture/server-proce
 const { boot, output } = require("../fixture/vm");
 
 /**
- * Python: opens the standard output and error of every process, or its terminal, leaves a file `held-PID` when it has, and prints
- * how many it holds. Once there is a file `write`, it writes to all of them and prints how many refused that.
+ * Python: opens the standard output and error of every process, or its terminal, creates a file `held-PID` for each,
+ * and prints how many it holds. When a file `write` exists, it writes to all of them and prints how many writes failed.
  */
 const HOLDER = `
 import errno, os, resource, signal, time
@@ -52,7 +52,10 @@ const HELD = "while [ ! -e ${TMPDIR:-/tmp}/held-$$ ]; do sleep 0.005; done";
 
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 
-/** A VM in which the holder runs; `refused()` resolves to how many of its descriptors it could not write to, and of how many. */
+/**
+ * A VM in which the holder runs. `refused()` resolves to how many of its descriptors it could not write to, and their
+ * total.
+ */
 async function attacked() {
   const vm = await boot();
   let said = "";
@@ -69,7 +72,7 @@ async function attacked() {
   return { vm, pid, refused };
 }
 
-/** Does `one` that many times, ten at a time. */
+/** Calls `one` that many times, ten at a time. */
 async function many(count, one) {
   let left = count;
   const worker = async () => {
@@ -87,7 +90,7 @@ test("300 execs whose streams are held open by another program leave the server 
   await until(() => descriptors() <= before);
   const { refused: count, of } = await refused();
   expect(of).toBeGreaterThanOrEqual(600);
-  // The others are those of the command that asks.
+  // The other descriptors are those of the command that asks.
   expect(of - count).toBeLessThanOrEqual(2);
 });
 
@@ -140,7 +143,7 @@ test("what a background process writes last is delivered, though another program
   expect((await vm.readProcessOutput(pid)).outputCut).toBe(false);
 });
 
-/** What a server prints, as JSON, that has no more descriptors than `limit`. */
+/** The JSON that a server with at most `limit` descriptors prints. */
 async function withFewDescriptors(limit, source) {
   const server = nodeScript(source, { prefix: few(limit) });
   const { stdout, stderr, code } = await server.ended;
@@ -170,7 +173,7 @@ test("a server of 256 descriptors runs 1,000 commands beside such a program", as
   expect({ ended, other }).toEqual({ ended: 1000, other: "on\n" });
 }, 120_000);
 
-// A background process that goes on writing; it leaves a file when its output is refused.
+// A background process that continues to write; it creates a file when a write fails.
 const WRITER = `(trap "" PIPE; while echo on 2>/dev/null; do sleep 0.5; done; touch \${TMPDIR:-/tmp}/refused-$0) & exit 0`;
 
 test("of what one VM leaves running, at most 256 streams are read; the oldest is closed, which is reported", async () => {
@@ -184,7 +187,7 @@ test("of what one VM leaves running, at most 256 streams are read; the oldest is
       await vm.waitProcess(pid);
       pids.push(pid);
     }
-    // A stream is closed soon after the next has taken its place.
+    // A stream is closed soon after the next one has taken its place.
     const closed = async () => (await vm.stats()).outputsCut ?? 0;
     while ((await closed()) < 4) await vm.exec("sleep 0.01");
     const cut = [];
@@ -210,12 +213,12 @@ test("where all VMs together have too many, the one that has the most loses its 
     await leave(one);
     for (let n = 0; n < 80; n++) await leave(other);
     const closed = async (vm) => (await vm.stats()).outputsCut ?? 0;
-    // A stream is closed soon after the next has taken its place.
+    // A stream is closed soon after the next one has taken its place.
     while ((await closed(other)) < ${2 + 160 - 128}) await other.exec("sleep 0.01");
     const [few, most] = [await closed(one), await closed(other)];
     console.log(JSON.stringify({ few, most }));
     await Promise.all([one.dispose(), other.dispose()]);`,
   );
-  // An eighth of the descriptors is kept.
+  // An eighth of the descriptors may be used for kept streams.
   expect({ few, most }).toEqual({ few: 0, most: 2 + 160 - 128 });
 });

@@ -1,16 +1,16 @@
 "use strict";
-// What administrators and others have put beside the files of packages: secrets in changed settings, files of the server's own user
-// and groups, links. None of it shows, unless the server asks for it.
+// Files that administrators and others have put beside the files of packages: secrets in changed settings, files of the
+// server's own user and groups, links. A VM shows none of them unless the server asks for it.
 
 const { temporaryDirectory } = require("../fixture/directory");
 const { nodeScript, readableCopy } = require("../fixture/server-process");
 
 const isRoot = process.getuid() === 0;
 
-// Each server has a copy of /etc, and looks at it again.
+// Each server has its own copy of /etc, and checks it again.
 jest.setTimeout(120_000);
 
-/** All of these contain PLANTED-SECRET, which no program's file does, or lead to what does. */
+/** All of these contain PLANTED-SECRET, which no program's file contains, or lead to a file that does. */
 const PLANTED = [
   ...["npmrc", "pip.conf", "gitconfig", "profile.d/token.sh", "unowned/file", "wgetrc", "manpath.config"],
   ...["vim/mine", "vim/group", "vim/more", "vim/link", "profile.d/link"],
@@ -74,7 +74,7 @@ const PLANT = `
   mount --bind "$etc" /etc
 `;
 
-/** What a server that sees the planted files prints. `as` is a command that makes it another user. */
+/** The output of a server that sees the planted files. `as` is a command that changes the server's user. */
 async function serve(source, as = [], user = String(process.getuid())) {
   const top = temporaryDirectory();
   const from = readableCopy();
@@ -142,7 +142,7 @@ test.each(servers)(
     for (const atLevel of found) {
       expect(atLevel).toEqual({
         usual: { planted: [], settings: true, lists: [5, 5] },
-        // Links that lead to what is asked for show it as well.
+        // Links to a requested file show its content as well.
         asking: { planted: [...links, "/etc/npmrc", "/etc/unowned/file", "/etc/wgetrc"].sort(), settings: false },
         refusals: [
           ["INVALID_ARGUMENT", null],
@@ -202,7 +202,7 @@ if (isRoot) {
     const look = async (isolation) => {
       const vm = await AgentVm.create({ isolation });
       const { stdout } = await vm.exec("cd /etc/fonts/loose; for f in large small many/1; do cat $f > /dev/null 2>&1 && echo $f; done; true");
-      // The owner puts a link in the place of each: nothing else shows by that, also to a VM with a tree of its own.
+      // The owner replaces each file by a link: that shows nothing else, not even in a VM with its own root.
       execFileSync("sh", ["-c", "cd /etc/fonts/loose && rm -rf large many && ln -s /etc/machine-id large && ln -s /root many"]);
       const other = await AgentVm.create({ isolation, host: { hide: ["/etc/vim"] } });
       const after = await other.exec("cat /etc/fonts/loose/large; ls /etc/fonts/loose/many");

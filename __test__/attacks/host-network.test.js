@@ -1,5 +1,5 @@
 "use strict";
-// In the host's network there is more to reach; what is beyond programs that merely use it stays refused.
+// With the host's network more is in reach; everything that programs do not need to use the network stays refused.
 
 const { python } = require("../fixture/guest-programs");
 const { victim } = require("../fixture/victim");

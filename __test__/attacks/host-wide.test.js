@@ -1,5 +1,5 @@
 "use strict";
-// What the kernel has one of for the whole machine: requests of AIO, terminals, flushes of file systems, its log.
+// Resources that the kernel has once for the whole machine: AIO requests, terminals, flushes of file systems, its log.
 
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -18,7 +18,7 @@ const AIO = {
   io_pgetevents: [333, 292],
 };
 
-/** Pages of a file that wait to be written to the disk: `cachestat(2)`, Linux 6.5. */
+/** Prints how many pages of a file wait to be written to the disk: `cachestat(2)`, Linux 6.5. */
 const DIRTY = `
 import ctypes, os, sys
 range, counts = (ctypes.c_uint64 * 2)(0, 0), (ctypes.c_uint64 * 5)()
@@ -64,10 +64,10 @@ attempt("fdatasync", os.fdatasync, fd)`,
 
   test(`what the host has not yet written to its disk stays so under ${isolation}`, async () => {
     const vm = await boot({ isolation });
-    // On a disk, as /tmp need not be.
+    // On a disk; /tmp may be in memory.
     const directory = fs.mkdtempSync("/var/tmp/agent-vm-test-");
     try {
-      // The host itself may flush at any moment, but not each time.
+      // The host itself may flush at any moment, but will not do so every time.
       const left = [];
       for (let round = 0; round < 5 && !left.some((pages) => pages > 0); round++) {
         const file = path.join(directory, String(round));
@@ -96,7 +96,7 @@ for high in (0, 1 << 32):
   });
 }
 
-/** Opens terminals until none is left; prints how many there were, and holds them. */
+/** Opens terminals until none is left, prints how many it got, and keeps them. */
 const TAKE_TERMINALS = `
 import errno, os, time
 taken = []

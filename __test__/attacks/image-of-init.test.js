@@ -1,5 +1,5 @@
 "use strict";
-// Init's own program: a program that executes `/proc/self/exe` where init's child resolves it names that.
+// Init's own program: `/proc/self/exe` names it for a program whose path init's child resolves.
 
 const { execFileSync } = require("node:child_process");
 const { python } = require("../fixture/guest-programs");
@@ -7,7 +7,7 @@ const { withInit } = require("../fixture/processes");
 const { rejection } = require("../fixture/promises");
 const { atLevel, boot, output } = require("../fixture/vm");
 
-/** Spellings of it, as a program and as an interpreter. */
+/** Paths that name it, as a program and as an interpreter. */
 const NAMES = ["/proc/self/exe", "/proc/thread-self/exe", "/proc/1/exe", "/proc/self/task/1/exe", "/dev/fd/../exe"];
 
 describe.each(["namespaces", "landlock"])("at the level %s", (isolation) => {

@@ -146,7 +146,7 @@ signal.pause()`;
   let printed = "";
   const { pid } = await attacked.vm.spawn("python3", ["-c", script], { onStdout: (data) => (printed += data) });
   await until(() => printed.includes("armed"));
-  // What it kills may be itself, with everything else that is the guest's.
+  // Among the processes that it kills may be itself, and everything else of the guest.
   await attacked.vm.writeProcessStdin(pid, "input\n").catch(() => {});
   await attacked.vm.killProcess(pid).catch(() => {});
   expect((await attacked.vm.exec("ps -o stat= -p 1")).stdout).toMatch(/^[SR]/);

@@ -4,7 +4,9 @@
 const { until } = require("../fixture/promises");
 const { boot } = require("../fixture/vm");
 
-/** Traces every process that starts, and never waits for one: in vain the kernel reports their ends to it. */
+/**
+ * Traces every process that starts, and never waits for any, so that the kernel's reports of their ends stay unread.
+ */
 const TRACER = `
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -17,7 +19,9 @@ while True:
             seized.add(pid)
             print(pid, flush=True)`;
 
-/** A VM in which that runs; resolves to the VM, the tracer's pid and the pids that it has seized so far. */
+/**
+ * Starts a VM in which the tracer runs; resolves to the VM, the tracer's pid and the pids that it has seized so far.
+ */
 async function traced(isolation) {
   const vm = await boot({ isolation });
   let printed = "";

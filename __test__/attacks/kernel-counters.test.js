@@ -1,6 +1,6 @@
 "use strict";
-// What the kernel counts by user, and lets run out for all that the user runs: a VM takes all that it can get of it, and others,
-// the server and its user on the host find enough left.
+// Resources that the kernel counts for each user, over everything that the user runs: a VM takes all that it can get,
+// and other VMs, the server and its user on the host still find enough.
 
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -55,7 +55,7 @@ class Kinds:
         return made
 `;
 
-/** Takes all of each kind, prints how many that was and what the kernel said then, and keeps them. */
+/** Takes all of each kind, prints how many it got and the kernel's error then, and keeps them. */
 const TAKE = `${CALLS}
 taken = {}
 kinds = Kinds("all")
@@ -76,7 +76,7 @@ const WELL = Object.fromEntries(
   ["instance", "watch", "queued", "timer", "queue"].map((kind) => [kind, expect.any(Number)]),
 );
 
-/** What is left for a user of the host, the server's, and for another VM. */
+/** How many of each kind are left for the server's user on the host, and for another VM. */
 async function left() {
   const watcher = fs.watch(os.tmpdir());
   watcher.close();
@@ -88,7 +88,7 @@ async function left() {
   expect(JSON.parse(inside.stdout)).toEqual(WELL);
 }
 
-// A timer takes the place of a queued signal.
+// A timer uses the same resource as a queued signal.
 test.each([
   [["instance", "watch"], { instance: [128, "EMFILE"], watch: [65_536, "ENOSPC"] }],
   [["queued"], { queued: [4096, "EAGAIN"] }],

@@ -1,5 +1,6 @@
 "use strict";
-// A file lease makes a process that opens or executes the file wait for the holder: init, and the host's own programs.
+// A file lease makes a process that opens or executes the file wait for the lease's holder. Init and the host's
+// programs must not wait.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -30,12 +31,12 @@ for (const isolation of ["namespaces", "landlock"]) {
     const home = (await vm.exec("printf %s $HOME")).stdout;
     await vm.exec("echo content > file");
     const lines = await python(vm, ASK_FOR_LEASES(`${home}/file`));
-    // 2 is F_UNLCK: nobody holds a lease.
+    // 2 is F_UNLCK: no process holds a lease.
     expect(lines).toEqual([...REFUSED, ...REFUSED, ...REFUSED, "2 True 1"]);
   });
 }
 
-/** Takes a lease on each file it is given, again and again, and never gives one back by itself. */
+/** Takes a lease on each given file, again and again, and never releases one by itself. */
 const LEASER = `
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -77,7 +78,7 @@ test("leases on files that init executes or the host writes delay neither", asyn
     hostWrite: await took(() => fs.writeFileSync(path.join(shown, "data"), "of the host, later")),
     killProcess: await took(() => vm.killProcess(pid)),
   };
-  // A lease holds up for 45 seconds (/proc/sys/fs/lease-break-time).
+  // A lease can block for 45 seconds (/proc/sys/fs/lease-break-time).
   for (const [name, time] of Object.entries(times))
     expect({ name, prompt: time < 30_000 }).toEqual({ name, prompt: true });
 });

@@ -1,5 +1,5 @@
 "use strict";
-// What a guest's directories, output and files can do to the server that lists and reads them.
+// What a guest's directories, output and files can do to a server that lists and reads them.
 
 const fs = require("node:fs");
 
@@ -7,8 +7,8 @@ const { rejection, until } = require("../fixture/promises");
 const { boot, output } = require("../fixture/vm");
 
 /**
- * The longest time, in milliseconds, that the event loop stood still while `work` ran: processor time of this thread, so that
- * what the machine does meanwhile does not count.
+ * The longest time, in milliseconds, that the event loop was blocked while `work` ran. It is measured as this thread's
+ * processor time, so that other load on the machine does not count.
  */
 async function longestHold(work) {
   const spent = () => Number(fs.readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
@@ -88,7 +88,7 @@ for number in range(200_000):
   expect(found).toHaveLength(200_021);
   expect(found[21].path).toMatch(/\/0{100}$/);
   expect(new Set(found.map(({ path }) => path)).size).toBe(200_021);
-  // Half of it is V8's to collect garbage in. In one piece it was 500.
+  // V8 may use half of it for garbage collection. A listing in one piece took 500.
   expect(hold).toBeLessThan(60);
 }, 120_000);
 
@@ -150,7 +150,7 @@ while True:
 
 test("however many listings of deep trees are asked for at once, the server opens few directories for them", async () => {
   const vm = await boot();
-  // A sibling at each level keeps the one above it open until its turn.
+  // The sibling at each level keeps the directory above it open until its turn.
   await output(
     vm,
     `python3 -c '
@@ -170,6 +170,6 @@ for level in range(2000):
     await new Promise(setImmediate);
   }
   for (const listed of await listings) expect(listed).toHaveLength(4000);
-  // 4 at a time, each with a directory for every 64 levels and a few more.
+  // 4 listings at a time, each with one directory for every 64 levels and a few more.
   expect(most).toBeLessThan(4 * 50);
 });

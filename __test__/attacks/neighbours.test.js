@@ -14,7 +14,10 @@ const { victim } = require("../fixture/victim");
 const attacker = victim();
 const other = victim();
 
-/** Holds what could be reached: shared memory, semaphores, queues, a port, an abstract socket. Prints what it is called. */
+/**
+ * Creates what another process could try to reach: shared memory, semaphores, queues, a port, an abstract socket.
+ * Prints their names.
+ */
 const HOLDER = `
 import ctypes, mmap, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -33,7 +36,7 @@ sys.stdin.readline()
 print(os.pread(posix, 9, 0).decode(), ctypes.string_at(libc.shmat(shm, 0, 0), 9).decode(), flush=True)
 libc.shmctl(shm, 0, 0); libc.semctl(sem, 0, 0); libc.msgctl(msg, 0, 0); os.unlink("/dev/shm/agent-vm-test-" + sys.argv[1])`;
 
-/** Tries to reach all of it, by the names it has where it is. */
+/** Tries to reach all of these, by their names there. */
 const REACH = (pid, key, port, name) => `
 import signal
 attempt("shared memory", libc.shmget, ${key}, 4096, 0)
@@ -87,7 +90,7 @@ test("no shared memory, semaphore, queue, port, socket or process of another VM 
   const { pid } = await other.vm.spawn("python3", ["-c", HOLDER, "1"], { onStdout: (data) => (printed += data) });
   await until(() => printed.includes("\n"));
   const [, key, port] = printed.trim().split(" ");
-  // The same number inside of the attacker's VM is at most the attacker itself.
+  // In the attacker's VM, the same pid is at most the attacker itself.
   expect(await python(attacker.vm, REACH(30000 + pid, key, port, "1"))).toEqual(UNREACHED);
   await other.vm.writeProcessStdin(pid, "\n");
   await until(() => printed.includes("untouched untouched"));
@@ -110,7 +113,7 @@ test("no file of the host or of another VM is found under the usual names", asyn
       `/proc/self/root/..${directory}`,
     );
     for (const place of places) expect(await attacker.vm.exists(place)).toBe(false);
-    // A way up and out of the root, by call and by link.
+    // Tries to get up and out of the root, by a call and by a link.
     await attacker.vm.exec(
       `ln -s ../../../../../../..${directory}/secret out; ln -s /proc/self/root/../..${directory}/secret out2`,
     );

@@ -1,5 +1,5 @@
 "use strict";
-// The proxy connects a VM's own names to servers inside that VM: to none of the host, and to none of another VM.
+// The proxy connects a VM's own names to servers in that VM: never to servers of the host or of another VM.
 
 const fs = require("node:fs");
 const { tcpServer } = require("../fixture/host-servers");
@@ -79,14 +79,14 @@ test("the proxy does not connect to itself", async () => {
   expect(stdout).toBe("502\n".repeat(names.length));
 });
 
-/** Descriptors of this process. */
+/** How many descriptors this process has. */
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 
 test("connections to the VM's own servers take a bounded part of the server, and hold up nothing else", async () => {
   const network = { allow: ["example.com"] };
   const [flooder, other] = await Promise.all([boot({ network }), boot({ network })]);
   const before = descriptors();
-  // A listener whose queue is full, so that further connections are never made; and as many tunnels as there may be.
+  // A listener whose queue is full, so that further connections never open, and the maximum number of tunnels.
   const flood = `
 import socket, sys
 full, open_ = socket.create_server(("127.0.0.1", 8000), backlog=0), socket.create_server(("127.0.0.1", 8001), backlog=2000)
@@ -108,7 +108,7 @@ sys.stdin.read()`;
   const { pid } = await flooder.spawn("python3", ["-c", flood], { onStdout: (data) => (flooded += data) });
   await until(() => flooded.includes("flooded"));
   await until(() => descriptors() >= before + 128);
-  // Two descriptors for each of the 128 that are served at a time.
+  // Two descriptors for each of the 128 connections that are served at a time.
   expect(descriptors()).toBeLessThan(before + 2 * 128 + 40);
   // The VM's own calls, the server's connections into it, and other VMs.
   const listener = await flooder.connect(8001);

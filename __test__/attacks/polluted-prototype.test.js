@@ -1,6 +1,6 @@
 "use strict";
-// A server in which something else wrote to Object.prototype (a merge of JSON from a client is enough). Each case runs in a
-// server of its own, since the pollution reaches everything in a process.
+// A server in which other code wrote to Object.prototype (merging a client's JSON is enough). Each case runs in a
+// separate server, because the pollution affects the whole process.
 
 const fs = require("node:fs");
 const os = require("node:os");
@@ -11,14 +11,14 @@ const { rejection } = require("../fixture/promises");
 const { nodeScript } = require("../fixture/server-process");
 const { boot, output } = require("../fixture/vm");
 
-/** The name of every member and argument in index.d.ts: a new option is covered without a change here. */
+/** The name of every member and argument in index.d.ts, so that a new option is tested without a change here. */
 function declaredNames() {
   const declarations = fs.readFileSync(path.join(root, "index.d.ts"), "utf8");
   const code = declarations.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*/g, "");
   return new Set(Array.from(code.matchAll(/\b([A-Za-z]\w*)\??:/g), ([, name]) => name));
 }
 
-/** What the language, Node.js and the package's internal objects read by name. */
+/** Names that the language, Node.js and the package's internal objects read. */
 const OF_THE_LANGUAGE =
   "get set value writable enumerable configurable then toJSON constructor cause code errno syscall captureRejections " +
   "once passive capture bin dependencies optionalDependencies peerDependencies workspaces allowLinks source called type " +
@@ -26,7 +26,7 @@ const OF_THE_LANGUAGE =
   "method headers body signal redirect credentials cache referrer referrerPolicy integrity keepalive mode duplex " +
   "objectMode highWaterMark encoding autoAllocateChunkSize strategy start 0 1 length";
 
-/** What would take a wall away or change a call, for the names that have such a value. */
+/** Values that would remove a protection or change a call, for the names that have such a value. */
 const HOSTILE = {
   isolation: ["none", "landlock"],
   network: ["host", { allow: ["*.example.com"] }],
@@ -56,12 +56,12 @@ const HOSTILE = {
   background: ["[]"],
 };
 const USUAL = ["polluted", 1, {}, null, true];
-/** Under these Node.js's own HTTP client fails, in any server. */
+/** With these, Node.js's own HTTP client fails in any server. */
 const OF_NODES_STREAMS = ["signal", "captureRejections", "get", "set"];
-/** Functions, where something would call them. */
+/** Functions, for names that would be called. */
 const CALLED = { toJSON: '() => "polluted"', get: '() => "polluted"', set: "() => {}", constructor: "() => {}" };
 
-/** Runs the calls in a clean server's way, and prints what each gave: the same under every pollution. */
+/** Runs the calls and prints each result, which must be the same with and without pollution. */
 const CALLS = `
   const calls = async (fetches = true) => {
     const told = [];
@@ -110,7 +110,7 @@ const CALLS = `
     }
   };`;
 
-/** Answers each request with its method, its path and what was sent of the credentials and the body. */
+/** Answers each request with its method, its path, and the credentials and body that arrived. */
 const SERVED = `
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -125,11 +125,11 @@ open("/tmp/ready", "w").close()
 server.serve_forever()
 `;
 
-/** A server's script: `polluted(name, value, work)` does the work while Object.prototype has that member. */
+/** A server's script: `polluted(name, value, work)` runs `work` while Object.prototype has that member. */
 const script = (body) => `
   const served = ${JSON.stringify(SERVED)};
   const { defineProperty } = Object, { deleteProperty } = Reflect, { stringify } = JSON;
-  // What a test prints must not depend on what it pollutes.
+  // The printed text must not depend on the pollution.
   const plain = (value) => {
     if (Array.isArray(value)) { let all = ""; for (let at = 0; at < value.length; at++) all += (at ? "," : "") + plain(value[at]); return "[" + all + "]"; }
     if (value === null || value === undefined) return "null";

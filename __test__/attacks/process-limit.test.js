@@ -1,10 +1,10 @@
 "use strict";
-// A server whose user may have few processes: one VM takes all that it gets, and another still starts programs.
+// A server whose user may have few processes: one VM takes as many as it gets, and another still starts programs.
 
 const { execFileSync } = require("node:child_process");
 const { nodeScript } = require("../fixture/server-process");
 
-/** Threads of this process's user, which is what the kernel counts. */
+/** How many threads this process's user has, which is what the kernel counts. */
 function threads() {
   const listed = execFileSync("ps", ["-e", "-L", "-o", "uid="], { encoding: "utf8" });
   return listed.split("\n").filter((line) => Number(line) === process.getuid() && line !== "").length;
@@ -41,6 +41,6 @@ time.sleep(1000)`;
   const result = JSON.parse(stdout);
   expect(result).toMatchObject({ stdout: "on\n", onHost: 0, after: "on\n" });
   expect(result.forked).toBeGreaterThan(300);
-  // A root server's VMs are users of their own, each with as many as the server may give it.
+  // A root server's VMs have separate users, each of which may have as many as the server allows.
   expect(result.forked).toBeLessThanOrEqual(process.getuid() === 0 ? most : most / 2);
 });

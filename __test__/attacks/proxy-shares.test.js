@@ -1,12 +1,13 @@
 "use strict";
-// One VM that takes all it can of the proxy: places for connections, and threads that look names up. Others are served.
+// One VM takes as much of the proxy as it can: places for connections, and threads for look-ups. Other VMs are still
+// served.
 
 const { httpServer } = require("../fixture/host-servers");
 const { resolving } = require("../fixture/resolver");
 const { nodeScript, withFewDescriptors: few } = require("../fixture/server-process");
 const { boot } = require("../fixture/vm");
 
-/** Opens tunnels to `port` as fast as it gets them, keeps them, and opens others for those that end. */
+/** Opens tunnels to `port` as fast as it can, keeps them, and replaces those that end. */
 const hoarder = (port, count) => `
 import select, socket, time
 tunnels = []
@@ -23,7 +24,10 @@ while True:
         except OSError: data = b""
         if not data: tunnels.remove(s); s.close()`;
 
-/** A server that may have `limit` descriptors, 256 or more, with VMs that hoard and one that asks; resolves to what it prints, as JSON. */
+/**
+ * A server with `limit` descriptors, 256 or more, with VMs that hoard connections and one VM that asks; resolves to the
+ * JSON that it prints.
+ */
 async function withFewDescriptors(limit, hoarders, ask) {
   const server = nodeScript(
     `
@@ -40,7 +44,7 @@ async function withFewDescriptors(limit, hoarders, ask) {
       let tunnels = 0;
       vm.on("processOutput", ({ data }) => (tunnels += String(data).split("tunnel").length - 1));
       await vm.spawn("python3", ["-c", ${JSON.stringify(hoarder("PORT", 120))}.replace("PORT", port)]);
-      // As many as it gets.
+      // As many as it can get.
       for (let last = -1; last !== tunnels || tunnels === 0; ) {
         last = tunnels;
         await new Promise((resolve) => setTimeout(resolve, 300));
@@ -99,7 +103,7 @@ test("slow look-ups of some VMs hold up no other's", async () => {
       slow.push(vm);
       for (let name = 0; name < 8; name++) vm.exec("curl -s http://name-" + name + ".slow.test:8000/").catch(() => {});
     }
-    // As many as there may be are under way.
+    // The maximum number of look-ups is running.
     while (new Set(asked.filter((name) => name.endsWith("slow.test"))).size < 4) await new Promise((go) => setTimeout(go, 10));
     await new Promise((go) => setTimeout(go, 500));
     const vm = await AgentVm.create({ network });
@@ -114,7 +118,7 @@ test("slow look-ups of some VMs hold up no other's", async () => {
 test("an idle connection gives its place to one that sends a request", async () => {
   const port = await httpServer((_, response) => response.end("here"));
   const vm = await boot({ network: { allow: [`127.0.0.1:${port}`] } });
-  // More than the VM's own places, and nothing is said on any: they end at their deadline for the head.
+  // More connections than the VM may have, none of which sends anything: they end at the deadline for the head.
   const silent = `
 import socket, time
 held = []

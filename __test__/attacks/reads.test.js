@@ -1,5 +1,5 @@
 "use strict";
-// What files of a guest's cost the server that reads them.
+// The memory that a guest's files cost a server that reads them.
 
 const fs = require("node:fs");
 
@@ -8,7 +8,7 @@ const { boot, output } = require("../fixture/vm");
 
 const MiB = 1024 * 1024;
 
-/** Bytes of memory that this process has. */
+/** The resident memory of this process, in bytes. */
 function resident() {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
 }
@@ -22,7 +22,7 @@ test("a file of more than maxBytes is not read, and the error names the bound", 
     ["/home/user/five", 4],
     ["/home/user/five", 0],
     ["/home/user/sparse", 1024],
-    // It says that it is empty.
+    // It reports a size of 0.
     ["/proc/cpuinfo", 10],
   ]) {
     await expect(vm.readFile(path, { maxBytes })).rejects.toMatchObject({
@@ -53,8 +53,8 @@ test("many large reads at once share 256 MiB, and small ones of another VM have 
   await output(other, "echo small > small");
   const before = resident();
   const reads = Array.from({ length: 4 }, () => vm.readFile("/home/user/sparse"));
-  // While JavaScript is busy it takes nothing, so all that was read by then is the server's to hold.
-  // On a busy machine reading is slow: until three seconds have brought nothing more.
+  // While JavaScript is busy it takes no results, so the server holds everything that was read. On a busy machine
+  // reading is slow, so the loop waits until three seconds have brought nothing more.
   let most = before;
   for (let last = Date.now(); Date.now() < last + 3000 && most - before < 200 * MiB;) {
     const now = resident();
@@ -90,7 +90,7 @@ test("a file that grows while it is read is bounded too", async () => {
   const { pid } = await vm.spawn("sh", ["-c", "while :; do head -c 1000000 /dev/zero; done >> grows"]);
   const read = await rejection(
     vm.readFile("/home/user/grows", { maxBytes: 1 * MiB }).then(() => {
-      // It may have been read before it grew; then it is too large now.
+      // It may have been read before it grew; if not, it is too large.
       return vm.readFile("/home/user/grows", { maxBytes: 1000 }).then(({ length }) => length);
     }),
   );
@@ -116,7 +116,7 @@ test("one VM's reads of the largest files do not make another VM's wait for them
     other.readFile(`${homeOfOther}/${name}`).then(() => ended.push(name)),
   );
   await Promise.all(others);
-  // One may be under way, one may have waited before, and one may have been told meanwhile.
+  // One read may run, one may have waited before, and one may have been settled meanwhile.
   expect(ended.filter((name) => name === "large").length).toBeLessThanOrEqual(3);
   expect(await Promise.all(reads)).toEqual(Array(8).fill(500 * MiB));
 });

@@ -1,6 +1,6 @@
 "use strict";
-// While a program of one VM does its worst, a command in another VM, and a write of the host to a directory that the first VM is
-// shown, take at most ten times as long as at rest. Each attack is a row of the table.
+// While a program in one VM does its worst, two things may take at most ten times as long as at rest: a command in
+// another VM, and a write of the host to a directory that the first VM shows. Each attack is a row of the table.
 
 const fs = require("node:fs");
 const os = require("node:os");
@@ -14,12 +14,13 @@ const SAMPLES = 30;
 const FACTOR = 10;
 const ROUNDS = 3;
 /**
- * Milliseconds on top. An attack may keep every processor busy, which is its VM's right unless `limits.cpus` says less; a thread
- * that wakes up then waits for the turn of whatever runs, a few milliseconds each time (`sched(7)`), however short its work.
+ * Milliseconds that are always allowed. An attack may keep every processor busy, which its VM may do unless
+ * `limits.cpus` is lower. A thread that wakes up then waits a few milliseconds for the running thread's turn to end
+ * (`sched(7)`), however short its own work is.
  */
 const FLOOR = 10;
 
-/** Python with what most attacks need. `on()` says that the attack is under way. */
+/** A Python program with what most attacks need. `on()` reports that the attack is running. */
 const python = (script) => [
   "python3",
   "-c",
@@ -36,15 +37,16 @@ ${script}`,
 const sh = (script) => ["sh", "-c", script];
 
 /**
- * `program` is what runs inside; it prints `on` when the attack is under way. `limits` are its VM's. `calls` is what the server does with that VM meanwhile, again and
+ * `program` runs in the VM and prints `on` when the attack is running. `limits` are its VM's limits. The server repeats
+ * `calls` on that VM meanwhile.
  * again.
  */
 const attacks = [
   {
     name: "a fork bomb",
-    // A quarter of the default: the machine is others' as well.
+    // A quarter of the default, because other programs need the machine too.
     limits: { pids: 1024 },
-    // A shell ends when it cannot fork, so something else starts the next one.
+    // A shell exits when it cannot fork, so something else must start the next one.
     program: python(`
 on()
 forever(lambda: os.posix_spawn("/bin/sh", ["sh", "-c", "bomb() { bomb | bomb & }; while :; do bomb; done 2>/dev/null"], {}))`),
@@ -210,7 +212,7 @@ forever(watch)`),
   },
 ];
 
-/** The median of what `samples` runs of `one` take, in milliseconds. */
+/** The median time of `samples` calls of `one`, in milliseconds. */
 const median = (taken) => taken.toSorted((a, b) => a - b)[taken.length >> 1];
 
 async function milliseconds(one) {
@@ -222,7 +224,7 @@ async function milliseconds(one) {
 let quiet;
 let shown;
 
-/** Medians of a command in the other VM and of a write of the host, taken in turns. */
+/** The medians of a command in the other VM and of a write of the host, measured in turns. */
 async function measure() {
   const file = path.join(shown, "written");
   const [commands, writes] = [[], []];
@@ -257,7 +259,7 @@ test.each(attacks)(
     });
     const [command, ...args] = program;
     const { pid } = await vm.spawn(command, args);
-    // An attack may write to stderr before what it has said on stdout is here.
+    // stderr output of an attack may arrive before its stdout.
     await until(
       async () =>
         said.stdout.startsWith("on") ||
@@ -265,19 +267,19 @@ test.each(attacks)(
     );
     let over = false;
     const calling = (async () => {
-      // What the attack refuses them is no matter.
+      // It does not matter if these calls fail because of the attack.
       while (calls && !over) await calls(vm, home).catch(() => {});
     })();
     const isWithin = (during) => during.command <= most.command && during.write <= most.write;
     let during;
     try {
-      // What the rest of the machine does passes; what an attack does stays.
+      // Other load on the machine is temporary; the effect of an attack is not.
       for (let round = 0; round < ROUNDS && !(during && isWithin(during)); round++) during = await measure();
-      // Otherwise nothing was shown.
+      // If the attack had ended, the test would have shown nothing.
       expect(await vm.getProcess(pid)).toMatchObject({ running: true });
     } finally {
       over = true;
-      // What waits for a VM that has its hands full need not be waited for.
+      // Calls to a VM that is overloaded need not be waited for.
       await Promise.allSettled([vm.dispose(), calling]);
     }
     expect({ during, rest, isWithin: isWithin(during) }).toEqual({ during, rest, isWithin: true });

@@ -1,10 +1,10 @@
 "use strict";
-// Results that no value of JavaScript can hold, in a server of their own: none of them may end it.
+// Results that no JavaScript value can hold, each in a separate server: none of them may end the server.
 
 const { root } = require("../fixture/project");
 const { nodeScript } = require("../fixture/server-process");
 
-/** What a server prints as JSON, which must be its end by itself. */
+/** The JSON that a server prints; the server must exit by itself. */
 async function printed(source) {
   const { code, signal, stdout, stderr } = await nodeScript(source).ended;
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: "" });
@@ -12,7 +12,7 @@ async function printed(source) {
 }
 
 test("a result that is too large for JavaScript rejects its own call, and no other", async () => {
-  // The public calls bound theirs, so the addon is asked directly.
+  // The public calls bound their results, so this calls the addon directly.
   const seen = await printed(`
     const { Calls } = require(${JSON.stringify(`${root}/lib/calls`)});
     const { bootRequest } = require(${JSON.stringify(`${root}/lib/options/boot-request`)});

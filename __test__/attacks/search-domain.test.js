@@ -1,12 +1,12 @@
 "use strict";
-// A host whose resolver has a search domain, with a wildcard in it: what is listed must not lead there.
+// A host whose resolver has a search domain with a wildcard in it: a listed name must not lead there.
 
 const { resolving } = require("../fixture/resolver");
 
 const RECORDS = { "*.corp.example": "127.0.0.1", "real.listed.test": "127.0.0.1", "*.real.test": "127.0.0.1" };
 const HOSTS = "127.0.0.1 localhost\n127.0.0.1 in-hosts.listed.test db\n";
 
-/** What curl inside gets for each host, and the names that the host's DNS server was asked for meanwhile. */
+/** The result of curl in a VM for each host, and the names that the host's DNS server was asked for meanwhile. */
 async function answers(hosts, options) {
   const { stdout, stderr } = await resolving(
     `

@@ -1,23 +1,26 @@
 "use strict";
-// Set-user-id and set-group-id files on directories of the host: a guest tries every call that gives a file its mode, every name
-// that a file has, and changes all of them while init looks.
+// Set-user-id and set-group-id files in host directories: a guest tries every call that sets a file's mode and every
+// kind of path to a file, and changes these paths while init checks them.
 
 const { execFileSync } = require("node:child_process");
 const { AgentVm } = require("../..");
 const { directoryForFile } = require("../fixture/directory");
 const { compile, python } = require("../fixture/guest-programs");
 
-/** Below a host directory: set-user-id files and directories, and set-group-id files. */
+/** Set-user-id files and directories, and set-group-id files, below a host directory. */
 const setIds = (where) =>
   execFileSync("find", [where, "-perm", "/4000", "-o", "-perm", "/2000", "!", "-type", "d"], { encoding: "utf8" });
 
-/** Nothing of it is on the host, and the VM still answers. */
+/** Fails if a set-id file is on the host, or if the VM no longer answers. */
 async function unharmed(vm, host) {
   expect(setIds(host)).toBe("");
   expect(await vm.exec("echo alive")).toMatchObject({ stdout: "alive\n", exitCode: 0 });
 }
 
-/** The VMs whose programs write to the host: what to create, where their programs find that directory, and where it is. */
+/**
+ * The VMs whose programs write to the host: the options of `create`, and the directory's path in the VM and on the
+ * host.
+ */
 const LEVELS = {
   "a home on the host": () => {
     const host = directoryForFile();
@@ -31,7 +34,9 @@ const LEVELS = {
   "a VM without namespaces": () => ({ options: { isolation: "landlock" } }),
 };
 
-/** Calls by number, past the C library: on x86-64, where there are more ways, or on arm64. */
+/**
+ * System calls by number, bypassing the C library: the x86-64 numbers, where more such calls exist, or the arm64 ones.
+ */
 const NUMBERS = `
 x86 = ${process.arch === "x64" ? "True" : "False"}
 def call(number, *arguments):
@@ -102,7 +107,7 @@ print("mkdirat", call(MKDIRAT, cwd, b"made", 0o6755), oct(os.stat("made").st_mod
     expect(await running).toMatchObject({ timedOut: true });
   });
 
-  // In the other two the filter refuses such a mode, whatever the call names.
+  // In the other two, the filter refuses such a mode for every path.
   if (level !== "a VM without namespaces") {
     test("no file of the VM's own gets such a mode either", async () => {
       const { stdout } = await vm.exec(
@@ -165,7 +170,7 @@ print("a directory", call(FCHMODAT, -100, b"directory", 0o4755))`,
     );
     expect(lines.length).toBe(3 * 16 + 2);
     const answers = new Set(lines.map((line) => line.split(" ").at(-1)));
-    // A magic link is not followed, and without namespaces links that are absolute, or /proc, lead nowhere.
+    // Magic links are not followed and, without namespaces, absolute links and links to /proc lead nowhere.
     for (const answer of answers) expect(answer).toMatch(/^(EPERM|ELOOP|EACCES|ENOENT)$/);
     expect(lines.filter((line) => line.endsWith("EPERM")).length).toBeGreaterThan(3 * 8);
   });
@@ -173,7 +178,7 @@ print("a directory", call(FCHMODAT, -100, b"directory", 0o4755))`,
   test("no host file gets a set-id mode while names, arguments, descriptors and directories are exchanged", async () => {
     const program = await compile(vm, RACES, at.inside);
     await vm.exec(`mkdir -p ${at.own}/race ${at.inside}/raced`);
-    // Without namespaces all files are the host's: then only what kind of file it is can be exchanged.
+    // Without namespaces, every file is the host's, so only the kind of file can be exchanged.
     const names = at.own === at.inside ? [] : ["links", "string", "descriptor", "directory"];
     for (const race of [...names, "kinds"]) {
       const result = await vm.execFile(program, [race, `${at.own}/race`, `${at.inside}/raced`]);
@@ -212,8 +217,8 @@ attempt("pipe", os.fchmod, os.pipe()[0], 0o6755)`,
 });
 
 /**
- * Each has one thread exchange what a call names, and makes the call until 300 have worked and 300 have not; prints whether
- * it came to that in 100,000 calls.
+ * One thread exchanges the file that a call names, while another makes the call until 300 calls have succeeded and 300
+ * have failed. Prints whether that happened within 100,000 calls.
  */
 const RACES = `
 #define _GNU_SOURCE

@@ -13,7 +13,7 @@ const { AgentVm } = require("../..");
 const flags = ["--offline", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"];
 const agent = (packageDir, ...requires) => ({ name: "an agent", type: "agent", packageDir, requires });
 
-/** A package in `where`. Others may read it, whatever the umask. */
+/** Writes a package to `where`. Other users may read it, whatever the umask. */
 function write(where, manifest, files = {}) {
   for (const [name, content] of Object.entries({ "package.json": JSON.stringify(manifest), ...files })) {
     const file = path.join(where, name);
@@ -24,7 +24,7 @@ function write(where, manifest, files = {}) {
   return where;
 }
 
-/** npm installs these packages, packed to tarballs, into the project at `app`. */
+/** Packs these packages into tarballs, and installs them with npm into the project at `app`. */
 async function install(app, ...packages) {
   const tarballs = path.join(path.dirname(app), "tarballs");
   fs.mkdirSync(tarballs, { recursive: true });
@@ -68,7 +68,7 @@ test("a package that npm linked to a directory of the host, or to the project, s
     write(path.join(at, name, "secret"), { name: "zy" }, { key: "secret" });
     const modules = await install(app, hostile(name, target));
     const link = path.join(modules, "zy");
-    // npm may also nest it, or leave out what is not there for it: then it is put where npm would have put it.
+    // npm may also nest it, or leave out a package for another platform: then the test puts it where npm would have.
     const nested = path.join(modules, name, "node_modules/zy");
     const made = [link, nested].find((one) => fs.lstatSync(one, { throwIfNoEntry: false })?.isSymbolicLink()) ?? link;
     if (made === link && !fs.existsSync(link)) fs.symlinkSync(target.replace("file:", ""), link);
@@ -94,7 +94,7 @@ test("a link that is named in allowLinks is followed, and no other", async () =>
   expect(await output(vm, "linked x; find /opt/agent-vm/software -name key")).toBe("runs x\n");
   fs.symlinkSync("../../other", path.join(app, "node_modules/other"));
   await refused({ ...agent(packageDir, "tool", "other"), allowLinks: [linked] }, other);
-  // Nor what only begins with the same characters, and a link is not named by a link.
+  // Nor does a path that only begins with the same characters match, and a link does not name a link.
   fs.symlinkSync("../../linked-too", path.join(app, "node_modules/too"));
   write(path.join(at, "linked-too"), { name: "too" });
   await refused({ ...agent(packageDir, "too"), allowLinks: [linked] }, "linked-too");
@@ -115,7 +115,7 @@ test("a chain of links, a link to a file, and a scope that is a link are refused
   for (const name of ["chain", "file", "@scope/one", "hop"]) {
     await refused(agent(packageDir, name), name.split("/")[0], "allowLinks");
   }
-  // What no package depends on is not followed: inside, the link leads nowhere.
+  // A link that no package depends on is not followed: in the VM it leads nowhere.
   const vm = await boot({ software: [agent(packageDir, "tool")] });
   expect((await vm.exec("cat /opt/agent-vm/software/node_modules/hop/key")).exitCode).toBe(1);
 });
@@ -126,7 +126,7 @@ test("a project that names itself is not shown whole", async () => {
   write(path.join(app, "node_modules/tool"), { name: "tool", bin: "cli.js" }, { "cli.js": cli });
   await refused(agent(app, "app"), app, "allowLinks");
   expect(await output(await boot({ software: [agent(app, "tool")] }), "tool x")).toBe("runs x\n");
-  // Not as the dependency of another either, and a workspace's root is no member of it.
+  // Nor as a dependency of another package, and a workspace's root is not a member of the workspace.
   write(app, { name: "app", workspaces: ["**", "packages/*", "."] });
   fs.symlinkSync("..", path.join(app, "node_modules/app"));
   await refused(agent(path.join(app, "node_modules/tool"), "app"), "node_modules/app");
@@ -165,7 +165,7 @@ test("the members of npm's and pnpm's workspaces depend on each other by links",
     const vm = await boot({ software: [agent(tool, "tool")] });
     expect([kind, await output(vm, "tool")]).toEqual([kind, "lib\n"]);
     expect(await output(vm, "find /opt/agent-vm/software/ -name .env -o -name key -o -name private.json")).toBe("");
-    // A member under another's name, and what the patterns leave out.
+    // A member under another name, and directories that the patterns exclude.
     for (const [name, target] of [
       ["alias", "lib"],
       ["private", "private"],
@@ -223,7 +223,7 @@ test("software that a VM of this server can write to is refused, for that VM and
   const first = await AgentVm.create({ software });
   await overlapping(writable);
   await first.dispose();
-  // The one above still runs until the test is over.
+  // The VM above still runs until the test ends.
   await overlapping(writable);
 });
 
@@ -254,7 +254,7 @@ test("files that others may not read are not readable inside, unless the server 
   expect(await rejection(vm.writeFile(script, "x"))).toMatchObject({ code: expect.stringMatching(/^(EROFS|EACCES)$/) });
 });
 
-// Each is a package.json's member, and whether the package can be shown with it.
+// Each row is a member of package.json, and whether the package can be shown with it.
 const LONG = "x".repeat(300);
 const strange = [
   5,

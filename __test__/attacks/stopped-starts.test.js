@@ -1,10 +1,10 @@
 "use strict";
-// Between its start and `execve`, a program is a process of the VM's user: other programs can stop it, again and again, and
-// init waits for it.
+// Between fork and `execve`, a starting program is a process of the VM's user: other programs can stop it, again and
+// again, while init waits for it.
 
 const { boot } = require("../fixture/vm");
 
-/** Stops every process that it may, without end. */
+/** Repeatedly stops every process that it may stop. */
 const STOPPER = `
 import os, signal
 print("ready", flush=True)
@@ -12,7 +12,7 @@ while True:
     try: os.kill(-1, signal.SIGSTOP)
     except OSError: pass`;
 
-/** What a call resolves to, or the code of its error; or "no answer", after much longer than any of them needs. */
+/** What a call resolves to, or its error's code; "no answer" after a much longer time than any call needs. */
 function answer(promise) {
   let timer;
   const none = new Promise((resolve) => {
@@ -32,10 +32,10 @@ for (const isolation of ["namespaces", "landlock"]) {
     const starts = Array.from({ length: 20 }, () =>
       answer(vm.exec("true", { timeout: 300 }).then(({ exitCode }) => exitCode)),
     );
-    // Under "landlock" it is a process of the VM that opens files; one that is stopped as well is replaced.
+    // Under "landlock" a process in the VM opens the files; if it is stopped too, init replaces it.
     const read = await answer(vm.readFile(file).then(({ length }) => length));
     expect(isolation === "landlock" ? [8, "EAGAIN"] : [8]).toContain(read);
-    // Each ends: by itself, by its time-out, or since init gave it up.
+    // Each ends: by itself, by its timeout, or because init gave it up.
     for (const end of await Promise.all(starts)) expect([0, 137, "EAGAIN"]).toContain(end);
     expect(await answer(vm.killProcess(stopper.pid))).toBeUndefined();
     expect(await vm.exec("echo on")).toMatchObject({ stdout: "on\n", exitCode: 0 });

@@ -1,5 +1,5 @@
 "use strict";
-// /sys inside, as something to attack: a way up to the host's cgroups, to its devices, or to a file that can be written.
+// /sys in a VM as a target: a way up to the host's cgroups, to its devices, or to a file that can be written.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -8,7 +8,7 @@ const { python } = require("../fixture/guest-programs");
 const { boot } = require("../fixture/vm");
 const { heldLimits } = require("../fixture/limits");
 
-/** Without limits, and with those that this host can hold, whose cgroups are then mounted inside. */
+/** Without limits, and with the limits that this host can enforce: only then are their cgroups mounted in the VM. */
 const kinds = ["without limits", "with limits"];
 let limits;
 beforeAll(() => {
@@ -153,7 +153,7 @@ print(sorted({os.path.basename(name) for name in everything() if os.path.isdir(n
     );
     const families = lines.pop();
     expect(lines).toEqual([]);
-    // The reader's own family alone, in each hierarchy that has families.
+    // Only the reader's own family, in each hierarchy that has families.
     expect(families).toMatch(/^\[('family-\d+')?(, 'family-\d+')*\]$/);
   });
 

@@ -1,12 +1,13 @@
 "use strict";
-// Every call that the filter refuses, made directly: by the native entry, and on x86-64 also by those of i386 and x32.
+// Every system call that the filter refuses, made directly: by the native entry and, on x86-64, also by those of i386
+// and x32.
 
 const { compile, python } = require("../fixture/guest-programs");
 const { victim } = require("../fixture/victim");
 
 const attacked = victim();
 
-// Numbers: x86-64, arm64, i386. One number alone is the same everywhere (since 424).
+// System call numbers: x86-64, arm64, i386. A single number is the same on all of them (since 424).
 const NOT_PERMITTED = {
   mount: [165, 40, 21],
   umount2: [166, 39, 52],
@@ -84,7 +85,10 @@ const NOT_THERE = {
 const [NATIVE, I386] = [process.arch === "x64" ? 0 : 1, 2];
 const of = (numbers, machine) => numbers[machine] ?? numbers[0];
 
-/** Makes each call with zeros; `instruction` is C that sets `result` from `number`, and has a handler for SIGSYS, `trapped`. */
+/**
+ * Makes each call with zeros as arguments. `instruction` is C code that sets `result` from `number`; `trapped` handles
+ * SIGSYS.
+ */
 function caller(instruction) {
   return `
 #include <errno.h>
@@ -125,7 +129,7 @@ async function answers(instruction, calls, machine, flag = 0) {
 
 const all = (calls, errno) => Object.fromEntries(Object.keys(calls).map((name) => [name, errno]));
 const [EPERM, ENOSYS] = [1, 38];
-/** What stands for SIGSYS among the answers. */
+/** The value that stands for SIGSYS among the results. */
 const TRAPPED = 1000;
 
 test("no call that an escape is made of is carried out", async () => {
@@ -155,7 +159,7 @@ if (process.arch === "x64") {
       open: [2, -1, 5],
       socketcall: [-1, -1, 102],
     };
-    // The two that are init's own have their answer before the entry is looked at.
+    // The filter answers the two calls of init before it checks the entry.
     const byNumber = all({ clone3: 0, openat2: 0 }, ENOSYS);
     expect(await answers(int80, calls, I386)).toEqual({ ...all(calls, TRAPPED), ...byNumber });
   });
@@ -183,7 +187,7 @@ int main(void) {
     if (child == 0) {
         ptrace(PTRACE_TRACEME, 0, 0, 0);
         raise(SIGSTOP);
-        // The tracer makes an unshare(CLONE_NEWUSER) of it.
+        // The tracer changes this into an unshare(CLONE_NEWUSER).
         long result = syscall(SYS_getppid, 0x10000000);
         _exit(result == -1 ? errno : result == 0 ? 100 : 101);
     }

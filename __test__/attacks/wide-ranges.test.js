@@ -1,12 +1,12 @@
 "use strict";
-// Ranges that stand for the internet must not reach what is not on it: loopback, private networks, metadata services, and
+// Ranges that mean the internet must not allow addresses outside it: loopback, private networks, metadata services, and
 // addresses of the host itself.
 
 const { tcpServer } = require("../fixture/host-servers");
 const { nodeScript } = require("../fixture/server-process");
 const { boot, output } = require("../fixture/vm");
 
-/** Status codes that the proxy answers CONNECT to each host with. */
+/** The status codes with which the proxy answers CONNECT to each host. */
 async function connect(vm, hosts, port) {
   const script = `
 import socket, sys
@@ -113,7 +113,7 @@ test("with a range for the internet, the VM's own loopback still needs no proxy"
 });
 
 test("a public address of the host is reached only where it is listed itself", async () => {
-  // In a network namespace of the server's own, whose loopback has a public address (of TEST-like use: nobody is asked).
+  // In a network namespace of the server's own, whose loopback has a public address. No other host is contacted.
   const address = "93.184.216.1";
   const source = `
     const net = require("node:net");

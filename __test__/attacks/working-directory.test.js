@@ -1,5 +1,6 @@
 "use strict";
-// A working directory, a program or an interpreter that leads through /proc to what init holds, and from there to the host.
+// A working directory, a program or an interpreter whose path leads through /proc to a descriptor of init, and from
+// there to the host.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -9,10 +10,13 @@ const { muslRoot } = require("../fixture/roots");
 const { boot, output } = require("../fixture/vm");
 const { heldLimits } = require("../fixture/limits");
 
-/** More than init holds. */
+/** More than init has. */
 const NUMBERS = Array.from({ length: 65 }, (_, number) => number);
 
-/** Without limits, and with those that this host can hold: more of the host's cgroup directories are in use then. */
+/**
+ * Without limits, and with the limits that this host can enforce, for which init uses more of the host's cgroup
+ * directories.
+ */
 const kinds = ["without limits", "with limits"];
 let limits;
 beforeAll(() => {
@@ -29,7 +33,7 @@ function planted() {
   return directory;
 }
 
-/** A command that looks for the secret from its working directory upwards, and says where it is. */
+/** A command that looks for the secret from its working directory upwards, and prints where it is. */
 const climb = (host) => `
 echo "here: $(pwd -P)"
 up=.
@@ -40,7 +44,7 @@ for level in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
 done
 true`;
 
-/** What a call says when it is not refused; the error's code when it is. */
+/** The result of a call, or the error's code if it is refused. */
 async function attempt(call) {
   try {
     return await call();
@@ -49,7 +53,7 @@ async function attempt(call) {
   }
 }
 
-/** Runs the climb with this working directory in each of the three ways to start a program. */
+/** Starts the climb with this working directory in each of the three ways to start a program. */
 async function startsIn(vm, cwd, host) {
   const command = climb(host);
   const exec = await attempt(async () => (await vm.exec(command, { cwd })).stdout);
@@ -67,7 +71,7 @@ async function startsIn(vm, cwd, host) {
   return [exec, spawn, shell];
 }
 
-/** That all of them were refused, and say by which call and for which path. */
+/** Fails unless all of them were refused by the expected call and for the expected path. */
 function expectRefused(results, cwd) {
   for (const result of results) {
     expect(result).toMatchObject({ syscall: "chdir", path: cwd });
@@ -79,14 +83,14 @@ describe.each(kinds)("%s", (kind) => {
   test("no descriptor of init's is a working directory, by whatever name", async () => {
     const host = planted();
     const vm = await boot(optionsOf(kind));
-    // Something of a family's that is there while others start.
+    // A process of another family, which is there while the others start.
     await vm.spawn("sleep", ["60"]);
     const names = NUMBERS.flatMap((number) => [`/proc/self/fd/${number}`, `/proc/1/fd/${number}`, `/dev/fd/${number}`]);
     for (const cwd of names) {
       const result = await attempt(async () => (await vm.exec(climb(host), { cwd })).stdout);
       expectRefused([result], cwd);
     }
-    // And where one leads on from there.
+    // And directories that lead on from there.
     for (const number of NUMBERS.slice(3, 24)) {
       const cwd = `/proc/self/fd/${number}/../../../../../..${host}`;
       expectRefused([await attempt(async () => (await vm.exec(climb(host), { cwd })).stdout)], cwd);

@@ -1,5 +1,5 @@
 "use strict";
-// How the command ends when its terminal, its reader or its disk does: with its VM, and without a stack trace.
+// How the command ends if its terminal, its reader or its disk fails: together with its VM, and without a stack trace.
 
 const { execFileSync, spawn } = require("node:child_process");
 const fs = require("node:fs");
@@ -9,7 +9,7 @@ const { agentVm, program } = require("../fixture/command-line");
 const { temporaryDirectory } = require("../fixture/directory");
 const { until } = require("../fixture/promises");
 
-/** A number of seconds to sleep that no other process of the machine sleeps: so that it can be found. */
+/** A number of seconds to sleep that no other process of the machine uses, so that the process can be found. */
 let next = 1_000_000 + (process.pid % 1_000_000) * 100;
 const isRunning = (mark) =>
   fs.readdirSync("/proc").some((name) => {
@@ -23,13 +23,13 @@ const isRunning = (mark) =>
 
 const deaf = (mark) => `trap '' HUP TERM INT; echo ready; sleep ${mark}; sleep ${mark}`;
 
-/** The command in a terminal of its own, which `close` closes; `code()` is its exit code once it has ended. */
+/** Runs the command in a separate terminal, which `close` closes; `code()` is its exit code once it has ended. */
 function inTerminal(args) {
   const at = temporaryDirectory();
   const status = path.join(at, "status");
   const socket = `agent-vm-ends-${process.pid}-${next++}`;
   const quoted = [process.execPath, program, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-  // The shell of the terminal outlives it, to say how the command ended.
+  // The terminal's shell outlives the command, to report how it ended.
   const script = path.join(at, "script.sh");
   fs.writeFileSync(script, `trap '' HUP\n${quoted}\necho $? > ${status}.new; mv ${status}.new ${status}\n`);
   const tmux = (...words) => execFileSync("tmux", ["-L", socket, "-f", "/dev/null", ...words], { encoding: "utf8" });
@@ -81,7 +81,7 @@ test("two signals at once, which npm makes of one, leave the program a second", 
   const script = "trap 'sleep 0.1; echo saved; exit 4' INT; echo ready; while :; do sleep 0.05; done";
   const running = agentVm(["run", "--", "sh", "-c", script]);
   await until(() => running.printed.stdout === "ready\n");
-  // With nothing between them: on a busy machine any wait could be longer than what counts as at once.
+  // Without a pause: on a busy machine any pause could exceed the time that counts as at once.
   for (let count = 0; count < 2; count++) running.child.kill("SIGINT");
   expect(await running).toMatchObject({ code: 4, stdout: expect.stringContaining("saved") });
 });
@@ -96,7 +96,7 @@ test("a program that ends by itself when its terminal is closed has the time for
   expect(fs.readFileSync(path.join(at, "file"), "utf8")).toBe("saved\n");
 });
 
-/** A shell's command line with the command in it; `code` is the command's own. */
+/** Runs a shell's command line that contains the command; `code` is the command's exit code. */
 async function piped(tail, ...args) {
   const script = `{ "$@"; echo "code $?" >&2; } ${tail}`;
   const child = spawn("bash", ["-c", script, "bash", process.execPath, program, ...args], {
@@ -122,7 +122,7 @@ const SOURCES = [
 ];
 
 test.each(SOURCES)("%s whose reader has gone ends as a shell reports SIGPIPE, silently", async (_, args) => {
-  // The reader is gone before there is a byte.
+  // The reader has closed before the first byte.
   expect(await piped("| { exec <&-; sleep 0.01; }", ...args)).toEqual({ said: "", code: 141 });
 });
 

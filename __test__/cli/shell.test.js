@@ -1,11 +1,11 @@
 "use strict";
-// In a real terminal: tmux's.
+// The shell command in a real terminal, provided by tmux.
 const { execFileSync } = require("node:child_process");
 
 const { agentVm, program } = require("../fixture/command-line");
 const { until } = require("../fixture/promises");
 
-// Another for each test: one whose server is just ending takes no new one.
+// A new tmux server for each test: a server that is just ending accepts no session.
 let servers = 0;
 let socket;
 const tmux = (...args) => execFileSync("tmux", ["-L", socket, "-f", "/dev/null", ...args], { encoding: "utf8" });
@@ -43,7 +43,8 @@ test("the shell has the terminal's size from the start, and follows its changes"
 
 test("the terminal is raw while the shell runs: Ctrl-C reaches the program, and typed text is not shown twice", async () => {
   await until(() => screen().includes("$"));
-  // The line itself shows that it runs: typed text appears before the shell starts it, and a Ctrl-C in between reaches no program.
+  // The output shows that the line runs: typed text appears even before the shell starts the line, and a Ctrl-C before
+  // that reaches no program.
   type("echo be''gun; sleep 1000");
   await until(() => /^begun$/m.test(screen()));
   tmux("send-keys", "-t", "it", "C-c");

@@ -1,5 +1,5 @@
 "use strict";
-// The comparisons in README and docs/ are what was measured.
+// The comparisons in README and docs/ match the measurements.
 const { execFile } = require("node:child_process");
 const path = require("node:path");
 const { promisify } = require("node:util");

@@ -1,6 +1,7 @@
 "use strict";
-// The code in README and docs/ runs as printed, and prints what the `text` block after it shows. TypeScript, which requires an
-// actor, is in __test__/rivetkit; code that requires agentOS packages is in __test__/software-agentos.test.js.
+// The code in README and docs/ runs as printed, and prints what the following `text` block shows. TypeScript, which
+// requires an actor, is tested in __test__/rivetkit; code that requires agentOS packages in
+// __test__/software-agentos.test.js.
 const { execFile } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -27,7 +28,7 @@ beforeAll(() => {
 });
 afterAll(() => fs.rmSync(directory, { recursive: true }));
 
-/** A block as the program that its reader makes of it: what an earlier one has made, a VM, is there. */
+/** The complete program of a block: it has a VM, as if earlier blocks had run. */
 function whole(code) {
   if (code.includes("import ")) return code;
   const vm = code.includes("AgentVm.create") ? "" : "const vm = await AgentVm.create();";
@@ -46,7 +47,7 @@ test("every block of output follows the code that prints it", () => {
   expect(found.filter(({ language }) => language === "text")).toHaveLength(after.length);
 });
 
-/** Runs a block to its end; resolves to what it printed. */
+/** Runs a block to its end; resolves to its output. */
 async function printed(place, code) {
   const file = path.join(directory, `${place.replaceAll(/\W/g, "-")}.mjs`);
   fs.writeFileSync(file, whole(code));

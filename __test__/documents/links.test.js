@@ -1,5 +1,5 @@
 "use strict";
-// Every link from a document to a place of the project leads there.
+// Every link from a document to a file or heading of the project has a target.
 const fs = require("node:fs");
 const path = require("node:path");
 

@@ -1,6 +1,6 @@
 "use strict";
-// The pages of the documentation site are the project's documents, and their links lead to pages, pictures or the repository.
-// `npm run site` builds the site of them, `npm run site:check` looks at that in a browser.
+// The pages of the documentation site are the project's documents, and their links lead to pages, pictures or the
+// repository. `npm run site` builds the site from them, and `npm run site:check` checks it in a browser.
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
