@@ -1,7 +1,7 @@
 "use strict";
 const { boot, output } = require("./fixture/vm");
 
-// Packages that the test makes itself: a VM has no network unless it is asked for.
+// Packages that the test makes itself, because a VM has no network by default.
 
 const NPM = [
   {
@@ -27,7 +27,7 @@ async function withFiles(files) {
   return vm;
 }
 
-/** Standard output of a command that must succeed and complain of nothing. */
+/** The standard output of a command that must succeed without warnings. */
 async function quietly(vm, command) {
   const { exitCode, stdout, stderr } = await vm.exec(command);
   expect({ command, exitCode, stderr }).toEqual({ command, exitCode: 0, stderr: "" });
@@ -63,7 +63,7 @@ test("pip installs a directory for the user, without root, and its command is fo
 
 test("pip installs into a virtual environment too", async () => {
   const vm = await withFiles(PIP);
-  // With the host's pip in it: to unpack another is Debian's business, in a package of its own.
+  // With the host's pip: Debian has the files to install another one in a separate package.
   await quietly(vm, "python3 -m venv --without-pip --system-site-packages env");
   const installed = await quietly(vm, "env/bin/python -m pip install ./greeter && env/bin/greet you");
   expect(installed).toContain("hello you");

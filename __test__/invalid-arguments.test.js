@@ -7,7 +7,7 @@ async function refused(promise, ...words) {
   const error = await rejection(promise);
   expect(error).toBeInstanceOf(AgentVmError);
   expect(error.code).toBe("INVALID_ARGUMENT");
-  // It names the argument and what it takes.
+  // The message names the argument and the valid values.
   for (const word of words) expect(error.message).toContain(word);
 }
 
@@ -103,7 +103,7 @@ describe("create refuses", () => {
     await refused(AgentVm.create(options), ...words);
   });
 
-  // As they are built, their own tests take over.
+  // Options that have their own test file are not listed here.
   test.each([
     [{ network: "bridge" }],
     [{ limits: { pids: 0 } }],

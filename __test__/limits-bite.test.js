@@ -1,5 +1,5 @@
 "use strict";
-// The limits that every VM has: each bites inside, with the errno of its kind, and the VM goes on.
+// The limits of every VM: a program that exceeds one gets the errno of its kind, and the VM continues.
 
 const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
@@ -11,7 +11,7 @@ test("diskBytes: ENOSPC inside, over all private directories together, and space
   await output(vm, "dd if=/dev/zero of=/tmp/a bs=1M count=6 status=none");
   const full = await vm.exec("dd if=/dev/zero of=/home/user/b bs=1M count=6 status=none");
   expect(full).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("No space left on device") });
-  // The server's own file calls meet the same bound.
+  // The server's own file calls meet the same limit.
   await expect(vm.writeFile("/var/tmp/c", new Uint8Array(4 * MiB))).rejects.toMatchObject({ code: "ENOSPC" });
   expect(await output(vm, "rm /tmp/a; echo on > /tmp/d; cat /tmp/d")).toBe("on\n");
 });
@@ -83,7 +83,8 @@ for pid in children:
   expect([name, threads]).toEqual(["EAGAIN", "no thread either"]);
   expect(Number(count)).toBeGreaterThan(30);
   expect(Number(count)).toBeLessThan(40);
-  // While the first is at its bound, another VM (under an ordinary user the same uid on the host) is not at its own.
+  // While the first VM is at its limit, another VM (with the same uid on the host if the server is an ordinary user) is
+  // not.
   const { pid } = await vm.spawn("sh", ["-c", "for i in $(seq 100); do sleep 1000 & done; wait"]);
   expect(await output(other, "for i in $(seq 100); do sleep 0.2 & done; wait; echo on")).toBe("on\n");
   await vm.killProcess(pid);

@@ -1,5 +1,5 @@
 "use strict";
-// limits.memoryBytes and limits.cpus, where a cgroup can hold them; where none can, that they are refused.
+// limits.memoryBytes and limits.cpus: enforced if a cgroup can do it, refused if none can.
 
 const { served, withLimit } = require("./fixture/limits");
 const { rejection, until } = require("./fixture/promises");
@@ -7,7 +7,7 @@ const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
 const MiB = 2 ** 20;
-/** Touches that many bytes and keeps them. */
+/** Uses that many bytes of memory and keeps them. */
 const take = (bytes) => `python3 -c 'import time; held = b"x" * ${bytes}; print("held", flush=True); time.sleep(1000)'`;
 const bomb = ["-c", `held = b"x" * ${512 * MiB}`];
 
@@ -44,7 +44,7 @@ test(
     });
     await vm.openShell({ command: "python3", args: bomb });
     expect(await shellExit).toMatchObject(killed);
-    // A shell passes on the end of what it ran.
+    // A shell passes on the exit status of its command.
     const passedOn = await vm.exec(`python3 -c '${bomb[1]}'; exit $?`);
     expect(passedOn).toMatchObject({ exitCode: 137, reason: "oom" });
     expect(await output(vm, "echo on")).toBe("on\n");
@@ -63,7 +63,7 @@ test(
       stdout: "after\n",
     });
     expect(await vm.exec("sleep 1000", { timeout: 50 })).toMatchObject({ exitCode: 137, reason: "timeout" });
-    // Another command's lack of memory is not its own.
+    // A command does not report "oom" because another command ran out of memory.
     const exits = new Map();
     vm.on("processExit", ({ pid, reason }) => exits.set(pid, reason));
     const { pid: victim } = await vm.spawn("python3", bomb);
@@ -82,14 +82,14 @@ test(
     const { pid } = await vm.spawn("sh", ["-c", `exec ${take(40 * MiB)}`]);
     await until(async () => (await vm.readProcessOutput(pid)).chunks.length > 0);
     const ends = await Promise.all([1, 2, 3].map(() => vm.exec(`exec timeout 2 ${take(40 * MiB)}`)));
-    // Four times 40 MiB: some of them had to go.
+    // Four times 40 MiB exceed the limit, so some of them had to be killed.
     const after = await vm.readProcessOutput(pid);
     expect([...ends.map(({ reason }) => reason), after.exited?.reason]).toContain("oom");
     await vm.killProcess(pid);
 
     const written = await vm.exec("dd if=/dev/zero of=/tmp/big bs=1M count=200; exit $?");
     expect(written).toMatchObject({ exitCode: 137, reason: "oom" });
-    // The file is still there, and in memory: it has to go before anything else of size can run.
+    // The file still exists, in memory: it must be removed before anything else of that size can run.
     const { size } = await vm.stat("/tmp/big");
     expect(size).toBeLessThan(96 * MiB);
     await vm.delete("/tmp/big");
@@ -115,11 +115,11 @@ test(
     expect(vm.enforcement.cpus).toMatch(/^cgroup[12]$/);
     const began = performance.now();
     const spin = "timeout 1 sh -c 'while :; do :; done'";
-    // Two at once, together no more than one of them alone.
+    // Two at the same time use no more together than one of them alone.
     const results = await Promise.all([vm.exec(spin), vm.exec(spin)]);
     const seconds = (performance.now() - began) / 1000;
     const used = results.reduce((sum, { usage }) => sum + usage.userMs + usage.systemMs, 0) / 1000;
-    // A fifth of the time that went by, and one kernel period at either end.
+    // A fifth of the elapsed time, and one kernel period at either end.
     expect(used).toBeLessThan(0.2 * seconds + 0.2);
   }),
 );

@@ -1,5 +1,5 @@
 "use strict";
-// Programs find the limits of their VM where they look for them; where no cgroup can hold a limit, create refuses it.
+// Programs find their VM's limits where they look for limits; if no cgroup can enforce a limit, create refuses it.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -21,8 +21,8 @@ beforeAll(async () => {
 });
 
 /**
- * The VM's own directory of a controller, as /proc/self/cgroup and /proc/self/mountinfo together name it, or undefined; also
- * which directory of it the reader is in.
+ * The VM's own directory of a controller, as given by /proc/self/cgroup and /proc/self/mountinfo together, or
+ * undefined; and the reader's directory below it.
  */
 const FIND = `
 import json
@@ -43,14 +43,14 @@ print(json.dumps(found))`;
 
 const find = async (vm) => JSON.parse((await vm.execFile("python3", ["-c", FIND])).stdout);
 
-/** The content of the first of these files that is there. */
+/** The content of the first of these files that exists. */
 async function first(vm, ...files) {
   return (
     await output(vm, `for file in ${files.join(" ")}; do if [ -e $file ]; then cat $file; break; fi; done`)
   ).trim();
 }
 
-/** What is expected where that limit is held, and where it is not. */
+/** The expected value if this limit is enforced, and otherwise. */
 const where = (name, held, otherwise) => (limits[name] === undefined ? otherwise : held);
 
 test("a limit that nothing can hold is refused; root's server holds both", async () => {

@@ -1,5 +1,5 @@
 "use strict";
-// AGENT_VM_LOG: what the host's side of VMs says to developers, on standard error.
+// AGENT_VM_LOG: the log for developers on standard error.
 const { nodeScript } = require("./fixture/server-process");
 
 const USE = `
@@ -9,7 +9,7 @@ const USE = `
   await vm.dispose();
   await AgentVm.create({ home: "/no/such/directory" }).catch(({ code }) => console.log(code));`;
 
-/** What a server that uses a VM writes to standard error, as lines. */
+/** The lines that a server with a VM writes to standard error. */
 async function logged(level, source = USE) {
   const { code, stdout, stderr } = await nodeScript(source, { env: { AGENT_VM_LOG: level } }).ended;
   return { code, stdout, lines: stderr.split("\n").filter(Boolean) };

@@ -1,7 +1,7 @@
 "use strict";
 const { nodeScript } = require("./fixture/server-process");
 
-/** What `source` prints as JSON, and what Node.js says on standard error, where it warns of leaks. */
+/** The JSON that `source` prints, and Node.js's standard error, where it warns of leaks. */
 async function run(source) {
   const { code, stdout, stderr } = await nodeScript(source).ended;
   return { code, stderr, value: JSON.parse(stdout || "null") };

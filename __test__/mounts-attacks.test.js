@@ -1,5 +1,5 @@
 "use strict";
-// What a guest leaves in the host's directories, and what lies there: neither is a door.
+// Files that a guest creates in host directories, and files that are already there: neither lead out of the VM.
 
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -10,7 +10,7 @@ const { boot, output } = require("./fixture/vm");
 
 const isRoot = process.getuid() === 0;
 
-/** Runs Python inside, which prints a list as JSON. */
+/** Runs Python in the VM; it prints a list as JSON. */
 async function python(vm, script) {
   const { stdout, stderr } = await vm.execFile("python3", ["-c", `import ctypes, errno, json, os\n${script}`]);
   if (stderr !== "") throw new Error(stderr);
@@ -26,7 +26,7 @@ def attempt(call, *arguments, **named):
         return errno.errorcode[error.errno]
 `;
 
-/** What has a set-user-id or set-group-id bit below a directory. */
+/** The files below a directory that have a set-user-id or set-group-id bit. */
 const setIds = (where) => execFileSync("find", [where, "-perm", "/6000", "!", "-type", "l"], { encoding: "utf8" });
 
 test("no set-uid or set-gid file can be left in a home by tools that keep modes, by renaming or by linking", async () => {
@@ -120,12 +120,12 @@ test("set-uid programs in a mount run as the user", async () => {
   expect(await output(vm, "/data/whoami -ur; /data/whoami -u; /data/whoami -gr; /data/whoami -g")).toBe(
     "1000\n1000\n1000\n1000\n",
   );
-  // Written to, it is no longer one.
+  // A write clears the bit.
   await output(vm, "echo x >> /data/whoami");
   expect(setIds(hostPath)).toBe("");
 });
 
-// What needs another's files, a device or an idmapped mount; no ordinary user can make the first two or have the third.
+// Cases that need another user's files, a device or an idmapped mount, which an ordinary user cannot have.
 if (isRoot) {
   test("a device node in a mount cannot be opened", async () => {
     const hostPath = temporaryDirectory();

@@ -1,5 +1,5 @@
 "use strict";
-// What the host has mounted below what a VM shows, and what the server itself may not read.
+// Host mounts below a directory that a VM shows, and files that the server itself may not read.
 
 const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -9,11 +9,11 @@ const { temporaryDirectory } = require("./fixture/directory");
 const addon = JSON.stringify(path.join(__dirname, ".."));
 const isRoot = process.getuid() === 0;
 
-/** Runs a server's script where `mount` has mounted things that nobody else sees, as the user that the tests run as. */
+/** Runs a server's script, as the tests' user, where `mount` has mounted things in a separate mount namespace. */
 function serve(mount, script) {
   const shell = ["--mount", "sh", "-c", `set -e; ${mount}; exec "$@"`, "sh"];
   const server = [process.execPath, "-e", `const { AgentVm } = require(${addon}); (async () => { ${script} })()`];
-  // An ordinary user mounts as root of a user namespace, and its server has a second user namespace in which it has its own id again.
+  // An ordinary user mounts as root of a user namespace, and its server has its own id back in a second user namespace.
   const back = ["unshare", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`];
   const words = isRoot ? [...shell, ...server] : ["--user", "--map-root-user", ...shell, ...back, ...server];
   return execFileSync("unshare", words, { encoding: "utf8" });
@@ -44,7 +44,7 @@ test("what the host mounts below later does not show, and nothing mounted inside
   const hostPath = temporaryDirectory();
   fs.mkdirSync(path.join(hostPath, "later"));
   const printed = serve(
-    // As on most hosts, where systemd makes it so: what is mounted in one namespace would be in all that share it.
+    // As on most hosts, where systemd sets it: a mount made in one namespace would appear in all that share it.
     "mount --make-rshared /",
     `const { execFileSync } = require("node:child_process");
     const { readFileSync } = require("node:fs");

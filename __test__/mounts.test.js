@@ -36,7 +36,8 @@ test("what its owner alone may read, the user may read, and nobody may write whe
   expect(await output(vm, "cat /data/secret; stat -c ' %U' /data/secret")).toBe("secret user\n");
   const attempts = "chmod 777 secret; rm secret; mv secret s; ln secret l; truncate -s 0 secret; touch secret; mkdir d";
   const { stderr } = await vm.exec(attempts, { cwd: "/data" });
-  // Under a root server the kernel refuses to open for writing what has no group inside, before it looks at the mount.
+  // Under a root server, the kernel refuses to open a file for writing whose group does not exist in the VM, before it
+  // checks the mount.
   const refusals = Array(7).fill(expect.stringMatching(/Read-only file system|Permission denied/));
   expect(stderr.trim().split("\n")).toEqual(refusals);
   expect(fs.readdirSync(hostPath)).toEqual(["secret"]);

@@ -9,7 +9,7 @@ const { freePort, httpServer, started, tcpServer } = require("./fixture/host-ser
 const { until } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
 
-/** A VM with these destinations, and what it was refused. */
+/** A VM with these destinations, and a list of what it was refused. */
 async function allowed(...allow) {
   const vm = await boot({ network: { allow } });
   const denied = [];
@@ -17,7 +17,7 @@ async function allowed(...allow) {
   return { vm, denied };
 }
 
-/** Sends all of `input` through `nc`-like code inside, by CONNECT, ends its side, and prints what comes back. */
+/** Sends all of `input` through a CONNECT tunnel in the VM, ends its side, and prints the answer. */
 const tunnel = (port) => `
 import socket, sys
 s = socket.create_connection(("127.0.0.1", 1080))
@@ -56,7 +56,7 @@ test("localhost, where it is listed, is the host's", async () => {
   const port = await httpServer((request, response) => response.end(request.headers.host));
   const { vm } = await allowed(`localhost:${port}`);
   expect(await output(vm, `curl -sS http://localhost:${port}/`)).toBe(`localhost:${port}`);
-  // And 127.0.0.1 is not: that one is still the VM's own.
+  // 127.0.0.1 is not listed, so it is still the VM's own.
   expect((await vm.exec(`curl -sS http://127.0.0.1:${port}/`)).stderr).toContain("Failed to connect");
 });
 
@@ -91,7 +91,7 @@ test("megabytes pass whole, both ways, and the end of one side leaves the other 
   const port = await tcpServer((socket) => {
     const hash = crypto.createHash("sha256");
     socket.on("data", (data) => hash.update(data));
-    // Only when the VM's side has ended is there an answer.
+    // The server responds only after the VM's side has ended.
     socket.on("end", () => socket.end(`${hash.digest("hex")}${"x".repeat(3_000_000)}`));
   });
   const { vm } = await allowed(`127.0.0.1:${port}`);
@@ -110,7 +110,7 @@ test("a destination that is not listed is refused, with the reason to the progra
   expect(plain.stdout).toBe(`agent-vm: the VM's network option refuses 127.0.0.1:${other}: ${reason}\n 403`);
   expect((await vm.exec("curl -sS https://evil.test/")).stderr).toContain("403");
   expect((await vm.exec("curl -sS http://www.example.com/")).stdout).toContain("refuses www.example.com:80");
-  // Reply 2 of SOCKS: not allowed by the rules.
+  // SOCKS reply 2: not allowed by the rules.
   const socks = await vm.exec("curl -sS --proxy socks5h://127.0.0.1:1080 http://10.0.0.1:99/");
   expect(socks).toMatchObject({ exitCode: 97, stdout: "" });
   expect(socks.stderr).toContain("(2)");

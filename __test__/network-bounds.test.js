@@ -1,18 +1,18 @@
 "use strict";
-// What a hostile guest can do to the proxy, and what is left of it when the VM has gone.
+// What a hostile guest can do to the proxy, and what is left of the proxy after the VM has ended.
 
 const fs = require("node:fs");
 const { httpServer, tcpServer } = require("./fixture/host-servers");
 const { until } = require("./fixture/promises");
 const { boot, output } = require("./fixture/vm");
 
-/** Of this process, by what /proc calls them. */
+/** The descriptors of this process, by the names in /proc. */
 function descriptors() {
   return fs.readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
       return [fs.readlinkSync(`/proc/self/fd/${fd}`)];
     } catch {
-      // It was the listing's own.
+      // The descriptor was that of the listing itself.
       return [];
     }
   });
@@ -36,7 +36,7 @@ sys.stdin.read()`;
   let flooded = "";
   const { pid } = await flooder.spawn("python3", ["-c", flood], { onStdout: (data) => (flooded += data) });
   await until(() => flooded.includes("flooded"));
-  // Those that were accepted wait for a request; 128 of them at a time.
+  // Accepted connections wait for a request; at most 128 at a time.
   await until(() => descriptors().length >= before + 128);
   expect(await output(other, `curl -sS http://127.0.0.1:${port}/`)).toBe("here");
   expect(descriptors().length).toBeLessThan(before + 128 + 40);
@@ -69,7 +69,7 @@ test("no port of the host is opened for the proxy", async () => {
   expect(listening()).toEqual(before);
 });
 
-/** Sockets of this process that listen on the host's network. */
+/** The sockets of this process that listen on the host's network. */
 function listening() {
   const own = new Set(descriptors());
   const table = ["tcp", "tcp6"].flatMap((name) =>

@@ -1,5 +1,5 @@
 "use strict";
-// Names are the host's to resolve, here from an /etc/hosts of the test's own; what they resolve to is checked as well.
+// The host resolves names, here from the test's own /etc/hosts; the resolved addresses are checked too.
 
 const { httpServer } = require("./fixture/host-servers");
 const { nodeScript } = require("./fixture/server-process");
@@ -25,7 +25,7 @@ ff02::1 multicast6.test
 10.1.2.3 mixed.test
 `;
 
-/** Asks from inside a VM for each URL, in a server with that /etc/hosts; resolves to the answers and the events. */
+/** Requests each URL from a VM of a server with that /etc/hosts; resolves to the answers and the events. */
 async function ask(allow, urls) {
   const script = nodeScript(
     `
@@ -87,7 +87,7 @@ test("a name that is listed does not lead to an address that is not public and n
     "6to4.test": "2002:7f00:1:: is an IPv4 address inside an IPv6 address",
   };
   const names = Object.keys(kinds);
-  // Listed for another port is not listed.
+  // The addresses are listed, although for another port.
   const allow = ["*.test", "127.0.0.1:1", "169.254.169.254:1"];
   const { answers, denied } = await ask(
     allow,

@@ -102,7 +102,7 @@ test("every form is taken", async () => {
 
 test("letters beyond ASCII are the name's encoded form", async () => {
   const vm = await boot({ network: { allow: ["bücher.invalid"] } });
-  // Not refused, but found to be nowhere.
+  // Not refused, but the name does not resolve.
   const { stdout } = await vm.exec("curl -sS http://xn--bcher-kva.invalid/");
   expect(stdout).toContain("xn--bcher-kva.invalid was not resolved");
 });

@@ -1,5 +1,5 @@
 "use strict";
-// The names of the VM's own servers: whatever a client calls them, and whether or not it asks the proxy, it reaches them.
+// The names of the VM's own servers: every client reaches them, by any name and with or without the proxy.
 
 const { fetchingNode } = require("./fixture/fetching-node");
 const { httpServer } = require("./fixture/host-servers");
@@ -12,7 +12,10 @@ const FETCH = `(async () => { for (const url of process.argv.slice(1)) console.l
 const REQUESTS = `/usr/bin/python3 -c 'import sys; from pip._vendor import requests
 for url in sys.argv[1:]: print(requests.get(url).text)' "$@"`;
 
-/** Commands that print what is at each URL of "$@", a line each. Those that are "asked" ask the proxy, whatever NO_PROXY says. */
+/**
+ * Commands that print the content of each URL in "$@", one line each. Those called "asked" use the proxy even for
+ * NO_PROXY.
+ */
 const CLIENTS = {
   curl: `curl -sS -w '\n' "$@"`,
   "curl, asked": `curl -sS -w '\n' --noproxy '' "$@"`,
@@ -31,7 +34,7 @@ for url in sys.argv[1:]: print(urllib.request.urlopen(url).read().decode())' "$@
 
 const SERVER = `require("http").createServer((_, response) => response.end("of the VM")).listen(+process.argv[1], "::", () => console.log("up"))`;
 
-/** A VM in which a server listens on `port`. */
+/** A VM with a server that listens on `port`. */
 async function serving(network, port, options) {
   const vm = await boot({ network, ...options });
   let printed = "";
@@ -117,7 +120,7 @@ test("a port without a listener in the VM is a bad gateway, or a refusal where t
 test("a host name that ends the names of others does not keep these from the proxy", async () => {
   const vm = await serving({ allow: ["example.com"] }, 8000, { hostname: "com" });
   expect(await output(vm, "echo $NO_PROXY")).toBe("localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8\n");
-  // The proxy has been asked, and has looked the name up or tried to.
+  // The proxy was asked, and has looked the name up or tried to.
   expect((await vm.exec("curl -sS -v http://example.com:1/")).stderr).toContain("127.0.0.1 (127.0.0.1) port 1080");
   expect(await output(vm, "curl -sS http://com:8000/")).toBe("of the VM");
 });

@@ -1,5 +1,5 @@
 "use strict";
-// network "public": the internet, here one of the test's own, and nothing of the host's networks.
+// The network "public": the internet, here a separate one made by the test, and nothing of the host's networks.
 
 const { NOT_PUBLIC, NOT_PUBLIC6, PUBLIC, PUBLIC6, online } = require("./fixture/internet");
 const { rejection } = require("./fixture/promises");
@@ -20,7 +20,7 @@ ${PUBLIC6} six.example.com
 2001:0:1::1 teredo.example.com
 `;
 
-/** What a script prints, as JSON, in a server whose host is on that internet, with a VM in it. */
+/** The JSON that a script prints in a server with a VM, on a host that is connected to that internet. */
 async function on(source, records) {
   const whole = `
     const vm = await AgentVm.create({ network: "public" });
@@ -103,7 +103,7 @@ test("addresses that are not public are refused, directly and by name, although 
   const hosts = [...addresses, ...forms, ...Object.keys(names)];
   const { reached, answers, denied } = await on(
     `
-    // The host itself reaches them all.
+    // The host itself reaches all of them.
     const reached = [];
     for (const address of ${JSON.stringify(addresses)}) reached.push(await (await fetch("http://" + address + "/")).text());
     const answers = [];
@@ -121,7 +121,7 @@ test("addresses that are not public are refused, directly and by name, although 
   Object.entries(names).forEach(([, reason], index) => {
     expect(denied[addresses.length + forms.length + index].reason).toContain(reason);
   });
-  // The program does not learn the addresses of private networks.
+  // The program does not learn addresses in private networks.
   expect(answers[hosts.indexOf("private.example.com")]).toMatch(
     /^HTTP\/1.1 403 leads to a private address, not to a public one: private.example.com:80\r\n/,
   );
@@ -140,11 +140,11 @@ test("of a name's addresses the public ones are used, and the one that was check
     const questions = asked.length;
     const later = await get("-i http://rebinding.example.org/");
     console.log(JSON.stringify({ mixed, first, later, visits, asked: asked.slice(0, questions) }));`,
-    // The first question has a public answer, all others the loopback.
+    // The first question gets a public address, all others the loopback.
     { "rebinding.example.org": [PUBLIC, "127.0.0.1"] },
   );
   expect({ mixed, first, visits }).toEqual({ mixed: `at ${PUBLIC}`, first: `at ${PUBLIC}`, visits: 0 });
-  // For IPv4 and for IPv6.
+  // Once for IPv4 and once for IPv6.
   expect(asked).toEqual(["rebinding.example.org", "rebinding.example.org"]);
   expect(later).toMatch(/^HTTP\/1.1 403 leads to a loopback address/);
 });
@@ -169,7 +169,7 @@ test("a public address that the host itself has, or that its routes deliver to i
 });
 
 test("a name that a network without IPv4 has at NAT64's prefix is public if the address behind it is", async () => {
-  // There is no NAT64 here: it is tried, and not refused.
+  // This network has no NAT64: the address is tried and not refused.
   const { answer, denied } = await on(`
     const answer = await get("-i http://nat64.example.com/");
     console.log(JSON.stringify({ answer, denied }));`);

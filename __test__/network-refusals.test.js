@@ -1,9 +1,9 @@
 "use strict";
-// What the tools that agents use print when the network refuses them, and that they do not keep trying where there is none.
+// What agents' tools print when the network refuses a request, and that they do not retry without end.
 
 const { boot } = require("./fixture/vm");
 
-/** The exit code of a command, and what it printed to both streams. */
+/** The exit code of a command, and its output on both streams. */
 async function run(vm, command, options) {
   const { stdout, stderr, exitCode } = await vm.exec(command, options);
   return { said: `${stdout}${stderr}`, exitCode };
@@ -26,7 +26,7 @@ describe("without a network", () => {
     const { said, exitCode } = await run(vm, PIP);
     expect(exitCode).not.toBe(0);
     expect(said).toContain("No matching distribution found for left-pad");
-    // Without a second time, which follows at once, it would not say what went wrong.
+    // It retries once, immediately, and only then prints what went wrong.
     expect(said.match(/Retrying/g)).toHaveLength(1);
     expect(said).toContain("name resolution");
   });

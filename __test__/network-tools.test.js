@@ -1,5 +1,5 @@
 "use strict";
-// The programs that agents fetch things with, by the list of the network option: each against a server of the test's own.
+// The programs with which agents download things, with a listed network: each against the test's own server.
 
 const { execFileSync, spawn } = require("node:child_process");
 const crypto = require("node:crypto");
@@ -16,7 +16,7 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(directory, { recursive: true }));
 
-/** A VM that may go to `port` of the host's loopback, and to nowhere else. */
+/** A VM that may connect to `port` of the host's loopback and to nothing else. */
 async function bootFor(port, options) {
   const vm = await boot({ ...options, network: { allow: [`127.0.0.1:${port}`] } });
   const denied = [];
@@ -24,7 +24,7 @@ async function bootFor(port, options) {
   return { vm, denied };
 }
 
-/** Answers a request by a CGI program (RFC 3875), here git's own server. */
+/** Answers a request by running a CGI program (RFC 3875), here git's own server. */
 function gitBackend(root) {
   return (request, response) => {
     const [pathInfo, query = ""] = request.url.split("?");

@@ -9,7 +9,7 @@ afterEach(() => {
   for (const server of listening.splice(0)) server.close();
 });
 
-/** A listener on the host, that counts who came. */
+/** A listener on the host that counts its connections. */
 async function listen(address) {
   const server = net.createServer((socket) => {
     server.visits++;
@@ -23,7 +23,7 @@ async function listen(address) {
   return server;
 }
 
-/** Tries to connect from inside, and tells what came of it. */
+/** Tries to connect from the VM, and returns the result. */
 async function connect(vm, family, address) {
   const script = `
 import socket, sys

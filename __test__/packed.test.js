@@ -1,5 +1,5 @@
 "use strict";
-// The packages as they are published, in an empty directory, without a registry and without Rust.
+// The packages as published, in an empty directory, without a registry and without Rust.
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
@@ -113,7 +113,7 @@ test("TypeScript finds the types of every entry", async () => {
   const { analysis, problems } = JSON.parse(stdout);
   expect(analysis.types).toEqual({ kind: "included" });
   expect(Object.keys(analysis.entrypoints)).toEqual(expect.arrayContaining([".", "./rivetkit", "./client"]));
-  // The actor and the client are ES modules, which CommonJS takes by import(); and node10 knows no `exports`.
+  // The actor and the client are ES modules, which CommonJS loads by import(); and node10 does not know `exports`.
   const wrong = Object.values(problems ?? {})
     .flat()
     .filter(({ kind, resolutionKind }) => kind !== "CJSResolvesToESM" && resolutionKind !== "node10");

@@ -74,7 +74,7 @@ test("a killed prebooted VM or zygote is skipped", async () => {
     const { until } = require(${JSON.stringify(require.resolve("./fixture/promises"))});
     const named = (wanted) => descendants(process.pid, { prebooted: true, zygote: true }).find(({ name }) => name === wanted);
     const kill = async (name) => {
-      // That of another kind has gone by then, and that of the last VM's is there.
+      // The prebooted VM of the other kind has ended by then, and one of the last VM's kind is ready.
       await new Promise((resolve) => setTimeout(resolve, 300));
       const found = await until(() => named(name));
       process.kill(found.pid, "SIGKILL");

@@ -29,7 +29,7 @@ test("a spawned process has no capability", async () => {
 test("set-uid programs run as the user", async () => {
   const vm = await boot();
   const found = await output(vm, "find /usr/bin -perm -4000 -type f");
-  // Where the host has one, it must not work; su asks for no password when it is root.
+  // If the host has su, it must not work; as root, su asks for no password.
   expect((await vm.exec("su -c id root </dev/null")).stdout).not.toContain("uid=0");
   expect((await vm.exec("sudo -n id")).stdout).not.toContain("uid=0");
   expect(found).toEqual(expect.any(String));

@@ -10,7 +10,7 @@ beforeAll(async () => {
   ({ pid } = await vm.spawn("sleep", ["1000"]));
 });
 
-/** A call that must be refused, and words of the message: the argument's name and what it takes. */
+/** A call that must be refused, and words of the message: the argument's name and its valid values. */
 const refused = [
   ["spawn without a program", () => vm.spawn(), "command", "string"],
   ["spawn of an empty name", () => vm.spawn(""), "command", "empty"],

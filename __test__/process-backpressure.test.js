@@ -1,10 +1,10 @@
 "use strict";
 const { nodeScript } = require("./fixture/server-process");
 
-/** How long each writer is watched. A minute or more shows a slow leak too: `AGENT_VM_SOAK_SECONDS=60`. */
+/** How many seconds each writer is watched. A minute or more also reveals slow leaks: `AGENT_VM_SOAK_SECONDS=60`. */
 const seconds = Number(process.env.AGENT_VM_SOAK_SECONDS ?? 4);
 
-// In a Node.js of its own, so that the memory is the VM's and not jest's.
+// In a separate Node.js, so that the memory is the VM's and not jest's.
 const watch = (listen) => `
   const vm = await AgentVm.create();
   let bytes = 0;
@@ -17,7 +17,7 @@ const watch = (listen) => `
   const execs = [];
   const outputs = [];
   const end = Date.now() + ${seconds * 1000};
-  // A slow listener's chunks are few: it is watched until it has taken enough of them to tell.
+  // A slow listener gets few chunks: it is watched until it has received enough of them.
   const written = async () => (await vm.readProcessOutput(endless.pid, { after: Number.MAX_SAFE_INTEGER })).nextSeq;
   while (Date.now() < end || execs.length <= 3 || (await written()) <= 20_000_000) {
     let from = performance.now();
@@ -61,11 +61,11 @@ test.each([
     const seen = JSON.parse(stdout);
     if (process.env.AGENT_VM_SOAK_SECONDS) console.log(seen);
     expect(seen.running).toBe(true);
-    // Much was written, and all of that would be in memory if it were queued.
+    // Much was written, and all of it would be in memory if it were queued.
     expect(seen.nextSeq).toBeGreaterThan(20_000_000);
     expect(seen.grown).toBeLessThan(120_000_000);
     expect(seen.rounds).toBeGreaterThan(3);
-    // Guards for a busy machine; what waits behind an endless queue takes for ever.
+    // Bounds for a busy machine; a call behind an endless queue would never return.
     expect(seen.exec).toBeLessThan(5000);
     expect(seen.output).toBeLessThan(5000);
   },

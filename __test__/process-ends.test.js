@@ -55,7 +55,7 @@ test("a process that handles its signal exits with its own code", async () => {
   await vm.stopProcess(pid);
   expect(await vm.waitProcess(pid)).toBe(7);
   expect(recorded.exit(pid)).toMatchObject({ exitCode: 7, signal: null, reason: "exited" });
-  // The shell may report its child's end on stderr.
+  // The shell may print its child's end to stderr.
   expect(recorded.text(pid, "stdout")).toBe("ready\ncaught\n");
 });
 

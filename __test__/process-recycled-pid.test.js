@@ -7,8 +7,8 @@ const { record } = require("./fixture/record");
 const { bootForFile } = require("./fixture/vm");
 
 /**
- * A namespace has millions of numbers, and comes to the first again only after all of them. From Linux 6.14 on it may have
- * fewer of its own, and the host's root may say so; before, the setting is the whole machine's.
+ * A pid namespace has millions of pids, and reuses the first one only after all of them. From Linux 6.14 on, a
+ * namespace can have fewer, which the host's root can set; before that, the setting is for the whole machine.
  */
 function fewNumbers(init) {
   execFileSync("nsenter", ["--target", String(init), "--pid", "sh", "-c", "echo 340 > /proc/sys/kernel/pid_max"]);
@@ -32,7 +32,7 @@ if (rootMay) {
   test("a pid that is used again names the newest spawned process with it; calls on the old record affect no other process", async () => {
     const { vm, init } = await withInit(bootForFile);
     fewNumbers(init.pid);
-    // The first 300 are given out once only.
+    // The first 300 pids are used only once.
     await vm.exec("i=0; while [ $i -lt 340 ]; do /bin/true & wait; i=$((i+1)); done");
     const left =
       "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo of the old one; touch /tmp/written; exec sleep 1002";
@@ -41,7 +41,7 @@ if (rootMay) {
     const running = async (seconds) =>
       (await vm.allProcesses()).find(({ command, args }) => command === "sleep" && args[0] === String(seconds));
 
-    // Somebody else has the number, whom spawn did not give it to.
+    // A process that spawn did not start now has the pid.
     await vm.exec(`while :; do sleep 1001 & [ $! = ${old.pid} ] && exit; kill $!; wait $!; done; echo never`);
     expect((await running(1001)).pid).toBe(old.pid);
     await vm.stopProcess(old.pid);
@@ -52,7 +52,7 @@ if (rootMay) {
     await vm.exec(`kill ${old.pid}`);
     await until(async () => (await running(1001)) === undefined);
 
-    // And then a process that was spawned.
+    // And then a process that spawn started.
     const recorded = record(vm);
     let newest;
     for (let i = 0; newest?.pid !== old.pid; i++) {
@@ -66,7 +66,7 @@ if (rootMay) {
     await vm.exec("touch /tmp/go; until [ -e /tmp/written ]; do sleep 0.02; done");
     await until(() => recorded.text(newest.pid) === "of the new one\n");
     await until(async () => running(1002));
-    // What the old one left was read, and told to nobody under a number that is another's.
+    // The old process's later output was read, but not emitted under a pid that another process has.
     await vm.exec("true");
     expect(recorded.text(newest.pid)).toBe("of the new one\n");
     const { chunks } = await vm.readProcessOutput(newest.pid);
@@ -95,7 +95,7 @@ if (rootMay) {
       if (used.has(pid)) running = pid;
       else await vm.killProcess(pid);
     }
-    // As many as are remembered, and those from before.
+    // As many as are remembered, and the earlier ones.
     for (let i = 0; i < 1300; i++) await end();
     await vm.writeProcessStdin(running, "received");
     await until(() => received === "received");

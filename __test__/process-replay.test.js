@@ -10,7 +10,10 @@ beforeAll(async () => {
 
 const joined = (chunks) => Buffer.concat(chunks.map(({ data }) => data));
 
-/** Checks that chunks follow one another from `start` without gap or repetition; returns the position after the last. */
+/**
+ * Checks that chunks follow one another from `start` without gap or repetition; returns the position after the last
+ * one.
+ */
 function follow(chunks, start) {
   let position = start;
   for (const { seq, data } of chunks) {
@@ -90,10 +93,10 @@ test("output that is no longer kept is counted, and the kept output is the end",
   expect(follow(chunks, truncatedBytes)).toBe(nextSeq);
   const kept = joined(chunks.filter(({ stream }) => stream === "stdout")).toString();
   expect(whole.endsWith(kept)).toBe(true);
-  // 1 MiB, less what accounts for the runs.
+  // 1 MiB without the bookkeeping for the runs.
   expect(nextSeq - truncatedBytes).toBeGreaterThan(1_000_000);
   expect(nextSeq - truncatedBytes).toBeLessThanOrEqual(1_048_576);
-  // From within what was dropped, only what lies behind `after` counts.
+  // If `after` is within the dropped part, only the dropped bytes behind it count.
   const later = await vm.readProcessOutput(pid, { after: truncatedBytes - 10 });
   expect(later.truncatedBytes).toBe(10);
   expect(later.chunks[0].seq).toBe(truncatedBytes);

@@ -18,7 +18,10 @@ const sleeping = async () =>
     .map(({ args }) => Number(args[0]))
     .sort();
 
-/** A script that starts sleeps of every kind: in the group, in sessions of their own, doubly forked, deaf, stopped. */
+/**
+ * A script that starts several kinds of sleeps: in the group, in their own sessions, double-forked, ignoring signals,
+ * stopped.
+ */
 const FAMILY = `
   sleep 1001 &
   setsid sleep 1002 &
@@ -67,7 +70,7 @@ test("killProcess of an exited process kills what it left running", async () => 
 test("killProcess ends a process that forks without end", async () => {
   const recorded = record(vm);
   const script = "import os\nprint('on', flush=True)\nwhile True:\n  if os.fork(): os._exit(0)\n  os.setsid()";
-  // Each time is a race between who looks for it and what it does.
+  // Each round is a race between the search for processes and what they do.
   for (let time = 0; time < 20; time++) {
     const { pid } = await vm.spawn("python3", ["-c", script]);
     await until(() => recorded.text(pid) !== "");
@@ -116,7 +119,7 @@ test("stop, kill and signal take any pid that allProcesses lists, by its group w
   const of = async (text) => (await vm.allProcesses()).find(({ args }) => args.at(-1)?.includes(text)).pid;
   await vm.stopProcess(await of("1001"));
   await until(async () => String(await sleeping()) === "1002,1003,1004");
-  // The shell leads a session and so a group, with two in it.
+  // The shell leads a session, and so a process group, with two members.
   await vm.signalProcess(await of("sleep 1003"), "SIGKILL");
   await until(async () => String(await sleeping()) === "1004");
   await vm.killProcess(await of("1004"));

@@ -8,7 +8,7 @@ beforeAll(async () => {
   vm = await bootForFile();
 });
 
-/** What a promise has come to so far. */
+/** The state of a promise. */
 function watched(promise) {
   const seen = { state: "pending", promise };
   promise.then(
@@ -42,7 +42,7 @@ test("hundreds of writes that are not awaited, small and large, keep their order
     const piece = Buffer.alloc(i % 7 === 0 ? 150_000 : i, `${i},`);
     hash.update(piece);
     writes.push(vm.writeProcessStdin(pid, piece));
-    // What was passed is the caller's again.
+    // The caller may reuse what it has passed.
     if (i % 3 === 0) piece.fill(0);
   }
   const recorded = record(vm);

@@ -83,7 +83,7 @@ test("processes of exec, spawn and shells, their children and daemons are listed
   expect(by(1003).sid).toBe(parent(1003).pid);
   expect(by(1004)).toMatchObject({ ppid: 0, sid: by(1004).pid });
   expect(by(1005).ppid).toBe(0);
-  // As the VM's own ps has it.
+  // The same as the output of the VM's own ps.
   const ps = (await vm.exec("ps -eo pid=,ppid=,pgid=,sid=,comm=")).stdout.trim().split("\n");
   const told = ps.map((line) => line.trim().split(/\s+/)).filter((words) => words.at(-1) === "sleep");
   const asTold = (await sleeps()).map(({ pid, ppid, pgid, sid }) => [pid, ppid || 1, pgid, sid, "sleep"].map(String));
@@ -146,7 +146,7 @@ time.sleep(1000)`;
   for (const zombie of zombies) {
     expect(zombie).toMatchObject({ command: "python3", driver: "python", args: [], cwd: "", ppid: pid, rssBytes: 0 });
     expect(zombie.exitTime).toBeGreaterThanOrEqual(zombie.startTime);
-    // The scheduler's clocks differ from one processor to the next.
+    // The scheduler's clocks differ between processors.
     expect(zombie.exitTime).toBeGreaterThan(before - 2000);
     expect(zombie.exitTime).toBeLessThanOrEqual(Date.now());
   }

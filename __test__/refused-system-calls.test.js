@@ -1,7 +1,7 @@
 "use strict";
 const { boot, output } = require("./fixture/vm");
 
-// What `attacks/system-calls.test.js` tries call by call, by the commands and flags that people know.
+// The same as `attacks/system-calls.test.js` tries call by call, here by well-known commands and flags.
 
 test.each([
   ["unshare -Ur true"],

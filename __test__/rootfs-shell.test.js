@@ -1,5 +1,5 @@
 "use strict";
-// A root must have the shell that commands run in.
+// A root must contain the shell that runs commands.
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
@@ -8,7 +8,7 @@ const { rejection } = require("./fixture/promises");
 const { muslRoot } = require("./fixture/roots");
 const { boot, output } = require("./fixture/vm");
 
-/** A root whose /bin/sh is what `change` makes of it. */
+/** A root whose /bin/sh was made by `change`. */
 function root(change) {
   const made = muslRoot(temporaryDirectory());
   fs.chmodSync(made, 0o755);

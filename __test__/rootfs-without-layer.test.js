@@ -5,7 +5,7 @@ const path = require("node:path");
 const { temporaryDirectory } = require("./fixture/directory");
 const { muslRoot } = require("./fixture/roots");
 
-// A kernel stacks two overlays and no third, so a root that lies on two gets no layer.
+// A kernel can stack two overlays but not three, so a root that is on two overlays gets no layer.
 test("where no layer can be laid over it, it is read-only and works otherwise", () => {
   const script = `
     const { AgentVm } = require(${JSON.stringify(path.join(__dirname, ".."))});
@@ -39,7 +39,7 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
     mount -t overlay -o lowerdir=${rootfs}:empty overlay one
     mount -t overlay -o lowerdir=one:empty overlay two
     top=${work}/two exec "$@"`;
-  // An ordinary user mounts as root of a user namespace, and its server has a second user namespace in which it has its own id again.
+  // An ordinary user mounts as root of a user namespace, and its server has its own id back in a second user namespace.
   const [uid, gid] = [process.getuid(), process.getgid()];
   const [namespaces, back] = [
     ["--user", "--map-root-user"],
@@ -55,10 +55,11 @@ test("where no layer can be laid over it, it is read-only and works otherwise", 
     .map((line) => JSON.parse(line));
   expect(ran.stdout).toBe("hello from musl\nof musl\nuser\n/home/user\n");
   expect(ran.stderr.match(/Read-only file system/g)).toHaveLength(5);
-  // A directory of the VM's own stands at the top, or where it can be made, and create says so where it cannot.
+  // A private directory of the VM must be at the top of the root, or in a place where it can be created; otherwise
+  // create says so.
   expect(own).toMatchObject({ exitCode: 0, stdout: "file\nx\n" });
   expect(refusedDirectory).toEqual({ code: expect.stringMatching(/^(EROFS|EACCES)$/), path: "/srv/data" });
-  // Nor can its owner be mapped, which a root server needs for what only the owner may read or write.
+  // Nor can the owner be mapped, which a root server needs for files that only the owner may read or write.
   const refused = uid === 0 ? "ISOLATION_UNAVAILABLE" : "made";
   expect(codes).toEqual(["made", refused, refused]);
 });

@@ -112,7 +112,7 @@ test("a hostile root's own passwd leads nowhere", async () => {
 });
 
 test("a root of somebody else's can be used, and is hardly writable to an ordinary user's VM", async () => {
-  // The host's /usr is a root of sorts, owned by root.
+  // The host's /usr can serve as a root; it is owned by root.
   const vm = await boot({ rootfs: "/usr" });
   expect(await output(vm, "echo x > /etc/new && cat /etc/new && ls -d /share")).toBe("x\n/share\n");
   const { exitCode } = await vm.exec("rm /bin/true");
@@ -139,7 +139,7 @@ test("a root that is missing, no directory, without a shell or the host's own is
   });
 });
 
-// debootstrap makes device nodes and needs root for that. It takes a minute, and what it made is kept for the next time.
+// debootstrap makes device nodes and needs root for that. It takes a minute, and its result is kept for the next run.
 if (process.getuid() === 0) {
   test("a Debian root runs its own programs, takes writes, and shows nothing of the host's /usr", async () => {
     const rootfs = debianRoot();

@@ -3,7 +3,7 @@ const { descendants, running } = require("./fixture/processes");
 const { until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
 
-// A VM with a command under way, one in the background that left its session, a spawned process and a shell.
+// A VM with a running command, a background process in another session, a spawned process and a shell.
 const busyVm = `
   const vm = await AgentVm.create();
   await vm.exec("sleep 1000 & setsid -f sh -c 'trap \\"\\" HUP TERM; sleep 1000'");
@@ -13,13 +13,13 @@ const busyVm = `
   while ((await vm.allProcesses()).length < 6) await new Promise((resolve) => setTimeout(resolve, 10));
   console.log("ready");`;
 
-/** Runs a server with a busy VM, ends it, and waits until every process of the VM has ended. */
+/** Runs a server with a busy VM, ends the server, and waits until every process of the VM has ended. */
 async function endsWithItsServer(source, end) {
-  // Its handlers first: it is ended as soon as it says that it is ready.
+  // The handlers are installed first: the server is ended as soon as it reports that it is ready.
   const server = nodeScript(source + busyVm);
   await server.line();
   const processes = descendants(server.child.pid);
-  // Init, six processes inside.
+  // Init and six other processes.
   expect(processes.length).toBeGreaterThanOrEqual(7);
   end(server.child);
   const ended = await server.ended;
@@ -61,7 +61,7 @@ test("killing a server while its VMs boot kills every process of them", async ()
       for (;;) await Promise.all([1, 2, 3, 4].map(async () => (await AgentVm.create()).exec("sleep 1000 & sleep 0.01")));`);
     await server.line();
     await until(() => descendants(server.child.pid).length > 2 * i);
-    // Stopped, so that nothing starts between the look and the kill.
+    // Stopped, so that nothing starts between the listing and the kill.
     server.child.kill("SIGSTOP");
     const processes = descendants(server.child.pid);
     server.child.kill("SIGKILL");

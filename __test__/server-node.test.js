@@ -10,7 +10,7 @@ const { root } = require("./fixture/project");
 const run = promisify(execFile);
 
 test("node inside is the server's own, also where its directory is closed to other users", async () => {
-  // As version managers put it: below root's home, say. mkdtemp closes it.
+  // As with a version manager, for example below root's home. mkdtemp makes a directory that other users cannot enter.
   const prefix = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-node-"));
   try {
     const node = path.join(prefix, "bin/node");

@@ -1,6 +1,6 @@
 "use strict";
-// Servers of one machine that do not see each other's sockets, since each has a network namespace of its own: as two units
-// with systemd's `PrivateNetwork=`, or two containers, have.
+// Servers of one machine that do not see each other's sockets, because each has its own network namespace, like two
+// units with systemd's `PrivateNetwork=`, or two containers.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -12,13 +12,15 @@ const { heldLimits, served } = require("./fixture/limits");
 
 const isRoot = process.getuid() === 0;
 
-/** The beginning of a command line: what follows runs in a network namespace of its own, as the user that this process is. */
+/**
+ * The first words of a command line: the command after them runs in its own network namespace, as this process's user.
+ */
 const APART = isRoot
   ? ["unshare", "--net"]
   : ["unshare", "--user", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`, "--net"];
 
 /**
- * Where two servers do not see each other's processes either, and have no cgroups, so that they share nothing but ids. They end
+ * Two servers that do not see each other's processes either and have no cgroups, so that they share only ids. They end
  * with the process that started them.
  */
 const HIDDEN = [
@@ -33,7 +35,9 @@ beforeAll(() => {
   named = served.cgroup;
 });
 
-/** A server with idle VMs, with and without bounds. At each SIGUSR2 it uses them in every way and prints how that went. */
+/**
+ * A server with idle VMs, with and without limits. At each SIGUSR2 it uses them in every way and prints the results.
+ */
 async function idleServer(prefix) {
   const server = nodeScript(
     `
@@ -59,13 +63,13 @@ async function idleServer(prefix) {
 
 const WELL = Array(2).fill(["on\n", "spawned", "shell"]).flat();
 
-/** How the VMs of such a server are. */
+/** The results of such a server's VMs. */
 async function used(server) {
   server.child.kill("SIGUSR2");
   return JSON.parse(await server.line());
 }
 
-/** A server that boots VMs, and so looks for what dead ones left, and ends. */
+/** A server that boots VMs, and so looks for leftovers of dead servers, and exits. */
 async function otherServer(prefix) {
   const other = nodeScript(
     `

@@ -1,5 +1,6 @@
 "use strict";
-// Modes with a set-user-id or set-group-id bit: free where no file can be the host's, since they have no effect; refused elsewhere.
+// Modes with a set-user-id or set-group-id bit: allowed where no file can be the host's, since they have no effect
+// there; refused elsewhere.
 
 const { execFileSync, spawnSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -9,17 +10,17 @@ const { boot, output } = require("./fixture/vm");
 
 const python = (script) => `python3 - <<'end'\nimport os, tarfile\n${script}\nend\n:`;
 
-/** Puts a package together: a set-user-id program, and a set-group-id directory. */
+/** Makes a package with a set-user-id program and a set-group-id directory. */
 const PACKAGE = `mkdir -p made/DEBIAN made/usr/bin made/var/shared
 printf 'Package: made\\nVersion: 1\\nArchitecture: all\\nMaintainer: n <n@example.com>\\nDescription: d\\n' > made/DEBIAN/control
 cp /bin/true made/usr/bin/program`;
 const MODES = "chmod 4755 made/usr/bin/program; chmod 2775 made/var/shared; dpkg-deb -Znone -b made made.deb >&2";
 
-/** Unpacks the package with dpkg's own database. */
+/** Unpacks the package with dpkg, in a separate dpkg database. */
 const UNPACK = `mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates; touch root/var/lib/dpkg/status root/var/lib/dpkg/available
 PATH=$PATH:/usr/sbin:/sbin dpkg --force-not-root,bad-path --log=/dev/null --root=$PWD/root --unpack made.deb >&2`;
 
-/** What programs do that set such modes, each in a new directory, and what `stat` then shows. */
+/** Programs that set such modes, each in a new directory, and the modes that `stat` then shows. */
 const WORKS_IN_OWN = {
   "git init --shared=group": ["git init -q --shared=group r && stat -c %a r/.git/objects", "2775"],
   "mkdir -m 2775": ["mkdir -m 2775 d && mkdir d/e && stat -c %a d d/e", "2775 2755"],
@@ -44,7 +45,7 @@ const WORKS_IN_OWN = {
   "dpkg --unpack": [`${PACKAGE}; ${MODES}; ${UNPACK}; stat -c %a root/usr/bin/program root/var/shared`, "4755 2775"],
 };
 
-/** Asked for as a file is made. */
+/** The mode is given when the file is made. */
 const MADE_WITH = "os.close(os.open('new', os.O_CREAT | os.O_WRONLY, 0o4755)); os.mknod('node', 0o102755)";
 
 const KINDS = {
@@ -88,7 +89,7 @@ test("where a file can be on the host, no file may be made with a set-id mode", 
   }
 });
 
-/** Makes a set-id program in /tmp of a VM, and finds it from the host: at the root of the VM's init. */
+/** Makes a set-id program in /tmp of a VM, and finds it from the host through the root of the VM's init. */
 async function program(vm) {
   await output(vm, "cp /usr/bin/id /tmp/id; chmod 6755 /tmp/id");
   const [init] = descendants(process.pid).filter(({ name }) => name === "agent-vm-init");

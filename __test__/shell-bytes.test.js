@@ -12,7 +12,7 @@ beforeAll(async () => {
 
 const sha = (data) => createHash("sha256").update(data).digest("hex");
 
-/** Bytes without a pattern that a lost, doubled or moved piece could hide in, of letters alone if `text`. */
+/** Random bytes, or random letters if `text`: a lost, repeated or moved piece is always noticed. */
 function noise(length, text) {
   const bytes = Buffer.alloc(length);
   for (let i = 0, state = 1; i < length; i++) {
@@ -22,7 +22,7 @@ function noise(length, text) {
   return bytes;
 }
 
-/** A terminal that changes nothing on the way in or out. */
+/** A terminal that changes no bytes in either direction. */
 async function raw(script) {
   const shell = await shells.open({ command: "sh", args: ["-c", `stty raw -echo; printf ready; ${script}`] });
   await shell.shows("ready");
@@ -34,7 +34,7 @@ test("20 kB written right before the exit arrive whole before shellExit, 400 tim
   await vm.writeFile("/tmp/letters", letters);
   for (let round = 0; round < 8; round++) {
     const opened = await Promise.all(
-      // The shell itself writes, or a child of its own that it waits for.
+      // The shell itself writes, or a child that it waits for.
       Array.from({ length: 50 }, (_, i) =>
         shells.open(
           i % 2
@@ -81,7 +81,7 @@ while left:
 print(digest.hexdigest(), end="")'`;
   const shell = await raw(reader);
   await shell.shows("set");
-  // In one piece, and behind it one byte at a time: the kernel takes neither at once.
+  // One large write, and then single bytes: the kernel accepts neither at once.
   const writes = [shell.write(paste.subarray(0, 99_900))];
   for (let i = 99_900; i < paste.length; i++) writes.push(shell.write(paste.subarray(i, i + 1)));
   await Promise.all(writes);

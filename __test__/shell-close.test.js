@@ -8,8 +8,8 @@ let shells;
 beforeEach(async () => {
   vm = await bootForFile();
   shells = shellsOf(vm);
-  // Notes each SIGHUP and SIGCONT that it gets under its name; its second argument says what it does then. It takes one
-  // after the other: of two handlers, the second would run in the middle of the first.
+  // Writes each SIGHUP and SIGCONT that it gets to a file with its name, and then does what its second argument says.
+  // It handles one signal after the other: with two handlers, the second could run in the middle of the first.
   await vm.writeFile(
     "/home/user/witness",
     `import signal, sys, time
@@ -41,7 +41,7 @@ const lines = async (...wanted) =>
 const pids = async () => (await vm.allProcesses()).map(({ pid }) => pid);
 
 test("it hangs up: every process of the session gets SIGHUP and SIGCONT, also those in the background and the stopped", async () => {
-  // dash passes nothing on to its jobs.
+  // dash does not pass the signal on to its jobs.
   const shell = await shells.open({ command: "sh", args: ["-i"] });
   await shell.write("python3 witness behind go & python3 witness stopped go &\n");
   await lines("behind up", "stopped up");
@@ -51,7 +51,7 @@ test("it hangs up: every process of the session gets SIGHUP and SIGCONT, also th
   const left = (await vm.allProcesses()).find(({ args }) => args.includes("left"));
 
   await shell.close();
-  // It resolves when all of the session is gone and the exit event was emitted.
+  // It resolves when the whole session is gone and the exit event was emitted.
   expect(shell.exit).toMatchObject({ reason: "signal", signal: "SIGHUP", exitCode: 129 });
   expect(await pids()).toEqual([left.pid]);
   const seen = await log();
@@ -59,7 +59,7 @@ test("it hangs up: every process of the session gets SIGHUP and SIGCONT, also th
     expect(seen).toContain(`${name} HUP`);
     expect(seen).toContain(`${name} CONT`);
   }
-  // What had left the session was not told, and lives on.
+  // Processes that had left the session got no signal, and live on.
   expect(seen.filter((line) => line.startsWith("left"))).toEqual(["left up"]);
   await vm.killProcess(left.pid);
 });
@@ -109,7 +109,7 @@ test("further calls do not postpone the end of a shell that the first call hung 
   const shell = await shells.open({ command: "python3", args: ["witness", "shell", "stay"] });
   await lines("shell up");
   const closing = [];
-  // Where each call gave the shell another 2 s, it would never end.
+  // If each call gave the shell another 2 s, it would never end.
   await until(async () => {
     closing.push(shell.close());
     await sleep(200);

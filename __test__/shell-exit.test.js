@@ -201,7 +201,7 @@ while time.monotonic() < end:
     expect(await vm.waitProcess(process.pid)).toBe(0);
   }
   await until(async () => (await vm.allProcesses()).length === 0);
-  // The thread that serves every terminal is idle: nothing spins on what is closed.
+  // The thread that serves all terminals is idle: it does not spin on closed descriptors.
   const before = process.cpuUsage();
   await new Promise((resolve) => setTimeout(resolve, 500));
   const { user, system } = process.cpuUsage(before);

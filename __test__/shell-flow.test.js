@@ -3,10 +3,13 @@ const { until } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
 const { bootForFile } = require("./fixture/vm");
 
-/** Holds up the thread that JavaScript runs on. */
+/** Blocks JavaScript's thread. */
 const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Bytes on their way between the host's read and a listener: a window of four chunks, and one that is read meanwhile. */
+/**
+ * The maximum number of bytes between the host's read and a listener: a window of four chunks, and one that is being
+ * read.
+ */
 const UNDER_WAY = 6 * 64 * 1024;
 
 let vm;
@@ -30,7 +33,7 @@ beforeEach(async () => {
   await until(() => noisy.length > 100_000);
 });
 
-/** One keystroke to the quiet shell and back. */
+/** Sends one keystroke to the quiet shell and waits for the echo. */
 async function roundTrip(key) {
   const before = quiet.length;
   await quiet.write(key);
@@ -49,7 +52,7 @@ test("a listener that stalls does not make memory grow, hold up another shell, o
   }
   expect(rounds).toBeGreaterThan(5);
   expect(quiet.text()).toBe(`ready${"x".repeat(rounds)}`);
-  // The record of the test itself holds what came.
+  // The test's own record keeps everything that arrived.
   const recorded = noisy.length - from;
   expect(process.memoryUsage().rss - before).toBeLessThan(2 * recorded + 64 * 1024 * 1024);
   const { nextSeq } = await vm.readShell(noisy.id, { after: noisy.length });
@@ -60,7 +63,7 @@ test("a listener that stalls does not make memory grow, hold up another shell, o
   await until(async () => !(await vm.allProcesses()).some(({ command }) => command === "yes"));
   await noisy.write("echo on it $((6 * 7))\n");
   await noisy.shows("on it 42\r\n");
-  // Nothing had piled up that had to be shown first: the kernel's buffers, and what was under way.
+  // Not much had to be shown first: only the kernel's buffers, and what was between the host and the listener.
   expect(noisy.length - atInterrupt).toBeLessThan(1_000_000);
   expect(noisy.gapless).toBe(true);
 });
@@ -75,7 +78,7 @@ test("while JavaScript does nothing at all, the program is stopped, not its outp
   expect(after - before).toBeLessThanOrEqual(UNDER_WAY);
   expect(process.memoryUsage().rss - memory).toBeLessThan(16 * 1024 * 1024);
 
-  // Input goes through although output is full: at once, before anything more is taken.
+  // Input is delivered although the output is full: at once, before any more output is read.
   const written = noisy.write("\x03");
   block(200);
   await written;

@@ -4,7 +4,7 @@ const { sleep } = require("./fixture/promises");
 const { shellsOf } = require("./fixture/shells");
 const { bootForFile } = require("./fixture/vm");
 
-/** Whole numbers below `n`, the same for the same seed. */
+/** Random integers below `n`, the same for the same seed. */
 function dice(seed) {
   let state = seed;
   return (n) => {
@@ -13,7 +13,7 @@ function dice(seed) {
   };
 }
 
-/** Writes, resizes and reads in an order that chance has chosen, then an end of one kind or another. */
+/** Writes, resizes and reads in random order, followed by a random kind of end. */
 async function live(vm, shells, roll) {
   const shell = await shells.open({ command: "sh", args: ["-c", "stty raw -echo; printf ready; exec cat"] });
   await shell.shows("ready");

@@ -12,7 +12,9 @@ beforeEach(async () => {
 });
 
 const find = async (command) => (await vm.allProcesses()).find((process) => process.command === command);
-/** Resolves to the process once it has the terminal: a shell starts a command first and hands it over then. */
+/**
+ * Resolves to the process when it is in the foreground: a shell first starts a command and then gives it the terminal.
+ */
 const inFront = (command) =>
   until(async () => {
     const process = await find(command);

@@ -11,7 +11,7 @@ const AT_A_TIME = 125;
 test("a thousand shells, opened and closed, leave no descriptor and no process", async () => {
   const vm = await bootForFile({ limits: { terminals: 256 } });
   const shells = shellsOf(vm);
-  // What is opened once and for all is open from here on.
+  // Descriptors that are opened once and stay open are open from here on.
   await (await shells.open({ command: "sh" })).close();
   await until(async () => (await vm.allProcesses()).length === 0);
   const before = { descriptors: descriptors(), processes: descendants(process.pid).length };
@@ -25,7 +25,7 @@ test("a thousand shells, opened and closed, leave no descriptor and no process",
     expect(vm.activeCount).toBe(AT_A_TIME);
     await Promise.all(
       crowd.map(async (shell, i) => {
-        // Some are closed while they start, some end by themselves, some are closed once they run.
+        // Some are closed while they start, some exit by themselves, some are closed while they run.
         if (i % 3 === 1) return shell.write("exit\n").then(() => shell.wait());
         if (i % 3 === 2) await shell.shows("$ ");
         return shell.close();

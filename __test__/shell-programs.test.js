@@ -1,5 +1,6 @@
 "use strict";
-// Programs that people and agents live in, each driven as by hand and looked at on the screen of a terminal emulator.
+// Programs that people and agents use interactively, each operated by keystrokes and checked on a terminal emulator's
+// screen.
 
 const { screenOf } = require("./fixture/screen");
 const { shellsOf } = require("./fixture/shells");
@@ -12,7 +13,7 @@ beforeEach(async () => {
   shells = shellsOf(vm);
 });
 
-/** A program with a screen to look at, and a look at the result. */
+/** Starts a program, and returns its screen. */
 async function start(command, args = [], { cols = 80, rows = 24, ...options } = {}) {
   const shell = await shells.open({ command, args, cols, rows, ...options });
   const screen = screenOf(shell, cols, rows);
@@ -31,7 +32,7 @@ test("bash: completion, history and editing of the line", async () => {
   await screen.shows("its content");
   await type(`${UP}\x01echo \x1b[F | tr a-z A-Z\n`);
   await screen.shows("CAT A-LONG-NAME.TXT");
-  // Back over letters of more than one byte, and of more than one column.
+  // Deletes characters of more than one byte and of more than one column.
   await type("echo zwölf沙🦀é\x7f\x7f\x7f丘\n");
   await screen.shows("zwölf丘");
   await type("exit\n");
@@ -77,7 +78,7 @@ test("node's prompt", async () => {
   await screen.shows("[ 14, 28, 42 ]");
   await type("process.stdout.columns + 'x' + process.stdout.rows + ' ' + process.stdin.isTTY\n");
   await screen.shows("'80x24 true'");
-  // It reads key by key: completion.
+  // It reads key by key, so that completion works.
   await type("process.stdo\t");
   await screen.shows(/process\.stdout/);
   await type("\x03");
@@ -122,7 +123,7 @@ test.each([
 test("tmux: two panes, a resize, detach and attach again", async () => {
   const { shell, screen, type } = await start("tmux", ["-f", "/dev/null"]);
   await screen.shows(/^\[0\] 0:/);
-  // It takes keys that come within a millisecond of each other for a paste, in which there are no commands.
+  // It treats keys that arrive within a millisecond as pasted text, which contains no commands.
   await vm.exec("tmux set -g assume-paste-time 0");
   await type("echo left $((40 + 2))\n");
   await screen.shows("left 42");
@@ -136,7 +137,7 @@ test("tmux: two panes, a resize, detach and attach again", async () => {
   await type("\x02d");
   expect(await shell.wait()).toBe(0);
 
-  // What tmux keeps is not the shell's: it has a session of its own.
+  // The tmux server is not part of the shell: it has its own session.
   const again = await start("tmux", ["attach"], { cols: 120, rows: 40 });
   await again.screen.shows((lines) => lines.some((line) => /│right 43/.test(line)));
   await again.shell.close();

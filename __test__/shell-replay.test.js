@@ -10,7 +10,7 @@ beforeAll(async () => {
   shells = shellsOf(vm);
 });
 
-/** A viewer that comes late: what it has missed by `readShell`, what follows by events, each byte once. */
+/** A viewer that comes late: reads what it missed with `readShell` and continues with events; each byte once. */
 async function join(vm, shellId, after = 0) {
   const parts = [];
   let next = null;
@@ -61,7 +61,7 @@ test("history is given from any byte on, while the shell runs and afterwards", a
 
 test("viewers that join and leave a busy shell have neither gap nor repetition", async () => {
   vm.setMaxListeners(0);
-  // Numbered lines, 600 kB in bursts: within what is kept.
+  // Numbered lines, 600 kB in bursts, which fit into the kept output.
   const script =
     "for burst in $(seq 60); do seq -f 'line %08.0f' $((burst * 700)) $((burst * 700 + 699)); sleep 0.002; done";
   const shell = await shells.open({ command: "sh", args: ["-c", script] });
@@ -72,7 +72,7 @@ test("viewers that join and leave a busy shell have neither gap nor repetition",
   ended.then(() => (running = false));
   while (running) {
     viewers.push(await join(vm, shell.id));
-    // One whose connection is lost time and again, and goes on where it was.
+    // A viewer whose connection is lost repeatedly, and that continues at its position.
     const viewer = await join(vm, shell.id, lost.at);
     await new Promise((resolve) => setTimeout(resolve, 5));
     viewer.leave();

@@ -23,7 +23,7 @@ test.each([
 });
 
 test("a resize reaches the program in the foreground as SIGWINCH, with the right size", async () => {
-  // Not a shell's trap: bash forgets a signal that comes while it runs the trap for one before.
+  // Not in a shell's trap: bash loses a signal that arrives while it runs the trap for an earlier one.
   const script = `
 import os, signal, time
 def show(*_):

@@ -10,7 +10,7 @@ beforeAll(async () => {
   shells = shellsOf(vm);
 });
 
-/** What a command prints in a terminal of its own. */
+/** The output of a command in a separate terminal. */
 async function printed(command, options) {
   const shell = await shells.open({ command: "sh", args: ["-c", command], ...options });
   await shell.wait();
@@ -34,7 +34,7 @@ test("it leads its session and its group, is in the foreground, and /dev/tty is 
   const [ids, own, through] = text.trim().split("\n");
   expect(ids.trim().split(/\s+/)).toEqual([own, own, own, own]);
   expect(through).toBe("through");
-  // The same number as the API's.
+  // The same pid as in the API.
   expect((await vm.listShells()).map(({ pid }) => String(pid))).toContain(own);
 });
 

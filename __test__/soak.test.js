@@ -6,7 +6,7 @@ const { root } = require("./fixture/project");
 
 test("ten seconds of everything at random give right results, and leave nothing", async () => {
   const script = path.join(root, "scripts/soak.mjs");
-  // What it prints when it fails, seed and all, is in the error.
+  // If it fails, the error contains its output with the seed.
   const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, "10"]);
   expect(stdout).toMatch(/^soak: 10 s, seed \d+\n/);
   expect(stdout).toMatch(/\nsoak: all as it should be\n$/);

@@ -1,5 +1,5 @@
 "use strict";
-// The real packages of agentOS, got by npm when the tests run: half a gigabyte that working on agent-vm needs nowhere else.
+// The real packages of agentOS, installed by npm when the tests run, because they are half a gigabyte.
 
 const { execFile } = require("node:child_process");
 const fs = require("node:fs");
@@ -12,7 +12,7 @@ const { root } = require("./fixture/project");
 const { startServer } = require("./fixture/rivetkit/servers");
 
 const run = promisify(execFile);
-// One of them needs Node 22, which npm brings too.
+// One of them needs Node.js 22, which npm installs too.
 const NODE = `node-linux-${process.arch}`;
 const PACKAGES = ["@rivet-dev/agent-os-common@0.0.260331072558", "@rivet-dev/agent-os-pi@0.1.1", `${NODE}@22`];
 
@@ -20,13 +20,13 @@ let directory;
 beforeAll(async () => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-agentos-"));
   fs.writeFileSync(path.join(directory, "package.json"), '{ "private": true }');
-  // Their scripts would build files that a VM does not need.
+  // Their install scripts would build files that a VM does not need.
   const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
   await run("npm", ["install", ...flags, ...PACKAGES], { cwd: directory });
 }, 300_000);
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10 }));
 
-/** Runs an ES module beside the packages, as a server that has them installed would; what it prints, as JSON. */
+/** Runs an ES module beside the packages, like a server that has them installed; returns the JSON that it prints. */
 async function server(node, source) {
   const file = path.join(directory, `server-${Math.random().toString(36).slice(2)}.mjs`);
   const require = `import { createRequire } from "node:module";
@@ -46,7 +46,7 @@ test("agent-os-common asks for what a usual Debian has", async () => {
     await vm.dispose();
     console.log(JSON.stringify({ stdout, names }));`,
   );
-  // The native ones: WebAssembly's tar is not GNU's.
+  // The native programs: the WebAssembly tar is not GNU tar.
   expect(printed.stdout).toMatch(/^tar \(GNU tar\).*\ngzip /);
   expect(printed.names).toEqual(expect.arrayContaining(["sh", "cat", "awk", "find", "_stubs"]));
 });

@@ -14,7 +14,7 @@ beforeAll(() => {
 });
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }));
 
-/** An npm package at `where`, as an installer leaves it. */
+/** An npm package at `where`, as an installer makes it. */
 function install(where, manifest, files = {}) {
   const at = path.join(directory, where);
   for (const [name, content] of Object.entries({ "package.json": JSON.stringify(manifest), ...files })) {
@@ -39,7 +39,7 @@ const commands = (...names) => ({
   commandDir: "/nowhere",
 });
 
-/** As npm lays it out: everything side by side, except a version that only one needs. */
+/** As npm installs packages: all side by side, except a version that only one of them needs. */
 function hoisted(name) {
   install(`${name}/node_modules/@scope/agent`, { name: "@scope/agent", dependencies: { "the-cli": "1" } });
   install(
@@ -69,7 +69,7 @@ test("a command that the VM lacks rejects create, and tells what brings it", asy
   expect(error).toBeInstanceOf(AgentVmError);
   expect(error).toMatchObject({ code: "ENOENT", path: "no-such-program" });
   for (const word of ["no-such-program", "nor-this", "a set", "a-set"]) expect(error.message).toContain(word);
-  // Of a package that has no list, the files of its directory are the commands.
+  // For a package without a list, the files of its directory are its commands.
   const commandDir = path.join(directory, "wasm");
   fs.mkdirSync(commandDir);
   for (const name of ["cat", "_part", "never-heard-of"]) fs.writeFileSync(path.join(commandDir, name), "");
@@ -90,7 +90,8 @@ test("an agent's commands run inside, on what they depend on, and show like any 
   expect(await output(vm, "command -v say-it")).toBe("/opt/agent-vm/bin/say-it\n");
   const { pid } = await vm.spawn("sh", ["-c", "say-it; node -e 'setTimeout(() => {}, 1e6)'; true"]);
   await until(async () => (await vm.processTree()).some((node) => node.pid === pid && node.children.length === 1));
-  // A program of the system comes behind them, one of the user's own and node before.
+  // On the PATH, Node.js and the user's own directory precede the packages' commands, and the system's directories
+  // follow.
   expect((await output(vm, "echo $PATH")).split(":")).toEqual(
     expect.arrayContaining(["/opt/node/bin", "/home/user/.local/bin", "/opt/agent-vm/bin", "/usr/bin"]),
   );
@@ -171,7 +172,7 @@ test("what is not installed, or cannot be run, rejects create and is named", asy
   const closed = await rejection(AgentVm.create({ software }));
   expect(closed).toMatchObject({ name: "AgentVmError", code: "EACCES", path: script });
   expect(closed.message).toContain("chmod");
-  // Once that is mended, the same description serves.
+  // When the cause is fixed, the same description works.
   fs.chmodSync(script, 0o755);
   expect(await output(await boot({ software }), "say-it")).toBe("own \n");
 });

@@ -60,7 +60,7 @@ test("a child that has left its parent's session, environment and descendants is
   const script = `(setsid env -i /bin/sh -c '${wait}' "\${TMPDIR:-/tmp}" &) & wait; exit 5`;
   const { pid } = await vm.spawn("sh", ["-c", script]);
   expect(await vm.waitProcess(pid)).toBe(5);
-  // Ends of other orphans are when the VM looks whether anything is left of that process.
+  // When another orphan ends, the VM checks whether any process of that family is left.
   for (let round = 0; round < 5; round++) await vm.exec("(sleep 0.01 &); sleep 0.05");
   await vm.exec("touch ${TMPDIR:-/tmp}/go-daemon");
   await until(() => recorded.text(pid) === "late\n");

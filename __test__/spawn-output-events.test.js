@@ -28,7 +28,7 @@ test("not one byte of hundreds of short processes is missed by who subscribed be
         const name = `${round + index}`;
         const { pid } = await vm.spawn("sh", ["-c", `echo out ${name}; echo err ${name} >&2; printf last${name}`]);
         await vm.waitProcess(pid);
-        // Numbers are the kernel's, which gives them out one after the other: none comes twice here.
+        // The kernel assigns pids in sequence, so none is repeated here.
         expect(expected.has(pid)).toBe(false);
         expected.set(pid, { stdout: `out ${name}\nlast${name}`, stderr: `err ${name}\n` });
       }),
@@ -59,7 +59,7 @@ test("a process that ends at once, without output, emits one exit event", async 
 test("megabytes on both streams arrive whole, in order, and before the exit", async () => {
   const recorded = record(vm);
   const bytes = 3_000_000;
-  // Two bytes a counter value, so that a lost, doubled or moved chunk shows.
+  // Two bytes for each value of a counter, so that a lost, repeated or moved chunk is noticed.
   const script = `
     const b = Buffer.alloc(${bytes});
     for (let i = 0; i + 2 <= b.length; i += 2) b.writeUInt16LE((i * 7 / 2) & 0xffff, i);
@@ -81,7 +81,7 @@ test("megabytes on both streams arrive whole, in order, and before the exit", as
 test("a process killed by its own signal in mid-output loses nothing that it wrote", async () => {
   const recorded = record(vm);
   for (let round = 0; round < 40; round++) {
-    // 60,000 bytes fit into the pipe, so all of them are written when the signal comes.
+    // 60,000 bytes fit into the pipe, so all of them are written before the signal.
     const { pid } = await vm.spawn("sh", ["-c", "head -c 60000 /dev/zero; echo end >&2; kill -KILL $$"]);
     expect(await vm.waitProcess(pid)).toBe(137);
     expect(recorded.bytes(pid, "stdout").length).toBe(60_000);

@@ -1,5 +1,5 @@
 "use strict";
-// What /sys says inside: the processors as on the host, no devices, and no file that can be written.
+// /sys in a VM: the same processors as on the host, no devices, and no writable file.
 
 const { spawnSync } = require("node:child_process");
 const { temporaryDirectory } = require("./fixture/directory");
@@ -7,7 +7,7 @@ const { muslRoot } = require("./fixture/roots");
 const { boot, output } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
-/** The processors that lscpu lists, one a line; its last fields are cores, sockets, nodes and caches. */
+/** The processors that lscpu lists, one per line; the last fields are cores, sockets, nodes and caches. */
 const LSCPU = "lscpu --parse=CPU,CORE,SOCKET,NODE,CACHE | grep -v ^#";
 
 const onHost = (command) => spawnSync("/bin/sh", ["-c", command], { encoding: "utf8" }).stdout;

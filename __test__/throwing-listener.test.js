@@ -1,7 +1,7 @@
 "use strict";
 const { nodeScript } = require("./fixture/server-process");
 
-// In a Node.js of its own: jest would take the uncaught error for the test's.
+// In a separate Node.js, because jest would treat the uncaught error as the test's.
 test("an error in a callback or listener is uncaught, as any emitter's, and nothing that follows is lost", async () => {
   const script = nodeScript(`
     const errors = [];

@@ -1,5 +1,5 @@
 "use strict";
-// What programs expect of a machine without being configured.
+// What programs expect of a machine by default.
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");

@@ -37,7 +37,7 @@ test("each thread has VMs of its own, beside the main thread's", async () => {
 
 test("a thread that is terminated leaves no process of its VMs, and others go on", async () => {
   const vm = await boot();
-  // Init has its name by then, by which it is counted.
+  // Init has the name by which it is counted only after the first call.
   await vm.exists("/");
   const others = new Set(descendants(process.pid).map(({ pid }) => pid));
   for (const state of [

@@ -1,5 +1,5 @@
 "use strict";
-// Who the VM's user is, where the VM has the host's own root: programs read tables of users and groups of the VM's own.
+// The VM's user at a level where the VM has the host's own root: programs read the VM's own tables of users and groups.
 const fs = require("node:fs");
 const { atLevel, boot, output } = require("../fixture/vm");
 
@@ -80,7 +80,7 @@ test("each open has a position of its own, and nothing can be written", async ()
 
 test("no program takes the tables from another by changing their mode or times", async () => {
   const vm = await boot();
-  // The environment is where the kernel put it, so the open is one that init answers.
+  // The environment is where the kernel put it, so init answers this open.
   const script = `
 import ctypes, errno, os
 libc = ctypes.CDLL(None)
@@ -115,7 +115,7 @@ test("no other file of the host becomes readable, by any way to name it", async 
     expect([path, stdout, exitCode]).toEqual([path, "", 1]);
   }
   expect(await output(vm, "cd d && cat etc/passwd ./etc/passwd")).toBe("own\nown\n");
-  // The server reads files as the VM's programs do, with calls of its own.
+  // The server reads files as the VM's programs do, with its own calls.
   await expect(vm.readFile("/etc/passwd")).rejects.toMatchObject({ code: "EACCES" });
 });
 

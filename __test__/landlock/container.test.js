@@ -6,7 +6,7 @@ const { promisify } = require("node:util");
 const script = path.join(__dirname, "../fixture/container.py");
 const root = path.join(__dirname, "../..");
 
-/** What a server in a container of that profile prints, as JSON. */
+/** The JSON that a server prints in a container with that profile. */
 async function inContainer(profile, source) {
   const whole = `
     const { AgentVm } = require(${JSON.stringify(root)});

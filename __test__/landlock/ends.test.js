@@ -6,7 +6,7 @@ const { nodeScript } = require("../fixture/server-process");
 const { boot, output } = require("../fixture/vm");
 const { AgentVm } = require("../..");
 
-// Two in the background, one of them with a directory that its owner may not search; a process and a shell.
+// Two in the background, one of them with a directory that its owner may not search; a process, and a shell.
 const busy = `
   await vm.exec("mkdir closed && touch closed/file && chmod 0 closed; sleep 1000 & setsid -f sh -c 'trap \\"\\" HUP TERM; sleep 1000'");
   await vm.spawn("sleep", ["1000"]);
@@ -20,7 +20,7 @@ test("dispose ends all of it and removes its files", async () => {
   await vm.exec("mkdir closed && touch closed/file && chmod 0 closed; sleep 1000 & setsid -f sleep 1000");
   await vm.spawn("sleep", ["1000"]);
   const processes = descendants(process.pid).filter(({ pid }) => !before.has(pid));
-  // Init, its deputy and three.
+  // Init, its deputy and three programs.
   expect(processes.length).toBeGreaterThanOrEqual(5);
   await vm.dispose();
   await until(() => running(processes).length === 0);

@@ -9,7 +9,7 @@ const { boot, output } = require("../fixture/vm");
 
 const landlock = { isolation: "landlock" };
 
-/** A host directory whose modes would allow every user everything. */
+/** A host directory whose modes allow every user everything. */
 function openDirectory() {
   const made = temporaryDirectory();
   fs.chmodSync(made, 0o777);
@@ -101,7 +101,7 @@ test("no host file is written, made, moved or removed", async () => {
   expect(fs.readFileSync(path.join(there, "secret"), "utf8")).toBe("of the host");
 });
 
-// Landlock itself looks at none of these; with the server's own user every one of them would work.
+// Landlock itself controls none of these, so the server's own user could do all of them.
 test("no mode, owner, time or attribute of a host file is changed", async () => {
   const vm = await boot(landlock);
   const there = openDirectory();

@@ -21,7 +21,7 @@ const CALLS = systemCallNumbers({
   sched_setscheduler: [144, 119],
 });
 
-/** Everything a program could try on a process that is not its own, and the error each ends with. */
+/** Everything that a program could try on a process outside its VM, with the error of each attempt. */
 const ATTACKS = `
 room = ctypes.create_string_buffer(64)
 class iovec(ctypes.Structure):
@@ -117,11 +117,11 @@ test.each(["KILL", "STOP", "TERM", "ABRT"])(
     const next = inits(before);
     expect(next.init).toBe(init);
     expect(next.deputy === deputy).toBe(signal === "STOP");
-    // Neither is listed, nor can it be named.
+    // The other process is not listed and cannot be named.
     expect((await vm.allProcesses()).map((process) => process.command)).toEqual(["cat"]);
     await expect(vm.killProcess(next.deputy)).rejects.toMatchObject({ code: "PROCESS_NOT_FOUND" });
     await expect(vm.killProcess(init)).rejects.toMatchObject({ code: "PROCESS_NOT_FOUND" });
-    // Programs of before the new one are still the VM's.
+    // Programs from before the restart still belong to the VM.
     await vm.writeProcessStdin(pid, "x");
     await vm.killProcess(pid);
     expect(await vm.waitProcess(pid)).toBe(137);
@@ -164,7 +164,7 @@ test("a fork bomb ends at the VM's bound, and the VM goes on", async () => {
   const count = Number(
     (await output(await boot({ isolation: "none" }), "ps -eLo uid= | grep -cw $(id -u) || true")).trim(),
   );
-  // Where the server is an ordinary user, its own processes count as well.
+  // If the server is an ordinary user, its own processes count too.
   const pids = 64 + (process.getuid() === 0 ? 0 : count);
   const vm = await boot({ ...landlock, limits: { pids } });
   const script = `

@@ -1,5 +1,5 @@
 "use strict";
-// What is promised of commands holds at this level too: the same tests.
+// Commands behave the same at this level, so the same tests run.
 require("../fixture/vm").atLevel("landlock");
 
 describe.each([

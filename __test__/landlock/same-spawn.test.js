@@ -1,5 +1,5 @@
 "use strict";
-// What is promised of processes and of a VM's end holds at this level too: the same tests.
+// Processes and the end of a VM behave the same at this level, so the same tests run.
 require("../fixture/vm").atLevel("landlock");
 
 describe.each(["spawn-output-events", "spawn-leftover-output", "throwing-listener", "dispose"])("%s", (name) => {

@@ -1,5 +1,6 @@
 "use strict";
-// At this level /sys is the host's own, behind the walls: how many processors there are can be read, and nothing else.
+// At this level /sys is the host's own, seen through the Landlock domain: programs can read the number of processors,
+// and nothing else.
 
 const { spawnSync } = require("node:child_process");
 const { python } = require("../fixture/guest-programs");

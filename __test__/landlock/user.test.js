@@ -43,7 +43,7 @@ test("set-uid programs run as the user, and none can be made", async () => {
   await output(vm, "cp /bin/true mine");
   for (const mode of ["u+s", "g+s", "4755", "2755"]) expect((await vm.exec(`chmod ${mode} mine`)).exitCode).toBe(1);
   expect(await output(vm, "stat -c %a mine")).toBe("755\n");
-  // Directories may be set-group-id, as git and others make them.
+  // Directories may be set-group-id, as git and other programs make them.
   expect(await output(vm, "mkdir -m 2775 ours; git init -q --shared=group r; stat -c %a ours r/.git")).toBe(
     "2775\n2775\n",
   );

@@ -1,5 +1,6 @@
 "use strict";
-// Large programs give in a VM what they give on the host to a user who owns nothing there: they find their settings and data.
+// Large programs have the same output in a VM as on the host for a user who owns nothing there: they find their
+// settings and data.
 
 const { AgentVm } = require("../..");
 const { expectSame } = require("../fixture/same-program");
@@ -9,7 +10,7 @@ const java =
   "class A { public static void main(String[] a) throws Exception { System.out.println(java.security.Security.getProviders().length); } }";
 const source = '#include <stdio.h>\nint main(void) { return puts("x") < 0; }';
 
-/** The program, and a command whose output depends on its settings and data. */
+/** A program, and a command whose output depends on its settings and data. */
 const PROGRAMS = [
   ["chromium", "chromium --headless --no-sandbox --disable-gpu --dump-dom 'data:text/html,<p>x' 2>/dev/null"],
   ["Maven", "mvn -v | head -n 3"],

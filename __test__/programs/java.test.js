@@ -1,5 +1,5 @@
 "use strict";
-// A JVM sizes itself by the limits of its VM. Needs a JDK: `npm run test:programs` installs one.
+// A JVM chooses its sizes by its VM's limits. Needs a JDK: `npm run test:programs` installs one.
 
 const { boot, output } = require("../fixture/vm");
 const { heldLimits } = require("../fixture/limits");

@@ -71,6 +71,6 @@ test("a call of rivetkit's plain client that is over a limit is rejected, and sa
   });
   expect(result.code).toBe("LIMIT_EXCEEDED");
   expect(result.message).toContain("maxOutgoingMessageSize");
-  // rivetkit itself rejects it, before it reaches the actor.
+  // rivetkit itself rejects it, before the call reaches the actor.
   expect(argument).toMatchObject({ group: "message", code: "incoming_too_long" });
 });

@@ -1,6 +1,6 @@
 "use strict";
-// The bounds of what an actor keeps for its clients, without an engine: thousands of calls, clients and processes would take
-// rivetkit minutes.
+// The bounds of what an actor keeps for its clients, tested without an engine: thousands of calls, clients and
+// processes would take rivetkit minutes.
 
 const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
@@ -11,7 +11,7 @@ test("a client has at most half of an actor's calls, and others have some whatev
     const flood = (name, length) => {
       const own = connection(name);
       const begin = (id) => {
-        // Those that are taken go on for ever; what is refused is so at once.
+        // Accepted calls never end; refused calls reject at once.
         const begun = calls.begin(own, { id, method: "exec", args: [], incarnation: "incarnation", done: [] });
         return Promise.race([code(() => begun), new Promise((resolve) => setTimeout(resolve, 2000, "under way"))]);
       };
@@ -113,7 +113,7 @@ test("requests that wait for one call, or ask for pieces of one that goes on, le
     { flags: ["--expose-gc"] },
   );
   expect(seen).toMatchObject({ states: ["pending"], pieces: ["LIMIT_EXCEEDED"] });
-  // 100,000 requests: at most some 50 bytes each.
+  // 100,000 requests, each of which may keep at most about 50 bytes.
   expect(seen.grown).toBeLessThan(5_000_000);
 });
 
@@ -178,14 +178,14 @@ test("what something else in the server wrote to Object.prototype is no option o
     await vm.waitProcess(pid);
     const { chunks } = await vm.readProcessOutput(pid);
     const content = String(await methods.readFile(use, "/tmp/file", {}));
-    // Node.js's own streams read it, wherever one has its bytes read.
+    // Node.js's own streams read it whenever they read bytes.
     delete Object.prototype.signal;
     const { body } = await methods.vmFetch(use, 8000, "/", {});
     const counted = use.claim.bytes;
     for (const key of Object.keys(polluted)) delete Object.prototype[key];
     await vm.dispose();
     print({ stdout, chunks: chunks.length, content, method: String(body), counted });`);
-  // The output, the file and the body are counted as they are read.
+  // The output, the file and the body are counted while they are read.
   expect(seen).toEqual({ stdout: "printed\n", chunks: 0, content: "content", method: "GET", counted: 8 + 7 + 3 });
 });
 
@@ -226,7 +226,7 @@ test("3,000 processes whose children write after them do not add up in what an a
     await machine.stop("destroy");
     print({ most, open: positions.filter(({ exit }) => !exit).length });`);
   expect(seen.most).toBeGreaterThanOrEqual(1024);
-  // As many as exited ones are kept, and those that are under way.
+  // As many as the kept exited ones, and those that still run.
   expect(seen.most).toBeLessThanOrEqual(2048);
   expect(seen.open).toBeLessThanOrEqual(1024);
 }, 120_000);
@@ -241,7 +241,7 @@ test("streams that only forgotten processes write to are forgotten, too", async 
     }
     const size = () => ledger.positions().length;
     const ended = size();
-    // Silent until now; and then what goes on.
+    // Without output until now, and then one that continues.
     for (let pid = 1; pid <= 5000; pid++) ledger.sent(pid, 0, 5);
     for (let pid = 1; pid <= 5000; pid++) ledger.sent(pid, 5, 5);
     ledger.started(9999);

@@ -1,5 +1,5 @@
 "use strict";
-// Every call of a VM over an actor: that each arrives with its arguments and returns what the VM does.
+// Every call of a VM over an actor: each arrives with its arguments, and returns the VM's result.
 
 const { startServer } = require("../fixture/rivetkit/servers");
 
@@ -104,7 +104,7 @@ test("processes and shells", async () => {
   expect(seen).toMatchObject({
     stdout: "a b|c|",
     exitCode: 5,
-    // The signal reaches the group: the shell also reports the end of its sleep, on its other stream.
+    // The signal reaches the whole group: the shell also reports the end of its sleep, on stderr.
     late: expect.stringMatching(/^caught$/m),
     exited: { exitCode: 5, signal: null, reason: "exited" },
     exits: [

@@ -10,7 +10,10 @@ const { directoryForFile } = require("../fixture/directory");
 const root = join(__dirname, "../..");
 const done = "Everything documented ran, on a real Linux.";
 
-/** The checkout again, with a target/ of its own: the demo compiles into it, and the real one may be another user's. */
+/**
+ * A copy of the checkout with a separate target/, because the demo compiles into it and the real one may belong to
+ * another user.
+ */
 const checkout = directoryForFile();
 for (const name of readdirSync(root)) {
   if (name !== "examples" && name !== "target") symlinkSync(join(root, name), join(checkout, name));
@@ -23,7 +26,7 @@ afterAll(() => {
   for (const child of started) child.kill("SIGTERM");
 });
 
-/** Starts the demo, or a part of it, and tells what it has printed. */
+/** Starts the demo, or a part of it, and returns functions to read its output. */
 function demo(args = [], env = {}) {
   const child = spawn(process.execPath, [join(checkout, "examples/demo/run.mjs"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],

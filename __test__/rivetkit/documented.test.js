@@ -1,6 +1,7 @@
 "use strict";
-// The snippets of the agentOS documentation, "Processes & Shell", as printed there except for the imports, in ../fixture/rivetkit/documented/.
-// They are checked and run where users have them: beside the package as npm installs it from its tarballs.
+// The snippets of the agentOS documentation, "Processes & Shell", as printed there except for the imports, in
+// ../fixture/rivetkit/documented/. They are type-checked and run beside the package as npm installs it from its
+// tarballs, as for users.
 
 const { spawn } = require("node:child_process");
 const { cpSync, readFileSync, readdirSync, mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
@@ -33,7 +34,7 @@ test("what npm installed runs, without rivetkit", async () => {
 describe("beside rivetkit", () => {
   beforeAll(async () => {
     mkdirSync(join(app, "node_modules/@types"));
-    // What `npm install rivetkit typescript` would bring, which takes long.
+    // What `npm install rivetkit typescript` would install, which takes long.
     for (const name of ["rivetkit", "ws", "@types/node"]) {
       symlinkSync(join(root, "node_modules", name), join(app, "node_modules", name));
     }
@@ -41,7 +42,7 @@ describe("beside rivetkit", () => {
     cpSync(join(__dirname, "../fixture/rivetkit/documented"), app, { recursive: true });
     for (const name of readdirSync(app).filter((each) => each.endsWith(".ts"))) {
       const text = readFileSync(join(app, name), "utf8").replace("http://localhost:6420", server.engine.endpoint);
-      // The printed one closes its shell at once; this one waits until the shell has answered.
+      // The printed snippet closes its shell at once; here it first waits for the shell's answer.
       const exit = 'await agent.writeShell(shellId, "stty size; exit\\n");\nawait agent.waitShell(shellId);\n';
       writeFileSync(join(app, name), text.replace("// Close the shell when done\n", exit));
     }
@@ -57,7 +58,7 @@ describe("beside rivetkit", () => {
     );
   }, 120_000);
 
-  /** Runs a snippet until it has printed what is looked for; one that listens would not end by itself. */
+  /** Runs a snippet until it has printed the expected text; a snippet that listens would never end by itself. */
   async function printed(name, ...expected) {
     const child = spawn(process.execPath, [join(app, `out/${name}.js`)], {
       env: { ...process.env, RIVET_LOG_LEVEL: "error" },

@@ -38,7 +38,7 @@ test("a failure to boot reaches every first call, and the next call tries again"
 });
 
 test("paths and causes of the server do not reach the client", async () => {
-  // Homes cannot be kept there: the failure is the file system's, and its message names the server's directory.
+  // No homes can be kept there: the error is the file system's, and its message names the server's directory.
   const server = await startServer({ agent: { options: { persist: { directory: "/etc/passwd/homes" } } } });
   const failures = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
     const ours = [await failure(agent.exec("true")), await failure(agent.spawn("true"))];
@@ -49,7 +49,7 @@ test("paths and causes of the server do not reach the client", async () => {
     expect(each).toMatchObject({ code: "internal_error", message: "An internal error occurred" });
     expect(JSON.stringify(each)).not.toContain("homes");
   }
-  // Who runs the server reads what it was.
+  // The server's log contains the original error.
   const logged = server.lines.filter((line) => line.includes("ENOTDIR"));
   expect(logged.map((line) => /msg="(.*?)"/.exec(line)[1])).toEqual([
     "agent-vm: exec failed",
@@ -61,7 +61,7 @@ test("paths and causes of the server do not reach the client", async () => {
 test("a refused connection rejects its call, instead of being tried again for a minute", async () => {
   const server = await startServer();
   const { refused, ms } = await server.evaluate(async ({ agent, client, failure }) => {
-    // A busy machine takes its time over the server's first actor.
+    // On a busy machine, the server's first actor takes a while to start.
     await agent.exec("true");
     const since = Date.now();
     const refusing = client.vm.getOrCreate(["test"], { params: { refuse: true } });

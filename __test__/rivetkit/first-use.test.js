@@ -11,7 +11,7 @@ test("ten first calls at once boot one VM", async () => {
   const { hosts, booted } = await server.evaluate(async ({ agent, until }) => {
     let booted = 0;
     agent.on("vmBooted", () => booted++);
-    // One of them leaves something that the others' VM would not have.
+    // Each leaves a file, which would be missing in another VM.
     await Promise.all(Array.from({ length: 10 }, (_, index) => agent.exec(`echo ${index} > ${index}`)));
     await until(() => booted > 0);
     return { hosts: (await agent.exec("ls | wc -l")).stdout, booted };
@@ -32,7 +32,7 @@ test("two actors never share a VM", async () => {
 test("a hundred actors have a VM each, and each answers", async () => {
   const answers = await server.evaluate(async ({ client }) => {
     const agents = Array.from({ length: 100 }, (_, index) => client.vm.getOrCreate([`many-${index}`]));
-    // Five at a time, so that the engine is not asked for more than it gets done; what each runs keeps its VM.
+    // Five at a time, so as not to overload the engine; a running program keeps each VM.
     const each = async (call) => {
       const results = [];
       for (let from = 0; from < agents.length; from += 5) {

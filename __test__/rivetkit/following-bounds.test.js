@@ -1,9 +1,11 @@
 "use strict";
-// What an actor holds for clients that follow their calls and do not take what these print; without an engine.
+// What an actor keeps for clients that follow their calls but do not read the output; tested without an engine.
 
 const { CALLS, evaluate } = require("../fixture/rivetkit/evaluate");
 
-/** A Calls whose calls print on demand: `calls`, `begin(own, id, method)`, and `running`, what each call was given, by id. */
+/**
+ * A Calls whose calls print on demand: `calls`, `begin(own, id, method)`, and `running`, each call's parameters by id.
+ */
 const FOLLOWED = `${CALLS}
     const { MOST_UNTAKEN } = await import("${require("../fixture/rivetkit/evaluate").dist}/live.mjs");
     const running = new Map();
@@ -14,7 +16,7 @@ const FOLLOWED = `${CALLS}
     const take = (own, id, after) => calls.take(own, id, "incarnation", after);
     const own = connection("own");
     const chunk = new Uint8Array(1024 * 1024);
-    /** How many such chunks were printed before it was refused. */
+    /** How many such chunks were printed before one was refused. */
     const print1M = (id, most) => {
       for (let count = 0; count < most; count++) {
         try {
@@ -34,7 +36,7 @@ test("a command whose output is not taken is ended at the bound, and what is tak
     const bound = MOST_UNTAKEN / chunk.byteLength;
     const first = print1M("call-number-1", bound);
     const held = Share.all >= MOST_UNTAKEN;
-    // Each answer gives up what came before the byte that it begins at.
+    // Each answer drops the output before its first byte.
     let next = 0;
     for (let count = 0; count < 16; count++) ({ next } = await take(own, "call-number-1", next));
     await take(own, "call-number-1", next);
@@ -62,7 +64,7 @@ test("of a process that is not followed closely the oldest output goes, and the 
     await soon();
     const printed = print1M("call-number-1", 1000);
     const held = Share.all / 1024 / 1024;
-    // It is the newest that is kept. Its client has some of it, and sees where it goes on.
+    // The newest output is kept. Its client has some of it, and sees where it continues.
     let next = 0;
     let got = 0;
     let ended;

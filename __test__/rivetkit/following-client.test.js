@@ -1,5 +1,5 @@
 "use strict";
-// The client's half of what is followed, with an actor that answers as the test says; without an engine.
+// The client's half of following a call, with an actor that answers as the test requires; without an engine.
 
 const { dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
@@ -74,7 +74,7 @@ test("a call to an actor that never answers rejects after about two minutes", as
       await new Promise((resolve) => next(resolve));
     }
     print(rejectedAt / 1000);`);
-  // At least a minute of attempts, of which the last may begin within that minute and take as long.
+  // Attempts continue for at least a minute; the last may begin within that minute and take as long.
   expect(seconds).toBeGreaterThan(60);
   expect(seconds).toBeLessThan(130);
 });

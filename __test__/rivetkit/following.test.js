@@ -1,5 +1,6 @@
 "use strict";
-// What a client follows of its calls: `signal`, `onStdout` and `onStderr` of exec, execFile and spawn, and `signal` of vmFetch.
+// What a client follows of its calls: `signal`, `onStdout` and `onStderr` of exec, execFile and spawn, and `signal` of
+// vmFetch.
 
 const { startServer } = require("../fixture/rivetkit/servers");
 
@@ -18,7 +19,7 @@ test("onStdout and onStderr have every byte, in order, before the call resolves"
       onStdout: (data) => streams.stdout.push(data),
       onStderr: (data) => streams.stderr.push(data),
     };
-    // The two bytes of the character come apart; then both streams at once.
+    // The two bytes of the character arrive separately; then both streams write at the same time.
     const command =
       "printf '\\303'; sleep 0.2; printf '\\251'; (seq 1 200000) & seq 1 50000 >&2; wait; head -c 300000 /dev/zero; echo $WORD";
     const result = await agent.exec(command, options).then((value) => ((last = streams.stdout.length), value));
@@ -67,7 +68,7 @@ test("a spawned process's callbacks have its output until its end, and keep the 
       onStderr: (data) => (stderr += text(data)),
     });
     await until(() => stdout.endsWith("100000\n") && stderr !== "");
-    // Longer than a connection that nothing uses is kept.
+    // Longer than an unused connection is kept.
     await sleep(2500);
     const running = connections();
     await agent.writeProcessStdin(pid, "line\n");
@@ -99,7 +100,7 @@ test("an abort before a call sends nothing, one during it kills what it started,
       await outcome(agent.execFile("touch", ["early"], { signal: before.signal })),
       await outcome(agent.spawn("touch", ["early"], { signal: before.signal })),
       await outcome(agent.vmFetch(80, "/", { signal: before.signal })),
-      // While the request goes out.
+      // While the request is being sent.
       await (() => {
         const at = aborts();
         const call = outcome(agent.exec("sleep 1001", { signal: at.signal }));
@@ -240,7 +241,7 @@ test("invalid options are refused, and rivetkit's own client gets an error that 
       await failure(connection.spawn("touch", ["unsent"], { signal: {} })),
       await failure(plain.vmFetch(80, "/", { signal: {} })),
     ];
-    // What rivetkit's own encoding cannot hold is refused by it, and not sent.
+    // Values that rivetkit's own encoding cannot contain: it refuses them before sending.
     const unencoded = [
       await failure(plain.exec("touch unsent", { onStdout: () => {} })),
       await failure(plain.exec("touch unsent", { signal: AbortSignal.timeout(60_000) })),

@@ -1,5 +1,6 @@
 "use strict";
-// A client that speaks what carries our client's calls, and rivetkit's own actions, as ours never would.
+// A client that uses the internal actions of our client, and rivetkit's own actions, in ways that our client never
+// does.
 
 const { readFileSync } = require("node:fs");
 const { startServer } = require("../fixture/rivetkit/servers");
@@ -10,7 +11,7 @@ beforeAll(async () => {
   await server.evaluate(({ agent }) => agent.exec("true"));
 });
 
-/** The most memory that the process has had, in bytes. */
+/** The peak memory of the process, in bytes. */
 const peak = ({ pid }) => Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 
 test("calls that wait for themselves or for each other are refused, and delay no other call", async () => {
@@ -68,7 +69,7 @@ test("an id of another client's call gives nothing of it, and takes nothing away
     { resolved: undefined },
     { resolved: { state: "done", value: { stdout: "mine\n" } } },
   ]);
-  // The same answer, and not another call.
+  // The same answer; no second call was made.
   expect(seen.still).toMatchObject({ resolved: { state: "large" } });
   expect(seen.again).toEqual(seen.still);
 });
@@ -154,11 +155,11 @@ test("every action, and every call, refuses what does not fit with an error that
     let next = 0;
     const send = async (name, args) => {
       const request = { id: `walking-${next}`, method: name, args, incarnation, done: [`walking-${next - 200}`] };
-      // By turns as an action of its own, and carried.
+      // Alternately as an action of its own, and carried.
       const carried = next++ % 2 === 0 && !protocol.includes(name);
       const action = carried ? { name: "agentVmBegin", args: [request] } : { name, args };
       const each = await failure(hostile.action(action));
-      // Neither rivetkit's "internal_error" nor anything else that this package did not mean to say.
+      // Neither rivetkit's "internal_error" nor any other error that this package does not intend.
       const known = /^[A-Z][A-Z0-9_]+$/.test(each.code ?? "");
       if (!("resolved" in each) && !known) odd.push([name, JSON.stringify(args).slice(0, 200), each]);
     };
@@ -220,7 +221,7 @@ describe("what calls read and keep together is bounded, also in a server with a 
     const seen = await small.evaluate(async ({ client, createPlainClient, endpoint, failure }) => {
       const hostile = createPlainClient(endpoint).vm.getOrCreate(["test"]).connect();
       const { incarnation } = await hostile.action({ name: "agentVmHello", args: [] });
-      // Each waits until all have printed: what they hold, they hold at one time.
+      // Each waits until all have printed, so that their output is held at the same time.
       const command =
         "head -c 16777216 /dev/zero | tr '\\0' x; echo >> done; until [ $(wc -l < done) -ge 40 ]; do sleep 0.1; done";
       const answers = await Promise.all(
@@ -235,8 +236,8 @@ describe("what calls read and keep together is bounded, also in a server with a 
     });
     expect(seen.refused).toBeGreaterThan(40);
     expect(seen.stdout).toBe("here\n");
-    // The heap may have 448 MiB, so that the budget is 112 MiB, and one client's part of it 84 MiB. A result is held up to four
-    // times while it becomes text and is encoded; 120 MB are usual here.
+    // The heap limit is 448 MiB, so the budget is 112 MiB and one client's part of it 84 MiB. A result is in memory up
+    // to four times while it becomes text and is encoded; 120 MB are typical here.
     expect(peak(small) - before).toBeLessThan(500_000_000);
   }, 120_000);
 
@@ -307,7 +308,7 @@ describe("what calls read and keep together is bounded, also in a server with a 
         }
       }
       await hostile.dispose();
-      // As much as that, by another.
+      // The same amount, by another client.
       const stdin = new Uint8Array(parts * 30_000);
       await agent.writeFile("/home/user/large", stdin);
       const { size } = await agent.stat("/home/user/large");

@@ -26,7 +26,7 @@ test("killing the server kills its VMs, and clients reconnect when it is started
   const processes = descendants(server.pid).filter(
     ({ pid }) => !/rivet/.test(readFileSync(`/proc/${pid}/comm`, "utf8")),
   );
-  expect(processes.length).toBeGreaterThanOrEqual(4); // init, sh, two times sleep
+  expect(processes.length).toBeGreaterThanOrEqual(4); // Init, sh, and two sleeps.
   await server.kill("SIGKILL");
   await server.until(() => running(processes).length === 0, "end of what ran in the VM");
 

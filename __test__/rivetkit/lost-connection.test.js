@@ -29,9 +29,9 @@ test("a client whose connection is cut misses no output and no exit, and its pen
     const waiting = agent.waitProcess(pid);
     const slow = agent.exec("sleep 3; echo slow");
     for (let time = 0; time < 3; time++) {
-      // In the middle of what the process and the shell print.
+      // While the process and the shell are printing.
       await sleep(700);
-      // A busy machine takes its time over the next connection.
+      // On a busy machine, the next connection takes a while.
       await until(() => cut() > 0);
     }
     const [exitCode, result] = await Promise.all([waiting, slow, agent.waitShell(shellId)]);
@@ -55,13 +55,13 @@ test("a connection closes a second after its last use, and a subscription keeps 
   const kept = await server.evaluate(async ({ agent, endpoint, sleep, until }) => {
     const connections = () =>
       process._getActiveHandles().filter(({ remotePort }) => remotePort === Number(new URL(endpoint).port)).length;
-    // Not the connections, but their number: an HTTP one of rivetkit's may be kept for reuse.
+    // The number of connections is compared, because rivetkit may keep an HTTP connection for reuse.
     await agent.exec("true");
     const used = connections();
     await until(() => connections() < used);
     const off = agent.on("vmShutdown", () => {});
     await agent.exec("true");
-    // Longer than a connection that nothing uses is kept.
+    // Longer than an unused connection is kept.
     await sleep(2000);
     const subscribed = connections();
     off();

@@ -1,5 +1,5 @@
 "use strict";
-// Every way to call an actor, and whether its onBeforeConnect is asked.
+// Every way to call an actor, and whether the actor's onBeforeConnect is called for it.
 
 const { startServer } = require("../fixture/rivetkit/servers");
 
@@ -9,7 +9,7 @@ let inspectorToken;
 beforeAll(async () => {
   server = await startServer();
   await server.evaluate(({ agent }) => agent.exec("true"));
-  // The engine gives them to every client that asks, where it has no token of its own.
+  // The engine gives the actors to every client that asks, if it has no token.
   const { actors } = await ask("actors?namespace=default&name=vm");
   actorId = actors[0].actor_id;
   const { value } = await ask(`actors/${actorId}/kv/keys/Aw==?namespace=default`);
@@ -37,7 +37,7 @@ const action = (name, args, params) =>
   });
 
 test("the inspector, with the token that the engine gives out, calls no action", async () => {
-  // It is the right token.
+  // The token is the right one.
   const { rpcs } = await ask(`gateway/${actorId}/inspector/rpcs`, {
     headers: { authorization: `Bearer ${inspectorToken}` },
   });
@@ -83,7 +83,7 @@ test("the hook is asked for HTTP calls and for connections, and what it refuses 
     },
   );
   for (const each of over) expect(each).not.toHaveProperty("resolved");
-  // Neither is there anything behind the other routes.
+  // The other routes lead to nothing either.
   for (const route of ["request/x", "websocket/x"]) {
     const { status } = await fetch(`${server.engine.endpoint}/gateway/${actorId}/${route}`);
     expect([route, status >= 400]).toEqual([route, true]);

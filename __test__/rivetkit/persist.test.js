@@ -21,12 +21,12 @@ test("a kept home is there after sleep, and goes when the actor is destroyed", a
   const seen = await server.evaluate(({ agent }) => agent.exec("cat note; ls /tmp"));
   expect(seen.stdout).toBe("kept\n");
 
-  // As an operator does it, or rivetkit's dashboard.
+  // As an operator or rivetkit's dashboard does it.
   await fetch(`${server.engine.endpoint}/actors/${id}?namespace=default`, { method: "DELETE" });
   await server.said("destroy");
   await server.until(() => !existsSync(join(directory, id)), "removal of the home");
   expect(readdirSync(directory)).toHaveLength(1);
-  // The next actor of that name begins with nothing.
+  // The next actor with that name starts with an empty home.
   const fresh = await server.evaluate(({ agent }) => agent.exec("ls"));
   expect(fresh.stdout).toBe("");
 });

@@ -1,10 +1,10 @@
 "use strict";
-// Calls of rivetkit's plain client: one cannot take the places of the others, nor keep one for ever.
+// Calls of rivetkit's plain client: a connection cannot take the places of others, nor keep one for ever.
 
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 const { startServer } = require("../fixture/rivetkit/servers");
 
-/** A Calls whose calls go on until they are aborted, and what has come of each of them. */
+/** A Calls whose calls run until they are aborted, and the result of each. */
 const PLAIN = `${CALLS}
     const aborted = [];
     const endless = (method, args, { signal }) =>
@@ -116,7 +116,7 @@ test("listings that nobody waits for any longer hold up no other's and are not c
     await new Promise((resolve) => setTimeout(resolve, 20));
     for (const end of ends) end([]);
     print({ outcomes: count(outcomes), held, listed, other: await other, over: Share.all });`);
-  // What is under way is not aborted: it counts until it is over.
+  // Running calls are not aborted: each counts until it ends.
   expect(seen.held).toBeLessThan(4 * 2000);
   expect(seen).toMatchObject({ outcomes: { VM_DISPOSED: 3000 }, other: "taken", over: 0 });
   expect(seen.listed).toEqual(["/gone", "/gone", "/gone", "/gone", "/other"]);
@@ -139,7 +139,7 @@ test("a client that is named as another one's connection has nothing of what tha
     await calls.begin(unnamed, request);
     calls.hello(other, "connection-1");
     const stolen = await code(() => calls.follow(other, request.id, "incarnation"));
-    // Neither does the end of that connection take away what the other client has.
+    // The end of that connection does not affect the other client's calls either.
     await calls.begin(other, request);
     close(calls, unnamed);
     print({ stolen, kept: await calls.follow(other, request.id, "incarnation") });`);
@@ -175,7 +175,7 @@ test("callers that no longer wait for a process leave nothing with the VM", asyn
     const unknown = await code(() => methods.waitProcess({ machine, claim }, 99_999));
     await machine.stop("destroy");
     print({ codes, asked, exitCode, again, unknown });`);
-  // One for all that waited, one for the ended process, and one for the pid that is none.
+  // One for all that waited, one for the ended process, and one for the pid that does not exist.
   expect(seen).toEqual({ codes: { LATE: 1000 }, asked: 3, exitCode: 0, again: 0, unknown: "PROCESS_NOT_FOUND" });
 });
 
@@ -196,7 +196,7 @@ test("what a plain call runs is killed at actionTimeout, and when its connection
     await started("connected");
     await connection.dispose();
     await until(async () => (await sleepers("1002")) === 0);
-    // Our own client's calls take as long as they take.
+    // Our own client's calls have no time limit.
     const { stdout } = await agent.exec("sleep 6; echo whole");
     return { codes, stdout };
   });

@@ -1,5 +1,5 @@
 "use strict";
-// What a command prints for a call of an actor: kept by the actor, which counts it, and as text the same that the VM makes of it.
+// The output of a command for a call of an actor: the actor keeps and counts it, and its text is the same as the VM's.
 
 const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
@@ -34,7 +34,7 @@ test("the text of what is printed, whole or cut anywhere, is the one that exec g
         }
       }
     }
-    // Many small chunks, and large ones among them.
+    // Many small chunks, with large ones among them.
     const command = "for i in $(seq 300); do echo $i; done; seq 1 20000; for i in $(seq 300); do printf é; done";
     const whole = [await vm.exec(command), await counted(claim, nobody, undefined, (each) => vm.exec(command, each))];
     const refused = [];
@@ -55,7 +55,7 @@ test("the text of what is printed, whole or cut anywhere, is the one that exec g
 test("a command that goes on printing until it is killed costs no more than what there was room for", async () => {
   const seen = await evaluate(
     `${PRINTED}
-    // As exec prints where the machine is busy and the kill comes late.
+    // Like exec output on a busy machine where the kill comes late.
     let asked;
     let aborted = 0;
     const exec = async (options) => {
@@ -74,6 +74,6 @@ test("a command that goes on printing until it is killed costs no more than what
     { flags: ["--max-old-space-size=200"] },
   );
   expect(seen).toMatchObject({ outcome: "LIMIT_EXCEEDED", asked: 0, aborted: true });
-  // Three quarters of the budget are held, and what the garbage collector has not seen yet.
+  // Three quarters of the budget are in use, and memory that has not been garbage collected yet.
   expect(seen.grown).toBeLessThan(3);
 });

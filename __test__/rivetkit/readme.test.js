@@ -1,5 +1,5 @@
 "use strict";
-// The TypeScript of README and docs/: checked, and run against the server that it shows.
+// The TypeScript of README and docs/: type-checked, and run against the server that they show.
 const { execFile } = require("node:child_process");
 const { mkdirSync, symlinkSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
@@ -19,7 +19,7 @@ const found = documents()
 const named = (name) => found.filter((code) => code.startsWith(`// ${name}`));
 const rest = found.filter((code) => !code.startsWith("// "));
 
-/** What the client's block has made is there for those that follow it. */
+/** The variables of the client's block are available to the blocks that follow it. */
 const client = `import { createClient } from "agent-vm/client";
 import type { registry } from "./server.js";
 const client = createClient<typeof registry>("http://localhost:6420");

@@ -6,9 +6,9 @@ const { directoryForFile } = require("../fixture/directory");
 const { sleep } = require("../fixture/promises");
 const { startServer } = require("../fixture/rivetkit/servers");
 
-// Short, so that what keeps an actor awake has to be more than its timeout.
+// Short, so that an actor stays awake only for another reason.
 const sleepTimeout = 1500;
-// What runs in the VMs ends when a file is in this directory.
+// The programs in the VMs end when a file is in this directory.
 const gate = directoryForFile();
 let server;
 beforeAll(async () => {
@@ -18,7 +18,7 @@ beforeAll(async () => {
   });
 });
 
-/** Starts something as `key`, and lets go of the connection: from then on only what runs keeps the actor awake. */
+/** Starts something as `key` and closes the connection, so that only running programs keep the actor awake. */
 const leave = (key, start) =>
   server.evaluate(
     async ({ client, arg }) => {

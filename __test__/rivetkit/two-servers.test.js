@@ -10,7 +10,8 @@ test("actors spread over two servers of one engine, and one server takes over th
 
   const run = first.evaluate(async ({ client, failure, pause }) => {
     const exec = (agent) => agent.exec("echo here").then(({ stdout }) => stdout);
-    // A call that an actor may have got before it moved is not made twice: the caller decides, and here makes it again.
+    // A call that an actor may have received before it moved is not repeated automatically: the caller decides, and
+    // here repeats it.
     const ask = (agent) =>
       exec(agent).catch((error) => (error.code === "VM_DISPOSED" ? exec(agent) : Promise.reject(error)));
     const agents = [];
@@ -27,7 +28,7 @@ test("actors spread over two servers of one engine, and one server takes over th
   });
   await run.reached("spreading");
   const woken = (server) => new Set(server.lines.filter((line) => line.startsWith("actor: wake spread-")));
-  // The engine takes a while to know a server that joins.
+  // The engine needs a while to notice a server that joins.
   await until(() => woken(first).size > 1 && woken(second).size > 1, 120);
   run.go("spreading");
   await run.reached("spread");

@@ -1,5 +1,5 @@
 "use strict";
-// examples/web-terminal in a real browser: Debian's Chromium, without a window.
+// examples/web-terminal in a real browser: Debian's Chromium, headless.
 
 const { createServer, get } = require("node:http");
 const { chromium } = require("playwright-core");
@@ -15,7 +15,7 @@ let server;
 afterAll(() => browser?.close());
 
 const shown = () => page.locator(".xterm-rows").innerText();
-/** Polls until `holds`; an error shows what the page showed. */
+/** Polls until `holds`; an error contains what the page showed. */
 const eventually = (holds) =>
   until(holds).catch(async (error) => {
     throw new Error(`${error.message}\nThe page shows:\n${await shown()}`);
@@ -32,7 +32,7 @@ beforeAll(async () => {
     executablePath: "/usr/bin/chromium",
     viewport: { width: 1000, height: 600 },
     args: [
-      // Its own sandbox needs what a root user's Chromium refuses to do.
+      // Chromium's own sandbox needs system calls that it refuses to make as root.
       "--no-sandbox",
       "--disable-gpu",
       "--disable-quic",
@@ -84,7 +84,7 @@ test("a shell that its user leaves says so, and Enter opens another", async () =
   await eventually(async () => (await shown()).includes("kept:."));
 });
 
-/** What a page at that address shows of its connection, and whether it has a shell. */
+/** What a page at that address shows about its connection, and whether it has a shell. */
 async function opened(address) {
   const other = await browser.newPage();
   try {

@@ -1,6 +1,6 @@
 "use strict";
-// The encoding that clients and actors share, against bytes that neither of them makes. Each test runs in a Node.js of its
-// own, for the modules are ECMAScript's.
+// The encoding that clients and actors share, with bytes that neither of them would make. Each test runs in a separate
+// Node.js, because the modules are ECMAScript modules.
 
 const { execFile } = require("node:child_process");
 const { join } = require("node:path");
@@ -10,12 +10,12 @@ const { nodeScript } = require("../fixture/server-process");
 
 const wire = JSON.stringify(join(root, "dist/rivetkit/wire.mjs"));
 
-/** Evaluates the source, and resolves to what it prints as JSON. */
+/** Evaluates the source, and resolves to the JSON that it prints. */
 async function evaluate(source, options) {
   const script = `
     const wire = await import(${wire});
     const { decode, encode } = wire;
-    /** Bytes with that JSON text, and what it refers to. */
+    /** Encoded bytes with that JSON text and those blobs. */
     const bytes = (json, blobs = Buffer.alloc(0)) => {
       const text = Buffer.from(typeof json === "string" ? json : JSON.stringify(json));
       const head = Buffer.alloc(4);
