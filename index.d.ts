@@ -15,6 +15,7 @@ export type AgentVmErrorCode =
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
   | "STDIN_CLOSED" // standard input was closed, or its process has exited
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
+  | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
   | "ABORTED" // the call's AbortSignal was aborted; the signal's reason is the error's `cause`
   | "ENOENT"
   | "EACCES"
@@ -35,6 +36,8 @@ export class AgentVmError extends Error {
   syscall?: string;
   /** The path or program that the call failed for. */
   path?: string;
+  /** The result of the command, for COMMAND_FAILED. Its output is bytes if `encoding` was "buffer". */
+  result?: ExecResult | ExecResult<Uint8Array>;
 }
 
 // ---------------------------------------------------------------- options of create
@@ -461,15 +464,17 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // one-shot
   /**
    * Runs a command with `/bin/sh -c` (`sh -c --` if the command begins with `-` or `+`), and resolves when the command has ended.
-   * A command that fails, is killed or exceeds its timeout is a result, not a rejection. Emits no `processOutput` and no
+   * A command that fails, is killed or exceeds its timeout is a result, not a rejection, unless `check` is true. Emits no `processOutput` and no
    * `processExit`; `allProcesses` lists the command, `listProcesses` does not. Rejects with ENOENT for a missing `cwd`, E2BIG
    * for a command longer than 128 KiB, and ABORTED.
    */
+  exec(command: string, options: ExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   exec(command: string, options?: ExecOptions): Promise<ExecResult>;
   /**
    * Runs a program without a shell, and otherwise as `exec`. `file` is a path or a name on the PATH, and the program gets `args`
    * unchanged. Rejects with ENOENT or EACCES, with `path`, if the program cannot be run.
    */
+  execFile(file: string, args: string[] | undefined, options: ExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   execFile(file: string, args?: string[], options?: ExecOptions): Promise<ExecResult>;
 
   // long-running
@@ -735,21 +740,45 @@ export interface ExecOptions {
   /** Called with each chunk of standard error, as `onStdout`. */
   onStderr?: (data: Uint8Array) => void;
   /**
-   * How many bytes of each stream the result keeps: the first ones. Default 16 MiB. Further output is read and dropped, and
-   * the result reports that.
+   * How many bytes of each stream the result keeps, from 0 to 536,870,888 or what Node.js has as
+   * `buffer.constants.MAX_STRING_LENGTH`. Default 16 MiB. Further output is read and dropped, and the result reports that.
    */
   maxOutputBytes?: number;
+  /**
+   * Which bytes the result keeps of a stream that has more than `maxOutputBytes`: the first ones ("head", the default), the last
+   * ones ("tail"), or half of them from each end ("ends"), where the beginning has one more if the number is odd.
+   */
+  keepOutput?: "head" | "tail" | "ends";
+  /**
+   * Whether the call rejects with COMMAND_FAILED unless the command exits with 0 before its timeout. The error's `result` is what
+   * the call would have resolved to. Default false.
+   */
+  check?: boolean;
+  /** What `stdout` and `stderr` of the result are: text ("utf8", the default), or with "buffer" bytes (`ExecBufferOptions`). */
+  encoding?: "utf8";
 }
-/** How a command ended, and its output. */
-export interface ExecResult extends ExitStatus {
-  /** Standard output, decoded as UTF-8; invalid sequences become U+FFFD. `onStdout` gets the bytes. */
-  stdout: string;
-  /** Standard error, decoded in the same way. */
-  stderr: string;
+/** Options of `exec` and `execFile` for a result with bytes. */
+export interface ExecBufferOptions extends Omit<ExecOptions, "encoding"> {
+  /** The result has `stdout` and `stderr` as bytes, exactly as the command wrote them. */
+  encoding: "buffer";
+}
+/** How a command ended, and its output: text, or with `encoding: "buffer"` bytes. */
+export interface ExecResult<Output extends string | Uint8Array = string> extends ExitStatus {
+  /**
+   * Standard output. As text it is decoded as UTF-8: invalid sequences become U+FFFD, and where output was dropped, a character of
+   * which a part was dropped is left out.
+   */
+  stdout: Output;
+  /** Standard error, in the same way. */
+  stderr: Output;
   /** Whether standard output had more than `maxOutputBytes`. */
   stdoutTruncated: boolean;
   /** Whether standard error had more than `maxOutputBytes`. */
   stderrTruncated: boolean;
+  /** What `stdout` lacks. Absent unless `stdoutTruncated`. */
+  stdoutDropped?: DroppedOutput;
+  /** What `stderr` lacks. Absent unless `stderrTruncated`. */
+  stderrDropped?: DroppedOutput;
   /** Whether `timeout` ended the command. */
   timedOut: boolean;
   /**
@@ -757,6 +786,16 @@ export interface ExecResult extends ExitStatus {
    * them lives.
    */
   background: BackgroundProcess[];
+}
+/** What a result lacks of a stream. */
+export interface DroppedOutput {
+  /** How many bytes were dropped. */
+  bytes: number;
+  /**
+   * Where they are missing, as an index into the text or the bytes of the result: at its end with `keepOutput: "head"`, at 0 with
+   * "tail". `result.stdout.slice(0, at)` is what came before them.
+   */
+  at: number;
 }
 /** A process that a command left running. */
 export interface BackgroundProcess {
@@ -771,7 +810,7 @@ export interface BackgroundProcess {
  * Options of `spawn`: those of `exec`, except that `stdin` is written first and the pipe stays open, that `onStdout` and
  * `onStderr` are called beside the events, and that an aborted process ends with reason "signal".
  */
-export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes"> {}
+export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes" | "keepOutput" | "check" | "encoding"> {}
 /** What `spawn` resolves to. */
 export interface SpawnedProcess {
   /** The pid inside, as `echo $$` prints it. It names the process in all calls and events. */

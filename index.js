@@ -14,7 +14,8 @@ const defaults = require("./lib/defaults");
 const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, invalid, aborted } = require("./lib/error");
 const { emitEvent } = require("./lib/events");
-const { exec } = require("./lib/exec");
+const { requireSuccess } = require("./lib/command-failed");
+const { exec, execText } = require("./lib/exec");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
 const { MessageKind } = require("./lib/native");
@@ -29,7 +30,7 @@ const { Processes } = require("./lib/processes");
 const { Shells } = require("./lib/shells");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
-/** @import { AgentVm as Contract, AgentVmEvents, ExecResult } from "./index" */
+/** @import { AgentVm as Contract, AgentVmEvents } from "./index" */
 /** @import { Event, Method, ValuesOf } from "./lib/wire" */
 
 const constructing = Symbol("AgentVm.create");
@@ -100,7 +101,7 @@ class AgentVm extends EventEmitter {
       throw error;
     }
     try {
-      await requireCommands(commands, (file, args) => exec(vm.#calls, file, args));
+      await requireCommands(commands, (file, args) => execText(vm.#calls, file, args));
     } catch (error) {
       await vm.dispose();
       throw error;
@@ -115,12 +116,21 @@ class AgentVm extends EventEmitter {
 
   // ---- one-shot
 
-  /** @type {Contract["exec"]} */
+  /**
+   * @param {string} command
+   * @param {any} [options]
+   * @returns {Promise<any>} With the output that `options.encoding` asks for.
+   */
   async exec(command, options) {
     return this.#exec("/bin/sh", shellArguments(check.text("command", command)), options);
   }
 
-  /** @type {Contract["execFile"]} */
+  /**
+   * @param {string} file
+   * @param {string[]} [args]
+   * @param {any} [options]
+   * @returns {Promise<any>} In the same way.
+   */
   async execFile(file, args, options) {
     return this.#exec(check.program("file", file), check.texts("args", args), options);
   }
@@ -129,15 +139,16 @@ class AgentVm extends EventEmitter {
    * @param {string} file
    * @param {string[]} args
    * @param {unknown} options
-   * @returns {Promise<ExecResult>}
    */
-  #exec(file, args, options) {
-    return diagnostics.observe(
+  async #exec(file, args, options) {
+    const checked = check.members("options", options, check.exec);
+    const result = await diagnostics.observe(
       "exec",
       { vm: this, file, args },
-      () => exec(this.#calls, file, args, options),
+      () => exec(this.#calls, file, args, checked),
       ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
     );
+    return checked.check ? requireSuccess(result) : result;
   }
 
   // ---- long-running

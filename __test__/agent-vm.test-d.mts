@@ -7,7 +7,10 @@ import type {
   BackgroundProcess,
   DirectoryEntry,
   DoctorReport,
+  DroppedOutput,
   Enforcement,
+  ExecBufferOptions,
+  ExecOptions,
   ExecResult,
   ExitStatus,
   IsolationLevel,
@@ -80,6 +83,22 @@ const response: Response = await vm.fetch(3000, "/", { method: "POST" });
 const held: Enforcement | null = vm.enforcement.memoryBytes;
 const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level;
 
+// The output of an exec is text, or with an option bytes.
+const bytes: ExecResult<Uint8Array> = await vm.exec("true", { encoding: "buffer", keepOutput: "tail", check: true });
+const asked: ExecBufferOptions = { encoding: "buffer", timeout: 1 };
+const ofFile: Uint8Array = (await vm.execFile("true", undefined, asked)).stdout;
+const text: string = (await vm.execFile("true", [], { encoding: "utf8" })).stdout;
+const missing: DroppedOutput | undefined = bytes.stdoutDropped;
+const usual: ExecOptions = { maxOutputBytes: 1 };
+const parameters: Parameters<AgentVm["exec"]> = ["true", usual];
+const failedResult = (error: AgentVmError): number | undefined => error.result?.exitCode;
+// @ts-expect-error -- text is no bytes
+const wrong: ExecResult<Uint8Array> = await vm.exec("true");
+// @ts-expect-error -- no such encoding
+await vm.exec("true", { encoding: "latin1" });
+// @ts-expect-error -- spawn gives no result that could be checked
+await vm.spawn("true", [], { check: true });
+
 // Events have the declared types.
 vm.on("processOutput", ({ pid, stream, data, seq }) => {
   const event: [number, "stdout" | "stderr", Uint8Array, number] = [pid, stream, data, seq];
@@ -117,6 +136,12 @@ vm.on("processStarted", () => {});
 vm.activeCount = 0;
 
 export {
+  ofFile,
+  text,
+  missing,
+  parameters,
+  failedResult,
+  wrong,
   none,
   how,
   told,

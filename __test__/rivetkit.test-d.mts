@@ -35,6 +35,11 @@ const { signal } = new AbortController();
 await agent.exec("true", { signal, onStdout: (data: Uint8Array) => void data.byteLength });
 await agent.spawn("true", [], { signal, onStderr: (data: Uint8Array) => void data.byteLength });
 await agent.vmFetch(3000, "/", { signal });
+await agent.exec("true", { check: true, keepOutput: "ends" }).then(({ stdout }): string => stdout);
+await agent.exec("true", { encoding: "buffer" }).then(({ stdout }): Uint8Array => stdout);
+await agent.execFile("true", [], { encoding: "buffer", check: true }).then(({ stderr }): Uint8Array => stderr);
+// @ts-expect-error -- no such end
+await agent.exec("true", { keepOutput: "middle" });
 // @ts-expect-error -- a callback, and no switch
 await agent.exec("true", { onStdout: true });
 // @ts-expect-error -- no such event

@@ -230,6 +230,21 @@ function boolean(name, value) {
   return value;
 }
 
+/**
+ * @template {string} C
+ * @param {C[]} choices
+ * @returns {Check<C>}
+ */
+function oneOf(...choices) {
+  return (name, value) => {
+    const choice = choices.find((one) => one === value);
+    if (choice === undefined) {
+      throw invalid(`${name} must be one of ${choices.map((one) => `"${one}"`).join(", ")}, not ${show(value)}`);
+    }
+    return choice;
+  };
+}
+
 /** @type {Check<string[]>} */
 function paths(name, value) {
   return texts(name, value ?? null).map((item, index) => absolutePath(`${name}[${index}]`, item));
@@ -271,7 +286,14 @@ const run = {
   onStdout: callback,
   onStderr: callback,
 };
-const exec = { ...run, __proto__: null, maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH) };
+const exec = {
+  ...run,
+  __proto__: null,
+  encoding: oneOf("utf8", "buffer"),
+  maxOutputBytes: integer(0, bufferConstants.MAX_STRING_LENGTH),
+  keepOutput: oneOf("head", "tail", "ends"),
+  check: boolean,
+};
 const read = { __proto__: null, maxBytes: integer(0, defaults.maxFileBytes) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
@@ -286,6 +308,7 @@ module.exports = {
   path: absolutePath,
   paths,
   boolean,
+  oneOf,
   env,
   integer,
   files,

@@ -11,10 +11,9 @@ const { aborted, disposed, systemError } = require("./error");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 const { execResult, nativeError, parse } = require("./wire");
 
-/** @import { ExecResult } from "../index" */
 /** @import { ExecOptions } from "../src/addon" */
 /** @import { Bare } from "./members" */
-/** @import { Answer, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
+/** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
 const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, Lost } = MessageKind;
 
@@ -35,7 +34,7 @@ const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, L
 /**
  * @typedef {object} PendingExec
  * @property {true} isExec
- * @property {(result: ExecResult) => void} resolve
+ * @property {(result: AnyExecResult) => void} resolve
  * @property {(error: Error) => void} reject
  * @property {AbortSignal | undefined} signal
  * @property {OnData | undefined} onStdout
@@ -202,7 +201,7 @@ class Calls {
    * @param {AbortSignal | undefined} signal
    * @param {OnData | undefined} onStdout
    * @param {OnData | undefined} onStderr
-   * @returns {Promise<ExecResult>}
+   * @returns {Promise<AnyExecResult>}
    */
   exec(commandLine, options, stdin, signal, onStdout, onStderr) {
     return new Promise((resolve, reject) => {
@@ -394,7 +393,7 @@ class Calls {
    * anyway.
    * @param {AbortSignal} signal
    * @param {(error: Error) => void} reject
-   * @param {ExecResult["background"]} left
+   * @param {AnyExecResult["background"]} left
    */
   async #abortEnded(signal, reject, left) {
     await Promise.allSettled(left.map(({ pid }) => this.ask("killProcess", pid)));

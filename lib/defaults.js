@@ -16,6 +16,8 @@ module.exports = {
   /** In milliseconds; 0 means no timeout. */
   timeout: 0,
   maxOutputBytes: 16 * 2 ** 20,
+  /** @type {NonNullable<import("../index").ExecOptions["keepOutput"]>} */
+  keepOutput: "head",
   /** The largest Buffer that every supported version of Node.js allows. */
   maxFileBytes: 0x7fffffff,
   terminal: { cols: 80, rows: 24, type: "xterm-256color" },

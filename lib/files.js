@@ -2,7 +2,7 @@
 // File calls that need more than one call of the addon.
 
 const { AgentVmError, systemError } = require("./error");
-const { exec } = require("./exec");
+const { execText } = require("./exec");
 
 /** @import { ReadFileResult, WriteFileResult } from "../index" */
 /** @import { File } from "./arguments" */
@@ -80,7 +80,7 @@ async function move(calls, from, to) {
     if (error.code !== "EXDEV") throw error;
     // rename cannot move between mounts: the VM's own mv copies, then deletes, and keeps the metadata that a copy can
     // keep. A trailing slash would make mv follow a link that takes the place of the name.
-    const moved = await exec(calls, "mv", ["-f", "-T", "--", withoutSlashes(from), withoutSlashes(to)]);
+    const moved = await execText(calls, "mv", ["-f", "-T", "--", withoutSlashes(from), withoutSlashes(to)]);
     if (moved.exitCode !== 0)
       throw new AgentVmError("EXDEV", moved.stderr.trim(), { __proto__: null, ...error, path: from });
   }

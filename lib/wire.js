@@ -43,13 +43,20 @@ const { AgentVmError } = require("./error");
 /** @typedef {[bytesIn: number, bytesOut: number, outputsCut: number]} IoStats */
 
 /**
- * The result of an exec: the members of ExitValues, the output, `cut` (1 if stdout was truncated, plus 2 if stderr
- * was), and the processes left running.
+ * The output of a command on one stream, as text or bytes. If some was dropped: the output before that, the number of bytes
+ * dropped, and the output after them.
+ * @typedef {string | Uint8Array | [head: string, dropped: number, tail: string] | [head: Uint8Array, dropped: number, tail: Uint8Array]} Printed
+ */
+
+/**
+ * The result of an exec: the members of ExitValues, the output, and the processes left running.
  * @typedef {[
- *   ...status: ExitValues, stdout: string, stderr: string, cut: number, timedOut: boolean,
+ *   ...status: ExitValues, stdout: Printed, stderr: Printed, timedOut: boolean,
  *   background: Json<BackgroundProcess[]> | undefined,
  * ]} ExecOutcome
  */
+
+/** @typedef {ExecResult | ExecResult<Uint8Array>} AnyExecResult */
 
 /**
  * What a VM reports on its own.
@@ -155,22 +162,39 @@ function exitStatus([exitCode, signal, reason, userMs, systemMs, maxRssBytes]) {
 
 /**
  * @param {ExecOutcome} outcome
- * @returns {ExecResult}
+ * @returns {AnyExecResult}
  */
 function execResult(outcome) {
-  const [exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, cut, timedOut, background] = outcome;
-  return {
+  const [exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, timedOut, background] = outcome;
+  const [stdoutDropped, stderrDropped] = [droppedOf(stdout), droppedOf(stderr)];
+  const result = {
     exitCode,
     signal: signalName(signal),
     reason,
     usage: { userMs, systemMs, maxRssBytes },
-    stdout,
-    stderr,
-    stdoutTruncated: (cut & 1) !== 0,
-    stderrTruncated: (cut & 2) !== 0,
+    stdout: outputOf(stdout),
+    stderr: outputOf(stderr),
+    stdoutTruncated: stdoutDropped !== undefined,
+    stderrTruncated: stderrDropped !== undefined,
+    ...(stdoutDropped && { stdoutDropped }),
+    ...(stderrDropped && { stderrDropped }),
     timedOut,
     background: background === undefined ? [] : parse(background),
   };
+  // Both streams are text, or both are bytes.
+  return /** @type {AnyExecResult} */ (result);
+}
+
+/** @param {Printed} printed */
+function outputOf(printed) {
+  if (!Array.isArray(printed)) return printed;
+  const [head, , tail] = printed;
+  return typeof head === "string" ? `${head}${tail}` : Buffer.concat([head, /** @type {Uint8Array} */ (tail)]);
+}
+
+/** @param {Printed} printed */
+function droppedOf(printed) {
+  return Array.isArray(printed) ? { bytes: printed[1], at: printed[0].length } : undefined;
 }
 
 /**

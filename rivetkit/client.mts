@@ -18,6 +18,7 @@ import {
   createClient as createRivetClient,
 } from "rivetkit/client";
 import { Link } from "./link.mjs";
+import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import type { Listener } from "./streams.mjs";
 
 type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
@@ -53,7 +54,13 @@ export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable 
  * subscriptions closes after a second, so that the actor can sleep. A call whose connection is lost continues over the next
  * one; if the VM has ended by then, it rejects with VM_DISPOSED.
  */
-export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & Listening<EventsOf<AD>>;
+export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & VariantsOf<AD> & Listening<EventsOf<AD>>;
+/** For an actor that agentOs() made: what rivetkit's types leave out. */
+type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
+  ? [A] extends [AgentOsActions]
+    ? RemoteVariants
+    : unknown
+  : unknown;
 
 /** Handles of one kind of actor. The arguments are rivetkit's. */
 export interface ActorAccessor<AD extends AnyActorDefinition> {

@@ -6,10 +6,10 @@ import type { AgentVm, ExecOptions, ExecResult, SpawnOptions } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
-import { Printed } from "./printed.mjs";
+import { Printed, keptBytes } from "./printed.mjs";
 import { CALL_BYTES } from "./wire.mjs";
 
-type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr">;
+type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr" | "check">;
 
 /** The default of AgentVm. */
 const DEFAULT_OUTPUT = 16 * 1024 * 1024;
@@ -41,9 +41,12 @@ export async function counted(
   const { maxOutputBytes = DEFAULT_OUTPUT } = given;
   if (!Number.isInteger(maxOutputBytes) || (maxOutputBytes as number) < 0) return run(options);
   if ((maxOutputBytes as number) > constants.MAX_STRING_LENGTH) return run(options);
+  const { keepOutput, encoding } = given;
+  if (!isOneOf(keepOutput, "head", "tail", "ends") || !isOneOf(encoding, "utf8", "buffer")) return run(options);
   const over = new AbortController();
   let failed: unknown;
-  const [stdout, stderr] = [new Printed(maxOutputBytes as number), new Printed(maxOutputBytes as number)];
+  const kept = keptBytes(maxOutputBytes as number, keepOutput);
+  const [stdout, stderr] = [new Printed(kept), new Printed(kept)];
   const keep = (printed: Printed, pass: ((data: Uint8Array) => void) | undefined) => (data: Uint8Array) => {
     if (failed !== undefined) return;
     try {
@@ -69,8 +72,18 @@ export async function counted(
   try {
     const result = await run(Object.assign(given, streams));
     if (failed === undefined) {
-      const [stdoutTruncated, stderrTruncated] = [stdout.truncated, stderr.truncated];
-      return { ...result, stdout: stdout.text(), stderr: stderr.text(), stdoutTruncated, stderrTruncated };
+      const [out, err] = [stdout.take(encoding), stderr.take(encoding)];
+      // The VM keeps none of the output: it is kept here.
+      const { stdoutDropped: _out, stderrDropped: _err, ...rest } = result;
+      return {
+        ...rest,
+        stdout: out.output,
+        stderr: err.output,
+        stdoutTruncated: out.dropped !== undefined,
+        stderrTruncated: err.dropped !== undefined,
+        ...(out.dropped && { stdoutDropped: out.dropped }),
+        ...(err.dropped && { stderrDropped: err.dropped }),
+      } as ExecResult;
     }
   } catch (error) {
     if (failed === undefined) throw error;
@@ -80,8 +93,13 @@ export async function counted(
   throw failed;
 }
 
+/** Whether it is absent or one of the choices. */
+function isOneOf<T extends string>(value: unknown, ...choices: T[]): value is T | undefined {
+  return value === undefined || choices.some((choice) => choice === value);
+}
+
 /** Options that `agent-vm/client` implements on the client's side; rivetkit's own client cannot send them. */
-const UNSENT = ["signal", "onStdout", "onStderr"] as const;
+const UNSENT = ["signal", "onStdout", "onStderr", "check"] as const;
 
 export function refuseUnsent(name: string, options: unknown): void {
   if (!isObject(options)) return;

@@ -11,12 +11,17 @@ const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean
   ["vmFetch", { at: 2, streams: false }],
 ]);
 
+/** The calls whose options may have `check`. */
+const CHECKED: ReadonlySet<string> = new Set(["exec", "execFile"]);
+
 type OnOutput = (data: Uint8Array) => void;
 /** The options that stay with the client. */
 export interface Kept {
   readonly signal?: AbortSignal;
   readonly onStdout?: OnOutput;
   readonly onStderr?: OnOutput;
+  /** Whether the call rejects if the command fails. */
+  readonly check?: boolean;
 }
 
 /** Splits a call's arguments into what is sent and what stays with the client. Throws INVALID_ARGUMENT. */
@@ -38,7 +43,8 @@ export function split(method: string, args: unknown[]): { sent: unknown[]; kept:
   const signal = take("signal", isSignal, "an AbortSignal");
   const onStdout = live.streams ? take("onStdout", isFunction, "a function") : undefined;
   const onStderr = live.streams ? take("onStderr", isFunction, "a function") : undefined;
-  return { sent: args.with(live.at, rest), kept: { signal, onStdout, onStderr } as Kept };
+  const check = CHECKED.has(method) ? take("check", (value) => typeof value === "boolean", "true or false") : undefined;
+  return { sent: args.with(live.at, rest), kept: { signal, onStdout, onStderr, check } as Kept };
 }
 
 /** The parts of the options that the actor must implement; undefined if there are none. */

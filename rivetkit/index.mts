@@ -12,8 +12,10 @@ export type {
   AgentOsEvents,
   AgentOsOptions,
   RemoteCalls,
+  RemoteExecBufferOptions,
   RemoteExecOptions,
   RemoteSpawnOptions,
+  RemoteVariants,
   VmFetchInit,
   VmFetchResult,
 } from "./remote.mjs";

@@ -1,6 +1,7 @@
 // A handle's link to its actor: a connection while the handle uses one, and calls that survive the loss of a
 // connection.
 import { type ActorHandleRaw, RivetError } from "rivetkit/client";
+import { successOf } from "./checked.mjs";
 import { type Kept, aborted, follow, partsOf, split } from "./following.mjs";
 import { ConnectionLost, Session, isPassing } from "./session.mjs";
 import { Streams } from "./streams.mjs";
@@ -123,7 +124,8 @@ export class Link {
     const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
     const call = newCall(method, order === undefined ? undefined : this.#last.get(order), kept);
     const run = this.#run(call, args, sent, order);
-    return signal ? this.#abortable(call, signal, run) : run.finally(() => (call.over = true));
+    const outcome = signal ? this.#abortable(call, signal, run) : run.finally(() => (call.over = true));
+    return kept.check === true ? successOf(outcome) : outcome;
   }
 
   async #run(call: Call, args: unknown[], sent: unknown[], order: string | undefined): Promise<unknown> {

@@ -2,6 +2,7 @@
 import type {
   AgentVm,
   AgentVmOptions,
+  ExecBufferOptions,
   ExecOptions,
   ExecResult,
   NetworkDeniedEvent,
@@ -13,11 +14,14 @@ import type {
 } from "agent-vm";
 
 /**
- * ExecOptions. `agent-vm/client` implements `signal`, `onStdout` and `onStderr` on the client's side: the callbacks get all output,
- * once and in order, before the call resolves, also after a lost connection. A command that has printed 64 MiB more than its
- * client has taken is killed: LIMIT_EXCEEDED. rivetkit's plain client cannot send these three: INVALID_ARGUMENT names the option.
+ * ExecOptions. `agent-vm/client` implements `signal`, `onStdout`, `onStderr` and `check` on the client's side: the callbacks get all
+ * output, once and in order, before the call resolves, also after a lost connection. A command that has printed 64 MiB more than
+ * its client has taken is killed: LIMIT_EXCEEDED. The COMMAND_FAILED of `check` has the result as `metadata.result`. rivetkit's
+ * plain client cannot send these four: INVALID_ARGUMENT names the option.
  */
 export type RemoteExecOptions = ExecOptions;
+/** ExecBufferOptions, in the same way. */
+export type RemoteExecBufferOptions = ExecBufferOptions;
 /**
  * SpawnOptions. With `signal`, `onStdout` or `onStderr`, the client keeps its connection until the process has ended; the
  * handle's `dispose` ends the callbacks and leaves the process running. The callbacks get the output once and in order until the
@@ -98,6 +102,17 @@ export interface RemoteCalls extends Pick<
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
   vmFetch(port: number, url: string, init?: VmFetchInit): Promise<VmFetchResult>;
+}
+
+/**
+ * Calls whose result has another type by an option. rivetkit's types know one type of each action, the one in `RemoteCalls`; the
+ * handles of `agent-vm/client` have these too.
+ */
+export interface RemoteVariants {
+  /** As `AgentVm.exec`, with bytes. */
+  exec(command: string, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
+  /** As `AgentVm.execFile`, with bytes. */
+  execFile(file: string, args: string[] | undefined, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
 }
 
 /** The actor's actions. rivetkit's client types remove the first parameter, the actor's context. */

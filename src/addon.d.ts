@@ -148,8 +148,12 @@ export interface ExecOptions {
   cwd?: string | undefined
   /** The timeout in milliseconds; 0 for none. */
   timeout: number
-  /** How many bytes of each stream the result keeps. */
-  maxOutputBytes: number
+  /** How many of the first bytes of each stream the result keeps. */
+  headBytes: number
+  /** How many of the last bytes it keeps of those after them. */
+  tailBytes: number
+  /** Whether the result has the output as bytes instead of text. */
+  bytes: boolean
   /** Whether output is also sent as it arrives. */
   streams: boolean
 }

@@ -3,7 +3,7 @@
 //! A `command_line` is a program and its arguments in one string, separated by NULs.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{Exec, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
+use agent_vm_host::{Exec, KeptBytes, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
@@ -42,12 +42,20 @@ impl NativeVm {
         let exec = Exec {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: wire::timeout(options.timeout),
-            max_output_bytes: options.max_output_bytes as usize,
+            kept: KeptBytes {
+                head: options.head_bytes as usize,
+                tail: options.tail_bytes as usize,
+            },
             on_output,
             command: wire::command(&command_line, options.env.unwrap_or_default(), options.cwd),
         };
+        let as_bytes = options.bytes;
         let on_result = move |result| match result {
-            Ok(result) => bridge.send(Message::ExecEnded { call, result }),
+            Ok(result) => bridge.send(Message::ExecEnded {
+                call,
+                result,
+                as_bytes,
+            }),
             Err(error) => bridge.settle(call, Err(error)),
         };
         let abort = vm.exec(exec, Box::new(on_result));

@@ -76,6 +76,7 @@ unsafe fn to_js(env: sys::napi_env, value: Value) -> Result<sys::napi_value> {
             Value::Ascii(bytes) => ascii(env, bytes),
             // The share is held until here; now JavaScript has the bytes.
             Value::Content(Content { bytes, share: _share }) => buffer(env, bytes),
+            Value::Bytes(bytes) => buffer(env, bytes),
             Value::Chunk(bytes) => copied_buffer(env, &bytes),
             Value::Descriptor(fd) => ToNapiValue::to_napi_value(env, fd.into_raw_fd()),
             Value::List(values) => {

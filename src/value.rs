@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_host::{Content, Printed};
+use agent_vm_host::Content;
 use bytes::Bytes;
 
 /// A value to pass to JavaScript.
@@ -18,6 +18,8 @@ pub enum Value {
     Ascii(Vec<u8>),
     /// Becomes a `Buffer`, without a copy if it is large. Its share of memory is then returned.
     Content(Content),
+    /// Becomes a `Buffer`, without a copy if it is large.
+    Bytes(Vec<u8>),
     /// Becomes a `Buffer` with a copy of the bytes.
     Chunk(Bytes),
     List(Vec<Value>),
@@ -26,12 +28,9 @@ pub enum Value {
 }
 
 impl Value {
-    /// Output as text; invalid sequences become U+FFFD, as in `TextDecoder`.
-    pub fn printed(printed: Printed) -> Self {
-        if printed.ascii {
-            return Self::Ascii(printed.bytes);
-        }
-        match String::from_utf8(trim_partial_utf8(printed.bytes, printed.truncated)) {
+    /// Bytes as text; invalid sequences become U+FFFD, as in `TextDecoder`.
+    pub fn lossy_text(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
             Ok(text) => Self::Text(text.into_bytes()),
             Err(error) => Self::Text(
                 String::from_utf8_lossy(error.as_bytes())
@@ -52,20 +51,28 @@ impl Value {
     }
 }
 
-/// Truncated output without an incomplete UTF-8 sequence at its end.
-fn trim_partial_utf8(mut bytes: Vec<u8>, truncated: bool) -> Vec<u8> {
-    if truncated {
-        // A sequence has at most four bytes, so an incomplete one has at most three.
-        let tail = bytes.len().saturating_sub(3);
-        for at in (tail..bytes.len()).rev() {
-            let is_beginning = bytes[at] >= 0xc0;
-            if is_beginning
-                && std::str::from_utf8(&bytes[at..]).is_err_and(|error| error.error_len().is_none())
-            {
-                bytes.truncate(at);
-                break;
-            }
+/// The most bytes of one UTF-8 sequence; an incomplete one has fewer.
+const LONGEST_CHARACTER: usize = 4;
+
+/// Removes an incomplete UTF-8 sequence from the end of truncated output.
+pub fn trim_partial_end(bytes: &mut Vec<u8>) {
+    let end = bytes.len().saturating_sub(LONGEST_CHARACTER - 1);
+    for at in (end..bytes.len()).rev() {
+        let is_beginning = bytes[at] >= 0xc0;
+        if is_beginning && std::str::from_utf8(&bytes[at..]).is_err_and(|error| error.error_len().is_none()) {
+            bytes.truncate(at);
+            break;
         }
     }
-    bytes
+}
+
+/// Removes an incomplete UTF-8 sequence from the start of output whose beginning was dropped.
+pub fn trim_partial_start(bytes: &mut Vec<u8>) {
+    let is_rest = |byte: &&u8| **byte & 0xc0 == 0x80;
+    let rest = bytes
+        .iter()
+        .take(LONGEST_CHARACTER - 1)
+        .take_while(is_rest)
+        .count();
+    bytes.drain(..rest);
 }

@@ -84,6 +84,58 @@ test("vmFetch speaks to a server inside, whatever the size of the answer", async
   expect(answers.nobody).toMatchObject({ group: "user", code: "ECONNREFUSED" });
 });
 
+test("exec's output as bytes and from both ends, over our client and rivetkit's", async () => {
+  const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint }) => {
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const seen = [];
+    for (const vm of [agent, plain]) {
+      const options = { keepOutput: "ends", maxOutputBytes: 4, encoding: "buffer" };
+      const { stdout, stderr, stdoutDropped } = await vm.exec("printf 12345678; printf '\\377' >&2", options);
+      const text = await vm.execFile("echo", ["12345678"], { keepOutput: "tail", maxOutputBytes: 3 });
+      seen.push({ stdout: [...stdout], stderr: [...stderr], stdoutDropped, tail: text.stdout });
+    }
+    return seen;
+  });
+  const expected = { stdout: [49, 50, 55, 56], stderr: [255], stdoutDropped: { at: 2, bytes: 4 }, tail: "78\n" };
+  expect(seen).toEqual([expected, expected]);
+});
+
+test("exec with check rejects with the result; rivetkit's client cannot send check", async () => {
+  const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const signal = new AbortController().signal;
+    return {
+      passed: (await agent.exec("echo fine", { check: true })).stdout,
+      unchecked: (await agent.exec("exit 3", { check: false })).exitCode,
+      failed: await failure(agent.exec("printf out; echo why >&2; exit 3", { check: true, signal })),
+      killed: await failure(agent.execFile("sleep", ["60"], { check: true, timeout: 50, encoding: "buffer" })),
+      large: await failure(agent.exec("head -c 3000000 /dev/zero; false", { check: true })).then(
+        ({ metadata }) => metadata.result.stdout.length,
+      ),
+      wrong: await failure(agent.exec("true", { check: "yes" })),
+      plain: await failure(plain.exec("true", { check: true })),
+    };
+  });
+  expect(seen).toMatchObject({
+    passed: "fine\n",
+    unchecked: 3,
+    failed: {
+      group: "user",
+      code: "COMMAND_FAILED",
+      message: 'The command failed: exit code 3; its last line on stderr is "why"',
+      metadata: { result: { stdout: "out", stderr: "why\n", exitCode: 3 } },
+    },
+    killed: {
+      code: "COMMAND_FAILED",
+      message: "The command failed: it was killed at its timeout",
+      metadata: { result: { timedOut: true } },
+    },
+    large: 3_000_000,
+    wrong: { code: "INVALID_ARGUMENT", message: "options.check must be true or false, not yes" },
+    plain: { code: "INVALID_ARGUMENT", message: expect.stringContaining("options.check") },
+  });
+});
+
 test("processes and shells", async () => {
   const seen = await server.evaluate(async ({ agent, text }) => {
     const { stdout } = await agent.execFile("printf", ["%s|", "a b", "c"], { env: { X: "1" } });

@@ -5,12 +5,13 @@ const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
 const PRINTED = `${CALLS}
+    const { isDeepStrictEqual } = await import("node:util");
     const { counted } = await import("${dist}/counted.mjs");
     const { Claim } = await import("${dist}/budget.mjs");
     const claim = new Claim(new Share());
     const nobody = { signal: undefined, live: undefined };`;
 
-test("the text of what is printed, whole or cut anywhere, is the one that exec gives", async () => {
+test("what is printed, whole or cut anywhere, as text or bytes, is what exec gives", async () => {
   const seen = await evaluate(`${PRINTED}
     const { AgentVm } = require("${root}");
     const vm = await AgentVm.create();
@@ -25,30 +26,47 @@ test("the text of what is printed, whole or cut anywhere, is the one that exec g
     let compared = 0;
     for (const stdin of inputs) {
       for (const maxOutputBytes of [...Array.from({ length: 14 }, (_, index) => index), undefined]) {
-        const options = { stdin, ...(maxOutputBytes === undefined ? {} : { maxOutputBytes }) };
-        const own = await vm.exec("tee /dev/stderr", options);
-        const other = await counted(claim, nobody, options, (each) => vm.exec("tee /dev/stderr", each));
-        for (const key of ["stdout", "stderr", "stdoutTruncated", "stderrTruncated", "exitCode"]) {
+        for (const form of [{}, { keepOutput: "tail" }, { keepOutput: "ends" }, { keepOutput: "ends", encoding: "buffer" }]) {
+          const options = { stdin, ...form, ...(maxOutputBytes === undefined ? {} : { maxOutputBytes }) };
+          const own = await vm.exec("tee /dev/stderr", options);
+          const other = await counted(claim, nobody, options, (each) => vm.exec("tee /dev/stderr", each));
           compared++;
-          if (own[key] !== other[key]) differences.push([stdin.toString("hex"), maxOutputBytes, key, own[key], other[key]]);
+          own.usage = other.usage;
+          if (!isDeepStrictEqual(own, other)) differences.push([stdin.toString("hex"), options, own, other]);
         }
       }
     }
     // Many small chunks, with large ones among them.
     const command = "for i in $(seq 300); do echo $i; done; seq 1 20000; for i in $(seq 300); do printf é; done";
     const whole = [await vm.exec(command), await counted(claim, nobody, undefined, (each) => vm.exec(command, each))];
+    for (const keepOutput of ["head", "tail", "ends"]) {
+      for (const maxOutputBytes of [5001, 20_000, 100_000]) {
+        const options = { keepOutput, maxOutputBytes };
+        const own = await vm.exec(command, options);
+        const before = claim.bytes;
+        const other = await counted(claim, nobody, options, (each) => vm.exec(command, each));
+        own.usage = other.usage;
+        if (!isDeepStrictEqual(own, other)) differences.push([options]);
+        // A tail keeps whole chunks until the end.
+        const most = maxOutputBytes + 64 * 1024;
+        if (claim.bytes - before > most) differences.push([options, claim.bytes - before]);
+      }
+    }
     const refused = [];
     for (const maxOutputBytes of [-1, 0.5, "5", NaN, 2 ** 40]) {
       refused.push(await code(() => counted(claim, nobody, { maxOutputBytes }, (each) => vm.exec("true", each))));
+    }
+    for (const options of [{ keepOutput: "middle" }, { encoding: 5 }]) {
+      refused.push(await code(() => counted(claim, nobody, options, (each) => vm.exec("true", each))));
     }
     await vm.dispose();
     print({ differences, compared, same: whole[0].stdout === whole[1].stdout, length: whole[1].stdout.length, refused });`);
   expect(seen).toEqual({
     differences: [],
-    compared: 5 * 15 * 5,
+    compared: 5 * 15 * 4,
     same: true,
     length: 1092 + 108_894 + 300,
-    refused: Array(5).fill("INVALID_ARGUMENT"),
+    refused: Array(7).fill("INVALID_ARGUMENT"),
   });
 });
 

@@ -40,21 +40,6 @@ function cores(name, value) {
   return value;
 }
 
-/**
- * @template {string} C
- * @param {C[]} choices
- * @returns {Check<C>}
- */
-function oneOf(...choices) {
-  return (name, value) => {
-    const choice = choices.find((one) => one === value);
-    if (choice === undefined) {
-      throw invalid(`${name} must be one of ${choices.map((one) => `"${one}"`).join(", ")}, not ${check.show(value)}`);
-    }
-    return choice;
-  };
-}
-
 const OPTIONS = {
   __proto__: /** @type {null} */ (null),
   rootfs: hostPath,
@@ -81,7 +66,7 @@ const OPTIONS = {
       terminals: check.integer(1, 4096),
       replayBytes: check.integer(0, 1_073_741_824),
     }),
-  isolation: oneOf("namespaces", "landlock", "none"),
+  isolation: check.oneOf("namespaces", "landlock", "none"),
 };
 
 /**

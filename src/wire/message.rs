@@ -50,7 +50,11 @@ pub enum Message {
     /// A part of a call's result.
     Piece { call: f64, json: String, credit: Credit },
     /// The result of an exec.
-    ExecEnded { call: f64, result: ExecResult },
+    ExecEnded {
+        call: f64,
+        result: ExecResult,
+        as_bytes: bool,
+    },
     /// Output of an exec.
     ExecOutput {
         call: f64,
@@ -102,9 +106,13 @@ impl Message {
                 turn::return_listing_credit(credit);
                 vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
             }
-            Self::ExecEnded { call, result } => {
+            Self::ExecEnded {
+                call,
+                result,
+                as_bytes,
+            } => {
                 let mut values = vec![MessageKind::ExecEnded.into(), Value::Number(call)];
-                values.extend(exec_values(result));
+                values.extend(exec_values(result, as_bytes));
                 values
             }
             Self::ExecOutput {

@@ -260,8 +260,12 @@ pub struct ExecOptions {
     pub cwd: Option<String>,
     /// The timeout in milliseconds; 0 for none.
     pub timeout: f64,
-    /// How many bytes of each stream the result keeps.
-    pub max_output_bytes: u32,
+    /// How many of the first bytes of each stream the result keeps.
+    pub head_bytes: u32,
+    /// How many of the last bytes it keeps of those after them.
+    pub tail_bytes: u32,
+    /// Whether the result has the output as bytes instead of text.
+    pub bytes: bool,
     /// Whether output is also sent as it arrives.
     pub streams: bool,
 }

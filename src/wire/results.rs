@@ -3,13 +3,13 @@
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
-    Attributes, Entry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, ProcessInfo,
+    Attributes, Entry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, Printed, ProcessInfo,
     ShellInfo, SpawnedProcessInfo, Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::value::Value;
+use crate::value::{Value, trim_partial_end, trim_partial_start};
 
 /// The report of `doctor`.
 pub fn diagnosis(diagnosis: Diagnosis) -> Value {
@@ -217,10 +217,9 @@ fn status_values(status: ExitStatus) -> [Value; 6] {
     ]
 }
 
-/// The values of [`status_value`], stdout, stderr, which of them was truncated (1 for stdout, plus 2 for stderr),
-/// timedOut, and background as JSON or undefined.
-pub fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
-    let cut = i32::from(result.stdout.truncated) + 2 * i32::from(result.stderr.truncated);
+/// The values of [`status_value`], stdout, stderr, timedOut, and background as JSON or undefined. The output is text or bytes; if
+/// some was dropped, it is a list: the output before that, the number of bytes dropped, and the output after them.
+pub fn exec_values(result: ExecResult, as_bytes: bool) -> impl Iterator<Item = Value> {
     let background = if result.background.is_empty() {
         Value::Undefined
     } else {
@@ -232,11 +231,42 @@ pub fn exec_values(result: ExecResult) -> impl Iterator<Item = Value> {
         Value::json(&left.into())
     };
     status_values(result.status).into_iter().chain([
-        Value::printed(result.stdout),
-        Value::printed(result.stderr),
-        Value::Number(f64::from(cut)),
+        printed_value(result.stdout, as_bytes),
+        printed_value(result.stderr, as_bytes),
         Value::Bool(result.timed_out),
         background,
+    ])
+}
+
+fn printed_value(printed: Printed, as_bytes: bool) -> Value {
+    let Printed {
+        mut head,
+        head_is_ascii,
+        mut dropped,
+        mut tail,
+    } = printed;
+    if dropped == 0 {
+        return match as_bytes {
+            true => Value::Bytes(head),
+            false if head_is_ascii => Value::Ascii(head),
+            false => Value::lossy_text(head),
+        };
+    }
+    if as_bytes {
+        return Value::List(vec![
+            Value::Bytes(head),
+            Value::Number(dropped as f64),
+            Value::Bytes(tail),
+        ]);
+    }
+    let kept = head.len() + tail.len();
+    trim_partial_end(&mut head);
+    trim_partial_start(&mut tail);
+    dropped += (kept - head.len() - tail.len()) as u64;
+    Value::List(vec![
+        Value::lossy_text(head),
+        Value::Number(dropped as f64),
+        Value::lossy_text(tail),
     ])
 }
 

@@ -45,8 +45,8 @@ pub use placement::receive_here;
 pub use process_table::{ProcessInfo, Status};
 pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
 pub use run::{
-    BackgroundProcess, Command, Exec, ExecResult, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed,
-    ShellRequest, SpawnRequest,
+    BackgroundProcess, Command, Exec, ExecResult, KeptBytes, OnOpen, OnOutput, OnResult, OnSpawn,
+    PendingWrite, Printed, ShellRequest, SpawnRequest,
 };
 pub use shell_id::ShellId;
 pub use vm::{IoStats, Vm, VmSlot};

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
-use agent_vm_host::{Abort, Command, Event, Events, Exec, Limits, ShellRequest, SpawnRequest, Vm, runtime};
+use agent_vm_host::{
+    Abort, Command, Event, Events, Exec, KeptBytes, Limits, ShellRequest, SpawnRequest, Vm, runtime,
+};
 use agent_vm_protocol::message::{Attributes, Background, Boot, Exit, Failure, Reply, Request, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
@@ -422,7 +424,10 @@ fn live(seed: u64) -> bool {
                 // Without any it is brief.
                 stdin: vec![1; if round % 2 == 0 { 100_000 } else { 0 }],
                 timeout: Some(Duration::from_millis(50)),
-                max_output_bytes: 1 << 16,
+                kept: KeptBytes {
+                    head: 1 << 16,
+                    tail: 1 << 16,
+                },
                 on_output: None,
             },
             Box::new(move |_| done()),

@@ -12,7 +12,7 @@ use super::attached::{Pipes, ended_pipe, open_source};
 use super::background::BackgroundProcess;
 use super::command::Command;
 use super::exit::{ProgramEnd, kill_all, until_exit};
-use super::printed::{Collector, Printed};
+use super::printed::{Collector, KeptBytes, Printed};
 use crate::abort::Abort;
 use crate::control::{Control, Started};
 use crate::credit::Credit;
@@ -35,8 +35,8 @@ pub struct Exec {
     pub stdin: Vec<u8>,
     /// After this time everything that the command started is killed.
     pub timeout: Option<Duration>,
-    /// The maximum number of bytes to keep of each stream.
-    pub max_output_bytes: usize,
+    /// What to keep of each stream.
+    pub kept: KeptBytes,
     /// Also receives the output, as it arrives.
     pub on_output: Option<OnOutput>,
 }
@@ -69,7 +69,7 @@ impl Vm {
             command,
             stdin,
             timeout,
-            max_output_bytes,
+            kept,
             on_output,
         } = exec;
         let stdio = if stdin.is_empty() {
@@ -91,7 +91,7 @@ impl Vm {
             leftovers: Arc::clone(&shared.leftovers),
             stdin,
             timeout,
-            max_output_bytes,
+            kept,
             on_output,
             brief,
             abort: abort.clone(),
@@ -115,7 +115,7 @@ struct ExecRun {
     leftovers: Arc<Leftovers>,
     stdin: Vec<u8>,
     timeout: Option<Duration>,
-    max_output_bytes: usize,
+    kept: KeptBytes,
     on_output: Option<OnOutput>,
     brief: bool,
     abort: Abort,
@@ -258,7 +258,7 @@ impl ExecRun {
     }
 
     fn collector(&self) -> Collector<'_> {
-        Collector::new(self.max_output_bytes, &self.io_counters)
+        Collector::new(self.kept, &self.io_counters)
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
                 leftovers: Arc::new(Leftovers::new()),
                 stdin: Vec::new(),
                 timeout: None,
-                max_output_bytes: 1000,
+                kept: KeptBytes { head: 1000, tail: 0 },
                 on_output: listens.then_some(on_output),
                 brief,
                 abort: Abort::default(),
@@ -352,8 +352,8 @@ mod tests {
             let Ended { result, mut received } = follow_ended(brief, listens, false, printed());
             let result = result.unwrap();
             assert_eq!(result.status.code, 3);
-            assert_eq!(result.stdout.bytes, b"out");
-            assert_eq!(result.stderr.bytes, b"err");
+            assert_eq!(result.stdout.head, b"out");
+            assert_eq!(result.stderr.head, b"err");
             received.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
             let wanted: &[(Stream, Bytes)] = &[
                 (Stream::Stdout, Bytes::from_static(b"out")),

@@ -24,6 +24,6 @@ pub use background::BackgroundProcess;
 pub use command::Command;
 pub use exec::{Exec, ExecResult, OnOutput, OnResult};
 pub use input::PendingWrite;
-pub use printed::Printed;
+pub use printed::{KeptBytes, Printed};
 pub use shell::{OnOpen, ShellRequest};
 pub use spawn::{OnSpawn, SpawnRequest};
