@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Abort, Entry, OnEntries, Walk, copied};
+use agent_vm_host::{Abort, DirectoryEntry, OnEntries, WalkRequest, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
@@ -56,7 +56,7 @@ impl NativeVm {
         max_depth: Option<u32>,
         exclude: Vec<String>,
     ) -> Answer {
-        let walk = Walk {
+        let walk = WalkRequest {
             path,
             max_depth,
             exclude: exclude.into_iter().collect(),
@@ -67,7 +67,7 @@ impl NativeVm {
         })
     }
 
-    fn in_pieces(&self, call: f64, describe: fn(&[Entry]) -> String) -> OnEntries {
+    fn in_pieces(&self, call: f64, describe: fn(&[DirectoryEntry]) -> String) -> OnEntries {
         let send_piece = self.bridge.pieces(call);
         Arc::new(move |entries, credit| send_piece(describe(&entries), credit))
     }

@@ -3,8 +3,8 @@
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
-    Attributes, Entry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, Printed, ProcessInfo,
-    ShellInfo, SpawnedProcessInfo, Status, Stream,
+    Attributes, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, Printed,
+    ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -102,13 +102,13 @@ fn to_json<T: Serialize>(values: &T) -> String {
 }
 
 /// A piece of `readdir`.
-pub fn names(entries: &[Entry]) -> String {
+pub fn names(entries: &[DirectoryEntry]) -> String {
     let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
     to_json(&names)
 }
 
 /// A piece of `readdirRecursive`.
-pub fn listed_entries(entries: &[Entry]) -> String {
+pub fn listed_entries(entries: &[DirectoryEntry]) -> String {
     let entries: Vec<_> = entries.iter().map(ListedEntry::of).collect();
     to_json(&entries)
 }
@@ -154,7 +154,7 @@ struct ListedEntry<'a> {
 }
 
 impl<'a> ListedEntry<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    fn of(entry: &'a DirectoryEntry) -> Self {
         Self {
             path: &entry.name,
             r#type: match entry.kind {

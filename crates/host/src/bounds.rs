@@ -18,7 +18,7 @@ const WAITING_READS: usize = 1;
 pub const MAX_CONNECTING: usize = 1024;
 
 /// The bounds of one VM. No semaphore is ever closed.
-pub struct Bounds {
+pub struct CallBounds {
     /// One permit for each listing.
     pub listings: Semaphore,
     /// One permit for each read of a file.
@@ -29,7 +29,7 @@ pub struct Bounds {
     pub connecting: Semaphore,
 }
 
-impl Bounds {
+impl CallBounds {
     /// The bounds of a new VM.
     pub fn new() -> Self {
         Self {

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_millis(1);
 
 /// A program that init has started.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedProgram {
     /// The number of its call, and of its family.
     pub call: Call,
     /// Its pid in the VM.
@@ -44,7 +44,7 @@ pub struct Started {
 }
 
 /// Receives the result of a start. Called on the I/O thread, or on the caller's thread if the request cannot be sent.
-pub type OnStart = Box<dyn FnOnce(Result<Started, Error>) + Send>;
+pub type OnStart = Box<dyn FnOnce(Result<StartedProgram, Error>) + Send>;
 
 /// A reply that is not about a program.
 pub type Answer = (Reply, Vec<OwnedFd>);
@@ -287,7 +287,7 @@ impl Control {
                 tracing::debug!(call, pid, "started");
                 let (sender, exit) = oneshot::channel();
                 let on_start = self.take_start(call, Some(sender))?;
-                on_start(Ok(Started { call, pid, fds, exit }));
+                on_start(Ok(StartedProgram { call, pid, fds, exit }));
             }
             Reply::Ran { call, pid, exit } => {
                 tracing::debug!(call, pid, "started");
@@ -295,7 +295,7 @@ impl Control {
                 let on_start = self.take_start(call, None)?;
                 let (sender, receiver) = oneshot::channel();
                 let _ = sender.send(exit);
-                on_start(Ok(Started {
+                on_start(Ok(StartedProgram {
                     call,
                     pid,
                     fds,

@@ -7,7 +7,7 @@ use crate::boot::{self, Controller, Hindrance, Options, Remedy as _, Shown, Vers
 
 /// One probe.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct DoctorCheck {
     /// The feature that was probed.
     pub name: &'static str,
     /// Whether it works.
@@ -24,7 +24,7 @@ pub struct Diagnosis {
     /// The strongest level that works here.
     pub level: Isolation,
     /// The probes.
-    pub checks: Vec<Check>,
+    pub checks: Vec<DoctorCheck>,
 }
 
 /// Probes the host. Takes some milliseconds, because it boots VMs.
@@ -59,7 +59,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
             }
             Err(error) => {
                 let (cause, remedy) = error.into_diagnosis();
-                Check {
+                DoctorCheck {
                     name,
                     ok: false,
                     detail: cause,
@@ -72,8 +72,8 @@ pub fn diagnose(options: &Options) -> Diagnosis {
     Diagnosis { level, checks }
 }
 
-fn ok(name: &'static str, detail: String) -> Check {
-    Check {
+fn ok(name: &'static str, detail: String) -> DoctorCheck {
+    DoctorCheck {
         name,
         ok: true,
         detail,
@@ -81,7 +81,7 @@ fn ok(name: &'static str, detail: String) -> Check {
     }
 }
 
-fn kernel() -> Check {
+fn kernel() -> DoctorCheck {
     // Not read from /proc/sys, which a unit's `ProcSubset=pid` hides.
     let release = uname().map_or_else(
         |_| String::new(),
@@ -95,7 +95,7 @@ fn kernel() -> Check {
     if version >= (5, 12) {
         ok("kernel", format!("Linux {release}"))
     } else {
-        Check {
+        DoctorCheck {
             name: "kernel",
             ok: false,
             detail: format!("Linux {release}; 5.12 or later is needed"),
@@ -106,10 +106,10 @@ fn kernel() -> Check {
     }
 }
 
-fn user_namespaces() -> Check {
+fn user_namespaces() -> DoctorCheck {
     match Hindrance::find() {
         None => ok("user namespaces", "no setting of the kernel forbids them".into()),
-        Some(hindrance) => Check {
+        Some(hindrance) => DoctorCheck {
             name: "user namespaces",
             ok: false,
             detail: hindrance.to_string(),
@@ -118,7 +118,7 @@ fn user_namespaces() -> Check {
     }
 }
 
-fn ids() -> Check {
+fn ids() -> DoctorCheck {
     let detail = if boot::is_root() {
         "the server is root: each VM's user is an id of its own that no user has"
     } else {
@@ -127,14 +127,14 @@ fn ids() -> Check {
     ok("ids", detail.into())
 }
 
-fn cgroup() -> Check {
+fn cgroup() -> DoctorCheck {
     if boot::names_commands() {
         return ok(
             "cgroup",
             "each command has a cgroup v2 of its own: kill takes all of it".into(),
         );
     }
-    Check {
+    DoctorCheck {
         name: "cgroup",
         ok: false,
         detail: "no cgroup v2 to make directories in: a process that forks twice, calls setsid and clears its environment \
@@ -148,9 +148,9 @@ fn cgroup() -> Check {
     }
 }
 
-fn host_directories(level: Isolation) -> Check {
+fn host_directories(level: Isolation) -> DoctorCheck {
     let name = "host directories";
-    let missing = |detail, remedy| Check {
+    let missing = |detail, remedy| DoctorCheck {
         name,
         ok: false,
         detail,
@@ -184,11 +184,11 @@ fn host_directories(level: Isolation) -> Check {
     }
 }
 
-fn limit(name: &'static str, option: &str, controller: Controller) -> Check {
+fn limit(name: &'static str, option: &str, controller: Controller) -> DoctorCheck {
     match boot::serves(controller) {
         Ok(Version::Two) => ok(name, format!("{option} is held by a controller of cgroup v2")),
         Ok(Version::One) => ok(name, format!("{option} is held by a controller of cgroup v1")),
-        Err(unavailable) => Check {
+        Err(unavailable) => DoctorCheck {
             name,
             ok: false,
             detail: unavailable.to_string(),

@@ -38,7 +38,9 @@ pub use agent_vm_protocol::message::{Attributes, Limits};
 pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason};
-pub use files::{Content, Entry, EntryKind, MAX_FILE, OnEntries, Share, Walk, copied, remove_tree};
+pub use files::{
+    Content, DirectoryEntry, EntryKind, MAX_FILE, OnEntries, Share, WalkRequest, copied, remove_tree,
+};
 pub use input::MAX_QUEUED;
 pub use output_log::{Chunk, OutputLog, Replay, Stream};
 pub use placement::receive_here;

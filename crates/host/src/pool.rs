@@ -15,18 +15,18 @@ const KEPT: usize = 16;
 const PAGE: usize = 4096;
 
 /// Used as a stack: the last returned buffer is still in the processor's cache.
-static FREE: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+static FREE: Mutex<Vec<PageBuffer>> = Mutex::new(Vec::new());
 
 /// A buffer whose data begins at the start of a page, as in a full pipe. The kernel copies with the processor's `rep
 /// movsb`, which is up to eight times slower if the destination begins a few bytes further into its page than the
 /// source does, and `malloc` places large blocks 16 bytes after the start of a page.
-pub struct Buffer {
+pub struct PageBuffer {
     /// Padding up to `start`, then the data.
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Buffer {
+impl PageBuffer {
     fn new() -> Self {
         let mut bytes: Vec<u8> = Vec::with_capacity(BUFFER_BYTES + PAGE);
         let start = bytes.as_ptr().align_offset(PAGE).min(PAGE);
@@ -46,13 +46,13 @@ impl Buffer {
 }
 
 /// An empty buffer.
-pub fn take() -> Buffer {
+pub fn take() -> PageBuffer {
     let free = FREE.lock().pop();
-    free.unwrap_or_else(Buffer::new)
+    free.unwrap_or_else(PageBuffer::new)
 }
 
 /// Returns a buffer to the pool.
-pub fn give(mut buffer: Buffer) {
+pub fn give(mut buffer: PageBuffer) {
     buffer.bytes.truncate(buffer.start);
     let mut free = FREE.lock();
     if free.len() < KEPT {
@@ -75,11 +75,11 @@ pub fn filled(read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>) -> io::Resul
 }
 
 /// A buffer that returns to the pool when nothing refers to its bytes any more.
-struct Filled(Option<Buffer>);
+struct Filled(Option<PageBuffer>);
 
 impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_ref().map(Buffer::filled).unwrap_or_default()
+        self.0.as_ref().map(PageBuffer::filled).unwrap_or_default()
     }
 }
 

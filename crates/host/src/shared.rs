@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::boot::{Enforcement, HostSide, Isolation, Machine};
-use crate::bounds::Bounds;
+use crate::bounds::CallBounds;
 use crate::control::Control;
 use crate::events::Events;
 use crate::io_counters::IoCounters;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub processes: Mutex<Records<u32, SpawnedProcess>>,
     pub shells: Mutex<Records<ShellId, Shell>>,
     pub replay_budget: Mutex<ReplayBudget>,
-    pub bounds: Bounds,
+    pub bounds: CallBounds,
     pub isolation: Isolation,
     pub enforcement: Enforcement,
     /// The VM's own `/proc`.
@@ -84,7 +84,7 @@ impl Shared {
             processes: Mutex::default(),
             shells: Mutex::default(),
             replay_budget: Mutex::default(),
-            bounds: Bounds::new(),
+            bounds: CallBounds::new(),
             isolation,
             enforcement,
             proc_fd: Arc::new(proc_fd),

@@ -327,9 +327,9 @@ fn attachment(random: &mut Random) -> OwnedFd {
 // ---- the other side
 
 #[derive(Default)]
-struct Ended(AtomicUsize);
+struct CountedEnds(AtomicUsize);
 
-impl Events for Ended {
+impl Events for CountedEnds {
     fn emit(&self, event: Event) {
         if matches!(event, Event::Exit { .. }) {
             self.0.fetch_add(1, Ordering::SeqCst);
@@ -397,7 +397,7 @@ fn the_server_goes_on() {
 
 /// One VM: every kind of call, then its end. Whether it booted.
 fn live(seed: u64) -> bool {
-    let events = Arc::new(Ended::default());
+    let events = Arc::new(CountedEnds::default());
     let Ok(vm) = Vm::boot(&options(seed), 1 << 16, Arc::clone(&events) as Arc<dyn Events>) else {
         return false;
     };

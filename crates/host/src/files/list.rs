@@ -57,7 +57,7 @@ pub enum EntryKind {
 
 /// A directory entry.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// The name, or in a walk the whole path. Bytes that are not UTF-8 are replaced.
     pub name: String,
     /// Its type.
@@ -68,11 +68,11 @@ pub struct Entry {
 
 /// Receives a piece of a listing, on a thread that may block. The piece after the next arrives when [`Credit`] is
 /// dropped.
-pub type OnEntries = Arc<dyn Fn(Vec<Entry>, Credit) + Send + Sync>;
+pub type OnEntries = Arc<dyn Fn(Vec<DirectoryEntry>, Credit) + Send + Sync>;
 
 /// The tree to list.
 #[derive(Debug, Clone)]
-pub struct Walk {
+pub struct WalkRequest {
     /// The directory where it begins.
     pub path: String,
     /// The number of levels below the first directory that are listed; 0 for the first directory alone.
@@ -82,21 +82,21 @@ pub struct Walk {
 }
 
 /// A directory that was found: its name, and the directory that contains it.
-struct Place {
+struct FoundDirectory {
     above: usize,
     name: Vec<u8>,
     depth: u32,
 }
 
 /// An open directory, from which other directories are opened.
-struct Base {
+struct OpenedDirectory {
     fd: OwnedFd,
     place: usize,
 }
 
 /// A directory that is still to be listed. The deepest ones are listed first.
 struct Pending {
-    base: Arc<Base>,
+    base: Arc<OpenedDirectory>,
     place: usize,
 }
 
@@ -117,18 +117,18 @@ impl Vm {
 
     /// Lists a tree; each directory comes before its content. A directory that cannot be read, or no longer exists when
     /// its turn comes, is listed without its content.
-    pub async fn walk(&self, walk: Walk, on_entries: OnEntries) -> Result<(), Error> {
+    pub async fn walk(&self, walk: WalkRequest, on_entries: OnEntries) -> Result<(), Error> {
         let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, walk.path.clone(), on_entries);
         let mode = OpenMode::Directory { follow: true };
         let fd = self.open(None, walk.path.clone().into(), mode).await?;
         let exclude = Arc::new(walk.exclude);
-        let mut places = vec![Place {
+        let mut places = vec![FoundDirectory {
             above: 0,
             name: walk.path.clone().into(),
             depth: 0,
         }];
-        let top = Arc::new(Base { fd, place: 0 });
+        let top = Arc::new(OpenedDirectory { fd, place: 0 });
         let mut pending = Vec::new();
         let mut next = Some((Arc::clone(&top), top));
         while let Some((directory, base)) = next.take() {
@@ -153,7 +153,7 @@ impl Vm {
                         )));
                     }
                     let place = places.len();
-                    places.push(Place {
+                    places.push(FoundDirectory {
                         above: directory.place,
                         name: name.bytes.clone(),
                         depth: depth + 1,
@@ -187,9 +187,9 @@ impl Vm {
     /// or not readable.
     async fn open_below(
         &self,
-        places: &[Place],
+        places: &[FoundDirectory],
         Pending { base, place }: Pending,
-    ) -> Result<Option<(Arc<Base>, Arc<Base>)>, Error> {
+    ) -> Result<Option<(Arc<OpenedDirectory>, Arc<OpenedDirectory>)>, Error> {
         let way = way(places, base.place, place);
         let length = way.len();
         let from = base
@@ -198,7 +198,7 @@ impl Vm {
             .map_err(|error| Error::system(&error, "dup"))?;
         match self.open(Some(from), way, OpenMode::DirectoryWithoutLinks).await {
             Ok(fd) => {
-                let opened = Arc::new(Base { fd, place });
+                let opened = Arc::new(OpenedDirectory { fd, place });
                 let names = places[place].depth - places[base.place].depth;
                 let base = if length > LONGEST_WAY.0 || names > LONGEST_WAY.1 {
                     Arc::clone(&opened)
@@ -222,21 +222,21 @@ impl Vm {
 }
 
 /// The names on the way from one directory down to another, the deepest first.
-fn upwards(places: &[Place], top: usize, place: usize) -> impl Iterator<Item = &[u8]> {
+fn upwards(places: &[FoundDirectory], top: usize, place: usize) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(place), |place| Some(places[*place].above))
         .take_while(move |place| *place != top)
         .map(|place| places[place].name.as_slice())
 }
 
 /// The relative path from one directory to another.
-fn way(places: &[Place], from: usize, to: usize) -> Vec<u8> {
+fn way(places: &[FoundDirectory], from: usize, to: usize) -> Vec<u8> {
     let mut names: Vec<_> = upwards(places, from, to).collect();
     names.reverse();
     names.join(&b'/')
 }
 
 /// The whole path of a directory, as the caller sees it.
-fn path(places: &[Place], place: usize) -> String {
+fn path(places: &[FoundDirectory], place: usize) -> String {
     let top = String::from_utf8_lossy(&places[0].name);
     let names: Vec<_> = upwards(places, 0, place).map(String::from_utf8_lossy).collect();
     let mut path = if names.is_empty() {
@@ -263,7 +263,7 @@ struct Pieces<'a> {
     vm: &'a Vm,
     path: String,
     on_entries: OnEntries,
-    found: VecDeque<Entry>,
+    found: VecDeque<DirectoryEntry>,
     found_bytes: usize,
     all: Amount,
     ahead: VecDeque<CreditReturned>,
@@ -290,7 +290,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    async fn add(&mut self, entries: impl Iterator<Item = Entry>) -> Result<(), Error> {
+    async fn add(&mut self, entries: impl Iterator<Item = DirectoryEntry>) -> Result<(), Error> {
         for entry in entries {
             self.all.names += 1;
             self.all.bytes += entry.name.len();
@@ -358,7 +358,7 @@ fn check(found: Amount, names: usize, bytes: usize, path: &str) -> Result<(), Er
 /// A name in bytes, and as text.
 struct Name {
     bytes: Vec<u8>,
-    entry: Entry,
+    entry: DirectoryEntry,
 }
 
 /// The content of a directory, sorted by name; with `prefix` before each name, and with attributes, if there is a
@@ -406,7 +406,7 @@ fn list(
         };
         names.push(Name {
             bytes: name.to_bytes().to_vec(),
-            entry: Entry {
+            entry: DirectoryEntry {
                 name: shown.into_owned(),
                 kind,
                 size,

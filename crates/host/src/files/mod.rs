@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::runtime;
 use crate::vm::Vm;
 
-pub use list::{Entry, EntryKind, OnEntries, Walk};
+pub use list::{DirectoryEntry, EntryKind, OnEntries, WalkRequest};
 pub use read::{Content, MAX_FILE};
 pub use remove::remove_tree;
 pub use share::Share;

@@ -11,7 +11,7 @@ use super::denial::Denial;
 use super::lookups::Lookups;
 use super::own::Own;
 use super::rules::{Rule, Rules};
-use super::target::{Host, Target};
+use super::target::{ProxyTarget, TargetHost};
 
 /// How long a look-up may take, and how long a connection may take.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
@@ -22,19 +22,19 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 pub enum DialError {
     /// The rules refuse it.
     #[error("the VM's network option refuses {target}: {}", denial.reason_inside())]
-    Denied { target: Target, denial: Denial },
+    Denied { target: ProxyTarget, denial: Denial },
     /// The host's resolver finds no address.
     #[error("the name {name} was not resolved")]
     Lookup { name: String, source: io::Error },
     /// It took too long.
     #[error("no answer from {target} in time")]
-    Deadline { target: Target },
+    Deadline { target: ProxyTarget },
     /// All tried addresses failed; `source` is the last error.
     #[error("{target} was not reached")]
-    Connect { target: Target, source: io::Error },
+    Connect { target: ProxyTarget, source: io::Error },
     /// The target is the VM itself, and no server in the VM accepted the connection.
     #[error("no server in this VM was reached at {target}")]
-    Inside { target: Target, source: io::Error },
+    Inside { target: ProxyTarget, source: io::Error },
 }
 
 /// Where to connect for a target.
@@ -63,7 +63,7 @@ impl Dialer {
     }
 
     /// Connects to the address that was checked: the name is not looked up again.
-    pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, DialError> {
+    pub(super) async fn connect(&self, target: &ProxyTarget) -> Result<TcpStream, DialError> {
         let route = self.route(target).await?;
         let attempts = async {
             match route {
@@ -82,27 +82,27 @@ impl Dialer {
 
     /// The list has precedence: a listed `localhost` means the host. Then come the VM's own names and then, with
     /// `"public"`, all other public destinations.
-    async fn route(&self, target: &Target) -> Result<Route, DialError> {
+    async fn route(&self, target: &ProxyTarget) -> Result<Route, DialError> {
         let (rules, port) = (&self.rules, target.port);
         let denied = |denial| DialError::Denied {
             target: target.clone(),
             denial,
         };
         let listed = match &target.host {
-            Host::Address(address) => rules.list_address(*address, port),
-            Host::Name(name) => rules.list_name(name, port),
+            TargetHost::Address(address) => rules.list_address(*address, port),
+            TargetHost::Name(name) => rules.list_name(name, port),
         };
         let own = self.own.addresses(&target.host);
         if !listed && !own.is_empty() {
             return Ok(Route::Inside(own));
         }
         match &target.host {
-            Host::Address(address) if listed => Ok(Route::Out(vec![*address])),
-            Host::Address(address) => match rules.deny_address(*address, port) {
+            TargetHost::Address(address) if listed => Ok(Route::Out(vec![*address])),
+            TargetHost::Address(address) => match rules.deny_address(*address, port) {
                 Some(denial) => Err(denied(denial)),
                 None => Ok(Route::Out(vec![*address])),
             },
-            Host::Name(name) => {
+            TargetHost::Name(name) => {
                 if !listed && let Some(denial) = rules.deny_name(name, port) {
                     return Err(denied(denial));
                 }
@@ -131,14 +131,18 @@ impl Dialer {
 
     /// Connects to a server in the VM. If no server listens there and the list contains the host's loopback, the
     /// program probably meant the host: the result is then a refusal with the reason.
-    async fn connect_inside(&self, addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStream, DialError> {
+    async fn connect_inside(
+        &self,
+        addresses: Vec<IpAddr>,
+        target: &ProxyTarget,
+    ) -> Result<TcpStream, DialError> {
         let failed = |source: io::Error| {
             let refused = source.kind() == io::ErrorKind::ConnectionRefused;
             let target = target.clone();
             if refused && self.rules.speak_of_loopback() {
                 let denial = match target.host {
-                    Host::Address(address) => self.rules.deny_address(address, target.port),
-                    Host::Name(_) => None,
+                    TargetHost::Address(address) => self.rules.deny_address(address, target.port),
+                    TargetHost::Name(_) => None,
                 };
                 let denial = denial.unwrap_or(Denial::NotListed);
                 return DialError::Denied { target, denial };
@@ -149,7 +153,7 @@ impl Dialer {
     }
 
     /// The addresses of a name, from the host's resolver.
-    async fn look_up(&self, target: &Target, name: &str) -> Result<Vec<IpAddr>, DialError> {
+    async fn look_up(&self, target: &ProxyTarget, name: &str) -> Result<Vec<IpAddr>, DialError> {
         let failed = |source| DialError::Lookup {
             name: name.to_owned(),
             source,
@@ -164,7 +168,7 @@ impl Dialer {
     }
 }
 
-async fn connect_out(addresses: Vec<IpAddr>, target: &Target) -> Result<TcpStream, DialError> {
+async fn connect_out(addresses: Vec<IpAddr>, target: &ProxyTarget) -> Result<TcpStream, DialError> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
         match TcpStream::connect(SocketAddr::new(address, target.port)).await {
@@ -184,15 +188,15 @@ mod tests {
 
     #[test]
     fn hosts_are_addresses_or_names() {
-        let name = |text: &str| Some(Host::Name(text.into()));
-        let address = |text: &str| Some(Host::Address(text.parse().expect(text)));
-        assert_eq!(Host::parse("Example.COM."), name("example.com"));
-        assert_eq!(Host::parse("a_b-c.d"), name("a_b-c.d"));
-        assert_eq!(Host::parse("127.0.0.1"), address("127.0.0.1"));
-        assert_eq!(Host::parse("[::1]"), address("::1"));
-        assert_eq!(Host::parse("::1"), address("::1"));
+        let name = |text: &str| Some(TargetHost::Name(text.into()));
+        let address = |text: &str| Some(TargetHost::Address(text.parse().expect(text)));
+        assert_eq!(TargetHost::parse("Example.COM."), name("example.com"));
+        assert_eq!(TargetHost::parse("a_b-c.d"), name("a_b-c.d"));
+        assert_eq!(TargetHost::parse("127.0.0.1"), address("127.0.0.1"));
+        assert_eq!(TargetHost::parse("[::1]"), address("::1"));
+        assert_eq!(TargetHost::parse("::1"), address("::1"));
         // An address in an old spelling counts as a name, which no list can contain.
-        assert_eq!(Host::parse("127.1"), name("127.1"));
+        assert_eq!(TargetHost::parse("127.1"), name("127.1"));
         let long = "a".repeat(64);
         for text in [
             "",
@@ -208,7 +212,7 @@ mod tests {
             "ä.de",
             &long,
         ] {
-            assert_eq!(Host::parse(text), None, "{text}");
+            assert_eq!(TargetHost::parse(text), None, "{text}");
         }
     }
 }

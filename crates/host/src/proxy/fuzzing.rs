@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::address::special;
 use super::rules::{AddressRange, Destination, Rule, Rules};
-use super::target::Host;
+use super::target::TargetHost;
 use super::{http, socks as socks5};
 
 /// The head of an HTTP request. The forwarded head must contain one request, to the host that was checked.
@@ -28,9 +28,9 @@ pub fn socks(bytes: &[u8]) {
     }
 }
 
-fn check_host(host: &Host) {
+fn check_host(host: &TargetHost) {
     let text = match host {
-        Host::Name(name) => {
+        TargetHost::Name(name) => {
             assert!(!name.is_empty() && name.len() <= 253 && name.parse::<IpAddr>().is_err());
             assert!(
                 name.bytes()
@@ -38,9 +38,9 @@ fn check_host(host: &Host) {
             );
             name.clone()
         }
-        Host::Address(address) => address.to_string(),
+        TargetHost::Address(address) => address.to_string(),
     };
-    assert_eq!(Host::parse(&text).as_ref(), Some(host));
+    assert_eq!(TargetHost::parse(&text).as_ref(), Some(host));
 }
 
 /// One rule and one destination. The rule is a range (an address and a prefix length) or, after a zero byte, a name.
@@ -51,10 +51,12 @@ pub fn rules(bytes: &[u8]) {
         [0, text @ ..] => {
             let text = String::from_utf8_lossy(text);
             let (domain, asked) = text.split_once('\n').unwrap_or((&text, ""));
-            let Some(Host::Name(domain)) = Host::parse(domain) else {
+            let Some(TargetHost::Name(domain)) = TargetHost::parse(domain) else {
                 return;
             };
-            let Some(asked) = Host::parse(asked) else { return };
+            let Some(asked) = TargetHost::parse(asked) else {
+                return;
+            };
             check_host(&asked);
             let rule = |destination| {
                 Rules::new(vec![Rule {
@@ -62,7 +64,7 @@ pub fn rules(bytes: &[u8]) {
                     port: None,
                 }])
             };
-            let Host::Name(name) = asked else { return };
+            let TargetHost::Name(name) = asked else { return };
             let (own, below) = (
                 rule(Destination::Name(domain.clone())),
                 rule(Destination::SubdomainsOf(domain.clone())),

@@ -26,17 +26,17 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The places that all VMs share. A look-up uses one or two descriptors, so there are fewer places where descriptors
 /// are few.
-struct Shared {
+struct LookupPlaces {
     first: Arc<Semaphore>,
     more: Arc<Semaphore>,
 }
 
-fn shared() -> &'static Shared {
-    static SHARED: OnceLock<Shared> = OnceLock::new();
+fn shared() -> &'static LookupPlaces {
+    static SHARED: OnceLock<LookupPlaces> = OnceLock::new();
     SHARED.get_or_init(|| {
         let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         let part = |of: u64| Arc::new(Semaphore::new((of * descriptors / 2048).clamp(4, of) as usize));
-        Shared {
+        LookupPlaces {
             first: part(ALL_FIRST),
             more: part(ALL_MORE),
         }

@@ -149,25 +149,27 @@ async fn handle(mut client: TcpStream, server: &Server, activity: &Activity) -> 
         if first == [socks::VERSION] {
             socks::request(&mut client)
                 .await
-                .map(|request| request.map(Asked::Socks))
+                .map(|request| request.map(ProtocolRequest::Socks))
         } else {
             http::request(&mut client, first[0])
                 .await
-                .map(|request| request.map(Asked::Http))
+                .map(|request| request.map(ProtocolRequest::Http))
         }
     });
     match asked.await {
-        Ok(Ok(Some(Asked::Socks(request)))) => socks::serve(client, request, server, activity).await,
-        Ok(Ok(Some(Asked::Http(request)))) => http::serve(client, request, server, activity).await,
+        Ok(Ok(Some(ProtocolRequest::Socks(request)))) => {
+            socks::serve(client, request, server, activity).await
+        }
+        Ok(Ok(Some(ProtocolRequest::Http(request)))) => http::serve(client, request, server, activity).await,
         // The client has closed, was answered already, or took too long.
         Ok(Ok(None)) | Err(_) => Ok(()),
         Ok(Err(error)) => Err(error),
     }
 }
 
-enum Asked {
-    Socks(target::Target),
-    Http(http::Request),
+enum ProtocolRequest {
+    Socks(target::ProxyTarget),
+    Http(http::ProxyRequest),
 }
 
 /// The environment variables that tell programs in the VM to use the proxy: the ones that curl, git, npm, pip and

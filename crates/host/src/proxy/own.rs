@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
-use super::target::Host;
+use super::target::TargetHost;
 use crate::loopback::LOOPBACKS;
 
 /// The proxy's port in the VM: the registered port of SOCKS. Nothing else can have taken it, because the proxy is
@@ -45,11 +45,11 @@ impl Own {
     }
 
     /// The VM's loopback addresses for `host`, in the order to try them; none if `host` does not mean the VM.
-    pub fn addresses(&self, host: &Host) -> Vec<IpAddr> {
+    pub fn addresses(&self, host: &TargetHost) -> Vec<IpAddr> {
         match host {
-            Host::Address(address) => own_address(*address).into_iter().collect(),
+            TargetHost::Address(address) => own_address(*address).into_iter().collect(),
             // As in the VM's /etc/hosts and RFC 6761 (6.3).
-            Host::Name(name) => match name.as_str() {
+            TargetHost::Name(name) => match name.as_str() {
                 "ip6-localhost" | "ip6-loopback" => vec![Ipv6Addr::LOCALHOST.into()],
                 name if name == "localhost" || name.ends_with(".localhost") || name == self.hostname => {
                     LOOPBACKS.into()
@@ -122,7 +122,11 @@ mod tests {
             ("[fe80::1]", &[]),
         ] {
             let expected: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect(text)).collect();
-            assert_eq!(own.addresses(&Host::parse(host).expect(host)), expected, "{host}");
+            assert_eq!(
+                own.addresses(&TargetHost::parse(host).expect(host)),
+                expected,
+                "{host}"
+            );
         }
     }
 

@@ -87,11 +87,11 @@ impl Activity {
 #[derive(Debug)]
 pub struct Places {
     total: usize,
-    state: Mutex<State>,
+    state: Mutex<PlacesState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PlacesState {
     taken: usize,
     /// By VM and connection. A VM without a place has no entry.
     held: HashMap<u64, HashMap<u64, Arc<Activity>>>,
@@ -195,7 +195,7 @@ impl Places {
         }
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, vm: u64) -> Place {
+    fn take(self: &Arc<Self>, state: &mut PlacesState, vm: u64) -> Place {
         let (number, activity) = (state.number(), Arc::new(Activity::new()));
         state.taken += 1;
         let own = state.held.entry(vm).or_default();
@@ -210,7 +210,7 @@ impl Places {
 
     /// Gives free places to the waiting VMs, first to the VM that holds the fewest. Returns the places that nobody
     /// took.
-    fn hand_out(self: &Arc<Self>, state: &mut State) -> Vec<Place> {
+    fn hand_out(self: &Arc<Self>, state: &mut PlacesState) -> Vec<Place> {
         let mut refused = Vec::new();
         while state.taken < self.total
             && let Some(neediest) = state.neediest()
@@ -225,7 +225,7 @@ impl Places {
     }
 }
 
-impl State {
+impl PlacesState {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -243,7 +243,7 @@ impl State {
 }
 
 /// Asks a connection to close for the neediest waiting VM, unless enough connections have been asked already.
-fn make_room(state: &State) {
+fn make_room(state: &PlacesState) {
     let revoked = state.held.values().flat_map(HashMap::values);
     let revoked = revoked.filter(|activity| activity.is_revoked()).count();
     let Some(neediest) = state.neediest() else { return };

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::dial::{DialError, Dialer};
 use super::relay::Turns;
-use super::target::Target;
+use super::target::ProxyTarget;
 use crate::credit::Credit;
 use crate::events::{Event, Events};
 
@@ -20,7 +20,7 @@ pub struct Server {
 impl Server {
     /// Connects. A denial is first emitted as an event, and returned when the event's credit is. So there are never
     /// more waiting events than connections.
-    pub async fn dial(&self, target: &Target) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self, target: &ProxyTarget) -> Result<TcpStream, DialError> {
         let result = self.dialer.connect(target).await;
         if let Err(DialError::Denied { target, denial }) = &result {
             let (credit, returned) = Credit::new();

@@ -10,7 +10,7 @@ use super::dial::DialError;
 use super::places::Activity;
 use super::relay;
 use super::server::Server;
-use super::target::{Host, Target};
+use super::target::{ProxyTarget, TargetHost};
 
 /// The first byte of every SOCKS 5 connection. No HTTP request begins with it.
 pub const VERSION: u8 = 5;
@@ -24,7 +24,7 @@ const IPV6: u8 = 4;
 
 /// The replies to a request.
 #[derive(Debug, Clone, Copy)]
-enum Reply {
+enum SocksReply {
     Succeeded = 0,
     Failure = 1,
     NotAllowed = 2,
@@ -35,7 +35,7 @@ enum Reply {
     AddressNotSupported = 8,
 }
 
-impl Reply {
+impl SocksReply {
     /// The bound address is left out, as servers do that have none to report.
     fn bytes(self) -> [u8; 10] {
         [VERSION, self as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
@@ -43,7 +43,7 @@ impl Reply {
 }
 
 /// Reads the client's request after its first byte. Returns `None` if the request was refused.
-pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<Target>> {
+pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<ProxyTarget>> {
     let mut methods = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut methods).await?;
     if !methods.contains(&NO_AUTHENTICATION) {
@@ -55,36 +55,39 @@ pub async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::
     let mut head = [0; 4];
     client.read_exact(&mut head).await?;
     let [VERSION, command, _, kind] = head else {
-        return refuse(client, Reply::Failure).await;
+        return refuse(client, SocksReply::Failure).await;
     };
     let host = match kind {
-        IPV4 => Some(Host::Address(IpAddr::V4(Ipv4Addr::from_bits(
+        IPV4 => Some(TargetHost::Address(IpAddr::V4(Ipv4Addr::from_bits(
             client.read_u32().await?,
         )))),
-        IPV6 => Some(Host::Address(IpAddr::V6(Ipv6Addr::from_bits(
+        IPV6 => Some(TargetHost::Address(IpAddr::V6(Ipv6Addr::from_bits(
             client.read_u128().await?,
         )))),
         NAME => {
             let mut name = vec![0; client.read_u8().await?.into()];
             client.read_exact(&mut name).await?;
-            std::str::from_utf8(&name).ok().and_then(Host::parse)
+            std::str::from_utf8(&name).ok().and_then(TargetHost::parse)
         }
         _ => None,
     };
     let Some(host) = host else {
-        return refuse(client, Reply::AddressNotSupported).await;
+        return refuse(client, SocksReply::AddressNotSupported).await;
     };
     let port = client.read_u16().await?;
     if command != CONNECT {
-        return refuse(client, Reply::CommandNotSupported).await;
+        return refuse(client, SocksReply::CommandNotSupported).await;
     }
     if port == 0 {
-        return refuse(client, Reply::Failure).await;
+        return refuse(client, SocksReply::Failure).await;
     }
-    Ok(Some(Target { host, port }))
+    Ok(Some(ProxyTarget { host, port }))
 }
 
-async fn refuse(client: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Result<Option<Target>> {
+async fn refuse(
+    client: &mut (impl AsyncWrite + Unpin),
+    reply: SocksReply,
+) -> io::Result<Option<ProxyTarget>> {
     client.write_all(&reply.bytes()).await?;
     Ok(None)
 }
@@ -92,14 +95,14 @@ async fn refuse(client: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Res
 /// Serves one client: connects it to its destination.
 pub async fn serve(
     mut client: TcpStream,
-    target: Target,
+    target: ProxyTarget,
     server: &Server,
     activity: &Activity,
 ) -> io::Result<()> {
     match server.dial(&target).await {
         Ok(mut upstream) => {
             let relaying = async {
-                client.write_all(&Reply::Succeeded.bytes()).await?;
+                client.write_all(&SocksReply::Succeeded.bytes()).await?;
                 relay::both_ways(&mut client, &mut upstream, activity, &server.turns).await
             };
             relay::while_active(activity, relaying).await
@@ -108,15 +111,15 @@ pub async fn serve(
     }
 }
 
-fn reply_to(error: &DialError) -> Reply {
+fn reply_to(error: &DialError) -> SocksReply {
     match error {
-        DialError::Denied { .. } => Reply::NotAllowed,
-        DialError::Lookup { .. } | DialError::Deadline { .. } => Reply::HostUnreachable,
+        DialError::Denied { .. } => SocksReply::NotAllowed,
+        DialError::Lookup { .. } | DialError::Deadline { .. } => SocksReply::HostUnreachable,
         DialError::Connect { source, .. } | DialError::Inside { source, .. } => match source.kind() {
-            io::ErrorKind::ConnectionRefused => Reply::Refused,
-            io::ErrorKind::NetworkUnreachable => Reply::NetworkUnreachable,
-            io::ErrorKind::HostUnreachable => Reply::HostUnreachable,
-            _ => Reply::Failure,
+            io::ErrorKind::ConnectionRefused => SocksReply::Refused,
+            io::ErrorKind::NetworkUnreachable => SocksReply::NetworkUnreachable,
+            io::ErrorKind::HostUnreachable => SocksReply::HostUnreachable,
+            _ => SocksReply::Failure,
         },
     }
 }

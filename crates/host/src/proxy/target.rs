@@ -5,20 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub host: Host,
+pub struct ProxyTarget {
+    pub host: TargetHost,
     pub port: u16,
 }
 
 /// A host as the program names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Host {
+pub enum TargetHost {
     /// In lower case, without a trailing dot.
     Name(String),
     Address(IpAddr),
 }
 
-impl Host {
+impl TargetHost {
     /// Parses an address (IPv6 with or without brackets), or a name of at most 253 letters, digits, hyphens,
     /// underscores and dots; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
@@ -44,7 +44,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for TargetHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
@@ -53,11 +53,11 @@ impl fmt::Display for Host {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ProxyTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Address(address) => write!(f, "{}", SocketAddr::new(*address, self.port)),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
+            TargetHost::Address(address) => write!(f, "{}", SocketAddr::new(*address, self.port)),
+            TargetHost::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::command::Command;
 use super::exit::{ProgramEnd, kill_all, until_exit};
 use super::printed::{Collector, KeptBytes, Printed};
 use crate::abort::Abort;
-use crate::control::{Control, Started};
+use crate::control::{Control, StartedProgram};
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::events::ExitStatus;
@@ -122,8 +122,8 @@ struct ExecRun {
 }
 
 impl ExecRun {
-    async fn follow(self, started: Started) -> Result<ExecResult, Error> {
-        let Started {
+    async fn follow(self, started: StartedProgram) -> Result<ExecResult, Error> {
+        let StartedProgram {
             call,
             pid,
             mut exit,
@@ -294,14 +294,14 @@ mod tests {
         read
     }
 
-    struct Ended {
+    struct EndedExec {
         result: Result<ExecResult, Error>,
         received: Vec<(Stream, Bytes)>,
     }
 
     /// The result of a command that had already ended when its start was reported, and the output that its callback
     /// received.
-    fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> Ended {
+    fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> EndedExec {
         let (ours, _init) = Channel::pair().unwrap();
         let (exit_sender, exit) = oneshot::channel();
         let (sender, receiver) = mpsc::channel();
@@ -334,9 +334,9 @@ mod tests {
                 })
                 .unwrap();
             let (call, pid) = (1, 2);
-            run.follow(Started { call, pid, fds, exit }).await
+            run.follow(StartedProgram { call, pid, fds, exit }).await
         });
-        Ended {
+        EndedExec {
             result,
             received: receiver.into_iter().collect(),
         }
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_command_that_ended_before_its_start_was_reported_has_the_same_result() {
         for (brief, listens) in [(true, false), (false, false), (false, true)] {
-            let Ended { result, mut received } = follow_ended(brief, listens, false, printed());
+            let EndedExec { result, mut received } = follow_ended(brief, listens, false, printed());
             let result = result.unwrap();
             assert_eq!(result.status.code, 3);
             assert_eq!(result.stdout.head, b"out");

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::command::Command;
 use super::exit::{kill_all, until_exit};
-use crate::control::Started;
+use crate::control::StartedProgram;
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::events::{Event, ExitStatus};
@@ -68,8 +68,8 @@ pub(super) fn start<R: Recorded>(
     let (program, arguments) = (command.program.clone(), command.arguments.clone());
     let request = Request::Spawn(Box::new(command.into_request(call, &shared.home, stdio)));
     let (shared, control) = (Arc::clone(shared), Arc::clone(&shared.control));
-    let on_started = move |started: Result<Started, Error>| {
-        let Started { call, pid, fds, exit } = match started {
+    let on_started = move |started: Result<StartedProgram, Error>| {
+        let StartedProgram { call, pid, fds, exit } = match started {
             Ok(started) => started,
             Err(error) => return on_start(Err(error)),
         };

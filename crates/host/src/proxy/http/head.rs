@@ -2,7 +2,7 @@
 
 use httparse::Status;
 
-use crate::proxy::target::{Host, Target};
+use crate::proxy::target::{ProxyTarget, TargetHost};
 
 /// The maximum size of a request's head, and the maximum number of header fields in it.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -20,8 +20,8 @@ const OURS: [&str; 6] = [
 
 /// A client's request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
-    pub(super) target: Target,
+pub struct ProxyRequest {
+    pub(super) target: ProxyTarget,
     pub(super) kind: Kind,
     /// Bytes that were read after the head.
     pub(super) rest: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) enum BadRequest {
 }
 
 /// The request at the start of `bytes`; `None` while its head is incomplete.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<ProxyRequest>, BadRequest> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let length = match head.parse(bytes) {
@@ -64,13 +64,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, BadRequest> {
     if method == "CONNECT" {
         let target = authority(target, None).ok_or(BadRequest::Authority)?;
         let kind = Kind::Tunnel;
-        return Ok(Some(Request { target, kind, rest }));
+        return Ok(Some(ProxyRequest { target, kind, rest }));
     }
     let (authority_text, path) = split_url(target).ok_or(BadRequest::Target)?;
     let target = authority(authority_text, Some(80)).ok_or(BadRequest::Target)?;
     let forwarded = rewrite(method, authority_text, path, version, head.headers);
     let kind = Kind::Forward(forwarded);
-    Ok(Some(Request { target, kind, rest }))
+    Ok(Some(ProxyRequest { target, kind, rest }))
 }
 
 /// Splits an `http://` URL into the authority and the rest.
@@ -86,7 +86,7 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
 }
 
 /// `host:port`, or only `host` if there is a `fallback` port.
-fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
+fn authority(text: &str, fallback: Option<u16>) -> Option<ProxyTarget> {
     // An IPv6 address has brackets here, so its last colon is not taken for the port's.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
@@ -106,8 +106,8 @@ fn authority(text: &str, fallback: Option<u16>) -> Option<Target> {
     if host.contains(':') && !host.starts_with('[') {
         return None;
     }
-    Some(Target {
-        host: Host::parse(host)?,
+    Some(ProxyTarget {
+        host: TargetHost::parse(host)?,
         port,
     })
 }
@@ -200,14 +200,14 @@ pub fn check(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    fn target(host: &str, port: u16) -> Target {
-        let host = Host::parse(host).expect(host);
-        Target { host, port }
+    fn target(host: &str, port: u16) -> ProxyTarget {
+        let host = TargetHost::parse(host).expect(host);
+        ProxyTarget { host, port }
     }
 
     fn head_of(text: &str) -> String {
         match parse(text.as_bytes()) {
-            Ok(Some(Request {
+            Ok(Some(ProxyRequest {
                 kind: Kind::Forward(head),
                 ..
             })) => String::from_utf8(head).expect("UTF-8"),
@@ -224,7 +224,7 @@ mod tests {
             ("10.0.0.5:1", "10.0.0.5", 1),
         ] {
             let request = parse(format!("CONNECT {text} HTTP/1.1\r\nHost: other\r\n\r\nearly").as_bytes());
-            let expected = Request {
+            let expected = ProxyRequest {
                 target: target(host, port),
                 kind: Kind::Tunnel,
                 rest: b"early".into(),

@@ -12,17 +12,17 @@ use super::dial::DialError;
 use super::places::Activity;
 use super::relay;
 use super::server::Server;
-use super::target::Target;
+use super::target::ProxyTarget;
 
 mod head;
 
-pub use head::Request;
+pub use head::ProxyRequest;
 #[cfg(feature = "fuzzing")]
 pub use head::check;
 use head::{BadRequest, Kind, MAX_HEAD, parse};
 
 /// Reads a request's head after its first byte; returns `None` if the client has closed or was already answered.
-pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Request>> {
+pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<ProxyRequest>> {
     let mut head = Vec::with_capacity(1024);
     head.push(first);
     let bad = loop {
@@ -48,7 +48,7 @@ pub async fn request(client: &mut TcpStream, first: u8) -> io::Result<Option<Req
 /// Serves one request.
 pub async fn serve(
     mut client: TcpStream,
-    request: Request,
+    request: ProxyRequest,
     server: &Server,
     activity: &Activity,
 ) -> io::Result<()> {
@@ -79,7 +79,7 @@ pub async fn serve(
 /// refused.
 fn refusal(error: &DialError) -> Vec<u8> {
     let unreached =
-        |target: &Target, source: &io::Error| format!("502 not reached ({}): {target}", source.kind());
+        |target: &ProxyTarget, source: &io::Error| format!("502 not reached ({}): {target}", source.kind());
     let (status, text) = match error {
         DialError::Denied { target, denial } => {
             (format!("403 {}: {target}", denial.phrase()), error.to_string())
@@ -122,7 +122,7 @@ fn answer(status: &str, text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::proxy::denial::Denial;
-    use crate::proxy::target::Host;
+    use crate::proxy::target::TargetHost;
 
     fn status_of(error: &DialError) -> String {
         let answer = String::from_utf8(refusal(error)).expect("UTF-8");
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_refusal_has_its_reason_in_the_status_line() {
-        let target = |host: &str| Target {
-            host: Host::parse(host).expect(host),
+        let target = |host: &str| ProxyTarget {
+            host: TargetHost::parse(host).expect(host),
             port: 443,
         };
         let denied = |host: &str, denial| DialError::Denied {
