@@ -10,6 +10,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use agent_vm_mount::{attach_mount, attr, restrict_mount};
 use agent_vm_protocol::message::{BindSource, Boot, Isolation, MemoryCount, ShownCgroup};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
@@ -17,7 +18,6 @@ use nix::sys::stat::{fstat, fstatat};
 
 use super::entry::source_mount;
 use super::error::{At, BootError};
-use super::sys::{self, attr};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
 
@@ -55,12 +55,12 @@ pub fn show(
     for directory in shown {
         let mount_fd = source_mount(&directory.source, false, attachments).at(step)?;
         let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-        sys::restrict_mount(mount_fd.as_fd(), attributes, false).at(step)?;
+        restrict_mount(mount_fd.as_fd(), attributes, false).at(step)?;
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
         let place_fd = openat2(root_fd, &Path::new("sys").join(&directory.path), how).at(step)?;
-        sys::attach_mount(&mount_fd, &place_fd).at(step)?;
+        attach_mount(&mount_fd, &place_fd).at(step)?;
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ pub fn directories(cgrouping: &Cgrouping) -> impl Iterator<Item = &OwnedFd> {
 /// The directory as a mount of its own, which is mounted nowhere.
 fn detached(source: &BindSource, attachments: &mut Attachments) -> Result<OwnedFd, Errno> {
     let mount_fd = source_mount(source, false, attachments)?;
-    sys::restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC, false)?;
+    restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC, false)?;
     Ok(mount_fd)
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, openat};
 use nix::sys::stat::Mode;
@@ -10,7 +11,6 @@ use nix::unistd::symlinkat;
 
 use super::error::{At, BootError};
 use super::place::{directory, file_flags, open_path};
-use super::sys::{self, attr};
 
 /// Shown by bind: a user namespace cannot make device nodes.
 const DEVICES: [(&CStr, &CStr); 6] = [
@@ -35,11 +35,11 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
     let dev_fd = directory(root_fd, c"dev").at("make the directory /dev")?;
     for (name, source) in DEVICES {
         let step = || format!("show the device {}", source.to_string_lossy());
-        let device_fd = sys::clone_mount(AT_FDCWD, source, false).at(step())?;
-        sys::restrict_mount(device_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false).at(step())?;
+        let device_fd = clone_mount(AT_FDCWD, source, false).at(step())?;
+        restrict_mount(device_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false).at(step())?;
         openat(&dev_fd, name, file_flags(), Mode::from_bits_truncate(0o666)).at(step())?;
         let target_fd = open_path(dev_fd.as_fd(), name).at(step())?;
-        sys::attach_mount(&device_fd, &target_fd).at(step())?;
+        attach_mount(&device_fd, &target_fd).at(step())?;
     }
     for (name, target) in LINKS {
         symlinkat(target, &dev_fd, name).at("make the links in /dev")?;
@@ -55,10 +55,9 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
         (c"ptmxmode", c"0666"),
         (c"max", &*max),
     ];
-    let terminals_fd =
-        sys::new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;
-    sys::attach_mount(&terminals_fd, &pts_fd).at("attach /dev/pts")?;
+    let terminals_fd = new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;
+    attach_mount(&terminals_fd, &pts_fd).at("attach /dev/pts")?;
 
     let target_fd = directory(dev_fd.as_fd(), c"shm").at("make the directory /dev/shm")?;
-    sys::attach_mount(shm_fd, &target_fd).at("attach /dev/shm")
+    attach_mount(shm_fd, &target_fd).at("attach /dev/shm")
 }

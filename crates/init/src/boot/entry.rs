@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, restrict_mount};
 use agent_vm_protocol::message::{BindSource, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
@@ -13,7 +14,6 @@ use nix::unistd::symlinkat;
 use super::error::BootError;
 use super::place::{FILE, Place, SCRIPT, c_string, kind};
 use super::private::Private;
-use super::sys::{self, attr};
 use crate::control::Attachments;
 
 pub fn refused(entry: &RootEntry, errno: Errno) -> BootError {
@@ -49,8 +49,8 @@ pub fn make(
         RootEntry::Links { names, target, .. } => place.links(names, target),
         RootEntry::Cover { content, .. } => {
             let mount_fd = private.file(content)?;
-            sys::restrict_mount(mount_fd.as_fd(), attr::RDONLY, false)?;
-            sys::attach_mount(&mount_fd, &place.file()?)
+            restrict_mount(mount_fd.as_fd(), attr::RDONLY, false)?;
+            attach_mount(&mount_fd, &place.file()?)
         }
         RootEntry::Bind {
             source, read_only, ..
@@ -60,7 +60,7 @@ pub fn make(
         } => {
             let mount_fd = source_mount(source, true, attachments)?;
             let attributes = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
-            sys::restrict_mount(mount_fd.as_fd(), attributes, true)?;
+            restrict_mount(mount_fd.as_fd(), attributes, true)?;
             let target_fd = if kind(mount_fd.as_fd())? == SFlag::S_IFDIR {
                 place.directory()?
             } else {
@@ -70,7 +70,7 @@ pub fn make(
             if kind(target_fd.as_fd())? == SFlag::S_IFLNK {
                 return Err(Errno::ELOOP);
             }
-            sys::attach_mount(&mount_fd, &target_fd)
+            attach_mount(&mount_fd, &target_fd)
         }
         RootEntry::Private { mode, .. } => {
             let mount_fd = private.directory(*mode)?;
@@ -79,7 +79,7 @@ pub fn make(
             if kind(target_fd.as_fd())? != SFlag::S_IFDIR {
                 return Err(Errno::ENOTDIR);
             }
-            sys::attach_mount(&mount_fd, &target_fd)
+            attach_mount(&mount_fd, &target_fd)
         }
     }
 }
@@ -91,7 +91,7 @@ pub fn source_mount(
     attachments: &mut Attachments,
 ) -> Result<OwnedFd, Errno> {
     match source {
-        BindSource::Path(path) => sys::clone_mount(AT_FDCWD, &c_string(path)?, recursive),
+        BindSource::Path(path) => clone_mount(AT_FDCWD, &c_string(path)?, recursive),
         BindSource::Mount(index) => attachments.take(*index).ok_or(Errno::EBADF),
         BindSource::Opened { path, fd } => {
             let seen_fd = attachments.take(*fd).ok_or(Errno::EBADF)?;
@@ -104,7 +104,7 @@ pub fn source_mount(
             if (seen.st_dev, seen.st_ino) != (found.st_dev, found.st_ino) {
                 return Err(Errno::ESTALE);
             }
-            sys::clone_mount(found_fd.as_fd(), c"", recursive)
+            clone_mount(found_fd.as_fd(), c"", recursive)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
 use agent_vm_protocol::message::Hardware;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -17,7 +18,6 @@ use nix::unistd::linkat;
 
 use super::error::{At, BootError};
 use super::place::{directory, new_file, open_path};
-use super::sys::{self, attr};
 use crate::control::Attachments;
 
 /// Directories that programs look into: `lsblk` lists the last ones, in which there is nothing.
@@ -85,21 +85,21 @@ const COPIES: usize = 8;
 /// Makes the description: its mount, which can be cloned, or several of which each serves one VM.
 pub fn describe(directories: &[String]) -> Result<(bool, Vec<OwnedFd>), BootError> {
     let step = "describe the processors";
-    let mount_fd = sys::new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC).at(step)?;
+    let mount_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC).at(step)?;
     Description {
         root_fd: &mount_fd,
         files: HashMap::new(),
     }
     .make(directories)
     .at(step)?;
-    sys::restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
+    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
     // From Linux 6.15 on.
-    if sys::clone_mount(mount_fd.as_fd(), c"", false).is_ok() {
+    if clone_mount(mount_fd.as_fd(), c"", false).is_ok() {
         return Ok((true, vec![mount_fd]));
     }
     let place_fd = open_path(AT_FDCWD, c"/proc").at(step)?;
-    sys::attach_mount(&mount_fd, &place_fd).at(step)?;
-    let copies = (0..COPIES).map(|_| sys::clone_mount(mount_fd.as_fd(), c"", false));
+    attach_mount(&mount_fd, &place_fd).at(step)?;
+    let copies = (0..COPIES).map(|_| clone_mount(mount_fd.as_fd(), c"", false));
     Ok((false, copies.collect::<Result<_, _>>().at(step)?))
 }
 
@@ -108,13 +108,13 @@ pub fn show(root_fd: &OwnedFd, hardware: Hardware, attachments: &mut Attachments
     let step = "mount /sys";
     let attached_fd = attachments.take(hardware.mount).ok_or(Errno::EBADF).at(step)?;
     let mount_fd = if hardware.can_clone {
-        sys::clone_mount(attached_fd.as_fd(), c"", false).at(step)?
+        clone_mount(attached_fd.as_fd(), c"", false).at(step)?
     } else {
         attached_fd
     };
-    sys::restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
+    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
     let place_fd = directory(root_fd.as_fd(), c"sys").at("make the directory /sys")?;
-    sys::attach_mount(&mount_fd, &place_fd).at("attach /sys")
+    attach_mount(&mount_fd, &place_fd).at("attach /sys")
 }
 
 struct Description<'a> {

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
 use agent_vm_protocol::message::{BindSource, HeldEntry, Hold};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
@@ -17,7 +18,6 @@ use super::entry::source_mount;
 use super::error::{At, BootError};
 use super::identity;
 use super::place::{FILE, Place, SCRIPT, kind, new_file, open_path};
-use super::sys::{self, attr};
 use crate::control::Attachments;
 
 /// Room for copies of small files.
@@ -42,11 +42,11 @@ impl Tree {
     pub fn make(hold: &Hold) -> Result<Self, BootError> {
         identity::take(hold.take_id)?;
         nix::sys::stat::umask(Mode::empty());
-        let stage_fd = sys::new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV)
+        let stage_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV)
             .at("mount a tmpfs for the host's files")?;
         // A mount must be somewhere to be cloned. Nothing here needs /proc.
         let place_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
-        sys::attach_mount(&stage_fd, &place_fd).at("attach the host's files")?;
+        attach_mount(&stage_fd, &place_fd).at("attach the host's files")?;
         let mut last = None;
         for entry in &hold.entries {
             match make(stage_fd.as_fd(), &mut last, entry) {
@@ -67,8 +67,8 @@ impl Tree {
     /// Detached mounts of the tops, read-only.
     pub fn hand_out(&self) -> Result<Vec<OwnedFd>, BootError> {
         let clone = |top: &OwnedFd| {
-            let mount_fd = sys::clone_mount(top.as_fd(), c"", true)?;
-            sys::restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::RDONLY, true)?;
+            let mount_fd = clone_mount(top.as_fd(), c"", true)?;
+            restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::RDONLY, true)?;
             Ok(mount_fd)
         };
         let mounts: Result<_, Errno> = self.tops.iter().map(clone).collect();
@@ -123,7 +123,7 @@ fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) 
                 SFlag::S_IFREG => place.file()?,
                 _ => return Err(Errno::EINVAL),
             };
-            sys::attach_mount(&mount_fd, &target_fd)
+            attach_mount(&mount_fd, &target_fd)
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
+use agent_vm_mount::{attr, clone_mount, new_mount};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::error::{At, BootError};
 use super::place::{FILE, c_string, new_file, open_path};
-use super::sys::{self, attr};
 use crate::mediate::OwnMounts;
 
 /// The one tmpfs that every private directory is a part of, so that they share its size.
@@ -31,7 +31,7 @@ impl Private {
             (c"size", size.as_c_str()),
             (c"nr_inodes", inodes.as_c_str()),
         ];
-        let stage_fd = sys::new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
+        let stage_fd = new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
             .at("mount a tmpfs for private files")?;
         Ok(Self {
             stage_fd,
@@ -67,7 +67,7 @@ impl Private {
     pub fn directory(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
-        let mount_fd = sys::clone_mount(self.stage_fd.as_fd(), &name, false)?;
+        let mount_fd = clone_mount(self.stage_fd.as_fd(), &name, false)?;
         self.shown.add(mount_fd.as_fd())?;
         Ok(mount_fd)
     }
@@ -76,6 +76,6 @@ impl Private {
     pub fn file(&mut self, content: &str) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         new_file(self.stage_fd.as_fd(), &name, content.as_bytes(), FILE)?;
-        sys::clone_mount(self.stage_fd.as_fd(), &name, false)
+        clone_mount(self.stage_fd.as_fd(), &name, false)
     }
 }

@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -14,7 +15,6 @@ use nix::unistd::{read, write};
 
 use super::error::{At, BootError};
 use super::place::{directory, open_path};
-use super::sys::{self, attr};
 
 /// Readable by anybody, and about the host's other users, its hardware or its moments: the names of keys that an
 /// ordinary host user holds, the names of devices and which processor serves their interrupts, the scheduler's view of all tasks.
@@ -27,20 +27,19 @@ const MASKED_DIRECTORIES: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
 /// Mounts a fresh `/proc` in the root and covers what is not the VM's business.
 pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
     let target_fd = directory(root_fd, c"proc").at("make the directory /proc")?;
-    let proc_fd =
-        sys::new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at("mount /proc")?;
-    sys::attach_mount(&proc_fd, &target_fd).at("attach /proc")?;
+    let proc_fd = new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at("mount /proc")?;
+    attach_mount(&proc_fd, &target_fd).at("attach /proc")?;
     for name in MASKED_FILES {
         cover(proc_fd.as_fd(), name, || {
-            let null_fd = sys::clone_mount(AT_FDCWD, c"/dev/null", false)?;
-            sys::restrict_mount(null_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false)?;
+            let null_fd = clone_mount(AT_FDCWD, c"/dev/null", false)?;
+            restrict_mount(null_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false)?;
             Ok(null_fd)
         })?;
     }
     for name in MASKED_DIRECTORIES {
         cover(proc_fd.as_fd(), name, || {
             let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-            sys::new_mount(c"tmpfs", &[(c"size", c"4k")], attributes)
+            new_mount(c"tmpfs", &[(c"size", c"4k")], attributes)
         })?;
     }
     Ok(proc_fd)
@@ -59,7 +58,7 @@ fn cover(
         Err(errno) => return Err(errno).at(step()),
     };
     let cover_fd = cover().at(step())?;
-    sys::attach_mount(&cover_fd, &target_fd).at(step())
+    attach_mount(&cover_fd, &target_fd).at(step())
 }
 
 /// Lets programs of the VM listen on every port of its network, and send ICMP echo requests in it, as programs in a container

@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use agent_vm_mount::{attach_mount, attr, new_mount, restrict_mount};
 use agent_vm_protocol::message::{Boot, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
@@ -18,7 +19,6 @@ use super::entry::{make, refused, source_mount};
 use super::error::{At, BootError};
 use super::place::open_path;
 use super::private::Private;
-use super::sys::{self, attr};
 use super::{cgroups, devices, rootfs};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
@@ -51,11 +51,11 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     // when the host's root goes; to unmount it by itself would cost another wait for all processors.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
-    sys::attach_mount(private.stage_fd(), &host_proc_fd).at("attach the private files")?;
+    attach_mount(private.stage_fd(), &host_proc_fd).at("attach the private files")?;
     for directory_fd in cgroups::directories(cgrouping) {
         let step = "attach a cgroup directory";
         let place_fd = private.stage(0o700).at(step)?;
-        sys::attach_mount(directory_fd, &place_fd).at(step)?;
+        attach_mount(directory_fd, &place_fd).at(step)?;
     }
     let lower_fd = match &boot.rootfs {
         Some(source) => Some(source_mount(source, false, attachments).at("open the rootfs")?),
@@ -70,7 +70,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         Some(fd) => fd,
         None => empty()?,
     };
-    sys::attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
+    attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
     // What is shown without a layer.
     let plain_fd = lower_fd.filter(|_| !layered);
     if let Some(plain_fd) = &plain_fd {
@@ -100,9 +100,9 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         // The directory has a /dev of its own, whose nodes are no devices here.
         let step = "make a directory for /dev";
         let dev_fd = private.directory(0o755).at(step)?;
-        sys::attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
+        attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
-        sys::restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
+        restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
     } else {
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
     }
@@ -119,7 +119,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
 
 /// A root with nothing in it.
 fn empty() -> Result<OwnedFd, BootError> {
-    sys::new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at("mount a tmpfs for the root")
+    new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at("mount a tmpfs for the root")
 }
 
 /// Makes it the root, read-only unless it has a layer for writes, and lets go of the host's.
@@ -129,7 +129,7 @@ pub fn enter(root: &Root) -> Result<(), BootError> {
     pivot_root(".", ".").at("pivot_root")?;
     umount2(".", MntFlags::MNT_DETACH).at("detach the host's root")?;
     if !root.layered {
-        sys::restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
+        restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
     }
     chdir("/").at("change to /")?;
     // Had anything of the host stayed below or above the root, this is where it would show.

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
 use agent_vm_protocol::message::{BindSource, RootEntry};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -21,7 +22,6 @@ use super::entry::{make, refused};
 use super::error::{At, BootError};
 use super::place::{FILE, Place, SCRIPT, directory, file_flags, kind, open_path};
 use super::private::Private;
-use super::sys::{self, attr};
 use crate::control::Attachments;
 
 /// Directories that the VM mounts on whether the directory has them or not.
@@ -36,13 +36,13 @@ pub fn layer(
     attachments: &Attachments,
 ) -> Result<Option<OwnedFd>, BootError> {
     let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
-    sys::restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
+    restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
     let layer_fd = private.stage(0o700).at("make a directory for the layer")?;
     let place = |name| directory(layer_fd.as_fd(), name).at("make the directories of the layer");
     let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
     place(c"work")?;
     // The kernel takes a layer by path, and from this mount namespace only.
-    sys::attach_mount(lower_fd, &lower_place_fd).at("attach the rootfs")?;
+    attach_mount(lower_fd, &lower_place_fd).at("attach the rootfs")?;
     for name in MOUNT_POINTS {
         directory(upper_fd.as_fd(), name).at("make directories in the layer")?;
     }
@@ -61,7 +61,7 @@ pub fn layer(
         (c"userxattr", c""),
     ];
     let step = "lay a layer over the rootfs";
-    match sys::new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
+    match new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
         Ok(root_fd) => Ok(Some(root_fd)),
         Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(step),
         // No overlay in this kernel, none for user namespaces (before 5.11), or none over this file system.
@@ -141,8 +141,8 @@ pub fn show(
             // Of the rest a root has no need.
             _ => continue,
         };
-        let mount_fd = sys::clone_mount(lower_fd, name, false).at(step)?;
-        sys::attach_mount(&mount_fd, &place_fd).at(step)?;
+        let mount_fd = clone_mount(lower_fd, name, false).at(step)?;
+        attach_mount(&mount_fd, &place_fd).at(step)?;
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ pub fn make_in_plain(
     let made = match entry {
         RootEntry::File { path, content } => Place::of(root_fd, path, true).and_then(|place| {
             let target_fd = place.file()?;
-            sys::attach_mount(&private.file(content)?, &target_fd)
+            attach_mount(&private.file(content)?, &target_fd)
         }),
         _ => make(root_fd, private, entry, attachments),
     };

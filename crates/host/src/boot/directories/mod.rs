@@ -19,7 +19,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use agent_vm_mount::clone_mount;
 use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
+use nix::errno::Errno;
 
 use super::options::{Mount, Options};
 use super::user::HOME;
@@ -79,19 +81,12 @@ pub fn entries(
 /// mounts, init does so in its own mount namespace. `path` has no links; the descriptors to attach are added to `fds`.
 pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::Result<BindSource> {
     let index = fds.len() as Attached;
-    match sys::clone_mount(fd, false) {
+    match clone_mount(fd, c"", false) {
         Ok(mount_fd) => {
             fds.push(mount_fd);
             Ok(BindSource::Mount(index))
         }
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
-            ) =>
-        {
-            Err(error)
-        }
+        Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => Err(errno.into()),
         // No right to, or the mount is one of another mount namespace's.
         Err(_) => {
             fds.push(fd.try_clone_to_owned()?);

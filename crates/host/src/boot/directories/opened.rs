@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use agent_vm_mount::{attr, clone_mount, restrict_and_map, restrict_mount};
 use agent_vm_protocol::message::{Attached, BindSource};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use nix::sys::statfs::fstatfs;
@@ -14,7 +16,7 @@ use nix::unistd::{AccessFlags, faccessat};
 
 use super::error::DirectoryError;
 use super::rights::{Lack, is_in_first_namespace};
-use super::sys::{self, attr};
+use super::sys;
 
 /// What has to be at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,15 +154,15 @@ impl<'a> Opened<'a> {
 
     /// As a detached mount, with what is mounted below it if `recursive`.
     pub fn clone_mount(&self, recursive: bool) -> Result<OwnedFd, DirectoryError> {
-        sys::clone_mount(self.fd.as_fd(), recursive).map_err(|source| match source.raw_os_error() {
-            Some(libc::EPERM | libc::ENOSYS) => DirectoryError::Right {
+        clone_mount(self.fd.as_fd(), c"", recursive).map_err(|errno| match errno {
+            Errno::EPERM | Errno::ENOSYS => DirectoryError::Right {
                 path: self.path.to_owned(),
                 lack: Lack::now(),
             },
             _ => DirectoryError::Open {
                 path: self.path.to_owned(),
                 syscall: "open_tree",
-                source,
+                source: errno.into(),
             },
         })
     }
@@ -199,21 +201,18 @@ impl<'a> Opened<'a> {
         let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;
         let read_only = access != Access::Write;
         let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };
-        match sys::restrict_mount(mount_fd.as_fd(), attributes, Some(namespace_fd.as_fd())) {
+        match restrict_and_map(mount_fd.as_fd(), attributes, namespace_fd.as_fd()) {
             Ok(()) => {}
             // This file system, or one mounted below, cannot map owners, or does so already. What is only read, and may be
             // read by others, can do without: then it is inside what it is to others.
-            Err(error)
-                if read_only
-                    && self.is_open_to_others()
-                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) =>
-            {
-                sys::restrict_mount(mount_fd.as_fd(), attributes, None).map_err(cannot("mount_setattr"))?;
+            Err(Errno::EINVAL | Errno::EPERM) if read_only && self.is_open_to_others() => {
+                restrict_mount(mount_fd.as_fd(), attributes, true)
+                    .map_err(|errno| cannot("mount_setattr")(errno.into()))?;
             }
-            Err(source) => {
+            Err(errno) => {
                 return Err(DirectoryError::Owner {
                     path: self.path.to_owned(),
-                    source,
+                    source: errno.into(),
                 });
             }
         }

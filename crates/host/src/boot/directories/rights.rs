@@ -8,10 +8,11 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use agent_vm_mount::{attr, clone_mount, restrict_and_map};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::sys::{self, attr};
+use super::sys;
 use crate::boot::user::is_root;
 
 /// What a root server lacks to show directories.
@@ -69,10 +70,7 @@ pub fn probe() -> Result<Shown, Lack> {
         return Ok(Shown::Own);
     }
     let root = open(Path::new("/"), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-    let Ok(mount_fd) = root
-        .map_err(Into::into)
-        .and_then(|root| sys::clone_mount(root.as_fd(), false))
-    else {
+    let Ok(mount_fd) = root.and_then(|root| clone_mount(root.as_fd(), c"", false)) else {
         return Err(Lack::now());
     };
     if !is_in_first_namespace() {
@@ -80,7 +78,7 @@ pub fn probe() -> Result<Shown, Lack> {
     }
     let map = format!("0 {NOBODY} 1\n");
     let mapped = sys::user_namespace(&map, &map).and_then(|namespace_fd| {
-        sys::restrict_mount(mount_fd.as_fd(), attr::NODEV, Some(namespace_fd.as_fd()))
+        restrict_and_map(mount_fd.as_fd(), attr::NODEV, namespace_fd.as_fd()).map_err(Into::into)
     });
     Ok(mapped.map_or(Shown::NotOfTheRoot, |()| Shown::Mapped))
 }
