@@ -1,4 +1,4 @@
-// Vite, esbuild, webpack and Rollup: with the documented configuration, and without.
+// Vite, esbuild, webpack and Rollup: with the documented configuration, and without it.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,8 +8,8 @@ import { assertBundled, elsewhere, failureOf, node, tool } from "./fixture.mjs";
 afterEach(() => rmSync("dist", { recursive: true, force: true }));
 
 /**
- * How each is run: with the configuration that is documented, with one that forgets the package, and for a browser. The last two
- * are written into a file, because some look for a configuration by themselves.
+ * How each bundler is run: with the documented configuration, with one that omits the package, and for a browser. The
+ * last two are written into a file, because some bundlers look for a configuration file.
  */
 const BUNDLERS = {
   "Vite SSR": {
@@ -59,7 +59,7 @@ const rollup = (input, resolving) => `
     plugins: [resolve({ ${resolving} }), commonjs()],
   };`;
 
-/** The one file of JavaScript that a bundler has put into dist/. */
+/** The only JavaScript file that a bundler has put into dist/. */
 function built() {
   const files = readdirSync("dist").filter((name) => /\.[cm]?js$/.test(name));
   assert.equal(files.length, 1, files.join(", "));
@@ -77,7 +77,7 @@ for (const [name, { build, forgotten, browser }] of Object.entries(BUNDLERS)) {
     const from = built();
     const to = join(elsewhere(), from.replace("dist/", ""));
     renameSync(from, to);
-    // Node.js would print the line that failed as well, which is all of a minified bundle.
+    // Node.js would also print the line that failed, which in a minified bundle is the whole file.
     const load = `import(${JSON.stringify(to)}).catch(({ message }) => { console.log(message); process.exit(1); })`;
     assertBundled(await failureOf(node(["--eval", load])));
   });

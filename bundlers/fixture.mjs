@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Runs Node.js, or a tool of node_modules/.bin by it; resolves to what it prints, and fails with that if it fails. */
+/** Runs Node.js, or a tool of node_modules/.bin with it; resolves to its output, or fails with the output. */
 export async function node(args, options) {
   try {
     const { stdout, stderr } = await run(process.execPath, args, { timeout: 300_000, maxBuffer: 2 ** 26, ...options });
@@ -22,7 +22,7 @@ export async function node(args, options) {
 }
 export const tool = (name, ...args) => node([join("node_modules/.bin", name), ...args]);
 
-/** What Node.js, or another command, prints as it fails. */
+/** The output of Node.js, or of another command, when it fails. */
 export async function failureOf(promise) {
   const error = await promise.then(
     (printed) => assert.fail(`it did not fail, and printed ${printed}`),
@@ -31,7 +31,7 @@ export async function failureOf(promise) {
   return error.message;
 }
 
-/** Fails unless `text` says that the package has been bundled, and what to do. */
+/** Fails unless `text` says that the package was bundled, and what to do. */
 export function assertBundled(text) {
   for (const words of ["agent-vm has been bundled or moved", "serverExternalPackages", "docs/bundlers.md"]) {
     assert.ok(text.includes(words), `${JSON.stringify(words)} is not in: ${text}`);
@@ -39,7 +39,7 @@ export function assertBundled(text) {
   assert.ok(!text.includes("--omit=optional"), text);
 }
 
-/** An empty directory, where no package is. */
+/** A new empty directory, without packages. */
 export const elsewhere = () => mkdtempSync(join(tmpdir(), "moved-"));
 
 /** A port that nothing listens on. */
@@ -53,8 +53,8 @@ async function freePort() {
 }
 
 /**
- * Starts Node.js with these arguments and a free port in PORT, and calls `use` with a function that fetches the text of a path, as
- * soon as the server answers. Ends the server and all that it started.
+ * Starts Node.js with these arguments and a free port in PORT. As soon as the server answers, calls `use` with a
+ * function that fetches a path's text. Ends the server and everything that it started.
  */
 export async function serving(args, options, use) {
   const port = await freePort();

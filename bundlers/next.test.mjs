@@ -1,4 +1,4 @@
-// Next.js, by both of its bundlers: with the documented configuration, and without.
+// Next.js with both of its bundlers: with the documented configuration, and without it.
 import assert from "node:assert/strict";
 import { copyFileSync, cpSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ const answersFromVm = async (get) => {
 
 for (const [name, ...flags] of [["Turbopack"], ["webpack", "--webpack"]]) {
   describe(name, () => {
-    // What one build leaves there makes the next one quicker.
+    // Files of an earlier build make the next one faster.
     before(() => rmSync(".next", { recursive: true, force: true }));
 
     test("without the configuration, next build fails and names bundling", async () => {

@@ -1,7 +1,8 @@
-// Runs the package with the bundlers and runtimes of package.json: `npm run test:bundlers`. Each run has a directory of its own, in
-// which npm installs them, the packages as they would be published, and the files that docs/bundlers.md prints. As root it does so
-// twice, the second time as an ordinary user. Arguments are files to run instead of all: `npm run test:bundlers -- next`.
-// The tests are node:test's: they run from that directory, where the second user has no access to the checkout.
+// Tests the package with the bundlers and runtimes of package.json: `npm run test:bundlers`. Each run makes a directory
+// in which npm installs them, the packages as they would be published, and the files that docs/bundlers.md prints. As
+// root it does so twice, the second time as an ordinary user. Arguments are files to run instead of all: `npm run
+// test:bundlers -- next`. The tests use node:test: they run from that directory, where the second user cannot read the
+// checkout.
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -84,10 +85,11 @@ function tryAs(user, tarballs, tests) {
     }
     chmodSync(work, 0o755);
     console.log(`=== as ${user === undefined ? "this user" : `user ${user}`}, in ${work}`);
-    // Not `npm ci`: it needs rivetkit's programs for other platforms in the lock file too, and not all of those are published.
+    // Not `npm ci`: it also requires rivetkit's programs for other platforms in the lock file, and not all of those are
+    // published.
     const packages = readdirSync(tarballs).map((name) => join("..", name));
     if (run("npm", "install", ...flags, ...packages) !== 0) return false;
-    // One at a time: each builds on all processors.
+    // One at a time, because each build uses all processors.
     return run(process.execPath, "--test", "--test-concurrency=1", ...tests) === 0;
   } finally {
     rmSync(work, { recursive: true, force: true });

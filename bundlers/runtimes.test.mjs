@@ -1,4 +1,4 @@
-// Bun and Deno: what works under them, and that a VM shows neither of them as `node`.
+// Bun and Deno: what works under them, and that a VM never shows one of them as `node`.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
@@ -27,7 +27,7 @@ function pretending(name) {
 }
 const pretenders = Object.keys(RUNTIMES).map(pretending);
 
-/** What runtime.mjs finds under a runtime, with that PATH; `prefix` is a command that runs it. */
+/** The result of runtime.mjs under a runtime, with that PATH; `prefix` is a command that runs it. */
 async function found(runtime, level, path, prefix = []) {
   const [command, ...args] = [...prefix, ...RUNTIMES[runtime], "runtime.mjs", level];
   const env = { ...process.env, PATH: path.join(delimiter) };
@@ -35,13 +35,13 @@ async function found(runtime, level, path, prefix = []) {
   return JSON.parse(stdout);
 }
 
-/** A command that runs what follows where every Node.js of the system's directories is `file`. */
+/** A command that replaces every Node.js of the system's directories by `file` for the command after it. */
 function without(file) {
   const nodes = ["/usr/local/bin/node", "/usr/bin/node"]
     .filter((name) => existsSync(name))
     .map((name) => realpathSync(name));
   const user = process.getuid() !== 0;
-  // An ordinary user mounts as the root of a user namespace, and is itself again in one below that.
+  // An ordinary user mounts as root of a user namespace, and gets its own id back in a second one below that.
   const back = user ? `unshare --user --map-user=${process.getuid()} --map-group=${process.getgid()} -- ` : "";
   const mounts = nodes.map((name) => `/bin/mount --bind '${file}' '${name}' && `).join("");
   const script = `PATH=/usr/sbin:/usr/bin:/sbin:/bin; ${mounts}exec ${back}/usr/bin/env PATH='${pretenders.join(":")}' "$@"`;

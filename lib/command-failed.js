@@ -1,12 +1,14 @@
 "use strict";
-// What `check: true` makes of a command that failed.
+// Implements `check: true`: rejects if a command failed.
 
 const { AgentVmError } = require("./error");
 const { printable } = require("./printable");
 
 /** @import { AnyExecResult } from "./wire" */
 
-/** Characters of the end of standard error that are looked at, and of its last line that the message has. */
+/**
+ * How many characters of the end of standard error are searched, and how many of its last line the message may contain.
+ */
 const [LOOKED_AT, SHOWN] = [4096, 200];
 
 /**

@@ -1,11 +1,14 @@
-// What `check: true` makes of a command that failed, as lib/command-failed.js does it for AgentVm. It runs in browsers too.
+// Implements `check: true` as lib/command-failed.js does for AgentVm. It runs in browsers too.
 import { RivetError } from "rivetkit/client";
 
-/** Characters, or bytes, of the end of standard error that are looked at, and characters of its last line that the message has. */
+/**
+ * How many characters, or bytes, of the end of standard error are searched, and how many of its last line the message
+ * may contain.
+ */
 const LOOKED_AT = 4096;
 const SHOWN = 200;
 
-/** What an actor's answer may have: it may be none of ours. */
+/** The form of an actor's answer; the actor may be of another kind. */
 interface Answered {
   readonly exitCode?: unknown;
   readonly signal?: unknown;
@@ -14,7 +17,10 @@ interface Answered {
   readonly stderr?: unknown;
 }
 
-/** The result; rejects with COMMAND_FAILED, and the result in its metadata, if the command did not exit with 0 by itself. */
+/**
+ * Resolves to the result. Rejects with COMMAND_FAILED, with the result in its metadata, unless the command exited with
+ * 0 by itself.
+ */
 export async function successOf(call: Promise<unknown>): Promise<unknown> {
   const result = await call;
   const answer = Object(result) as Answered;

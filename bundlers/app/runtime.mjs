@@ -1,4 +1,4 @@
-// What a server does, under another runtime. Prints what it found as JSON.
+// Does what a server does, under another runtime. Prints its results as JSON.
 import { readdirSync } from "node:fs";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
@@ -61,7 +61,7 @@ if (isolation === "namespaces") {
   const descriptors = () => readdirSync("/proc/self/fd").length;
   const before = descriptors();
   for (let round = 0; round < 20; round++) await talk();
-  // A runtime may close a socket's descriptor after its event.
+  // A runtime may close a socket's descriptor after the socket's event.
   for (let look = 0; look < 100 && descriptors() > before; look++) await setTimeout(100);
   found.leaked = Math.max(0, descriptors() - before);
   const open = await vm.connect(8000);

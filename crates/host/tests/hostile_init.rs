@@ -1,8 +1,8 @@
-//! The host against an init that has gone over to the guest: whatever it says and attaches, the server does not panic or
-//! hang, every call is answered, and dispose ends the VM and closes what it brought.
+//! The host against a compromised init: whatever init sends and attaches, the server does not panic or hang, every call
+//! is answered, and dispose ends the VM and closes all descriptors that it brought.
 //!
-//! This program is its own init: the host starts it from a file in memory, as it starts every init, under that name. What it
-//! does there follows from a number that it gets as the VM's host name.
+//! This program is its own init: the host starts it under init's name from a file in memory, as it starts every init. A
+//! number in the VM's host name determines what it does there.
 #![allow(clippy::unwrap_used, clippy::print_stdout, unsafe_code, missing_docs)]
 
 use std::collections::VecDeque;
@@ -26,10 +26,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use nix::unistd::pipe2;
 
-/// VMs that the test makes.
+/// The number of VMs in the test.
 const VMS: u64 = 120;
 
-/// How long a VM may take to answer all calls, and to end, on a machine that is busy with others.
+/// How long a VM may take to answer all calls, and to end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// Numbers that follow from the seed (xorshift64).
+/// Random numbers that depend only on the seed (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -63,10 +63,10 @@ impl Random {
     }
 }
 
-// ---- the one side
+// ---- init's side
 
 fn hostile() {
-    // SAFETY: the host gives init its socket as descriptor 3; nothing else here knows of it.
+    // SAFETY: the host gives init its socket as descriptor 3, and nothing else here uses it.
     let zygote = Channel::from(unsafe { OwnedFd::from_raw_fd(3) });
     let Some((channel, boot)) = honest_zygote(zygote) else {
         return;
@@ -100,7 +100,7 @@ fn hostile() {
     }
 }
 
-/// As init's own: in each of the copies that the host asks for, its socket and its boot request.
+/// Behaves like init's zygote; returns, in each copy that the host asks for, the copy's socket and boot request.
 fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
     loop {
         let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
@@ -131,7 +131,7 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
             pidfd: true,
             ..vfork::Options::default()
         };
-        // SAFETY: on this side the program has one thread.
+        // SAFETY: on init's side the program has one thread.
         let copied = unsafe { vfork::copy(&options) }.unwrap();
         if let Some(vfork::Child { pid, pidfd, .. }) = copied {
             let reply = Reply::Launched { pid };
@@ -149,7 +149,7 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
     }
 }
 
-/// Answers as a holder of files does, as long as the host asks: no VM's program reaches one.
+/// Answers as a holder does while the host asks: a VM's programs cannot reach a holder.
 fn hold_honestly(channel: &Channel, tops: usize) {
     let mut mounts = 0;
     loop {
@@ -193,7 +193,7 @@ fn number_of(request: &Request) -> u64 {
     }
 }
 
-/// Mostly as an honest init would, or else there would be nothing to see.
+/// Mostly behaves like an honest init, because otherwise the boot would fail at once.
 fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
     let (reply, fds) = match random.below(12) {
         0 => (Reply::Ready { deputy: None }, Vec::new()),
@@ -216,7 +216,7 @@ fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
     channel.send(&Frame::new(&reply, fds).unwrap()).is_ok()
 }
 
-/// An end, however unlikely.
+/// An exit status, possibly an impossible one.
 fn exit(random: &mut Random) -> Exit {
     Exit {
         code: random.next() as i32,
@@ -286,7 +286,7 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
         }
         _ => Reply::Ready { deputy: None },
     };
-    // The host may have given it up, or not read for a while.
+    // The host may have given it up, or may not have read for a while.
     let _unheard = channel.send(&Frame::new(&reply, fds).unwrap());
 }
 
@@ -306,7 +306,7 @@ fn attachment(random: &mut Random) -> OwnedFd {
     };
     let socket = |kind| {
         let (one, other) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
-        // Full, and its other end gone.
+        // The pipe is full, and its other end is closed.
         let _sent = nix::unistd::write(&other, &[7; 1000]);
         one
     };
@@ -324,7 +324,7 @@ fn attachment(random: &mut Random) -> OwnedFd {
     }
 }
 
-// ---- the other side
+// ---- the host's side
 
 #[derive(Default)]
 struct CountedEnds(AtomicUsize);
@@ -395,7 +395,7 @@ fn the_server_goes_on() {
     println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
 }
 
-/// One VM: every kind of call, then its end. Whether it booted.
+/// Runs one VM: every kind of call, and then its end. Returns whether it booted.
 fn live(seed: u64) -> bool {
     let events = Arc::new(CountedEnds::default());
     let Ok(vm) = Vm::boot(&options(seed), 1 << 16, Arc::clone(&events) as Arc<dyn Events>) else {
@@ -421,7 +421,7 @@ fn live(seed: u64) -> bool {
         drop(vm.exec(
             Exec {
                 command: command(),
-                // Without any it is brief.
+                // Without standard input, the exec is a short one.
                 stdin: vec![1; if round % 2 == 0 { 100_000 } else { 0 }],
                 timeout: Some(Duration::from_millis(50)),
                 kept: KeptBytes {

@@ -1,7 +1,7 @@
-//! Init's end of the control socket: requests in, replies out, neither ever waited for.
+//! Init's end of the control socket: reads requests and sends replies, without waiting for either.
 //!
-//! Replies that the socket does not take are queued, with their descriptors. While [`QUEUE_BOUND`] of them wait, no
-//! request is read, so a host that sends and never receives cannot make init's memory grow.
+//! Replies that the socket does not accept are queued, with their descriptors. While [`QUEUE_BOUND`] replies are
+//! queued, init reads no request, so that a host that sends and never receives cannot make init's memory grow.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,49 +12,49 @@ use agent_vm_protocol::channel::{DESCRIPTORS_DEADLINE, passes_unannounced};
 use agent_vm_protocol::message::{Attached, Reply, Request};
 use agent_vm_protocol::{Channel, Frame, FrameError, ReceiveError};
 
-/// Replies that may wait before init stops reading requests. Exits of what already runs are queued beyond it; there are
-/// at most as many as there are running families.
+/// How many replies may be queued before init stops reading requests. Exits of running programs are queued beyond that;
+/// there are at most as many as running families.
 const QUEUE_BOUND: usize = 64;
 
 /// How long to wait before [`Control::drain`] tries again.
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// The control socket is of no more use, and so the VM is over.
+/// The control socket cannot be used any more, so the VM ends.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The host is gone.
+    /// The host has closed it.
     #[error("the host closed the control socket")]
     Closed,
-    /// A request did not arrive whole or did not decode.
+    /// A request did not arrive completely or did not decode.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// A reply does not fit into a message.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// Sending failed for good.
+    /// Sending failed permanently.
     #[error("a reply was not taken")]
     Send(#[source] io::Error),
 }
 
-/// What is needed before the socket takes more.
+/// What must happen before the socket accepts more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backlog {
-    /// Nothing waits.
+    /// Nothing is queued.
     None,
     /// The socket must become writable.
     Socket,
-    /// Descriptors that are on their way must arrive first (ETOOMANYREFS); nothing tells when, so time must pass.
+    /// Descriptors in transit must arrive first (ETOOMANYREFS). No event reports that, so init waits a while.
     Descriptors,
 }
 
-/// A reply, and since when it has been waiting to be sent.
+/// A queued reply, and the time since when it is queued.
 #[derive(Debug)]
 struct Queued {
     frame: Frame,
     since: Instant,
 }
 
-/// Init's end.
+/// Init's end of the socket.
 #[derive(Debug)]
 pub struct Control {
     channel: Channel,
@@ -74,7 +74,7 @@ impl Control {
         }
     }
 
-    /// The next request, or nothing if none has arrived.
+    /// The next request; `None` if none has arrived.
     pub fn receive(&mut self) -> Result<Option<(Request, Attachments)>, ControlError> {
         match self.channel.receive(&mut self.buffer) {
             Ok(Some((request, fds))) => Ok(Some((request, Attachments::new(fds)))),
@@ -84,7 +84,7 @@ impl Control {
         }
     }
 
-    /// Sends a reply, or queues it behind those that wait.
+    /// Sends a reply, or queues it behind earlier ones.
     pub fn send(&mut self, reply: &Reply, fds: Vec<OwnedFd>) -> Result<(), ControlError> {
         self.queue.push_back(Queued {
             frame: Frame::new(reply, fds)?,
@@ -97,9 +97,9 @@ impl Control {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it. A reply whose descriptors the kernel refuses for longer than
-    /// [`DESCRIPTORS_DEADLINE`] goes without them: the host then answers its call as if it had no room for them itself, and ends
-    /// what was started. All that waits behind it is thus held up for that long at most.
+    /// Sends queued replies, as far as the socket accepts them. If the kernel refuses a reply's descriptors for longer
+    /// than [`DESCRIPTORS_DEADLINE`], the reply is sent without them: the host then treats the call as if it had no
+    /// room for them itself, and ends what was started. So later replies are delayed by at most that long.
     pub fn flush(&mut self) -> Result<(), ControlError> {
         self.backlog = Backlog::None;
         while let Some(first) = self.queue.front_mut() {
@@ -122,7 +122,7 @@ impl Control {
         Ok(())
     }
 
-    /// Sends all that waits, where there is nothing else to do meanwhile.
+    /// Sends all queued replies, waiting if necessary.
     pub fn drain(&mut self) -> Result<(), ControlError> {
         while self.backlog != Backlog::None {
             std::thread::sleep(DRAIN_PAUSE);
@@ -131,12 +131,12 @@ impl Control {
         Ok(())
     }
 
-    /// What is needed before the socket takes more.
+    /// What must happen before the socket accepts more.
     pub fn backlog(&self) -> Backlog {
         self.backlog
     }
 
-    /// Whether requests are read for now.
+    /// Whether init reads requests now.
     pub fn takes_requests(&self) -> bool {
         self.queue.len() < QUEUE_BOUND
     }
@@ -148,31 +148,31 @@ impl AsFd for Control {
     }
 }
 
-/// The descriptors that came with a request; each can be taken once.
+/// The descriptors that arrived with a request; each can be taken once.
 #[derive(Debug)]
 pub struct Attachments {
     fds: Vec<Option<OwnedFd>>,
 }
 
 impl Attachments {
-    /// These, in their order.
+    /// Attachments with these descriptors, in order.
     pub fn new(fds: Vec<OwnedFd>) -> Self {
         Self {
             fds: fds.into_iter().map(Some).collect(),
         }
     }
 
-    /// The descriptor at `index`, to look at.
+    /// The descriptor at `index`, without taking it.
     pub fn get(&self, index: Attached) -> Option<BorrowedFd<'_>> {
         self.fds.get(usize::from(index))?.as_ref().map(AsFd::as_fd)
     }
 
-    /// Those that were not taken, in their order.
+    /// The descriptors that were not taken, in order.
     pub fn into_fds(self) -> Vec<OwnedFd> {
         self.fds.into_iter().flatten().collect()
     }
 
-    /// The descriptor at `index`, if there is one and it was not taken before.
+    /// Takes the descriptor at `index`; `None` if it does not exist or was taken before.
     pub fn take(&mut self, index: Attached) -> Option<OwnedFd> {
         self.fds.get_mut(usize::from(index))?.take()
     }

@@ -1,9 +1,9 @@
 //! The Landlock domain of a VM without namespaces (`landlock(7)`).
 //!
-//! A domain is inherited, can only be narrowed, and is the same for all that descends from the process that entered it.
-//! [`Deputy`](crate::deputy)s enter it; init stays outside, where no signal and no debugger of a program's reaches it.
+//! A domain is inherited, can only be narrowed, and applies to all descendants of the process that entered it.
+//! [`Deputy`](crate::deputy)s enter it. Init stays outside, where no program can signal or trace it.
 //!
-//! What Landlock does not hold is left to the seccomp filters: [`confine_without_namespaces`](crate::seccomp) and
+//! The seccomp filters cover what Landlock does not: [`confine_without_namespaces`](crate::seccomp) and
 //! [`mediate`](crate::mediate).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,10 +19,10 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::mediate::Replaced;
 
-/// What is needed at least: with it came the scopes that keep signals and abstract sockets inside (Linux 6.12).
+/// The required version: it introduced the scopes that confine signals and abstract sockets (Linux 6.12).
 const NEEDED: ABI = ABI::V6;
 
-/// What is taken too where the kernel has it; nothing of it is ever granted.
+/// Also restricted if the kernel supports it; no rule ever allows any of it.
 const WANTED: ABI = ABI::V9;
 
 const DEVICES: [&str; 5] = [
@@ -33,8 +33,8 @@ const DEVICES: [&str; 5] = [
     "/dev/urandom",
 ];
 
-/// What programs ask about the machine. No process's directory is among them: what one process may see there, all of the
-/// host's users' may be seen by.
+/// Files about the machine that programs may read. No process's directory is included: if one process could be read
+/// there, so could all processes of the host's users.
 const MACHINE: [&str; 19] = [
     "/proc/cpuinfo",
     "/proc/filesystems",
@@ -57,28 +57,30 @@ const MACHINE: [&str; 19] = [
     "/sys/devices/system/cpu/possible",
 ];
 
-/// Why there is no domain.
+/// Why no domain could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
 pub struct DomainError {
-    /// What was being done.
+    /// The step that failed.
     pub step: &'static str,
-    /// What the kernel answered.
+    /// The kernel's error.
     pub errno: Errno,
 }
 
-/// The domain, before anybody is in it.
+/// A domain that no process has entered yet.
 #[derive(Debug)]
 pub struct LandlockDomain {
     ruleset: RulesetCreated,
     directory_fd: OwnedFd,
     replaced: Replaced,
-    /// A rule holds on to a file itself, not to its name, and `/proc` makes a new file when its name is not held.
+    /// Kept open because a rule is for a file itself, not for its name, and `/proc` makes a new file once the old one
+    /// is closed.
     _held: Vec<OwnedFd>,
 }
 
 impl LandlockDomain {
-    /// Reads the wish. Rights to search directories are the caller's, so this is done before they are given up.
+    /// Builds the domain from the request. It needs the caller's rights to search directories, so it runs before those
+    /// are given up.
     pub fn build(wish: &message::LandlockFiles) -> Result<Self, DomainError> {
         let refused = |error: RulesetError| DomainError {
             step: "make a Landlock ruleset",
@@ -120,7 +122,7 @@ impl LandlockDomain {
         for (path, access) in readable.chain(devices).chain([terminal]).chain(machine) {
             let fd = match open_path(path) {
                 Ok(fd) => fd,
-                // Not on this host, or not for this user.
+                // The file does not exist on this host, or this user may not open it.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ENXIO | Errno::ELOOP) => continue,
                 Err(errno) => {
                     return Err(DomainError {
@@ -143,17 +145,17 @@ impl LandlockDomain {
         })
     }
 
-    /// The directory of the VM's own files.
+    /// The directory for the VM's own files.
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory_fd.as_fd()
     }
 
-    /// The files that read otherwise than the host's.
+    /// The files whose content differs from the host's.
     pub fn replaced(&self) -> &Replaced {
         &self.replaced
     }
 
-    /// Takes the calling thread, and all that it will start, into the domain. Each call makes a domain of its own.
+    /// Moves the calling thread, and everything that it will start, into a new domain.
     pub fn enter(&self) -> Result<(), DomainError> {
         let failed = |errno| DomainError {
             step: "enter the Landlock domain",
@@ -166,7 +168,7 @@ impl LandlockDomain {
         let status = ruleset
             .restrict_self()
             .map_err(|error| failed(errno_of(&error)))?;
-        // Partly is what a kernel answers that lacks what is only wanted; what is needed was required above.
+        // "Partially enforced" means that the kernel lacks optional features; the required ones were checked above.
         if status.ruleset == RulesetStatus::NotEnforced {
             return Err(failed(Errno::EOPNOTSUPP));
         }
@@ -193,7 +195,7 @@ fn open_path(path: &str) -> Result<OwnedFd, Errno> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// The kernel's answer below one of the crate's errors; a ruleset that the kernel cannot have is not supported.
+/// The kernel's error inside an error of the landlock crate; a ruleset that the kernel does not support is EOPNOTSUPP.
 fn errno_of(error: &RulesetError) -> Errno {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {

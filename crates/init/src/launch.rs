@@ -1,9 +1,9 @@
-//! Making more of init: a process that has started already is copied in a fraction of the time that its program takes to
-//! start, most of which the C library spends on learning what the processor can do.
+//! Makes further inits by copying this process. Copying a running process takes a fraction of the time that starting
+//! the program takes, most of which the C library spends on detecting the processor's features.
 //!
-//! The first init of a server never becomes a VM. It is a zygote: for each VM it copies itself, into the namespaces and the
-//! cgroup that the VM is to have. The copy is the server's child, holds nothing of the zygote's but its memory, in which
-//! there is nothing of any VM, and waits for its boot request as any init does.
+//! The first init of a server never becomes a VM. It is a zygote: for each VM it copies itself, into the VM's
+//! namespaces and cgroup. The copy is a child of the server. It has nothing of the zygote except its memory, which
+//! contains nothing of any VM, and waits for its boot request like any init.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,28 +19,28 @@ use crate::control::Attachments;
 use crate::family::memory;
 use crate::sys;
 
-/// Which of the two this process is.
+/// The process in which `launch` returns.
 #[derive(Debug)]
 pub enum Side {
-    /// The one that was asked, and what it started.
+    /// The zygote, with the copy that it made.
     Zygote(Child),
     /// The copy.
     Copy {
-        /// Its own control socket.
+        /// The copy's control socket.
         socket: OwnedFd,
-        /// The rest of what came with the request.
+        /// The other descriptors of the request.
         attachments: Attachments,
     },
 }
 
-/// Why there is no copy.
+/// Why no copy was made.
 #[derive(Debug)]
 pub enum Unmade {
-    /// The kernel made none.
+    /// The kernel's error when copying.
     Copy(Errno),
     /// This process may not take the VM's ids.
     Ids(Errno),
-    /// Nor is it any more who it was, and so of no more use.
+    /// This process could not get its own ids back, so it cannot be used any more.
     Lost(Errno),
 }
 
@@ -52,13 +52,13 @@ pub fn launch(launch: &Launch, attachments: Attachments) -> Result<Side, Unmade>
     }
 }
 
-/// Makes a copy with the uid and gid of `map`, as the effective ones only, and with no groups. Who makes a user namespace owns it,
-/// and all that the kernel counts by user in it (inotify, signals, message queues, processes) counts for its owner outside, and
-/// not for root, whom all VMs would share.
+/// Makes a copy with the uid and gid of `map` as effective ids only, and without groups. The process that makes a user
+/// namespace owns it. Everything that the kernel counts by user in that namespace (inotify, signals, message queues,
+/// processes) then counts for that owner outside, and not for root, whom all VMs would share.
 fn as_user(map: OwnMap, copy: impl FnOnce() -> Result<Side, Errno>) -> Result<Side, Unmade> {
     let (uid, gid) = (geteuid(), getegid());
     let groups = getgroups().map_err(Unmade::Ids)?;
-    // Who may not do this may not undo it either.
+    // A process that may not drop its groups could not restore them either.
     setgroups(&[]).map_err(Unmade::Ids)?;
     let made = match become_user(map, uid) {
         Ok(()) => copy().map_err(Unmade::Copy),
@@ -67,7 +67,7 @@ fn as_user(map: OwnMap, copy: impl FnOnce() -> Result<Side, Errno>) -> Result<Si
     if let Ok(Side::Copy { .. }) = made {
         return made;
     }
-    // The uid first: with it come the capabilities for the rest.
+    // The uid first: it brings back the capabilities for the rest.
     setresuid(KEEP_UID, uid, KEEP_UID)
         .and_then(|()| setresgid(KEEP_GID, gid, KEEP_GID))
         .and_then(|()| setgroups(&groups))
@@ -81,10 +81,10 @@ const KEEP_GID: Gid = Gid::from_raw(u32::MAX);
 fn become_user(map: OwnMap, before: Uid) -> Result<(), Errno> {
     setresgid(KEEP_GID, Gid::from_raw(map.gid), KEEP_GID)?;
     setresuid(KEEP_UID, Uid::from_raw(map.uid), KEEP_UID)?;
-    // That has cleared them. The host may let none but the privileged make user namespaces.
+    // The change of ids has cleared them, and the host may allow user namespaces only for privileged processes.
     sys::raise_capabilities()?;
-    // Files are still opened as the previous user: cgroups, and the maps, since a process that has changed its ids has its files in
-    // /proc owned by root.
+    // Files are still opened as the previous user: the cgroups, and the id maps, because after a change of ids a
+    // process's files in /proc are owned by root.
     setfsuid(before);
     Ok(())
 }
@@ -113,7 +113,7 @@ fn copy_into(launch: &Launch, mut attachments: Attachments) -> Result<Side, Errn
     }
 }
 
-/// What the copy does for itself before it waits.
+/// The steps that the copy does itself before it waits.
 pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), BootError> {
     if let Some(map) = launch.own_map {
         write_maps(map)?;
@@ -142,7 +142,7 @@ fn write_maps(OwnMap { inside, uid, gid }: OwnMap) -> Result<(), BootError> {
         fs::write(format!("/proc/self/{name}"), text)
             .map_err(|error| BootError::new("map the VM's ids", &error))
     };
-    // Without this the kernel lets none but the privileged write a gid_map (user_namespaces(7)).
+    // Without this, the kernel lets only privileged processes write a gid_map (user_namespaces(7)).
     write("setgroups", "deny")?;
     write("gid_map", &format!("{inside} {gid} 1\n"))?;
     write("uid_map", &format!("{inside} {uid} 1\n"))

@@ -1,11 +1,12 @@
 //! PID 1 of an agent-vm.
 //!
-//! The host starts one with the control socket as descriptor 3, and has it copy itself into fresh namespaces for each VM
-//! ([`launch`]). The copy makes the sandbox ([`boot`]), gives up every right it had for that, and from then on starts,
-//! signals and reaps programs on the host's behalf ([`vm`]). It ends when its control socket does, and the kernel ends the
-//! VM with it.
+//! The host starts one with the control socket as descriptor 3, and has it copy itself into new namespaces for each VM
+//! ([`launch`]). The copy builds the sandbox ([`boot`]) and gives up every right that it had for that. From then on it
+//! starts, signals and reaps programs for the host ([`vm`]). It ends when its control socket does, and then the kernel
+//! ends the VM.
 //!
-//! One thread, no data: what programs read and write goes through descriptors that are handed over, never through init.
+//! It has one thread and handles no data: what programs read and write goes through descriptors that init sends to the
+//! host.
 
 mod boot;
 mod control;
@@ -36,7 +37,7 @@ use crate::control::{Attachments, Control, ControlError};
 use crate::launch::{Side, Unmade};
 use crate::vm::Vm;
 
-/// Why a VM was over before it began.
+/// Why the VM ended before it began.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
     #[error("descriptor 3 is not the control socket")]
@@ -54,7 +55,7 @@ enum Fatal {
 }
 
 fn main() -> ExitCode {
-    // The host learns of an error here only by the closed socket; the log is for developers.
+    // The host learns of an error here only by the closed socket; the message is for developers.
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Fatal> {
     sys::reset_signals();
     sys::set_name(sys::ZYGOTE_NAME);
-    // The server's Ctrl-C is not for it. It fails where this is a leader already.
+    // So that the server's Ctrl-C does not reach it. It fails if this process is a session leader already.
     let _ = setsid();
     let control = Control::new(sys::control_socket().map_err(Fatal::Socket)?);
     let Some((mut control, request, mut attachments)) = await_boot(control)? else {
@@ -97,8 +98,8 @@ fn run() -> Result<(), Fatal> {
     }
 }
 
-/// Waits for the request to boot, and copies this process as often as is asked for before. Returns what the process has
-/// then become by; nothing where the host has no more use for it.
+/// Waits for the boot request, and copies this process for each launch request before that. Returns the control socket,
+/// the boot request and its descriptors, in the zygote or in a copy; `None` if the host has closed the socket.
 fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attachments)>, Fatal> {
     loop {
         let (request, attachments) = match control.receive() {
@@ -136,7 +137,7 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
                 mut attachments,
             }) => {
                 sys::set_name(sys::SPARE_NAME);
-                // The zygote's socket closes here.
+                // This closes the zygote's socket.
                 control = Control::new(socket);
                 if let Err(error) = launch::settle(&launch, &mut attachments) {
                     return Err(refuse(&mut control, error));
@@ -150,7 +151,7 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
     }
 }
 
-/// Holds a tree of files, until the host goes.
+/// Holds a tree of files until the host closes the socket.
 fn hold(mut control: Control, wanted: &Hold) -> Result<(), Fatal> {
     sys::set_name(sys::HOLDER_NAME);
     let tree = match Tree::make(wanted) {
@@ -178,7 +179,7 @@ fn launch_failed(control: &mut Control, errno: Errno, ids: bool) -> Result<(), C
     control.send(&Reply::LaunchFailed { errno, ids }, Vec::new())
 }
 
-/// Tells the host why there is no VM.
+/// Reports to the host why there is no VM.
 fn refuse(control: &mut Control, error: BootError) -> Fatal {
     let reply = Reply::BootFailed {
         step: error.step.clone().into_owned(),

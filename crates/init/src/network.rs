@@ -1,4 +1,4 @@
-//! Sockets in the VM's network, for the host to use.
+//! Makes sockets in the VM's network, for the host to use.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -9,7 +9,7 @@ use nix::sys::socket::{
 };
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// A TCP socket that is connected, or connecting, to `address`, which the VM's loopback must have.
+/// A TCP socket that is connected, or connecting, to `address`, an address of the VM's loopback.
 pub fn connect_to(address: SocketAddr) -> Result<OwnedFd, Failure> {
     let failed = |syscall: &str| {
         let syscall = syscall.to_owned();
@@ -34,10 +34,10 @@ pub fn connect_to(address: SocketAddr) -> Result<OwnedFd, Failure> {
     }
 }
 
-/// Connections that may wait for the host to accept them; the kernel lets further ones try again.
+/// How many connections may wait for the host to accept them; the kernel lets further ones try again.
 const BACKLOG: i32 = 128;
 
-/// A socket that listens on `127.0.0.1` at `port`. Made before anything else runs inside, so the port is free.
+/// A socket that listens on `127.0.0.1` at `port`. It is made before any program runs in the VM, so the port is free.
 pub fn listen_on(port: u16) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;

@@ -1,4 +1,4 @@
-//! Signals on the host's behalf. Nothing here reaches init itself or everybody at once.
+//! Sends signals for the host. Nothing here can signal init itself, or all processes at once.
 
 use std::os::fd::AsFd;
 
@@ -10,7 +10,7 @@ use crate::family::Families;
 use crate::process_table::{Process, ProcessTable};
 use crate::sys;
 
-/// Sends `signal` to the target: to the group that it leads, or else to it alone.
+/// Sends `signal` to the process group that the target leads or, if it leads none, only to the target.
 pub fn send(families: &Families, table: &ProcessTable, target: Target, signal: c_int) -> Result<(), Failure> {
     if signal == libc::SIGKILL {
         families.will_be_killed(target);
@@ -31,25 +31,27 @@ pub fn send(families: &Families, table: &ProcessTable, target: Target, signal: c
     }
 }
 
-/// The process of the VM that has that number; init, a thread's number and what is not there are ESRCH.
+/// The VM's process with that pid. ESRCH for init, for the id of a thread, and if there is none.
 pub fn find(table: &ProcessTable, pid: u32) -> Result<Process, Errno> {
     let pid = pid_t::try_from(pid).map_err(|_| Errno::ESRCH)?;
     let process = table.get(pid).filter(|_| pid > 0).ok_or(Errno::ESRCH)?;
     if !table.contains(&process) {
         return Err(Errno::ESRCH);
     }
-    // `/proc/<number>` exists for a thread's number too, although listings do not contain it.
+    // `/proc/<id>` also exists for a thread's id, although listings do not contain it.
     sys::pidfd_open(pid).map(|_| process)
 }
 
-/// Sends `signal` to exactly that process, not to a later one of the same number. One that has ended is no error.
+/// Sends `signal` to exactly this process, not to a later one with the same pid. It is no error if the process has
+/// ended.
 pub fn to_exactly(table: &ProcessTable, process: &Process, signal: c_int) -> Result<(), Errno> {
     let pidfd = match sys::pidfd_open(process.pid) {
         Ok(pidfd) => pidfd,
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    // The descriptor names the process that has the number now; the start time says whether that is still the same one.
+    // The descriptor refers to the process that has the pid now; the start time shows whether that is still the same
+    // process.
     if table
         .get(process.pid)
         .is_none_or(|now| now.start != process.start)
@@ -71,7 +73,7 @@ pub fn failed(errno: Errno) -> Failure {
     }
 }
 
-/// The number is the leader's for as long as it is not reaped, and a session's first process leads its group for good.
+/// The pid stays the leader's until the leader is reaped, and a session's first process always leads its group.
 fn to_leader(leader: pid_t, signal: c_int) -> Result<(), Errno> {
     match sys::kill_group(leader, signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
@@ -83,7 +85,7 @@ fn to_process(table: &ProcessTable, process: &Process, signal: c_int) -> Result<
     if process.pgid != process.pid {
         return to_exactly(table, process, signal);
     }
-    // The descriptor cannot name a group, so the number is checked as late as can be.
+    // A descriptor cannot refer to a group, so the pid is checked as late as possible.
     match table.get(process.pid) {
         Some(now) if now.start == process.start => match sys::kill_group(process.pid, signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),

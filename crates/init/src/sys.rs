@@ -1,4 +1,4 @@
-//! System calls of the main loop that nix does not have or does not have safely.
+//! System calls of the main loop that nix lacks, or has only as unsafe ones.
 #![allow(unsafe_code)]
 
 use std::error::Error;
@@ -20,24 +20,25 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::seccomp;
 
-/// Where the host puts init's end of the control socket.
+/// The descriptor that the host uses for init's end of the control socket.
 const CONTROL_FD: RawFd = 3;
 
 /// Takes over the control socket, so that no child gets it.
 pub fn control_socket() -> Result<OwnedFd, Errno> {
-    // SAFETY: descriptor 3 is the host's gift and nothing in this process has used it yet; if it is not open, the call
-    // below says so and the descriptor is never used.
+    // SAFETY: the host has opened descriptor 3 for init, and nothing in this process has used it yet. If it is not
+    // open, the call below fails and the descriptor is never used.
     let fd = unsafe { BorrowedFd::borrow_raw(CONTROL_FD) };
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, and this is the only owner.
     Ok(unsafe { OwnedFd::from_raw_fd(CONTROL_FD) })
 }
 
-/// Sets every disposition to its default: the host's ignored signals would go on to every program, and an ignored
-/// SIGCHLD would make the kernel swallow exits.
+/// Resets all signal dispositions to the default: programs would inherit signals that the host ignores, and with an
+/// ignored SIGCHLD the kernel would discard exit statuses.
 pub fn reset_signals() {
     for signal in 1..=64 {
-        // SAFETY: the default disposition runs no code. KILL, STOP and the C library's own are refused, which is as good.
+        // SAFETY: the default disposition runs no code. The kernel refuses KILL, STOP and the C library's own signals,
+        // which is fine.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
@@ -51,10 +52,10 @@ pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// Bytes that a read of a pipe would find.
+/// The number of bytes that a read of the pipe would return.
 pub fn available(fd: BorrowedFd<'_>) -> usize {
     let mut count: c_int = 0;
-    // SAFETY: FIONREAD writes one int. Where it fails, the descriptor counts as empty.
+    // SAFETY: FIONREAD writes one int. If it fails, the descriptor counts as empty.
     unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     usize::try_from(count).unwrap_or(0)
 }
@@ -62,34 +63,34 @@ pub fn available(fd: BorrowedFd<'_>) -> usize {
 /// A child that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Reaped {
-    /// Its number, free from now on.
+    /// Its pid, which can be reused from now on.
     pub pid: pid_t,
-    /// The exit status, or 128 + the signal.
+    /// The exit status, or 128 + the signal's number.
     pub code: i32,
     /// The signal that ended it, or 0.
     pub signal: i32,
-    /// What it used.
+    /// The resources that it used.
     pub usage: Usage,
-    /// Whether the kernel killed it for want of memory. Not known here.
+    /// Whether the kernel killed it because memory ran out; always false here.
     pub oom: bool,
 }
 
-/// What came of looking for a child that has ended.
+/// The result of looking for an ended child.
 #[derive(Debug, Clone, Copy)]
 pub enum Child {
-    /// There is none.
+    /// No child has ended.
     None,
-    /// One that had made init its tracer is on its own again.
+    /// A child that had made init its tracer was detached.
     Released,
-    /// One is reaped.
+    /// A child was reaped.
     Ended(Reaped),
 }
 
-/// Reaps one child that has ended, if there is one.
+/// Reaps one ended child, if there is one.
 pub fn reap() -> Child {
     let mut status: c_int = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: both point to memory of the right type that the call writes.
+    // SAFETY: both pointers are to memory of the right type, which the call writes.
     let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
     // No child has ended, or there is none.
     if pid <= 0 {
@@ -99,7 +100,7 @@ pub fn reap() -> Child {
         release(pid, libc::WSTOPSIG(status));
         return Child::Released;
     }
-    // SAFETY: all-zero is a valid `rusage`, and the kernel may have written it.
+    // SAFETY: all-zero is a valid `rusage`, and the kernel may have written to it.
     let usage = unsafe { usage.assume_init() };
     let signal = if libc::WIFSIGNALED(status) {
         libc::WTERMSIG(status)
@@ -125,107 +126,108 @@ pub fn reap() -> Child {
     })
 }
 
-/// Whether init has any child, running or not. All of the VM descends from it, so without one nothing else is left.
+/// Whether init has any child, running or not. All processes of the VM descend from init, so without a child none is
+/// left.
 pub fn has_children() -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
     waitid(Id::All, flags) != Err(Errno::ECHILD)
 }
 
-/// Lets a child go on that any child may turn into: with `PTRACE_TRACEME` it makes its parent its tracer unasked, and then
-/// waits for it at every signal.
+/// Detaches a child that init traces. Any child can make its parent its tracer (`PTRACE_TRACEME`), and then waits for
+/// the tracer at every signal.
 fn release(pid: pid_t, signal: c_int) {
-    // That one only says that it has executed something.
+    // This signal only reports that the child has executed a program.
     let signal = if signal == libc::SIGTRAP { 0 } else { signal };
-    // SAFETY: no memory is passed. It fails only if the child was killed meanwhile, which is reported separately.
+    // SAFETY: passes no pointers. It fails only if the child was killed meanwhile, which is reported separately.
     unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, libc::c_long::from(signal)) };
 }
 
-/// What `ps` on the host shows of an init.
+/// The name of an init in the host's `ps`.
 pub const NAME: &CStr = c"agent-vm-init";
 
-/// And the name of one whose VM is not in use yet.
+/// The name of a prebooted VM's init.
 pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 
-/// And of the one that the others are copies of.
+/// The name of the zygote.
 pub const ZYGOTE_NAME: &CStr = c"agent-vm-zygote";
 
-/// And of one that holds files for VMs.
+/// The name of a holder.
 pub const HOLDER_NAME: &CStr = c"agent-vm-files";
 
-/// Names this process in process tables; at most 15 bytes.
+/// Sets this process's name in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {
-    // SAFETY: a C string that outlives the call, which copies it. It has no way to fail.
+    // SAFETY: a C string that outlives the call, which copies it. The call cannot fail.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// A descriptor for a process, which stays with it when its number is used again. The number of none, or of a thread only,
-/// is ESRCH.
+/// A descriptor that refers to a process even after its pid is reused. ESRCH if there is no such process, or if the id
+/// is a thread's.
 pub fn pidfd_open(pid: pid_t) -> Result<OwnedFd, Errno> {
     // SAFETY: takes integers only.
     let fd = match Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }) {
-        // A thread's: EINVAL once, ENOENT since Linux 6.15.
+        // For a thread's id: EINVAL, or ENOENT since Linux 6.15.
         Err(Errno::EINVAL | Errno::ENOENT) => return Err(Errno::ESRCH),
         other => other?,
     };
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just made it, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Sends a signal to the process that `pidfd` refers to.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
     let none = ptr::null::<libc::siginfo_t>();
-    // SAFETY: no information is passed; the rest are integers.
+    // SAFETY: the only pointer is null; the rest are integers.
     Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) })?;
     Ok(())
 }
 
-/// Has the scheduler let this process go, when it wakes, before a program that has a longer turn left than this one ever takes;
-/// or have it wait like any other again. That is what a short slice means (EEVDF, Linux 6.12; older kernels take no notice).
-/// Children are as any process.
+/// Makes the scheduler run this process, when it wakes, before programs that have a longer slice left; or makes it wait
+/// like any other process again. This is the effect of a short slice (EEVDF, Linux 6.12; older kernels ignore it).
+/// Children are not affected.
 pub fn go_first(first: bool) {
-    /// The shortest there is (`sched_setattr(2)`).
+    /// The shortest slice that the kernel allows (`sched_setattr(2)`).
     const SLICE: Duration = Duration::from_micros(100);
     // SAFETY: all-zero is a valid `sched_attr`, whose fields are integers.
     let mut attributes: libc::sched_attr = unsafe { MaybeUninit::zeroed().assume_init() };
     let size = size_of::<libc::sched_attr>();
-    // SAFETY: the kernel writes so many bytes.
+    // SAFETY: the kernel writes at most `size` bytes.
     let found = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
-    // Under another policy the number means something else; and children would lose a negative nice value.
+    // Under another policy the field means something else; and children would lose a negative nice value.
     if found != 0 || attributes.sched_policy != libc::SCHED_OTHER as u32 || attributes.sched_nice < 0 {
         return;
     }
     attributes.sched_flags = libc::SCHED_FLAG_RESET_ON_FORK as u64;
-    // 0 is the kernel's own choice.
+    // 0 means the kernel's default.
     attributes.sched_runtime = if first { SLICE.as_nanos() as u64 } else { 0 };
-    // SAFETY: the structure is as long as it says. A kernel that refuses it loses nothing.
+    // SAFETY: the structure is as long as it says. If a kernel refuses it, only speed is lost.
     let _refused = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
-/// Makes every capability effective that is permitted.
+/// Makes every permitted capability effective.
 pub fn raise_capabilities() -> Result<(), Errno> {
     /// `_LINUX_CAPABILITY_VERSION_3`.
     const VERSION_3: u32 = 0x2008_0522;
     let mut header: [u32; 2] = [VERSION_3, 0];
-    // Effective, permitted, inheritable; twice.
+    // Effective, permitted and inheritable sets, two words each.
     let mut data = [0_u32; 6];
     // SAFETY: version 3 has a header of two and data of six 32-bit words, which the kernel writes.
     Errno::result(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
     data[0] = data[1];
     data[3] = data[4];
-    // SAFETY: as above, and it only reads them.
+    // SAFETY: as above, and the kernel only reads them.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
     Ok(())
 }
 
-/// Eight bytes that nobody can guess.
+/// Eight unpredictable bytes.
 pub fn random() -> Result<u64, Errno> {
     let mut bytes = [0; size_of::<u64>()];
-    // SAFETY: the buffer is as long as said. So few bytes come whole (`getrandom(2)`).
+    // SAFETY: pointer and length are of one buffer. So few bytes are always returned together (`getrandom(2)`).
     Errno::result(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// `openat2(2)` by a process that is under [`seccomp::confine`].
+/// `openat2(2)`, for a process under [`seccomp::confine`].
 pub fn openat2(
     base: BorrowedFd<'_>,
     path: &(impl NixPath + ?Sized),
@@ -239,7 +241,7 @@ pub fn openat2(
     how.mode = u64::from(mode.bits());
     how.resolve = resolve.bits();
     let fd = path.with_nix_path(|path| {
-        // SAFETY: the string and the structure outlive the call, which has four arguments and ignores what is beyond.
+        // SAFETY: the string and the structure outlive the call, which has four arguments and ignores further ones.
         unsafe {
             libc::syscall(
                 libc::SYS_openat2,
@@ -253,13 +255,13 @@ pub fn openat2(
         }
     })?;
     let fd = Errno::result(fd)?;
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just made it, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Sends a signal to the group that `pid`, which is over 1, leads.
+/// Sends a signal to the process group that `pid` leads; `pid` must be greater than 1.
 pub fn kill_group(pid: pid_t, signal: c_int) -> Result<(), Errno> {
-    // -1 would be everybody, and 0 init's own group.
+    // -1 would mean all processes, and 0 init's own group.
     if pid <= 1 {
         return Err(Errno::ESRCH);
     }
@@ -278,6 +280,6 @@ pub fn log(error: &dyn Error) {
         cause = error.source();
     }
     line.push('\n');
-    // A log that cannot be written has nobody to be reported to.
+    // If the log cannot be written, there is no way to report it.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Brief programs: what init reports of them, and when.
+//! Programs that end at once: what init reports about them, and when.
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, unsafe_code)]
 
 mod started;
@@ -33,7 +33,7 @@ fn one_that_runs_on_is_told_of_twice() {
 #[test]
 fn one_that_ends_soon_is_told_of_once() {
     let mut init = Init::booted();
-    // On a machine that is busy not every one is over in a millisecond.
+    // On a busy machine, not every one ends within a millisecond.
     let once = (1..=50).any(|call| {
         init.send(&spawn(call, "exit 3", true));
         match init.reply() {

@@ -1,4 +1,4 @@
-//! Each difference from the filters of Docker, systemd and Flatpak has a decision, and each decision is what the policy does.
+//! Each difference from the filters of Docker, systemd and Flatpak has a recorded decision, and the policy matches it.
 #![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 #![allow(
     dead_code,

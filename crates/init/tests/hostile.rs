@@ -1,5 +1,5 @@
-//! Init against a host that has lost its mind: it refuses, says so by its exit code, and ends. It runs without a sandbox of
-//! its own here, which changes nothing of how it reads its socket.
+//! Init against a host that sends nonsense: it refuses, reports that by its exit code, and ends. It runs without a
+//! sandbox here, which does not change how it reads its socket.
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, unsafe_code)]
 
 mod started;
@@ -7,7 +7,7 @@ mod started;
 use agent_vm_protocol::message::{BindSource, FileStep, OpenMode, Reply, Request, Spawn, Stdio, Target};
 use started::{Init, boot};
 
-/// Bytes that differ from call to call and are the same from run to run.
+/// Random bytes, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -31,8 +31,8 @@ fn bytes_that_are_no_message_end_it_before_and_after_it_has_booted() {
         for form in 0..3 {
             let mut bytes = random.bytes(length);
             bytes[0] = form;
-            // A call's number may be anything, so a request that happens to decode is served; the end of file is not
-            // among these.
+            // The number of a call may be anything, so a request that happens to decode is served; but end-of-file is
+            // none of these.
             bytes.push(0xff);
             let init = Init::start();
             init.send_raw(&bytes);
@@ -117,7 +117,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
         },
         Request::Kill {
             call: 3,
-            // Of the host, and none of its own.
+            // A process of the host, not of init.
             target: Target::Pid(std::process::id()),
         },
         spawn(4, "", "/"),

@@ -1,4 +1,4 @@
-//! The filter in this kernel: each call is made, by its number in libc, in a process that is under it.
+//! Tests the filter in this kernel: makes each call, by its number in libc, in a process under the filter.
 #![allow(unsafe_code, reason = "raw system calls are the subject")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a panic")]
 
@@ -10,23 +10,24 @@ use seccomp::SetIds;
 
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, ENOENT, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
 
-/// What init shows, and programs do not know.
+/// The key that init passes and programs do not know.
 const KEY: u64 = 0x8000_0001_7fff_fffe;
 
-/// What a program under the filter of a VM that shows directories of the host gets from `call`: 0, or the error's number. Nobody
+/// The result of `call` under the filter of a VM that shows host directories: 0, or the error's number. No process
 /// answers what the kernel asks, so such a call is ENOSYS.
 fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
     under(|| seccomp::confine(KEY, SetIds::Asked).is_ok(), call)
 }
 
 fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
-    // SAFETY: the test harness has more threads, and `confine` allocates in the child: glibc's fork leaves its allocator usable
-    // there. Beyond that, the child makes system calls and exits; it uses nothing that another thread may have locked.
+    // SAFETY: the test harness has more threads, and `confine` allocates in the child: glibc's fork leaves its
+    // allocator usable there. Otherwise the child only makes system calls and exits; it uses nothing that another
+    // thread may have locked.
     unsafe {
         let child = libc::fork();
         assert!(child >= 0, "fork failed");
         if child == 0 {
-            // `vhangup` on a terminal of ours, should the filter not hold.
+            // For `vhangup`: it would hang up our terminal if the filter let it through.
             libc::setsid();
             if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !confine() {
                 libc::_exit(255);
@@ -47,7 +48,7 @@ fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
     }
 }
 
-/// The signal that kills a program under the filter which makes `call`; 0 if it goes on.
+/// The signal that kills a program which makes `call` under the filter; 0 if none does.
 #[cfg(target_arch = "x86_64")]
 fn signal_under_filter(call: impl FnOnce()) -> i32 {
     // SAFETY: as in `under`.
@@ -76,11 +77,11 @@ fn signal_under_filter(call: impl FnOnce()) -> i32 {
     }
 }
 
-/// As [`under_filter`], for a call with these arguments and -1 for the rest, which no call takes for an order.
+/// Like [`under_filter`], for a call with these arguments, and -1 for the others, which makes no call do anything.
 fn answer<const N: usize>(number: c_long, arguments: [c_long; N]) -> i32 {
     let mut all = [-1; 6];
     all[..N].copy_from_slice(&arguments);
-    // SAFETY: the arguments are numbers, bad addresses, or addresses of what outlives the call.
+    // SAFETY: the arguments are numbers, invalid addresses, or addresses of values that outlive the call.
     under_filter(|| unsafe { libc::syscall(number, all[0], all[1], all[2], all[3], all[4], all[5]) })
 }
 
@@ -196,7 +197,7 @@ fn left_over_calls_are_not_there() {
 fn the_entries_of_i386_and_x32_lead_nowhere() {
     const X32: c_long = 0x4000_0000;
     for number in [libc::SYS_getpid, libc::SYS_mount, 512, 547] {
-        // SAFETY: with these arguments no call of such a number touches memory of ours.
+        // SAFETY: with these arguments, no call with such a number touches our memory.
         let got = signal_under_filter(|| unsafe {
             libc::syscall(X32 | number, 0, 0, 0, 0, 0, 0);
         });
@@ -204,7 +205,7 @@ fn the_entries_of_i386_and_x32_lead_nowhere() {
     }
     // getpid and mount of i386
     for number in [20_i64, 21] {
-        // SAFETY: rbx is put back; as above.
+        // SAFETY: rbx is restored; otherwise as above.
         let got = signal_under_filter(|| unsafe {
             std::arch::asm!(
                 "xchg rbx, {zero}", "int 0x80", "xchg rbx, {zero}",
@@ -271,7 +272,7 @@ fn no_lease_is_had_and_every_other_command_of_fcntl_reaches_the_kernel() {
                 "{command}"
             );
         }
-        // A descriptor that is none: the kernel says so before it looks at the command.
+        // The descriptor is invalid, and the kernel reports that before it checks the command.
         for command in (0..=41).chain([1025]).chain(1027..=1038) {
             assert_eq!(
                 answer(libc::SYS_fcntl, [-1, command | high, 0]),
@@ -315,7 +316,7 @@ fn the_limit_on_core_dumps_is_read_and_not_set() {
     const RLIMIT_CORE: c_long = 4;
     const RLIMIT_NOFILE: c_long = 7;
     for high in [0, 1 << 32] {
-        // A bad address is not even read: whatever would be set, nothing is.
+        // The kernel refuses the address before it reads it, so no limit is set.
         for bad in [1, 1 << 32, -4096] {
             let core = RLIMIT_CORE | high;
             assert_eq!(answer(libc::SYS_setrlimit, [core, bad]), 0);
@@ -323,7 +324,7 @@ fn the_limit_on_core_dumps_is_read_and_not_set() {
         }
         assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE | high, 0, 0]), 0);
     }
-    // To read it stores at the address.
+    // To return the limit, the kernel would write to the address.
     assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE, 0, -4096]), EFAULT);
     assert_eq!(answer(libc::SYS_setrlimit, [RLIMIT_NOFILE, -4096]), EFAULT);
     assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_NOFILE, -4096, 0]), EFAULT);
@@ -398,10 +399,10 @@ fn only_ordinary_sockets_are_made() {
 /// libc lacks it on aarch64.
 const FCHMODAT2: c_long = 452;
 
-/// A path in a directory that does not exist: a call that passes the filter ends in ENOENT.
+/// A path in a directory that does not exist: a call that passes the filter fails with ENOENT.
 const NOWHERE: *const libc::c_char = c"/nonexistent/file".as_ptr();
 
-/// A call's number and its arguments.
+/// The number and the arguments of a call.
 type Made = (c_long, [c_long; 4]);
 
 /// The calls that change a mode, and those that make a file with one, for a path in a directory that does not exist.
@@ -437,7 +438,7 @@ fn set_id_bits_are_decided_by_init_or_refused_where_a_file_may_be_the_hosts() {
     let answer = |set_ids, number, arguments: [c_long; 4]| {
         under(
             || seccomp::confine(KEY, set_ids).is_ok(),
-            // SAFETY: the path does not exist, and the rest are numbers.
+            // SAFETY: the path does not exist, and the other arguments are numbers.
             || unsafe {
                 libc::syscall(
                     number,
@@ -480,7 +481,8 @@ fn modes_without_set_id_bits_reach_the_kernel() {
         }
     }
     let (path, at) = (NOWHERE as c_long, c_long::from(libc::AT_FDCWD));
-    // Where nothing is made the mode is whatever was in the register, and no directory gets such a bit as it is made.
+    // If no file is made, the mode is whatever the register contained; and no directory gets such a bit when it is
+    // made.
     assert_eq!(answer(libc::SYS_openat, [at, path, 0, 0o4755]), ENOENT);
     assert_eq!(answer(libc::SYS_mkdirat, [at, path, 0o6755]), ENOENT);
 }
@@ -489,7 +491,7 @@ fn modes_without_set_id_bits_reach_the_kernel() {
 fn mkdir_takes_no_set_id_bit_from_its_mode() {
     let directory = std::env::temp_dir().join(format!("agent-vm-mkdir-{}", std::process::id()));
     let name = std::ffi::CString::new(directory.to_str().unwrap()).unwrap();
-    // SAFETY: a path that outlives the call.
+    // SAFETY: the path outlives the call.
     assert_eq!(unsafe { libc::mkdir(name.as_ptr(), 0o6755) }, 0);
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&directory).unwrap());
     std::fs::remove_dir(&directory).unwrap();
@@ -512,7 +514,7 @@ fn no_device_is_made() {
             ENOENT
         );
     }
-    // A whiteout in the place of what is moved is a device too.
+    // Leaving a whiteout where the file was makes a device too.
     assert_eq!(answer(libc::SYS_renameat2, [at, path, at, path, 4]), EPERM);
     for flags in [0, 1, 2] {
         assert_eq!(answer(libc::SYS_renameat2, [at, path, at, path, flags]), ENOENT);
@@ -532,10 +534,10 @@ fn init_is_neither_limited_nor_put_back() {
         for high in [0, 1 << 32] {
             assert_eq!(answer(number, [1 | high, 0, 0, 0]), EPERM, "call {number}");
         }
-        // Of the caller, these get as far as the kernel's own checks of the rest.
+        // For the caller itself, these calls reach the kernel's own checks of the other arguments.
         assert_ne!(answer(number, [0, 0, 0, 0]), EPERM, "call {number}");
     }
-    // Of a process, of a group, and of a user, by whatever number.
+    // For a process, a group and a user, with any id.
     for (number, process, group, user) in [(libc::SYS_setpriority, 0, 1, 2), (libc::SYS_ioprio_set, 1, 2, 3)]
     {
         for (kind, whom) in [
@@ -591,7 +593,7 @@ fn what_debuggers_and_runtimes_use_reaches_the_kernel() {
 #[test]
 fn init_keeps_what_only_programs_lose() {
     for number in [libc::SYS_clone3, libc::SYS_openat2] {
-        // SAFETY: the kernel finds bad addresses and does nothing.
+        // SAFETY: the kernel refuses the invalid addresses and does nothing.
         let with = |key: u64| under_filter(|| unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, key) });
         // SAFETY: as above.
         let got = under_filter(|| unsafe { libc::syscall(number, -1, -1, -4096, 88, 0, seccomp::key()) });
@@ -643,7 +645,7 @@ fn a_child_cannot_put_the_filter_off() {
 #[test]
 fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_landlock_does_not_see() {
     let answer = |number: c_long, arguments: [c_long; 3]| {
-        // SAFETY: the arguments are numbers or addresses of nothing.
+        // SAFETY: the arguments are numbers or invalid addresses.
         under(
             || {
                 seccomp::confine(KEY, SetIds::AskedElsewhere).is_ok()

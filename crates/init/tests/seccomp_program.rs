@@ -1,4 +1,4 @@
-//! The compiled filter of both architectures, read as the kernel would: every number has the answer the policy gives it.
+//! Interprets the compiled filter of both architectures as the kernel would: every number has the policy's answer.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a panic")]
 
 #[path = "../seccomp/compile.rs"]
@@ -25,7 +25,7 @@ fn tables() -> Vec<Table> {
     tables
 }
 
-/// What the program returns for `number`, or `None` if that depends on an argument.
+/// What the program returns for `number`; `None` if that depends on an argument.
 fn answer(program: &[sock_filter], arch: u32, number: u32) -> Option<u32> {
     let mut accumulator = 0;
     let mut at = 0;
@@ -93,7 +93,7 @@ fn numbers_beyond_the_known_are_unknown_and_those_of_x32_a_signal() {
             let got = answer(&program, machine.audit_arch(), number);
             assert_eq!(got, Some(x32), "{machine:?}: {number}");
         }
-        // -1 is that of a call which a tracer has skipped.
+        // -1 is the number of a call that a tracer has skipped.
         for number in [470, 0x3fff_ffff, 0x4000_0400, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
             assert_eq!(
                 answer(&program, machine.audit_arch(), number),

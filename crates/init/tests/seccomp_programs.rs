@@ -1,4 +1,4 @@
-//! Ordinary programs under the filter: they work as they do without it.
+//! Ordinary programs work under the filter as they do without it.
 //!
 //! Needs bash, python3, node, gcc, make, git, tmux, strace and gdb on the PATH.
 #![allow(unsafe_code, reason = "the filter is installed between fork and exec")]
@@ -16,11 +16,11 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// What `script` printed, run by `program -c` under the filter.
+/// The output of `script`, run by `program` under the filter.
 fn output(program: &str, flag: &str, script: &str) -> String {
     let mut command = Command::new(program);
     command.args([flag, script]).env("LC_ALL", "C.UTF-8");
-    // SAFETY: between fork and exec only two system calls are made.
+    // SAFETY: only two system calls are made between fork and exec.
     unsafe {
         command.pre_exec(|| {
             if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {

@@ -1,4 +1,4 @@
-//! The one call, `seccomp(2)`.
+//! The system call `seccomp(2)`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -10,22 +10,22 @@ use libc::{c_long, c_ulong};
 const FLAG_NEW_LISTENER: c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: c_ulong = 1 << 5;
 
-/// Puts the calling thread, and what it starts from now on, under `filter`.
+/// Puts the calling thread, and everything that it starts from now on, under `filter`.
 pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
     set(filter, 0).map(drop)
 }
 
-/// As [`install`], with a filter that has the kernel ask about some calls. Returns where the kernel asks; once that is closed,
-/// the calls fail with ENOSYS.
+/// Like [`install`], with a filter that makes the kernel ask about some calls. Returns the descriptor on which the
+/// kernel asks; once that is closed, these calls fail with ENOSYS.
 ///
-/// A call that waits for its answer is not interrupted by signals that do not kill. Before Linux 5.19 it is, and is then made
-/// again: to change a file twice in the same way is as good as once.
+/// A call that waits for its answer is only interrupted by signals that kill. Before Linux 5.19 other signals interrupt
+/// it too, and the call is then repeated: changing a file twice in the same way has the same result as once.
 pub fn listen(filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     let fd = match set(filter, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => set(filter, FLAG_NEW_LISTENER)?,
         other => other?,
     };
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just made it, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 

@@ -1,4 +1,4 @@
-//! An init that a test has started, without a sandbox of its own.
+//! An init that a test has started, without a sandbox.
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::io::IoSlice;
@@ -23,7 +23,7 @@ impl Init {
         let control: OwnedFd = control.into();
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-vm-init"));
         let fd = control.as_raw_fd();
-        // SAFETY: only dup2 is called in the child, which is safe there; it clears close-on-exec.
+        // SAFETY: the child only calls dup2, which is safe there; it clears close-on-exec.
         unsafe {
             command.pre_exec(move || {
                 if libc::dup2(fd, 3) < 0 {
@@ -52,7 +52,7 @@ impl Init {
     }
 
     pub fn send_raw(&self, bytes: &[u8]) {
-        // It may have gone by now.
+        // Init may have ended already.
         let _gone = sendmsg::<()>(
             self.channel.as_raw_fd(),
             &[IoSlice::new(bytes)],
@@ -89,7 +89,7 @@ impl Init {
         }
     }
 
-    /// It ended by itself, without a panic (101) or a signal.
+    /// Checks that it ended by itself, without a panic (101) or a signal.
     pub fn refused(mut self) {
         assert_eq!(self.end().code(), Some(1));
     }
