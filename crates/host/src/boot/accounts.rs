@@ -1,7 +1,9 @@
-//! The tables of users and groups where a VM has the host's own root: copies that have the VM's user and none of the host's.
+//! The tables of users and groups for a VM that has the host's own root: copies with the VM's user and without the
+//! host's users.
 //!
-//! Nothing can be mounted there, so init answers the calls that open them (init's `mediate`). A filter cannot read a path. What it
-//! can compare is where in a page of memory the path is, and that is the same in each program that has the C library open the
+//! Nothing can be mounted in that root, so init answers the calls that open the tables (init's `mediate`). A filter
+//! cannot read a path. It can only compare the path's position within its page of memory, which is the same in every
+//! program whose C library opens the file.
 //! file.
 
 use std::fs;
@@ -13,14 +15,14 @@ use agent_vm_protocol::message::ReplacedFile;
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 
-/// More copies of a path than a C library has.
+/// More copies of a path than any C library has.
 const MOST_OFFSETS: usize = 16;
 
 const PAGE: usize = 4096;
 
-/// The tables, for a user with these numbers and this home.
+/// The tables, for a user with these ids and this home.
 pub fn tables(uid: u32, gid: u32, home: &str) -> Vec<ReplacedFile> {
-    // Another entry of the user's number would come second.
+    // The user comes first, because programs use the first entry with an id.
     let file = |path: &str, content: String| ReplacedFile {
         path: path.to_owned(),
         content,
@@ -40,7 +42,7 @@ pub fn tables(uid: u32, gid: u32, home: &str) -> Vec<ReplacedFile> {
     ]
 }
 
-/// Where in a page the host's C library has the paths of the tables; looked up once.
+/// The positions within a page at which the host's C library has the paths of the tables; determined once.
 pub fn path_offsets() -> &'static [u16] {
     static OFFSETS: OnceLock<Vec<u16>> = OnceLock::new();
     OFFSETS.get_or_init(|| {
@@ -57,7 +59,7 @@ pub fn path_offsets() -> &'static [u16] {
     })
 }
 
-/// The C library that this process runs on, and the one that reads the tables for glibc before 2.34.
+/// The C library of this process, and the library that reads the tables for glibc before 2.34.
 fn libraries() -> Vec<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let library = maps
@@ -77,7 +79,7 @@ fn libraries() -> Vec<PathBuf> {
     vec![library.to_owned(), library.with_file_name("libnss_files.so.2")]
 }
 
-/// A segment's place in memory and in its file differ by whole pages (elf(5)).
+/// A segment's position in memory and its position in the file differ by whole pages (elf(5)).
 fn offsets_in(content: &[u8], path: &str) -> Vec<u16> {
     let text = [path.as_bytes(), b"\0"].concat();
     content

@@ -1,17 +1,17 @@
-//! Which mechanism holds each limit of a VM.
+//! The mechanisms that enforce a VM's limits.
 
 use agent_vm_protocol::message::Isolation;
 
 use super::cgroup::{Version, VmCgroups};
 
-/// What holds a limit.
+/// What enforces a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
     /// A controller of cgroup v1.
     Cgroup1,
     /// A controller of cgroup v2.
     Cgroup2,
-    /// A resource limit of the kernel's (`setrlimit(2)`).
+    /// A resource limit of the kernel (`setrlimit(2)`).
     Rlimit,
     /// The size of a file system in memory.
     Tmpfs,
@@ -39,18 +39,18 @@ impl From<Version> for Mechanism {
     }
 }
 
-/// What holds each limit; nothing where there is none.
+/// What enforces each limit; `None` if nothing does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enforcement {
-    /// Of memory.
+    /// The memory limit.
     pub memory: Option<Mechanism>,
-    /// Of processor time.
+    /// The limit on processor time.
     pub cpus: Option<Mechanism>,
-    /// Of processes and threads.
+    /// The limit on processes and threads.
     pub pids: Option<Mechanism>,
-    /// Of open files.
+    /// The limit on open files.
     pub open_files: Option<Mechanism>,
-    /// Of private files.
+    /// The limit on private files.
     pub disk: Option<Mechanism>,
 }
 
@@ -61,8 +61,8 @@ impl Enforcement {
         Self {
             memory: cgroups.memory_by.map(Mechanism::from),
             cpus: cgroups.cpu_by.map(Mechanism::from),
-            // Counted per user of the VM's user namespace; without one, the processes of the VM's user wherever they run,
-            // which are the server's too where that is not root.
+            // Counted per user within the VM's user namespace. Without one, all processes of the VM's user count; if
+            // the server is not root, these include the server's.
             pids: counted.then_some(Mechanism::Rlimit),
             open_files: Some(Mechanism::Rlimit),
             disk: whole.then_some(Mechanism::Tmpfs),

@@ -1,10 +1,10 @@
-//! Commands that people and agents try by habit, and that cannot work in a VM: one script says in a line what this machine is
-//! and what to do instead.
+//! Commands that people and agents try by habit, and that cannot work in a VM: one script prints in a line what this
+//! machine is and what to do instead.
 //!
-//! Its directory is on the PATH behind what the VM's user and `software` bring, and before the host's programs, which fail
-//! here with messages that lead astray. The script runs a program of the host for what it can do, such as `--version`.
-//! `node` is among them where the server has no Node.js to show.
-//! A VM with a `rootfs` has no such commands: what that root lacks, and what it says, is the root's own matter.
+//! On the PATH, its directory comes after those of the VM's user and of `software`, and before the host's programs,
+//! whose own messages would be misleading here. The script runs the host's program for what that can do, such as
+//! `--version`. If the server has no Node.js to show, `node` is one of the commands. A VM with a `rootfs` has no such
+//! commands: the root's own programs report what they lack.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use agent_vm_protocol::message::{Isolation, RootEntry};
 
 use super::options::Options;
 
-/// Where the commands are inside.
+/// The directory of the commands in the VM.
 const DIRECTORY: &str = "/opt/node/explain";
 
 /// The directory's name below the private directory of a VM without a root of its own.
@@ -24,10 +24,10 @@ pub const OWN: &str = "explain";
 const SCRIPT_NAME: &str = ".explain";
 const SCRIPT: &str = include_str!("explain.sh");
 
-/// The script decides by these names. Those that are tried most.
+/// The script knows the commands by these names. These are the most frequent ones.
 const USUAL: [&str; 7] = ["apt", "apt-get", "sudo", "su", "docker", "systemctl", "service"];
 
-/// Those of other distributions and tools, where a name costs no file on a disk.
+/// Commands of other distributions and tools; only for roots where a name costs no file on a disk.
 const OTHERS: [&str; 10] = [
     "aptitude",
     "dnf",
@@ -41,10 +41,10 @@ const OTHERS: [&str; 10] = [
     "podman",
 ];
 
-/// Where the server has no Node.js: what goes by this name on the host is another runtime.
+/// For a server without Node.js: the host's program of this name is another runtime.
 const NODE: &str = "node";
 
-/// What the root holds of them.
+/// The root's entries for the commands.
 pub fn entries(options: &Options) -> [RootEntry; 2] {
     [
         RootEntry::Script {
@@ -64,12 +64,12 @@ pub fn entries(options: &Options) -> [RootEntry; 2] {
     ]
 }
 
-/// What is explained because it could not be shown.
+/// A command that is explained because it could not be shown.
 fn absent(options: &Options) -> Option<&'static &'static str> {
     options.node.is_none().then_some(&NODE)
 }
 
-/// Writes the usual ones into a directory of the host that a VM without a root of its own sees at its place.
+/// Writes the most frequent ones to a host directory, for a VM without a root of its own.
 pub fn write(directory: &Path, options: &Options) -> io::Result<()> {
     let script = directory.join(SCRIPT_NAME);
     let mut file = OpenOptions::new()
@@ -78,7 +78,7 @@ pub fn write(directory: &Path, options: &Options) -> io::Result<()> {
         .mode(0o755)
         .open(script)?;
     file.write_all(SCRIPT.as_bytes())?;
-    // Whatever the server's umask is.
+    // Independent of the server's umask.
     file.set_permissions(Permissions::from_mode(0o755))?;
     USUAL
         .iter()
@@ -86,14 +86,14 @@ pub fn write(directory: &Path, options: &Options) -> io::Result<()> {
         .try_for_each(|name| symlink(SCRIPT_NAME, directory.join(name)))
 }
 
-/// The PATH of `first`, which ends with a colon, and `usual`, with the directory of the commands where they are.
+/// The PATH made of `first`, which ends with a colon, the directory of the commands if there are any, and `usual`.
 pub fn with_path(options: &Options, has_rootfs: bool, home: &str, first: &str, usual: &str) -> String {
     let directory = match options.isolation {
         Isolation::Namespaces if !has_rootfs => DIRECTORY.to_owned(),
         Isolation::Landlock => format!("{}/{OWN}", home.trim_end_matches("/home")),
         Isolation::Namespaces | Isolation::None => return format!("{first}{usual}"),
     };
-    // What the VM's owner shows among the system's programs comes first.
+    // Programs that the caller mounts among the system's programs have precedence.
     if options
         .mounts
         .iter()

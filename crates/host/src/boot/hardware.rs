@@ -1,7 +1,8 @@
-//! The description of the processors that the VMs of this server show as `/sys`: made once, by a process that becomes no VM.
+//! The description of the processors that this server's VMs show as `/sys`. It is made once, by a copy of init that
+//! becomes no VM.
 //!
-//! From Linux 6.15 on every VM clones the same mount. Before, a mount that is attached nowhere cannot be cloned, so several are
-//! made at a time, and each serves one VM.
+//! From Linux 6.15 on, every VM clones the same mount. Before that, a detached mount cannot be cloned, so several are
+//! made at a time, one for each VM.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,7 +18,7 @@ use super::zygote::{self, Program};
 static MADE: Mutex<Option<Made>> = Mutex::new(None);
 
 struct Made {
-    /// Who the server was then.
+    /// The server's user when it was made.
     user: (u32, u32),
     can_clone: bool,
     mount_fds: Vec<OwnedFd>,
@@ -51,7 +52,7 @@ pub fn take(program: &Program, fds: &mut Vec<OwnedFd>) -> Result<Hardware, BootE
 
 fn make(program: &Program) -> Result<Made, BootError> {
     let (uid, gid) = program.user;
-    // Its files are the server's user's, whom no VM of a root server has.
+    // Its files belong to the server's user, which no VM of a root server has.
     let launch = Launch {
         namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
         cgroup: false,

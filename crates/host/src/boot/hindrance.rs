@@ -1,21 +1,21 @@
-//! Settings of the kernel that forbid user namespaces.
+//! Kernel settings that forbid user namespaces.
 
 use std::fmt;
 use std::fs;
 
 use super::user::is_root;
 
-/// Such a setting, as it is and as it would have to be.
+/// A setting that forbids user namespaces, and the value that would allow them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hindrance {
     /// Its name for `sysctl(8)`.
     pub setting: &'static str,
-    /// The value that would not forbid them.
+    /// A value that allows them.
     pub wanted: &'static str,
     value: &'static str,
 }
 
-/// A setting, the value that forbids user namespaces, one that does not, and whether it forbids them to root too.
+/// A setting, the value that forbids user namespaces, a value that allows them, and whether it applies to root too.
 const SETTINGS: [(&str, &str, &str, bool); 3] = [
     ("user.max_user_namespaces", "0", "10000", true),
     ("kernel.unprivileged_userns_clone", "0", "1", false),
@@ -23,7 +23,7 @@ const SETTINGS: [(&str, &str, &str, bool); 3] = [
 ];
 
 impl Hindrance {
-    /// The first of this host that applies to this process.
+    /// The first setting of this host that applies to this process.
     #[must_use]
     pub fn find() -> Option<Self> {
         SETTINGS

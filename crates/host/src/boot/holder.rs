@@ -1,8 +1,8 @@
-//! A process that holds a tree of files for many VMs: it makes the tree once, in a mount namespace of its own, and hands out mounts
-//! of it.
+//! A process that holds a tree of files for many VMs: it makes the tree once, in its own mount namespace, and sends
+//! mounts of it.
 //!
-//! It is an init like any other, a copy of the zygote with the id of a VM, that runs no program of anybody's. What it hands out is
-//! nowhere mounted until a VM's init mounts it, and stays when the holder ends. The holder ends when this process does.
+//! It is a copy of the zygote with a VM's id, like any init, but runs no programs. A mount that it has sent is attached
+//! nowhere until a VM's init attaches it, and it stays when the holder ends. The holder ends when this process does.
 
 use std::os::fd::OwnedFd;
 
@@ -20,14 +20,14 @@ use super::user::USER_ID;
 #[derive(Debug)]
 pub struct Holder {
     channel: Channel,
-    // In this order they are dropped: first the process goes, then its id.
+    // Dropped in this order: first the process, then its id.
     _process: InitProcess,
     _id: Option<IdLease>,
     mounts: usize,
 }
 
 impl Holder {
-    /// Starts one, and has it make `entries`. It hands out what is at `tops`, in that order.
+    /// Starts a holder and has it make `entries`. It sends mounts of the paths in `tops`, in that order.
     pub fn start(
         specification: &Specification,
         entries: Vec<HeldEntry>,

@@ -1,12 +1,12 @@
 //! The init program in memory.
 //!
-//! It is executed from a sealed memory file: all VMs share its pages, nobody can change it, and replacing the file on disk
-//! (an update under a running server) harms nothing.
+//! It is executed from a sealed memory file: all VMs share its pages, nobody can change it, and the file on disk can be
+//! replaced (by an update under a running server).
 //!
-//! Init's children have init's memory until they execute a program, so to them `/proc/self/exe` is this file, and a guest's script
-//! may name that as its interpreter. A file that a guest's program ran from would be that guest's to open, and to change the mode
-//! of where the guest's user is the server's. So each file is executed once, by the zygote, and loses the right to be executed
-//! as soon as it runs: the zygote only copies itself from then on.
+//! Init's children have init's memory until they execute a program. Until then `/proc/self/exe` is this file for them,
+//! and a guest's script can name it as its interpreter. If a guest could execute the file, the guest could also open it
+//! and, if the guest's user is the server's, change its mode. So each file is executed only once, by the zygote, and
+//! loses its execute permission as soon as it runs: from then on the zygote only copies itself.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -21,16 +21,16 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::error::BootError;
 
-/// The program's bytes, once for the whole server.
+/// The program's bytes, shared by the whole server.
 static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Executable by the server's user.
+/// The mode in which the server's user may execute it.
 const EXECUTABLE: u32 = 0o555;
 
-/// And by nobody any more.
+/// The mode in which nobody may execute it.
 const RETIRED: u32 = 0o444;
 
-/// A memory file to be executed once.
+/// A memory file that is executed once.
 #[derive(Debug)]
 pub struct Image {
     file: File,
@@ -38,7 +38,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes one of the program at `path`, which is read by the first call that succeeds.
+    /// An image of the program at `path`. The first successful call reads the program.
     pub fn of(path: &Path) -> Result<Self, BootError> {
         let program = if let Some(program) = PROGRAM.get() {
             program
@@ -53,7 +53,8 @@ impl Image {
         })
     }
 
-    /// Takes away the right to execute it, for good where the kernel can hold that (Linux 6.3). To be called when it runs.
+    /// Removes the execute permission, permanently if the kernel supports that (Linux 6.3). Called when the program
+    /// runs.
     pub fn retire(self) -> Result<(), BootError> {
         self.file
             .set_permissions(Permissions::from_mode(RETIRED))
@@ -75,11 +76,12 @@ fn failed(path: &Path, source: io::Error) -> BootError {
     }
 }
 
-/// An executable memory file that nobody can write to.
+/// An executable memory file to which nobody can write.
 fn sealed(program: &[u8]) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let named = |flags| memfd_create(c"agent-vm-init", flags);
-    // `vm.memfd_noexec` decides about a file that does not say whether it may be executed. Before Linux 6.3 none can say so.
+    // `vm.memfd_noexec` applies to files for which it is not specified whether they may be executed. Before Linux 6.3
+    // it cannot be specified.
     let fd = match named(flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         Err(Errno::EINVAL) => named(flags)?,
         other => other?,
@@ -92,11 +94,12 @@ fn sealed(program: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Keeps the file from becoming executable again, and its seals as they are.
+/// Seals the file so that it cannot become executable again, and so that its seals cannot change.
 fn seal_mode(file: &File) -> io::Result<()> {
     let mode = SealFlag::from_bits_retain(libc::F_SEAL_EXEC);
     match fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SEAL | mode)) {
-        // Before Linux 6.3 there is no such seal. The server's user alone may change the mode, and no program has the file.
+        // Before Linux 6.3 there is no such seal. Only the server's user may change the mode, and no program has the
+        // file.
         Err(Errno::EINVAL) => fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SEAL)).map(drop)?,
         other => other.map(drop)?,
     }

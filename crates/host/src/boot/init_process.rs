@@ -6,12 +6,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::sys;
 
-/// Init's process. Dropping it kills it, and with it its pid namespace, and waits for its end, about 0.2 ms.
+/// Init's process. Dropping it kills it together with its pid namespace, and waits for its end, about 0.2 ms.
 #[derive(Debug)]
 pub struct InitProcess {
     /// Its pid on the host.
     pub pid: i32,
-    /// Refers to it whatever becomes of its number.
+    /// Refers to the process even if its pid is reused.
     pub pidfd: OwnedFd,
 }
 

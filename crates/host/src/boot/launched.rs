@@ -1,4 +1,4 @@
-//! An init that runs in namespaces and ids of its own, and has not been told yet what to make of them.
+//! An init that runs in its own namespaces and with its own ids, and waits for its boot request.
 
 use std::os::fd::AsFd;
 
@@ -14,24 +14,24 @@ use super::options::{Network, Options, Resources};
 use super::user::USER_ID;
 use super::zygote::{self, Program};
 
-/// How an init is started. One started for an equal launch serves as well as a new one.
+/// How an init is started. An init that was started by an equal specification can be used in place of a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
     program: Program,
-    /// `CLONE_NEW*` flags, or 0 for a VM in the host's own.
+    /// `CLONE_NEW*` flags; 0 for a VM in the host's namespaces.
     pub namespaces: libc::c_int,
-    /// Whether its user is unused on the host, where the server is root.
+    /// Whether its user is an unused id on the host, if the server is root.
     pub own_id: bool,
-    /// What its cgroups are to bound.
+    /// The limits of its cgroups.
     pub resources: Resources,
 }
 
-/// Those of every VM that is walled off by them; its own network comes on top.
+/// The namespaces of every VM at the level "namespaces"; a network namespace is added if it has its own network.
 const NAMESPACES: libc::c_int =
     libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
 
 impl Specification {
-    /// What `options` needs, started by the user that this process has now.
+    /// The specification for `options` and the current user of this process.
     pub fn of(options: &Options) -> Self {
         let namespaces = match (options.isolation, &options.network) {
             (Isolation::Landlock | Isolation::None, _) => 0,
@@ -48,7 +48,7 @@ impl Specification {
 }
 
 impl Specification {
-    /// What a process needs that holds files for VMs made as `options` says: mounts of its own.
+    /// The specification for a process that holds files for VMs with these options: it needs its own mounts.
     pub fn of_holder(options: &Options) -> Self {
         Self {
             namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
@@ -57,7 +57,7 @@ impl Specification {
         }
     }
 
-    /// Starts one that is in no cgroup of its own.
+    /// Starts one without a cgroup.
     pub fn launch_alone(&self) -> Result<(InitProcess, Channel, Option<IdLease>), BootError> {
         let (uid, gid) = self.program.user;
         let id = if self.own_id && uid == 0 {
@@ -83,22 +83,22 @@ impl Specification {
     }
 }
 
-/// An init that waits for its boot request. Dropping it kills it and gives back what it holds.
+/// An init that waits for its boot request. Dropping it kills it and releases everything that it holds.
 #[derive(Debug)]
 pub struct Launched {
     /// The control socket.
     pub channel: Channel,
-    // In this order they are dropped: first the process goes, then what it held.
+    // Dropped in this order: first the process, then what it held.
     /// The process.
     pub init: InitProcess,
-    /// Where it runs.
+    /// Its cgroups.
     pub cgroups: VmCgroups,
-    /// The host id that the VM's user is, where that is not the server's own.
+    /// The host id of the VM's user, if it is not the server's own.
     pub id: Option<IdLease>,
 }
 
 impl Launched {
-    /// Starts one. Takes about a millisecond, half of it the kernel's for the namespaces.
+    /// Starts an init. Takes about a millisecond, half of which the kernel needs for the namespaces.
     pub fn start(specification: &Specification) -> Result<Self, BootError> {
         let Specification {
             program,
@@ -135,7 +135,7 @@ impl Launched {
             .chain(joins.iter().chain(&joins_after).map(AsFd::as_fd));
         let (init, channel) = zygote::launch(program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
         if launch.reports {
-            // Not before: its cgroup namespace begins where it is when it takes that.
+            // Only now: its cgroup namespace begins in the cgroup where it is when it takes the namespace.
             let (Reply::Settled, _) = await_reply(&channel)? else {
                 return Err(unasked());
             };

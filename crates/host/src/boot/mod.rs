@@ -1,8 +1,8 @@
-//! Making a VM: its namespaces, ids and cgroup, and init in them.
+//! Makes a VM: its namespaces, ids and cgroups, and init in them.
 //!
-//! [`boot`] takes about two milliseconds, or a tenth of one if a prebooted VM serves, all of it on the calling thread, which must
-//! not be one that others wait for. What it returns owns the VM: dropping it kills everything inside and gives back what
-//! the host lent.
+//! [`boot`] takes about two milliseconds, or a tenth of a millisecond with a prebooted VM, all of it on the calling
+//! thread, which must not be one that others wait for. The result owns the VM: dropping it kills everything in the VM
+//! and releases what the host lent.
 
 mod accounts;
 mod cgroup;
@@ -48,7 +48,8 @@ pub use remedy::Remedy;
 pub use server_node::ServerNode;
 pub use user::is_root;
 
-/// Makes a VM: takes the prebooted one if that was made for equal options. Returns when its sandbox stands and nothing has run in it yet.
+/// Makes a VM: takes the prebooted one if that was made for equal options. Returns when its sandbox is complete; no
+/// program has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
     match prebooted::take(&Preboot::of(options)).filter(Prebooted::is_alive) {
@@ -61,7 +62,7 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
     }
 }
 
-/// Makes a VM from the beginning.
+/// Makes a VM without a prebooted one.
 pub fn boot_anew(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
     Machine::boot(Launched::start(&Specification::of(options))?, options)
@@ -77,9 +78,9 @@ fn check(options: &Options) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Makes a prebooted VM for the next boot with such options.
+/// Preboots a VM for the next boot with such options.
 pub fn prepare_next(options: &Options) {
-    // At the other levels a boot has no part that takes long and does not depend on its options.
+    // At the other levels, the long part of a boot depends on its options.
     if options.isolation == Isolation::Namespaces {
         prebooted::prepare(Preboot::of(options));
     }

@@ -7,14 +7,14 @@ use agent_vm_protocol::message::{Isolation, Limits};
 use super::server_node::ServerNode;
 use crate::proxy::Rule;
 
-/// What a VM can reach.
+/// The network that a VM can reach.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Network {
     /// Its own loopback.
     None,
-    /// Its own loopback, and these destinations through a proxy on it, all public ones possibly among them.
+    /// Its own loopback and, through a proxy on it, these destinations, which may include all public ones.
     Allow(Vec<Rule>),
-    /// The host's network, all of it.
+    /// The whole network of the host.
     Host,
 }
 
@@ -25,61 +25,62 @@ pub struct Options {
     pub init: PathBuf,
     /// The server's own Node.js, shown first on the PATH.
     pub node: Option<ServerNode>,
-    /// How far to wall it off.
+    /// The level of isolation.
     pub isolation: Isolation,
-    /// The host name inside.
+    /// The host name in the VM.
     pub hostname: String,
-    /// The host's directory that is the root; none for the host's own programs.
+    /// The host directory that becomes the root; `None` for the host's own programs.
     pub rootfs: Option<PathBuf>,
-    /// The host's directory that is the VM user's home; none for a private one.
+    /// The host directory that becomes the user's home; `None` for a private one.
     pub home: Option<PathBuf>,
-    /// What else of the host is shown.
+    /// Other host directories and files that are shown.
     pub mounts: Vec<Mount>,
-    /// Directories of the VM's own besides the usual ones: absolute, of normal components.
+    /// Private directories in addition to the usual ones: absolute, normalized paths.
     pub directories: Vec<String>,
-    /// What of the host's settings and data shows beyond what does by itself, or does not.
+    /// The host settings and data that are shown in addition to the default, or hidden.
     pub host_files: HostFiles,
-    /// Commands of what is shown, on the PATH: names, and paths inside.
+    /// Commands of what is shown, to add to the PATH: names, and paths in the VM.
     pub bins: Vec<(String, String)>,
-    /// What it can reach.
+    /// The network.
     pub network: Network,
-    /// Added to the environment of every process.
+    /// Variables to add to the environment of every process.
     pub env: Vec<(String, String)>,
-    /// Bounds inside.
+    /// Limits that init enforces.
     pub limits: Limits,
-    /// Bounds that a cgroup holds, all of the VM together.
+    /// Limits that a cgroup enforces, for the whole VM.
     pub resources: Resources,
-    /// The level of init's log on standard error, if any.
+    /// The level at which init logs to standard error, if any.
     pub log: Option<String>,
 }
 
 /// A file or directory of the host that the VM shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where, inside: absolute, of normal components.
+    /// The path in the VM: absolute and normalized.
     pub path: String,
-    /// What. Links in it are resolved when the VM is made.
+    /// The path on the host. Its links are resolved when the VM is made.
     pub host_path: PathBuf,
-    /// Whether writing to it, and to whatever is mounted below it, is refused.
+    /// Whether writing to it, and to everything mounted below it, is refused.
     pub read_only: bool,
-    /// Whether it is installed packages: their path must have no link, and the VM's user reads them as others do.
+    /// Whether it contains installed packages: its path must not contain a link, and the VM's user reads the packages
+    /// as others do.
     pub software: bool,
 }
 
-/// What a server asks for beyond what shows by itself.
+/// Host files that a server requests in addition to the default, or hides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFiles {
-    /// Files and directories below `/etc` that show whatever their owner, if others may read them.
+    /// Files and directories below `/etc` to show whatever their owner, if others may read them.
     pub etc: Vec<String>,
-    /// What does not show that would, with all below it.
+    /// Paths to hide, with everything below them.
     pub hide: Vec<String>,
 }
 
-/// What a VM may take of the host.
+/// What a VM may use of the host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resources {
-    /// Bytes of memory, private files and the kernel's own for them included.
+    /// Bytes of memory, including private files and the kernel's memory for them.
     pub memory_bytes: Option<u64>,
-    /// Cores' worth of time.
+    /// Processor time, in cores.
     pub cpus: Option<f64>,
 }

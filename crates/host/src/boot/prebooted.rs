@@ -1,9 +1,9 @@
-//! The prebooted VM: most of a boot does not depend on what the VM is for.
+//! The prebooted VM. Most of a boot does not depend on what the VM is for.
 //!
-//! When a VM has booted, the next one is made in the background, as far as its options can be known, and the next boot takes
-//! it. A prebooted VM that no boot has taken within [`LINGER`] is ended, so a server that makes no more VMs keeps nothing. It
-//! shows the host's files as they were when it was made. For that reason too it is kept only briefly, and a VM that shows
-//! directories of the server's choice is prebooted only as far as init's start.
+//! When a VM has booted, the next one is made in the background, as far as its options can be predicted, and the next
+//! boot takes it. If no boot takes it within [`LINGER`], it is ended, so that a server which makes no more VMs keeps
+//! nothing. It shows the host's files in their state when it was made. This is another reason to keep it only briefly,
+//! and to start only the init of a VM that shows directories chosen by the server.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use super::machine::Machine;
 use super::options::{Network, Options};
 use crate::runtime;
 
-/// What a prebooted VM was made for. A boot takes it only for an equal one.
+/// What a prebooted VM was made for. A boot takes it only if its own is equal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preboot {
     launch: Specification,
     /// The generation of the host's files that it shows.
     generation: u64,
-    /// All its options except the environment, where it can be booted wholly.
+    /// All its options except the environment, if it can be booted completely.
     whole: Option<Box<Options>>,
 }
 
 impl Preboot {
-    /// What a VM with these options takes.
+    /// The prebooted VM that a VM with these options would take.
     pub fn of(options: &Options) -> Self {
         let of_the_host = matches!(options.network, Network::Host)
             || options.rootfs.is_some()
@@ -49,12 +49,12 @@ impl Preboot {
     }
 }
 
-/// A prebooted VM, as far as it is made.
+/// A prebooted VM, as far as it has been made.
 #[derive(Debug)]
 pub enum Prebooted {
     /// Its init waits for its boot request.
     Launched(Box<Launched>),
-    /// It is made, and has no environment yet.
+    /// It is complete except for its environment.
     Booted(Box<Machine>),
 }
 
@@ -87,21 +87,21 @@ static STARTED: Condvar = Condvar::new();
 
 struct State {
     stage: Stage,
-    /// Counts prebooted VMs: the timer of an earlier one must not end a later one.
+    /// Counts prebooted VMs, so that the timer of an earlier one does not end a later one.
     generation: u64,
 }
 
 enum Stage {
     None,
-    /// Waits for a thread. No boot waits for that: it might itself hold the last free thread.
+    /// Waiting for a thread. No boot waits for that, because the boot itself may occupy the last free thread.
     Queued,
     Starting(Preboot),
-    /// Starting, and one boot waits for it. Any other boot is quicker without it.
+    /// Starting, and one boot waits for it. Any other boot is faster without it.
     Awaited,
     Ready(Preboot, Box<Prebooted>),
 }
 
-/// Takes the prebooted VM, if it was or is being made for `wanted`.
+/// Takes the prebooted VM, if it was made, or is being made, for `wanted`.
 pub fn take(wanted: &Preboot) -> Option<Prebooted> {
     let mut state = STATE.lock();
     if matches!(&state.stage, Stage::Starting(starting) if starting == wanted) {
@@ -120,9 +120,9 @@ pub fn take(wanted: &Preboot) -> Option<Prebooted> {
     }
 }
 
-/// Makes a prebooted VM in the background, unless there is one or one is being made.
+/// Preboots a VM in the background, unless there is one or one is being made.
 pub fn prepare(preboot: Preboot) {
-    // Without a runtime there was no boot either.
+    // Without a runtime, the boot has failed too.
     let Ok(runtime) = runtime::handle() else { return };
     let mut state = STATE.lock();
     let replaced = match &state.stage {
@@ -136,7 +136,7 @@ pub fn prepare(preboot: Preboot) {
     drop(runtime.spawn_blocking(move || {
         drop(replaced);
         STATE.lock().stage = Stage::Starting(preboot.clone());
-        // The next boot meets the same error and reports it.
+        // The next boot gets the same error and reports it.
         let prebooted = Prebooted::make(&preboot).ok();
         let made = prebooted.is_some();
         STATE.lock().stage = prebooted.map_or(Stage::None, |prebooted| {
@@ -152,15 +152,15 @@ pub fn prepare(preboot: Preboot) {
     }));
 }
 
-/// Ends the prebooted VM of that number, if no boot has taken it.
+/// Ends the prebooted VM of that generation, if no boot has taken it.
 fn end(generation: u64) {
     let mut state = STATE.lock();
-    // Another number: this one was taken, and what is there now is a later one.
+    // With another number, this VM was taken, and the current one is newer.
     if state.generation != generation || !matches!(state.stage, Stage::Ready(..)) {
         return;
     }
     let unused = std::mem::replace(&mut state.stage, Stage::None);
-    // Not under the lock: its end takes 0.2 ms.
+    // Without the lock, because ending it takes 0.2 ms.
     drop(state);
     drop(unused);
 }

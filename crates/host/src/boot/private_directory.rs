@@ -1,11 +1,11 @@
-//! A directory on the host for the files of a VM without a root of its own, gone with the VM.
+//! A directory on the host for the files of a VM without a root of its own; removed with the VM.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
-/// The directory. It is removed when this is dropped, which must be after the VM's last process is gone.
+/// The directory. Dropping it removes it, which must happen after the end of the VM's last process.
 #[derive(Debug)]
 pub struct PrivateDirectory {
     path: PathBuf,
@@ -13,8 +13,8 @@ pub struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Makes one below the server's directory for temporary files, with these directories in it, all of them `owner`'s alone, or
-    /// the server's user's.
+    /// Makes one below the server's directory for temporary files, with these directories in it. All of them are
+    /// accessible only to `owner`, or to the server's user.
     pub fn make(directories: &[&str], owner: Option<u32>) -> io::Result<Self> {
         let template = std::env::temp_dir().join("agent-vm-home-XXXXXX");
         let path = nix::unistd::mkdtemp(&template)?;
@@ -33,7 +33,7 @@ impl PrivateDirectory {
         Ok(made)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &str {
         &self.text
     }
@@ -41,7 +41,7 @@ impl PrivateDirectory {
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
-        // Init may have been first.
+        // Init may have removed it first.
         if let Err(error) = agent_vm_remove_tree::remove_all(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a VM's directory was left behind");
         }

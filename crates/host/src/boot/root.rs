@@ -1,7 +1,8 @@
-//! What a VM's root file system shows, and the environment that its processes start from.
+//! The contents of a VM's root file system, and the initial environment of its processes.
 //!
-//! The host's programs, read-only: `/usr` and what belongs with it, the settings and data of what is installed
-//! ([`host_files`](super::host_files)), and files of the VM's own where the host's would tell about the host.
+//! The root shows the host's programs read-only: `/usr` and what belongs with it, and the settings and data of
+//! installed programs ([`host_files`](super::host_files)). It has its own files where the host's would reveal something
+//! about the host.
 
 use std::fs;
 use std::io::{self, Read};
@@ -20,15 +21,15 @@ use super::server_node::ServerNode;
 use super::user::HOME;
 use crate::proxy;
 
-/// Directories that are links into `/usr` on merged systems and directories of their own elsewhere.
+/// Directories that are links into `/usr` on merged systems, and separate directories elsewhere.
 const PROGRAM_DIRECTORIES: [&str; 8] = [
     "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec",
 ];
 
-/// Where the commands of shown software stand inside.
+/// The directory for commands of shown software in the VM.
 const SOFTWARE_BINS: &str = "/opt/agent-vm/bin";
 
-/// Writable directories of the VM's own, with their permission bits.
+/// Private writable directories, with their permission bits.
 const PRIVATE_DIRECTORIES: [(&str, u32); 4] = [
     (HOME, 0o755),
     ("/tmp", 0o1777),
@@ -36,22 +37,22 @@ const PRIVATE_DIRECTORIES: [(&str, u32); 4] = [
     ("/var/tmp", 0o1777),
 ];
 
-/// Where there is no network, a package manager that tries again only takes longer to fail: npm and pnpm 71 s, uv 10 s, pip and
-/// Yarn (from version 2 on) 8 s.
+/// Without a network, a package manager that retries only fails later: npm and pnpm after 71 s, uv after 10 s, pip and
+/// Yarn (from version 2 on) after 8 s.
 const WITHOUT_RETRIES: [(&str, &str); 5] = [
     ("npm_config_fetch_retries", "0"),
-    // It tries again at once the first time, and then says what went wrong, which it does not without.
+    // pip retries at once the first time, and only then prints the cause.
     ("PIP_RETRIES", "1"),
     ("UV_HTTP_RETRIES", "0"),
     ("YARN_HTTP_RETRY", "0"),
     ("CARGO_NET_RETRY", "0"),
 ];
 
-/// What is read for how many processors to use by programs that do not read the limit in their cgroup: `nproc` and whatever uses
-/// OpenMP, Go before 1.25, Python from 3.13 on.
+/// Variables for programs that choose a number of threads without reading the limit in their cgroup: `nproc` and
+/// everything that uses OpenMP, Go before 1.25, Python from 3.13 on.
 const PROCESSOR_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "GOMAXPROCS", "PYTHON_CPU_COUNT"];
 
-/// Where programs keep lock files, in a private directory; `/var/lock` leads here.
+/// The directory for lock files, in a private directory; `/var/lock` links to it.
 const LOCKS: &str = "/run/lock";
 
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
@@ -61,22 +62,23 @@ const USER_GROUP: &str = "user:x:1000:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n\
      rpc: files\nethers: files\nnetworks: files\n";
 
-/// Where the host has no table of protocols that a package owns.
+/// Used if no package of the host owns a table of protocols.
 const PROTOCOLS: &str = "ip\t0\tIP\nicmp\t1\tICMP\ntcp\t6\tTCP\nudp\t17\tUDP\n";
 
-/// What git and mail programs put behind `user@` where nothing else is configured: without it git refuses to commit.
+/// The domain that git and mail programs append to `user@` by default: without it git refuses to commit.
 const MAIL_NAME: &str = "/etc/mailname";
 
 const VAR_LINKS: [(&str, &str); 2] = [("/var/run", "../run"), ("/var/lock", "../run/lock")];
 
-/// Read by an interactive bash that was built to do so, as Debian's is; elsewhere its own short prompt stays. Not in the
-/// environment, where other shells would take the prompt for theirs and print its escapes; nor over one that is there.
+/// Read by an interactive bash that was built to read it, as Debian's is; others keep their short prompt. The prompt is
+/// not in the environment, because other shells would print its escapes, and it does not replace an existing one.
 const BASHRC: &str = r#"[ "$PS1" = '\s-\v\$ ' ] && PS1='\u@\h:\w\$ '
 shopt -s checkwinsize
 "#;
 
-/// The entries of the root, in the order they are made. `rootfs` is what they are put into, `files` are the settings and data of
-/// installed programs, `node` is the server's Node.js, `shown` are the host's own directories.
+/// The entries of the root, in the order in which they are made. `rootfs` is the directory to which they are added,
+/// `files` are the settings and data of installed programs, `node` is the server's Node.js, `shown` are host
+/// directories.
 pub fn entries(
     options: &Options,
     rootfs: Option<&Rootfs>,
@@ -98,7 +100,7 @@ pub fn entries(
     }
     entries.extend(own.into_iter().map(|(path, content)| match rootfs {
         Some(_) => file(path, &content),
-        // The host's files take no writes.
+        // The host's files are not writable.
         None => RootEntry::Cover {
             path: path.to_owned(),
             content,
@@ -132,17 +134,17 @@ pub fn entries(
         }))
         .chain(shown)
         .collect();
-    // A mount below another one is made after it, or would be hidden by it.
+    // A mount below another one is made after it, so that it is not hidden.
     last.sort_by_key(|entry| depth(entry.path()));
     entries.extend(last);
     entries
 }
 
-/// The files and directories of the host that a VM may read and execute which sees them at their own places.
+/// The host's files and directories that a VM may read and execute if it sees them at their own paths.
 pub fn readable(options: &Options, files: &Tree) -> Vec<String> {
     let mut paths: Vec<String> = host_programs_once()
         .iter()
-        // A link can always be followed; where it leads is a matter of its own.
+        // A link can always be followed; whether its target can be read is a separate question.
         .filter(|entry| matches!(entry, RootEntry::Bind { .. } | RootEntry::File { .. }))
         .map(|entry| entry.path().to_owned())
         .collect();
@@ -156,7 +158,7 @@ fn host_programs_once() -> &'static [RootEntry] {
     HOST.get_or_init(host_programs)
 }
 
-/// `/usr` and what belongs with it; the host is looked at once.
+/// `/usr` and what belongs with it; the host is read once.
 fn host_programs() -> Vec<RootEntry> {
     let mut entries = vec![bind("/usr")];
     for directory in PROGRAM_DIRECTORIES {
@@ -177,7 +179,7 @@ fn host_programs() -> Vec<RootEntry> {
     entries
 }
 
-/// None where the VM's owner shows another /run.
+/// `None` if the caller shows another /run.
 fn locks(options: &Options) -> Option<RootEntry> {
     let is_shown = options
         .mounts
@@ -195,10 +197,10 @@ fn file(path: &str, content: &str) -> RootEntry {
     }
 }
 
-/// The names of the VM and of what it reaches, by their files.
+/// The contents of the files with the names of the VM and of what it reaches.
 ///
-/// The host's own `/etc/hosts` and `/etc/resolv.conf` are of use only in its network. They are shown as they are when the
-/// VM is made: a resolver's file is often replaced, and a mount would stay with the old one.
+/// The host's own `/etc/hosts` and `/etc/resolv.conf` are useful only with the host's network. They are copied when the
+/// VM is made: a resolver's file is often replaced, and a mount would keep the old one.
 fn names_of_host(options: &Options) -> Vec<(&'static str, String)> {
     let hostname = &options.hostname;
     let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
@@ -216,7 +218,7 @@ fn names_of_host(options: &Options) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The whole lines among the first MiB of a file: lists of blocked hosts can be longer than a control message may be.
+/// The complete lines in the first MiB of a file: a list of blocked hosts can be longer than a control message may be.
 fn read_start(path: &str) -> io::Result<String> {
     const MOST: u64 = 1024 * 1024;
     let mut bytes = Vec::new();
@@ -232,7 +234,7 @@ fn read_start(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A table of users or groups in which the VM's user is the one of that name and number.
+/// A table of users or groups, with the VM's user replacing the entry of the same name or id.
 fn with_user(table: &str, entry: &str) -> String {
     let is_same = |line: &str| {
         let mut fields = line.split(':');
@@ -248,8 +250,8 @@ fn with_user(table: &str, entry: &str) -> String {
         })
 }
 
-/// Files below `/etc` that are a VM's own in place of what `files`, the host's, have there. Those of [`names_of_host`] are empty: they
-/// are covered.
+/// Files below `/etc` that the VM has in place of those in `files`, which are the host's. The ones of [`names_of_host`]
+/// are empty, because they are covered by mounts.
 pub fn own_files(files: &Tree) -> Vec<(String, Node)> {
     let mut own: Vec<(&str, Node)> = [
         ("/etc/passwd", format!("{ROOT}{USER}{NOBODY}").as_str()),
@@ -287,13 +289,13 @@ fn bind(path: &str) -> RootEntry {
     }
 }
 
-/// How many processors a share of them can keep busy, which the machine may have fewer of.
+/// How many processors a limit of `cpus` can keep busy; the machine may have fewer.
 fn whole_processors(cpus: f64) -> usize {
     let most = thread::available_parallelism().map_or(usize::MAX, NonZero::get);
     (cpus.ceil() as usize).clamp(1, most)
 }
 
-/// The environment of every process: ours, then the user's.
+/// The environment of every process: ours, then the caller's.
 pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| match env.iter_mut().find(|(known, _)| known == name) {
@@ -323,7 +325,7 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
     set("SHELL", if has_bash { "/bin/bash" } else { "/bin/sh" });
     set("LANG", "C.UTF-8");
-    // Git's last resort for an address, where no /etc/mailname can be shown.
+    // Git's fallback for an address, for VMs that cannot show an /etc/mailname.
     if options.isolation == Isolation::Landlock {
         set("EMAIL", &format!("user@{}", options.hostname));
     }
@@ -335,8 +337,8 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
     if let (Isolation::Landlock, Some(directory)) = (options.isolation, home.strip_suffix("/home")) {
         set("TMPDIR", &format!("{directory}/tmp"));
     }
-    // Where it cannot write to its own directories, pip installs for the user by itself; told to, it would refuse to do so in
-    // virtual environments, which have no such place.
+    // pip installs for the user on its own if it cannot write to its own directories. If a variable told it to, it
+    // would fail in virtual environments, which have no such place.
     if options.isolation == Isolation::None {
         set("PIP_USER", "1");
     }

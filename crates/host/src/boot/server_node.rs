@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where it stands inside; its `bin` is first on the PATH.
+/// Its path in the VM; its `bin` is first on the PATH.
 pub(super) const PREFIX: &str = "/opt/node";
 
 /// A Node.js installation of the host.
@@ -13,7 +13,7 @@ pub struct ServerNode {
 }
 
 impl ServerNode {
-    /// The installation that `executable` (`process.execPath`) belongs to, with its npm if it has one.
+    /// The installation that contains `executable` (`process.execPath`), with its npm if it has one.
     #[must_use]
     pub fn of(executable: &Path) -> Self {
         let prefix = executable.parent().and_then(Path::parent);
@@ -28,13 +28,13 @@ impl ServerNode {
         }
     }
 
-    /// The directory of its commands inside.
+    /// The directory of its commands in the VM.
     #[must_use]
     pub fn path() -> String {
         format!("{PREFIX}/bin")
     }
 
-    /// Its own directory of commands, as the beginning of a PATH; nothing where the usual PATH has it.
+    /// Its own directory of commands, as the beginning of a PATH; empty if the usual PATH contains it.
     pub(super) fn own_directory(&self) -> String {
         match self.executable.parent() {
             Some(directory) if !directory.starts_with("/usr") => format!("{}:", directory.display()),
@@ -42,7 +42,7 @@ impl ServerNode {
         }
     }
 
-    /// What of it has to be readable where it is seen at its own place.
+    /// The paths that must be readable if it is seen at its own path.
     pub(super) fn paths(&self) -> impl Iterator<Item = String> {
         [Some(&self.executable), self.npm.as_ref()]
             .into_iter()

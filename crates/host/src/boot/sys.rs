@@ -1,4 +1,4 @@
-//! The child between `clone` and `execveat`: system calls only.
+//! Starts init: the code between `clone` and `execveat` makes system calls only.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_void};
@@ -14,23 +14,23 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-/// Where init finds its end of the control socket.
+/// The descriptor of init's end of the control socket.
 const CONTROL_FD: RawFd = 3;
 
-/// The first that init does not need.
+/// The first descriptor that init does not need.
 const FIRST_FREE_FD: RawFd = CONTROL_FD + 1;
 
-/// Why a process did not become init.
+/// Why init could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("could not {step}")]
 pub struct LaunchError {
-    /// What was refused.
+    /// The step that failed.
     pub step: LaunchStep,
-    /// What the kernel answered.
+    /// The kernel's error.
     pub errno: c_int,
 }
 
-/// What is done before init runs, step by step.
+/// The steps before init runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each says itself what it is")]
 pub enum LaunchStep {
@@ -59,7 +59,8 @@ pub struct Launch<'a> {
     pub image: BorrowedFd<'a>,
     /// Init's end of the control socket.
     pub control: OwnedFd,
-    /// The value of `AGENT_VM_LOG` inside of init; standard error is then the server's, else `/dev/null`.
+    /// The value of `AGENT_VM_LOG` for init. If set, init's standard error is the server's; otherwise it is
+    /// `/dev/null`.
     pub log: Option<&'a str>,
 }
 
@@ -73,7 +74,7 @@ struct Plan {
     failure: Option<LaunchError>,
 }
 
-/// Starts init. Returns once it runs, or with what kept it from running.
+/// Starts init. Returns once it runs, or with the error that prevented it.
 pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
     let failed = |step, error: io::Error| LaunchError {
         step,
@@ -98,7 +99,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
         failure: None,
     };
     let options = Options {
-        // No SIGCHLD: the server's own handler (libuv's) has nothing to do with it.
+        // No SIGCHLD: libuv's handler in the server must not get one.
         exit_signal: 0,
         pidfd: true,
         ..Options::default()
@@ -115,13 +116,13 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
     Ok(child)
 }
 
-/// Whether a file's extended attribute has that value.
+/// Whether an extended attribute of a file has this value.
 pub fn has_attribute(path: &Path, name: &CStr, value: &[u8]) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
         return false;
     };
     let mut found = [0u8; 16];
-    // SAFETY: both strings are terminated, and the buffer is as long as said.
+    // SAFETY: both strings are terminated, and the length is the buffer's.
     let length = unsafe {
         libc::getxattr(
             path.as_ptr(),
@@ -133,12 +134,12 @@ pub fn has_attribute(path: &Path, name: &CStr, value: &[u8]) -> bool {
     usize::try_from(length).is_ok_and(|length| found.get(..length) == Some(value))
 }
 
-/// Waits for the end of the child that `pidfd` refers to, and lets the kernel forget it.
+/// Waits for the end of the child that `pidfd` refers to, and reaps it.
 pub fn reap(pidfd: BorrowedFd<'_>) {
     wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t);
 }
 
-/// The same for a child by its number, which stays its own until then.
+/// The same for a child given by its pid, which is not reused before.
 pub fn reap_child(pid: libc::pid_t) {
     wait(libc::P_PID, pid as libc::id_t);
 }
@@ -153,9 +154,9 @@ fn wait(kind: libc::idtype_t, id: libc::id_t) {
     }
 }
 
-/// Sends a signal to the process that `pidfd` refers to; one that has ended is left alone.
+/// Sends a signal to the process that `pidfd` refers to; does nothing if it has ended.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: c_int) {
-    // SAFETY: no memory is passed.
+    // SAFETY: the only pointer is null.
     unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -167,18 +168,18 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: c_int) {
     };
 }
 
-/// Whether a process that this one can see has that uid. Costs next to nothing where the kernel knows no such user.
+/// Whether a process that this one can see has that uid. Costs almost nothing if the kernel knows no such user.
 pub fn is_user_running(uid: u32) -> bool {
     Errno::clear();
-    // SAFETY: takes integers only. -1 may be a priority, so errno tells.
+    // SAFETY: takes integers only. -1 can be a priority, so errno is checked.
     unsafe { libc::getpriority(libc::PRIO_USER, uid) };
     Errno::last() != Errno::ESRCH
 }
 
-/// Whether this process may signal the process that `pidfd` refers to, or that one has ended.
+/// Whether this process may signal the process that `pidfd` refers to, or that process has ended.
 pub fn may_signal(pidfd: BorrowedFd<'_>) -> bool {
     let none = ptr::null::<c_void>();
-    // SAFETY: no memory is passed.
+    // SAFETY: the only pointer is null.
     let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, none, 0) };
     sent == 0 || Errno::last() != Errno::EPERM
 }
@@ -187,7 +188,7 @@ pub fn may_signal(pidfd: BorrowedFd<'_>) -> bool {
 pub fn landlock_abi() -> Result<u32, Errno> {
     /// `LANDLOCK_CREATE_RULESET_VERSION`
     const VERSION: c_int = 1;
-    // SAFETY: asked for its version, the call takes no ruleset.
+    // SAFETY: when asked for its version, the call reads no ruleset.
     let abi = Errno::result(unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -199,19 +200,20 @@ pub fn landlock_abi() -> Result<u32, Errno> {
     Ok(abi as u32)
 }
 
-/// Whether `clone3(2)`, which alone can start a child in a cgroup, is let through: container runtimes' profiles do not.
+/// Whether `clone3(2)`, the only call that starts a child in a cgroup, is permitted: profiles of container runtimes may
+/// refuse it.
 pub fn has_clone3() -> bool {
-    // SAFETY: a structure of no size is refused before it is read.
+    // SAFETY: the kernel refuses a structure of size 0 before it reads it.
     let result = unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<c_void>(), 0) };
     result < 0 && Errno::last() != Errno::ENOSYS
 }
 
 unsafe extern "C" fn child(argument: *mut c_void) -> ! {
-    // SAFETY: `launch` passes a `Plan` that outlives the child's use of it; the parent is suspended meanwhile.
+    // SAFETY: `launch` passes a `Plan` that outlives the child's use; the parent is suspended meanwhile.
     let plan = unsafe { &mut *argument.cast::<Plan>() };
-    // SAFETY: as `run` asks: we are the child.
+    // SAFETY: this is the child, as `run` requires.
     let step = unsafe { run(plan) };
-    // SAFETY: errno is the last failed call's; `_exit` leaves without running anything of the parent's.
+    // SAFETY: errno is that of the last failed call; `_exit` runs none of the parent's code.
     unsafe {
         plan.failure = Some(LaunchError {
             step,
@@ -224,17 +226,17 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
 /// Becomes init, or returns the step that failed, with errno set.
 ///
 /// # Safety
-/// Only in a vfork child: it changes descriptors and credentials.
+/// Must run in a vfork child: it changes descriptors and credentials.
 unsafe fn run(plan: &Plan) -> LaunchStep {
-    // SAFETY: every pointer is to memory of the suspended parent that `launch` keeps alive.
+    // SAFETY: every pointer is to memory of the suspended parent, which `launch` keeps alive.
     unsafe {
-        // The program is read from another descriptor, which closes itself; the rest is closed here and now, also what the
-        // server opened without close-on-exec.
+        // The program is read from another descriptor, which is closed on exec. All others are closed here and now,
+        // including those that the server opened without close-on-exec.
         let high = libc::fcntl(plan.image, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if high < 0 {
             return LaunchStep::DuplicateProgram;
         }
-        // Two steps, so that neither descriptor overwrites the other.
+        // In two steps, so that neither descriptor overwrites the other.
         let control = libc::fcntl(plan.control, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         let null = libc::fcntl(plan.null, libc::F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if control < 0

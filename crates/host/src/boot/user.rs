@@ -1,14 +1,14 @@
-//! The VM's user.
+//! The user of a VM.
 
 use nix::unistd::Uid;
 
-/// The VM user's uid and gid inside.
+/// The user's uid and gid in the VM.
 pub const USER_ID: u32 = 1000;
 
-/// The VM user's home inside, in a VM with a root of its own.
+/// The user's home, in a VM that has its own root.
 pub const HOME: &str = "/home/user";
 
-/// Whether this process gives each VM an id of its own.
+/// Whether this process gives each VM a separate id.
 #[must_use]
 pub fn is_root() -> bool {
     Uid::effective().is_root()

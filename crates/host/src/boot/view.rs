@@ -1,4 +1,4 @@
-//! What a VM sees of files.
+//! A VM's view of the file system.
 
 use std::os::fd::OwnedFd;
 
@@ -12,23 +12,23 @@ use super::private_directory::PrivateDirectory;
 use super::user::HOME;
 use super::{accounts, explain, host_files, root};
 
-/// What a VM sees of files.
+/// A VM's view of the file system.
 pub struct View {
-    /// The host's directory that is the root, if there is one.
+    /// The host directory that is the root, if there is one.
     pub rootfs: Option<Rootfs>,
-    /// What the root is made of.
+    /// The entries that make the root.
     pub root: Vec<RootEntry>,
-    /// What programs reach where Landlock restricts them.
+    /// The files that programs may use, if Landlock restricts them.
     pub landlock: Option<LandlockFiles>,
-    /// The directory of the VM's files on the host, if it has one there.
+    /// The directory on the host for the VM's files, if it has one.
     pub directory: Option<PrivateDirectory>,
-    /// Where its processes live.
+    /// The home of its processes.
     pub home: String,
 }
 
 impl View {
-    /// What `options` asks for; the descriptors that it names are added to `fds`. `id` is the host id of the VM's user where
-    /// that is not the server's own.
+    /// The view for `options`; the descriptors that it names are added to `fds`. `id` is the host id of the VM's user
+    /// if it is not the server's own.
     pub fn of(options: &Options, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, BootError> {
         let mut view = Self {
             rootfs: None,

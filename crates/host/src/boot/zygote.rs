@@ -1,8 +1,8 @@
 //! The process that every init of this server is a copy of.
 //!
-//! It is started by the first boot, runs outside of every VM with the server's own rights, and copies itself when it is
-//! asked to, in a third of the time that init's program takes to start. The copies are children of this process. It ends
-//! when the server does, which closes its socket.
+//! The first boot starts it. It runs outside of every VM with the server's own rights, and copies itself on request, in
+//! a third of the time that starting init's program takes. The copies are children of this process. The zygote ends
+//! when the server does, because that closes its socket.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,19 +22,19 @@ use super::sys::{self, LaunchError, LaunchStep};
 
 static ZYGOTE: Mutex<Option<Zygote>> = Mutex::new(None);
 
-/// What a zygote is started from. One that is to differ in any of it is another.
+/// What a zygote is started from. If any of it changes, a new zygote is started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     /// The init program's file.
     pub init: PathBuf,
-    /// The level of init's log on standard error, if any.
+    /// The level at which init logs to standard error, if any.
     pub log: Option<String>,
-    /// The uid and gid that this process has.
+    /// The uid and gid of this process.
     pub user: (u32, u32),
 }
 
 impl Program {
-    /// What `options` asks for, started by the user that this process has now.
+    /// The program for `options` and the current user of this process.
     pub fn of(options: &Options) -> Self {
         Self {
             init: options.init.clone(),
@@ -52,13 +52,14 @@ struct Zygote {
 
 /// Why a copy was not made.
 enum Unmade {
-    /// The zygote is gone, or makes no sense.
+    /// The zygote is gone, or its answers make no sense.
     Lost(BootError),
-    /// It was refused.
+    /// The copy was refused.
     Refused(BootError),
 }
 
-/// Starts an init: its process, and the host's end of its control socket. `cgroup_fds` are those that `launch` names.
+/// Starts an init: returns its process, and the host's end of its control socket. `cgroup_fds` are the descriptors that
+/// `launch` names.
 pub fn launch(
     program: &Program,
     launch: &Launch,
@@ -72,7 +73,7 @@ pub fn launch(
             Ok(launched) => return Ok(launched),
         }
     }
-    // The old one goes first.
+    // The old one ends first.
     *zygote = None;
     let started = zygote.insert(Zygote::start(program)?);
     match started.launch(launch, cgroup_fds) {
@@ -94,7 +95,7 @@ impl Zygote {
             control: control.into(),
             log: program.log.as_deref(),
         })?;
-        // From here on its drop ends it.
+        // From here on, dropping this ends the process.
         let process = InitProcess {
             pid: started.pid,
             pidfd: started.pidfd.ok_or_else(unasked)?,

@@ -1,6 +1,6 @@
-//! The controllers that VMs use, in both versions.
+//! The controllers that VMs use, in both versions of cgroups.
 
-/// What serves a limit.
+/// The cgroup version that enforces a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// cgroup v1.
@@ -9,7 +9,7 @@ pub enum Version {
     Two,
 }
 
-/// What a controller bounds.
+/// A controller that enforces a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Controller {
     /// `limits.memoryBytes`.
@@ -19,12 +19,12 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// The kernel's name.
+    /// The kernel's name of it.
     pub(super) fn name(self) -> &'static str {
         self.subsystem().name()
     }
 
-    /// What it is in version 1.
+    /// Its counterpart in version 1.
     pub(super) fn subsystem(self) -> Subsystem {
         match self {
             Self::Memory => Subsystem::Memory,
@@ -32,7 +32,7 @@ impl Controller {
         }
     }
 
-    /// The option that asks for it.
+    /// The option that sets its limit.
     pub(super) fn option(self) -> &'static str {
         match self {
             Self::Memory => "limits.memoryBytes",
@@ -41,12 +41,12 @@ impl Controller {
     }
 }
 
-/// A controller of version 1 that a VM has a directory of.
+/// A controller of version 1 in which a VM may have a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subsystem {
-    /// Bounds memory.
+    /// Limits memory.
     Memory,
-    /// Bounds and shares processor time.
+    /// Limits and shares processor time.
     Cpu,
     /// Counts processor time.
     Accounting,
@@ -55,10 +55,10 @@ pub enum Subsystem {
 }
 
 impl Subsystem {
-    /// All of them.
+    /// All of them, in a fixed order.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Cpu, Self::Accounting, Self::Processors];
 
-    /// The kernel's name.
+    /// The kernel's name of it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -68,7 +68,7 @@ impl Subsystem {
         }
     }
 
-    /// A file that says that it does what is asked of it here: the kernel may be built without.
+    /// A file that exists only if the kernel was built with the feature that is used here.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Memory => "memory.limit_in_bytes",
@@ -78,7 +78,8 @@ impl Subsystem {
         }
     }
 
-    /// Where a VM shows its directory, below `/sys`: where runtimes look that do not read where it is mounted.
+    /// The path below `/sys` where a VM shows its directory: some runtimes look there without reading where it is
+    /// mounted.
     pub fn shown_at(self) -> &'static str {
         match self {
             Self::Memory => "fs/cgroup/memory",

@@ -1,8 +1,9 @@
 //! One directory of a cgroup hierarchy.
 //!
-//! A directory belongs to the process that holds a lock on it (`flock(2)`): the lock is on the inode, which all mounts of the hierarchy
-//! and all namespaces share, and the kernel frees it however its holder ends. So a server distinguishes what a dead one left
-//! from what a living one has, whatever else the two share. The lock takes no descriptor of its own.
+//! A directory belongs to the process that holds a lock on it (`flock(2)`). The lock is on the inode, which all mounts
+//! of the hierarchy and all namespaces share, and the kernel releases it however its holder ends. So a server can tell
+//! the directories of dead servers from those of living ones, whatever else the two share. The lock needs no additional
+//! descriptor.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -17,19 +18,19 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::file::set;
 
-/// How often, and how far apart, a directory is tried whose last process has not quite gone.
+/// How often, and with what pause, removing a directory is tried while its last process is still ending.
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
-/// How many names are tried: another server that looks for what dead ones left may be quicker to lock a new directory.
+/// How many names are tried: another server that removes dead servers' directories may lock a new directory first.
 const MAKE_TRIES: u32 = 16;
 
-/// A process that may open a directory for reading may lock it, so only its owner may open it. All may search it: it becomes the VM's user's,
-/// and a server without `CAP_DAC_OVERRIDE` is nobody to it then.
+/// Only its owner may open a directory for reading, because that is enough to lock it. All users may search it: it
+/// becomes the VM user's, and a server without `CAP_DAC_OVERRIDE` then has only the rights of others.
 const MODE: u32 = 0o711;
 
-/// A directory that was made and locked here, and that is removed with all below it when dropped. That has to be after the
-/// end of the last process in it.
+/// A directory that this process made and locked. Dropping it removes it with everything below it, which must happen
+/// after the end of its last process.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -37,7 +38,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes a directory in `parent`, with a name of `names`.
+    /// Makes a directory in `parent`, with a name from `names`.
     pub fn make(parent: &Path, mut names: impl FnMut() -> String) -> io::Result<Self> {
         for _ in 0..MAKE_TRIES {
             let path = parent.join(names());
@@ -55,12 +56,12 @@ impl Directory {
         Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a directory in it, which goes with it, and opens that.
+    /// Makes a directory in it and opens that. It is removed together with this one.
     pub fn child(&self, name: &str) -> io::Result<(PathBuf, OwnedFd)> {
         let path = self.path.join(name);
         fs::create_dir(&path)?;
@@ -77,7 +78,7 @@ impl AsFd for Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // A VM without a pid namespace may have lost its init to somebody's SIGKILL, and not what that had started. A
+        // In a VM without a pid namespace, somebody may have killed init but not the processes that it had started. A
         // cgroup of version 1 has no such file.
         if let Err(error) = set(&self.path, "cgroup.kill", "1") {
             tracing::debug!(path = %self.path.display(), %error, "a VM's cgroup was not killed");
@@ -95,7 +96,7 @@ impl Drop for Directory {
     }
 }
 
-/// A directory that init uses: where it is, and opened.
+/// A directory that init uses: its path, and a descriptor.
 #[derive(Debug, Clone, Copy)]
 pub struct CgroupDirectory<'a> {
     /// Without links.
@@ -105,7 +106,7 @@ pub struct CgroupDirectory<'a> {
 }
 
 impl<'a> CgroupDirectory<'a> {
-    /// One that this process keeps.
+    /// A directory that this process keeps.
     pub fn of(directory: &'a Directory) -> Self {
         Self {
             path: directory.path(),
@@ -114,14 +115,15 @@ impl<'a> CgroupDirectory<'a> {
     }
 }
 
-/// Opens and locks a directory that was made a moment ago. Nothing if another server takes it for a dead one's.
+/// Opens and locks a newly made directory. `None` if another server has taken it for a dead server's.
 fn lock_new(path: &Path) -> io::Result<Option<Flock<File>>> {
     let file = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
     let Some(file) = lock(file)? else { return Ok(None) };
-    // It may have been removed before it was locked. The name is used once, so it is this directory's if it is there.
+    // It may have been removed before it was locked. Names are used only once, so if the path exists it is this
+    // directory.
     match fs::symlink_metadata(path) {
         Ok(named) => {
             let locked = file.metadata()?;
@@ -139,7 +141,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Takes the lock, if it is free.
+/// Takes the lock if it is free.
 fn lock(file: File) -> io::Result<Option<Flock<File>>> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(locked) => Ok(Some(locked)),
@@ -148,9 +150,9 @@ fn lock(file: File) -> io::Result<Option<Flock<File>>> {
     }
 }
 
-/// Lets `owner` make directories in `path` and move its processes within it: the kernel requires write permission on both ends
-/// of a move, and on what they have in common. Limits stay the host's, and so does the group: an ordinary user's seldom has the
-/// user's number, and need not be one that the server's user may give files to.
+/// Lets `owner` make directories in `path` and move its processes within it: the kernel requires write permission at
+/// both ends of a move, and on their common ancestor. The limits remain the host's, and so does the group: an ordinary
+/// user's group seldom has the user's number, and the server's user may not be allowed to give files to it.
 pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     for file in ["", "cgroup.procs"] {
         chown(path.join(file), Some(owner), None)?;
@@ -158,19 +160,19 @@ pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// What became of a directory that may be a dead server's.
+/// The result of trying to remove a directory that may be a dead server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abandoned {
-    /// Its server lives.
+    /// Its server is alive.
     Held,
-    /// Nobody holds it, and something in it runs.
+    /// No server holds it, but a process runs in it.
     Populated,
-    /// It is gone.
+    /// It has been removed.
     Removed,
 }
 
-/// Removes a directory that nobody holds, and in which nothing runs. A directory of a living server is left as it is, those
-/// below it as well.
+/// Removes a directory that no server holds and in which nothing runs. Leaves the directories of a living server
+/// unchanged, including those below it.
 pub fn remove_abandoned(path: &Path) -> io::Result<Abandoned> {
     let file = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Abandoned::Removed),
@@ -186,7 +188,7 @@ pub fn remove_abandoned(path: &Path) -> io::Result<Abandoned> {
     Ok(Abandoned::Removed)
 }
 
-/// Whether a process is in the directory or in one below.
+/// Whether a process is in the directory or in one below it.
 fn is_populated(path: &Path) -> io::Result<bool> {
     match fs::read_to_string(path.join("cgroup.events")) {
         Ok(events) => return Ok(!events.lines().any(|line| line == "populated 0")),
@@ -209,7 +211,8 @@ fn is_populated(path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes a cgroup and those below it. The files in it are the kernel's and go with it. One that is gone is no error.
+/// Removes a cgroup and those below it. Its files are the kernel's and vanish with it. It is no error if it does not
+/// exist.
 fn remove_tree(path: &Path) -> io::Result<()> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),

@@ -1,14 +1,14 @@
-//! Why a VM got no cgroup.
+//! Why a VM could not get its cgroups.
 
 use std::io;
 
 use super::controller::Controller;
 
-/// Why a VM got no cgroup.
+/// Why a VM could not get its cgroups.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CgroupError {
-    /// A limit that nothing can hold here.
+    /// A limit that cannot be enforced on this host.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// The kernel refused a step.
@@ -16,12 +16,12 @@ pub enum CgroupError {
     Step {
         /// The step.
         step: CgroupStep,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
-/// A limit that nothing can hold here.
+/// A limit that cannot be enforced on this host.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be enforced: {cause}", controller.option())]
 pub struct Unavailable {
@@ -29,7 +29,7 @@ pub struct Unavailable {
     pub(super) cause: String,
 }
 
-/// What the host does with a VM's cgroups, step by step.
+/// The steps of making a VM's cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each says itself what it is")]
 pub enum CgroupStep {
@@ -77,7 +77,7 @@ pub enum CgroupStep {
     ShowLimit,
 }
 
-/// Names the step that a system call belongs to.
+/// Attaches the step to a system call's error.
 pub(super) trait At<T> {
     fn at(self, step: CgroupStep) -> Result<T, CgroupError>;
 }

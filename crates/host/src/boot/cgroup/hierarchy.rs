@@ -1,22 +1,22 @@
-//! Where this process is in the host's cgroup hierarchies.
+//! Finds this process in the host's cgroup hierarchies.
 //!
-//! A host has the one hierarchy of version 2, or one per controller of version 1, or both at once, with each controller in
-//! one of them (`cgroups(7)`).
+//! A host has the single hierarchy of version 2, or hierarchies of version 1 for the controllers, or both, with each
+//! controller in one of them (`cgroups(7)`).
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A hierarchy, by what finds it.
+/// Identifies a hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hierarchy {
     /// Version 2.
     Unified,
-    /// That of version 1 which has this controller.
+    /// The hierarchy of version 1 with this controller.
     Legacy(&'static str),
 }
 
-/// This process's own directory in a hierarchy, if that is mounted where this process can see itself in it.
+/// This process's own directory in a hierarchy, if the hierarchy is mounted where this process can see that directory.
 pub fn own_directory(hierarchy: Hierarchy) -> io::Result<Option<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -46,13 +46,13 @@ fn find(mountinfo: &str, own: &str, hierarchy: Hierarchy) -> Option<PathBuf> {
                 kind == "cgroup" && options.split(',').any(|option| option == controller)
             }
         };
-        // A container may be shown its own part alone: then the mount's root is that part.
+        // A container may see only its own part of the hierarchy; the mount's root is then that part.
         let below = own.strip_prefix(root).ok().filter(|_| matches)?;
         Some(Path::new(&point).join(below))
     })
 }
 
-/// Blanks and the like are written as three octal digits.
+/// Spaces and similar characters are written as three octal digits.
 fn unescape(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
-//! The names of a server's cgroup directories, and the removal of what dead servers left.
+//! The names of a server's cgroup directories, and the removal of dead servers' directories.
 //!
-//! Each server names its directories by a random number of its own, so that no name is used twice. Whose a directory is, the
-//! lock on it says ([`Directory`](super::directory::Directory)).
+//! Each server uses a random number in the names of its directories, so that no name is used twice. The lock on a
+//! directory shows whether its server is alive ([`Directory`](super::directory::Directory)).
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 
 use super::directory::{Abandoned, remove_abandoned};
 
-/// How long at least between two looks for what dead servers left. One that has just died may have a VM that is still dying.
+/// The minimum time between two removals of dead servers' directories. A server that has just died may have a VM that
+/// is still ending.
 const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 const PREFIX: &str = "agent-vm-";
@@ -29,7 +30,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a number.
+    /// Chooses a number.
     pub fn take() -> io::Result<Self> {
         let mut bytes = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -40,13 +41,13 @@ impl Lease {
         })
     }
 
-    /// A name for a directory that no other has.
+    /// A new, unique name for a directory.
     pub fn name(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         format!("{PREFIX}{}-{number}", self.token)
     }
 
-    /// Removes what dead servers left in `parents`, unless that was done a moment ago.
+    /// Removes dead servers' directories in `parents`, unless that was done recently.
     pub fn sweep<'a>(&self, parents: impl IntoIterator<Item = &'a Path>) {
         let now = Instant::now();
         {
@@ -64,7 +65,7 @@ impl Lease {
     }
 
     fn sweep_one(&self, parent: &Path) -> io::Result<()> {
-        // Servers that live remove their directories themselves.
+        // Living servers remove their directories themselves.
         let mut living = HashSet::from([self.token.clone()]);
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
@@ -74,7 +75,7 @@ impl Lease {
             match remove_abandoned(&entry.path()) {
                 Ok(Abandoned::Held) => drop(living.insert(token)),
                 Ok(Abandoned::Populated | Abandoned::Removed) => {}
-                // Something has just started in it, or it is another user's.
+                // A process has just started in it, or it belongs to another user.
                 Err(error) => {
                     tracing::debug!(path = %entry.path().display(), %error, "a dead server's cgroup stays for now");
                 }
@@ -84,7 +85,7 @@ impl Lease {
     }
 }
 
-/// The number in a directory's name.
+/// The server's number in a directory's name.
 fn token_of(name: &OsString) -> Option<String> {
     let (token, number) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
     let is_token = token.len() == 16 && token.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,17 +1,18 @@
-//! The cgroups of a VM: what names its commands, and what bounds its memory and its processor time.
+//! The cgroups of a VM: they identify its commands, and limit its memory and its processor time.
 //!
-//! **Names.** Where the host has a directory of the version 2 hierarchy to give, each VM gets one, in which init makes one for
-//! every command: `cgroup.kill` then takes all that the command started, whatever it did to hide. The hierarchy needs no
-//! controllers for that, so it serves on hosts that keep those in version 1 as well.
+//! **Identifying commands.** Where the host has a directory of the version 2 hierarchy to give, each VM gets one, in
+//! which init makes one for every command: `cgroup.kill` then kills everything that the command started, however it
+//! hides. This needs no controllers in the hierarchy, so it works on hosts that have those in version 1 as well.
 //!
-//! **A share.** In version 1 each VM is a cpu cgroup: however many processes it runs, the scheduler weighs them as one.
+//! **A share.** In version 1 each VM is a cpu cgroup, so the scheduler gives all its processes together one share.
 //!
-//! **Bounds**, made only when asked for. In version 2 the VM's directory is split: init has one part for itself, all programs
-//! share the other, which has the limits. In version 1 each controller has a directory of its own. Either way init stands
-//! outside of the bound on memory: the kernel's choice of a victim can never fall on it, so the VM goes on. Each command has
-//! a directory with a count of what the kernel killed in it for want of memory.
+//! **Limits** are made only when requested. In version 2 the VM's directory is split: init has one part, and all
+//! programs share the other, which has the limits. In version 1 each controller has a separate directory. In both
+//! versions init is outside of the memory limit, so the kernel can never choose init as its victim, and the VM
+//! continues. Each command has a directory that counts the processes which the kernel killed in it because memory ran
+//! out.
 //!
-//! What of this a VM sees, [`shown`] says.
+//! [`shown`] describes what a VM sees of its cgroups.
 
 mod controller;
 mod directory;
@@ -43,28 +44,30 @@ pub use error::{CgroupError, CgroupStep, Unavailable};
 pub use place::serves;
 pub use shown::shown_at;
 
-/// A VM's directories; removed with all below them when dropped, which must be after the VM's last process is gone.
+/// A VM's directories. Dropping them removes them with everything below, which must happen after the end of the VM's
+/// last process.
 #[derive(Debug, Default)]
 pub struct VmCgroups {
     unified: Option<Unified>,
     memory: Option<Directory>,
     cpu: Option<Directory>,
-    /// What programs see of version 1.
+    /// The directories of version 1 that programs see.
     shown: Option<Shown>,
-    /// Whether programs see what is bounded.
+    /// Whether programs see the limits.
     shows: bool,
     limits: Resources,
-    /// What bounds the memory, if that was asked for.
+    /// What limits the memory, if requested.
     pub memory_by: Option<Version>,
-    /// What bounds the processor time, if that was asked for.
+    /// What limits the processor time, if requested.
     pub cpu_by: Option<Version>,
 }
 
-/// In the version 2 hierarchy.
+/// The VM's directories in the version 2 hierarchy.
 #[derive(Debug)]
 struct Unified {
     base: Directory,
-    /// Where init is moved once it has its cgroup namespace, and where programs live; without limits both are the base.
+    /// The part to which init moves once it has its cgroup namespace, and the part for programs. Without limits both
+    /// are the base.
     split: Option<Split>,
 }
 
@@ -76,8 +79,8 @@ struct Split {
 }
 
 impl VmCgroups {
-    /// Makes what a VM whose user is `owner` is to have, and what it is to see of that if it `shows` any. Names come with it where
-    /// the host has a place for them; a limit that nothing can hold is an error.
+    /// Makes the cgroups of a VM whose user is `owner`, and what the VM is to see of them if it `shows` any. Commands
+    /// get cgroups if the host has a place for them; a limit that cannot be enforced is an error.
     pub fn make(owner: u32, resources: &Resources, shows: bool) -> Result<Self, CgroupError> {
         let places = Places::get().at(CgroupStep::Find)?;
         places.sweep();
@@ -128,7 +131,7 @@ impl VmCgroups {
         Ok(made)
     }
 
-    /// What bounds something in version 1.
+    /// The directories of version 1 that limit something.
     fn bounds(&self) -> Bounds<'_> {
         Bounds {
             memory: self.memory.as_ref(),
@@ -136,12 +139,12 @@ impl VmCgroups {
         }
     }
 
-    /// Where init starts.
+    /// The cgroup in which init starts.
     pub fn start_fd(&self) -> Option<BorrowedFd<'_>> {
         self.unified.as_ref().map(|unified| unified.base.as_fd())
     }
 
-    /// Where init makes a directory for each command.
+    /// The directory in which init makes one for each command.
     pub fn families(&self) -> Option<CgroupDirectory<'_>> {
         let unified = self.unified.as_ref()?;
         Some(match &unified.split {
@@ -153,12 +156,13 @@ impl VmCgroups {
         })
     }
 
-    /// Where init makes a directory for each command's memory, where that is in a hierarchy of its own.
+    /// The directory in which init makes one for each command's memory, if that is in a separate hierarchy.
     pub fn memory(&self) -> Option<CgroupDirectory<'_>> {
         self.memory.as_ref().map(CgroupDirectory::of)
     }
 
-    /// Files that init joins a cgroup by, writing 0 to each: for the host to move it would cost milliseconds.
+    /// The files through which init joins cgroups by writing 0 to each. If the host moved init instead, that would take
+    /// milliseconds.
     pub fn joins(&self) -> Result<Vec<OwnedFd>, CgroupError> {
         let shown = self.shown.iter().flat_map(|shown| shown.joins(self.bounds()));
         let all = self.cpu.iter().chain(shown);
@@ -166,13 +170,13 @@ impl VmCgroups {
             .collect()
     }
 
-    /// Those that it joins when it has its cgroup namespace.
+    /// The files through which init joins cgroups once it has its cgroup namespace.
     pub fn joins_after(&self) -> Result<Vec<OwnedFd>, CgroupError> {
         let after = self.shown.iter().flat_map(Shown::joins_after);
         after.map(|fd| fd.try_clone().at(CgroupStep::Share)).collect()
     }
 
-    /// What programs see, and where below `/sys`.
+    /// The directories that programs see, and their paths below `/sys`.
     pub fn shown(&self) -> Vec<(&'static str, CgroupDirectory<'_>)> {
         let unified = self
             .unified
@@ -196,7 +200,7 @@ impl VmCgroups {
             .is_some_and(|unified| unified.split.is_some())
     }
 
-    /// Puts the limits in force around init, which runs in the base and has a cgroup namespace that begins there.
+    /// Applies the limits. Init runs in the base, and its cgroup namespace begins there.
     pub fn confine(&self, init: i32, owner: u32) -> Result<(), CgroupError> {
         let resources = &self.limits;
         let Some(Unified {
@@ -206,7 +210,7 @@ impl VmCgroups {
         else {
             return Ok(());
         };
-        // The kernel gives controllers only to children of a directory that has no processes of its own.
+        // The kernel gives controllers only to children of a directory that contains no processes itself.
         set(&split.init, "cgroup.procs", &init.to_string()).at(CgroupStep::MoveInit)?;
         let limits = Limits {
             memory: resources
@@ -219,18 +223,19 @@ impl VmCgroups {
         let programs = &split.programs;
         if let Some(bytes) = limits.memory {
             set(programs, "memory.max", &bytes.to_string()).at(CgroupStep::LimitMemory)?;
-            // Else the limit would be on memory alone, and the rest would go to the disk. A kernel without swap has no file.
+            // Otherwise only memory would be limited, and the excess would be swapped to disk. A kernel without swap
+            // lacks this file.
             set_if_there(programs, "memory.swap.max", "0").at(CgroupStep::LimitSwap)?;
-            // One process is killed, not all that the VM runs.
+            // The kernel kills one process, not everything in the VM.
             set_if_there(programs, "memory.oom.group", "0").at(CgroupStep::OutliveOom)?;
-            // Each command counts its own.
+            // Each command counts its own kills.
             set(programs, "cgroup.subtree_control", "+memory").at(CgroupStep::CountOom)?;
         }
         if let Some(cpus) = limits.cpus {
             let value = format!("{} {PERIOD_US}", quota_us(cpus));
             set(programs, "cpu.max", &value).at(CgroupStep::LimitCpu)?;
             if self.shows {
-                // Most runtimes look for a limit in their own directory alone.
+                // Most runtimes look for a limit only in their own directory.
                 set(programs, "cgroup.subtree_control", "+cpu").at(CgroupStep::ShowLimit)?;
             }
         }
@@ -238,7 +243,7 @@ impl VmCgroups {
     }
 }
 
-/// What is bounded in the version 2 hierarchy.
+/// The limits in the version 2 hierarchy.
 #[derive(Debug, Default)]
 struct Limits {
     memory: Option<u64>,
@@ -252,7 +257,7 @@ impl Limits {
     }
 }
 
-/// The part of a split directory that init has for itself, and that of all programs.
+/// The part of a split directory for init, and the part for all programs.
 const INIT: &str = "init";
 const PROGRAMS: &str = "programs";
 
@@ -280,15 +285,15 @@ fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result
     let directory = Directory::make(parent, || lease.name()).at(CgroupStep::MakeMemory)?;
     let bytes = bytes.to_string();
     set(directory.path(), "memory.limit_in_bytes", &bytes).at(CgroupStep::LimitMemory)?;
-    // Memory and swap together; without swap accounting there is no such file.
+    // The limit for memory and swap together; without swap accounting the file does not exist.
     set_if_there(directory.path(), "memory.memsw.limit_in_bytes", &bytes).at(CgroupStep::LimitSwap)?;
     give(directory.path(), owner).at(CgroupStep::GiveMemory)?;
     Ok(directory)
 }
 
-/// A cpu cgroup without a bound, where version 1 has a place: all of the VM then has one share of the processors. The kernel
-/// would otherwise give every session a share (`sched(7)`, autogroup), and a program that makes a hundred of them would leave
-/// the server a hundredth.
+/// A cpu cgroup without a limit, if version 1 has a place for it, so that the VM as a whole has one share of the
+/// processors. Otherwise the kernel would give every session a share (`sched(7)`, autogroup), and a program that makes
+/// a hundred sessions would leave the server a hundredth.
 fn one_share(places: &Places) -> Option<Directory> {
     let parent = places.legacy(Subsystem::Cpu).ok()??;
     Directory::make(parent, || places.lease.name()).ok()
@@ -301,7 +306,7 @@ fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, Cgro
     Ok(directory)
 }
 
-/// Whether commands are named by cgroups here.
+/// Whether commands get cgroups on this host.
 #[must_use]
 pub fn names_commands() -> bool {
     Places::get().is_ok_and(|places| places.unified.is_some())

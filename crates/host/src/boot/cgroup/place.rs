@@ -1,9 +1,9 @@
-//! Where on this host VMs' cgroups can go.
+//! Where on this host the cgroups of VMs can be made.
 //!
-//! Directories are made in the server's own cgroup, so that whatever bounds the server bounds its VMs as well. In version 2
-//! a directory that has processes cannot give controllers to its children (`cgroups-v2`, "no internal process
-//! constraint"), so when a limit is first asked for, and the cgroup is the server's to arrange, what runs in it is moved one
-//! level down.
+//! Directories are made in the server's own cgroup, so that every limit of the server also applies to its VMs. In
+//! version 2 a directory that contains processes cannot give controllers to its children (`cgroups-v2`, "no internal
+//! process constraint"). So when a limit is first requested, and the server may arrange its cgroup, the processes in it
+//! are moved one level down.
 
 use std::fs;
 use std::io;
@@ -20,41 +20,42 @@ use super::hierarchy::{Hierarchy, own_directory};
 use super::lease::Lease;
 use crate::boot::sys;
 
-/// Where a server moves what runs in its cgroup. It outlives the server, as its other processes may.
+/// The name of the directory to which a server moves the processes in its cgroup. It outlives the server, as these
+/// processes may.
 const SERVERS: &str = "agent-vm-servers";
 
-/// How often new processes are looked for in a cgroup that is being emptied.
+/// How often a cgroup that is being emptied is searched for new processes.
 const MOVE_TRIES: u32 = 8;
 
-/// Where a controller's limit can be held.
+/// Where a controller's limit can be set.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
     /// In the VM's directory of version 2.
     Unified,
-    /// In a directory to be made there.
+    /// In a new directory below this one.
     Legacy(&'a Path),
 }
 
-/// What was found, once in a server's life.
+/// What was found on this host, determined once in a server's life.
 #[derive(Debug)]
 pub struct Places {
-    /// Names of this server's directories.
+    /// Makes the names of this server's directories.
     pub lease: Lease,
     /// Where directories of version 2 can be made.
     pub unified: Option<PathBuf>,
     legacy: [OnceLock<Option<PathBuf>>; 4],
-    /// Whether there is any hierarchy of version 1 that a VM may have a directory in.
+    /// Whether a VM may have a directory in any hierarchy of version 1.
     has_legacy: bool,
-    /// Where dead servers may have left something.
+    /// Where dead servers may have left directories.
     swept: Vec<PathBuf>,
     enabled: Mutex<[bool; 2]>,
 }
 
 impl Places {
-    /// Looks, the first time.
+    /// Searches the host at the first call.
     pub fn get() -> io::Result<&'static Self> {
         static PLACES: OnceLock<Places> = OnceLock::new();
-        // What fails for want of a descriptor, say, is tried again by the next VM.
+        // If it fails, for example because no descriptor is free, the next VM tries again.
         if let Some(places) = PLACES.get() {
             return Ok(places);
         }
@@ -62,7 +63,7 @@ impl Places {
         let unified = match own_directory(Hierarchy::Unified)? {
             Some(own) => {
                 let parent = arranged(&own);
-                // `cgroup.kill` came with Linux 5.14; without it a directory names a family but cannot end it.
+                // `cgroup.kill` exists since Linux 5.14; without it a directory can identify a family but not end it.
                 let usable = sys::has_clone3() && can_make(&parent, &lease, "cgroup.kill")?;
                 usable.then_some(parent)
             }
@@ -73,7 +74,7 @@ impl Places {
         for subsystem in Subsystem::ALL {
             if let Some(own) = own_directory(Hierarchy::Legacy(subsystem.name()))? {
                 has_legacy = true;
-                // Some share a hierarchy.
+                // Some controllers share a hierarchy.
                 if !swept.contains(&own) {
                     swept.push(own);
                 }
@@ -90,12 +91,12 @@ impl Places {
         Ok(PLACES.get_or_init(|| found))
     }
 
-    /// Removes what dead servers left, now and then.
+    /// Removes dead servers' directories from time to time.
     pub fn sweep(&self) {
         self.lease.sweep(self.swept.iter().map(PathBuf::as_path));
     }
 
-    /// Whether there is any hierarchy of version 1 that a VM may have a directory in.
+    /// Whether a VM may have a directory in any hierarchy of version 1.
     pub(super) fn has_legacy(&self) -> bool {
         self.has_legacy
     }
@@ -114,7 +115,7 @@ impl Places {
     }
 }
 
-/// Where a limit can be held. In version 2 the controller is enabled for it.
+/// Where a limit can be set. In version 2, also enables the controller there.
 pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavailable> {
     let unavailable = |cause: String| Unavailable { controller, cause };
     let unified = match &places.unified {
@@ -145,7 +146,7 @@ pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavai
     }
 }
 
-/// What would hold a limit, for those who only ask. Nothing is moved or enabled.
+/// What would enforce a limit, for a caller that only asks. Moves and enables nothing.
 pub fn serves(controller: Controller) -> Result<Version, Unavailable> {
     let unavailable = |cause: String| Unavailable { controller, cause };
     let places = Places::get().map_err(|error| unavailable(error.to_string()))?;
@@ -165,8 +166,8 @@ pub fn serves(controller: Controller) -> Result<Version, Unavailable> {
     }
 }
 
-/// The directory that holds what belongs to this server: its own, or the one above where it was moved down already, by an
-/// earlier server or by systemd (`DelegateSubgroup=`).
+/// The directory that holds what belongs to this server: its own, or the one above if an earlier server or systemd
+/// (`DelegateSubgroup=`) has moved the server down already.
 fn arranged(own: &Path) -> PathBuf {
     match own.parent() {
         Some(parent) if own.ends_with(SERVERS) || (is_delegated(parent) && !is_delegated(own)) => {
@@ -176,15 +177,15 @@ fn arranged(own: &Path) -> PathBuf {
     }
 }
 
-/// Whether systemd says that the directory is its user's to arrange (`Delegate=`).
+/// Whether systemd allows the directory's user to arrange it (`Delegate=`).
 fn is_delegated(path: &Path) -> bool {
     [c"user.delegate", c"trusted.delegate"]
         .into_iter()
         .any(|name| sys::has_attribute(path, name, b"1"))
 }
 
-/// Whether this server may move what runs in the directory. Root could do so anywhere, so it takes more than permission:
-/// a mark of systemd, or that nothing else of the hierarchy is visible, as in a container.
+/// Whether this server may move the processes in the directory. Root could do so anywhere, so permission is not enough:
+/// either systemd has marked the directory, or nothing else of the hierarchy is visible, as in a container.
 fn is_arrangeable(path: &Path) -> bool {
     if !nix::unistd::geteuid().is_root() {
         return nix::unistd::access(
@@ -199,13 +200,13 @@ fn is_arrangeable(path: &Path) -> bool {
             .is_some_and(|above| above.join("cgroup.procs").exists())
 }
 
-/// Whether one of the lists of controllers has it.
+/// Whether the list in `file` contains the controller.
 fn lists(directory: &Path, file: &str, controller: Controller) -> bool {
     fs::read_to_string(directory.join(file))
         .is_ok_and(|list| list.split_whitespace().any(|name| name == controller.name()))
 }
 
-/// Gives the children of `parent` a controller; otherwise says what is in the way.
+/// Enables a controller for the children of `parent`; otherwise returns the reason why not.
 fn enable(parent: &Path, controller: Controller) -> Result<(), String> {
     let name = controller.name();
     if !lists(parent, "cgroup.controllers", controller) {
@@ -224,7 +225,7 @@ fn enable(parent: &Path, controller: Controller) -> Result<(), String> {
     if !is_arrangeable(parent) {
         return Err("the server's cgroup v2 is not delegated to it".into());
     }
-    // Anything may fork meanwhile into the directory that is being emptied.
+    // A process may fork into the directory while it is being emptied.
     for _ in 0..MOVE_TRIES {
         move_down(parent)
             .map_err(|error| format!("the server cannot be moved to a cgroup of its own: {error}"))?;
@@ -236,7 +237,7 @@ fn enable(parent: &Path, controller: Controller) -> Result<(), String> {
     Err(failed(&io::Error::from_raw_os_error(libc::EBUSY)))
 }
 
-/// Moves all that runs in `parent` to a directory below.
+/// Moves all processes in `parent` to a directory below.
 fn move_down(parent: &Path) -> io::Result<()> {
     let below = parent.join(SERVERS);
     match fs::create_dir(&below) {
@@ -253,7 +254,8 @@ fn move_down(parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether directories with that file can be made in `parent`. Running out of something is an error, not an answer.
+/// Whether directories with that file can be made in `parent`. Lack of descriptors or memory is an error, not an
+/// answer.
 fn can_make(parent: &Path, lease: &Lease, file: &str) -> io::Result<bool> {
     match Directory::make(parent, || lease.name()) {
         Ok(probe) => Ok(probe.path().join(file).exists()),

@@ -1,9 +1,9 @@
-//! Processor time, as the kernel takes a bound on it.
+//! Processor time, in the form in which the kernel takes a limit.
 
-/// The period that a quota of processor time is per. The kernel's default (`cgroups-v2`, `sched-bwc`).
+/// The period of a quota of processor time: the kernel's default (`cgroups-v2`, `sched-bwc`).
 pub(super) const PERIOD_US: u64 = 100_000;
 
-/// The kernel takes no quota below 1 ms.
+/// The kernel refuses quotas below 1 ms.
 pub(super) fn quota_us(cpus: f64) -> u64 {
     ((cpus * PERIOD_US as f64).round() as u64).max(1000)
 }

@@ -1,4 +1,4 @@
-//! What each command's own directory repeats of the VM's limits: most runtimes look for a limit nowhere else.
+//! The settings by which each command's directory repeats the VM's limits: most runtimes look for a limit only there.
 
 use agent_vm_protocol::message::CgroupSetting;
 
@@ -7,7 +7,7 @@ use super::controller::Version;
 use super::quota::{PERIOD_US, quota_us};
 
 impl VmCgroups {
-    /// What each command's directory is set to where it is seen: the VM's own limits, once more.
+    /// The settings of each command's directory, if programs see it: the VM's own limits.
     pub fn family_settings(&self) -> Vec<CgroupSetting> {
         self.settings(Version::Two)
     }
@@ -28,7 +28,7 @@ impl VmCgroups {
             Version::One => setting("memory.limit_in_bytes", bytes.to_string()),
             Version::Two => setting("memory.max", bytes.to_string()),
         });
-        // In version 1 all of the VM is in one directory.
+        // In version 1 the whole VM is in one directory.
         let cpus = self
             .limits
             .cpus

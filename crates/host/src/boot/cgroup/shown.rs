@@ -1,9 +1,9 @@
-//! What a VM that has limits sees of its cgroups, so that runtimes find their limits where they look for them.
+//! What a VM with limits sees of its cgroups, so that runtimes find their limits.
 //!
-//! In version 2 that is the VM's directory. In version 1 it is its directories of memory, cpu, cpuacct and cpuset: Java looks at
-//! none unless it finds all four. Init is in each of them when it takes its cgroup namespace, so `/proc/self/cgroup` and
-//! `/proc/self/mountinfo` name them by the same paths. The directory of cpuset bounds nothing and counts nothing, so all VMs of a
-//! server share one, which is made for the first and removed with the last.
+//! In version 2 that is the VM's directory. In version 1 it is the VM's directories of memory, cpu, cpuacct and cpuset:
+//! Java uses none of them unless it finds all four. Init is in each of them when it takes its cgroup namespace, so
+//! `/proc/self/cgroup` and `/proc/self/mountinfo` name them by the same paths. The cpuset directory limits and counts
+//! nothing, so all VMs of a server share one, which is made for the first VM and removed with the last.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -22,33 +22,33 @@ use super::file::{set, set_if_there, tasks};
 use super::lease::Lease;
 use super::place::Places;
 
-/// Where cgroups stand below `/sys`, and where version 2 stands beside version 1.
+/// The directory for cgroups below `/sys`, and the one for version 2 if version 1 is shown too.
 const CGROUPS: &str = "fs/cgroup";
 const UNIFIED: &str = "fs/cgroup/unified";
 
-/// Directories of version 1 that bound something.
+/// The directories of version 1 that limit something.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds<'a> {
-    /// Memory, if that is bounded.
+    /// For memory, if it is limited.
     pub memory: Option<&'a Directory>,
-    /// Processor time, which each VM has a share of.
+    /// For processor time, of which each VM has a share.
     pub cpu: Option<&'a Directory>,
 }
 
-/// Directories that are made for show.
+/// Directories that are made only to be shown.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// Of memory, where that is not bounded.
+    /// For memory, if it is not limited.
     memory: Option<Directory>,
-    /// Of cpuacct, where that is not in the cpu directory.
+    /// For cpuacct, if it is not in the cpu directory.
     accounting: Option<Directory>,
     processors: Option<Arc<Directory>>,
-    /// Where init goes when it has its cgroup namespace: out of the bound on memory.
+    /// Where init moves when it has its cgroup namespace: out of the memory limit.
     outside_memory: Option<OwnedFd>,
 }
 
 impl Shown {
-    /// Makes what version 1 takes, in addition to `bounds`, for a VM whose user is `owner`.
+    /// Makes the directories that version 1 needs in addition to `bounds`, for a VM whose user is `owner`.
     pub(super) fn legacy(places: &Places, owner: u32, bounds: Bounds<'_>) -> Result<Self, CgroupError> {
         let parent = |subsystem| places.legacy(subsystem).at(CgroupStep::Find);
         let own = |parent: &Path| {
@@ -61,7 +61,7 @@ impl Shown {
             if bounds.memory.is_none() {
                 shown.memory = Some(own(memory)?);
             } else {
-                // An ordinary user may have a directory in a cgroup that others arrange.
+                // An ordinary user may have a directory below a cgroup that belongs to others.
                 shown.outside_memory = tasks(memory).ok();
             }
         }
@@ -79,7 +79,7 @@ impl Shown {
         Ok(shown)
     }
 
-    /// Those that init joins before it takes its cgroup namespace.
+    /// The directories that init joins before it takes its cgroup namespace.
     pub(super) fn joins<'a>(&'a self, bounds: Bounds<'a>) -> impl Iterator<Item = &'a Directory> {
         let bounded = bounds
             .memory
@@ -89,12 +89,12 @@ impl Shown {
         bounded.chain(&self.memory).chain(&self.accounting).chain(shared)
     }
 
-    /// What init joins after that.
+    /// The files through which init joins cgroups after that.
     pub(super) fn joins_after(&self) -> impl Iterator<Item = &OwnedFd> {
         self.outside_memory.iter()
     }
 
-    /// Where below `/sys` each stands.
+    /// The directories, with their paths below `/sys`.
     pub(super) fn directories<'a>(
         &'a self,
         bounds: Bounds<'a>,
@@ -112,12 +112,12 @@ impl Shown {
     }
 }
 
-/// Where version 2 stands.
+/// The path of version 2 below `/sys`.
 pub(super) fn unified_at(beside_legacy: bool) -> &'static str {
     if beside_legacy { UNIFIED } else { CGROUPS }
 }
 
-/// Directories to show cgroups at, below `/sys`.
+/// The paths below `/sys` at which cgroups are shown.
 pub fn shown_at() -> Vec<String> {
     let legacy = Places::get().is_ok_and(Places::has_legacy);
     if !legacy {
@@ -131,7 +131,7 @@ pub fn shown_at() -> Vec<String> {
         .collect()
 }
 
-/// The directory of cpuset that all VMs of this server share.
+/// The cpuset directory that all VMs of this server share.
 fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, CgroupError> {
     static SHARED: Mutex<Weak<Directory>> = Mutex::new(Weak::new());
     let step = CgroupStep::MakeProcessors;
@@ -140,10 +140,10 @@ fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, Cgr
         return Ok(directory);
     }
     let directory = Directory::make(parent, || lease.name()).at(step)?;
-    // Otherwise the host's scheduler would rebuild its domains because of it.
+    // Otherwise the host's scheduler would rebuild its domains.
     set_if_there(directory.path(), "cpuset.sched_load_balance", "0").at(step)?;
     let read = |name: &str| fs::read_to_string(parent.join(name));
-    // A process that joins a cpuset gets all of its processors, so these are those that this process may use.
+    // A process that joins a cpuset may use all of its processors, so it gets those that this process may use.
     let processors = match own_processors() {
         Some(own) => own,
         None => read("cpuset.effective_cpus").at(step)?.trim().to_owned(),
@@ -156,7 +156,8 @@ fn shared_processors(parent: &Path, lease: &Lease) -> Result<Arc<Directory>, Cgr
     Ok(directory)
 }
 
-/// Those that this thread may use, as the kernel takes a list; nothing on a machine with more than the C library's set holds.
+/// The processors that this thread may use, in the kernel's list format; `None` on a machine with more than the C
+/// library's set holds.
 fn own_processors() -> Option<String> {
     let set = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let usable = (0..CpuSet::count()).filter(|&number| set.is_set(number).unwrap_or(false));

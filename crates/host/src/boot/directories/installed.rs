@@ -1,4 +1,4 @@
-//! The server's own Node.js, opened to be shown.
+//! Opens the server's own Node.js to show it.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
 use crate::boot::server_node::{PREFIX, ServerNode};
 
-/// What the VM's root holds of it: links where `/usr` has it already, read-only binds otherwise. `id` and `fds` as with
+/// The root's entries for it: links if `/usr` contains it, otherwise read-only binds. `id` and `fds` are as for
 /// [`entries`](super::entries).
 pub fn node_entries(
     node: &ServerNode,
@@ -48,22 +48,22 @@ fn show(
     }
 }
 
-/// A part of the server's installation, to show read-only. A root server hands it over, because it may be where init
-/// could not search its way: version managers put Node.js into root's home. `id` and `fds` as with
+/// A part of the server's installation, to show read-only. A root server opens it for init, because init may not be
+/// allowed to search the directories above it: version managers put Node.js into root's home. `id` and `fds` are as for
 /// [`node_entries`].
 fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DirectoryError> {
     let opened = Opened::at(path, Wanted::Anything)?;
     if id.is_none() || !opened.is_open_to_others() {
         return opened.into_source(id, Access::Read, fds);
     }
-    // Whose it is does not matter then, and a map of owners costs a user namespace.
+    // Then the owner does not matter, and mapping owners would cost a user namespace.
     match opened.clone_mount(true) {
         Ok(mount_fd) => {
             let index = fds.len() as Attached;
             fds.push(mount_fd);
             Ok(BindSource::Mount(index))
         }
-        // Init does it with the rights that it has in its own namespace, if it finds its way.
+        // Init opens it with the rights in its own namespace, if it can search the path.
         Err(DirectoryError::Right { .. }) if opened.is_reached_by_others()? => {
             opened.into_source(None, Access::Read, fds)
         }

@@ -1,11 +1,11 @@
-//! The host's own directories in a VM: opened here, with the server's rights and no more, and handed to init as mounts.
+//! Host directories in a VM: opened here with the server's rights and no more, and sent to init as mounts.
 //!
-//! The owner of a directory is the VM's user inside. A root server maps the one onto the other with an idmapped mount,
-//! and everything else in the directory belongs to nobody there: readable as it is for others, never written. An
-//! ordinary user's server needs no map, its own id being the VM's user.
+//! The owner of a directory is the VM's user inside. A root server maps the owner to the VM's user with an idmapped
+//! mount. Everything else in the directory then belongs to no user of the VM: it is readable as it is for others, and
+//! never writable. An ordinary user's server needs no map, because its own id is the VM's user.
 //!
-//! Set-user-id bits and device nodes have no effect inside, and neither can be made there: that the filter refuses
-//! (init's `seccomp`), since it would be the host where they have one.
+//! Set-user-id bits and device nodes have no effect in the VM. The filter (init's `seccomp`) refuses to make either in
+//! such a directory, because they would have an effect on the host.
 
 mod error;
 mod installed;
@@ -32,8 +32,8 @@ pub use installed::node_entries;
 pub use rights::{Lack, Shown, probe};
 pub use rootfs::Rootfs;
 
-/// Opens what `options` asks for and gives the entries that show it, those further up first. The descriptors that they
-/// name are added to `fds`. `id` is the host id of the VM's user where that is not the server's own.
+/// Opens the directories that `options` names and returns the entries that show them, upper ones first. Adds the
+/// descriptors of the entries to `fds`. `id` is the host id of the VM's user if it is not the server's own.
 pub fn entries(
     options: &Options,
     id: Option<u32>,
@@ -55,7 +55,7 @@ pub fn entries(
         (mount, wanted)
     });
     let mut mounts: Vec<_> = home.chain(others).collect();
-    // A mount below another stands on it.
+    // A mount below another one needs the other one first.
     mounts.sort_by_key(|(mount, _)| depth(&mount.path));
     let mut entries = Vec::with_capacity(mounts.len());
     for (mount, wanted) in mounts {
@@ -77,8 +77,9 @@ pub fn entries(
     Ok(entries)
 }
 
-/// A directory that init keeps, as a mount of that directory alone, in which `..` ends there. Where this process may clone no
-/// mounts, init does so in its own mount namespace. `path` has no links; the descriptors to attach are added to `fds`.
+/// A directory for init to keep, as a mount of only that directory, so that `..` does not leave it. If this process may
+/// not clone mounts, init does so in its own mount namespace. `path` has no links; the descriptors to attach are added
+/// to `fds`.
 pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::Result<BindSource> {
     let index = fds.len() as Attached;
     match clone_mount(fd, c"", false) {
@@ -87,7 +88,7 @@ pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::
             Ok(BindSource::Mount(index))
         }
         Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => Err(errno.into()),
-        // No right to, or the mount is one of another mount namespace's.
+        // Not permitted, or the mount belongs to another mount namespace.
         Err(_) => {
             fds.push(fd.try_clone_to_owned()?);
             let path = path.as_os_str().as_bytes().to_vec();
@@ -101,7 +102,7 @@ pub fn depth(path: &str) -> usize {
     path.split('/').filter(|name| !name.is_empty()).count()
 }
 
-/// Checks that a home exists and is one, where it is used as it is.
+/// Checks that a home exists and is a directory, where it is used without a mount.
 pub fn check_home(path: &Path) -> Result<(), DirectoryError> {
     Opened::at(path, Wanted::Home).map(drop)
 }

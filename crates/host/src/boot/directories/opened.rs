@@ -1,4 +1,4 @@
-//! A file or directory of the host: opened, checked, and made a mount of.
+//! A file or directory of the host: opens it, checks it, and makes a mount of it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,29 +18,29 @@ use super::error::DirectoryError;
 use super::rights::{Lack, is_in_first_namespace};
 use super::sys;
 
-/// What has to be at a path.
+/// What must be at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A directory that can be written to.
+    /// A directory that is writable.
     Home,
     /// A directory.
     Directory,
     /// A directory or a regular file.
     Anything,
-    /// A directory whose path has no link.
+    /// A directory whose path contains no link.
     Software,
 }
 
-/// What a mount is for.
+/// The purpose of a mount.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Reading, and of what is mounted below it too.
+    /// Reading, including what is mounted below it.
     Read,
-    /// The same, without the owner's rights: for the VM's user is none of those who have any.
+    /// Reading without the owner's rights: the VM's user counts as others for every file.
     ReadAsOthers,
-    /// Writing as well.
+    /// Reading and writing.
     Write,
-    /// To be the layer below one that is written to.
+    /// The lower layer of an overlay.
     Layer,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
-    /// Opens and checks `path`, with this process's rights.
+    /// Opens and checks `path` with this process's rights.
     pub fn at(path: &'a Path, wanted: Wanted) -> Result<Self, DirectoryError> {
         let failed = |syscall, error: nix::Error| DirectoryError::Open {
             path: path.to_owned(),
@@ -104,7 +104,7 @@ impl<'a> Opened<'a> {
         Ok(Self { path, fd, stat })
     }
 
-    /// As init can use it, where the VM's user is `id` or the server's own. The descriptors to attach are added to `fds`.
+    /// Converts it for init; the VM's user is `id`, or the server's own id. Adds the descriptors to attach to `fds`.
     pub fn into_source(
         self,
         id: Option<u32>,
@@ -122,7 +122,7 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// Where it lies, without links.
+    /// Its path without links.
     fn real_path(&self) -> Result<Vec<u8>, DirectoryError> {
         match fs::read_link(magic_link(self.fd.as_fd())) {
             Ok(path) => Ok(path.into_os_string().into_vec()),
@@ -134,7 +134,7 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// Whether others may read it, and search it if it is a directory.
+    /// Whether others may read it and, if it is a directory, search it.
     pub fn is_open_to_others(&self) -> bool {
         let needed = if self.stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
             libc::S_IROTH | libc::S_IXOTH
@@ -152,7 +152,7 @@ impl<'a> Opened<'a> {
         }))
     }
 
-    /// As a detached mount, with what is mounted below it if `recursive`.
+    /// A detached mount of it, including what is mounted below it if `recursive`.
     pub fn clone_mount(&self, recursive: bool) -> Result<OwnedFd, DirectoryError> {
         clone_mount(self.fd.as_fd(), c"", recursive).map_err(|errno| match errno {
             Errno::EPERM | Errno::ENOSYS => DirectoryError::Right {
@@ -167,7 +167,7 @@ impl<'a> Opened<'a> {
         })
     }
 
-    /// As a detached mount in which the owner is `id`.
+    /// A detached mount of it in which the owner is `id`.
     fn mount(&self, id: u32, access: Access) -> Result<OwnedFd, DirectoryError> {
         let cannot = |syscall| {
             move |source| DirectoryError::Open {
@@ -183,16 +183,16 @@ impl<'a> Opened<'a> {
             });
         }
         let mount_fd = self.clone_mount(access != Access::Layer)?;
-        // As its own owner, `id` owns nothing in the mount, for no file has it.
+        // With `id` mapped to itself, the VM's user owns nothing in the mount, because no file has that owner.
         let owner = match access {
             Access::ReadAsOthers => id,
             Access::Read | Access::Write | Access::Layer => self.stat.st_uid,
         };
         let uid_map = format!("{owner} {id} 1\n");
-        // The kernel lets nobody write to what has a group that is not mapped. In a read-only mount none is (of `id`, which
-        // belongs to nobody, there are no files): so neither the FIFOs nor the sockets of the host that lie there, which
-        // are no files and heed no read-only mount, can be written or connected to. A layer is covered by another file
-        // system, whose sockets and FIFOs are its own.
+        // The kernel lets nobody write to a file whose group is not mapped. In a read-only mount no group is mapped
+        // (except `id`, which no file has). So the host's FIFOs and sockets in it, for which a read-only mount has no
+        // effect, cannot be written or connected to. A layer is covered by another file system, whose sockets and FIFOs
+        // belong to it.
         let group = match access {
             Access::Read | Access::ReadAsOthers => id,
             Access::Write | Access::Layer => self.stat.st_gid,
@@ -203,8 +203,8 @@ impl<'a> Opened<'a> {
         let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };
         match restrict_and_map(mount_fd.as_fd(), attributes, namespace_fd.as_fd()) {
             Ok(()) => {}
-            // This file system, or one mounted below, cannot map owners, or does so already. What is only read, and may be
-            // read by others, can do without: then it is inside what it is to others.
+            // This file system, or one mounted below, cannot map owners, or does so already. A directory that is only
+            // read, and that others may read, can do without a map: its files then look in the VM as they do to others.
             Err(Errno::EINVAL | Errno::EPERM) if read_only && self.is_open_to_others() => {
                 restrict_mount(mount_fd.as_fd(), attributes, true)
                     .map_err(|errno| cannot("mount_setattr")(errno.into()))?;
@@ -220,7 +220,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Whether it is the host's root, or of a file system in which the kernel shows itself.
+/// Whether it is the host's root, or on a file system through which the kernel shows itself.
 fn is_host(fd: &OwnedFd, found: &FileStat) -> nix::Result<bool> {
     /// `linux/magic.h`: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, devpts.
     const KERNELS: [u32; 9] = [

@@ -1,7 +1,8 @@
-//! Whether a root server may show directories at all, and what it lacks where it may not.
+//! Whether a root server may show host directories and, if not, what it lacks.
 //!
-//! The kernel asks for two rights (`open_tree(2)`, `mount_setattr(2)`): `CAP_SYS_ADMIN` in the user namespace that the
-//! server's mounts belong to, for a copy of a mount, and the same in that of the file system, for a map of its owners.
+//! The kernel requires two rights (`open_tree(2)`, `mount_setattr(2)`). To copy a mount, the server needs
+//! `CAP_SYS_ADMIN` in the user namespace that owns its mount namespace. To map a file system's owners, it needs
+//! `CAP_SYS_ADMIN` in the user namespace that owns the file system.
 
 use std::fmt;
 use std::fs;
@@ -15,19 +16,19 @@ use nix::sys::stat::Mode;
 use super::sys;
 use crate::boot::user::is_root;
 
-/// What a root server lacks to show directories.
+/// What a root server lacks to show host directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
     /// `CAP_SYS_ADMIN`, as in a container with Docker's default capabilities.
     Capability,
-    /// File systems of its own: it is root of a user namespace, and they belong to the one outside.
+    /// Its own file systems: it is root of a user namespace, and they belong to the one outside.
     FileSystems,
-    /// Nothing of the kernel's, yet something else refuses.
+    /// The kernel would allow it, but something else refuses.
     Policy,
 }
 
 impl Lack {
-    /// What a refused `open_tree` lacked.
+    /// What was lacking when `open_tree` was refused.
     pub(super) fn now() -> Self {
         if !is_in_first_namespace() {
             Self::FileSystems
@@ -51,20 +52,20 @@ impl fmt::Display for Lack {
     }
 }
 
-/// Of which directories a server can show the owner as the VM's user.
+/// The directories whose owner a server can show as the VM's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// Of all that it owns: it is an ordinary user.
+    /// Those that it owns itself: it is an ordinary user.
     Own,
-    /// Of those on file systems that can map owners, as the root's can.
+    /// Those on file systems that can map owners, including the root's.
     Mapped,
-    /// Of those on other file systems than the root's, which cannot map owners.
+    /// Those on file systems other than the root's, which cannot map owners.
     NotOfTheRoot,
 }
 
-/// Tries it on `/`.
+/// Tries it with `/`.
 pub fn probe() -> Result<Shown, Lack> {
-    /// An owner is mapped onto this id for as long as the probe takes: the kernel's overflow id.
+    /// The id to which the probe maps an owner: the kernel's overflow id.
     const NOBODY: u32 = 65_534;
     if !is_root() {
         return Ok(Shown::Own);
@@ -83,8 +84,8 @@ pub fn probe() -> Result<Shown, Lack> {
     Ok(mapped.map_or(Shown::NotOfTheRoot, |()| Shown::Mapped))
 }
 
-/// Whether this process is in the user namespace that the host was started with, which has a number of its own
-/// (`PROC_USER_INIT_INO` of the kernel's `proc_ns.h`).
+/// Whether this process is in the initial user namespace of the host, which has a fixed inode number
+/// (`PROC_USER_INIT_INO` in the kernel's `proc_ns.h`).
 pub(super) fn is_in_first_namespace() -> bool {
     fs::read_link("/proc/self/ns/user").is_ok_and(|name| name == Path::new("user:[4026531837]"))
 }

@@ -1,4 +1,4 @@
-//! A root that the user brings: a directory with another distribution in it.
+//! A root that the caller brings: a directory with another distribution.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,17 +13,17 @@ use nix::sys::stat::fstat;
 use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
 
-/// The most that is read of its `passwd` and `group`.
+/// How much of its `passwd` and `group` is read.
 const MAX_TABLE: u64 = 1024 * 1024;
 
-/// A root that was opened and looked at.
+/// A root that was opened and checked.
 #[derive(Debug)]
 pub struct Rootfs {
-    /// As init can use it.
+    /// The source for init.
     pub source: BindSource,
-    /// Its `/etc/passwd`, as far as it can be read.
+    /// Its `/etc/passwd`, as far as it is readable.
     pub passwd: String,
-    /// Its `/etc/group`, in the same way.
+    /// Its `/etc/group`, as far as it is readable.
     pub group: String,
     /// Whether it has a `/bin/bash`.
     pub has_bash: bool,
@@ -32,8 +32,8 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
-    /// Opens the one at `path`. `id` is the host id of the VM's user where that is not the server's own; the descriptor
-    /// that the source names is added to `fds`.
+    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own. Adds the source's
+    /// descriptor to `fds`.
     pub fn open(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, DirectoryError> {
         let opened = Opened::at(path, Wanted::Directory)?;
         let root_fd = opened.fd.as_fd();
@@ -52,7 +52,7 @@ impl Rootfs {
     }
 }
 
-/// `exec` and shells run its `/bin/sh`, which is looked for as a program sees it whose root this is.
+/// Checks that it has the `/bin/sh` that `exec` and shells run, resolved as a program with this root would.
 fn require_shell(root_fd: BorrowedFd<'_>, path: &Path) -> Result<(), DirectoryError> {
     let found = look_up(root_fd, "bin/sh", OFlag::O_PATH).and_then(fstat);
     let lack = match found {
@@ -85,7 +85,7 @@ fn is_link(root_fd: BorrowedFd<'_>) -> bool {
         .is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
-/// Opens a file as one sees it whose root is `root_fd`.
+/// Opens a file as a program whose root is `root_fd` would.
 fn look_up(root_fd: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
@@ -93,7 +93,7 @@ fn look_up(root_fd: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<Own
     openat2(root_fd, path, how)
 }
 
-/// What a table says; nothing if it is none that can be read.
+/// The content of a table; empty if it cannot be read.
 fn table(root_fd: BorrowedFd<'_>, path: &str) -> String {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let Ok(file) = look_up(root_fd, path, flags).map(File::from) else {

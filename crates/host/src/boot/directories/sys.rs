@@ -1,4 +1,4 @@
-//! The user namespaces that owners are mapped by.
+//! Makes the user namespaces that map owners.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -12,11 +12,11 @@ use libc::c_int;
 
 use super::super::sys::reap;
 
-/// A user namespace with these lines as its maps and nobody in it.
+/// A user namespace with these maps and without processes.
 pub fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     let options = Options {
         namespaces: libc::CLONE_NEWUSER,
-        // No SIGCHLD: the server's own handler (libuv's) has nothing to do with it.
+        // No SIGCHLD: libuv's handler in the server must not get one.
         exit_signal: 0,
         pidfd: true,
         ..Options::default()
@@ -24,7 +24,7 @@ pub fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     let mut stack = Stack::new()?;
     // SAFETY: the child does nothing but exit.
     let child = unsafe { vfork(&mut stack, &options, exit, ptr::null_mut()) }?;
-    // It has ended. Until it is reaped its number stays its own and leads to its namespace.
+    // The child has ended. Until it is reaped, its pid is not reused and leads to its namespace.
     let made = (|| {
         let of_child = |file: &str| format!("/proc/{}/{file}", child.pid);
         fs::write(of_child("uid_map"), uid_map)?;
@@ -39,6 +39,6 @@ pub fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
 
 unsafe extern "C" fn exit(_: *mut c_void) -> ! {
     const DONE: c_int = 0;
-    // SAFETY: leaves without running anything of the parent's.
+    // SAFETY: exits without running any of the parent's code.
     unsafe { libc::_exit(DONE) }
 }

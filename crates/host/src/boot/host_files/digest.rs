@@ -1,7 +1,7 @@
-//! MD5 digests as dpkg records them for its files. They find changes and prevent none: a program that could forge a file here can
-//! write to /etc.
+//! MD5 digests, as dpkg records them for its files. They detect changes but need not prevent forgery: a program that
+//! could forge a file here can already write to /etc.
 
-/// A digest.
+/// A digest in binary.
 pub type Digest = [u8; 16];
 
 /// The digest of `bytes`.
@@ -9,7 +9,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
     md5::compute(bytes).0
 }
 
-/// The digest that `text` is, in hexadecimal.
+/// Parses a digest in hexadecimal.
 pub fn parse(text: &[u8]) -> Option<Digest> {
     let text: &[u8; 32] = text.try_into().ok()?;
     let mut digest = [0; 16];

@@ -1,20 +1,20 @@
-//! Why a file of the host that was asked for cannot show.
+//! Why a requested host file cannot be shown.
 
-/// Why what was asked for cannot show.
+/// Why a requested host file cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum HostFileError {
-    /// It never does.
+    /// It is never shown.
     #[error("{path} never shows")]
     Denied {
         /// The path.
         path: String,
     },
-    /// Not there, or not for others to read.
+    /// It does not exist, or others may not read it.
     #[error("{path} cannot be read as others may: {}", source.desc())]
     Unreadable {
         /// The path.
         path: String,
-        /// Why.
+        /// The kernel's error.
         source: nix::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Directories and files of the host, by descriptor.
+//! Reads directories and files of the host by descriptor.
 
 use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -7,17 +7,17 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-/// The name of what is in a directory, if it is text, and what it is, if the file system says so.
+/// The name of a directory entry, if it is UTF-8, and its type, if the file system reports it.
 pub type Entry = (Option<String>, Option<Type>);
 
-/// The names in a directory, in order; none in place of one that is not text.
+/// The names in a directory, sorted; `None` for a name that is not UTF-8.
 pub fn names(fd: BorrowedFd<'_>) -> Result<Vec<Option<String>>, nix::Error> {
     let mut names: Vec<_> = entries(fd)?.into_iter().map(|(name, _)| name).collect();
     names.sort();
     Ok(names)
 }
 
-/// Names, and what they are, in no order.
+/// The names and types in a directory, unsorted.
 pub fn entries(fd: BorrowedFd<'_>) -> Result<Vec<Entry>, nix::Error> {
     let mut directory = Dir::openat(fd, ".", directory_flags(), Mode::empty())?;
     let mut entries = Vec::new();
@@ -31,7 +31,7 @@ pub fn entries(fd: BorrowedFd<'_>) -> Result<Vec<Entry>, nix::Error> {
     Ok(entries)
 }
 
-/// What is in a file that had `size` bytes a moment ago; nothing where it has grown.
+/// The content of a file that had `size` bytes a moment ago; `None` if it has grown since.
 pub fn read(fd: OwnedFd, size: usize) -> Option<Vec<u8>> {
     let mut content = vec![0; size + 1];
     let mut file = std::fs::File::from(fd);
@@ -46,7 +46,7 @@ pub fn read(fd: OwnedFd, size: usize) -> Option<Vec<u8>> {
     (length <= size).then_some(content)
 }
 
-/// To open a directory that is listed.
+/// The flags to open a directory for listing.
 pub fn directory_flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
 }

@@ -1,7 +1,8 @@
-//! Looking at the host's files: which of them a VM may see.
+//! Decides which of the host's files a VM may see.
 //!
-//! What others may not read never shows, whatever user the server has: an ordinary user's VM has the user's id, and would read what is
-//! the user's alone. What shows is what was looked at: a small file is read once, and its copy shows.
+//! A file that others may not read is never shown, whatever user the server has: an ordinary user's VM has that user's
+//! id, and could read the user's private files. The VM sees exactly what was checked: a small file is read once, and
+//! the copy is shown.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,34 +19,34 @@ use super::names;
 use super::packages::Packages;
 use super::tree::{Copied, Node, Stamp, Tree, ancestors};
 
-/// A larger file is shown itself, where a list names it, or, below `/opt`, a package owns it.
+/// A larger file is shown itself, but only if a list names it or, below `/opt`, a package owns it.
 const COPIED: i64 = 1024 * 1024;
 
-/// All copies together; half of what a control message carries.
+/// The maximum size of all copies together: half of what a control message carries.
 const ALL_COPIED: usize = 8 * 1024 * 1024;
 
-/// What is read below `/opt` to see whether it has changed.
+/// How many bytes below `/opt` are read to detect changes.
 const ALL_COMPARED: usize = 64 * 1024 * 1024;
 
-/// A directory of a list that has more in it is shown itself.
+/// A listed directory with more content than this is shown itself.
 const SMALL_BYTES: i64 = 512 * 1024;
 const SMALL_ENTRIES: usize = 512;
 
-/// Files and directories that are looked at below each top.
+/// The maximum number of files and directories checked below each top.
 const ENTRIES: usize = 200_000;
 
-/// Directories below one another that are looked at.
+/// The maximum depth of directories.
 const DEPTH: usize = 24;
 
-/// Where links may lead that no package owns: the programs' own files.
+/// Links that no package owns may lead here: these are the programs' own files.
 const PROGRAMS: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/dev/null"];
 
-/// What is looked at in directories that others than root and the server's user can change, and how much of it is copied: they
-/// could put anything there, as much as they like.
+/// How many entries are checked, and how many bytes copied, of directories that users other than root and the server's
+/// can change: those users could put anything there.
 const LOOSE_ENTRIES: usize = 4096;
 const LOOSE_COPIED: usize = 1024 * 1024;
 
-/// Links that no package owns, how long their targets are, and how many of them lead to one another.
+/// The maximum number of links that no package owns, the maximum length of their targets, and of a chain of links.
 const LINKS: usize = 4096;
 const TARGET: usize = 1024;
 const LINKED: usize = 32;
@@ -53,7 +54,7 @@ const LINKED: usize = 32;
 const READ: u32 = 0o4;
 const SEARCH: u32 = 0o1;
 
-/// The tree of what packages own and the lists name.
+/// The tree of files that packages own or lists name.
 pub fn look() -> Tree {
     let packages = Packages::read();
     let mut look = Look::new(&packages, names::listed().into_iter().collect());
@@ -63,7 +64,7 @@ pub fn look() -> Tree {
     look.finish()
 }
 
-/// Adds what is requested by its path below `/etc`, of any owner, to `tree`.
+/// Adds a requested path below `/etc`, whatever its owner, to `tree`.
 pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
     let packages = Packages::default();
     let mut look = Look::new(&packages, HashSet::from([PathBuf::from(path)]));
@@ -74,12 +75,12 @@ pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
     result
 }
 
-/// How the look came to where it is.
+/// Properties of the path that leads to a directory.
 #[derive(Clone, Copy)]
 struct Way {
-    /// Whether a list names it, or a directory above it.
+    /// Whether a list names it or a directory above it.
     listed: bool,
-    /// Whether only root and the server's user can change what is on the way.
+    /// Whether only root and the server's user can change the directories on the path.
     is_closed: bool,
 }
 
@@ -92,22 +93,23 @@ impl Default for Way {
     }
 }
 
-/// What is below a directory.
+/// The result for a directory.
 struct Found {
-    /// Whether nothing is there that may not show.
+    /// Whether nothing below it has to be hidden.
     whole: bool,
-    /// Whether anything shows.
+    /// Whether anything below it is shown.
     shown: bool,
 }
 
 struct Look<'a> {
     packages: &'a Packages,
     listed: HashSet<PathBuf>,
-    /// Directories above what is listed.
+    /// Directories above listed paths.
     above_listed: HashSet<PathBuf>,
-    /// The server's user, which a VM's user is as well; none where the server is root.
+    /// The server's user, which is also the VM's user; `None` if the server is root.
     own: Option<u32>,
-    /// The users who may change what shows: the one who owns the programs, which is root where root is known, and the server's.
+    /// The users who may change what is shown: the owner of the programs, which is root where root is mapped, and the
+    /// server's user.
     trusted: [u32; 2],
     tree: Tree,
     copied: usize,
@@ -115,7 +117,7 @@ struct Look<'a> {
     loose_entries: usize,
     compared: usize,
     entries: usize,
-    /// Links that no package owns, and where they lead.
+    /// Links that no package owns, and their targets.
     links: Vec<(String, String)>,
 }
 
@@ -158,7 +160,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The way on through the directory at `path`. Where others can change it, that is noted.
+    /// The properties of the path through the directory at `path`. Records the directory if others can change it.
     fn way(&mut self, path: &str, before: Way, found: &FileStat) -> Way {
         let is_closed = before.is_closed && self.is_closed(found);
         if !is_closed {
@@ -167,18 +169,18 @@ impl<'a> Look<'a> {
         Way { is_closed, ..before }
     }
 
-    /// Whether only root, or the server's own user, can change it.
+    /// Whether only root or the server's user can change it.
     fn is_closed(&self, found: &FileStat) -> bool {
         self.trusted.contains(&found.st_uid) && found.st_mode & 0o022 == 0
     }
 
-    /// What is asked for by name: a file, or a directory with all that others may read in it.
+    /// Adds a requested path: a file, or a directory with everything in it that others may read.
     fn asked(&mut self, path: &str) -> Result<(), nix::Error> {
         let mut way = Way {
             listed: true,
             ..Way::default()
         };
-        // What is above it, others must be able to search as well.
+        // Others must be able to search the directories above it too.
         for above in ancestors(path) {
             let found = nix::sys::stat::stat(above)?;
             if !allows(&found, SEARCH) {
@@ -190,7 +192,7 @@ impl<'a> Look<'a> {
             self.tree.loose.insert(path.to_owned());
         }
         let (parent, name) = path.rsplit_once('/').ok_or(nix::Error::EINVAL)?;
-        // A link there could lead to what never shows.
+        // A link there could lead to a file that is never shown.
         let how = OpenHow::new()
             .flags(directory_flags())
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -251,7 +253,7 @@ impl<'a> Look<'a> {
             listed: is_listed,
             ..way
         };
-        // Only /etc is looked through for what no package owns.
+        // Only /etc is searched for files that no package owns.
         let is_looked_at = is_listed
             || path.starts_with("/etc/")
             || self.above_listed.contains(place)
@@ -268,7 +270,7 @@ impl<'a> Look<'a> {
             }
             SFlag::S_IFREG if allows(&found, READ) => self.file(parent_fd, name, path, way),
             SFlag::S_IFLNK => {
-                // A link can be read wherever it is, and reading it leads nowhere.
+                // A link can be read anywhere, and reading it does not follow it.
                 return Found {
                     whole: true,
                     shown: self.link(parent_fd, name, path, is_listed),
@@ -334,7 +336,7 @@ impl<'a> Look<'a> {
         all
     }
 
-    /// Whether it shows.
+    /// Returns whether the file is shown.
     fn file(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, way: Way) -> bool {
         let Way { listed, is_closed } = way;
         let place = Path::new(path);
@@ -391,7 +393,7 @@ impl<'a> Look<'a> {
         true
     }
 
-    /// Whether it shows already.
+    /// Returns whether the link is shown already.
     fn link(&mut self, parent_fd: BorrowedFd<'_>, name: &str, path: &str, listed: bool) -> bool {
         let target = readlinkat(parent_fd, name)
             .ok()
@@ -415,8 +417,8 @@ impl<'a> Look<'a> {
         self.tree.nodes.insert(path.to_owned(), node);
     }
 
-    /// Whether a directory has more in it than is worth a copy, and nothing that the VM's user may read and others may not, now or
-    /// later: only root and the server's user can put something there.
+    /// Whether a directory has too much content to copy and, now and later, contains nothing that the VM's user may
+    /// read but others may not: only root and the server's user can put files there.
     fn is_large_and_open(&self, fd: &OwnedFd, path: &str) -> bool {
         let Ok(top) = fstat(fd) else { return false };
         let Ok(top_fd) = fd.try_clone() else { return false };
@@ -432,7 +434,7 @@ impl<'a> Look<'a> {
                     return false;
                 };
                 let path = format!("{path}/{name}");
-                // A root server's VM has an id that owns nothing here.
+                // The id of a root server's VM owns nothing here.
                 if self.own.is_none() && matches!(type_, Some(Type::File | Type::Symlink)) {
                     if names::is_denied(Path::new(&path)) {
                         return false;
@@ -448,7 +450,7 @@ impl<'a> Look<'a> {
                 if !is_plain || found.st_dev != top.st_dev || names::is_denied(Path::new(&path)) {
                     return false;
                 }
-                // An access control list may let the server's user read what others may not.
+                // An access control list may allow the server's user to read what others may not.
                 if kind(&found) != SFlag::S_IFLNK && self.own.is_some() && !allows(&found, needed) {
                     return false;
                 }
@@ -468,12 +470,13 @@ impl<'a> Look<'a> {
         bytes > SMALL_BYTES || entries > SMALL_ENTRIES
     }
 
-    /// Whether the VM's user is its owner.
+    /// Whether it belongs to the VM's user.
     fn is_ours(&self, found: &FileStat) -> bool {
         self.own == Some(found.st_uid)
     }
 
-    /// Links that no package owns show where they lead to what shows: they say no more than which of it is in use.
+    /// Shows links that no package owns if their targets are shown: such a link only tells which of several files is in
+    /// use.
     fn finish(mut self) -> Tree {
         let mut links = std::mem::take(&mut self.links);
         for _ in 0..LINKED {
@@ -497,7 +500,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Where a link at `path` leads, as far as the text of the link says; nothing where it leads above the root.
+/// The target of a link at `path`, judged only by the link's text; `None` if it leads above the root.
 fn normal(path: &str, target: &str) -> Option<String> {
     let start = if target.starts_with('/') {
         ""
@@ -519,7 +522,7 @@ fn kind(found: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
 }
 
-/// Whether others may do that.
+/// Whether others have these rights.
 fn allows(found: &FileStat, wanted: u32) -> bool {
     found.st_mode & wanted == wanted
 }

@@ -1,10 +1,12 @@
-//! The host's settings and data of installed programs: what of `/etc`, `/var/lib`, `/var/cache` and `/opt` a VM shows.
+//! The host's settings and data of installed programs: the parts of `/etc`, `/var/lib`, `/var/cache` and `/opt` that a
+//! VM shows.
 //!
-//! What a package brought and nobody changed shows, and what programs generate and a list names ([`names`]). The rest is the
-//! host's own: configuration that somebody wrote, possibly with a password in it, shows only where the server asks for it.
+//! A VM shows files that a package installed and that have not been changed, and generated files that a list names
+//! ([`names`]). All other files are the host's own: a configuration that somebody wrote may contain a password, so it
+//! is shown only if the server asks for it.
 //!
-//! This is decided once for the server, from its first moment on a thread of its own, and again when packages were installed. Small
-//! files are copied then: what somebody writes into them later does not show.
+//! This is decided once for the server, on a separate thread from the server's start on, and again after packages were
+//! installed. Small files are copied then, so that later changes to them are not shown.
 
 mod digest;
 mod error;
@@ -34,19 +36,19 @@ use tree::Stamp;
 pub use error::HostFileError;
 pub use tree::{Node, Tree};
 
-/// Compositions of which a holder is kept; the one used least recently goes.
+/// How many compositions have a holder; the least recently used one is ended first.
 const HELD: usize = 4;
 
-/// What all VMs show that ask for nothing.
+/// What is shown by all VMs that request nothing else.
 struct Base {
     tree: Tree,
-    /// Changes when there are new packages or new generated files.
+    /// Changes when packages were installed or files were generated.
     signs: [(PathBuf, Option<Stamp>); 5],
     user: (Uid, Gid, Vec<Gid>),
     generation: u64,
 }
 
-/// The user whose rights decide: a server may change its own at any time.
+/// The user whose rights decide; a server may change its user at any time.
 fn user() -> (Uid, Gid, Vec<Gid>) {
     (geteuid(), getegid(), getgroups().unwrap_or_default())
 }
@@ -54,7 +56,7 @@ fn user() -> (Uid, Gid, Vec<Gid>) {
 impl Base {
     fn look() -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
-        // First, so that a change meanwhile is seen as one.
+        // First, so that a change meanwhile is noticed.
         let user = user();
         let signs = names::signs().map(|path| {
             let stamp = Stamp::at(&path);
@@ -75,10 +77,10 @@ impl Base {
 
 static BASE: Mutex<Option<Arc<Base>>> = Mutex::new(None);
 
-/// Looks at the host's files on a thread of its own, so that the first VM need not wait for it.
+/// Checks the host's files on a separate thread, so that the first VM need not wait for it.
 pub fn look_ahead() {
     let thread = std::thread::Builder::new().name("agent-vm-files".to_owned());
-    // Without a thread the first VM looks.
+    // If there is no thread, the first VM does it.
     let _ = thread.spawn(|| drop(base(|_| true)));
 }
 
@@ -95,7 +97,8 @@ pub fn generation() -> u64 {
     base(|_| true).generation
 }
 
-/// The tree of a VM that sees the host's files at their own places: files that have changed since are looked at again.
+/// The tree of a VM that sees the host's files at their own paths. Files that have changed since they were checked are
+/// checked again.
 pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
     let base = base(|base| base.tree.is_current());
     let asked = asked(wanted)?;
@@ -105,7 +108,7 @@ pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
     Ok(tree)
 }
 
-/// What was asked for, as it is now.
+/// The requested files, in their current state.
 fn asked(wanted: &HostFiles) -> Result<Tree, BootError> {
     let mut tree = Tree::default();
     for path in &wanted.etc {
@@ -126,7 +129,7 @@ fn merged(base: &Tree, asked: &Tree, wanted: &HostFiles) -> Tree {
     let mut tree = base.clone();
     for (path, node) in &asked.nodes {
         let is_bound = tree::ancestors(path).any(|above| matches!(tree.nodes.get(above), Some(Node::Bind)));
-        // What it is now, in place of what it was when all was looked at.
+        // Shows its current state instead of the state when everything was checked.
         if !is_bound && (*node != Node::Directory || !tree.shows(path)) {
             tree.nodes.insert(path.clone(), node.clone());
         }
@@ -138,7 +141,7 @@ fn merged(base: &Tree, asked: &Tree, wanted: &HostFiles) -> Tree {
     tree
 }
 
-/// What one holder's tree depends on.
+/// Everything that a holder's tree depends on.
 #[derive(Debug, PartialEq)]
 struct Key {
     launch: Specification,
@@ -152,7 +155,7 @@ struct Key {
 struct Held {
     key: Key,
     holder: Holder,
-    /// What the holder hands out, in its order.
+    /// The paths of which the holder sends mounts, in order.
     tops: Vec<String>,
     /// Links that are in no top.
     links: Vec<(String, String)>,
@@ -186,7 +189,7 @@ pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntr
     }
     let held = Held::make(key, merged(&base.tree, &asked, &options.host_files))?;
     let entries = held.show(held.holder.hand_out()?, fds);
-    // Older generations are of no more use.
+    // Holders of older generations are not needed any more.
     holders.retain(|other| other.key.generation >= held.key.generation);
     if holders.len() >= HELD {
         holders.remove(0);
@@ -266,7 +269,7 @@ impl Held {
     }
 }
 
-/// Places below the host's files that the VM's own mounts need: nothing can be made there later.
+/// Paths below the host's files where the VM mounts something, because nothing can be made there later.
 fn points(options: &Options, base: &Tree) -> Vec<(String, bool)> {
     let mounts = options.mounts.iter().filter(|mount| {
         let path = &mount.path;
@@ -280,7 +283,7 @@ fn points(options: &Options, base: &Tree) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// The directory of the root that a path is shown with: `/etc`, `/var/lib`, `/var/cache`, or one in `/opt`.
+/// The directory of the root with which a path is shown: `/etc`, `/var/lib`, `/var/cache`, or one in `/opt`.
 fn top_of(path: &str) -> String {
     let names = path
         .split('/')

@@ -1,27 +1,27 @@
-//! Which of the host's files show for another reason than a package's, and which never do.
+//! The host's files that are shown although no package owns them, and those that are never shown.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The directories that files of the host are shown of, beside `/usr` and what belongs with it.
+/// The directories of which host files are shown, in addition to `/usr` and what belongs with it.
 pub const TOPS: [&str; 4] = ["/etc", "/var/lib", "/var/cache", "/opt"];
 
-/// Shown whatever their origin and content: programs need them, and they say nothing of the host's users, hosts or
-/// secrets. A name that ends with `*` stands for all that begin so.
+/// Shown whatever their origin and content: programs need them, and they reveal nothing about the host's users, hosts
+/// or secrets. A name that ends with `*` matches all names with that beginning.
 const CHOSEN: [&str; 19] = [
-    // Where the loader looks for libraries.
+    // The directories in which the loader looks for libraries.
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/ld-musl-*",
-    // Whom TLS trusts. A company's own authorities are among them.
+    // The certificate authorities that TLS trusts, including a company's own.
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
     "/etc/ca-certificates",
     "/etc/pki/tls",
     "/etc/pki/ca-trust",
     "/etc/pki/java",
-    // What is plain data wherever it is.
+    // Plain data on every host.
     "/etc/terminfo",
     "/etc/localtime",
     "/etc/timezone",
@@ -33,9 +33,10 @@ const CHOSEN: [&str; 19] = [
     "/etc/debian_version",
 ];
 
-/// What programs and package scripts generate from what packages bring: no package owns it, and no person writes it.
+/// Files that programs and package scripts generate from what packages install: no package owns them, and no person
+/// writes them.
 const GENERATED: [&str; 29] = [
-    // update-alternatives: which of several programs a name leads to.
+    // update-alternatives: the programs that generic names refer to.
     "/etc/alternatives",
     // python3's compilation settings, and Java's settings, whose copy of a trust store is generated.
     "/etc/python3",
@@ -45,26 +46,26 @@ const GENERATED: [&str; 29] = [
     "/etc/sgml",
     "/var/lib/xml-core",
     "/var/lib/sgml-base",
-    // libpaper and R: the size of paper, without which R loads no graphics.
+    // libpaper and R: the paper size, without which R loads no graphics.
     "/etc/papersize",
-    // update-texmf, mktexlsr, updmap, fmtutil: TeX's configuration, index of files, fonts and formats.
+    // update-texmf, mktexlsr, updmap, fmtutil: TeX's configuration, and its index of files, fonts and formats.
     "/etc/texmf/web2c",
     "/etc/texmf/tex",
     "/var/lib/texmf",
-    // update-dictcommon-*: compiled dictionaries of aspell and ispell, and who uses which.
+    // update-dictcommon-*: compiled dictionaries of aspell and ispell, and which program uses which.
     "/etc/dictionaries-common",
     "/var/lib/aspell",
     "/var/lib/ispell",
     "/var/lib/dictionaries-common",
     "/var/cache/dictionaries-common",
-    // Emacs packages: which are compiled for which Emacs.
+    // Emacs packages: which package is compiled for which Emacs.
     "/var/lib/emacsen-common",
-    // update-fonts-* and defoma's heirs: fonts that Ghostscript finds, and fontconfig's cache of all.
+    // update-fonts-* and the successors of defoma: fonts that Ghostscript finds, and fontconfig's cache of all fonts.
     "/var/lib/ghostscript",
     "/var/cache/fontconfig",
     // mandb: the index that `man -k` and whatis read.
     "/var/cache/man",
-    // dpkg: which packages are installed, and which files they have. /usr shows as much.
+    // dpkg: the installed packages and their files. /usr reveals the same.
     "/var/lib/dpkg/status",
     "/var/lib/dpkg/info",
     "/var/lib/dpkg/alternatives",
@@ -77,7 +78,7 @@ const GENERATED: [&str; 29] = [
     "/var/lib/mecab",
 ];
 
-/// Never shown, whatever their owner and the options: secrets, what lets somebody in, and who the host is.
+/// Never shown, whatever their owner and the options: secrets, access controls, and the identity of the host.
 const DENIED: [&str; 52] = [
     "/etc/passwd*",
     "/etc/group*",
@@ -98,7 +99,7 @@ const DENIED: [&str; 52] = [
     "/etc/machine-id",
     "/etc/hostid",
     "/etc/krb5.keytab",
-    // Package managers, with what they log in to.
+    // Package managers, with their credentials.
     "/etc/apt",
     "/etc/apk",
     "/etc/dnf",
@@ -106,7 +107,7 @@ const DENIED: [&str; 52] = [
     "/etc/zypp",
     "/etc/pacman*",
     "/etc/rhsm",
-    // Clouds, containers, credentials of services.
+    // Clouds, containers, and credentials of services.
     "/etc/cloud",
     "/etc/docker",
     "/etc/containerd",
@@ -126,19 +127,19 @@ const DENIED: [&str; 52] = [
     "/etc/crypttab",
     "/etc/exports*",
     "/etc/cron*",
-    // What starts on the host is none of a VM's business.
+    // A VM does not need to know what starts on the host.
     "/etc/rc*.d",
     // Data of services.
     "/var/lib/private",
     "/var/lib/systemd",
     "/var/lib/cloud",
     "/var/lib/dbus",
-    // The VM's own.
+    // Paths that the VM uses itself.
     "/opt/node",
     "/opt/agent-vm",
 ];
 
-/// What of the lists is on this host: the paths that are there, in no order.
+/// The listed paths that exist on this host, unsorted.
 pub fn listed() -> Vec<PathBuf> {
     CHOSEN
         .iter()
@@ -147,7 +148,8 @@ pub fn listed() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What changes when packages are installed, or most of what is listed is generated again. Looked at by each boot, so these are few.
+/// Paths that change when packages are installed, or when most of the listed files are generated again. Each boot
+/// checks them, so there are only a few.
 pub fn signs() -> [PathBuf; 5] {
     [
         "/var/lib/dpkg/status",
@@ -159,7 +161,7 @@ pub fn signs() -> [PathBuf; 5] {
     .map(PathBuf::from)
 }
 
-/// Files below `/etc` that are the VM's own.
+/// Files below `/etc` that the VM makes itself.
 const OWN: [&str; 8] = [
     "/etc/hosts",
     "/etc/hostname",
@@ -171,12 +173,12 @@ const OWN: [&str; 8] = [
     "/etc/mtab",
 ];
 
-/// Whether `path` cannot be asked for.
+/// Whether a caller may not request `path`.
 pub fn is_refused(path: &Path) -> bool {
     is_denied(path) || OWN.iter().any(|own| path.starts_with(own))
 }
 
-/// Whether `path` is below one of the directories that files of the host are shown of.
+/// Whether `path` is below one of the directories of which host files are shown.
 pub fn is_in_tops(path: &str) -> bool {
     TOPS.iter()
         .any(|top| Path::new(path).starts_with(top) && path != *top)
@@ -204,10 +206,10 @@ fn existing(name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether `path`, or a directory above it, never shows.
+/// Whether `path`, or a directory above it, is never shown.
 pub fn is_denied(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
-    // A path of one spelling cannot match where it begins otherwise. Thousands of files are looked at, so that is tried first.
+    // A normalized path can only match if it begins the same. Thousands of files are checked, so this is tested first.
     let has_one_spelling = !text.windows(2).any(|pair| matches!(pair, b"//" | b"/."));
     DENIED.iter().any(|denied| {
         let start = denied.split('*').next().unwrap_or_default().as_bytes();
@@ -215,7 +217,7 @@ pub fn is_denied(path: &Path) -> bool {
     })
 }
 
-/// Whether `path` is at or below the pattern, one of whose names may have one `*`.
+/// Whether `path` is at or below the pattern, in which one name may contain a `*`.
 fn is_at_or_below(path: &Path, pattern: &str) -> bool {
     let mut names = path.components();
     for wanted in Path::new(pattern).components() {

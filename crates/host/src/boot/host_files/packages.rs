@@ -1,6 +1,6 @@
-//! What dpkg's database says of the files that show: which paths packages own, and what is in them as packages brought them.
+//! Reads dpkg's database: which paths packages own, and the digests of the files that they installed.
 //!
-//! Only root writes to it. A line that makes no sense is passed over: the file that it is about does not show.
+//! Only root writes to the database. A line that makes no sense is skipped, and its file is not shown.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,22 +13,22 @@ use super::digest::{Digest, digest, parse};
 
 const DATABASE: &str = "/var/lib/dpkg";
 
-/// Configuration files that package scripts install by ucf, which dpkg does not know: `digest  path`.
+/// Configuration files that package scripts install with ucf, which dpkg does not know: `digest  path`.
 const UCF: &str = "/var/lib/ucf/hashfile";
 
-/// The beginnings of the paths that matter, in bytes.
+/// The beginnings of the relevant paths, in bytes.
 const STARTS: [&[u8]; 3] = [b"/etc/", b"/var/lib/", b"/opt/"];
 
 /// The files of installed packages below those.
 #[derive(Debug, Default)]
 pub struct Packages {
-    /// Every path that a package owns, and the digests of what packages brought there. None where none is recorded: of
-    /// directories and links.
+    /// Every path that a package owns, with the digests of the files that packages installed there; directories and
+    /// links have none.
     owned: HashMap<PathBuf, Vec<Digest>>,
 }
 
 impl Packages {
-    /// Reads the database; empty where there is none.
+    /// Reads the database; the result is empty if there is none.
     pub fn read() -> Self {
         Self::read_at(Path::new(DATABASE), Path::new(UCF))
     }
@@ -48,12 +48,12 @@ impl Packages {
         packages
     }
 
-    /// Whether a package owns what is there, whatever it is now.
+    /// Whether a package owns the path, whatever is there now.
     pub fn owns(&self, path: &Path) -> bool {
         self.owned.contains_key(path)
     }
 
-    /// Whether `content` is what a package brought at `path`.
+    /// Whether `content` is what a package installed at `path`.
     pub fn brought(&self, path: &Path, content: &[u8]) -> bool {
         match self.owned.get(path) {
             Some(digests) if !digests.is_empty() => digests.contains(&digest(content)),
@@ -61,7 +61,8 @@ impl Packages {
         }
     }
 
-    /// The `Conffiles` fields of dpkg's status: lines of ` path digest`, possibly with ` obsolete` and the like behind.
+    /// Reads the `Conffiles` fields of dpkg's status: lines of ` path digest`, possibly followed by words like `
+    /// obsolete`.
     fn add_conffiles(&mut self, status: &[u8]) {
         let mut is_list = false;
         for line in lines(status) {
@@ -82,7 +83,7 @@ impl Packages {
         }
     }
 
-    /// The lists of files, and for those packages that have others than conffiles here, the digests of them.
+    /// Reads the lists of files and, for packages with relevant files other than conffiles, their digests.
     fn add_lists(&mut self, info: &Path, diversions: &Diversions) {
         let mut buffer = Buffer::default();
         for entry in fs::read_dir(info).into_iter().flatten().flatten() {
@@ -95,13 +96,13 @@ impl Packages {
             let mut is_digested = true;
             for line in lines(list).filter(|line| matters(line)) {
                 let path = diversions.place(package, line);
-                // Its digest is known by now if it is a conffile.
+                // Conffiles have their digests already.
                 if !self.owned.contains_key(path) {
                     self.owned.insert(path.to_owned(), Vec::new());
                     is_digested = false;
                 }
             }
-            // Directories alone bring no digests, and most packages have no more here.
+            // Directories have no digests, and most packages have no other relevant files.
             if !is_digested {
                 let digests = buffer.read(&path.with_extension("md5sums"));
                 for line in lines(digests.unwrap_or_default()) {
@@ -122,7 +123,7 @@ impl Packages {
         }
     }
 
-    /// A line of `digest  path`, whose path may lack its beginning.
+    /// Reads a line of `digest  path`, whose path may lack `start`.
     fn add_digest(&mut self, line: &[u8], start: &[u8]) {
         let (Some(digest), Some(path)) = (line.get(..32).and_then(parse), line.get(34..)) else {
             return;
@@ -137,10 +138,10 @@ impl Packages {
     }
 }
 
-/// Where files are that a package brought and another package, or the administrator, has put aside (dpkg-divert(1)).
+/// Where files are that a package installed, and that another package or the administrator has moved (dpkg-divert(1)).
 #[derive(Debug, Default)]
 struct Diversions {
-    /// By the path that packages say: where it is, and whose file stays where it says.
+    /// By the path in the package: where the file is now, and which package's file stays at the path.
     by_path: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
 }
 
@@ -156,7 +157,7 @@ impl Diversions {
         Self { by_path }
     }
 
-    /// Where the file is that `package` brought as `path`. `package` may have its architecture behind a colon.
+    /// Where the file is that `package` installed as `path`. `package` may be followed by a colon and an architecture.
     fn place<'a>(&'a self, package: &[u8], path: &'a [u8]) -> &'a Path {
         let name = package.split(|byte| *byte == b':').next();
         match self.by_path.get(path) {
@@ -176,7 +177,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn matters(path: &[u8]) -> bool {
-    // Most are below /usr.
+    // Most paths are below /usr, so this is tested first.
     matches!(path.get(1), Some(b'e' | b'v' | b'o')) && STARTS.iter().any(|start| path.starts_with(start))
 }
 
@@ -184,12 +185,13 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// What files are read into, one after the other.
+/// A buffer that is reused for one file after the other.
 #[derive(Default)]
 struct Buffer(Vec<u8>);
 
 impl Buffer {
-    /// What is in the file; nothing where it cannot be read. With as few calls as can be: there is one file for each package.
+    /// The content of the file; `None` if it cannot be read. It makes as few calls as possible, because there is a file
+    /// for each package.
     fn read(&mut self, path: &Path) -> Option<&[u8]> {
         const PART: usize = 64 * 1024;
         let mut file = fs::File::open(path).ok()?;
@@ -201,7 +203,7 @@ impl Buffer {
             let room = self.0.len() - length;
             let more = file.read(&mut self.0[length..]).ok()?;
             length += more;
-            // A regular file gives less only at its end.
+            // A read of a regular file is short only at its end.
             if more < room {
                 return Some(&self.0[..length]);
             }
@@ -216,7 +218,7 @@ mod tests {
 
     const ONE: &str = "0cc175b9c0f1b6a831c399e269772661";
 
-    /// A database below a new directory, which is returned to be removed.
+    /// Makes a database below a new directory, which is returned for removal.
     fn database(name: &str, files: &[(&str, &str)]) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("agent-vm-packages-{name}-{}", std::process::id()));
         fs::create_dir_all(directory.join("info")).unwrap();

@@ -1,4 +1,5 @@
-//! The files of the host that a VM shows below `/etc`, `/var` and `/opt`: decided, and read where they are small.
+//! The host's files that a VM shows below `/etc`, `/var` and `/opt`: the decision for each path, with the content of
+//! small files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,21 +7,21 @@ use std::sync::Arc;
 
 use nix::sys::stat::{FileStat, lstat};
 
-/// What shows at a path.
+/// What is shown at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// A directory, with what else the tree has below it.
+    /// A directory with the other nodes of the tree below it.
     Directory,
     /// A copy of a file.
     File(Copied),
     /// A symbolic link.
     Link(String),
-    /// The host's file or directory itself, with all that is in it.
+    /// The host's file or directory itself, with everything in it.
     Bind,
 }
 
 impl Node {
-    /// A small file of the VM's own.
+    /// A small file that the VM makes itself.
     pub fn file(content: &str) -> Self {
         Self::File(Copied {
             content: Arc::from(content.as_bytes()),
@@ -30,29 +31,29 @@ impl Node {
     }
 }
 
-/// A file as it was when it was read.
+/// A file in the state in which it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     pub content: Arc<[u8]>,
     /// Whether others may execute it.
     pub is_executable: bool,
-    /// Seconds, and nanoseconds.
+    /// When it was modified: seconds, and nanoseconds.
     pub modified: (i64, i64),
 }
 
-/// What shows, by paths that are absolute and of normal components. Directories on the way need no entry of their own.
+/// What is shown, by absolute, normalized paths. Directories on the way need no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     pub nodes: BTreeMap<String, Node>,
-    /// Directories in which there is nothing on the host that may not show.
+    /// Directories in which nothing on the host has to be hidden.
     pub whole: BTreeSet<String>,
-    /// Directories, and what was asked for, that others than root and the server's user can change.
+    /// Directories, and requested paths, that users other than root and the server's can change.
     pub loose: BTreeSet<String>,
-    /// What was looked at, to see a change by.
+    /// What was checked, to detect changes.
     pub seen: Vec<(String, Stamp)>,
 }
 
-/// What changes with a file or a directory.
+/// Properties that change when a file or a directory changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -73,21 +74,21 @@ impl Stamp {
         }
     }
 
-    /// Of what is at `path` now, which may be nothing.
+    /// The stamp of what is at `path` now; `None` if nothing is.
     pub fn at(path: &Path) -> Option<Self> {
         lstat(path).ok().map(|found| Self::of(&found))
     }
 }
 
 impl Tree {
-    /// Whether all of it is on the host as it was looked at.
+    /// Whether everything on the host is still as it was checked.
     pub fn is_current(&self) -> bool {
         self.seen
             .iter()
             .all(|(path, stamp)| Stamp::at(Path::new(path)) == Some(*stamp))
     }
 
-    /// Bytes of all copies.
+    /// The bytes of all copies.
     pub fn copied(&self) -> usize {
         let files = self.nodes.values().map(|node| match node {
             Node::File(file) => file.content.len(),
@@ -96,7 +97,8 @@ impl Tree {
         files.sum()
     }
 
-    /// Takes out what others than root and the server's user can change: where no copy shows, it may be something else by then.
+    /// Removes what users other than root and the server's can change: where no copy is shown, it could be something
+    /// else by now.
     pub fn remove_loose(&mut self) {
         for path in std::mem::take(&mut self.loose) {
             self.remove(&path);
@@ -106,13 +108,14 @@ impl Tree {
         }
     }
 
-    /// Whether something shows at `path`.
+    /// Whether something is shown at `path`.
     pub fn shows(&self, path: &str) -> bool {
         self.nodes.contains_key(path)
             || ancestors(path).any(|above| matches!(self.nodes.get(above), Some(Node::Bind)))
     }
 
-    /// Takes out what is at `path` and below it. What is shown as a whole above it is taken apart.
+    /// Hides what is at `path` and below it. If a directory above is shown as a whole, shows its entries separately
+    /// instead.
     pub fn hide(&mut self, path: &str) {
         for above in ancestors(path) {
             self.whole.remove(above);
@@ -124,7 +127,7 @@ impl Tree {
         self.remove(path);
     }
 
-    /// Takes out what is at `path` and below it.
+    /// Removes what is at `path` and below it.
     pub fn remove(&mut self, path: &str) {
         self.nodes.remove(path);
         self.whole.remove(path);
@@ -134,7 +137,7 @@ impl Tree {
         }
     }
 
-    /// Shows one node for all that is at `path` and below it.
+    /// Shows a single node instead of everything that is at `path` and below it.
     pub fn replace(&mut self, path: &str, node: Node) {
         self.remove(path);
         self.nodes.insert(path.to_owned(), node);
@@ -149,7 +152,8 @@ impl Tree {
             .collect()
     }
 
-    /// Shows what is in the directory `bound` one by one, as far as `path` is not it, and so on down to `path`.
+    /// Shows the entries of the directory `bound` separately, except the one that leads to `path`, and so on down to
+    /// `path`.
     fn take_apart(&mut self, bound: &str, path: &str) {
         let mut directory = bound.to_owned();
         while directory != path {
@@ -188,7 +192,7 @@ impl Tree {
         }
     }
 
-    /// The host's files and directories that must be readable where a VM sees them at their own places.
+    /// The host's files and directories that must be readable for a VM that sees them at their own paths.
     pub fn readable(&self) -> Vec<String> {
         let is_covered = |path: &str| ancestors(path).any(|above| self.whole.contains(above));
         let files = self

@@ -1,8 +1,8 @@
-//! A file in which servers of one machine lock the ids that they use.
+//! A file in which the servers of a machine lock the ids that they use.
 //!
-//! Each id is a byte of the file, which has no content, and is locked by its open file description (`F_OFD_SETLK`, `fcntl(2)`):
-//! one descriptor for all ids of a server, which the kernel unlocks however the server ends. Within one description nothing
-//! conflicts, so the ids of this server are also remembered here.
+//! Each id is one byte of the file, which has no content. The byte is locked through the open file description
+//! (`F_OFD_SETLK`, `fcntl(2)`): a server needs one descriptor for all its ids, and the kernel unlocks them however the
+//! server ends. Locks of one description never conflict, so this server also remembers its own ids here.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -19,19 +19,19 @@ use nix::sys::stat::Mode;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE: &str = "ids";
 
-/// One such file.
+/// A lock file.
 #[derive(Debug)]
 pub struct LockFile {
     directory: PathBuf,
-    /// The user who has to own the directory.
+    /// The user who must own the directory.
     owner: u32,
     file: File,
     held: BTreeSet<u32>,
 }
 
 impl LockFile {
-    /// Opens the file in `directory`, which is made if it is not there and must be a directory of `owner`'s that nobody else may
-    /// write to.
+    /// Opens the file in `directory`. The directory is made if it does not exist; it must belong to `owner`, and no
+    /// other user may write to it.
     pub fn open(directory: &Path, owner: u32) -> io::Result<Self> {
         Ok(Self {
             directory: directory.to_owned(),
@@ -41,7 +41,7 @@ impl LockFile {
         })
     }
 
-    /// Whether the id was free, and is this server's now.
+    /// Locks the id; returns false if another server has it.
     pub fn lock(&mut self, id: u32) -> io::Result<bool> {
         self.follow()?;
         let locked = !self.held.contains(&id) && set(&self.file, libc::F_WRLCK, id)?;
@@ -51,7 +51,7 @@ impl LockFile {
         Ok(locked)
     }
 
-    /// Gives an id back.
+    /// Unlocks an id.
     pub fn unlock(&mut self, id: u32) {
         self.held.remove(&id);
         if let Err(error) = set(&self.file, libc::F_UNLCK, id) {
@@ -59,7 +59,8 @@ impl LockFile {
         }
     }
 
-    /// Somebody may have removed the file: servers that start later then lock another, to which this one's ids are carried over.
+    /// If somebody has removed the file, servers that start later use a new one. Locks this server's ids in the new
+    /// file too.
     fn follow(&mut self) -> io::Result<()> {
         let held = self.file.metadata()?;
         match fs::symlink_metadata(self.directory.join(FILE)) {
@@ -80,7 +81,7 @@ impl LockFile {
 
 fn open(directory: &Path, owner: u32) -> io::Result<File> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        // A file system that is read-only may have it, and says so first.
+        // A read-only file system may contain it, and reports that first.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !directory.exists() => {
             return Err(error);
         }
@@ -114,7 +115,7 @@ fn open(directory: &Path, owner: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether the kernel did so; not if another has the lock.
+/// Returns whether the kernel set the lock; false if another process has it.
 fn set(file: &File, kind: i32, id: u32) -> io::Result<bool> {
     let lock = libc::flock {
         l_type: kind as libc::c_short,
@@ -147,7 +148,7 @@ mod tests {
         std::env::temp_dir().join(format!("agent-vm-ids-{name}-{}", std::process::id()))
     }
 
-    /// Another process that locks ten ids from 100 on in the file there, until it is killed.
+    /// Another process that locks ten ids from 100 on in the file, until it is killed.
     fn other(directory: &Path) -> Child {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args([

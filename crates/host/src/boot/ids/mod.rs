@@ -1,12 +1,13 @@
-//! Which host id a VM's user is.
+//! Chooses the host id of a VM's user.
 //!
-//! An ordinary user's VMs run under its own id: the kernel lets it map no other. A root server gives each VM an id of its
-//! own that belongs to nobody, so that files of root's are not the guest's, and one VM's per-user counters (pipes,
-//! watches, locked memory) are not another's.
+//! An ordinary user's VMs run under the user's own id, because the kernel lets the user map no other. A root server
+//! gives each VM a separate unused id, so that root's files are not the guest's, and VMs do not share per-user counters
+//! (pipes, watches, locked memory).
 //!
-//! No two VMs of a machine may have one id, so it is leased: by a lock in a file that root servers share
-//! ([`LockFile`]), and by a Unix socket in the abstract namespace, for servers that share a network namespace and no directory.
-//! The kernel frees both with the server, however that ends. Servers that share neither, as containers in one user namespace may
+//! No two VMs of a machine may have the same id, so each id is leased. Root servers that share a directory lock it in a
+//! file there ([`LockFile`]). Servers that share only a network namespace bind a Unix socket in its abstract namespace.
+//! The kernel releases both however the server ends. Servers that share neither, such as containers in one user
+//! namespace, start at random positions of the range, and skip ids of processes that they see.
 //! not, start at random places of the range; an id of a process that this server sees is passed over.
 
 mod lock_file;
@@ -24,17 +25,17 @@ use parking_lot::Mutex;
 use self::lock_file::LockFile;
 use super::sys;
 
-/// Ids beyond every range that distributions, systemd-nspawn, subuid allocation or directories hand out
-/// (<https://systemd.io/UIDS-GIDS/>), where the host has the whole 32-bit space.
+/// Ids beyond every range that distributions, systemd-nspawn, subuid allocation or directories assign
+/// (<https://systemd.io/UIDS-GIDS/>). Used if the host has the whole 32-bit space.
 const PREFERRED: Range<u32> = 1_900_000_000..2_000_000_000;
 
 /// How many ids at the top of a smaller range are tried.
 const SMALL_RANGE: u32 = 8192;
 
-/// Where the lock files are. A server locks an id in all of them that it can use, so that two servers of which one sees another
-/// `/run`, or may not write to it, meet in the other.
+/// The directories of the lock files. A server locks an id in all of them that it can use. If one server sees another
+/// `/run` than the other, or may not write to it, the two meet in the second directory.
 fn directories(root: u32) -> [PathBuf; 2] {
-    // Anybody may make the second one, and the roots of two user namespaces are two users.
+    // All users may make the second one, and the roots of two user namespaces are two users.
     [
         PathBuf::from("/run/agent-vm"),
         PathBuf::from(format!("/dev/shm/agent-vm-{root}")),
@@ -45,21 +46,21 @@ fn directories(root: u32) -> [PathBuf; 2] {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// Reading which ids there are.
+    /// The ids of this user namespace could not be read.
     #[error("the ids of this user namespace cannot be read")]
     Maps(#[source] io::Error),
-    /// This user namespace has none that is unused, or all are taken.
+    /// This user namespace has no unused id, or all are taken.
     #[error("this process is root, and its user namespace has no unused id")]
     None,
     /// There is no directory to lock ids in.
     #[error("no directory to lock the ids of VMs in: {0}")]
     NoDirectory(String),
-    /// Locking one.
+    /// An id could not be locked.
     #[error("an id for the VM's user cannot be locked")]
     Lock(#[source] io::Error),
 }
 
-/// This server's lock files, and where it looks next.
+/// This server's lock files, and the position where it tries next.
 #[derive(Debug)]
 struct Ids {
     files: Vec<LockFile>,
@@ -68,16 +69,16 @@ struct Ids {
 
 static IDS: Mutex<Option<Ids>> = Mutex::new(None);
 
-/// An id that no other VM of this host has, while it is held.
+/// An id that no other VM of this host has while the lease is held.
 #[derive(Debug)]
 pub struct IdLease {
-    /// The uid, and the gid of the same number.
+    /// The uid, which is also the gid.
     pub id: u32,
     _socket: UnixDatagram,
 }
 
 impl IdLease {
-    /// Takes a free id that this process's own user namespace can hand out.
+    /// Takes a free id that this process's user namespace can map.
     pub fn take() -> Result<Self, IdError> {
         let read = |path: &str| fs::read_to_string(path).map_err(IdError::Maps);
         let uid_map = read("/proc/self/uid_map")?;
@@ -99,7 +100,7 @@ impl Drop for IdLease {
 }
 
 impl Ids {
-    /// Opens the lock files in those of the directories that serve.
+    /// Opens the lock files in the usable directories.
     fn open(directories: &[PathBuf]) -> Result<Self, IdError> {
         let owner = geteuid().as_raw();
         let mut files = Vec::new();
@@ -137,7 +138,7 @@ impl Ids {
         Err(IdError::None)
     }
 
-    /// Nothing if the id is somebody's.
+    /// Returns `None` if the id is taken.
     fn try_id(&mut self, id: u32) -> io::Result<Option<UnixDatagram>> {
         for at in 0..self.files.len() {
             match self.files[at].lock(id) {
@@ -177,7 +178,7 @@ fn describe(directory: &Path, error: &io::Error) -> String {
     format!("{}: {error}", directory.display())
 }
 
-/// What this user namespace's root is in the one above it.
+/// The id, in the parent namespace, of this user namespace's root.
 fn root_outside(uid_map: &str) -> u32 {
     let outside = |line: &str| {
         let mut fields = line.split_whitespace();
@@ -186,7 +187,7 @@ fn root_outside(uid_map: &str) -> u32 {
     uid_map.lines().find_map(outside).unwrap_or(0)
 }
 
-/// The ranges of ids inside of a user namespace.
+/// The ranges of ids in a user namespace.
 fn parse(map: &str) -> Vec<Range<u32>> {
     map.lines()
         .filter_map(|line| {
@@ -215,7 +216,7 @@ fn unused(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
         } else {
             range.end
         };
-        // Below this live the container's own users.
+        // The container's own users have ids below this.
         let start = range.start.max(2000).max(end.saturating_sub(SMALL_RANGE));
         if start < end
             && best
@@ -261,7 +262,7 @@ mod tests {
         std::env::temp_dir().join(format!("agent-vm-ids-{name}-{}", std::process::id()))
     }
 
-    /// As another server would be, with a network namespace of its own as far as the sockets are concerned: it knows other names.
+    /// Like another server with a separate network namespace: its sockets have other names.
     fn server(directories: &[PathBuf], next: u32) -> Ids {
         Ids {
             next,
@@ -294,7 +295,7 @@ mod tests {
         drop(taken.expect("an id"));
         let mut both = server(&[one.clone(), other.clone()], 0);
         assert_eq!(both.take(&range).expect("an id").id, range.start + 1);
-        // What was refused is not held in the other file.
+        // An id that was refused in one file is not locked in the other.
         let mut alone = server(std::slice::from_ref(&one), 0);
         assert!(alone.try_id(range.start).expect("an answer").is_some());
         for made in [one, other] {
