@@ -17,7 +17,9 @@ use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{
     Abort, Command, Event, Events, Exec, KeptBytes, Limits, ShellRequest, SpawnRequest, Vm, runtime,
 };
-use agent_vm_protocol::message::{Attributes, Background, Boot, Exit, Failure, Reply, Request, Usage};
+use agent_vm_protocol::message::{
+    Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
+};
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
 use nix::fcntl::OFlag;
@@ -200,8 +202,7 @@ fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
         1 => (Reply::Ready { deputy: None }, vec![attachment(random)]),
         2 => (
             Reply::BootFailed {
-                path: Some("\0/..".into()),
-                step: "x".repeat(20_000),
+                step: BootStep::Mount("\0/..".repeat(5000)),
                 errno: random.next() as i32,
             },
             Vec::new(),

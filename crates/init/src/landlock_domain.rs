@@ -8,7 +8,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use agent_vm_protocol::message;
+use agent_vm_protocol::message::{self, BootStep};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -62,7 +62,7 @@ const MACHINE: [&str; 19] = [
 #[error("{step}")]
 pub struct DomainError {
     /// The step that failed.
-    pub step: &'static str,
+    pub step: BootStep,
     /// The kernel's error.
     pub errno: Errno,
 }
@@ -83,15 +83,15 @@ impl LandlockDomain {
     /// are given up.
     pub fn build(wish: &message::LandlockFiles) -> Result<Self, DomainError> {
         let refused = |error: RulesetError| DomainError {
-            step: "make a Landlock ruleset",
+            step: BootStep::MakeRuleset,
             errno: errno_of(&error),
         };
         let directory_fd = open_path(&wish.directory).map_err(|errno| DomainError {
-            step: "open the directory for the VM's files",
+            step: BootStep::OpenFiles,
             errno,
         })?;
         let replaced = Replaced::make(&wish.replaced, &wish.path_offsets).map_err(|errno| DomainError {
-            step: "make the tables of users and groups",
+            step: BootStep::MakeTables,
             errno,
         })?;
         let mut ruleset = Ruleset::default()
@@ -126,7 +126,7 @@ impl LandlockDomain {
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ENXIO | Errno::ELOOP) => continue,
                 Err(errno) => {
                     return Err(DomainError {
-                        step: "open what the VM may read",
+                        step: BootStep::OpenReadable,
                         errno,
                     });
                 }
@@ -158,7 +158,7 @@ impl LandlockDomain {
     /// Moves the calling thread, and everything that it will start, into a new domain.
     pub fn enter(&self) -> Result<(), DomainError> {
         let failed = |errno| DomainError {
-            step: "enter the Landlock domain",
+            step: BootStep::EnterDomain,
             errno,
         };
         let ruleset = self

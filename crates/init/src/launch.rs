@@ -8,7 +8,7 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Launch, OwnMap};
+use agent_vm_protocol::message::{BootStep, Launch, OwnMap};
 use agent_vm_vfork::sys::{Child, Options, copy};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -123,8 +123,8 @@ pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), Boot
         for index in next..next.saturating_add(count) {
             let tasks_fd = attachments
                 .take(index)
-                .ok_or_else(|| BootError::of("take a cgroup's tasks", Errno::EBADF))?;
-            memory::join(tasks_fd).map_err(|errno| BootError::of("join a cgroup", errno))?;
+                .ok_or_else(|| BootError::of(BootStep::TakeTasks, Errno::EBADF))?;
+            memory::join(tasks_fd).map_err(|errno| BootError::of(BootStep::JoinCgroup, errno))?;
         }
         next = next.saturating_add(count);
         Ok(())
@@ -132,7 +132,7 @@ pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), Boot
     join(launch.joins)?;
     if launch.own_map.is_some() {
         unshare(CloneFlags::CLONE_NEWCGROUP)
-            .map_err(|errno| BootError::of("take a cgroup namespace", errno))?;
+            .map_err(|errno| BootError::of(BootStep::TakeCgroupNamespace, errno))?;
     }
     join(launch.joins_after)
 }
@@ -140,7 +140,7 @@ pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), Boot
 fn write_maps(OwnMap { inside, uid, gid }: OwnMap) -> Result<(), BootError> {
     let write = |name: &str, text: &str| {
         fs::write(format!("/proc/self/{name}"), text)
-            .map_err(|error| BootError::new("map the VM's ids", &error))
+            .map_err(|error| BootError::new(BootStep::MapIds, &error))
     };
     // Without this, the kernel lets only privileged processes write a gid_map (user_namespaces(7)).
     write("setgroups", "deny")?;

@@ -27,7 +27,7 @@ mod vm;
 
 use std::process::ExitCode;
 
-use agent_vm_protocol::message::{Boot, Hold, Reply, Request};
+use agent_vm_protocol::message::{Boot, BootStep, Hold, Reply, Request};
 use agent_vm_vfork::sys::Child;
 use nix::errno::Errno;
 use nix::unistd::setsid;
@@ -82,7 +82,7 @@ fn run() -> Result<(), Fatal> {
         let proc_fd = booted
             .proc_fd
             .try_clone()
-            .map_err(|error| BootError::new("share /proc", &error))?;
+            .map_err(|error| BootError::new(BootStep::ShareProc, &error))?;
         let listener_fd = booted.listener_fd.take();
         let fds = [Some(proc_fd), listener_fd].into_iter().flatten().collect();
         Ok((Vm::new(*request, booted)?, fds))
@@ -182,9 +182,8 @@ fn launch_failed(control: &mut Control, errno: Errno, ids: bool) -> Result<(), C
 /// Reports to the host why there is no VM.
 fn refuse(control: &mut Control, error: BootError) -> Fatal {
     let reply = Reply::BootFailed {
-        step: error.step.clone().into_owned(),
+        step: error.step.clone(),
         errno: error.errno as i32,
-        path: error.path.clone(),
     };
     match control.send(&reply, Vec::new()) {
         Ok(()) => error.into(),

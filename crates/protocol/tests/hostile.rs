@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, CgroupSetting, Cgroups, Exit, Failure, FileStep, Hardware,
-    Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry,
+    Attributes, Background, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Exit, Failure, FileStep,
+    Hardware, Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry,
     ShownCgroup, Spawn, Stdio, Target, Usage,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
@@ -132,8 +132,7 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Ready { deputy: None },
         Reply::BootFailed {
-            path: Some("/x".into()),
-            step: "mount".into(),
+            step: BootStep::Mount("/x".into()),
             errno: 1,
         },
         Reply::Spawned { call: 1, pid: 2 },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_vm_protocol::channel::{FrameError, ReceiveError};
+use agent_vm_protocol::message::BootStep;
 
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
@@ -63,19 +64,11 @@ pub enum BootError {
     /// What was asked for of the host's files.
     #[error(transparent)]
     HostFile(#[from] HostFileError),
-    /// Init could not mount one of those.
-    #[error("{path} cannot be mounted on")]
-    Mount {
-        /// Where it should be, inside.
-        path: String,
-        /// What the kernel answered.
-        errno: i32,
-    },
     /// Init could not make the sandbox.
     #[error("init could not {step}")]
     SetUp {
         /// The step.
-        step: String,
+        step: BootStep,
         /// What the kernel answered.
         errno: i32,
     },

@@ -26,17 +26,7 @@ pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError
     let mut buffer = Vec::new();
     loop {
         match channel.receive::<Reply>(&mut buffer) {
-            Ok(Some((
-                Reply::BootFailed {
-                    path: Some(path),
-                    errno,
-                    ..
-                },
-                _,
-            ))) => return Err(BootError::Mount { path, errno }),
-            Ok(Some((Reply::BootFailed { step, errno, .. }, _))) => {
-                return Err(BootError::SetUp { step, errno });
-            }
+            Ok(Some((Reply::BootFailed { step, errno }, _))) => return Err(BootError::SetUp { step, errno }),
             Ok(Some(received)) => return Ok(received),
             Ok(None) => return Err(BootError::Died(None)),
             Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,5 +1,6 @@
 //! Whether this kernel's Landlock is enough for a VM without namespaces.
 
+use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 
 use super::sys;
@@ -22,7 +23,7 @@ pub enum LandlockError {
     #[error("init could not {step}: {}", Errno::from_raw(*errno))]
     SetUp {
         /// The step.
-        step: String,
+        step: BootStep,
         /// What the kernel answered.
         errno: i32,
     },

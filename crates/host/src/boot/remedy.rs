@@ -2,6 +2,7 @@
 
 use std::io;
 
+use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 
 use super::cgroup::{CgroupError, Unavailable};
@@ -83,13 +84,13 @@ impl Remedy for LandlockError {
                  profile"
             }
             Self::TooOld(_) => "Run on Linux 6.12 or later",
-            Self::SetUp { step, .. } if step.contains("take the VM's") || step.contains("leave the host's groups") => {
-                NO_USERS
-            }
-            Self::SetUp { step, .. } if step.contains("directory") => {
-                "Let TMPDIR of the server be a directory that everybody may search, such as /tmp"
-            }
-            Self::SetUp { .. } => DIAGNOSE,
+            Self::SetUp { step, .. } => match step {
+                BootStep::LeaveGroups | BootStep::TakeGroup | BootStep::TakeUser => NO_USERS,
+                BootStep::OpenFiles | BootStep::ReachFiles => {
+                    "Let TMPDIR of the server be a directory that everybody may search, such as /tmp"
+                }
+                _ => DIAGNOSE,
+            },
         }
         .into()
     }
@@ -121,9 +122,10 @@ impl From<BootError> for Error {
             BootError::Image { source, path } => at(source, "open", path.display().to_string()),
             BootError::Directory(error) => of_directory(error),
             BootError::HostFile(error) => of_host_file(error),
-            BootError::Mount { path, errno } => {
-                at(&io::Error::from_raw_os_error(*errno), "mount", path.clone())
-            }
+            BootError::SetUp {
+                step: BootStep::Mount(path),
+                errno,
+            } => at(&io::Error::from_raw_os_error(*errno), "mount", path.clone()),
             BootError::Launch(LaunchError { errno, .. }) | BootError::SetUp { errno, .. } => {
                 let source = io::Error::from_raw_os_error(*errno);
                 // The server has run out of something; the host can isolate.
@@ -276,4 +278,53 @@ fn is_shortage(source: &io::Error) -> bool {
         source.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_step_without_namespaces_has_the_remedy_of_its_step() {
+        let remedy = |step| {
+            LandlockError::SetUp {
+                step,
+                errno: libc::EPERM,
+            }
+            .remedy()
+        };
+        assert!(remedy(BootStep::TakeUser).contains("CAP_SETUID"));
+        assert!(remedy(BootStep::LeaveGroups).contains("CAP_SETGID"));
+        assert!(remedy(BootStep::ReachFiles).contains("TMPDIR"));
+        // Its words say "directory", and it is not about that of the VM's files.
+        assert!(remedy(BootStep::TakeCgroupDirectory).contains("doctor"));
+    }
+
+    #[test]
+    fn a_mount_that_init_could_not_make_is_the_error_of_that_path() {
+        let error = BootError::SetUp {
+            step: BootStep::Mount("/data".into()),
+            errno: libc::ENOTDIR,
+        };
+        assert_eq!(
+            Error::from(error).to_string(),
+            "ENOTDIR: Not a directory, mount '/data'"
+        );
+    }
+
+    #[test]
+    fn running_out_of_something_is_not_a_host_that_cannot_isolate() {
+        for errno in [libc::EMFILE, libc::ENOMEM] {
+            let step = BootStep::MountRoot;
+            assert!(matches!(
+                Error::from(BootError::SetUp { step, errno }),
+                Error::System { .. }
+            ));
+        }
+        let refused = BootError::SetUp {
+            step: BootStep::MountRoot,
+            errno: libc::EPERM,
+        };
+        assert_eq!(Error::from(refused).code(), "ISOLATION_UNAVAILABLE");
+    }
 }

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io;
 
+use agent_vm_protocol::message::BootStep;
 use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope};
 
 use super::error::BootError;
@@ -20,7 +21,7 @@ pub fn fence() -> Result<(), BootError> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map(drop)
-        .map_err(|error| BootError::new("fence off the host's abstract sockets", &cause(&error)))
+        .map_err(|error| BootError::new(BootStep::FenceAbstractSockets, &cause(&error)))
 }
 
 /// The system call's error below Landlock's own.

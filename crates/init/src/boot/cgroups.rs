@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use agent_vm_mount::{attach_mount, attr, restrict_mount};
-use agent_vm_protocol::message::{BindSource, Boot, Isolation, MemoryCount, ShownCgroup};
+use agent_vm_protocol::message::{BindSource, Boot, BootStep, Isolation, MemoryCount, ShownCgroup};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, fstatat};
@@ -25,9 +25,9 @@ use crate::family::Cgrouping;
 pub fn take(boot: &Boot, attachments: &mut Attachments) -> Result<Cgrouping, BootError> {
     let mut directory = |source: &BindSource| {
         if boot.isolation == Isolation::Namespaces {
-            detached(source, attachments).at("clone the mount of a cgroup directory")
+            detached(source, attachments).at(BootStep::CloneCgroupMount)
         } else {
-            attached(source, attachments).at("take a cgroup directory")
+            attached(source, attachments).at(BootStep::TakeCgroupDirectory)
         }
     };
     let families_fd = boot.cgroups.families.as_ref().map(&mut directory).transpose()?;
@@ -51,30 +51,29 @@ pub fn show(
     shown: &[ShownCgroup],
     attachments: &mut Attachments,
 ) -> Result<(), BootError> {
-    let step = "show the VM's cgroups";
     for directory in shown {
-        let mount_fd = source_mount(&directory.source, false, attachments).at(step)?;
+        let mount_fd = source_mount(&directory.source, false, attachments).at(BootStep::ShowCgroups)?;
         let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-        restrict_mount(mount_fd.as_fd(), attributes, false).at(step)?;
+        restrict_mount(mount_fd.as_fd(), attributes, false).at(BootStep::ShowCgroups)?;
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let place_fd = openat2(root_fd, &Path::new("sys").join(&directory.path), how).at(step)?;
-        attach_mount(&mount_fd, &place_fd).at(step)?;
+        let place_fd =
+            openat2(root_fd, &Path::new("sys").join(&directory.path), how).at(BootStep::ShowCgroups)?;
+        attach_mount(&mount_fd, &place_fd).at(BootStep::ShowCgroups)?;
     }
     Ok(())
 }
 
 /// Makes sure that nothing is above the directories, once the host's root is gone.
 pub fn check(cgrouping: &Cgrouping) -> Result<(), BootError> {
-    let step = "leave the host's cgroups behind";
     for directory_fd in directories(cgrouping) {
         let (here, above) = (
-            fstat(directory_fd).at(step)?,
-            fstatat(directory_fd, "..", AtFlags::empty()).at(step)?,
+            fstat(directory_fd).at(BootStep::LeaveCgroups)?,
+            fstatat(directory_fd, "..", AtFlags::empty()).at(BootStep::LeaveCgroups)?,
         );
         if (here.st_dev, here.st_ino) != (above.st_dev, above.st_ino) {
-            return Err(Errno::EXDEV).at(step);
+            return Err(Errno::EXDEV).at(BootStep::LeaveCgroups);
         }
     }
     Ok(())

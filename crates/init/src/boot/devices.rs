@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
+use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, openat};
 use nix::sys::stat::Mode;
@@ -32,9 +33,9 @@ const LINKS: [(&CStr, &CStr); 5] = [
 
 /// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`, and with at most this many terminals at a time.
 pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> Result<(), BootError> {
-    let dev_fd = directory(root_fd, c"dev").at("make the directory /dev")?;
+    let dev_fd = directory(root_fd, c"dev").at(BootStep::MakeDev)?;
     for (name, source) in DEVICES {
-        let step = || format!("show the device {}", source.to_string_lossy());
+        let step = || BootStep::ShowDevice(source.to_string_lossy().into_owned());
         let device_fd = clone_mount(AT_FDCWD, source, false).at(step())?;
         restrict_mount(device_fd.as_fd(), attr::NOSUID | attr::NOEXEC, false).at(step())?;
         openat(&dev_fd, name, file_flags(), Mode::from_bits_truncate(0o666)).at(step())?;
@@ -42,12 +43,12 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
         attach_mount(&device_fd, &target_fd).at(step())?;
     }
     for (name, target) in LINKS {
-        symlinkat(target, &dev_fd, name).at("make the links in /dev")?;
+        symlinkat(target, &dev_fd, name).at(BootStep::LinkDevices)?;
     }
 
-    let pts_fd = directory(dev_fd.as_fd(), c"pts").at("make the directory /dev/pts")?;
+    let pts_fd = directory(dev_fd.as_fd(), c"pts").at(BootStep::MakePts)?;
     let max =
-        CString::new(terminals.to_string()).map_err(|_| BootError::of("mount /dev/pts", Errno::EINVAL))?;
+        CString::new(terminals.to_string()).map_err(|_| BootError::of(BootStep::MountPts, Errno::EINVAL))?;
     // No gid: the group "tty" of the host is not mapped, and naming it is EINVAL.
     let options = [
         (c"newinstance", c""),
@@ -55,9 +56,9 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
         (c"ptmxmode", c"0666"),
         (c"max", &*max),
     ];
-    let terminals_fd = new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at("mount /dev/pts")?;
-    attach_mount(&terminals_fd, &pts_fd).at("attach /dev/pts")?;
+    let terminals_fd = new_mount(c"devpts", &options, attr::NOSUID | attr::NOEXEC).at(BootStep::MountPts)?;
+    attach_mount(&terminals_fd, &pts_fd).at(BootStep::AttachPts)?;
 
-    let target_fd = directory(dev_fd.as_fd(), c"shm").at("make the directory /dev/shm")?;
-    attach_mount(shm_fd, &target_fd).at("attach /dev/shm")
+    let target_fd = directory(dev_fd.as_fd(), c"shm").at(BootStep::MakeShm)?;
+    attach_mount(shm_fd, &target_fd).at(BootStep::AttachShm)
 }

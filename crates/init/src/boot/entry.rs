@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, restrict_mount};
-use agent_vm_protocol::message::{BindSource, RootEntry};
+use agent_vm_protocol::message::{BindSource, BootStep, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{SFlag, fstat};
@@ -17,12 +17,13 @@ use super::private::Private;
 use crate::control::Attachments;
 
 pub fn refused(entry: &RootEntry, errno: Errno) -> BootError {
-    let path = entry.path();
-    BootError {
-        step: format!("make {path} in the root").into(),
-        errno,
-        path: is_asked(entry).then(|| path.to_owned()),
-    }
+    let path = entry.path().to_owned();
+    let step = if is_asked(entry) {
+        BootStep::Mount(path)
+    } else {
+        BootStep::MakeEntry(path)
+    };
+    BootError { step, errno }
 }
 
 /// Whether the VM's owner named the place.

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
-use agent_vm_protocol::message::Hardware;
+use agent_vm_protocol::message::{BootStep, Hardware};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, mkdirat};
@@ -84,37 +84,44 @@ const COPIES: usize = 8;
 
 /// Makes the description: its mount, which can be cloned, or several of which each serves one VM.
 pub fn describe(directories: &[String]) -> Result<(bool, Vec<OwnedFd>), BootError> {
-    let step = "describe the processors";
-    let mount_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC).at(step)?;
+    let mount_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC)
+        .at(BootStep::DescribeProcessors)?;
     Description {
         root_fd: &mount_fd,
         files: HashMap::new(),
     }
     .make(directories)
-    .at(step)?;
-    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
+    .at(BootStep::DescribeProcessors)?;
+    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(BootStep::DescribeProcessors)?;
     // From Linux 6.15 on.
     if clone_mount(mount_fd.as_fd(), c"", false).is_ok() {
         return Ok((true, vec![mount_fd]));
     }
-    let place_fd = open_path(AT_FDCWD, c"/proc").at(step)?;
-    attach_mount(&mount_fd, &place_fd).at(step)?;
+    let place_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::DescribeProcessors)?;
+    attach_mount(&mount_fd, &place_fd).at(BootStep::DescribeProcessors)?;
     let copies = (0..COPIES).map(|_| clone_mount(mount_fd.as_fd(), c"", false));
-    Ok((false, copies.collect::<Result<_, _>>().at(step)?))
+    Ok((
+        false,
+        copies
+            .collect::<Result<_, _>>()
+            .at(BootStep::DescribeProcessors)?,
+    ))
 }
 
 /// Mounts the description as the VM's `/sys`.
 pub fn show(root_fd: &OwnedFd, hardware: Hardware, attachments: &mut Attachments) -> Result<(), BootError> {
-    let step = "mount /sys";
-    let attached_fd = attachments.take(hardware.mount).ok_or(Errno::EBADF).at(step)?;
+    let attached_fd = attachments
+        .take(hardware.mount)
+        .ok_or(Errno::EBADF)
+        .at(BootStep::MountSys)?;
     let mount_fd = if hardware.can_clone {
-        clone_mount(attached_fd.as_fd(), c"", false).at(step)?
+        clone_mount(attached_fd.as_fd(), c"", false).at(BootStep::MountSys)?
     } else {
         attached_fd
     };
-    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(step)?;
-    let place_fd = directory(root_fd.as_fd(), c"sys").at("make the directory /sys")?;
-    attach_mount(&mount_fd, &place_fd).at("attach /sys")
+    restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(BootStep::MountSys)?;
+    let place_fd = directory(root_fd.as_fd(), c"sys").at(BootStep::MakeSys)?;
+    attach_mount(&mount_fd, &place_fd).at(BootStep::AttachSys)
 }
 
 struct Description<'a> {

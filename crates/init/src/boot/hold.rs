@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
-use agent_vm_protocol::message::{BindSource, HeldEntry, Hold};
+use agent_vm_protocol::message::{BindSource, BootStep, HeldEntry, Hold};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::prctl;
@@ -42,25 +42,24 @@ impl Tree {
     pub fn make(hold: &Hold) -> Result<Self, BootError> {
         identity::take(hold.take_id)?;
         nix::sys::stat::umask(Mode::empty());
-        let stage_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV)
-            .at("mount a tmpfs for the host's files")?;
+        let stage_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV).at(BootStep::MountHeld)?;
         // A mount must be somewhere to be cloned. Nothing here needs /proc.
-        let place_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
-        attach_mount(&stage_fd, &place_fd).at("attach the host's files")?;
+        let place_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
+        attach_mount(&stage_fd, &place_fd).at(BootStep::AttachHeld)?;
         let mut last = None;
         for entry in &hold.entries {
             match make(stage_fd.as_fd(), &mut last, entry) {
                 Ok(()) => {}
                 Err(errno @ (Errno::ENOSPC | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => {
-                    return Err(errno).at("copy the host's files");
+                    return Err(errno).at(BootStep::CopyHeld);
                 }
                 // Removed meanwhile, or a place in what is not a directory: a mount that needs it says so.
-                Err(errno) => crate::sys::log(&BootError::of("show a file of the host", errno)),
+                Err(errno) => crate::sys::log(&BootError::of(BootStep::ShowHeld, errno)),
             }
         }
         let tops = hold.tops.iter().map(|path| top(stage_fd.as_fd(), path));
-        let tops = tops.collect::<Result<_, Errno>>().at("find the host's files")?;
-        prctl::set_dumpable(false).at("hide the holder from tracing")?;
+        let tops = tops.collect::<Result<_, Errno>>().at(BootStep::FindHeld)?;
+        prctl::set_dumpable(false).at(BootStep::HideHolder)?;
         Ok(Self { tops })
     }
 
@@ -72,7 +71,7 @@ impl Tree {
             Ok(mount_fd)
         };
         let mounts: Result<_, Errno> = self.tops.iter().map(clone).collect();
-        mounts.at("clone the mounts of the host's files")
+        mounts.at(BootStep::CloneHeld)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use agent_vm_protocol::message::Limits;
+use agent_vm_protocol::message::{BootStep, Limits};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,18 +15,18 @@ use super::{proc, sys};
 pub fn take(id: Option<u32>) -> Result<(), BootError> {
     let Some(id) = id else { return Ok(()) };
     // Without this bit, leaving uid 0 of the namespace would clear them.
-    sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at("keep capabilities over a change of user")?;
+    sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at(BootStep::KeepCapabilities)?;
     // They cannot be left in the namespace, and were before it was made.
-    if !getgroups().at("read the groups")?.is_empty() {
-        return Err(BootError::of("leave the host's groups", Errno::EPERM));
+    if !getgroups().at(BootStep::ReadGroups)?.is_empty() {
+        return Err(BootError::of(BootStep::LeaveGroups, Errno::EPERM));
     }
     change(id)
 }
 
 fn change(id: u32) -> Result<(), BootError> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-    setresgid(gid, gid, gid).at("take the VM's group")?;
-    setresuid(uid, uid, uid).at("take the VM's user")
+    setresgid(gid, gid, gid).at(BootStep::TakeGroup)?;
+    setresuid(uid, uid, uid).at(BootStep::TakeUser)
 }
 
 /// What the kernel counts by user, and lets run out for all that the user has. The most that one VM gets: the kernel's usual
@@ -58,19 +58,19 @@ pub fn limit(limits: &Limits, shared: bool) -> Result<(), BootError> {
         lower(resource, if shared { most.min(part(soft, share)) } else { most })
     };
     // Not 0, at which the kernel still runs a handler that `core_pattern` names, as the host's root; 1 stops that too (core(5)).
-    lower(Resource::RLIMIT_CORE, 1).at("forbid core dumps")?;
+    lower(Resource::RLIMIT_CORE, 1).at(BootStep::ForbidCoreDumps)?;
     // Counted per user namespace and user, so these bound this VM alone.
-    bound(Resource::RLIMIT_NPROC, limits.pids, PROCESS_SHARE).at("limit the processes")?;
-    bound(Resource::RLIMIT_SIGPENDING, most::SIGNALS, SHARE).at("limit the queued signals")?;
-    bound(Resource::RLIMIT_MSGQUEUE, most::QUEUE_BYTES, SHARE).at("limit the message queues")?;
+    bound(Resource::RLIMIT_NPROC, limits.pids, PROCESS_SHARE).at(BootStep::LimitProcesses)?;
+    bound(Resource::RLIMIT_SIGPENDING, most::SIGNALS, SHARE).at(BootStep::LimitSignals)?;
+    bound(Resource::RLIMIT_MSGQUEUE, most::QUEUE_BYTES, SHARE).at(BootStep::LimitMessageQueues)?;
     // Counted by process, for the most part.
-    lower(Resource::RLIMIT_MEMLOCK, most::LOCKED_BYTES).at("limit the locked memory")
+    lower(Resource::RLIMIT_MEMLOCK, most::LOCKED_BYTES).at(BootStep::LimitLockedMemory)
 }
 
 /// Limits what rlimits do not, in this user namespace.
 pub fn limit_namespace(proc_fd: BorrowedFd<'_>, shared: bool) -> Result<(), BootError> {
     // No user namespace inside, and with it none of the rights that one would bring.
-    proc::set(proc_fd, c"sys/user/max_user_namespaces", 0).at("forbid user namespaces inside")?;
+    proc::set(proc_fd, c"sys/user/max_user_namespaces", 0).at(BootStep::ForbidUserNamespaces)?;
     for (name, of_host, most) in [
         (
             c"sys/user/max_inotify_instances",
@@ -94,7 +94,7 @@ pub fn limit_namespace(proc_fd: BorrowedFd<'_>, shared: bool) -> Result<(), Boot
         match set() {
             // A kernel without inotify.
             Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).at("limit inotify"),
+            Err(errno) => return Err(errno).at(BootStep::LimitInotify),
         }
     }
     Ok(())
@@ -110,11 +110,11 @@ fn part(whole: u64, share: u64) -> u64 {
 
 /// Raises init's own bound on open files as far as it goes.
 pub fn raise_open_files() -> Result<(), BootError> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).at("read the limit on open files")?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).at(BootStep::ReadOpenFiles)?;
     if soft == hard {
         return Ok(());
     }
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).at("raise init's limit on open files")
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).at(BootStep::RaiseOpenFiles)
 }
 
 /// Sets both limits to `value`, or to the hard limit where that is lower: raising it is the initial namespace's right.
@@ -126,8 +126,8 @@ fn lower(resource: Resource, value: u64) -> Result<(), Errno> {
 
 /// Gives up every capability for good, for init and for all that it will start.
 pub fn renounce() -> Result<(), BootError> {
-    sys::clear_ambient().at("clear the ambient capabilities")?;
-    sys::clear_bounding().at("empty the capability bounding set")?;
+    sys::clear_ambient().at(BootStep::ClearAmbient)?;
+    sys::clear_bounding().at(BootStep::EmptyBounding)?;
     // SECBIT_KEEP_CAPS stays unlocked: without a capability there is none to keep, and programs set it (ping does).
     let bits = libc::SECBIT_NOROOT
         | libc::SECBIT_NOROOT_LOCKED
@@ -135,9 +135,9 @@ pub fn renounce() -> Result<(), BootError> {
         | libc::SECBIT_NO_SETUID_FIXUP_LOCKED
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
-    sys::set_securebits(bits).at("lock the secure bits")?;
-    sys::clear_capabilities().at("drop the capabilities")?;
-    prctl::set_no_new_privs().at("set no_new_privs")
+    sys::set_securebits(bits).at(BootStep::LockSecurebits)?;
+    sys::clear_capabilities().at(BootStep::DropCapabilities)?;
+    prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)
 }
 
 /// Takes the given id, if any, and gives up every right for good, in the host's own namespaces. There init may be without
@@ -146,13 +146,13 @@ pub fn renounce() -> Result<(), BootError> {
 pub fn step_down(id: Option<u32>) -> Result<(), BootError> {
     match sys::clear_bounding() {
         Ok(()) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(errno).at("empty the capability bounding set"),
+        Err(errno) => return Err(errno).at(BootStep::EmptyBounding),
     }
     if let Some(id) = id {
-        setgroups(&[]).at("leave the host's groups")?;
+        setgroups(&[]).at(BootStep::LeaveGroups)?;
         change(id)?;
     }
-    sys::clear_ambient().at("clear the ambient capabilities")?;
-    sys::clear_capabilities().at("drop the capabilities")?;
-    prctl::set_no_new_privs().at("set no_new_privs")
+    sys::clear_ambient().at(BootStep::ClearAmbient)?;
+    sys::clear_capabilities().at(BootStep::DropCapabilities)?;
+    prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)
 }

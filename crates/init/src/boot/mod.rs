@@ -20,7 +20,7 @@ mod sys;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Boot, Isolation, Network};
+use agent_vm_protocol::message::{Boot, BootStep, Isolation, Network};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -78,7 +78,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     match setsid() {
         // Already a leader, which is as good.
         Ok(_) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(errno).at("start a session"),
+        Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
     let (mut listener_fd, mut asks, mut domain) = (None, None, None);
     // While the host's mounts are still around.
@@ -89,7 +89,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Isolation::None => unconfined()?,
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let proc_fd = open("/proc", flags, Mode::empty()).at("open /proc")?;
+    let proc_fd = open("/proc", flags, Mode::empty()).at(BootStep::OpenProc)?;
     Ok(Booted {
         proc_fd,
         listener_fd,
@@ -122,7 +122,7 @@ fn namespaces(
     drop(root);
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 
-    sethostname(&boot.hostname).at("set the host name")?;
+    sethostname(&boot.hostname).at(BootStep::SetHostName)?;
     let listener_fd = match boot.network {
         Network::Own => {
             loopback_up()?;
@@ -130,7 +130,7 @@ fn namespaces(
         }
         Network::Served { port } => {
             loopback_up()?;
-            Some(network::listen_on(port).at("listen on the loopback interface")?)
+            Some(network::listen_on(port).at(BootStep::ListenOnLoopback)?)
         }
         Network::Host => None,
     };
@@ -145,7 +145,7 @@ fn namespaces(
     identity::renounce()?;
     // Nothing inside may trace init, read its memory or follow its descriptors. After the capabilities, whose change
     // sets this again.
-    prctl::set_dumpable(false).at("hide init from tracing")?;
+    prctl::set_dumpable(false).at(BootStep::HideInit)?;
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
@@ -165,16 +165,16 @@ fn namespaces(
 
 fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
     identity::raise_open_files()?;
-    prctl::set_child_subreaper(true).at("become a subreaper")?;
+    prctl::set_child_subreaper(true).at(BootStep::BecomeSubreaper)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     // Not where the server happens to stand.
-    chdir("/").at("change to /")?;
+    chdir("/").at(BootStep::ChangeToSlash)?;
 
     let wish = boot
         .landlock
         .as_ref()
         .ok_or(Errno::EINVAL)
-        .at("learn what the VM may read")?;
+        .at(BootStep::LearnReadable)?;
     // While root may still search every directory.
     let domain = LandlockDomain::build(wish).map_err(|error| BootError::of(error.step, error.errno))?;
     identity::step_down(boot.take_id)?;
@@ -182,24 +182,24 @@ fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
         wish.directory.as_str(),
         AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
     )
-    .at("reach the directory for the VM's files as the VM's user")?;
+    .at(BootStep::ReachFiles)?;
     identity::limit(&boot.limits, boot.take_id.is_none())?;
 
-    prctl::set_dumpable(false).at("hide init from tracing")?;
+    prctl::set_dumpable(false).at(BootStep::HideInit)?;
     confine(SetIds::AskedElsewhere)?;
     Ok(domain)
 }
 
 /// Returns where the kernel asks init, if it does.
 fn confine(set_ids: SetIds) -> Result<Option<OwnedFd>, BootError> {
-    let key = random().at("draw a random number")?;
-    seccomp::confine(key, set_ids).map_err(|error| BootError::new("install the system call filter", &error))
+    let key = random().at(BootStep::DrawRandom)?;
+    seccomp::confine(key, set_ids).map_err(|error| BootError::new(BootStep::InstallFilter, &error))
 }
 
 fn unconfined() -> Result<(), BootError> {
     identity::raise_open_files()?;
     // Orphans come to init, as they do to the first process of a pid namespace, so that all of the VM descends from it.
-    prctl::set_child_subreaper(true).at("become a subreaper")?;
+    prctl::set_child_subreaper(true).at(BootStep::BecomeSubreaper)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     Ok(())
 }
@@ -211,6 +211,6 @@ fn loopback_up() -> Result<(), BootError> {
         SockFlag::SOCK_CLOEXEC,
         None,
     )
-    .at("make a socket for the loopback interface")?;
-    sys::loopback_up(socket.as_fd()).at("bring the loopback interface up")
+    .at(BootStep::MakeLoopbackSocket)?;
+    sys::loopback_up(socket.as_fd()).at(BootStep::RaiseLoopback)
 }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_mount::{attr, clone_mount, new_mount};
+use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
 
@@ -22,17 +23,16 @@ pub struct Private {
 impl Private {
     /// Mounts it, with room for so many bytes.
     pub fn mount(bytes: u64) -> Result<Self, BootError> {
-        let size = c_string(&bytes.to_string()).at("size the private files")?;
+        let size = c_string(&bytes.to_string()).at(BootStep::SizePrivate)?;
         // A file of no bytes costs the kernel about 1 KiB that `size` does not count; this bounds that too.
-        let inodes =
-            c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at("size the private files")?;
+        let inodes = c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at(BootStep::SizePrivate)?;
         let options = [
             (c"mode", c"0755"),
             (c"size", size.as_c_str()),
             (c"nr_inodes", inodes.as_c_str()),
         ];
-        let stage_fd = new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV)
-            .at("mount a tmpfs for private files")?;
+        let stage_fd =
+            new_mount(c"tmpfs", &options, attr::NOSUID | attr::NODEV).at(BootStep::MountPrivate)?;
         Ok(Self {
             stage_fd,
             made: 0,

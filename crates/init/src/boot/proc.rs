@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
+use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -26,9 +27,10 @@ const MASKED_DIRECTORIES: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
 
 /// Mounts a fresh `/proc` in the root and covers what is not the VM's business.
 pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
-    let target_fd = directory(root_fd, c"proc").at("make the directory /proc")?;
-    let proc_fd = new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at("mount /proc")?;
-    attach_mount(&proc_fd, &target_fd).at("attach /proc")?;
+    let target_fd = directory(root_fd, c"proc").at(BootStep::MakeProc)?;
+    let proc_fd =
+        new_mount(c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC).at(BootStep::MountProc)?;
+    attach_mount(&proc_fd, &target_fd).at(BootStep::AttachProc)?;
     for name in MASKED_FILES {
         cover(proc_fd.as_fd(), name, || {
             let null_fd = clone_mount(AT_FDCWD, c"/dev/null", false)?;
@@ -50,7 +52,7 @@ fn cover(
     name: &CStr,
     cover: impl FnOnce() -> Result<OwnedFd, Errno>,
 ) -> Result<(), BootError> {
-    let step = || format!("cover /proc/{}", name.to_string_lossy());
+    let step = || BootStep::CoverProc(name.to_string_lossy().into_owned());
     let target_fd = match open_path(proc_fd, name) {
         Ok(fd) => fd,
         // This kernel has none.
@@ -64,9 +66,9 @@ fn cover(
 /// Lets programs of the VM listen on every port of its network, and send ICMP echo requests in it, as programs in a container
 /// may: the network is the VM's alone, so there is nobody to protect its low ports for.
 pub fn open_ports(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
-    set(proc_fd, c"sys/net/ipv4/ip_unprivileged_port_start", 0).at("allow every port")?;
+    set(proc_fd, c"sys/net/ipv4/ip_unprivileged_port_start", 0).at(BootStep::AllowPorts)?;
     // From the first to the last group that may: the VM's own (`icmp(7)`).
-    set_text(proc_fd, c"sys/net/ipv4/ping_group_range", b"1000 1000").at("allow ICMP echo requests")
+    set_text(proc_fd, c"sys/net/ipv4/ping_group_range", b"1000 1000").at(BootStep::AllowPing)
 }
 
 /// Writes a number to a file of `/proc`.

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_mount::{attach_mount, attr, new_mount, restrict_mount};
-use agent_vm_protocol::message::{Boot, RootEntry};
+use agent_vm_protocol::message::{Boot, BootStep, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, umount2};
@@ -46,19 +46,18 @@ pub fn shows_host(boot: &Boot) -> bool {
 
 /// Builds the root over the host's, and attaches `cgrouping`'s directories where they go with the host's.
 pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) -> Result<Root, BootError> {
-    let host_root_fd = open_path(AT_FDCWD, c"/").at("open the host's root")?;
+    let host_root_fd = open_path(AT_FDCWD, c"/").at(BootStep::OpenHostRoot)?;
     // It must be somewhere for its directories to be bound. On the host's /proc, which nothing below needs any more, it goes
     // when the host's root goes; to unmount it by itself would cost another wait for all processors.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
-    let host_proc_fd = open_path(AT_FDCWD, c"/proc").at("open the host's /proc")?;
-    attach_mount(private.stage_fd(), &host_proc_fd).at("attach the private files")?;
+    let host_proc_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
+    attach_mount(private.stage_fd(), &host_proc_fd).at(BootStep::AttachPrivate)?;
     for directory_fd in cgroups::directories(cgrouping) {
-        let step = "attach a cgroup directory";
-        let place_fd = private.stage(0o700).at(step)?;
-        attach_mount(directory_fd, &place_fd).at(step)?;
+        let place_fd = private.stage(0o700).at(BootStep::AttachCgroup)?;
+        attach_mount(directory_fd, &place_fd).at(BootStep::AttachCgroup)?;
     }
     let lower_fd = match &boot.rootfs {
-        Some(source) => Some(source_mount(source, false, attachments).at("open the rootfs")?),
+        Some(source) => Some(source_mount(source, false, attachments).at(BootStep::OpenRootfs)?),
         None => None,
     };
     let layered_fd = match &lower_fd {
@@ -70,7 +69,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         Some(fd) => fd,
         None => empty()?,
     };
-    attach_mount(&root_fd, &host_root_fd).at("attach the root")?;
+    attach_mount(&root_fd, &host_root_fd).at(BootStep::AttachRoot)?;
     // What is shown without a layer.
     let plain_fd = lower_fd.filter(|_| !layered);
     if let Some(plain_fd) = &plain_fd {
@@ -95,20 +94,23 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         };
         made.map_err(|errno| refused(entry, errno))?;
     }
-    let shm_fd = private.directory(0o1777).at("make a directory for /dev/shm")?;
+    let shm_fd = private.directory(0o1777).at(BootStep::MakePrivateShm)?;
     if layered {
         // The directory has a /dev of its own, whose nodes are no devices here.
-        let step = "make a directory for /dev";
-        let dev_fd = private.directory(0o755).at(step)?;
-        attach_mount(&dev_fd, open_path(root_fd.as_fd(), c"dev").at(step)?).at(step)?;
+        let dev_fd = private.directory(0o755).at(BootStep::MakePrivateDev)?;
+        attach_mount(
+            &dev_fd,
+            open_path(root_fd.as_fd(), c"dev").at(BootStep::MakePrivateDev)?,
+        )
+        .at(BootStep::MakePrivateDev)?;
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
-        restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at("make /dev read-only")?;
+        restrict_mount(dev_fd.as_fd(), attr::RDONLY, false).at(BootStep::RestrictDev)?;
     } else {
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
     }
     let mut own_mounts = private.into_shown();
     if layered {
-        own_mounts.add(root_fd.as_fd()).at("look at the root")?;
+        own_mounts.add(root_fd.as_fd()).at(BootStep::LookAtRoot)?;
     }
     Ok(Root {
         fd: root_fd,
@@ -119,26 +121,26 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
 
 /// A root with nothing in it.
 fn empty() -> Result<OwnedFd, BootError> {
-    new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at("mount a tmpfs for the root")
+    new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at(BootStep::MountRoot)
 }
 
 /// Makes it the root, read-only unless it has a layer for writes, and lets go of the host's.
 pub fn enter(root: &Root) -> Result<(), BootError> {
-    fchdir(&root.fd).at("change to the root")?;
+    fchdir(&root.fd).at(BootStep::ChangeToRoot)?;
     // Both the same: the old root ends up over the new one, and is then the one that "." names.
-    pivot_root(".", ".").at("pivot_root")?;
-    umount2(".", MntFlags::MNT_DETACH).at("detach the host's root")?;
+    pivot_root(".", ".").at(BootStep::PivotRoot)?;
+    umount2(".", MntFlags::MNT_DETACH).at(BootStep::DetachHostRoot)?;
     if !root.layered {
-        restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at("make the root read-only")?;
+        restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at(BootStep::RestrictRoot)?;
     }
-    chdir("/").at("change to /")?;
+    chdir("/").at(BootStep::ChangeToSlash)?;
     // Had anything of the host stayed below or above the root, this is where it would show.
     let (here, above) = (
-        stat("/").at("look at the root")?,
-        stat("/..").at("look above the root")?,
+        stat("/").at(BootStep::LookAtRoot)?,
+        stat("/..").at(BootStep::LookAboveRoot)?,
     );
     if (here.st_dev, here.st_ino) != (above.st_dev, above.st_ino) {
-        return Err(Errno::EXDEV).at("leave the host's root behind");
+        return Err(Errno::EXDEV).at(BootStep::LeaveHostRoot);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount};
-use agent_vm_protocol::message::{BindSource, RootEntry};
+use agent_vm_protocol::message::{BindSource, BootStep, RootEntry};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
@@ -36,15 +36,15 @@ pub fn layer(
     attachments: &Attachments,
 ) -> Result<Option<OwnedFd>, BootError> {
     let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
-    restrict_mount(lower_fd.as_fd(), attributes, false).at("make the rootfs read-only")?;
-    let layer_fd = private.stage(0o700).at("make a directory for the layer")?;
-    let place = |name| directory(layer_fd.as_fd(), name).at("make the directories of the layer");
+    restrict_mount(lower_fd.as_fd(), attributes, false).at(BootStep::RestrictRootfs)?;
+    let layer_fd = private.stage(0o700).at(BootStep::MakeLayer)?;
+    let place = |name| directory(layer_fd.as_fd(), name).at(BootStep::MakeLayerDirectories);
     let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
     place(c"work")?;
     // The kernel takes a layer by path, and from this mount namespace only.
-    attach_mount(lower_fd, &lower_place_fd).at("attach the rootfs")?;
+    attach_mount(lower_fd, &lower_place_fd).at(BootStep::AttachRootfs)?;
     for name in MOUNT_POINTS {
-        directory(upper_fd.as_fd(), name).at("make directories in the layer")?;
+        directory(upper_fd.as_fd(), name).at(BootStep::FillLayer)?;
     }
     // A directory is in a private one, which is mounted over what the root has there.
     let is_prepared = |entry: &&RootEntry| !matches!(entry, RootEntry::Directory { .. });
@@ -52,7 +52,7 @@ pub fn layer(
         prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
             .map_err(|errno| refused(entry, errno))?;
     }
-    fchdir(&layer_fd).at("change to the layer")?;
+    fchdir(&layer_fd).at(BootStep::ChangeToLayer)?;
     let options = [
         (c"lowerdir", c"lower"),
         (c"upperdir", c"upper"),
@@ -60,13 +60,12 @@ pub fn layer(
         // A user namespace may not set the attributes that whiteouts and the like are otherwise marked by.
         (c"userxattr", c""),
     ];
-    let step = "lay a layer over the rootfs";
     match new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
         Ok(root_fd) => Ok(Some(root_fd)),
-        Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(step),
+        Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(BootStep::MountLayer),
         // No overlay in this kernel, none for user namespaces (before 5.11), or none over this file system.
         Err(errno) => {
-            crate::sys::log(&BootError::of(step, errno));
+            crate::sys::log(&BootError::of(BootStep::MountLayer, errno));
             Ok(None)
         }
     }
@@ -118,31 +117,31 @@ pub fn show(
     lower_fd: BorrowedFd<'_>,
     entries: &[RootEntry],
 ) -> Result<(), BootError> {
-    let step = "show the directories of the rootfs";
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut names = Dir::openat(lower_fd, ".", flags, Mode::empty()).at(step)?;
+    let mut names = Dir::openat(lower_fd, ".", flags, Mode::empty()).at(BootStep::ShowRootfs)?;
     for found in names.iter() {
-        let found = found.at(step)?;
+        let found = found.at(BootStep::ShowRootfs)?;
         let name = found.file_name();
         if name == c"." || name == c".." || is_own(name, entries) {
             continue;
         }
         let place_fd = match found.file_type() {
             Some(Type::Symlink) => {
-                let target = readlinkat(lower_fd, name).at(step)?;
-                symlinkat(&*target, root_fd, name).at(step)?;
+                let target = readlinkat(lower_fd, name).at(BootStep::ShowRootfs)?;
+                symlinkat(&*target, root_fd, name).at(BootStep::ShowRootfs)?;
                 continue;
             }
-            Some(Type::Directory) => directory(root_fd, name).at(step)?,
+            Some(Type::Directory) => directory(root_fd, name).at(BootStep::ShowRootfs)?,
             Some(Type::File) => {
-                openat(root_fd, name, file_flags(), Mode::from_bits_truncate(0o644)).at(step)?;
-                open_path(root_fd, name).at(step)?
+                openat(root_fd, name, file_flags(), Mode::from_bits_truncate(0o644))
+                    .at(BootStep::ShowRootfs)?;
+                open_path(root_fd, name).at(BootStep::ShowRootfs)?
             }
             // Of the rest a root has no need.
             _ => continue,
         };
-        let mount_fd = clone_mount(lower_fd, name, false).at(step)?;
-        attach_mount(&mount_fd, &place_fd).at(step)?;
+        let mount_fd = clone_mount(lower_fd, name, false).at(BootStep::ShowRootfs)?;
+        attach_mount(&mount_fd, &place_fd).at(BootStep::ShowRootfs)?;
     }
     Ok(())
 }

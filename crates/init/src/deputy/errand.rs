@@ -1,6 +1,6 @@
 //! What init and its deputy say to each other, over a channel of their own.
 
-use agent_vm_protocol::message::{Attributes, Failure, FileStep, Spawn};
+use agent_vm_protocol::message::{Attributes, BootStep, Failure, FileStep, Spawn};
 use serde::{Deserialize, Serialize};
 
 /// From init.
@@ -30,7 +30,7 @@ pub enum Answer {
     /// There is no domain for it.
     NotReady {
         /// What it was doing.
-        step: String,
+        step: BootStep,
         /// What the kernel answered.
         errno: i32,
     },

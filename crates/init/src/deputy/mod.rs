@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::passes_unannounced;
-use agent_vm_protocol::message::{Failure, FileStep, Spawn, Stdio};
+use agent_vm_protocol::message::{BootStep, Failure, FileStep, Spawn, Stdio};
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use libc::pid_t;
 use nix::errno::Errno;
@@ -122,7 +122,8 @@ impl Deputy {
         if self.running.is_some() {
             return Ok(());
         }
-        let (channel, theirs) = Channel::pair().map_err(|error| BootError::new("make a socket", &error))?;
+        let (channel, theirs) =
+            Channel::pair().map_err(|error| BootError::new(BootStep::MakeDeputySocket, &error))?;
         // SAFETY: init has one thread.
         let pid = unsafe {
             sys::fork(|| {
@@ -130,7 +131,7 @@ impl Deputy {
                 serve::serve(&theirs, &self.domain, &mut self.spawner);
             })
         }
-        .map_err(|errno| BootError::of("start init's deputy", errno))?;
+        .map_err(|errno| BootError::of(BootStep::StartDeputy, errno))?;
         drop(theirs);
         self.running = Some(Running { pid, channel });
         match self.answer() {
@@ -140,13 +141,9 @@ impl Deputy {
             }
             Ok((Answer::NotReady { step, errno }, _)) => {
                 self.running = None;
-                Err(BootError {
-                    step: step.into(),
-                    errno: Errno::from_raw(errno),
-                    path: None,
-                })
+                Err(BootError::of(step, Errno::from_raw(errno)))
             }
-            Ok(_) | Err(_) => Err(BootError::of("start init's deputy", Errno::EAGAIN)),
+            Ok(_) | Err(_) => Err(BootError::of(BootStep::StartDeputy, Errno::EAGAIN)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use agent_vm_protocol::message::BootStep;
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::errno::Errno;
 
@@ -28,7 +29,7 @@ pub fn serve(channel: &Channel, domain: &LandlockDomain, spawner: &mut Spawner) 
         }
         Err(error) => {
             let answer = Answer::NotReady {
-                step: error.step.to_owned(),
+                step: error.step,
                 errno: error.errno as i32,
             };
             send(channel, &answer, Vec::new());
@@ -56,13 +57,12 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
     // All else rests on this: what ends a VM, too, is a signal to everybody whom the domain lets one reach.
     if sys::may_signal_parent() {
         return Err(DomainError {
-            step: "keep signals in the Landlock domain",
+            step: BootStep::KeepSignalsIn,
             errno: Errno::EOPNOTSUPP,
         });
     }
-    seccomp::confine_without_namespaces()
-        .map_err(failed("install the filter for what Landlock does not hold"))?;
-    mediate::listen(&domain.replaced().path_offsets).map_err(failed("have the kernel ask about calls"))
+    seccomp::confine_without_namespaces().map_err(failed(BootStep::InstallDeputyFilter))?;
+    mediate::listen(&domain.replaced().path_offsets).map_err(failed(BootStep::AskAboutCalls))
 }
 
 fn run(channel: &Channel, spawner: &mut Spawner) {

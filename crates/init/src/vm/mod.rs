@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Isolation, Reply};
+use agent_vm_protocol::message::{Boot, BootStep, Isolation, Reply};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -75,15 +75,15 @@ impl Vm {
         // Writing to a socket whose host is gone is an error to handle, not an end.
         mask.add(Signal::SIGPIPE);
         mask.thread_set_mask()
-            .map_err(|errno| BootError::of("block signals", errno))?;
+            .map_err(|errno| BootError::of(BootStep::BlockSignals, errno))?;
         mask.remove(Signal::SIGPIPE);
         let children = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map_err(|errno| BootError::of("make a descriptor for signals", errno))?;
+            .map_err(|errno| BootError::of(BootStep::MakeSignalFd, errno))?;
 
         let pid_namespace = has_pid_namespace(boot.isolation);
         let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files)
-            .map_err(|error| BootError::new("prepare to start programs", &error))?;
-        let salt = sys::random().map_err(|errno| BootError::of("draw a random number", errno))?;
+            .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
+        let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
         let mut listeners = Listeners::default();
         let own_mounts = booted.asks.map_or_else(OwnMounts::default, |asks| {

@@ -6,6 +6,7 @@ mod boot;
 mod file;
 mod hold;
 mod program;
+mod step;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ pub use boot::{
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
+pub use step::BootStep;
 
 /// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
 pub type Call = u64;
@@ -160,12 +162,10 @@ pub enum Reply {
     },
     /// The sandbox cannot be made. Init exits.
     BootFailed {
-        /// The step, in words: "mount a tmpfs for the root".
-        step: String,
+        /// What init was doing.
+        step: BootStep,
         /// What the kernel answered.
         errno: i32,
-        /// The path of the [`RootEntry::Mount`] that it was about, if it was about one.
-        path: Option<String>,
     },
     /// The program runs. Attached: what [`Stdio`] says.
     Spawned {

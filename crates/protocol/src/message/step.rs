@@ -1,0 +1,250 @@
+//! The steps of a boot that the kernel can refuse.
+
+use serde::{Deserialize, Serialize};
+
+/// What init was doing when its boot failed. Its text completes "init could not …".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs, reason = "each says itself what it is")]
+pub enum BootStep {
+    // The process.
+    #[error("start a session")]
+    StartSession,
+    #[error("become a subreaper")]
+    BecomeSubreaper,
+    #[error("read the limit on open files")]
+    ReadOpenFiles,
+    #[error("raise init's limit on open files")]
+    RaiseOpenFiles,
+    #[error("draw a random number")]
+    DrawRandom,
+    #[error("block signals")]
+    BlockSignals,
+    #[error("make a descriptor for signals")]
+    MakeSignalFd,
+    #[error("prepare to start programs")]
+    PrepareSpawning,
+    #[error("hide init from tracing")]
+    HideInit,
+    #[error("share /proc")]
+    ShareProc,
+
+    // Its ids and namespaces.
+    #[error("join a cgroup")]
+    JoinCgroup,
+    #[error("take a cgroup namespace")]
+    TakeCgroupNamespace,
+    #[error("map the VM's ids")]
+    MapIds,
+    #[error("keep capabilities over a change of user")]
+    KeepCapabilities,
+    #[error("read the groups")]
+    ReadGroups,
+    #[error("leave the host's groups")]
+    LeaveGroups,
+    #[error("take the VM's group")]
+    TakeGroup,
+    #[error("take the VM's user")]
+    TakeUser,
+    #[error("set the host name")]
+    SetHostName,
+
+    // Cgroups.
+    #[error("take a cgroup's tasks")]
+    TakeTasks,
+    #[error("clone the mount of a cgroup directory")]
+    CloneCgroupMount,
+    #[error("take a cgroup directory")]
+    TakeCgroupDirectory,
+    #[error("attach a cgroup directory")]
+    AttachCgroup,
+    #[error("show the VM's cgroups")]
+    ShowCgroups,
+    #[error("leave the host's cgroups behind")]
+    LeaveCgroups,
+
+    // The root.
+    #[error("open the host's root")]
+    OpenHostRoot,
+    #[error("open the host's /proc")]
+    OpenHostProc,
+    #[error("mount a tmpfs for the root")]
+    MountRoot,
+    #[error("attach the root")]
+    AttachRoot,
+    #[error("look at the root")]
+    LookAtRoot,
+    #[error("look above the root")]
+    LookAboveRoot,
+    #[error("make the root read-only")]
+    RestrictRoot,
+    #[error("change to the root")]
+    ChangeToRoot,
+    #[error("pivot_root")]
+    PivotRoot,
+    #[error("detach the host's root")]
+    DetachHostRoot,
+    #[error("leave the host's root behind")]
+    LeaveHostRoot,
+    #[error("change to /")]
+    ChangeToSlash,
+    #[error("size the private files")]
+    SizePrivate,
+    #[error("mount a tmpfs for private files")]
+    MountPrivate,
+    #[error("attach the private files")]
+    AttachPrivate,
+
+    // Another root.
+    #[error("open the rootfs")]
+    OpenRootfs,
+    #[error("make the rootfs read-only")]
+    RestrictRootfs,
+    #[error("make a directory for the layer")]
+    MakeLayer,
+    #[error("make the directories of the layer")]
+    MakeLayerDirectories,
+    #[error("make directories in the layer")]
+    FillLayer,
+    #[error("attach the rootfs")]
+    AttachRootfs,
+    #[error("change to the layer")]
+    ChangeToLayer,
+    #[error("lay a layer over the rootfs")]
+    MountLayer,
+    #[error("show the directories of the rootfs")]
+    ShowRootfs,
+
+    // What the root shows.
+    #[error("make the directory /proc")]
+    MakeProc,
+    #[error("mount /proc")]
+    MountProc,
+    #[error("attach /proc")]
+    AttachProc,
+    #[error("open /proc")]
+    OpenProc,
+    #[error("make the directory /sys")]
+    MakeSys,
+    #[error("mount /sys")]
+    MountSys,
+    #[error("attach /sys")]
+    AttachSys,
+    #[error("make the directory /dev")]
+    MakeDev,
+    #[error("make a directory for /dev")]
+    MakePrivateDev,
+    #[error("make the links in /dev")]
+    LinkDevices,
+    #[error("make /dev read-only")]
+    RestrictDev,
+    #[error("make the directory /dev/pts")]
+    MakePts,
+    #[error("mount /dev/pts")]
+    MountPts,
+    #[error("attach /dev/pts")]
+    AttachPts,
+    #[error("make the directory /dev/shm")]
+    MakeShm,
+    #[error("make a directory for /dev/shm")]
+    MakePrivateShm,
+    #[error("attach /dev/shm")]
+    AttachShm,
+
+    // The network.
+    #[error("make a socket for the loopback interface")]
+    MakeLoopbackSocket,
+    #[error("bring the loopback interface up")]
+    RaiseLoopback,
+    #[error("listen on the loopback interface")]
+    ListenOnLoopback,
+    #[error("allow every port")]
+    AllowPorts,
+    #[error("allow ICMP echo requests")]
+    AllowPing,
+
+    // Limits and rights.
+    #[error("forbid core dumps")]
+    ForbidCoreDumps,
+    #[error("limit the processes")]
+    LimitProcesses,
+    #[error("limit the queued signals")]
+    LimitSignals,
+    #[error("limit the message queues")]
+    LimitMessageQueues,
+    #[error("limit the locked memory")]
+    LimitLockedMemory,
+    #[error("limit inotify")]
+    LimitInotify,
+    #[error("forbid user namespaces inside")]
+    ForbidUserNamespaces,
+    #[error("clear the ambient capabilities")]
+    ClearAmbient,
+    #[error("empty the capability bounding set")]
+    EmptyBounding,
+    #[error("lock the secure bits")]
+    LockSecurebits,
+    #[error("drop the capabilities")]
+    DropCapabilities,
+    #[error("set no_new_privs")]
+    SetNoNewPrivs,
+    #[error("fence off the host's abstract sockets")]
+    FenceAbstractSockets,
+    #[error("install the system call filter")]
+    InstallFilter,
+
+    // Without namespaces.
+    #[error("learn what the VM may read")]
+    LearnReadable,
+    #[error("make a Landlock ruleset")]
+    MakeRuleset,
+    #[error("open the directory for the VM's files")]
+    OpenFiles,
+    #[error("reach the directory for the VM's files as the VM's user")]
+    ReachFiles,
+    #[error("make the tables of users and groups")]
+    MakeTables,
+    #[error("open what the VM may read")]
+    OpenReadable,
+    #[error("make a socket for init's deputy")]
+    MakeDeputySocket,
+    #[error("start init's deputy")]
+    StartDeputy,
+    #[error("enter the Landlock domain")]
+    EnterDomain,
+    #[error("keep signals in the Landlock domain")]
+    KeepSignalsIn,
+    #[error("install the filter for what Landlock does not hold")]
+    InstallDeputyFilter,
+    #[error("have the kernel ask about calls")]
+    AskAboutCalls,
+
+    // What becomes no VM.
+    #[error("describe the processors")]
+    DescribeProcessors,
+    #[error("mount a tmpfs for the host's files")]
+    MountHeld,
+    #[error("attach the host's files")]
+    AttachHeld,
+    #[error("copy the host's files")]
+    CopyHeld,
+    #[error("show a file of the host")]
+    ShowHeld,
+    #[error("find the host's files")]
+    FindHeld,
+    #[error("clone the mounts of the host's files")]
+    CloneHeld,
+    #[error("hide the holder from tracing")]
+    HideHolder,
+
+    // About one of several.
+    #[error("cover /proc/{0}")]
+    CoverProc(String),
+    #[error("show the device {0}")]
+    ShowDevice(String),
+    #[error("make {0} in the root")]
+    MakeEntry(String),
+
+    /// The path of an entry that the VM's owner asked for.
+    #[error("mount on {0}")]
+    Mount(String),
+}
