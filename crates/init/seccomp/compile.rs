@@ -1,9 +1,9 @@
-//! From the policy to a BPF program: `seccompiler` makes the code that tests arguments, and a binary search over the
-//! numbers leads to it.
+//! Compiles the policy to a BPF program: `seccompiler` makes the code that tests arguments, and a binary search over
+//! the call numbers leads to that code.
 //!
-//! `seccompiler` alone would compare with one number after another, answer with one error only, and kill on a foreign
-//! architecture. The search takes 0.2 ms off every boot: as a filter is installed the kernel runs it for each number, to
-//! learn which calls it need not ask about (Linux 5.11).
+//! `seccompiler` alone would compare with one number after another, return only one error, and kill on a foreign
+//! architecture. The search saves 0.2 ms of every boot: when a filter is installed, the kernel runs it for each number
+//! to find out which calls it always allows (Linux 5.11).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +18,7 @@ use crate::policy::calls::{Call, Machine};
 use crate::policy::check::{Check, Otherwise, Step, Test};
 use crate::policy::{ENOSYS, Table};
 
-/// `linux/filter.h`; `libc` has them for Linux only, and the building machine may be another.
+/// `linux/filter.h`; `libc` has them only for Linux, and the build machine may be another.
 const LOAD_WORD: u16 = 0x20;
 const JUMP: u16 = 0x05;
 const JUMP_IF_EQUAL: u16 = 0x15;
@@ -31,13 +31,13 @@ const ARCH_OFFSET: u32 = 4;
 const RETURN_ALLOW: u32 = 0x7fff_0000;
 const RETURN_ERRNO: u32 = 0x0005_0000;
 const RETURN_ASK: u32 = 0x7fc0_0000;
-/// SIGSYS, which kills a program that has no handler for it. Unlike the actions that kill, the kernel does not log it as such.
+/// SIGSYS, which kills a program that has no handler for it. The kernel does not log it, unlike the actions that kill.
 const TRAP: sock_filter = statement(RETURN, 0x0003_0000);
 
-/// The numbers of x32, on x86-64: there are about 550, and a tracer that has a call skipped shows -1.
+/// The numbers of x32, on x86-64: there are about 550, and when a tracer skips a call the number is -1.
 const X32: Range<u32> = 0x4000_0000..0x4000_0400;
 
-/// Past `MAX_ERRNO`, which is 4095.
+/// Larger than `MAX_ERRNO`, which is 4095.
 const STANDS_FOR_ASKING: u32 = 0xffff;
 
 const ALLOW: sock_filter = statement(RETURN, RETURN_ALLOW);
@@ -55,7 +55,7 @@ const fn refuse(errno: u32) -> sock_filter {
     statement(RETURN, RETURN_ERRNO | errno)
 }
 
-/// The program that answers as `table` says on `machine`.
+/// The program for `machine` that answers as in `table`.
 pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Error>> {
     let mut program = vec![
         statement(LOAD_WORD, ARCH_OFFSET),
@@ -65,7 +65,7 @@ pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Er
             jf: 0,
             k: machine.audit_arch(),
         },
-        // A program for 32-bit processors can do nothing at all: better its shell says so than that it ends in a crash.
+        // A program for 32-bit processors cannot work at all; a message from its shell is better than a crash.
         TRAP,
         statement(LOAD_WORD, NUMBER_OFFSET),
     ];
@@ -73,8 +73,8 @@ pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Er
     Ok(program)
 }
 
-/// Code by the first number that it is for; each holds up to the next one, and the last, which is ENOSYS, for all numbers there
-/// are.
+/// The code for ranges of numbers, by the first number of each range. The last range, for which the code is ENOSYS,
+/// includes all higher numbers.
 fn runs(machine: Machine, table: &Table) -> Result<Vec<(u32, BpfProgram)>, Box<dyn Error>> {
     let known: Vec<u32> = machine.known().into_iter().flatten().collect();
     let mut codes: BTreeMap<u32, BpfProgram> = known.iter().map(|number| (*number, vec![ALLOW])).collect();
@@ -114,7 +114,7 @@ fn runs(machine: Machine, table: &Table) -> Result<Vec<(u32, BpfProgram)>, Box<d
     Ok(runs)
 }
 
-/// A binary search for the number in the accumulator, with each run's code in its leaf.
+/// A binary search for the number in the accumulator; its leaves contain the code of each range.
 fn search(runs: &[(u32, BpfProgram)]) -> BpfProgram {
     if let [(_, code)] = runs {
         return code.clone();
@@ -130,7 +130,7 @@ fn search(runs: &[(u32, BpfProgram)]) -> BpfProgram {
             jf: 0,
             k: middle,
         }],
-        // A conditional jump reaches 255 instructions, an unconditional one all of them.
+        // A conditional jump reaches only 255 instructions, an unconditional jump reaches all.
         Err(_) => vec![
             sock_filter {
                 code: JUMP_IF_AT_LEAST,
@@ -146,7 +146,8 @@ fn search(runs: &[(u32, BpfProgram)]) -> BpfProgram {
     program
 }
 
-/// A check's steps one after another: what passes one jumps to the next, what passes the last is allowed.
+/// The steps of a check, one after another: a call that passes a step jumps to the next one, and after the last it is
+/// allowed.
 fn arguments(check: &Check, number: u32, machine: Machine) -> Result<BpfProgram, Box<dyn Error>> {
     let mut program = BpfProgram::new();
     for (index, step) in check.steps.iter().enumerate() {
@@ -166,7 +167,7 @@ fn arguments(check: &Check, number: u32, machine: Machine) -> Result<BpfProgram,
     Ok(program)
 }
 
-/// `seccompiler`'s filter of one call, without what it begins with: the tests of the architecture and of the number.
+/// `seccompiler`'s filter for one call, without its first part, which tests the architecture and the number.
 fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfProgram, Box<dyn Error>> {
     let mut rules = Vec::new();
     for tests in &step.allow_if {
@@ -177,7 +178,7 @@ fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfPr
         Machine::X86_64 => TargetArch::x86_64,
         Machine::Aarch64 => TargetArch::aarch64,
     };
-    // It has no word for asking, so an errno that does not exist stands for it.
+    // `seccompiler` has no action for asking, so an errno that does not exist represents it.
     let errno = match step.otherwise {
         Otherwise::Fails(errno) => errno,
         Otherwise::Asks => STANDS_FOR_ASKING,
@@ -190,7 +191,7 @@ fn arguments_of_step(step: &Step, number: u32, machine: Machine) -> Result<BpfPr
     )?;
     let program = BpfProgram::try_from(filter)?;
     match program.as_slice() {
-        // Nothing in the rest jumps back to these, and jumps are relative.
+        // The rest contains no jump back to these instructions, and jumps are relative.
         [_, _, _, load, equal, rest @ ..]
             if *load == statement(LOAD_WORD, NUMBER_OFFSET)
                 && (equal.code, equal.k) == (JUMP_IF_EQUAL, number) =>

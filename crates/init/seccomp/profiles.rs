@@ -1,5 +1,5 @@
-//! The policy beside the profiles of Docker, systemd and Flatpak. Each call on x86-64 that one of them answers in another way has
-//! a decision and its reason, in `profiles/decisions.txt`. Nothing of this is in init.
+//! Compares the policy with the profiles of Docker, systemd and Flatpak. For each call on x86-64 that one of them
+//! answers differently, `profiles/decisions.txt` has a decision with its reason. Init contains none of this.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -12,7 +12,7 @@ use crate::policy::modes::Modes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Allowed,
-    /// Allowed or refused by its arguments.
+    /// Allowed or refused depending on its arguments.
     Arguments,
     /// Refused, or answered without being carried out.
     Refused,
@@ -42,7 +42,7 @@ impl Display for Answer {
 /// The profiles, in the order of [`Difference::others`].
 pub const OTHERS: [&str; 3] = ["Docker", "systemd", "Flatpak"];
 
-/// A call that not all answer alike.
+/// A call that the filters do not all answer in the same way.
 #[derive(Debug)]
 pub struct Difference {
     pub call: &'static str,
@@ -50,7 +50,7 @@ pub struct Difference {
     pub others: [Answer; 3],
 }
 
-/// Why this filter answers some calls as it does.
+/// The reason for the policy's answer to some calls.
 #[derive(Debug)]
 pub struct Decision {
     pub answer: Answer,
@@ -58,7 +58,7 @@ pub struct Decision {
     pub calls: Vec<&'static str>,
 }
 
-/// These two are refused before the policy is asked; see `src/seccomp/mod.rs`.
+/// The filter refuses these two before it applies the policy; see `src/seccomp/mod.rs`.
 const BEFORE_THE_POLICY: [&str; 2] = ["clone3", "openat2"];
 
 /// The names and numbers of all calls.
@@ -69,7 +69,7 @@ pub fn calls() -> Vec<(&'static str, u32)> {
         .collect()
 }
 
-/// What the policy does with a call in a VM that shows directories of the host.
+/// The policy's answer to a call in a VM that shows host directories.
 pub fn ours(name: &str, number: u32) -> Answer {
     let machine = Machine::X86_64;
     let table = policy::for_all(Modes::Asked);
@@ -87,9 +87,9 @@ pub fn ours(name: &str, number: u32) -> Answer {
     }
 }
 
-/// All calls that one of the others answers in another way.
+/// All calls that one of the other profiles answers differently.
 pub fn differences() -> Vec<Difference> {
-    // Two list what they allow, one what it refuses.
+    // Two profiles list the allowed calls, and one the refused ones.
     let others = [
         (
             listed(include_str!("profiles/docker.txt")),
@@ -125,7 +125,7 @@ pub fn differences() -> Vec<Difference> {
     found
 }
 
-/// Every decision, or the paragraph that is none.
+/// Every decision, or the first paragraph that is not one.
 pub fn decisions() -> Result<Vec<Decision>, &'static str> {
     let paragraphs = include_str!("profiles/decisions.txt").split("\n\n");
     paragraphs

@@ -1,12 +1,12 @@
-//! What a VM without namespaces is refused besides: it has the host's network, IPC and processes around it, and the server's
-//! own user where that is not root. `src/seccomp/mod.rs` says why.
+//! What a VM without namespaces is refused in addition, because it shares the host's network, IPC and processes and, if
+//! the server is not root, the server's user. `src/seccomp/mod.rs` gives the reasons.
 
 use crate::policy::arguments::AF_UNIX;
 use crate::policy::calls::{Call, both, new, only_x86};
 use crate::policy::check::{Check, check, is, is_not, masked};
 use crate::policy::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, Table};
 
-/// For the deputy and the programs of such a VM, on top of [`crate::policy::for_all`].
+/// For the deputy and the programs of such a VM, in addition to [`crate::policy::for_all`].
 pub fn table() -> Table {
     Table {
         refused: vec![
@@ -83,7 +83,7 @@ fn checks() -> Vec<Check> {
     ]
 }
 
-/// Streams between parent and child. Of datagram sockets even one of a pair can send to any address.
+/// Only streams between parent and child: a datagram socket can send to any address, even if it is one of a pair.
 fn socketpair() -> Check {
     const SOCK_TYPE_MASK: u32 = 0xf;
     const SOCK_STREAM: u32 = 1;
@@ -96,7 +96,7 @@ fn socketpair() -> Check {
     )
 }
 
-/// One's own, or one's own group's: `kinds` says how the call counts those.
+/// Only for the caller itself, or for its own process group; `kinds` are the call's numbers for these two.
 fn priority(call: Call, kinds: [u32; 2]) -> Check {
     check(
         call,
@@ -105,7 +105,7 @@ fn priority(call: Call, kinds: [u32; 2]) -> Check {
     )
 }
 
-/// Flags, projects, encryption and verity of a file, for which a descriptor that only reads will do.
+/// Flags, projects, encryption and verity of a file, which can be changed through a read-only descriptor.
 fn file_flags() -> Check {
     const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
     const FS_IOC32_SETFLAGS: u32 = 0x4004_6602;

@@ -1,8 +1,8 @@
-//! Mounts that are made, changed and attached by their descriptors.
+//! Mounts that are made, changed and attached through their descriptors.
 //!
-//! A mount that is attached nowhere is a descriptor like any other: it can be restricted before anybody sees what it shows, and
-//! handed to another process. The host makes such mounts of its directories, and init makes a VM's root of them. The kernel has
-//! system calls for that since Linux 5.2, and for attributes since 5.12; nix has none of them.
+//! A detached mount is a descriptor: it can be restricted before anyone can see its files, and sent to another process.
+//! The host makes such mounts of its directories, and init makes a VM's root of them. The kernel has system calls for
+//! that since Linux 5.2, and for attributes since 5.12; nix has none of them.
 
 pub mod attr;
 mod sys;

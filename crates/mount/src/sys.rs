@@ -32,14 +32,14 @@ struct MountAttr {
 
 fn owned(result: c_long) -> Result<OwnedFd, Errno> {
     let fd = Errno::result(result)?;
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just made this descriptor, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// A new file system of type `name`, with `options` (a flag where the value is empty), attached nowhere.
+/// A new, detached file system of type `name`, with `options` (an option with an empty value is a flag).
 ///
 /// # Errors
-/// What the kernel answers to `fsopen(2)`, `fsconfig(2)` and `fsmount(2)`.
+/// The kernel's error of `fsopen(2)`, `fsconfig(2)` or `fsmount(2)`.
 pub fn new_mount(name: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<OwnedFd, Errno> {
     // SAFETY: `name` is a C string that outlives the call.
     let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), FSOPEN_CLOEXEC) })?;
@@ -49,7 +49,7 @@ pub fn new_mount(name: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Re
         } else {
             (FSCONFIG_SET_STRING, value.as_ptr())
         };
-        // SAFETY: both are C strings that outlive the call, or null where the command takes none.
+        // SAFETY: both are C strings that outlive the call, or null if the command takes none.
         Errno::result(unsafe {
             libc::syscall(
                 libc::SYS_fsconfig,
@@ -84,11 +84,11 @@ pub fn new_mount(name: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Re
     })
 }
 
-/// A copy of the mount that shows `path` (relative to `directory`; `directory` itself if it is empty), with what is mounted
-/// below it if `recursive`. The copy is attached nowhere.
+/// A detached copy of the mount at `path` (relative to `directory`; `directory` itself if it is empty), with everything
+/// mounted below it if `recursive`.
 ///
 /// # Errors
-/// EPERM and ENOSYS where the caller, or the kernel, may not do so (`open_tree(2)`).
+/// EPERM or ENOSYS if the caller or the kernel cannot do so (`open_tree(2)`).
 pub fn clone_mount(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     let flags = OPEN_TREE_CLONE
         | OPEN_TREE_CLOEXEC
@@ -98,11 +98,11 @@ pub fn clone_mount(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> R
     owned(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags) })
 }
 
-/// Adds attributes to the mount at `fd` and, if `recursive`, to those below it, and cuts them off from what the host
-/// mounts later.
+/// Adds attributes to the mount at `fd` and, if `recursive`, to those below it. Later mounts of the host no longer
+/// appear in it.
 ///
 /// # Errors
-/// What the kernel answers.
+/// The kernel's error.
 pub fn restrict_mount(fd: BorrowedFd<'_>, attributes: u64, recursive: bool) -> Result<(), Errno> {
     let change = MountAttr {
         attr_set: attributes,
@@ -113,10 +113,11 @@ pub fn restrict_mount(fd: BorrowedFd<'_>, attributes: u64, recursive: bool) -> R
     set(fd, &change, recursive)
 }
 
-/// The same for the mount at `fd` and those below it, and maps their owners by `user_namespace`. All of it or nothing.
+/// The same for the mount at `fd` and all mounts below it; also maps their owners by `user_namespace`. Changes all of
+/// them or none.
 ///
 /// # Errors
-/// EINVAL where a file system cannot map owners, EPERM where one does so already.
+/// EINVAL if a file system cannot map owners, EPERM if one does so already.
 pub fn restrict_and_map(
     fd: BorrowedFd<'_>,
     attributes: u64,
@@ -147,10 +148,10 @@ fn set(fd: BorrowedFd<'_>, change: &MountAttr, recursive: bool) -> Result<(), Er
     Ok(())
 }
 
-/// Attaches a detached mount over the file or directory that `target` is.
+/// Attaches a detached mount over the file or directory `target`.
 ///
 /// # Errors
-/// What the kernel answers.
+/// The kernel's error.
 pub fn attach_mount(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     // SAFETY: both paths are empty C strings.
     Errno::result(unsafe {

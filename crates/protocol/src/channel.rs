@@ -1,10 +1,10 @@
-//! One end of the control socket: whole messages, each with the descriptors attached to it.
+//! One end of the control socket: sends and receives whole messages with attached descriptors.
 //!
-//! The socket is `SOCK_SEQPACKET`: a message arrives whole or not at all, and end-of-file says that the other side is
-//! gone, however it went. Sending and receiving never block; who uses it waits for readiness by `poll` or `epoll`.
+//! The socket is `SOCK_SEQPACKET`: a message arrives completely or not at all, and end-of-file means that the other
+//! side is gone, for any reason. Sending and receiving never block; callers wait for readiness by `poll` or `epoll`.
 //!
-//! A message over [`INLINE_BYTES`] travels in a memory file whose descriptor is attached first; one over [`MAX_BYTES`]
-//! is refused by the sender.
+//! A message larger than [`INLINE_BYTES`] is sent in a memory file, whose descriptor is attached first; the sender
+//! refuses a message larger than [`MAX_BYTES`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,71 +17,71 @@ use crate::sys;
 
 pub use crate::sys::MAX_DESCRIPTORS;
 
-/// The largest message that travels in the socket itself. The socket's default buffer holds some of these at a time.
+/// The largest message that is sent in the socket itself. The socket's default buffer has room for several of them.
 pub const INLINE_BYTES: usize = 32 * 1024;
 
 /// The largest message. The kernel takes at most 6 MiB of arguments and environment (`execve(2)`).
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a message is sent again that the kernel refuses for its descriptors, before it is given up.
+/// For how long sending a message is tried again while the kernel refuses its descriptors.
 pub const DESCRIPTORS_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long to wait before sending such a message again: nothing says when the kernel takes it.
+/// How long to wait before such a message is sent again, because no event reports when the kernel will accept it.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(1);
 
-/// First byte of a message that is here.
+/// The first byte of a message that follows in the packet.
 const INLINE: u8 = 0;
-/// First byte of a message that is in the first attached descriptor.
+/// The first byte of a message that is in the first attached descriptor.
 const IN_FILE: u8 = 1;
 
-/// A message that was not sent.
+/// Why a message was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// Over [`MAX_BYTES`].
+    /// It is larger than [`MAX_BYTES`].
     #[error("a control message of {size} bytes; at most {MAX_BYTES} are possible")]
     TooLarge {
         /// Its size.
         size: usize,
     },
-    /// Over [`MAX_DESCRIPTORS`].
+    /// It has more descriptors than [`MAX_DESCRIPTORS`].
     #[error("{count} descriptors on a control message; at most {MAX_DESCRIPTORS} are possible")]
     TooManyDescriptors {
-        /// How many.
+        /// The number of descriptors.
         count: usize,
     },
-    /// It does not encode.
+    /// It cannot be encoded.
     #[error("a control message does not encode")]
     Encode(#[source] postcard::Error),
-    /// No memory file for a large one.
+    /// The memory file for a large message could not be made.
     #[error("a large control message found no room")]
     File(#[source] io::Error),
 }
 
-/// A message that does not decode.
+/// A message that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("a control message does not decode")]
 pub struct DecodeError(#[source] postcard::Error);
 
-/// What receiving can meet.
+/// Why a message was not received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The socket failed; `WouldBlock` where there is nothing to receive.
+    /// The socket failed; `WouldBlock` if there is nothing to receive.
     #[error("the control socket failed")]
     Socket(#[source] io::Error),
-    /// The message was longer than a message can be, had more attached, or is of no known form.
+    /// The message was longer than allowed, had too many descriptors, or has no known form.
     #[error("a control message arrived incomplete")]
     Truncated,
-    /// The memory file of a large message is missing, wrong or not readable.
+    /// The memory file of a large message is missing, wrong or unreadable.
     #[error("a large control message cannot be read")]
     File(#[source] io::Error),
-    /// It does not decode.
+    /// It cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
-/// A message ready to send, with the descriptors that go with it.
+/// An encoded message with the descriptors to attach.
 #[derive(Debug)]
 pub struct Frame {
     bytes: Vec<u8>,
@@ -89,7 +89,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Encodes `message`, to which `fds` will be attached in that order.
+    /// Encodes `message`; `fds` will be attached in that order.
     pub fn new<M: Serialize>(message: &M, mut fds: Vec<OwnedFd>) -> Result<Self, FrameError> {
         if fds.len() > MAX_DESCRIPTORS {
             return Err(FrameError::TooManyDescriptors { count: fds.len() });
@@ -109,8 +109,8 @@ impl Frame {
         })
     }
 
-    /// Closes the descriptors that go with the message, which then goes without them. Returns whether there was one to close; what
-    /// carries the message itself is kept.
+    /// Closes the attached descriptors, so that the message is sent without them. Returns whether there were any. Keeps
+    /// the memory file that contains the message.
     pub fn drop_descriptors(&mut self) -> bool {
         let kept = usize::from(self.bytes == [IN_FILE]);
         let any = self.fds.len() > kept;
@@ -119,8 +119,8 @@ impl Frame {
     }
 }
 
-/// Whether the kernel refused a message for now, and nothing says when it will take the message: more descriptors are in flight
-/// than the sender may have open (ETOOMANYREFS), or memory is short (ENOBUFS, ENOMEM).
+/// Whether the kernel refused a message only for now, and no event reports when it will accept it: more descriptors are
+/// in transit than the sender may have open (ETOOMANYREFS), or memory is short (ENOBUFS, ENOMEM).
 #[must_use]
 pub fn passes_unannounced(error: &io::Error) -> bool {
     matches!(
@@ -142,16 +142,17 @@ impl Channel {
         Ok((Self { fd: one }, Self { fd: other }))
     }
 
-    /// Sends `frame`, whole.
+    /// Sends `frame` completely.
     ///
     /// # Errors
-    /// `WouldBlock` while the other side has not read enough; `ETOOMANYREFS` while too many descriptors are on their way
-    /// (`unix(7)`), which also passes; `EPIPE` and `ECONNRESET` once it is gone.
+    /// `WouldBlock` while the other side has not read enough; `ETOOMANYREFS` while too many descriptors are in transit
+    /// (`unix(7)`), which is also temporary; `EPIPE` and `ECONNRESET` once the other side is gone.
     pub fn send(&self, frame: &Frame) -> io::Result<()> {
         sys::send(self.fd.as_fd(), &frame.bytes, &frame.fds)
     }
 
-    /// As [`send`](Self::send), on a thread that may wait: for at most `patience`, while the kernel refuses the descriptors.
+    /// Like [`send`](Self::send), on a thread that may block: waits at most `patience` while the kernel refuses the
+    /// descriptors.
     pub fn send_patiently(&self, frame: &Frame, patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         loop {
@@ -164,15 +165,15 @@ impl Channel {
         }
     }
 
-    /// Receives a message and what is attached to it, or nothing once the other side is gone. Of the descriptors, the last
-    /// are missing where this process has no room for them.
+    /// Receives a message with its descriptors; `None` once the other side is gone. If this process has no room for all
+    /// descriptors, the last ones are missing.
     pub fn receive<M: DeserializeOwned>(
         &self,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<(M, Vec<OwnedFd>)>, ReceiveError> {
         buffer.resize(INLINE_BYTES + 1, 0);
         let received = sys::receive(self.fd.as_fd(), buffer).map_err(ReceiveError::Socket)?;
-        // No honest end attaches more; those past the room for them the kernel has closed.
+        // An honest end attaches no more than that. The kernel has closed descriptors for which there was no room.
         if received.truncated || received.fds.len() > MAX_DESCRIPTORS + 1 {
             return Err(ReceiveError::Truncated);
         }
@@ -202,7 +203,7 @@ impl AsRawFd for Channel {
 }
 
 impl From<OwnedFd> for Channel {
-    /// Takes an end that was handed over; it must be a non-blocking `SOCK_SEQPACKET` socket.
+    /// Converts an end that was received as a descriptor; it must be a non-blocking `SOCK_SEQPACKET` socket.
     fn from(fd: OwnedFd) -> Self {
         Self { fd }
     }
@@ -214,7 +215,7 @@ impl From<Channel> for OwnedFd {
     }
 }
 
-/// Decodes one message; what is left over is an error too.
+/// Decodes one message; remaining bytes are an error too.
 pub fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, DecodeError> {
     match postcard::take_from_bytes(body) {
         Ok((message, [])) => Ok(message),

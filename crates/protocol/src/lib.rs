@@ -1,8 +1,9 @@
-//! What host and init say to each other: the messages, and the channel that carries them with descriptors.
+//! The messages between host and init, and the channel that carries them with descriptors.
 //!
-//! Control messages only. Output, input, terminals and files travel through descriptors that are handed across, never
-//! through here. Both sides are built from one source and start together, so the encoding (postcard) has no versions;
-//! a message that does not decode is an error of the channel, after which the side that met it gives up the VM.
+//! These are control messages only. Output, input, terminals and files use descriptors that are sent once; their data
+//! never passes through here. Both sides are built from the same source and start together, so the encoding (postcard)
+//! has no versions. A message that does not decode is an error of the channel, and the side that receives it gives up
+//! the VM.
 
 pub mod channel;
 pub mod message;

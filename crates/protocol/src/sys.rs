@@ -9,10 +9,11 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
-/// The most descriptors a message can carry, its memory file not counted. The kernel's own bound is 253.
+/// The maximum number of descriptors that a message can carry, not counting its memory file. The kernel's own limit is
+/// 253.
 pub const MAX_DESCRIPTORS: usize = 128;
 
-/// A connected pair of sockets that keep message bounds.
+/// A connected pair of sockets that keep message boundaries.
 pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
@@ -33,22 +34,23 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> io::Result
     }
 }
 
-/// A message as it came.
+/// A message as it was received.
 pub struct Received {
-    /// Bytes of it in the buffer; none at end of file.
+    /// The number of its bytes in the buffer; 0 at end of file.
     pub length: usize,
-    /// What was attached.
+    /// The attached descriptors.
     pub fds: Vec<OwnedFd>,
-    /// Whether bytes did not fit.
+    /// Whether the message was longer than the buffer.
     pub truncated: bool,
 }
 
-/// Receives one message and what is attached to it.
+/// Receives one message and its descriptors.
 ///
-/// When this process has no room for more descriptors, the kernel hands over those that fit and closes the rest; the
-/// receiver finds out which are missing. (nix lists nothing at all then, and what fitted would leak.)
+/// If this process has no room for all descriptors, the kernel passes those that fit and closes the rest; the receiver
+/// finds out which are missing. (In this case nix returns none, and those that fitted would leak.)
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
-    // One more than a message may carry, for the memory file of a large one. In words of eight bytes: a header's alignment.
+    // One more than a message may carry, for the memory file of a large message. In words of eight bytes, the alignment
+    // of a header.
     let mut space = [0u64; (MAX_DESCRIPTORS + 1) * size_of::<RawFd>() / 8 + 4];
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -62,7 +64,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     message.msg_controllen = size_of_val(&space) as _;
     let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     let length = loop {
-        // SAFETY: `message` points at a buffer and at control space of the lengths it says.
+        // SAFETY: `message` points to a buffer and to control space of the lengths that it contains.
         let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
         if length >= 0 {
             break length as usize;
@@ -73,8 +75,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
         }
     };
     let mut fds = Vec::new();
-    // SAFETY: the kernel has filled the control space in; the macros stay within `msg_controllen`. Every descriptor in it
-    // was made for this process by this call, so nobody else owns it.
+    // SAFETY: the kernel has filled the control space; the macros stay within `msg_controllen`. This call has made
+    // every descriptor in it for this process, so nothing else owns it.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while !header.is_null() {
@@ -98,7 +100,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     })
 }
 
-/// A memory file that holds `bytes`.
+/// A memory file that contains `bytes`.
 pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create(c"agent-vm-message", MFdFlags::MFD_CLOEXEC)?;
     let mut file = File::from(fd);
@@ -106,11 +108,11 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// All of a memory file from its start, refused if it is over `limit` bytes, or if it is any other kind of file, on which
-/// reading might wait.
+/// Reads a whole memory file from its start. Fails if it has more than `limit` bytes, or if it is any other kind of
+/// file, which might block.
 pub fn read_memory_file(fd: &OwnedFd, limit: usize) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;
-    // Only files in memory can be asked for their seals (`F_GET_SEALS(2const)`).
+    // Only memory files have seals (`F_GET_SEALS(2const)`).
     fcntl(fd, FcntlArg::F_GET_SEALS)?;
     let file = File::from(fd.try_clone()?);
     let size = file.metadata()?.len();

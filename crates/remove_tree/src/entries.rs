@@ -8,7 +8,7 @@ use std::ffi::CString;
 pub struct Entry {
     pub(crate) name: CString,
     pub(crate) is_directory: bool,
-    /// How often it was tried.
+    /// How many times removing it was tried.
     pub(crate) tries: u32,
 }
 
@@ -26,6 +26,6 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Entries {
     pub(crate) entries: VecDeque<Entry>,
-    /// Whether there were no more behind them.
+    /// Whether these are the last names.
     pub(crate) are_last: bool,
 }

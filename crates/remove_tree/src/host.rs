@@ -1,4 +1,4 @@
-//! A tree of host files.
+//! A tree of files on the host.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -19,17 +19,17 @@ use crate::sys::entries;
 use crate::tree::Tree;
 use crate::walk::remove;
 
-/// Removes a directory with everything below it, also where directories lock their owner out. Something that is not there
-/// is no error. Waits for the file system.
+/// Removes a directory with everything below it, including directories whose modes lock their owner out. It is no error
+/// if the path does not exist. Blocks until done.
 ///
 /// # Errors
-/// What the kernel answers: EBUSY where something is mounted, EPERM where something belongs to another user.
+/// The kernel's error: EBUSY if something is mounted, EPERM if something belongs to another user.
 pub fn remove_all(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut walk = pin!(remove(&Host, &path));
     let mut context = Context::from_waker(Waker::noop());
     loop {
-        // Its calls wait themselves, so it is ready at the first look.
+        // Its calls block, so the future is ready at the first poll.
         if let Poll::Ready(removed) = walk.as_mut().poll(&mut context) {
             return removed.map_err(|failed| failed.error.into());
         }
@@ -45,7 +45,7 @@ impl Tree for Host {
         let within = base(directory.as_deref());
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(within, name, flags | OFlag::O_RDONLY, Mode::empty()) {
-            // The path itself has no directory that could be asked to unlock it.
+            // The path itself has no directory that could be unlocked.
             Err(Errno::EACCES) if directory.is_none() && unlock(within, name).is_ok() => {
                 openat(within, name, flags | OFlag::O_RDONLY, Mode::empty())
             }
@@ -91,11 +91,11 @@ fn base(directory: Option<&OwnedFd>) -> BorrowedFd<'_> {
     directory.map_or(AT_FDCWD, OwnedFd::as_fd)
 }
 
-/// By a descriptor, so that a link that takes the directory's place meanwhile is not followed.
+/// Through a descriptor, so that a link that replaces the directory meanwhile is not followed.
 fn unlock(within: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = openat(within, name, flags, Mode::empty())?;
-    // fchmod(2) takes no such descriptor, and fchmodat2(2) is of Linux 6.6.
+    // fchmod(2) refuses such a descriptor, and fchmodat2(2) needs Linux 6.6.
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
     fchmodat(
         AT_FDCWD,

@@ -1,11 +1,11 @@
-//! Removes a directory and everything below it, whatever a hostile process put there, or does there meanwhile.
+//! Removes a directory and everything below it, whatever a hostile process has put there or changes meanwhile.
 //!
-//! Depth, width and names are the other's choice, so nothing here depends on them: names are bytes, paths are never made, at
-//! most [`MOST_OPEN`] directories are open, and what is remembered of deeper trees is bounded. Links are never followed and
-//! mounts never crossed. The way up is `..`, and only to the directory that the walk came from: a directory that was moved
-//! meanwhile leads nowhere else; the walk then begins again at the top.
+//! The other process chooses depth, width and names, so nothing here depends on them: names are bytes, paths are never
+//! built, at most [`MOST_OPEN`] directories are open, and what is remembered about deeper trees is bounded. Links are
+//! never followed, and mounts never crossed. The walk goes up by `..`, and only to the directory from which it came: if
+//! a directory was moved meanwhile, the walk begins again at the top.
 //!
-//! The walk ([`remove`]) is the same for everybody; how a name is opened and removed is a [`Tree`]'s: the host's own files
+//! The walk ([`remove`]) is the same for all trees; a [`Tree`] opens and removes names: the host's own files
 //! ([`remove_all`]), or a VM's.
 
 mod entries;

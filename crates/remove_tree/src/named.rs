@@ -1,24 +1,24 @@
-//! What a path names.
+//! The file that a path names.
 
 use nix::errno::Errno;
 
-/// A path, as its last name says what it is about.
+/// A path, split by what its last name requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named<'a> {
-    /// The path without the slashes behind its last name: with them, the kernel follows a link.
+    /// The path without the slashes after its last name: with them, the kernel would follow a link.
     pub path: &'a [u8],
-    /// Whether slashes followed the last name, which then must be a directory's.
+    /// Whether slashes followed the last name, which must then be a directory.
     pub needs_directory: bool,
 }
 
 impl<'a> Named<'a> {
-    /// The path and what its last name requires.
+    /// The path, and what its last name requires.
     ///
     /// # Errors
-    /// EINVAL where the last name is `.` or `..`: such a path does not name what it leads to.
+    /// EINVAL if the last name is `.` or `..`: such a path does not name the file that it leads to.
     pub fn of(path: &'a [u8]) -> Result<Self, Errno> {
         let Some(last) = path.iter().rposition(|byte| *byte != b'/') else {
-            // The root, or nothing.
+            // The root, or an empty path.
             return Ok(Self {
                 path: &path[..path.len().min(1)],
                 needs_directory: false,

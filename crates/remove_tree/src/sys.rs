@@ -1,4 +1,4 @@
-//! System calls that no safe wrapper has.
+//! System calls for which no safe wrapper exists.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -10,20 +10,20 @@ use nix::errno::Errno;
 
 use crate::entries::{Entries, Entry};
 
-/// Bytes of entries after which no more are read at a time: about 120 of the longest names, or 1,300 short ones.
+/// How many bytes of entries are read at a time: about 120 of the longest names, or 1,300 short ones.
 const BUFFER: usize = 32 * 1024;
 
-/// Where `d_name` begins in a `linux_dirent64`, which is packed: ino, off, reclen, type, name.
+/// The offset of `d_name` in a `linux_dirent64`, which is packed: ino, off, reclen, type, name.
 const NAME: usize = 19;
 
 /// The next entries of an open directory, without `.` and `..`. Moves the directory's position.
 ///
 /// # Errors
-/// What the kernel answers.
+/// The kernel's error.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Entries, Errno> {
     let mut found = Entries::default();
     let mut read = 0;
-    // Words of eight bytes: the alignment that the kernel gives every entry.
+    // In words of eight bytes, the alignment that the kernel gives every entry.
     let mut buffer = vec![0u64; BUFFER / 8];
     while read < BUFFER {
         // SAFETY: the kernel writes at most as many bytes as the buffer has.
@@ -60,14 +60,14 @@ fn parse(mut bytes: &[u8], found: &mut VecDeque<Entry>) {
             && name != c"."
             && name != c".."
         {
-            // DT_UNKNOWN, which some file systems give, is taken for a file first.
+            // Some file systems return DT_UNKNOWN, which is treated as a file first.
             found.push_back(Entry::new(name.to_owned(), entry[18] == libc::DT_DIR));
         }
         bytes = rest;
     }
 }
 
-/// What names a directory while it is open or something in it is: its mount, its file system and its inode.
+/// Identifies a directory while it, or something in it, is open: its mount, its file system and its inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub mount: u64,
@@ -79,14 +79,14 @@ pub struct Identity {
 pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
     let found = statx(fd, libc::STATX_INO | libc::STATX_MNT_ID)?;
     Ok(Identity {
-        // Zero for all before Linux 5.8, which does not report it.
+        // Always zero before Linux 5.8, which does not report it.
         mount: found.stx_mnt_id,
         device: (found.stx_dev_major, found.stx_dev_minor),
         inode: found.stx_ino,
     })
 }
 
-/// `statx(2)` of an open file, which nix does not have: at least the fields of `mask` that the file system knows.
+/// `statx(2)` of an open file, which nix lacks: at least the fields of `mask` that the file system has.
 pub fn statx(fd: BorrowedFd<'_>, mask: u32) -> Result<libc::statx, Errno> {
     let mut found = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is empty and NUL-terminated, and the kernel writes at most one such structure.
@@ -99,6 +99,6 @@ pub fn statx(fd: BorrowedFd<'_>, mask: u32) -> Result<libc::statx, Errno> {
             found.as_mut_ptr(),
         )
     })?;
-    // SAFETY: all-zero is a valid structure, and so is what the kernel wrote over it.
+    // SAFETY: all-zero is a valid structure, and so is what the kernel wrote to it.
     Ok(unsafe { found.assume_init() })
 }

@@ -1,4 +1,4 @@
-//! What a walk needs of the tree that it removes.
+//! The operations on a tree that a walk needs.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -8,9 +8,9 @@ use nix::errno::Errno;
 
 use crate::entries::Entries;
 
-/// How the names of a tree are opened and removed. A name without a directory is an absolute path.
+/// Opens and removes the names of a tree. A name without a directory is an absolute path.
 pub trait Tree {
-    /// What its calls fail with.
+    /// The error of its calls.
     type Error;
 
     /// Opens a directory for listing: a name in `directory`, or `..`. A link is not followed.
@@ -28,26 +28,26 @@ pub trait Tree {
         is_directory: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Runs [`entries`](crate::entries) where it may take its time.
+    /// Runs [`entries`](crate::entries) on a thread that may block.
     fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Entries, Self::Error>> + Send;
 
-    /// Gives the owner every permission on the directory `name` in `directory`, or on `directory` itself. Returns whether
-    /// another try may succeed.
+    /// Gives the owner every permission on the directory `name` in `directory`, or on `directory` itself. Returns
+    /// whether another attempt may succeed.
     fn unlock(&self, directory: &Arc<OwnedFd>, name: Option<&CStr>) -> bool;
 
     /// The errno of an error, if it came from the kernel.
     fn errno(error: &Self::Error) -> Option<Errno>;
 
-    /// The error of a call of that name.
+    /// The error of a call with that name.
     fn error(errno: Errno, call: &'static str) -> Self::Error;
 }
 
-/// A removal that was not finished. What was removed by then stays removed.
+/// A removal that was not completed. What was removed until then stays removed.
 #[derive(Debug)]
 pub struct Failed<E> {
     /// Why.
     pub error: E,
-    /// What could not be removed, below the path that was given: empty for that path itself. Of a name deep down, `…` stands for the
+    /// What could not be removed, below the given path; empty for that path itself. In a deep path, `…` replaces the
     /// directories that are no longer known.
     pub below: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! The walk: down to the deepest names and up again, with a bounded memory of where it is.
+//! The walk: down to the deepest names and up again, remembering a bounded part of its path.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -12,24 +12,24 @@ use crate::named::Named;
 use crate::sys::{self, Identity};
 use crate::tree::{Failed, Tree};
 
-/// Directories that are open at a time; deeper trees are walked by `..`.
+/// The maximum number of open directories; deeper trees are walked by `..`.
 pub const MOST_OPEN: usize = 16;
 
-/// Directories above the open ones whose identities are remembered, 24 bytes each. In a deeper tree the walk begins at the top
-/// again when it has removed the lowest so many levels.
+/// How many directories above the open ones are remembered by their identities, 24 bytes each. In a deeper tree, the
+/// walk begins at the top again after it has removed that many of the lowest levels.
 const MOST_REMEMBERED: usize = 1024 * 1024;
 
-/// How often one name is tried, and how often the walk begins again because a directory was moved. Only a process that
-/// changes the tree meanwhile makes more than a few necessary.
+/// How often one name is tried, and how often the walk begins again because a directory was moved. More than a few
+/// attempts are necessary only if a process changes the tree meanwhile.
 const MOST_TRIES: u32 = 1000;
 
-/// Removes `path` with everything below it. Something that is not there is no error.
+/// Removes `path` with everything below it. It is no error if the path does not exist.
 ///
 /// # Errors
-/// Before anything is removed: EINVAL where the last name of `path` is `.` or `..`, and ENOTDIR where slashes follow the name of
-/// something that is no directory. A link is not followed, with or without slashes behind it.
+/// Before anything is removed: EINVAL if the last name of `path` is `.` or `..`, and ENOTDIR if slashes follow a name
+/// that is not a directory. A link is not followed, with or without slashes after it.
 ///
-/// What `tree` answers: EBUSY where something is mounted, or where directories are moved faster than they are removed.
+/// The errors of `tree`: EBUSY if something is mounted, or if directories are moved faster than they are removed.
 pub async fn remove<T: Tree>(tree: &T, path: &CStr) -> Result<(), Failed<T::Error>> {
     let failed = |errno| Failed {
         error: T::error(errno, "rmdir"),
@@ -47,13 +47,13 @@ pub async fn remove<T: Tree>(tree: &T, path: &CStr) -> Result<(), Failed<T::Erro
     }
 }
 
-/// A directory that is being emptied. The first entry is the one that is being removed.
+/// A directory that is being emptied. Its first entry is the one that is being removed.
 struct Level {
-    /// None above the path that is removed, which is the only entry there.
+    /// `None` for the level above the removed path, which is the only entry there.
     directory: Option<Arc<OwnedFd>>,
     identity: Option<Identity>,
     entries: VecDeque<Entry>,
-    /// Whether `entries` are the last.
+    /// Whether there are no entries after `entries`.
     is_listed: bool,
     is_unlocked: bool,
 }
@@ -83,11 +83,11 @@ impl Level {
 struct Walk<'a, T> {
     tree: &'a T,
     path: &'a CStr,
-    /// The level above the path, then the deepest ones.
+    /// The level above the path, then the deepest levels.
     levels: VecDeque<Level>,
-    /// The levels between the two, from the top.
+    /// The levels between these, from the top.
     closed: VecDeque<Identity>,
-    /// Whether levels between the first and `closed` are forgotten.
+    /// Whether levels between the first one and `closed` were forgotten.
     forgot: bool,
     /// Whether the path itself must be a directory.
     needs_directory: bool,
@@ -125,7 +125,7 @@ impl<'a, T: Tree> Walk<'a, T> {
         Ok(())
     }
 
-    /// Tries the next name: it is gone then, or it is entered, or the next try is another.
+    /// Tries the next name: the name is then removed, or entered, or will be tried in another way.
     async fn remove_next(&mut self) -> Result<(), T::Error> {
         let Some(level) = self.levels.back_mut() else {
             return Ok(());
@@ -172,7 +172,7 @@ impl<'a, T: Tree> Walk<'a, T> {
         }
     }
 
-    /// Opens the directory that is the next name.
+    /// Opens the directory with the next name.
     async fn enter(&mut self) -> Result<(), T::Error> {
         let Some(level) = self.levels.back_mut() else {
             return Ok(());
@@ -181,7 +181,7 @@ impl<'a, T: Tree> Walk<'a, T> {
             return Ok(());
         };
         let opened = match self.tree.open(level.directory.clone(), &entry.name).await {
-            // The caller opens the path itself: it has no directory.
+            // The caller opens the path itself, which has no directory here.
             Err(error) if T::errno(&error) == Some(Errno::EACCES) => {
                 let unlocked = match &level.directory {
                     Some(directory) => self.tree.unlock(directory, Some(&entry.name)),
@@ -198,7 +198,7 @@ impl<'a, T: Tree> Walk<'a, T> {
             Ok(directory) => directory,
             Err(error) => {
                 return match T::errno(&error) {
-                    // The next try tells which.
+                    // The next attempt finds out which.
                     Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
                     _ => Err(error),
                 };
@@ -221,7 +221,7 @@ impl<'a, T: Tree> Walk<'a, T> {
         Ok(())
     }
 
-    /// Leaves the deepest directory, which is empty; the next try of its name in the one above removes it.
+    /// Leaves the deepest directory, which is empty; the next attempt with its name in the directory above removes it.
     async fn leave(&mut self) -> Result<(), T::Error> {
         let Some(left) = self.levels.pop_back() else {
             return Ok(());
@@ -238,11 +238,11 @@ impl<'a, T: Tree> Walk<'a, T> {
         if let Ok(directory) = self.tree.open(left.directory, c"..").await
             && identity::<T>(&directory)? == above
         {
-            // Its names are listed again: that of what was left is among them.
+            // Its names are listed again, including the name of the directory that was left.
             self.levels.push_back(Level::of(directory, above));
             return Ok(());
         }
-        // Moved, or locked.
+        // It was moved, or locked.
         self.restarts += 1;
         if self.restarts >= MOST_TRIES {
             return Err(T::error(Errno::EBUSY, "rmdir"));
@@ -262,7 +262,7 @@ impl<'a, T: Tree> Walk<'a, T> {
         }
     }
 
-    /// The name that is being removed, below the path.
+    /// The path of the name that is being removed, below the given path.
     fn below(&self) -> Vec<u8> {
         let mut below = Vec::new();
         if !self.closed.is_empty() || self.forgot {

@@ -1,4 +1,4 @@
-//! Trees as a hostile process makes them.
+//! Trees as a hostile process could make them.
 #![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Uid, chown, setfsuid};
 
-/// A new directory, gone when the test is over.
+/// A new directory, removed when the test ends.
 struct Place(PathBuf);
 
 impl Place {
@@ -31,7 +31,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The test says what is wrong where something is left.
+        // If something is left, the test reports the error.
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -70,7 +70,7 @@ fn a_tree_of_any_depth_goes_at_a_constant_number_of_descriptors() {
         counting.join().unwrap()
     });
     assert!(!top.exists());
-    // Other tests run meanwhile, each with as many.
+    // Other tests run at the same time, each with as many open directories.
     assert!(most < before + 8 * (MOST_OPEN + 4), "{most} after {before}");
 }
 
@@ -131,7 +131,7 @@ fn directories_that_lock_their_owner_out_go() {
     std::thread::scope(|scope| {
         scope
             .spawn(|| {
-                // Of this thread alone: root opens every directory.
+                // Only for this thread: root can open every directory.
                 if Uid::effective().is_root() {
                     setfsuid(Uid::from_raw(65_534));
                 }
@@ -159,7 +159,7 @@ fn directories_that_are_moved_out_meanwhile_lead_nowhere_else() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // What is deep inside goes out beside the kept file, and comes back.
+            // A deep directory is moved outside, beside the kept file, and back.
             let (inside, outside) = (top.join(["d"; 30].join("/")), kept.join("moved"));
             while !done.load(Ordering::Relaxed) {
                 if fs::rename(&inside, &outside).is_ok() {
@@ -169,7 +169,7 @@ fn directories_that_are_moved_out_meanwhile_lead_nowhere_else() {
         });
         for _ in 0..50 {
             drop(fs::create_dir_all(top.join(["d"; 60].join("/"))));
-            // It may be changed faster than it is removed.
+            // The tree may change faster than it is removed.
             drop(remove_all(&top));
             drop(remove_all(&kept.join("moved")));
         }

@@ -1,10 +1,10 @@
-//! The calls that are allowed by their arguments, except those that give a file its mode.
+//! The calls that are allowed depending on their arguments, except calls that set a file's mode.
 
 use super::calls::{Call, both};
 use super::check::{Check, Otherwise, Step, check, is, is_not, masked, null};
 use super::{EAFNOSUPPORT, EINVAL, EPERM, EPROTONOSUPPORT, SUCCESS};
 
-/// All of them.
+/// The checks for all of them.
 pub fn checks() -> Vec<Check> {
     vec![
         clone(),
@@ -26,7 +26,7 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
-/// Any `CLONE_NEW*`. `CLONE_NEWTIME` is not among them: in `clone` its bit belongs to the exit signal.
+/// Any `CLONE_NEW*` except `CLONE_NEWTIME`, whose bit belongs to the exit signal in `clone`.
 fn clone() -> Check {
     const NEWCGROUP_TO_NEWNET: u32 = 0x7e00_0000;
     const NEWNS: u32 = 0x0002_0000;
@@ -37,7 +37,7 @@ fn clone() -> Check {
     )
 }
 
-/// What debuggers and `setarch` set. What is left out makes memory executable or maps page zero.
+/// The personas that debuggers and `setarch` use. The others make memory executable or map page zero.
 fn personality() -> Check {
     const ASK: u32 = 0xffff_ffff;
     const LINUX32: u32 = 0x8;
@@ -59,9 +59,9 @@ fn ioctl() -> Check {
     check(both("ioctl", 16, 29), EPERM, vec![allowed])
 }
 
-/// Every command of Linux 6.18 except `F_SETLEASE` (1024) and `F_NOTIFY` (1026): a process that opens a file waits for its lease, init
-/// in `execve` and the host's programs included, and a directory is watched through a mount that is read-only. Later commands
-/// are refused too: `F_SETDELEG` is a lease again.
+/// Every command of Linux 6.18 except `F_SETLEASE` (1024) and `F_NOTIFY` (1026). A process that opens a file waits for
+/// a lease on it, including init in `execve` and the host's programs; and `F_NOTIFY` watches a directory even through a
+/// read-only mount. Later commands are refused too: `F_SETDELEG` makes leases.
 fn fcntl() -> Check {
     const FIRST_OF_LINUX: u32 = 1024;
     const F_GETLEASE: u32 = 1025;
@@ -75,7 +75,8 @@ fn fcntl() -> Check {
     check(both("fcntl", 72, 25), EINVAL, allow_if)
 }
 
-/// Without `SECCOMP_FILTER_FLAG_LOG`, which has the kernel write each answer of a program's own filter to the host's log.
+/// Without `SECCOMP_FILTER_FLAG_LOG`, which makes the kernel write every answer of a program's own filter to the host's
+/// log.
 fn seccomp() -> Check {
     const FILTER_FLAG_LOG: u32 = 0x2;
     check(
@@ -87,8 +88,8 @@ fn seccomp() -> Check {
 
 const RLIMIT_CORE: u32 = 4;
 
-/// The limit on core dumps is 1 and stays 1: at 0 the kernel still runs the host's handler (`core(5)`). Programs that
-/// forbid themselves core dumps (`GnuPG`) take an error for the end, so the answer is success, and no core is dumped.
+/// The limit on core dumps is 1 and stays 1: at 0 the kernel still runs the host's handler (`core(5)`). A program that
+/// disables its own core dumps (such as GnuPG) exits if that fails, so the answer is success; no core is dumped anyway.
 fn setrlimit() -> Check {
     check(
         both("setrlimit", 160, 164),
@@ -97,7 +98,7 @@ fn setrlimit() -> Check {
     )
 }
 
-/// Of processes other than init; see [`setrlimit`] for the second step, which lets limits be read.
+/// For processes other than init. The second step lets a program read limits; see [`setrlimit`].
 fn prlimit64() -> Check {
     let mut check = spare_init(both("prlimit64", 302, 261));
     check.steps.push(Step {
@@ -121,14 +122,15 @@ fn known_family() -> Step {
 }
 
 fn socket() -> Check {
-    // Netlink's number for it, and in IP what goes with the socket's type.
+    // Netlink's protocol number for it; for IP, 0 is the default protocol of the socket type.
     const NETLINK_ROUTE: u32 = 0;
     const ICMP: u32 = 1;
     const TCP: u32 = 6;
     const UDP: u32 = 17;
     const ICMPV6: u32 = 58;
     const MPTCP: u32 = 262;
-    // Of SOCK_TYPE_MASK, the bits that only SOCK_RDM and what comes after have: SOCK_STREAM, SOCK_DGRAM, SOCK_RAW pass.
+    // The bits of SOCK_TYPE_MASK that are set only in SOCK_RDM and higher types: SOCK_STREAM, SOCK_DGRAM and SOCK_RAW
+    // pass.
     let usual_type = masked(1, 0xc, 0);
     let protocols = [NETLINK_ROUTE, ICMP, TCP, UDP, ICMPV6, MPTCP].map(|protocol| vec![is(2, protocol)]);
 
@@ -161,21 +163,22 @@ fn socketpair() -> Check {
     }
 }
 
-/// Init's number inside, and its group's.
+/// Init's pid in the VM, and the id of its process group.
 const INIT: u32 = 1;
 
-/// For calls that take a process first, and that the kernel allows upon any process of the same user: init is one, and
-/// what it starts inherits what was done to it. A limit on processor time, for one, would kill it.
+/// For calls whose first argument is a process, and that the kernel allows for any process of the same user. Init is
+/// such a process, and what it starts inherits the setting. For example, a limit on processor time would kill init.
 fn spare_init(call: Call) -> Check {
     check(call, EPERM, vec![vec![is_not(0, INIT)]])
 }
 
-/// The same for calls that take a kind first, of which `user` means all processes of one user, and then the target.
+/// The same for calls whose first argument is the kind of the target (`user` means all processes of a user), followed
+/// by the target.
 fn spare_init_of(call: Call, user: u32) -> Check {
     check(call, EPERM, vec![vec![is_not(0, user), is_not(1, INIT)]])
 }
 
-/// `RENAME_WHITEOUT` leaves a device node, an overlay's whiteout, in the place of what is moved.
+/// `RENAME_WHITEOUT` replaces the moved file by a device node, an overlay's whiteout.
 fn renameat2() -> Check {
     const WHITEOUT: u32 = 0x4;
     check(

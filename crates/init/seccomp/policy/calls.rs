@@ -1,7 +1,7 @@
-//! Architectures, their calls and the calls' numbers.
+//! Architectures, system calls and their numbers.
 //!
-//! Numbers are from the kernel's `arch/x86/entry/syscalls/syscall_64.tbl` and `scripts/syscall.tbl` (aarch64); `libc`'s
-//! constants are no use here, since in a build script they are those of the building machine.
+//! The numbers are from the kernel's `arch/x86/entry/syscalls/syscall_64.tbl` and `scripts/syscall.tbl` (aarch64).
+//! `libc`'s constants cannot be used, because in a build script they are those of the build machine.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +13,7 @@ pub enum Machine {
 }
 
 impl Machine {
-    /// By the name that Cargo gives it in `CARGO_CFG_TARGET_ARCH`.
+    /// The architecture with this name in Cargo's `CARGO_CFG_TARGET_ARCH`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "x86_64" => Some(Self::X86_64),
@@ -22,7 +22,7 @@ impl Machine {
         }
     }
 
-    /// What the kernel puts in `seccomp_data.arch` for a native 64-bit call: `AUDIT_ARCH_*` of `linux/audit.h`.
+    /// The value of `seccomp_data.arch` for a native 64-bit call: `AUDIT_ARCH_*` of `linux/audit.h`.
     pub const fn audit_arch(self) -> u32 {
         match self {
             Self::X86_64 => 0xc000_003e,
@@ -30,8 +30,8 @@ impl Machine {
         }
     }
 
-    /// The numbers that had a meaning when this was written (Linux 6.18). What a later kernel adds has no meaning until it
-    /// has been looked at here. 335 and 336 are x86-64's `uretprobe` and `uprobe`, which a host that traces needs.
+    /// The numbers that were assigned when this was written (Linux 6.18). Calls of later kernels are refused until they
+    /// have been reviewed. 335 and 336 are x86-64's `uretprobe` and `uprobe`, which a host that traces needs.
     pub fn known(self) -> Vec<RangeInclusive<u32>> {
         match self {
             Self::X86_64 => vec![0..=336, 424..=469],
@@ -40,7 +40,7 @@ impl Machine {
     }
 }
 
-/// A system call and its numbers; `None` where the architecture lacks it.
+/// A system call and its numbers; `None` if the architecture does not have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub name: &'static str,
@@ -65,7 +65,7 @@ pub const fn both(name: &'static str, x86_64: u32, aarch64: u32) -> Call {
     }
 }
 
-/// Since 424 all architectures number alike.
+/// Since 424, all architectures use the same numbers.
 pub const fn new(name: &'static str, number: u32) -> Call {
     both(name, number, number)
 }

@@ -1,9 +1,10 @@
-//! How arguments decide about a call.
+//! Decisions that depend on a call's arguments.
 
 use super::calls::Call;
 
-/// A test of one argument: of its low 32 bits where the argument is an `int` or narrower in the kernel, or is cut to 32 bits
-/// there (`clone`'s flags), so that the high half has no meaning and must not change the answer; of all 64 bits of a pointer.
+/// A test of one argument. It compares the low 32 bits if the kernel takes the argument as an `int` or cuts it to 32
+/// bits (such as `clone`'s flags), because the high half must not change the answer then. For a pointer it compares all
+/// 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
     /// A null pointer.
@@ -45,16 +46,16 @@ pub const fn masked(argument: u8, mask: u32, value: u32) -> Test {
     }
 }
 
-/// What becomes of a call that does not pass.
+/// The answer to a call that does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Otherwise {
     /// It fails with this error.
     Fails(u32),
-    /// The kernel asks init, which does the call or has it fail.
+    /// The kernel asks init, which carries out the call or makes it fail.
     Asks,
 }
 
-/// Passed if all tests of one of `allow_if` hold.
+/// A call passes if all tests of one list in `allow_if` hold.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub allow_if: Vec<Vec<Test>>,

@@ -1,5 +1,5 @@
-//! What the filter answers to which call: data only, which `compile.rs` turns into a program. `src/seccomp/mod.rs` says
-//! why, and adds `clone3` and `openat2` for programs.
+//! The filter's answer to each call. This is only data, which `compile.rs` compiles into a program.
+//! `src/seccomp/mod.rs` gives the reasons, and adds `clone3` and `openat2` for programs.
 
 pub mod arguments;
 pub mod calls;
@@ -14,7 +14,7 @@ use refused::{NOT_CARRIED_OUT, NOT_PERMITTED, NOT_THERE};
 
 /// The call returns 0, and the kernel does nothing.
 pub const SUCCESS: u32 = 0;
-/// Errors that the filter answers with; the numbers are the same on both architectures.
+/// The errors that the filter returns; their numbers are the same on both architectures.
 pub const EPERM: u32 = 1;
 pub const EINVAL: u32 = 22;
 pub const ENOSYS: u32 = 38;
@@ -22,16 +22,16 @@ pub const EPROTONOSUPPORT: u32 = 93;
 pub const EOPNOTSUPP: u32 = 95;
 pub const EAFNOSUPPORT: u32 = 97;
 
-/// The answers of one filter: what is in neither list is allowed, and a number without a meaning is ENOSYS.
+/// The answers of one filter: a call in neither list is allowed, and an unassigned number is ENOSYS.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Refused whatever the arguments, and with which error.
+    /// Calls that are always refused, and the errors.
     pub refused: Vec<(&'static [Call], u32)>,
-    /// Refused unless the arguments pass.
+    /// Calls that are refused unless their arguments pass.
     pub checks: Vec<Check>,
 }
 
-/// For init and all that runs in a VM of that kind.
+/// The table for init and for everything that runs in a VM of that kind.
 pub fn for_all(modes: Modes) -> Table {
     Table {
         refused: vec![

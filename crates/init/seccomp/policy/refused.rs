@@ -1,8 +1,8 @@
-//! What is answered without a look at the arguments.
+//! The calls whose answer does not depend on their arguments.
 
 use super::calls::{Call, both, new, only_x86};
 
-/// Refused whatever the arguments, with the error that a process without privilege gets from the kernel.
+/// Always refused, with the error that the kernel gives a process without privilege.
 pub const NOT_PERMITTED: &[Call] = &[
     both("mount", 165, 40),
     both("umount2", 166, 39),
@@ -54,7 +54,7 @@ pub const NOT_PERMITTED: &[Call] = &[
     only_x86("ioperm", 173),
 ];
 
-/// Refused whatever the arguments, as a kernel without them would: programs then take the way they have for that.
+/// Always refused with ENOSYS, as by a kernel without these calls, for which programs have an alternative.
 pub const NOT_THERE: &[Call] = &[
     new("io_uring_setup", 425),
     new("io_uring_enter", 426),
@@ -96,5 +96,5 @@ pub const NOT_THERE: &[Call] = &[
     only_x86("vserver", 236),
 ];
 
-/// Answered with success, without being carried out. `sync(2)` cannot fail, so no error can tell a program to do without.
+/// Answered with success but not carried out. `sync(2)` cannot fail, so no error could make a program do without it.
 pub const NOT_CARRIED_OUT: &[Call] = &[both("sync", 162, 81)];

@@ -1,5 +1,5 @@
-//! Names in a root that is being made, and what is put there. No name is looked up through a link that a directory of the root
-//! holds, unless the caller says so.
+//! Names in a root that is being made, and the files put there. No name is resolved through a link in a directory of
+//! the root, unless the caller says so.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{symlinkat, write};
 
-/// The permission bits of files, and of those that can be executed.
+/// The permission bits of plain files and of executable files.
 pub const FILE: Mode = Mode::from_bits_truncate(0o644);
 pub const SCRIPT: Mode = Mode::from_bits_truncate(0o755);
 
@@ -57,12 +57,12 @@ impl Place {
         Ok(Self { parent_fd, name })
     }
 
-    /// The directory of that name, made if it is missing.
+    /// The directory with that name, made if it is missing.
     pub fn directory(&self) -> Result<OwnedFd, Errno> {
         directory(self.parent_fd.as_fd(), &self.name)
     }
 
-    /// New links in the directory of that name, which is made if it is missing.
+    /// Makes links in the directory with that name, which is made if it is missing.
     pub fn links(&self, names: &[String], target: &str) -> Result<(), Errno> {
         let directory_fd = self.directory()?;
         names
@@ -70,14 +70,14 @@ impl Place {
             .try_for_each(|name| symlinkat(target, &directory_fd, name.as_str()))
     }
 
-    /// A new file of that name.
+    /// Makes a new file with that name.
     pub fn new_file(&self, content: &str, mode: Mode) -> Result<(), Errno> {
         new_file(self.parent_fd.as_fd(), &self.name, content.as_bytes(), mode).map(drop)
     }
 
-    /// The file of that name, made if it is missing.
+    /// The file with that name, made if it is missing.
     pub fn file(&self) -> Result<OwnedFd, Errno> {
-        // First looked for: to make what exists fails with EACCES where the directory is somebody else's.
+        // Opened first: making an existing file fails with EACCES if the directory belongs to somebody else.
         match open_path(self.parent_fd.as_fd(), &self.name) {
             Err(Errno::ENOENT) => {
                 self.new_file("", FILE)?;
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-/// A new file with this content, open for writing.
+/// Makes a new file with this content, open for writing.
 pub fn new_file(
     parent_fd: BorrowedFd<'_>,
     name: &CStr,
@@ -111,7 +111,7 @@ pub fn directory(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errn
     }
 }
 
-/// A place to mount on: the name itself, whatever it is, but no link.
+/// The name as a target for a mount, whatever it is, but not a link.
 pub fn open_path(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(
         parent_fd,
@@ -121,7 +121,7 @@ pub fn open_path(parent_fd: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errn
     )
 }
 
-/// To make a file that does not exist.
+/// The flags to make a file that does not exist.
 pub fn file_flags() -> OFlag {
     OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC
 }
@@ -138,12 +138,12 @@ fn open_directory(root_fd: BorrowedFd<'_>, path: &Path, links: bool) -> Result<O
     openat2(root_fd, path, how)
 }
 
-/// The type of what a descriptor refers to.
+/// The type of the file that a descriptor refers to.
 pub fn kind(fd: BorrowedFd<'_>) -> Result<SFlag, Errno> {
     Ok(SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT)
 }
 
-/// The text as the kernel takes it. EINVAL if there is a NUL in it.
+/// The text as a C string. EINVAL if it contains a NUL.
 pub fn c_string(text: &str) -> Result<CString, Errno> {
     CString::new(text).map_err(|_| Errno::EINVAL)
 }

@@ -1,4 +1,4 @@
-//! System calls that the boot makes and nix does not have.
+//! System calls of the boot that nix lacks.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -28,13 +28,13 @@ pub fn clear_ambient() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Empties the bounding set, whatever capabilities the kernel knows.
+/// Empties the bounding set, including capabilities that only newer kernels have.
 pub fn clear_bounding() -> Result<(), Errno> {
     for capability in 0..64 as c_ulong {
         // SAFETY: takes integers only.
         match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
             Ok(_) => {}
-            // The first number past the last capability.
+            // The first number after the last capability.
             Err(Errno::EINVAL) if capability > 0 => break,
             Err(error) => return Err(error),
         }
@@ -53,7 +53,7 @@ pub fn clear_capabilities() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Brings the loopback interface up, if it is not.
+/// Brings the loopback interface up, if it is down.
 pub fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: all-zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

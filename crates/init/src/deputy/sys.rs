@@ -1,4 +1,4 @@
-//! System calls of the deputy's.
+//! System calls of the deputy.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,9 +9,10 @@ use nix::errno::Errno;
 /// Runs `child` in a fork of this process, which ends when `child` returns. Returns the fork's pid.
 ///
 /// # Safety
-/// This process has one thread. With another one, `child` could find a lock held for ever or a structure half written.
+/// This process must have only one thread. Otherwise `child` could find a lock held for ever or a half-written
+/// structure.
 pub unsafe fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
-    // SAFETY: with one thread, every lock is free in the fork, which may do whatever this process may.
+    // SAFETY: with one thread, every lock is free in the fork, which may do everything that this process may.
     let pid = Errno::result(unsafe { libc::fork() })?;
     if pid == 0 {
         child();
@@ -21,7 +22,7 @@ pub unsafe fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
     Ok(pid)
 }
 
-/// Closes every descriptor but the standard ones and these.
+/// Closes every descriptor except the standard ones and `kept`.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
     let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     numbers.sort_unstable();
@@ -36,7 +37,8 @@ pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
 }
 
 fn close_range(first: u32, last: u32) {
-    // SAFETY: takes integers only; what is closed here belongs to init's structures, which the copy of init never uses.
+    // SAFETY: takes integers only; the closed descriptors belong to init's structures, which the copy of init never
+    // uses.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
@@ -46,7 +48,7 @@ pub fn may_signal_parent() -> bool {
     unsafe { libc::kill(libc::getppid(), 0) == 0 }
 }
 
-/// Whether the child is stopped; one that has ended is not.
+/// Whether the child is stopped; false if it has ended.
 pub fn is_stopped(pid: pid_t) -> bool {
     // SAFETY: an all-zero siginfo is valid, and only written to.
     unsafe {
@@ -56,13 +58,13 @@ pub fn is_stopped(pid: pid_t) -> bool {
     }
 }
 
-/// Kills a child that is not yet reaped.
+/// Kills a child that has not been reaped yet.
 pub fn kill(pid: pid_t) {
     // SAFETY: takes integers only.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
-/// Lets a child that is stopped go on.
+/// Continues a stopped child.
 pub fn resume(pid: pid_t) {
     // SAFETY: takes integers only.
     unsafe { libc::kill(pid, libc::SIGCONT) };
@@ -70,6 +72,6 @@ pub fn resume(pid: pid_t) {
 
 /// Sends SIGKILL to every process that this one may signal, which in the Landlock domain is every process of the domain.
 pub fn kill_domain() {
-    // SAFETY: takes integers only. It fails where there is nobody.
+    // SAFETY: takes integers only. It fails if there is no such process.
     unsafe { libc::kill(-1, libc::SIGKILL) };
 }

@@ -6,40 +6,41 @@ use std::time::{Duration, Instant};
 use agent_vm_protocol::message::Call;
 use libc::pid_t;
 
-/// The least time between two looks.
+/// The minimum time between two checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The least time between two looks, in durations of the last one: without cgroups, a look reads the whole process table.
+/// The minimum time between two checks, as a multiple of the last check's duration: without cgroups, a check reads the
+/// whole process table.
 const PAUSE_FACTOR: u32 = 20;
 
-/// After the last change there is one more look, this much later: the kernel may count a process to its cgroup until a moment
-/// after it was reaped. There are more while it is not known what lives.
+/// The time after the last change until one more check: the kernel may count a process to its cgroup for a moment after
+/// it was reaped. More checks follow while it is unknown which families live.
 const LATER: Duration = Duration::from_millis(200);
 
-/// The requests. The host bounds their number.
+/// The waiting requests. The host bounds their number.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     requests: BTreeMap<Call, (Call, pid_t)>,
-    /// Whether something changed since the last look.
+    /// Whether something has changed since the last check.
     changed: bool,
-    /// When there is one more look.
+    /// When one more check is due.
     later: Option<Instant>,
     not_before: Option<Instant>,
 }
 
 impl Awaited {
-    /// A request waits for the end of `family`, whose first process has or had the number `leader`.
+    /// Adds a request that waits for the end of `family`, whose first process has or had the pid `leader`.
     pub fn add(&mut self, call: Call, family: Call, leader: pid_t) {
         self.requests.insert(call, (family, leader));
         self.changed();
     }
 
-    /// A request waits no longer; false if it did not.
+    /// Removes a request; returns false if it was not waiting.
     pub fn remove(&mut self, call: Call) -> bool {
         self.requests.remove(&call).is_some()
     }
 
-    /// A family may have ended.
+    /// Called when a family may have ended.
     pub fn changed(&mut self) {
         if !self.requests.is_empty() {
             self.changed = true;
@@ -47,7 +48,7 @@ impl Awaited {
         }
     }
 
-    /// When the next look is due.
+    /// When the next check is due.
     pub fn due(&self) -> Option<Instant> {
         let wanted = if self.changed { self.not_before } else { self.later };
         wanted
@@ -55,7 +56,7 @@ impl Awaited {
             .filter(|_| !self.requests.is_empty() && wanted.is_some())
     }
 
-    /// A look that began at that time is over, and found out what lives or not.
+    /// Called after a check that began at that time; `is_known` says whether it found out which families live.
     pub fn looked(&mut self, begun: Instant, is_known: bool) {
         let now = Instant::now();
         let again = std::mem::take(&mut self.changed) || !is_known;
@@ -63,7 +64,7 @@ impl Awaited {
         self.not_before = Some(now + PAUSE.max((now - begun) * PAUSE_FACTOR));
     }
 
-    /// The families that are awaited, with the numbers of their first processes.
+    /// The families that requests wait for, with the pids of their first processes.
     pub fn families(&self) -> impl Iterator<Item = (Call, pid_t)> {
         self.requests.values().copied()
     }

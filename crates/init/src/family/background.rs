@@ -1,29 +1,30 @@
-//! What an exit reports of the processes that a family left behind.
+//! The processes that a family left running, as its exit reports them.
 
 use agent_vm_protocol::message::Background;
 
 use crate::process_table::{Process, ProcessTable};
 
-/// The most processes that an exit lists as left behind.
+/// The maximum number of processes in an exit's list.
 const BACKGROUND_BOUND: usize = 512;
 
-/// The most bytes of all their command lines together, and of one. A reply then fits into one packet.
+/// The maximum number of bytes of all their command lines together, and of one, so that a reply fits into one packet.
 const COMMAND_BYTES: usize = 24 * 1024;
 const COMMAND_BOUND: usize = 4096;
 
-/// Whether a process is past the moment between `fork` and the end of `execve`, in which it bears its parent's name or none.
+/// Whether a process is past the time between `fork` and the end of `execve`, in which it has its parent's name or
+/// none.
 pub fn is_settled(process: &Process, table: &ProcessTable) -> bool {
     !process.is_copy && !table.command_line(process.pid, 1).is_empty()
 }
 
-/// What is reported of processes that are left.
+/// The report about processes that were left running.
 pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
     let left = &left[..left.len().min(BACKGROUND_BOUND)];
     let limit = (COMMAND_BYTES / left.len().max(1)).min(COMMAND_BOUND);
     left.iter()
         .map(|p| {
             let command_line = table.command_line(p.pid, limit);
-            // A program that wrote over its arguments often put a title with blanks there.
+            // A program that wrote over its arguments often put a title with spaces there.
             let first = command_line.split(|&byte| byte == 0).next().unwrap_or_default();
             let (is_named, is_title) = (!first.is_empty(), first.contains(&b' '));
             let name = if is_named { Vec::new() } else { table.name(p.pid) };

@@ -1,8 +1,8 @@
-//! A cgroup for each family: what a family starts cannot leave it, so killing it takes everything.
+//! A cgroup for each family: processes that a family starts cannot leave it, so killing the cgroup kills all of them.
 //!
-//! Directories of families that have ended are used again, because making and removing one costs about as much as
-//! starting a program. The kernel puts a child into its cgroup as it makes it (`CLONE_INTO_CGROUP`): moving a running
-//! process would cost milliseconds.
+//! Directories of ended families are reused, because making and removing one costs about as much as starting a program.
+//! The kernel puts a child into its cgroup when it makes the child (`CLONE_INTO_CGROUP`): moving a running process
+//! would take milliseconds.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -18,16 +18,16 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::cgroup_file::{self, counted, errno_of, is_gone, unless_gone};
 
-/// Empty directories that are kept for families to come.
+/// How many empty directories are kept for later families.
 const IDLE_BOUND: usize = 16;
 
-/// The directory in which the families' are.
+/// The directory that contains the families' directories.
 #[derive(Debug)]
 pub struct Cgroups {
     base_fd: OwnedFd,
     idle: Vec<Leaf>,
     made: u64,
-    /// Whether each directory counts what the kernel kills in it for want of memory.
+    /// Whether each directory counts processes that the kernel kills in it because memory ran out.
     counts_kills: bool,
     settings: Vec<CgroupSetting>,
 }
@@ -78,7 +78,7 @@ impl Cgroups {
         Ok(leaf)
     }
 
-    /// Makes sure that the next [`take`](Self::take) finds one.
+    /// Makes sure that the next [`take`](Self::take) finds a directory.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         if self.idle.is_empty() {
             let leaf = self.make()?;
@@ -87,10 +87,10 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Takes back a directory that nothing is left in.
+    /// Takes back an empty directory.
     ///
-    /// One that was killed is not used again: Linux 6.14 and later compare the count of its kills with that of the
-    /// parent's own cgroup, and kill a child that is cloned into it at once.
+    /// A directory that was killed is not reused: Linux 6.14 and later compare the count of its kills with that of the
+    /// parent's own cgroup, and at once kill a child that is cloned into it.
     pub fn give_back(&mut self, leaf: Leaf) -> Result<(), Errno> {
         if self.idle.len() < IDLE_BOUND && !leaf.killed.get() {
             self.idle.push(leaf);
@@ -116,22 +116,22 @@ impl Cgroups {
 }
 
 impl Leaf {
-    /// Whether it is there still.
+    /// Whether it still exists.
     pub fn exists(&self) -> bool {
         !self.open(c"cgroup.events", OFlag::O_RDONLY).is_err_and(is_gone)
     }
 
-    /// Sends SIGKILL to all that is in it, and to what that forks meanwhile.
+    /// Sends SIGKILL to all processes in it, including those that fork meanwhile.
     pub fn kill(&self) -> Result<(), Errno> {
         self.killed.set(true);
         let written = self
             .open(c"cgroup.kill", OFlag::O_WRONLY)
             .and_then(|mut file| file.write_all(b"1").map_err(|error| errno_of(&error)));
-        // What is gone has nothing in it.
+        // A directory that does not exist contains nothing.
         unless_gone(written, ())
     }
 
-    /// How many of the family's processes the kernel has killed for want of memory, where that is counted here.
+    /// How many of the family's processes the kernel has killed because memory ran out, if this directory counts them.
     pub fn kills(&self) -> Result<u64, Errno> {
         match self.kills_before {
             Some(before) => Ok(unless_gone(self.count(), before)?.saturating_sub(before)),
@@ -143,7 +143,7 @@ impl Leaf {
         counted(&self.fd, "memory.events.local")
     }
 
-    /// Whether something in it is alive. Zombies do not count.
+    /// Whether a process in it is alive. Zombies do not count.
     pub fn is_populated(&self) -> Result<bool, Errno> {
         let mut buffer = [0; 128];
         let length = self

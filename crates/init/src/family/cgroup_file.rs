@@ -1,4 +1,4 @@
-//! The files of families' cgroup directories, as either version has them.
+//! The files in families' cgroup directories, in both versions.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
-/// A new directory in `base_fd`, the `number`th there, with `settings`; its name and the directory itself.
+/// Makes a directory in `base_fd`, named by `number`, with `settings`; returns its name and the directory itself.
 pub fn make(base_fd: &OwnedFd, number: u64, settings: &[CgroupSetting]) -> Result<(String, OwnedFd), Errno> {
     let name = format!("family-{number}");
     mkdirat(base_fd, name.as_str(), Mode::from_bits_truncate(0o755))?;
@@ -19,7 +19,7 @@ pub fn make(base_fd: &OwnedFd, number: u64, settings: &[CgroupSetting]) -> Resul
     Ok((name, fd))
 }
 
-/// The number on the line `oom_kill` of a cgroup's file.
+/// The number in the line `oom_kill` of a cgroup's file.
 pub fn counted(directory_fd: &OwnedFd, file: &str) -> Result<u64, Errno> {
     let mut text = String::new();
     File::from(openat(
@@ -36,7 +36,7 @@ pub fn counted(directory_fd: &OwnedFd, file: &str) -> Result<u64, Errno> {
         .ok_or(Errno::ENODATA)
 }
 
-/// Sets files of a family's directory.
+/// Writes settings to files of a family's directory.
 fn set(directory_fd: &OwnedFd, settings: &[CgroupSetting]) -> Result<(), Errno> {
     for CgroupSetting { file, value } in settings {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
@@ -48,12 +48,12 @@ fn set(directory_fd: &OwnedFd, settings: &[CgroupSetting]) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Whether the kernel says that a directory, or the one that a descriptor refers to, was removed.
+/// Whether the kernel reports that a directory, or the one that a descriptor refers to, was removed.
 pub fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// What was read, or `gone` if the directory was removed.
+/// The result, or `gone` if the directory was removed.
 pub fn unless_gone<T>(result: Result<T, Errno>, gone: T) -> Result<T, Errno> {
     match result {
         Err(errno) if is_gone(errno) => Ok(gone),
@@ -61,7 +61,7 @@ pub fn unless_gone<T>(result: Result<T, Errno>, gone: T) -> Result<T, Errno> {
     }
 }
 
-/// What the kernel answered.
+/// The kernel's error.
 pub fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

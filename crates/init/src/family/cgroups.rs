@@ -1,4 +1,4 @@
-//! The cgroups that families live in, of either version.
+//! The cgroups of families, in both versions.
 
 use std::os::fd::OwnedFd;
 
@@ -8,23 +8,24 @@ use nix::errno::Errno;
 use super::cgroup::{Cgroups, Leaf};
 use super::memory::{MemoryCgroups, MemoryLeaf};
 
-/// The cgroups of one family, by what the host has for it.
+/// The cgroups of one family, as far as the host has a place for them.
 #[derive(Debug, Default)]
 pub struct FamilyCgroups {
-    /// Names it.
+    /// Identifies the family's processes.
     pub leaf: Option<Leaf>,
-    /// Counts what is killed in it for want of memory, where `leaf` does not.
+    /// Counts the processes that the kernel kills because memory runs out, if `leaf` does not.
     pub memory: Option<MemoryLeaf>,
 }
 
 impl FamilyCgroups {
-    /// Whether a directory of it was removed on the host: anybody who may can do so while nothing runs in it.
+    /// Whether a directory of it was removed on the host. Any host process with the permission can do that while
+    /// nothing runs in it.
     pub fn was_removed(&self) -> bool {
         self.leaf.as_ref().is_some_and(|leaf| !leaf.exists())
             || self.memory.as_ref().is_some_and(|leaf| !leaf.exists())
     }
 
-    /// How many of the family's processes the kernel has killed for want of memory, where that is counted.
+    /// How many of the family's processes the kernel has killed because memory ran out, if that is counted.
     pub fn kills(&self) -> Result<u64, Errno> {
         match (&self.memory, &self.leaf) {
             (Some(memory), _) => memory.kills(),
@@ -34,22 +35,22 @@ impl FamilyCgroups {
     }
 }
 
-/// Where the cgroups of families are made, and how.
+/// Where and how the cgroups of families are made.
 #[derive(Debug, Default)]
 pub struct Cgrouping {
-    /// Where their directories are made.
+    /// The directory in which their directories are made.
     pub families_fd: Option<OwnedFd>,
-    /// What is written to each of them.
+    /// The settings of each of them.
     pub family_settings: Vec<CgroupSetting>,
-    /// Whether those count what is killed for want of memory.
+    /// Whether they count the processes that the kernel kills because memory runs out.
     pub counts_kills: bool,
-    /// Else where directories that do are made.
+    /// Otherwise, the directory for directories that do.
     pub memory_fd: Option<OwnedFd>,
-    /// What is written to each of these.
+    /// The settings of each of those.
     pub memory_settings: Vec<CgroupSetting>,
 }
 
-/// Where families get their cgroups.
+/// Gives families their cgroups.
 #[derive(Debug)]
 pub struct CgroupPools {
     families: Option<Cgroups>,
@@ -57,7 +58,7 @@ pub struct CgroupPools {
 }
 
 impl CgroupPools {
-    /// Nothing is made yet.
+    /// No cgroup is made yet.
     pub fn new(cgrouping: Cgrouping) -> Self {
         let counts_kills = cgrouping.counts_kills;
         Self {
@@ -70,7 +71,7 @@ impl CgroupPools {
         }
     }
 
-    /// Whether a cgroup names each family.
+    /// Whether a cgroup identifies each family.
     pub fn name_families(&self) -> bool {
         self.families.is_some()
     }
@@ -93,7 +94,7 @@ impl CgroupPools {
         }
     }
 
-    /// Takes back those of a family that did not start, or has ended.
+    /// Takes back the cgroups of a family that did not start, or has ended.
     pub fn give_back(&mut self, cgroups: FamilyCgroups) -> Result<(), Errno> {
         if let (Some(memory), Some(leaf)) = (&mut self.memory, cgroups.memory) {
             memory.give_back(leaf);
@@ -110,7 +111,7 @@ impl CgroupPools {
         self.memory.iter_mut().for_each(MemoryCgroups::forget_removed);
     }
 
-    /// Does ahead what the next family will need.
+    /// Makes what the next family will need.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         self.families.as_mut().map_or(Ok(()), Cgroups::prepare)
     }

@@ -1,4 +1,4 @@
-//! The marks in environments by which a family's processes are found where no cgroup serves.
+//! The marks in environments that identify a family's processes where no cgroup does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,13 @@ use libc::pid_t;
 
 use crate::process_table::{Process, ProcessTable, descendants};
 
-/// The environment variable that marks a family where no cgroup does.
+/// The environment variable that contains a family's mark where no cgroup identifies the family.
 pub const MARKER: &str = "AGENT_VM_FAMILY";
 
 /// The marks of one VM's families.
 #[derive(Debug)]
 pub struct Marks {
-    /// Tells this VM's marks from another's that shares the host's processes.
+    /// Distinguishes this VM's marks from those of another VM that shares the host's processes.
     salt: u64,
 }
 
@@ -28,13 +28,13 @@ impl Marks {
         format!("{}{call}", self.prefix())
     }
 
-    /// What the marks of all families of this VM begin with.
+    /// The common beginning of the marks of this VM's families.
     fn prefix(&self) -> String {
         format!("{:016x}-", self.salt)
     }
 
-    /// What belongs to a family, by its mark, by the session and the group of its first process where that is still its
-    /// own, and by descent.
+    /// The processes of a family: those with its mark, those in the session and group of its first process while these
+    /// ids are still its own, and their descendants.
     pub fn members(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
         let entry = format!("{MARKER}={}", self.of(call)).into_bytes();
         let processes = table.all();
@@ -42,7 +42,8 @@ impl Marks {
             |p: &Process| leader.is_some_and(|leader| p.pid == leader || p.sid == leader || p.pgid == leader);
         let (by_number, rest): (Vec<Process>, Vec<Process>) = processes.iter().partition(|p| of_leader(p));
         let mut roots: BTreeSet<pid_t> = by_number.iter().map(|p| p.pid).collect();
-        // Only those that descent does not find are asked for their environment, which costs a page of theirs.
+        // The environment, which takes up a page of the process's memory, is read only of processes that are not known
+        // as descendants.
         let known = descendants(&processes, roots.clone());
         let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
         roots.extend(
@@ -57,8 +58,9 @@ impl Marks {
             .collect()
     }
 
-    /// The families of which something lives, by their marks, by the sessions and groups of the first processes in `by_leader`, and by
-    /// descent. None if a process lives that none of these assigns to a family: it may be of any.
+    /// The families with living processes, by their marks, by the sessions and groups of the first processes in
+    /// `by_leader`, and by descent. `None` if a process lives that none of these assigns to a family: it may belong to
+    /// any.
     pub fn living(&self, by_leader: &BTreeMap<pid_t, Call>, table: &ProcessTable) -> Option<BTreeSet<Call>> {
         let prefix = format!("{MARKER}={}", self.prefix()).into_bytes();
         let processes = table.all();

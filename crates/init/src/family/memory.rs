@@ -1,8 +1,9 @@
-//! A memory cgroup of version 1 for each family: in it the kernel counts what it killed for want of memory.
+//! A memory cgroup of version 1 for each family: the kernel counts in it the processes that it killed because memory
+//! ran out.
 //!
-//! The bound itself is the VM's, one level up and out of reach; a family's directory repeats it where programs see theirs, for
-//! most runtimes look for a bound nowhere else. What a program starts is in its directory too, so the count is the family's and
-//! nobody else's.
+//! The limit itself is the VM's, one level above, where programs cannot reach it. A family's directory repeats the
+//! limit if programs see the directory, because most runtimes look only there. The processes that a program starts are
+//! in its directory too, so the count is only the family's.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,15 +17,15 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::cgroup_file::{self, counted, errno_of, is_gone};
 
-/// Empty directories that are kept for families to come.
+/// How many empty directories are kept for later families.
 const IDLE_BOUND: usize = 16;
 
-/// The directory in which the families' are.
+/// The directory that contains the families' directories.
 #[derive(Debug)]
 pub struct MemoryCgroups {
     base_fd: OwnedFd,
     idle: Vec<MemoryLeaf>,
-    /// Of families that have ended, and in which something may still run.
+    /// The directories of ended families, in which processes may still run.
     ended: Vec<MemoryLeaf>,
     made: u64,
     settings: Vec<CgroupSetting>,
@@ -69,7 +70,7 @@ impl MemoryCgroups {
         self.idle.retain(MemoryLeaf::exists);
     }
 
-    /// Takes back a directory, when nothing is left in it.
+    /// Takes back a directory, for when it is empty.
     pub fn give_back(&mut self, leaf: MemoryLeaf) {
         self.ended.push(leaf);
         self.sweep();
@@ -90,7 +91,7 @@ impl MemoryCgroups {
             if self.idle.len() < IDLE_BOUND {
                 self.idle.push(leaf);
             } else if let Err(errno) = unlinkat(&self.base_fd, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
-                // It goes with the VM.
+                // It is removed with the VM.
                 crate::sys::log(&errno);
             }
         }
@@ -119,7 +120,7 @@ impl MemoryLeaf {
         }
     }
 
-    /// Whether it is there still.
+    /// Whether it still exists.
     pub fn exists(&self) -> bool {
         !self.is_empty().is_err_and(is_gone)
     }
@@ -140,7 +141,7 @@ impl MemoryLeaf {
     }
 }
 
-/// A process joins by writing 0.
+/// A process joins it by writing 0.
 impl AsFd for MemoryLeaf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tasks.as_fd()

@@ -1,9 +1,8 @@
-//! Families: all that one spawned program has started, for as long as any of it may be left.
+//! Families: everything that one spawned program has started, while any of it may be left.
 //!
-//! With a cgroup, the family is what is in it. Without one, it is the session and the group of its first process (while
-//! those numbers are its own), what descends from it, and every process that carries the family's mark in its
-//! environment; a process that forks twice, leaves the session and clears its environment is then found only by the end
-//! of the VM.
+//! With a cgroup, the family is the processes in it. Without one, it is the session and the group of its first process
+//! (while these ids are still its own), their descendants, and every process with the family's mark in its environment.
+//! A process that forks twice, leaves the session and clears its environment is then found only at the end of the VM.
 
 mod awaited;
 mod background;
@@ -33,24 +32,24 @@ use self::marks::Marks;
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::{self, Reaped};
 
-/// Families that have ended but are not empty are looked at this many at a time.
+/// How many ended families that are not empty are checked at a time.
 const SWEEP: usize = 16;
 
 /// One family.
 #[derive(Debug)]
 pub struct Family {
-    /// Its first process, whose session and group bear the same number; `None` once that is reaped.
+    /// Its first process, whose session and group have the same id; `None` once it is reaped.
     pub leader: Option<pid_t>,
-    /// Whether its end says what is left.
+    /// Whether its end reports the processes that are left.
     pub report_background: bool,
-    /// Its terminal, held open until its first process is reaped.
+    /// Its terminal, kept open until its first process is reaped.
     terminal_fd: Option<OwnedFd>,
     cgroups: FamilyCgroups,
-    /// Whether a SIGKILL was sent to it on the host's behalf.
+    /// Whether the host has had a SIGKILL sent to it.
     killed: Cell<bool>,
 }
 
-/// All of them.
+/// All families of the VM.
 #[derive(Debug)]
 pub struct Families {
     known: BTreeMap<Call, Family>,
@@ -62,7 +61,7 @@ pub struct Families {
 }
 
 impl Families {
-    /// None yet.
+    /// No family yet.
     pub fn new(cgrouping: Cgrouping, salt: u64) -> Self {
         Self {
             known: BTreeMap::new(),
@@ -79,7 +78,7 @@ impl Families {
         self.pools.take()
     }
 
-    /// Takes back those of a family that did not start.
+    /// Takes back the cgroups of a family that did not start.
     pub fn give_back_cgroups(&mut self, cgroups: FamilyCgroups) -> Result<(), Errno> {
         self.pools.give_back(cgroups)
     }
@@ -89,17 +88,17 @@ impl Families {
         self.pools.forget_removed();
     }
 
-    /// Does ahead what the next family will need.
+    /// Makes what the next family will need.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         self.pools.prepare()
     }
 
-    /// The value of [`MARKER`] for a family's processes, where no cgroup serves.
+    /// The value of [`MARKER`] for a family's processes, if no cgroup identifies them.
     pub fn mark(&self, call: Call) -> Option<String> {
         (!self.has_cgroups()).then(|| self.marks.of(call))
     }
 
-    /// Enters a family whose first process runs, in the terminal that `terminal_fd` holds open if in any.
+    /// Adds a family whose first process runs; `terminal_fd` keeps its terminal open, if it has one.
     pub fn enter(
         &mut self,
         call: Call,
@@ -121,7 +120,7 @@ impl Families {
         );
     }
 
-    /// The family that `pid` is the living first process of.
+    /// The family whose living first process is `pid`.
     pub fn led_by(&self, pid: pid_t) -> Option<Call> {
         self.leaders.get(&pid).copied()
     }
@@ -131,17 +130,17 @@ impl Families {
         self.known.get(&call)?.leader
     }
 
-    /// How many first processes of families run.
+    /// How many families' first processes run.
     pub fn running(&self) -> usize {
         self.leaders.len()
     }
 
-    /// The cgroup of a family, while anything of it may be left.
+    /// The cgroup of a family, while any of its processes may be left.
     pub fn leaf(&self, call: Call) -> Option<&Leaf> {
         self.known.get(&call)?.cgroups.leaf.as_ref()
     }
 
-    /// Takes note that the host has a SIGKILL sent.
+    /// Records that the host will have a SIGKILL sent.
     pub fn will_be_killed(&self, target: Target) {
         let call = match target {
             Target::Family(call) => Some(call),
@@ -152,10 +151,12 @@ impl Families {
         }
     }
 
-    /// Whether the kernel killed the first process of a family, just reaped, for want of memory; or a part of the family,
-    /// whose end that process passes on as its own, as a shell does. To be asked before [`leader_ended`](Self::leader_ended).
+    /// Whether the kernel killed the first process of a family, which was just reaped, because memory ran out; or
+    /// another process of the family whose end the first process passes on as its own, as a shell does. Must be called
+    /// before [`leader_ended`](Self::leader_ended).
     ///
-    /// The kernel counts what it kills by cgroup and names no process, so a family in which it has killed something, and
+    /// The kernel counts its kills for each cgroup and does not name the processes. So a family also counts if the
+    /// kernel has killed some process in it, and its first process is then killed by a SIGKILL from within the VM.
     /// whose first process then dies of somebody's SIGKILL from inside, counts as well.
     pub fn lacked_memory(&self, call: Call, reaped: &Reaped) -> Result<bool, Errno> {
         let killed = 128 + libc::SIGKILL;
@@ -168,12 +169,12 @@ impl Families {
         Ok(family.cgroups.kills()? > 0)
     }
 
-    /// Whether cgroups serve.
+    /// Whether cgroups identify families.
     pub fn has_cgroups(&self) -> bool {
         self.pools.name_families()
     }
 
-    /// Takes note that the first process of a family was reaped, and returns what it left, where that was asked for.
+    /// Records that the first process of a family was reaped, and returns what it left running, if that was requested.
     pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
         let Some(family) = self.known.get_mut(&call) else {
             return Ok(Vec::new());
@@ -193,7 +194,7 @@ impl Families {
             }
             Some(_) => self.forget(call)?,
             None => {
-                // Nothing is kept: the mark is all that names what may be left.
+                // The family is not kept: the mark alone identifies the processes that may be left.
                 self.forget(call)?;
                 if report && self.has_orphans(table) {
                     return self.left(call, leader, table);
@@ -203,7 +204,7 @@ impl Families {
         Ok(Vec::new())
     }
 
-    /// What is left of a family whose first process, once `leader`, has just ended.
+    /// The processes that are left of a family whose first process, with the pid `leader`, has just ended.
     pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
         let mut left = match self.leaf(call) {
             Some(leaf) => leaf
@@ -217,7 +218,7 @@ impl Families {
         Ok(left)
     }
 
-    /// What belongs to a family, where no cgroup serves.
+    /// The processes of a family, where no cgroup identifies them.
     pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
         if self.has_cgroups() {
             return Vec::new();
@@ -225,8 +226,8 @@ impl Families {
         self.marks.members(call, leader, table)
     }
 
-    /// Whether a process that may belong to any family is in the middle of `execve`: for that moment it shows no mark, and where what
-    /// started it has ended, nothing else assigns it.
+    /// Whether a process that may belong to any family is in the middle of `execve`: during that it shows no mark, and
+    /// if its parent has ended, nothing else assigns it.
     pub fn is_any_unassignable(&self, table: &ProcessTable) -> bool {
         let orphans: Vec<Process> = match table.children_of_init() {
             Some(children) => children.into_iter().filter_map(|pid| table.get(pid)).collect(),
@@ -238,7 +239,7 @@ impl Families {
             .any(|process| table.command_line(process.pid, 1).is_empty())
     }
 
-    /// Frees what families that have ended held and that is empty by now. To be called when orphans were reaped.
+    /// Frees the cgroups of ended families that are empty by now. Called when orphans were reaped.
     pub fn sweep(&mut self) -> Result<(), Errno> {
         let ended = |(call, family): (&Call, &Family)| family.leader.is_none().then_some(*call);
         let after: Vec<Call> = self
@@ -262,27 +263,27 @@ impl Families {
         Ok(())
     }
 
-    /// The request `call` waits for the end of `family`, whose first process has or had the number `leader`.
+    /// The request `call` waits for the end of `family`, whose first process has or had the pid `leader`.
     pub fn await_end(&mut self, call: Call, family: Call, leader: u32) {
         self.awaited.add(call, family, leader as pid_t);
     }
 
-    /// Whether that request still waits; from now on it does not.
+    /// Removes that request; returns whether it was still waiting.
     pub fn stop_awaiting(&mut self, call: Call) -> bool {
         self.awaited.remove(call)
     }
 
-    /// Takes note that something has ended that was not the first process of a family.
+    /// Records that a process has ended that was not the first of a family.
     pub fn orphans_ended(&mut self) {
         self.awaited.changed();
     }
 
-    /// When [`ended`](Self::ended) has something to look at, if it has.
+    /// When [`ended`](Self::ended) has something to check, if at all.
     pub fn due(&self) -> Option<Instant> {
         self.awaited.due()
     }
 
-    /// The requests whose families have come to their end since they were last asked for.
+    /// The requests whose families have ended since the last call.
     pub fn ended(&mut self, table: &ProcessTable) -> Vec<Call> {
         let begun = Instant::now();
         if self.awaited.due().is_none_or(|due| due > begun) {
@@ -299,7 +300,7 @@ impl Families {
         ended
     }
 
-    /// The families that are awaited and of which something lives. None where a process lives that may be of any.
+    /// The awaited families with living processes. `None` if a process lives that may belong to any.
     fn living(&self, table: &ProcessTable) -> Option<BTreeSet<Call>> {
         if !sys::has_children() {
             return Some(BTreeSet::new());
@@ -311,7 +312,7 @@ impl Families {
         }
         let lives = |call: &Call| {
             self.known.get(call).is_some_and(|family| {
-                // One that cannot be looked at now is looked at again.
+                // A cgroup that cannot be read now is read again later.
                 let is_populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
                 family.leader.is_some() || family.cgroups.leaf.as_ref().is_some_and(is_populated)
             })
@@ -332,8 +333,8 @@ impl Families {
         }
     }
 
-    /// Whether init has children that are not first processes of families: only then can anything be left of one that
-    /// has ended.
+    /// Whether init has children that are not first processes of families: only then can a family's first process have
+    /// ended and left others.
     fn has_orphans(&self, table: &ProcessTable) -> bool {
         let Some(children) = table.children_of_init() else {
             return true;

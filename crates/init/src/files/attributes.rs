@@ -14,7 +14,7 @@ pub fn attributes(fd: BorrowedFd<'_>) -> Result<Attributes, Errno> {
             .saturating_mul(1_000_000_000)
             .saturating_add(i64::from(time.tv_nsec))
     };
-    // A file system without birth times reports zero; the time of the last change comes closest.
+    // A file system without birth times reports zero; the time of the last change is the closest value.
     let birth = if found.stx_mask & libc::STATX_BTIME == 0 {
         found.stx_ctime
     } else {

@@ -1,10 +1,11 @@
-//! Steps on the VM's files, one system call or close to it each; the host reads and writes through what is opened here.
+//! Steps on the VM's files, each of which is about one system call; the host reads and writes through the descriptors
+//! that are opened here.
 //!
-//! Init does them as the VM's user, without a capability and with the VM's root, so the kernel itself keeps every path
-//! inside. Two things are left to guard against. The magic links of `/proc` lead past permissions (and, through init's
-//! own descriptors, to what only init may touch): they are never followed, `openat2(2)` sees to it, which is why every
-//! step goes through a descriptor opened by it. And nothing may make init wait: `O_NONBLOCK` answers at once for FIFOs
-//! and for files under a lease.
+//! Init carries them out as the VM's user, without capabilities and with the VM's root, so the kernel itself keeps
+//! every path inside. Two dangers are left. The magic links of `/proc` bypass permissions (and, through init's own
+//! descriptors, lead to files that only init may use). So every step uses a descriptor that `openat2(2)` has opened
+//! without following them. And nothing may make init wait: with `O_NONBLOCK`, opening a FIFO or a file under a lease
+//! returns at once.
 
 mod attributes;
 
@@ -21,18 +22,18 @@ use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use crate::control::Attachments;
 use crate::sys::openat2;
 
-/// What a step gives.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Nothing but that it is done.
+    /// It is done; there is no further result.
     Done,
     /// An opened file or directory.
     Opened(OwnedFd),
-    /// Attributes.
+    /// The attributes of a file.
     Attributes(Box<Attributes>),
 }
 
-/// Does one step.
+/// Carries out one step.
 pub fn step(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Failure> {
     let (syscall, path) = name(step);
     run(step, attachments).map_err(|errno| Failure {
@@ -42,7 +43,7 @@ pub fn step(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, F
     })
 }
 
-/// The call that a step is, and the path it is about.
+/// The system call that a step is, and its path.
 pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
     match step {
         FileStep::Open { path, .. } => ("open", path),
@@ -136,7 +137,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
 }
 
 fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Errno> {
-    // A terminal among the files must not become init's own.
+    // A terminal among the files must not become init's controlling terminal.
     let always = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     match mode {
         OpenMode::Read => resolve(base, path, always | OFlag::O_RDONLY),
@@ -155,7 +156,7 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
             let opened = match resolve(base, path, flags) {
                 Err(Errno::ENOENT) if parents => {
                     if let Some((parent, name)) = split(path) {
-                        // No file has such a name: refuse it before any directory is made.
+                        // A file cannot have such a name: refused before any directory is made.
                         if matches!(name, b"." | b"..") || name.ends_with(b"/") {
                             return Err(Errno::EISDIR);
                         }
@@ -166,7 +167,7 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
                 other => other,
             };
             match opened {
-                // The kernel compares permissions first, but the mount refuses everybody.
+                // The kernel checks permissions first, but a read-only mount refuses every user.
                 Err(Errno::EACCES) if is_read_only(base, path) => Err(Errno::EROFS),
                 other => emptied(other?),
             }
@@ -174,20 +175,20 @@ fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Er
     }
 }
 
-/// Whether `path` leads to something on a read-only mount.
+/// Whether `path` leads to a file on a read-only mount.
 fn is_read_only(base: BorrowedFd<'_>, path: &[u8]) -> bool {
     resolve(base, path, OFlag::O_PATH)
         .and_then(|fd| fstatvfs(fd.as_fd()))
         .is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Empties a file that was opened for writing. Not by `O_TRUNC`: that would write before it is known what the file is.
+/// Empties a file that was opened for writing. `O_TRUNC` would do so before the type of the file is known.
 fn emptied(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if is_kernel_interface(fstatfs(&fd)?.filesystem_type().0) {
         return Err(Errno::EACCES);
     }
     let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode) & SFlag::S_IFMT;
-    // The host refuses what is no regular file.
+    // The host refuses everything that is not a regular file.
     if kind == SFlag::S_IFREG {
         ftruncate(&fd, 0)?;
     }
@@ -230,8 +231,8 @@ fn resolve_with(
     }
 }
 
-/// Whether it is one of the files in `/proc` that tell about init: `/proc/self` is init to init, and the kernel lets
-/// everybody look at himself.
+/// Whether it is one of the files in `/proc` about init: for init, `/proc/self` is init, and the kernel lets every
+/// process read about itself.
 fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     if fstatfs(fd)?.filesystem_type() != PROC_SUPER_MAGIC {
         return Ok(false);
@@ -244,7 +245,7 @@ fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
-/// Opens a directory for its path alone, without following a magic link.
+/// Opens a directory with `O_PATH`, without following a magic link.
 pub fn directory(path: &[u8]) -> Result<OwnedFd, Errno> {
     open_directory(AT_FDCWD, path)
 }
@@ -253,11 +254,11 @@ fn open_directory(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
-/// Opens a directory, making those on the way that are missing.
+/// Opens a directory, and makes missing directories on the way.
 fn create_directories(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     match open_directory(base, path) {
         Err(Errno::ENOENT) => {}
-        // As mkdir says it of a file that is in the way.
+        // The same error as mkdir's if a file is in the way.
         Err(Errno::ENOTDIR) => {
             return Err(if resolve(base, path, OFlag::O_PATH).is_ok() {
                 Errno::EEXIST
@@ -272,7 +273,7 @@ fn create_directories(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errn
         fd = match open_directory(fd.as_fd(), name) {
             Err(Errno::ENOENT) => {
                 match mkdirat(&fd, name, Mode::from_bits_truncate(0o777)) {
-                    // Somebody else was faster, or a link leads nowhere, which opening tells.
+                    // Another process was faster, or it is a link without a target, which opening will report.
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno),
                 }
@@ -284,8 +285,8 @@ fn create_directories(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errn
     Ok(fd)
 }
 
-/// The directory and the last name of a path, with the slashes behind it, from which the kernel sees that the name must be a
-/// directory's; nothing for the root.
+/// The directory and the last name of a path, with its trailing slashes, which make the kernel require a directory;
+/// `None` for the root.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
     match path[..end].iter().rposition(|byte| *byte == b'/') {

@@ -1,4 +1,4 @@
-//! The end of a family's first process, with the names of what it left.
+//! Reports the end of a family's first process, with the names of the processes that it left running.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::family::{Families, background, is_settled};
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::Reaped;
 
-/// How long the end of a family's first process is held back for the sake of the names of what it left: just after
-/// `command &` the command is still a copy of the shell.
+/// How long the report is delayed so that these processes have their names: immediately after `command &`, the command
+/// is still a copy of the shell.
 const SETTLE: Duration = Duration::from_millis(10);
 
-/// How much longer where it waits for a processor to do so: it is then not the command's choice.
+/// How much longer it is delayed for a process that waits for a processor, which is not the command's fault.
 const SETTLE_BUSY: Duration = Duration::from_millis(190);
 
-/// An end that is reported a little later.
+/// An end that is reported after a short delay.
 #[derive(Debug)]
 pub(super) struct End {
     reaped: Reaped,
@@ -39,7 +39,7 @@ impl End {
         table: &ProcessTable,
         now: Instant,
     ) -> bool {
-        // The end is reported even if nothing is known of what it left.
+        // The end is reported even if it is unknown what was left running.
         self.left = families.left(call, self.reaped.pid, table).unwrap_or_default();
         let mut unsettled = self
             .left
@@ -60,7 +60,7 @@ impl End {
     }
 }
 
-/// What init reports to the host about the end of a family's first process.
+/// Init's report to the host about the end of a family's first process.
 pub fn exit(reaped: &Reaped, background: Vec<Background>) -> Exit {
     Exit {
         code: reaped.code,

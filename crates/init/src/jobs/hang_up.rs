@@ -1,4 +1,4 @@
-//! Hanging up a session: what a terminal does to it when it goes, and a kill for what does not heed that.
+//! Hangs up a session: sends the signals that a closing terminal sends, and kills processes that ignore them.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::family::Families;
 use crate::process_table::Process;
 use crate::signal;
 
-/// How long a session has to end by itself once it is hung up.
+/// How long a session may take to end by itself after it was hung up.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// A session that is to end.
+/// A session that must end.
 #[derive(Debug)]
 pub(super) struct HangUp {
     pub(super) family: Call,
@@ -36,7 +36,7 @@ impl HangUp {
         }
     }
 
-    /// Another that waits for the same end, without telling the session twice or giving it more time.
+    /// Another request that waits for the same end. The session gets no second signal and no more time.
     pub(super) fn joined(&self) -> Self {
         Self {
             hung_up: true,
@@ -82,14 +82,14 @@ fn session_members(
 ) -> Result<Vec<Process>, Errno> {
     let is_member = |process: &Process| process.sid == session && process.is_alive();
     Ok(match families.leaf(family) {
-        // A session of the family's has left no process in another cgroup.
+        // A session of the family has no process in another cgroup.
         Some(leaf) => leaf
             .pids()?
             .into_iter()
             .filter_map(|pid| processes.table.get(pid))
             .filter(is_member)
             .collect(),
-        // With cgroups, a family that is forgotten is empty.
+        // With cgroups, only empty families are forgotten.
         None if families.has_cgroups() => Vec::new(),
         None => processes
             .all()

@@ -1,20 +1,20 @@
-//! The cgroups that a program starts in.
+//! The cgroups in which a program starts.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::family::FamilyCgroups;
 
-/// The cgroups that a program starts in.
+/// The cgroups in which a program starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cgroup<'a> {
     /// A directory of version 2.
     pub into: Option<BorrowedFd<'a>>,
-    /// The `tasks` file of one of version 1.
+    /// The `tasks` file of a directory of version 1.
     pub join: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Cgroup<'a> {
-    /// Those of a family.
+    /// The cgroups of a family.
     pub fn of(cgroups: &'a FamilyCgroups) -> Self {
         Self {
             into: cgroups.leaf.as_ref().map(AsFd::as_fd),

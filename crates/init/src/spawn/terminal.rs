@@ -1,4 +1,4 @@
-//! Terminals of the VM's own, for shells.
+//! The VM's own terminals, for shells.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,16 +9,16 @@ use portable_pty::{NativePtySystem, PtySize, PtySystem};
 
 use super::sys;
 
-/// A terminal: the side that the host gets, and the side that the program gets.
+/// A terminal: the host's side and the program's side.
 #[derive(Debug)]
 pub struct Terminal {
-    /// For the host.
+    /// The host's side.
     pub master_fd: OwnedFd,
-    /// For the program.
+    /// The program's side.
     pub slave_fd: OwnedFd,
 }
 
-/// Opens a terminal of that size in the VM's `/dev/pts`.
+/// Opens a terminal of this size in the VM's `/dev/pts`.
 pub fn open(cols: u16, rows: u16) -> Result<Terminal, Failure> {
     let failed = |errno: Errno| failure(errno, "openpty");
     let size = PtySize {
@@ -27,15 +27,15 @@ pub fn open(cols: u16, rows: u16) -> Result<Terminal, Failure> {
         pixel_width: 0,
         pixel_height: 0,
     };
-    // The crate reports a text; the number is still where the C library left it.
+    // The crate returns a text; the error number is still in the C library's errno.
     let pair = NativePtySystem::default()
         .openpty(size)
         .map_err(|_| failed(Errno::last()))?;
     let master = pair.master.as_raw_fd().ok_or_else(|| failed(Errno::EBADF))?;
     let master_fd = sys::duplicate(master).map_err(failed)?;
-    // Before the pair goes: a terminal whose last other side closes reads as hung up.
+    // Opened before the pair is dropped: a terminal whose last other side is closed counts as hung up.
     let slave_fd = sys::terminal_slave(master_fd.as_fd()).map_err(failed)?;
-    // So that erasing takes a whole letter, also one of several bytes.
+    // So that erasing removes a whole character, even one of several bytes.
     let unset = |errno: Errno| failure(errno, "tcsetattr");
     let mut settings = tcgetattr(&slave_fd).map_err(unset)?;
     settings.input_flags |= InputFlags::IUTF8;

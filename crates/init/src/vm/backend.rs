@@ -1,4 +1,4 @@
-//! What starts programs and opens files.
+//! Chooses what starts programs and opens files: init, or its deputy.
 
 use crate::deputy::Deputy;
 use crate::spawn::Spawner;

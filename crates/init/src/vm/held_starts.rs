@@ -1,5 +1,5 @@
-//! Replies to starts of brief programs, which init sends together with their ends if these follow soon: each message wakes the
-//! host, and most commands end before the host has anything to do.
+//! Delays the replies to starts of short programs, to send them together with the programs' ends if these follow soon:
+//! each message wakes the host, and most commands end before the host has anything to do.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,19 +10,20 @@ use libc::pid_t;
 use crate::control::{Control, ControlError};
 use crate::sys;
 
-/// How long a reply is held back at most, from the request on. A program that fills its pipe sooner waits for the rest of that time.
+/// How long a reply is delayed at most, counted from the request. A program that fills its pipe earlier waits for the
+/// rest of that time.
 const HOLD: Duration = Duration::from_millis(1);
 
-/// Bytes in a pipe, which has room for 64 KiB, that are read without delay.
+/// If a pipe, which has room for 64 KiB, contains this many bytes, the reply is sent at once.
 const MUCH: usize = 16 * 1024;
 
-/// How many replies are held back at a time. All are sent before there is one more.
+/// How many replies are delayed at a time. Before another one is delayed, all are sent.
 const HELD: usize = 64;
 
 /// A program that runs.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// The family's number.
+    /// The number of the family's call.
     pub call: Call,
     /// Its pid.
     pub pid: pid_t,
@@ -31,30 +32,30 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Reports it alone.
+    /// Reports the start alone.
     pub fn report(self, control: &mut Control) -> Result<(), ControlError> {
         let (call, pid) = (self.call, self.pid as u32);
         control.send(&Reply::Spawned { call, pid }, self.fds)
     }
 
-    /// Reports it together with its end.
+    /// Reports the start together with the end.
     fn report_with(self, exit: Exit, control: &mut Control) -> Result<(), ControlError> {
         let (call, pid) = (self.call, self.pid as u32);
         control.send(&Reply::Ran { call, pid, exit }, self.fds)
     }
 }
 
-/// The starts whose replies are held back.
+/// The starts whose replies are delayed.
 #[derive(Debug, Default)]
 pub(super) struct HeldStarts {
     held: Vec<Start>,
-    /// When the reply to the first must be sent.
+    /// When the reply to the first one must be sent.
     due: Option<Instant>,
 }
 
 impl HeldStarts {
-    /// Holds back the reply to a start that was begun at that time, unless its pipes already hold much: a program that shares init's
-    /// processor ran until it waited for something, and that may be the reader of its pipe.
+    /// Delays the reply to a start that began at that time, unless the program's pipes already contain much: a program
+    /// that shares init's processor has run until it had to wait, possibly for the reader of its pipe.
     pub fn hold(&mut self, start: Start, begun: Instant, control: &mut Control) -> Result<(), ControlError> {
         if start.fds.iter().any(|fd| sys::available(fd.as_fd()) >= MUCH) {
             return start.report(control);
@@ -72,7 +73,7 @@ impl HeldStarts {
         self.due
     }
 
-    /// Reports all of them once the first is due, so that the host wakes once for many.
+    /// Reports all of them once the first one is due, so that the host wakes only once.
     pub fn report_due(&mut self, control: &mut Control) -> Result<(), ControlError> {
         match self.due {
             Some(due) if due <= Instant::now() => self.report_all(control),
@@ -80,12 +81,12 @@ impl HeldStarts {
         }
     }
 
-    /// Reports the start that belongs to `call`, if it is held back.
+    /// Reports the start that belongs to `call`, if it is delayed.
     pub fn report(&mut self, call: Call, control: &mut Control) -> Result<(), ControlError> {
         self.take(call).map_or(Ok(()), |start| start.report(control))
     }
 
-    /// Reports the end of a program, and its start if that is still held back.
+    /// Reports the end of a program, and its start if that is still delayed.
     pub fn report_end(&mut self, call: Call, exit: Exit, control: &mut Control) -> Result<(), ControlError> {
         match self.take(call) {
             Some(start) => start.report_with(exit, control),

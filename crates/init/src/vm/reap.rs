@@ -1,4 +1,4 @@
-//! What is done about children that have ended.
+//! Handles children that have ended.
 
 use super::{TURN, Vm};
 use crate::control::{Control, ControlError};
@@ -7,9 +7,9 @@ use crate::jobs::exit;
 use crate::sys::{self, Child};
 
 impl Vm {
-    /// Reaps what has ended, as far as one turn goes, and tells the host of families' first processes.
+    /// Reaps ended children, a bounded number in a turn, and reports the ends of families' first processes to the host.
     pub(super) fn reap(&mut self, control: &mut Control) -> Result<(), ControlError> {
-        // First the signals, then the children: one that ends in between leaves a signal for the next time.
+        // Signals are read before children are reaped: a child that ends in between leaves a signal for the next turn.
         while matches!(self.children.read_signal(), Ok(Some(_))) {}
         let mut orphans = false;
         self.more_ended = true;
@@ -36,7 +36,7 @@ impl Vm {
                         .families
                         .lacked_memory(call, &reaped)
                         .unwrap_or_else(|errno| {
-                            // That it ended, and how, is known all the same.
+                            // Its end and its status are known anyway.
                             sys::log(&errno);
                             false
                         });
@@ -44,7 +44,7 @@ impl Vm {
                         .families
                         .leader_ended(call, &self.table)
                         .unwrap_or_else(|errno| {
-                            // Its end is what matters; what is left of it can be killed all the same.
+                            // Its end matters most; processes that are left can be killed anyway.
                             sys::log(&errno);
                             Vec::new()
                         });

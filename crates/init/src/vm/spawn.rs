@@ -1,4 +1,4 @@
-//! Starting a program.
+//! Starts programs.
 
 use std::os::fd::OwnedFd;
 
@@ -11,7 +11,7 @@ use super::backend::Backend;
 use crate::family::MARKER;
 use crate::spawn::Cgroup;
 
-/// Why there is no place for a family.
+/// Why a family could not get its cgroups.
 fn place_failed(errno: Errno) -> Failure {
     Failure {
         errno: errno as i32,
@@ -21,18 +21,19 @@ fn place_failed(errno: Errno) -> Failure {
 }
 
 impl Vm {
-    /// Starts a program as a family of its own.
+    /// Starts a program as a new family.
     pub(super) fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<OwnedFd>), Failure> {
         match self.try_spawn(request)? {
             Some(started) => Ok(started),
-            // A process on the host has removed idle directories of this VM. Init does not wait for it to stop.
+            // A process on the host has removed idle directories of this VM. Init does not wait until that process
+            // stops doing so.
             None => self
                 .try_spawn(request)?
                 .ok_or_else(|| place_failed(Errno::EAGAIN)),
         }
     }
 
-    /// Nothing if the place for it was removed on the host before it started.
+    /// Returns `None` if the family's directory was removed on the host before the program started.
     fn try_spawn(&mut self, request: &Spawn) -> Result<Option<(pid_t, Vec<OwnedFd>)>, Failure> {
         let cgroups = self.families.take_cgroups().map_err(place_failed)?;
         let mark = self.families.mark(request.call);

@@ -1,36 +1,36 @@
-//! How another init starts, and what it makes of itself.
+//! How another init is started, and how it makes a VM.
 
 use serde::{Deserialize, Serialize};
 
 use super::Attached;
 
-/// Where and as whom another init starts. What fails of it after the start is reported as
-/// [`Reply::BootFailed`](super::Reply::BootFailed), on the other's socket.
+/// How another init is started. Errors after the start are reported as [`Reply::BootFailed`](super::Reply::BootFailed)
+/// on the new init's socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
-    /// `CLONE_NEW*` flags, or 0 for the host's own namespaces.
+    /// `CLONE_NEW*` flags; 0 for the host's own namespaces.
     pub namespaces: i32,
-    /// Whether a directory of the cgroup v2 hierarchy to start in is attached.
+    /// Whether a directory of the cgroup v2 hierarchy is attached, in which it starts.
     pub cgroup: bool,
-    /// How many `tasks` files of cgroup v1 are attached behind that, which it joins by writing 0 to each: all that it starts is
-    /// then in there.
+    /// How many `tasks` files of cgroup v1 are attached after that. It joins each by writing 0, so that everything it
+    /// starts is in them too.
     pub joins: u8,
-    /// How many more `tasks` files are attached, which it joins when it has its cgroup namespace, if it takes one.
+    /// How many further `tasks` files are attached, which it joins once it has its cgroup namespace, if it takes one.
     pub joins_after: u8,
-    /// Whether it says [`Reply::Settled`](super::Reply::Settled) when all of this is done.
+    /// Whether it sends [`Reply::Settled`](super::Reply::Settled) when all of this is done.
     pub reports: bool,
-    /// The one uid and gid of its user namespace, which it maps itself; none without one. It then takes a cgroup namespace too, of
-    /// which the directories that it is in by then are the roots.
+    /// The only uid and gid of its user namespace, which it maps itself; `None` without a user namespace. With a map it
+    /// also takes a cgroup namespace, whose roots are the directories that it is in by then.
     pub own_map: Option<OwnMap>,
-    /// Whether those are not the server's own: the namespace is then made as that user, who owns it, and whom the kernel charges
-    /// for what is counted by user in it.
+    /// Whether these ids differ from the server's. The namespace is then made as that user, who owns it and is charged
+    /// for everything that the kernel counts by user in it.
     pub take_ids: bool,
 }
 
-/// The one mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).
+/// The only mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnMap {
-    /// The uid and gid inside.
+    /// The uid and gid in the namespace.
     pub inside: u32,
     /// The host's uid.
     pub uid: u32,
@@ -38,74 +38,74 @@ pub struct OwnMap {
     pub gid: u32,
 }
 
-/// What init sets up before it says [`Reply::Ready`](super::Reply::Ready).
+/// What init makes before it sends [`Reply::Ready`](super::Reply::Ready).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
-    /// How far the VM is walled off; with [`Isolation::None`] the fields up to `env` are not used.
+    /// The level of isolation. With [`Isolation::None`], the fields before `env` are not used.
     pub isolation: Isolation,
-    /// The host name inside; with [`Isolation::Namespaces`] alone.
+    /// The host name in the VM; only with [`Isolation::Namespaces`].
     pub hostname: String,
-    /// Which network the VM has.
+    /// The VM's network.
     pub network: Network,
-    /// The uid and gid to take on, where the host is root: one that it has mapped, or, without namespaces, one of its own.
+    /// The uid and gid to take, if the host is root: mapped ids or, without namespaces, separate ids of the host.
     pub take_id: Option<u32>,
-    /// A host directory that is the root, below what `root` puts into it. It is never written to: what is
-    /// changed goes to a layer of the VM's own, where the kernel can lay one over it, and is refused elsewhere.
+    /// A host directory that is the root, below the entries of `root`. It is never written to: changes go to a layer of
+    /// the VM if the kernel can lay an overlay over it, and are refused otherwise.
     pub rootfs: Option<BindSource>,
-    /// With [`Isolation::Landlock`], and only then: what programs reach.
+    /// The files that programs may use; with [`Isolation::Landlock`], and only then.
     pub landlock: Option<LandlockFiles>,
-    /// With [`Isolation::Namespaces`], and only then: what is shown as `/sys`.
+    /// The content of `/sys`; with [`Isolation::Namespaces`], and only then.
     pub hardware: Option<Hardware>,
-    /// What the root file system is made of, in the order it is made. Parent directories are made as needed.
+    /// The entries of the root file system, in the order in which they are made. Parent directories are made as needed.
     pub root: Vec<RootEntry>,
-    /// The environment that every process starts from; none for a VM that is booted ahead, which
-    /// [`Request::Adopt`](super::Request::Adopt) brings one.
+    /// The initial environment of every process; `None` for a prebooted VM, which gets it by
+    /// [`Request::Adopt`](super::Request::Adopt).
     pub env: Option<Vec<(String, String)>>,
-    /// Bounds for every process.
+    /// Limits for every process.
     pub limits: Limits,
     /// The VM's cgroups.
     pub cgroups: Cgroups,
 }
 
-/// What [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed) brought.
+/// The description of the processors from [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {
-    /// The mount.
+    /// The mount of the description.
     pub mount: Attached,
-    /// Whether init is to clone it; otherwise it is this VM's alone.
+    /// Whether init clones it; otherwise it is for this VM only.
     pub can_clone: bool,
 }
 
-/// What init has of the host's cgroups. Init holds their directories for as long as the VM lives, so with
-/// [`Isolation::Namespaces`] it holds them as detached mounts, in which `..` ends at the directory itself. The other levels
-/// have the host's mounts around them anyway.
+/// The host's cgroups that init uses. Init keeps their directories open while the VM lives. With
+/// [`Isolation::Namespaces`] it keeps them as detached mounts, in which `..` does not leave the directory. At the other
+/// levels the host's mounts are visible anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroups {
     /// A directory of the cgroup v2 hierarchy in which init makes one for each family.
     pub families: Option<BindSource>,
-    /// Where what the kernel kills for want of memory is counted, if the VM's memory is bounded.
+    /// Where processes that the kernel kills because memory runs out are counted, if the VM's memory is limited.
     pub memory: Option<MemoryCount>,
     /// What init writes to each directory that it makes in [`families`](Self::families).
     pub family_settings: Vec<CgroupSetting>,
-    /// What init writes to each directory that it makes in that of [`MemoryCount::Directory`].
+    /// What init writes to each directory that it makes in [`MemoryCount::Directory`].
     pub memory_settings: Vec<CgroupSetting>,
-    /// What the VM shows of its cgroups, read-only.
+    /// The VM's cgroups that it shows, read-only.
     pub shown: Vec<ShownCgroup>,
 }
 
-/// A file of a cgroup and what it is set to.
+/// A file of a cgroup, and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupSetting {
     /// The file's name.
     pub file: String,
-    /// What is written.
+    /// The value to write.
     pub value: String,
 }
 
-/// A cgroup directory of the VM's own that programs see.
+/// A cgroup directory of the VM that programs see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownCgroup {
-    /// Where, below `/sys`: a directory that the description of the hardware has.
+    /// Its path below `/sys`: a directory in the description of the hardware.
     pub path: String,
     /// The directory.
     pub source: BindSource,
@@ -116,149 +116,150 @@ pub struct ShownCgroup {
 pub enum MemoryCount {
     /// In the family's directory of [`Cgroups::families`].
     InFamilies,
-    /// In one that init makes for each family in this directory of the memory hierarchy of cgroup v1.
+    /// In a directory that init makes for each family below this directory of the memory hierarchy of cgroup v1.
     Directory(BindSource),
 }
 
-/// The host files that programs reach where Landlock restricts them.
+/// The host files that programs may use if Landlock restricts them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LandlockFiles {
-    /// The directory of the VM's own files, which it may do everything with.
+    /// The directory of the VM's own files, in which everything is allowed.
     pub directory: String,
-    /// Files and directories of the host that it may read and execute. Those that are not there are passed over.
+    /// Host files and directories that programs may read and execute. Missing ones are skipped.
     pub readable: Vec<String>,
-    /// Files of the host that it may not read, and what programs read in their place.
+    /// Host files that programs may not read, and the content that they read instead.
     pub replaced: Vec<ReplacedFile>,
-    /// Where in a page of memory (its address modulo 4096) the C library has the paths of those.
+    /// The positions within a page of memory (the address modulo 4096) at which the C library has the paths of those
+    /// files.
     pub path_offsets: Vec<u16>,
 }
 
-/// A file that reads otherwise than the host's.
+/// A file whose content differs from the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplacedFile {
     /// The absolute path by which programs open it.
     pub path: String,
-    /// What they read.
+    /// The content that programs read.
     pub content: String,
 }
 
-/// How far the VM is walled off.
+/// The level of isolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Isolation {
-    /// Namespaces of its own, a private root, seccomp.
+    /// Its own namespaces, a private root, and seccomp.
     Namespaces,
     /// Landlock and seccomp in the host's namespaces.
     Landlock,
-    /// Nothing: init only starts and reaps.
+    /// No isolation: init only starts and reaps processes.
     None,
 }
 
-/// Which network a VM has.
+/// The network of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
-    /// A loopback of its own, and nothing else.
+    /// Only its own loopback.
     Own,
-    /// A loopback of its own, with a socket on it that the host serves: attached to [`Reply::Ready`](super::Reply::Ready)
-    /// behind `/proc`, it listens on `127.0.0.1` at this port.
+    /// Its own loopback, with a listening socket on `127.0.0.1` at this port that the host serves. The socket is
+    /// attached to [`Reply::Ready`](super::Reply::Ready) after `/proc`.
     Served {
         /// The port, 1024 to 65535.
         port: u16,
     },
-    /// The host's.
+    /// The host's network.
     Host,
 }
 
-/// Bounds that init sets.
+/// Limits that init sets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Processes and threads of the VM's user.
+    /// The number of processes and threads of the VM's user.
     pub pids: u64,
-    /// Open files of a process.
+    /// The number of open files of a process.
     pub open_files: u64,
-    /// Bytes of the tmpfs that private directories share.
+    /// The size in bytes of the tmpfs that private directories share.
     pub disk_bytes: u64,
-    /// Terminals that may be open at a time.
+    /// The number of terminals that may be open at a time.
     pub terminals: u32,
 }
 
-/// One entry of the root file system. Paths are absolute, of normal components.
+/// One entry of the root file system. Paths are absolute and normalized.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootEntry {
-    /// An empty directory in a private one, of mode 0755 and the VM user's.
+    /// An empty directory in a private one, with mode 0755, owned by the VM's user.
     Directory {
-        /// Where.
+        /// Its path.
         path: String,
     },
     /// A small read-only file.
     File {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What it says.
+        /// Its content.
         content: String,
     },
-    /// A small read-only file that can be executed.
+    /// A small, read-only, executable file.
     Script {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What it says.
+        /// Its content.
         content: String,
     },
     /// A symbolic link.
     Symlink {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What it points to.
+        /// Its target.
         target: String,
     },
-    /// Symbolic links in one directory, all to the same file.
+    /// Symbolic links in one directory, all with the same target.
     Links {
-        /// The directory, which is made.
+        /// The path of the directory, which is made.
         path: String,
         /// The names of the links.
         names: Vec<String>,
-        /// What they point to.
+        /// Their target.
         target: String,
     },
-    /// A small read-only file over one that is there, in a directory that takes no writes.
+    /// A small read-only file that covers an existing one, in a directory that is not writable.
     Cover {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What it says.
+        /// Its content.
         content: String,
     },
     /// A file or directory of the host.
     Bind {
-        /// Where.
+        /// Its path.
         path: String,
         /// What is shown there.
         source: BindSource,
-        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        /// Whether writing to it, and to everything mounted below it, is refused.
         read_only: bool,
     },
-    /// A file or directory of the host that the VM's owner asked for, as with a bind. Links on the way to it are not
-    /// followed, for an earlier VM may have left them; what fails names its path.
+    /// A file or directory of the host that the caller asked for, shown like a bind. Links on the path are not
+    /// followed, because an earlier VM may have left them; errors contain the path.
     Mount {
-        /// Where.
+        /// Its path.
         path: String,
         /// What is shown there.
         source: BindSource,
-        /// Whether writing to it, and to whatever is mounted below it, is refused.
+        /// Whether writing to it, and to everything mounted below it, is refused.
         read_only: bool,
     },
-    /// A directory of the VM's own, writable, on the one tmpfs that all of these share.
+    /// A private, writable directory, on the tmpfs that all private directories share.
     Private {
-        /// Where.
+        /// Its path.
         path: String,
         /// Its permission bits.
         mode: u32,
-        /// Whether the VM's owner asked for it: then it must be made. As with a mount, links on the way are not followed, and what
-        /// fails names its path.
+        /// Whether the caller asked for it: then it must be made. As with a mount, links on the path are not followed,
+        /// and errors contain the path.
         asked: bool,
     },
 }
 
 impl RootEntry {
-    /// Where it is.
+    /// The path of the entry.
     #[must_use]
     pub fn path(&self) -> &str {
         match self {
@@ -275,19 +276,19 @@ impl RootEntry {
     }
 }
 
-/// What a bind shows.
+/// The source of a bind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindSource {
     /// A host path.
     Path(String),
-    /// A detached mount, attached (`open_tree(2)` with `OPEN_TREE_CLONE`).
+    /// A detached mount, attached to the message (`open_tree(2)` with `OPEN_TREE_CLONE`).
     Mount(Attached),
-    /// A host path without links that must still lead to what is attached, else ESTALE. For a host that may
-    /// not clone mounts itself.
+    /// A host path without links that must still lead to the attached file, else ESTALE. For a host that may not clone
+    /// mounts itself.
     Opened {
         /// The path's bytes.
         path: Vec<u8>,
-        /// What it led to when the host looked (`O_PATH`).
+        /// The file that it led to when the host opened it (`O_PATH`).
         fd: Attached,
     },
 }

@@ -1,81 +1,82 @@
-//! The steps that the host's file calls are made of.
+//! The steps of the host's file calls.
 
 use serde::{Deserialize, Serialize};
 
 use super::Attached;
 
-/// One system call on the VM's files, or close to it. A path that was listed inside may be any bytes. `directory` is an
-/// attached descriptor that `path` is relative to; without it `path` is absolute.
+/// One step on the VM's files, about one system call. A path from a listing may be any bytes. `directory` is an
+/// attached descriptor to which `path` is relative; without it `path` is absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileStep {
-    /// Open, answered with [`Reply::Opened`](super::Reply::Opened). Never blocks on a FIFO, never follows a link into
-    /// `/proc`'s magic links.
+    /// Opens a file; answered with [`Reply::Opened`](super::Reply::Opened). Never blocks on a FIFO, and never follows a
+    /// magic link of `/proc`.
     Open {
-        /// What `path` is relative to.
+        /// The directory to which `path` is relative.
         directory: Option<Attached>,
-        /// The file.
+        /// The path of the file.
         path: Vec<u8>,
-        /// For what.
+        /// The purpose of opening it.
         mode: OpenMode,
     },
-    /// Attributes, of the link itself if `follow` is false. Answered with [`Reply::Attributes`](super::Reply::Attributes).
+    /// Reads attributes, of the link itself if `follow` is false; answered with
+    /// [`Reply::Attributes`](super::Reply::Attributes).
     Stat {
-        /// What `path` is relative to.
+        /// The directory to which `path` is relative.
         directory: Option<Attached>,
-        /// The file.
+        /// The path of the file.
         path: String,
         /// Whether a final symbolic link is followed.
         follow: bool,
     },
-    /// Make a directory of mode 0777 less the umask. Answered with [`Reply::Done`](super::Reply::Done).
+    /// Makes a directory of mode 0777 less the umask; answered with [`Reply::Done`](super::Reply::Done).
     Mkdir {
-        /// The directory.
+        /// The path of the directory.
         path: String,
-        /// Whether missing parents are made too and an existing directory is no error.
+        /// Whether missing parents are made too, and an existing directory is no error.
         recursive: bool,
     },
-    /// Rename. Answered with [`Reply::Done`](super::Reply::Done).
+    /// Renames a file; answered with [`Reply::Done`](super::Reply::Done).
     Rename {
         /// The old path.
         from: String,
         /// The new path.
         to: String,
     },
-    /// Remove a name. Answered with [`Reply::Done`](super::Reply::Done).
+    /// Removes a name; answered with [`Reply::Done`](super::Reply::Done).
     Remove {
-        /// What `path` is relative to.
+        /// The directory to which `path` is relative.
         directory: Option<Attached>,
-        /// The name.
+        /// The name to remove.
         path: Vec<u8>,
         /// Whether it is a directory (which must be empty).
         is_directory: bool,
     },
 }
 
-/// What a file is opened for.
+/// The purpose of opening a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpenMode {
-    /// Reading.
+    /// To read.
     Read,
-    /// Writing, emptied first, made if it is missing (mode 0666 less the umask); `parents` makes missing directories too.
+    /// To write. The file is emptied first, and made if it is missing (with mode 0666 less the umask).
     Write {
         /// Whether missing directories on the way are made.
         parents: bool,
     },
-    /// Listing; anything but a directory is ENOTDIR, and a final symbolic link is followed only if `follow` is true.
+    /// To list a directory. ENOTDIR for anything else.
     Directory {
         /// Whether a final symbolic link is followed.
         follow: bool,
     },
-    /// Listing, at the end of a path that has no symbolic link anywhere; ELOOP where one is met.
+    /// To list the directory at the end of a path without symbolic links; ELOOP if there is one.
     DirectoryWithoutLinks,
 }
 
-/// Whether files on the file system of this kind (`statfs(2)`, `f_type`) are the kernel's own: what is written to them changes the
-/// kernel's or a process's state, with the rights of the writer. File calls write to none of them.
+/// Whether files on a file system of this kind (`statfs(2)`, `f_type`) belong to the kernel: writing to them changes
+/// the state of the kernel or of a process, with the rights of the writer. File calls write to none of them.
 #[must_use]
 pub fn is_kernel_interface(filesystem: i64) -> bool {
-    // The kernel's numbers have 32 bits, which an architecture may hand over as negative.
+    // The kernel's numbers have 32 bits, and an architecture may return them as negative numbers.
     matches!(
         filesystem as u32,
         0x0000_9fa0 // proc
@@ -105,7 +106,7 @@ pub fn is_kernel_interface(filesystem: i64) -> bool {
     )
 }
 
-/// A file's attributes, as `statx(2)` gives them. Times are nanoseconds since the Unix epoch.
+/// A file's attributes, as in `statx(2)`. Times are nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are stat(2)'s own")]
 pub struct Attributes {

@@ -1,4 +1,4 @@
-//! What a holder makes, and hands out to VMs.
+//! What a holder makes, and sends to VMs.
 
 use std::fmt;
 
@@ -8,50 +8,51 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A tree of files for many VMs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// The uid and gid to take on, where the host is root.
+    /// The uid and gid to take, if the host is root.
     pub take_id: Option<u32>,
-    /// What the tree is made of, in the order it is made. Parent directories are made as needed. An entry that cannot be made at its
-    /// path, or whose file is gone, is left out.
+    /// The entries of the tree, in the order in which they are made. Parent directories are made as needed. An entry is
+    /// left out if it cannot be made at its path, or if its file is gone.
     pub entries: Vec<HeldEntry>,
-    /// The directories or files of the tree that are handed out, each as a mount of its own. One that is missing is an empty directory.
+    /// The directories or files of the tree that are sent, each as a separate mount. A missing one becomes an empty
+    /// directory.
     pub tops: Vec<String>,
 }
 
-/// One entry of the tree. Paths are absolute, of normal components.
+/// One entry of the tree. Paths are absolute and normalized.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeldEntry {
     /// A directory.
     Directory {
-        /// Where.
+        /// Its path.
         path: String,
     },
     /// A file.
     File {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What is in it.
+        /// Its content.
         content: Bytes,
-        /// Whether it can be executed.
+        /// Whether it is executable.
         executable: bool,
         /// When it was modified: seconds since the Unix epoch, and nanoseconds.
         modified: (i64, i64),
     },
     /// A symbolic link.
     Symlink {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What it points to.
+        /// Its target.
         target: String,
     },
-    /// The file or directory that is at the same place on the host, with what the host has mounted below it.
+    /// The file or directory at the same path on the host, with everything that the host has mounted below it.
     Bind {
-        /// Where.
+        /// Its path.
         path: String,
     },
 }
 
 impl HeldEntry {
-    /// Where it is.
+    /// The path of the entry.
     #[must_use]
     pub fn path(&self) -> &str {
         match self {
@@ -63,7 +64,7 @@ impl HeldEntry {
     }
 }
 
-/// Bytes that are encoded as such, not one by one.
+/// Bytes that are encoded as a whole, not one by one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(Vec<u8>);
 

@@ -1,15 +1,15 @@
-//! System calls as AArch64 makes them.
+//! System calls on AArch64.
 
 use std::arch::asm;
 use std::ffi::c_void;
 
-/// A system call that leaves `errno` alone. Returns the kernel's answer: an error is a negative number.
+/// Makes a system call without changing `errno`. Returns the kernel's result: an error is a negative number.
 ///
 /// # Safety
-/// As for the call itself.
+/// The same as for the system call itself.
 pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let result: isize;
-    // SAFETY: the caller's promise; the registers are as the kernel's calling convention says.
+    // SAFETY: the caller guarantees the call; the registers follow the kernel's calling convention.
     unsafe {
         asm!(
             "svc 0",
@@ -25,11 +25,12 @@ pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize 
     result
 }
 
-/// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's answer in the parent. The child
-/// starts with empty registers, as on x86-64. Here `clone` takes its last two arguments in the other order, and the other one is 0.
+/// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's result in the parent.
+/// The child starts with empty registers, as on x86-64. Here `clone` takes its last two arguments in the opposite
+/// order, and the other one is 0.
 ///
 /// # Safety
-/// The arguments must be right for the call and name a stack of the child's own.
+/// The arguments must be right for the call and name the child's own stack.
 pub unsafe fn clone_and_call(
     number: libc::c_long,
     arguments: [usize; 4],

@@ -1,4 +1,4 @@
-//! The system calls of the processor that this is built for.
+//! The system calls of the target's processor.
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::{clone_and_call, system_call};

@@ -1,4 +1,4 @@
-//! The one call, over `clone(2)` and `clone3(2)`.
+//! Starts children by `clone(2)` and `clone3(2)`.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -28,22 +28,23 @@ use self::wait::wait_until_left;
 /// Where and how a child starts.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
-    /// `CLONE_NEW*` flags: the namespaces that the child gets for itself.
+    /// `CLONE_NEW*` flags: the new namespaces of the child.
     pub namespaces: c_int,
-    /// The signal that the parent is sent when the child ends: `SIGCHLD`, or 0 for none.
+    /// The signal that the parent gets when the child ends: `SIGCHLD`, or 0 for none.
     pub exit_signal: c_int,
-    /// Whether the child is a sibling of the caller: its parent is the caller's, which is sent the caller's own exit signal
-    /// when it ends (`CLONE_PARENT`).
+    /// Whether the child is a sibling of the caller: its parent is the caller's parent, which gets the caller's own
+    /// exit signal when the child ends (`CLONE_PARENT`).
     pub sibling: bool,
-    /// A directory of the cgroup v2 hierarchy that the child starts in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    /// A directory of the cgroup v2 hierarchy in which the child starts (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to return a descriptor that refers to the child.
     pub pidfd: bool,
-    /// A sixth argument for `clone3(2)`, which has none of that number: for a filter that checks for it.
+    /// A sixth argument for `clone3(2)`, which ignores it: a filter can check it.
     pub key: u64,
-    /// How long [`vfork`] waits for the child to execute or exit, before it kills the child. Meanwhile it continues a child that
-    /// somebody else stops; a child that is stopped again and again is killed, too. Without a patience nothing bounds the wait:
-    /// that is right only where nobody else may signal the child, and no file that it opens can hold it up.
+    /// How long [`vfork`] waits for the child to execute or exit before it kills the child. Meanwhile it continues the
+    /// child if another process stops it; if the child is stopped too often, it is killed as well. Without a patience,
+    /// the wait has no bound. That is right only if no other process may signal the child, and no file that it opens
+    /// can block it.
     pub patience: Option<Duration>,
 }
 
@@ -54,7 +55,7 @@ impl Options<'_> {
         if self.pidfd {
             flags |= libc::CLONE_PIDFD;
         }
-        // `clone3(2)` takes no signal beside it.
+        // `clone3(2)` takes no signal together with this flag.
         if self.sibling {
             (flags | libc::CLONE_PARENT, 0)
         } else {
@@ -68,21 +69,21 @@ impl Options<'_> {
 pub struct Child {
     /// Its pid in the caller's pid namespace.
     pub pid: libc::pid_t,
-    /// Refers to the child whatever becomes of its number; `Some` if asked for.
+    /// Refers to the child even if its pid is reused; `Some` if requested.
     pub pidfd: Option<OwnedFd>,
-    /// Whether the caller's patience ended, and the child with it. It is not reaped yet.
+    /// Whether the caller's patience ended and the child was killed. It is not reaped yet.
     pub given_up: bool,
 }
 
-/// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory, and returns once it has executed a
-/// program, exited, or outlasted the caller's patience. Every signal is blocked meanwhile, so no handler of the caller runs in the child; the child
-/// inherits that mask and sets its own before it executes.
+/// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory. Returns once the child has executed a
+/// program, has exited, or has exceeded the caller's patience. All signals are blocked meanwhile, so that no handler of
+/// the caller runs in the child; the child inherits that mask and sets its own before it executes.
 ///
-/// Without a `cgroup` it is `clone(2)` that is called, because container runtimes' seccomp profiles answer `clone3(2)`
-/// with ENOSYS.
+/// Without a `cgroup` this calls `clone(2)`, because seccomp profiles of container runtimes refuse `clone3(2)` with
+/// ENOSYS.
 ///
 /// # Errors
-/// What `clone(2)` lists: EPERM where the host refuses the namespaces, EAGAIN at a process limit, ENOSPC at a namespace
+/// The errors of `clone(2)`: EPERM if the host refuses the namespaces, EAGAIN at a process limit, ENOSPC at a namespace
 /// limit.
 ///
 /// # Safety
@@ -96,7 +97,8 @@ pub unsafe fn vfork(
 ) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
     let (flags, exit_signal) = options.flags();
-    // Zero once the child has left this memory: the kernel clears it then, and wakes who waits on it (`CLONE_CHILD_CLEARTID`).
+    // Zero once the child has left this memory: the kernel then clears it and wakes its waiter
+    // (`CLONE_CHILD_CLEARTID`).
     let borrowed = AtomicU32::new(1);
     let (left, borrowed_at) = match options.patience {
         None => (libc::CLONE_VFORK, 0),
@@ -104,7 +106,7 @@ pub unsafe fn vfork(
     };
     let flags = flags | libc::CLONE_VM | left;
 
-    // SAFETY: both sets are written by the calls before they are read.
+    // SAFETY: the calls write both sets before they are read.
     let saved = unsafe {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         let mut saved = MaybeUninit::<libc::sigset_t>::uninit();
@@ -119,8 +121,8 @@ pub unsafe fn vfork(
         arguments.child_tid = borrowed_at as u64;
         arguments.stack = stack.base() as u64;
         arguments.stack_size = STACK_BYTES as u64;
-        // SAFETY: `arguments` is complete and outlives the call; the child's stack is ours alone; the rest is the
-        // caller's promise.
+        // SAFETY: `arguments` is complete and outlives the call; no other child uses the stack; the caller guarantees
+        // the rest.
         unsafe {
             clone_and_call(
                 libc::SYS_clone3,
@@ -137,7 +139,7 @@ pub unsafe fn vfork(
         }
     } else {
         let flags = (flags | exit_signal) as usize;
-        // SAFETY: as above; `clone` writes the pidfd where its third argument points.
+        // SAFETY: as above; `clone` writes the pidfd to its third argument.
         unsafe {
             clone_and_call(
                 libc::SYS_clone,
@@ -155,7 +157,7 @@ pub unsafe fn vfork(
     };
     let given_up = match options.patience {
         Some(patience) if result > 0 => {
-            // SAFETY: the child is the caller's own, or a sibling that its parent has not been shown yet.
+            // SAFETY: the child is the caller's own, or a sibling of which its parent does not know yet.
             unsafe { wait_until_left(&borrowed, result as usize, !options.sibling, patience) }
         }
         _ => false,
@@ -167,7 +169,7 @@ pub unsafe fn vfork(
     if result < 0 {
         return Err(io::Error::from_raw_os_error((-result) as i32));
     }
-    // SAFETY: the kernel stored a fresh descriptor there, which nobody else owns.
+    // SAFETY: the kernel has stored a new descriptor there, which nothing else owns.
     let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
     Ok(Child {
         pid: result as libc::pid_t,
@@ -176,21 +178,21 @@ pub unsafe fn vfork(
     })
 }
 
-/// Copies this process, as `fork(2)` does, and returns the child; in the child, nothing. Signals are left as they are.
+/// Copies this process, as `fork(2)` does, and returns the child; returns `None` in the child. Signals are not changed.
 ///
 /// # Errors
-/// As for [`vfork`].
+/// The same as for [`vfork`].
 ///
 /// # Safety
-/// The process must have one thread: the copy would find a lock that another holds held for good.
+/// The process must have one thread: in the copy, locks of other threads would be held for ever.
 pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
     let mut pidfd: RawFd = -1;
     let (flags, exit_signal) = options.flags();
     let result = if let Some(cgroup) = options.cgroup {
         let mut arguments = into_cgroup(flags, exit_signal, cgroup);
         arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
-        // SAFETY: the arguments are complete and outlive the call. Without `CLONE_VM` the child has memory of its own, with a
-        // stack like this one, and goes on where this process does.
+        // SAFETY: the arguments are complete and outlive the call. Without `CLONE_VM` the child has its own memory with
+        // a copy of this stack, and continues where this process does.
         unsafe {
             libc::syscall(
                 libc::SYS_clone3,
@@ -204,8 +206,8 @@ pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
         }
     } else {
         let flags = libc::c_long::from(flags | exit_signal);
-        // SAFETY: as above. Without a stack of its own (the second argument) the child goes on on this one's copy; the third
-        // is where the kernel stores the pidfd on every architecture.
+        // SAFETY: as above. Without a new stack (the second argument) the child continues on a copy of this one; the
+        // third argument is where the kernel stores the pidfd on every architecture.
         unsafe { libc::syscall(libc::SYS_clone, flags, 0, ptr::from_mut(&mut pidfd), 0, 0) }
     };
     if result < 0 {
@@ -214,7 +216,7 @@ pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
     if result == 0 {
         return Ok(None);
     }
-    // SAFETY: the kernel stored a fresh descriptor there, which nobody else owns.
+    // SAFETY: the kernel has stored a new descriptor there, which nothing else owns.
     let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
     Ok(Some(Child {
         pid: result as libc::pid_t,
@@ -223,7 +225,7 @@ pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
     }))
 }
 
-/// The arguments that only `clone3(2)` takes.
+/// The arguments of `clone3(2)`.
 fn into_cgroup(flags: c_int, exit_signal: c_int, cgroup: BorrowedFd<'_>) -> libc::clone_args {
     // SAFETY: all-zero is a valid `clone_args`: every field is an integer for which 0 means "not used".
     let mut arguments: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };

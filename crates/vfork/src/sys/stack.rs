@@ -1,13 +1,13 @@
-//! Memory for a child to run on.
+//! The memory for a child's stack.
 
 use std::ffi::c_void;
 use std::io;
 use std::ptr;
 
-/// Bytes of stack that the child has. It makes system calls and formats a few numbers; it calls nothing deep.
+/// The size of a child's stack in bytes. The child makes system calls and formats a few numbers, without deep calls.
 pub(super) const STACK_BYTES: usize = 64 * 1024;
 
-/// A stack for children, made once and used for one child at a time.
+/// A stack for children, made once and used by one child at a time.
 #[derive(Debug)]
 pub struct Stack {
     base: *mut c_void,
@@ -50,8 +50,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: `base` is a mapping of this length that `new` made and nobody else unmaps; no child runs on it, since
-        // `vfork` returns only when the child has left it.
+        // SAFETY: `base` is a mapping of this length that `new` made and nothing else unmaps; no child runs on it,
+        // since `vfork` returns only when the child has left it.
         unsafe { libc::munmap(self.base, STACK_BYTES) };
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for a child to leave the memory that it borrows.
+//! Waits for a child to leave the memory that it shares.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::machine::system_call;
 
-/// How long a caller with [`Options::patience`] waits before it looks at the child, and between two looks from then on.
+/// How long a caller with [`Options::patience`] waits before it first checks the child, and between later checks.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How often a stopped child is continued before it is killed. Otherwise a process that stops it again each time could hold the
-/// caller for ever.
+/// How often a stopped child is continued before it is killed. Otherwise a process that stops it again each time could
+/// block the caller for ever.
 const CONTINUES: u32 = 20;
 
-/// Waits until `borrowed` is zero; says whether the child had to be killed for that.
+/// Waits until `borrowed` is zero; returns whether the child had to be killed for that.
 ///
-/// No function of the C library is called: they store `errno`, which is the child's as well.
+/// No function of the C library is called, because they change `errno`, which the child shares.
 ///
 /// # Safety
 /// `child` has not been reaped. `own` says whether it is this process's child.
@@ -31,7 +31,7 @@ pub unsafe fn wait_until_left(borrowed: &AtomicU32, child: usize, own: bool, pat
             tv_sec: 0,
             tv_nsec: pause.subsec_nanos().into(),
         };
-        // Not a private futex: the kernel's own wake is not.
+        // Not a private futex, because the kernel's own wake-up is not private.
         // SAFETY: both pointers are to live locals, which the kernel reads during the call.
         let answer = unsafe {
             system_call(
@@ -49,15 +49,15 @@ pub unsafe fn wait_until_left(borrowed: &AtomicU32, child: usize, own: bool, pat
             continue;
         }
         waited += pause;
-        // SAFETY: the child has not been reaped, so its number is its own.
+        // SAFETY: the child has not been reaped, so its pid is not reused.
         unsafe {
             if given_up {
-                // It ends as soon as the kernel lets it.
+                // It ends as soon as the kernel allows it.
             } else if waited > patience || continued > CONTINUES {
                 given_up = true;
                 system_call(libc::SYS_kill, [child, libc::SIGKILL as usize, 0, 0, 0]);
             } else if !own || is_stopped(child) {
-                // A sibling cannot be waited for. To one that is not stopped it does nothing.
+                // A sibling cannot be waited for. The signal does nothing if it is not stopped.
                 continued += u32::from(own);
                 system_call(libc::SYS_kill, [child, libc::SIGCONT as usize, 0, 0, 0]);
             }
@@ -66,14 +66,14 @@ pub unsafe fn wait_until_left(borrowed: &AtomicU32, child: usize, own: bool, pat
     given_up
 }
 
-/// Whether a child of this process is stopped. Leaves the report where it is.
+/// Whether a child of this process is stopped. Leaves the report for another wait.
 ///
 /// # Safety
-/// As for [`wait_until_left`].
+/// The same as for [`wait_until_left`].
 unsafe fn is_stopped(child: usize) -> bool {
     let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
     let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: `found` has room for what the kernel stores, and all zeros is a valid one, which says that there is none.
+    // SAFETY: `found` has room for what the kernel stores; all zeros is a valid value, which means no child.
     unsafe {
         let answer = system_call(
             libc::SYS_waitid,

@@ -1,15 +1,15 @@
-//! System calls as x86-64 makes them.
+//! System calls on x86-64.
 
 use std::arch::asm;
 use std::ffi::c_void;
 
-/// A system call that leaves `errno` alone. Returns the kernel's answer: an error is a negative number.
+/// Makes a system call without changing `errno`. Returns the kernel's result: an error is a negative number.
 ///
 /// # Safety
-/// As for the call itself.
+/// The same as for the system call itself.
 pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let result: isize;
-    // SAFETY: the caller's promise; the registers are as the kernel's calling convention says.
+    // SAFETY: the caller guarantees the call; the registers follow the kernel's calling convention.
     unsafe {
         asm!(
             "syscall",
@@ -27,13 +27,14 @@ pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize 
     result
 }
 
-/// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's answer in the parent.
+/// Makes the system call and, in the child, calls `entry` on the new stack. Returns the kernel's result in the parent.
 ///
-/// The child starts with empty registers: until a program that it executes has begun, the kernel shows the registers of the
-/// `execve` to every process that may trace that program, and must not show the caller's, such as the sixth argument.
+/// The child starts with empty registers: until a program that it executes has begun, the kernel shows the registers of
+/// the `execve` to every process that may trace that program, and they must not contain the caller's, such as the sixth
+/// argument.
 ///
 /// # Safety
-/// The arguments must be right for the call and name a stack of the child's own.
+/// The arguments must be right for the call and name the child's own stack.
 pub unsafe fn clone_and_call(
     number: libc::c_long,
     arguments: [usize; 4],
@@ -43,7 +44,7 @@ pub unsafe fn clone_and_call(
 ) -> isize {
     let result: isize;
     // SAFETY: the child returns from `syscall` with rax 0 on its own stack and leaves through `entry`; the parent's
-    // registers are as the kernel's calling convention says.
+    // registers follow the kernel's calling convention.
     unsafe {
         asm!(
             "syscall",
@@ -93,9 +94,9 @@ mod tests {
 
     const KEY: u64 = 0x1234_5678_9abc_def0;
 
-    /// Stores the registers that it was called with where `argument` points.
+    /// Stores the registers with which it was called at `argument`.
     unsafe extern "C" fn show(argument: *mut c_void) -> ! {
-        // SAFETY: the memory has room for twelve numbers; `_exit` ends this process alone.
+        // SAFETY: the memory has room for twelve numbers; `_exit` ends only this process.
         unsafe {
             asm!(
                 "mov [rdi], rbx", "mov [rdi + 8], rcx", "mov [rdi + 16], rdx", "mov [rdi + 24], rsi",
@@ -125,10 +126,10 @@ mod tests {
             )
         };
         assert!(pid > 0);
-        // SAFETY: takes no memory.
+        // SAFETY: passes no pointers.
         unsafe { libc::waitpid(pid as libc::pid_t, ptr::null_mut(), 0) };
         assert!(!seen.contains(&u64::MAX) && !seen.contains(&KEY), "{seen:x?}");
-        // The compiler may put what it likes into some of them before `show` looks.
+        // The compiler may use some of the registers before `show` reads them.
         assert!(
             seen.iter().filter(|value| **value == 0).count() >= 10,
             "{seen:x?}"
