@@ -1,4 +1,4 @@
-//! Why no VM was made.
+//! Why no VM could be made.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,68 +14,68 @@ use super::ids::IdError;
 use super::landlock::LandlockError;
 use super::sys::LaunchError;
 
-/// Why no VM was made.
+/// Why no VM could be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BootError {
     /// The init program cannot be read.
     #[error("{} cannot be read", path.display())]
     Image {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
-    /// The control socket.
+    /// The control socket could not be made or used.
     #[error("no control socket")]
     Channel(#[source] io::Error),
-    /// The control socket, later.
+    /// A message could not be encoded for the control socket.
     #[error("the boot message was not sent")]
     Frame(#[from] FrameError),
-    /// A network that only a namespace of its own can give.
+    /// The network is possible only in a separate network namespace.
     #[error(
         "network \"public\" or with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
     )]
     NoNetworkNamespace,
-    /// The VM's cgroups.
+    /// The VM's cgroups could not be made.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Root without ids to give.
+    /// The server is root but has no id to give.
     #[error(transparent)]
     Ids(#[from] IdError),
-    /// Init did not start.
+    /// Init could not be started.
     #[error("the kernel refused to {}", .0.step)]
     Launch(#[from] LaunchError),
-    /// A VM that the server could not end.
+    /// The server could not end the VM.
     #[error("this process is root, and may not signal processes of other users")]
     NoKill,
-    /// Taking the VM's ids.
+    /// The VM's ids could not be taken.
     #[error("the kernel refused the VM's ids")]
     Maps(#[source] io::Error),
-    /// A directory for a VM without a root.
+    /// The directory for a VM without a root of its own could not be made.
     #[error("no directory for the VM's files")]
     PrivateDirectory(#[source] io::Error),
-    /// The kernel has no Landlock, or too little of it.
+    /// The kernel has no Landlock, or a version that is too old.
     #[error(transparent)]
     Landlock(#[from] LandlockError),
-    /// A host directory.
+    /// A host directory cannot be shown.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// What was asked for of the host's files.
+    /// A requested host file cannot be shown.
     #[error(transparent)]
     HostFile(#[from] HostFileError),
     /// Init could not make the sandbox.
     #[error("init could not {step}")]
     SetUp {
-        /// The step.
+        /// The step that failed.
         step: BootStep,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: i32,
     },
-    /// Init went away or said something else.
+    /// Init ended, or sent an unexpected message.
     #[error("init died while it set the VM up")]
     Died(#[source] Option<ReceiveError>),
-    /// Init did not finish.
+    /// Init did not finish within this time.
     #[error("init did not finish within {} s", .0.as_secs())]
     Deadline(Duration),
 }

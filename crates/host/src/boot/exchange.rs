@@ -1,4 +1,4 @@
-//! What the host says to a copy of the zygote that has not booted yet, and what that answers.
+//! Requests to a copy of the zygote before it has booted, and its replies.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::BootError;
 
-/// How long init may take for an answer. A thousand times what it takes to set a VM up on an idle machine.
+/// How long init may take to reply: a thousand times as long as making a VM takes on an idle machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Sends a request with descriptors.
@@ -20,7 +20,7 @@ pub fn send(channel: &Channel, request: &Request, fds: Vec<OwnedFd>) -> Result<(
         .map_err(BootError::Channel)
 }
 
-/// Waits for an answer. One that says what init could not do is an error.
+/// Waits for a reply. If init reports an error, returns it.
 pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError> {
     let deadline = Instant::now() + DEADLINE;
     let mut buffer = Vec::new();
@@ -45,12 +45,12 @@ pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError
     }
 }
 
-/// An answer to something else than what was asked.
+/// The error for a reply to another request than was sent.
 pub fn unasked() -> BootError {
     BootError::Died(None)
 }
 
-/// What was attached to an answer did not arrive: this process had no room for it (`unix(7)`, `SCM_RIGHTS`).
+/// The error for a reply whose descriptors did not arrive: this process had no room for them (`unix(7)`, `SCM_RIGHTS`).
 pub fn no_room() -> BootError {
     BootError::Channel(io::Error::from_raw_os_error(libc::EMFILE))
 }

@@ -1,4 +1,5 @@
-//! What users get of an error of a boot: its public name, and what to do about it. All of it is here, by variant.
+//! Maps the errors of a boot, by variant, to what callers get: the public error and a remedy. This is the only such
+//! place.
 
 use std::io;
 
@@ -19,9 +20,9 @@ const NO_USERS: &str =
     "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user";
 const DIAGNOSE: &str = "AgentVm.doctor() tells what this host lacks";
 
-/// An error, or what causes one, that users can do something about.
+/// An error, or the cause of one, for which there is a remedy.
 pub trait Remedy {
-    /// What they can do.
+    /// What the caller can do.
     fn remedy(&self) -> String;
 }
 
@@ -128,7 +129,7 @@ impl From<BootError> for Error {
             } => at(&io::Error::from_raw_os_error(*errno), "mount", path.clone()),
             BootError::Launch(LaunchError { errno, .. }) | BootError::SetUp { errno, .. } => {
                 let source = io::Error::from_raw_os_error(*errno);
-                // The server has run out of something; the host can isolate.
+                // The server lacks a resource, which does not mean that the host cannot isolate.
                 if is_shortage(&source) {
                     Self::system(&source, "clone")
                 } else {
@@ -170,7 +171,7 @@ impl From<BootError> for Error {
 }
 
 impl BootError {
-    /// The cause and the remedy, for who asks what this host lacks.
+    /// The cause and the remedy, for a caller that asks what this host lacks.
     #[must_use]
     pub fn into_diagnosis(self) -> (String, String) {
         let remedy = match &self {
@@ -229,7 +230,7 @@ fn of_host_file(error: &HostFileError) -> Error {
     }
 }
 
-/// What to do where the kernel refused a step.
+/// The remedy if the kernel refused a step.
 fn of_refusal(errno: i32) -> String {
     if let Some(hindrance) = Hindrance::find() {
         return format!("{} ({hindrance})", hindrance.remedy());
@@ -272,7 +273,7 @@ fn at(source: &io::Error, syscall: &str, path: String) -> Error {
     }
 }
 
-/// Whether the kernel's answer is that the server has run out of something, which may pass.
+/// Whether the kernel's error means that the server lacks a resource, which may be temporary.
 fn is_shortage(source: &io::Error) -> bool {
     matches!(
         source.raw_os_error(),
@@ -296,7 +297,7 @@ mod tests {
         assert!(remedy(BootStep::TakeUser).contains("CAP_SETUID"));
         assert!(remedy(BootStep::LeaveGroups).contains("CAP_SETGID"));
         assert!(remedy(BootStep::ReachFiles).contains("TMPDIR"));
-        // Its words say "directory", and it is not about that of the VM's files.
+        // Its text contains "directory", but the directory is not the one for the VM's files.
         assert!(remedy(BootStep::TakeCgroupDirectory).contains("doctor"));
     }
 

@@ -1,5 +1,6 @@
-//! Unix sockets with abstract names belong to the network namespace: a VM in the host's network would reach those of the
-//! host's services (desktop buses, container runtimes). Names are in memory, where seccomp cannot read them; Landlock can.
+//! Unix sockets with abstract names belong to the network namespace: a VM in the host's network could reach those of
+//! the host's services (desktop buses, container runtimes). The names are in memory, where seccomp cannot read them,
+//! but Landlock can.
 
 use std::error::Error;
 use std::io;
@@ -9,11 +10,11 @@ use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scop
 
 use super::error::BootError;
 
-/// Puts this process, and all that it will start, into a Landlock domain that connects to abstract sockets of its own
-/// alone. Needs `no_new_privs`.
+/// Puts this process, and everything that it will start, into a Landlock domain that connects only to its own abstract
+/// sockets. Needs `no_new_privs`.
 ///
-/// Kernels before 6.12 cannot (`landlock(7)`, ABI 6), nor can those without Landlock. There this does nothing, and the
-/// network option's documentation says so.
+/// Does nothing on kernels before 6.12 (`landlock(7)`, ABI 6) and on kernels without Landlock; the documentation of the
+/// network option says so.
 pub fn fence() -> Result<(), BootError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -24,7 +25,7 @@ pub fn fence() -> Result<(), BootError> {
         .map_err(|error| BootError::new(BootStep::FenceAbstractSockets, &cause(&error)))
 }
 
-/// The system call's error below Landlock's own.
+/// The system call's error inside Landlock's error.
 fn cause(error: &RulesetError) -> io::Error {
     let mut next: Option<&dyn Error> = Some(error);
     while let Some(error) = next {

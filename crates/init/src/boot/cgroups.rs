@@ -1,11 +1,11 @@
-//! The host's cgroup directories that init makes families' directories in, held so that no path leads out of them.
+//! The host's cgroup directories in which init makes families' directories, kept so that no path leads out of them.
 //!
-//! A descriptor of a directory is a way to all that is above it. Init keeps these for as long as the VM lives, so in a VM that has
-//! a root of its own they are mounts of the directory alone, which are mounted nowhere when the boot is over: `..` ends there,
-//! a process that gets one of them.
+//! A descriptor of a directory gives access to everything above it. Init keeps these descriptors while the VM lives. So
+//! in a VM with a root of its own they are mounts of only the directory, which are detached when the boot is over: then
+//! `..` does not leave the directory, even for a process that gets one of them.
 //!
-//! For that they go the way of the host's root: they are attached below it and detached with it. A mount that was never attached
-//! would do as well, but when it goes the kernel waits for all processors, once more for each.
+//! For that they are attached below the host's root and detached together with it. A mount that was never attached
+//! would work as well, but closing each such mount makes the kernel wait for all processors.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -21,7 +21,7 @@ use super::error::{At, BootError};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
 
-/// Takes what the host attached.
+/// Takes the directories that the host attached.
 pub fn take(boot: &Boot, attachments: &mut Attachments) -> Result<Cgrouping, BootError> {
     let mut directory = |source: &BindSource| {
         if boot.isolation == Isolation::Namespaces {
@@ -45,7 +45,7 @@ pub fn take(boot: &Boot, attachments: &mut Attachments) -> Result<Cgrouping, Boo
     })
 }
 
-/// Shows programs the VM's own directories, each as a mount of that directory alone, through which nothing is written.
+/// Shows programs the VM's own directories, each as a read-only mount of only that directory.
 pub fn show(
     root_fd: BorrowedFd<'_>,
     shown: &[ShownCgroup],
@@ -65,7 +65,7 @@ pub fn show(
     Ok(())
 }
 
-/// Makes sure that nothing is above the directories, once the host's root is gone.
+/// Makes sure that `..` does not leave the directories, once the host's root is gone.
 pub fn check(cgrouping: &Cgrouping) -> Result<(), BootError> {
     for directory_fd in directories(cgrouping) {
         let (here, above) = (
@@ -79,20 +79,20 @@ pub fn check(cgrouping: &Cgrouping) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Those that init keeps.
+/// The directories that init keeps.
 pub fn directories(cgrouping: &Cgrouping) -> impl Iterator<Item = &OwnedFd> {
     cgrouping.families_fd.iter().chain(&cgrouping.memory_fd)
 }
 
-/// The directory as a mount of its own, which is mounted nowhere.
+/// The directory as a separate, detached mount.
 fn detached(source: &BindSource, attachments: &mut Attachments) -> Result<OwnedFd, Errno> {
     let mount_fd = source_mount(source, false, attachments)?;
     restrict_mount(mount_fd.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC, false)?;
     Ok(mount_fd)
 }
 
-/// The directory as the host opened it. Programs of a VM without a root of its own have the host's: it names nothing to them that
-/// they could not name without it.
+/// The directory as the host opened it. Programs of a VM without a root of its own see the host's root, so the
+/// descriptor gives them no further access.
 fn attached(source: &BindSource, attachments: &mut Attachments) -> Result<OwnedFd, Errno> {
     match source {
         BindSource::Mount(index) | BindSource::Opened { fd: index, .. } => {

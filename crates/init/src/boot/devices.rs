@@ -1,4 +1,4 @@
-//! The VM's `/dev`: the devices that every program expects, terminals of its own, and nothing else.
+//! The VM's `/dev`: the devices that every program expects, and the VM's own terminals.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +13,7 @@ use nix::unistd::symlinkat;
 use super::error::{At, BootError};
 use super::place::{directory, file_flags, open_path};
 
-/// Shown by bind: a user namespace cannot make device nodes.
+/// Bind-mounted, because a user namespace cannot make device nodes.
 const DEVICES: [(&CStr, &CStr); 6] = [
     (c"null", c"/dev/null"),
     (c"zero", c"/dev/zero"),
@@ -31,7 +31,7 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"stderr", c"/proc/self/fd/2"),
 ];
 
-/// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`, and with at most this many terminals at a time.
+/// Makes `/dev`, with `shm_fd` (a detached mount) as `/dev/shm`, and with at most `terminals` terminals at a time.
 pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> Result<(), BootError> {
     let dev_fd = directory(root_fd, c"dev").at(BootStep::MakeDev)?;
     for (name, source) in DEVICES {
@@ -49,7 +49,7 @@ pub fn make(root_fd: BorrowedFd<'_>, shm_fd: BorrowedFd<'_>, terminals: u32) -> 
     let pts_fd = directory(dev_fd.as_fd(), c"pts").at(BootStep::MakePts)?;
     let max =
         CString::new(terminals.to_string()).map_err(|_| BootError::of(BootStep::MountPts, Errno::EINVAL))?;
-    // No gid: the group "tty" of the host is not mapped, and naming it is EINVAL.
+    // No gid: the host's group "tty" is not mapped, so the kernel would refuse it with EINVAL.
     let options = [
         (c"newinstance", c""),
         (c"mode", c"0620"),

@@ -1,4 +1,4 @@
-//! The entries of a root, as the host's request lists them.
+//! Makes the entries of a root that the host's request lists.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,7 +26,7 @@ pub fn refused(entry: &RootEntry, errno: Errno) -> BootError {
     BootError { step, errno }
 }
 
-/// Whether the VM's owner named the place.
+/// Whether the caller named the path.
 pub fn is_asked(entry: &RootEntry) -> bool {
     matches!(
         entry,
@@ -67,7 +67,7 @@ pub fn make(
             } else {
                 place.file()?
             };
-            // What is there already may be anything that an earlier VM left.
+            // An earlier VM may have left anything there.
             if kind(target_fd.as_fd())? == SFlag::S_IFLNK {
                 return Err(Errno::ELOOP);
             }
@@ -76,7 +76,7 @@ pub fn make(
         RootEntry::Private { mode, .. } => {
             let mount_fd = private.directory(*mode)?;
             let target_fd = place.directory()?;
-            // A root that was brought may have anything there.
+            // A root that the caller brought may contain anything there.
             if kind(target_fd.as_fd())? != SFlag::S_IFDIR {
                 return Err(Errno::ENOTDIR);
             }
@@ -85,7 +85,7 @@ pub fn make(
     }
 }
 
-/// What a bind shows, as a detached mount; with what the host has mounted below it if `recursive`.
+/// The source of a bind as a detached mount; with everything that the host has mounted below it if `recursive`.
 pub fn source_mount(
     source: &BindSource,
     recursive: bool,
@@ -100,7 +100,8 @@ pub fn source_mount(
                 .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
                 .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
             let found_fd = openat2(AT_FDCWD, OsStr::from_bytes(path), how)?;
-            // The descriptor is of the host's mounts, of which this namespace has a copy: only by path can it be found here.
+            // The descriptor belongs to the host's mounts, of which this namespace has a copy: in the copy it can only
+            // be found by path.
             let (seen, found) = (fstat(&seen_fd)?, fstat(&found_fd)?);
             if (seen.st_dev, seen.st_ino) != (found.st_dev, found.st_ino) {
                 return Err(Errno::ESTALE);

@@ -1,4 +1,4 @@
-//! Why a boot fails: each step names itself.
+//! Why a boot failed, with the step.
 
 use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
@@ -7,27 +7,27 @@ use nix::errno::Errno;
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {errno}")]
 pub struct BootError {
-    /// The step.
+    /// The step that failed.
     pub step: BootStep,
-    /// The kernel's answer.
+    /// The kernel's error.
     pub errno: Errno,
 }
 
 impl BootError {
-    /// `step` was refused with `errno`.
+    /// An error: the kernel refused `step` with `errno`.
     pub fn of(step: BootStep, errno: Errno) -> Self {
         Self { step, errno }
     }
 
-    /// `step` failed with `error`.
+    /// An error: `step` failed with `error`.
     pub fn new(step: BootStep, error: &std::io::Error) -> Self {
         Self::of(step, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 }
 
-/// Names the step that a system call belongs to.
+/// Attaches the step to a system call's error.
 pub trait At<T> {
-    /// `step` is what the call was a part of.
+    /// `step` is the step that the call belongs to.
     fn at(self, step: BootStep) -> Result<T, BootError>;
 }
 

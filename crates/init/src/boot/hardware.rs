@@ -1,7 +1,7 @@
-//! The VM's `/sys`: what programs ask about the processors, and nothing else of the host's.
+//! The VM's `/sys`: what programs ask about the processors, and nothing else of the host.
 //!
-//! It is a tmpfs of plain files, never the kernel's sysfs. Its content is the same for all VMs of a server, so a process
-//! that becomes no VM makes it once ([`describe`]), and each VM mounts it read-only ([`show`]).
+//! It is a tmpfs of plain files, never the kernel's sysfs. Its content is the same for all VMs of a server, so a
+//! process that becomes no VM makes it once ([`describe`]), and each VM mounts it read-only ([`show`]).
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -20,7 +20,7 @@ use super::error::{At, BootError};
 use super::place::{directory, new_file, open_path};
 use crate::control::Attachments;
 
-/// Directories that programs look into: `lsblk` lists the last ones, in which there is nothing.
+/// Directories that programs list: `lsblk` lists the last ones, which are empty.
 const DIRECTORIES: [&str; 5] = ["fs/cgroup", "block", "bus", "class/block", "dev/block"];
 
 const PROCESSORS: &str = "devices/system/cpu";
@@ -68,8 +68,8 @@ const NODES: &str = "devices/system/node";
 const NODES_FILES: [&str; 5] = ["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
 const NODE_FILES: [&str; 3] = ["cpulist", "cpumap", "distance"];
 
-/// The most processors, nodes and caches of one processor that are described. Files of equal content are one, so each costs
-/// little.
+/// The maximum number of processors, of nodes, and of caches of one processor. Files with equal content are hard links,
+/// so each costs little.
 const PROCESSOR_BOUND: usize = 1024;
 const NODE_BOUND: usize = 128;
 const CACHE_BOUND: usize = 16;
@@ -79,10 +79,10 @@ const FILE_BOUND: usize = 4096;
 const OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"64m"), (c"nr_inodes", c"65536")];
 const ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
 
-/// How many VMs one description serves where each needs a mount that nobody has attached yet.
+/// How many VMs one description serves if each VM needs a mount that has never been attached.
 const COPIES: usize = 8;
 
-/// Makes the description: its mount, which can be cloned, or several of which each serves one VM.
+/// Makes the description: one mount that VMs can clone, or several mounts, one for each VM.
 pub fn describe(directories: &[String]) -> Result<(bool, Vec<OwnedFd>), BootError> {
     let mount_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV | attr::NOEXEC)
         .at(BootStep::DescribeProcessors)?;
@@ -93,7 +93,7 @@ pub fn describe(directories: &[String]) -> Result<(bool, Vec<OwnedFd>), BootErro
     .make(directories)
     .at(BootStep::DescribeProcessors)?;
     restrict_mount(mount_fd.as_fd(), ATTRIBUTES, false).at(BootStep::DescribeProcessors)?;
-    // From Linux 6.15 on.
+    // Possible since Linux 6.15.
     if clone_mount(mount_fd.as_fd(), c"", false).is_ok() {
         return Ok((true, vec![mount_fd]));
     }
@@ -126,7 +126,7 @@ pub fn show(root_fd: &OwnedFd, hardware: Hardware, attachments: &mut Attachments
 
 struct Description<'a> {
     root_fd: &'a OwnedFd,
-    /// Where each content stands already.
+    /// The path of the file with each content.
     files: HashMap<Vec<u8>, CString>,
 }
 
@@ -171,7 +171,8 @@ impl Description<'_> {
         Ok(())
     }
 
-    /// Copies the files of these names that the host has in the directory `path` of its sysfs and lets everybody read.
+    /// Copies the listed files from the directory `path` of the host's sysfs, if they exist and all users may read
+    /// them.
     fn copy(&mut self, path: &str, names: &[&str]) -> Result<(), Errno> {
         for name in names {
             let Ok(content) = fs::read(Path::new("/sys").join(path).join(name)) else {
@@ -193,7 +194,8 @@ impl Description<'_> {
     }
 }
 
-/// Directories of the host's sysfs in `path` that are called `name` and a number, the lowest numbers first, at most `bound`.
+/// The directories in `path` of the host's sysfs whose names are `name` and a number: the lowest numbers first, at most
+/// `bound`.
 fn numbered(path: &str, name: &str, bound: usize) -> Vec<String> {
     let number = |entry: fs::DirEntry| {
         entry

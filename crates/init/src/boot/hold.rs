@@ -1,6 +1,6 @@
-//! A holder: a process that makes a tree of files once, in a mount namespace of its own, and hands out mounts of it.
+//! A holder: a process that makes a tree of files once, in its own mount namespace, and sends mounts of it.
 //!
-//! It keeps the rights over its namespaces that cloning mounts takes, and runs nothing.
+//! It keeps the rights over its namespaces that cloning mounts needs, and runs no program.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ use super::identity;
 use super::place::{FILE, Place, SCRIPT, kind, new_file, open_path};
 use crate::control::Attachments;
 
-/// Room for copies of small files.
+/// Options of the tmpfs, with room for copies of small files.
 const OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"64m"), (c"nr_inodes", c"65536")];
 
 const DIRECTORY: Mode = Mode::from_bits_truncate(0o755);
@@ -31,7 +31,7 @@ struct Parent {
     fd: OwnedFd,
 }
 
-/// The tree, attached where the kernel lets mounts of it be cloned.
+/// The tree, attached at a place where the kernel allows its mounts to be cloned.
 #[derive(Debug)]
 pub struct Tree {
     tops: Vec<OwnedFd>,
@@ -43,7 +43,7 @@ impl Tree {
         identity::take(hold.take_id)?;
         nix::sys::stat::umask(Mode::empty());
         let stage_fd = new_mount(c"tmpfs", &OPTIONS, attr::NOSUID | attr::NODEV).at(BootStep::MountHeld)?;
-        // A mount must be somewhere to be cloned. Nothing here needs /proc.
+        // Only an attached mount can be cloned. Nothing here needs /proc.
         let place_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
         attach_mount(&stage_fd, &place_fd).at(BootStep::AttachHeld)?;
         let mut last = None;
@@ -53,7 +53,8 @@ impl Tree {
                 Err(errno @ (Errno::ENOSPC | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => {
                     return Err(errno).at(BootStep::CopyHeld);
                 }
-                // Removed meanwhile, or a place in what is not a directory: a mount that needs it says so.
+                // The file was removed meanwhile, or its parent is not a directory: a VM that needs to mount on it
+                // reports that.
                 Err(errno) => crate::sys::log(&BootError::of(BootStep::ShowHeld, errno)),
             }
         }
@@ -63,7 +64,7 @@ impl Tree {
         Ok(Self { tops })
     }
 
-    /// Detached mounts of the tops, read-only.
+    /// Detached, read-only mounts of the tops.
     pub fn hand_out(&self) -> Result<Vec<OwnedFd>, BootError> {
         let clone = |top: &OwnedFd| {
             let mount_fd = clone_mount(top.as_fd(), c"", true)?;
@@ -83,7 +84,7 @@ fn top(stage_fd: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Makes an entry. `last` is the directory of the entry before, where the next is likely to be.
+/// Makes an entry. `last` is the directory of the previous entry, where the next one is likely to be.
 fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) -> Result<(), Errno> {
     let path = entry.path();
     let (parent, name) = path.rsplit_once('/').ok_or(Errno::EINVAL)?;

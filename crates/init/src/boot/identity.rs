@@ -1,4 +1,4 @@
-//! Who init is, and what it may: the VM's user from early on, and in the end nothing that the user may not.
+//! Init's user and rights: it is the VM's user from early on, and in the end has no right that the user lacks.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,12 +11,12 @@ use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
 use super::error::{At, BootError};
 use super::{proc, sys};
 
-/// Changes to the id that the host has mapped, keeping the capabilities that the rest of the boot needs.
+/// Changes to the id that the host has mapped, and keeps the capabilities that the rest of the boot needs.
 pub fn take(id: Option<u32>) -> Result<(), BootError> {
     let Some(id) = id else { return Ok(()) };
-    // Without this bit, leaving uid 0 of the namespace would clear them.
+    // Without this bit, leaving uid 0 of the namespace would clear the capabilities.
     sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at(BootStep::KeepCapabilities)?;
-    // They cannot be left in the namespace, and were before it was made.
+    // The groups cannot be dropped in the namespace, so that was done before it was made.
     if !getgroups().at(BootStep::ReadGroups)?.is_empty() {
         return Err(BootError::of(BootStep::LeaveGroups, Errno::EPERM));
     }
@@ -29,47 +29,48 @@ fn change(id: u32) -> Result<(), BootError> {
     setresuid(uid, uid, uid).at(BootStep::TakeUser)
 }
 
-/// What the kernel counts by user, and lets run out for all that the user has. The most that one VM gets: the kernel's usual
-/// bounds, or less.
+/// The most that one VM gets of resources that the kernel counts by user: the kernel's usual limits, or less.
 mod most {
-    /// Signals that are queued, and timers.
+    /// Queued signals, and timers.
     pub const SIGNALS: u64 = 4096;
     /// Bytes in POSIX message queues.
     pub const QUEUE_BYTES: u64 = 800 * 1024;
-    /// Bytes of memory that stay in memory.
+    /// Bytes of locked memory.
     pub const LOCKED_BYTES: u64 = 8 * 1024 * 1024;
     /// inotify instances.
     pub const INOTIFY_INSTANCES: u64 = 128;
-    /// What those watch.
+    /// inotify watches.
     pub const INOTIFY_WATCHES: u64 = 65_536;
 }
 
-/// The most of that which one VM gets where VMs are one user, the server's, of what the user may have: others find some left.
+/// If all VMs have the server's user, one VM gets at most this fraction of the user's resources, so that others find
+/// some left.
 const SHARE: u64 = 4;
 
 /// The same for processes.
 const PROCESS_SHARE: u64 = 2;
 
-/// Sets the bounds that init shares with its children. The one on open files is each child's own, because init holds
+/// Sets the limits that init shares with its children. The limit on open files is set in each child, because init holds
 /// descriptors for all of them. `shared`: whether the VM's user is the server's.
 pub fn limit(limits: &Limits, shared: bool) -> Result<(), BootError> {
     let bound = |resource: Resource, most: u64, share: u64| {
         let (soft, _) = getrlimit(resource)?;
         lower(resource, if shared { most.min(part(soft, share)) } else { most })
     };
-    // Not 0, at which the kernel still runs a handler that `core_pattern` names, as the host's root; 1 stops that too (core(5)).
+    // Not 0, at which the kernel still runs, as the host's root, a handler that `core_pattern` names; 1 stops that too
+    // (core(5)).
     lower(Resource::RLIMIT_CORE, 1).at(BootStep::ForbidCoreDumps)?;
-    // Counted per user namespace and user, so these bound this VM alone.
+    // Counted for each user in each user namespace, so these limit only this VM.
     bound(Resource::RLIMIT_NPROC, limits.pids, PROCESS_SHARE).at(BootStep::LimitProcesses)?;
     bound(Resource::RLIMIT_SIGPENDING, most::SIGNALS, SHARE).at(BootStep::LimitSignals)?;
     bound(Resource::RLIMIT_MSGQUEUE, most::QUEUE_BYTES, SHARE).at(BootStep::LimitMessageQueues)?;
-    // Counted by process, for the most part.
+    // Mostly counted for each process.
     lower(Resource::RLIMIT_MEMLOCK, most::LOCKED_BYTES).at(BootStep::LimitLockedMemory)
 }
 
-/// Limits what rlimits do not, in this user namespace.
+/// Sets the limits that rlimits do not cover, in this user namespace.
 pub fn limit_namespace(proc_fd: BorrowedFd<'_>, shared: bool) -> Result<(), BootError> {
-    // No user namespace inside, and with it none of the rights that one would bring.
+    // Programs cannot make user namespaces, and so cannot get the rights that one would give.
     proc::set(proc_fd, c"sys/user/max_user_namespaces", 0).at(BootStep::ForbidUserNamespaces)?;
     for (name, of_host, most) in [
         (
@@ -92,7 +93,7 @@ pub fn limit_namespace(proc_fd: BorrowedFd<'_>, shared: bool) -> Result<(), Boot
             proc::set(proc_fd, name, most)
         };
         match set() {
-            // A kernel without inotify.
+            // The kernel lacks inotify.
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno).at(BootStep::LimitInotify),
         }
@@ -108,7 +109,7 @@ fn part(whole: u64, share: u64) -> u64 {
     }
 }
 
-/// Raises init's own bound on open files as far as it goes.
+/// Raises init's own limit on open files as far as possible.
 pub fn raise_open_files() -> Result<(), BootError> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).at(BootStep::ReadOpenFiles)?;
     if soft == hard {
@@ -117,18 +118,19 @@ pub fn raise_open_files() -> Result<(), BootError> {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).at(BootStep::RaiseOpenFiles)
 }
 
-/// Sets both limits to `value`, or to the hard limit where that is lower: raising it is the initial namespace's right.
+/// Sets both limits to `value`, or to the hard limit if that is lower: raising it needs rights in the initial
+/// namespace.
 fn lower(resource: Resource, value: u64) -> Result<(), Errno> {
     let (_, hard) = getrlimit(resource)?;
     let value = value.min(hard);
     setrlimit(resource, value, value)
 }
 
-/// Gives up every capability for good, for init and for all that it will start.
+/// Gives up every capability permanently, for init and for everything that it will start.
 pub fn renounce() -> Result<(), BootError> {
     sys::clear_ambient().at(BootStep::ClearAmbient)?;
     sys::clear_bounding().at(BootStep::EmptyBounding)?;
-    // SECBIT_KEEP_CAPS stays unlocked: without a capability there is none to keep, and programs set it (ping does).
+    // SECBIT_KEEP_CAPS stays unlocked: without capabilities there is nothing to keep, and programs such as ping set it.
     let bits = libc::SECBIT_NOROOT
         | libc::SECBIT_NOROOT_LOCKED
         | libc::SECBIT_NO_SETUID_FIXUP
@@ -140,8 +142,8 @@ pub fn renounce() -> Result<(), BootError> {
     prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)
 }
 
-/// Takes the given id, if any, and gives up every right for good, in the host's own namespaces. There init may be without
-/// capabilities from the start, and then may not lock them away either; `no_new_privs` alone sees to it that no program
+/// Takes the given id, if any, and gives up every right permanently, in the host's own namespaces. There init may have
+/// no capabilities from the start, and then may not lock them either; `no_new_privs` alone makes sure that no program
 /// gains any (`capabilities(7)`).
 pub fn step_down(id: Option<u32>) -> Result<(), BootError> {
     match sys::clear_bounding() {

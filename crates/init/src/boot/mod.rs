@@ -1,7 +1,8 @@
-//! From a bare process in new namespaces to PID 1 of a VM. One step a line; the order matters and is explained where it
-//! does.
+//! Turns a process in new namespaces into PID 1 of a VM, one step in each line. The order matters; comments explain it
+//! where it does.
 //!
-//! Nothing untrusted runs before [`boot`] has returned, and whatever fails ends the VM: there is no half of a sandbox.
+//! Nothing untrusted runs before [`boot`] has returned, and any failure ends the VM, so that there is never an
+//! incomplete sandbox.
 
 mod abstract_sockets;
 mod cgroups;
@@ -41,28 +42,28 @@ use crate::seccomp::SetIds;
 use crate::sys::random;
 use crate::{network, seccomp};
 
-/// What booting leaves behind.
+/// The result of a boot.
 #[derive(Debug)]
 #[allow(clippy::struct_field_names, reason = "descriptors are named so")]
 pub struct Booted {
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
-    /// The socket that the host serves, if the VM is to have one.
+    /// The listening socket for the host, if the VM has one.
     pub listener_fd: Option<OwnedFd>,
-    /// What the kernel asks init about modes of files, if it does so by init's own filter.
+    /// How the kernel asks init about modes of files, if init's own filter does that.
     pub asks: Option<Asks>,
-    /// What families live in.
+    /// How families get their cgroups.
     pub cgrouping: Cgrouping,
-    /// The domain of the deputy and of all programs, where there are no namespaces.
+    /// The domain for the deputy and all programs, if there are no namespaces.
     pub domain: Option<LandlockDomain>,
 }
 
-/// Init's own filter asks.
+/// For a VM whose own filter asks init.
 #[derive(Debug)]
 pub struct Asks {
-    /// Where.
+    /// The descriptor on which the kernel asks.
     pub listener_fd: OwnedFd,
-    /// The mounts that init goes by.
+    /// The mounts by which init decides.
     pub own_mounts: OwnMounts,
 }
 
@@ -72,16 +73,16 @@ struct Sandbox {
     asks: Option<Asks>,
 }
 
-/// Does what the isolation asks for.
+/// Makes the VM, as its isolation level requires.
 pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootError> {
-    // Away from the terminal and the process group of the server: its Ctrl-C is not for the VM.
+    // Leaves the terminal and the process group of the server, so that its Ctrl-C does not reach the VM.
     match setsid() {
-        // Already a leader, which is as good.
+        // The process is a leader already, which is fine.
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
     let (mut listener_fd, mut asks, mut domain) = (None, None, None);
-    // While the host's mounts are still around.
+    // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
         Isolation::Namespaces => Sandbox { listener_fd, asks } = namespaces(boot, attachments, &cgrouping)?,
@@ -111,7 +112,7 @@ fn namespaces(
     umask(Mode::empty());
     let mut root = root::build(boot, attachments, cgrouping)?;
     let own_mounts = std::mem::take(&mut root.own_mounts);
-    // Before the pivot: the kernel lets a user namespace mount /proc only where it still sees the host's whole one.
+    // Before the pivot: the kernel lets a user namespace mount /proc only while it sees the host's whole /proc.
     let proc_fd = proc::mount(root.fd.as_fd())?;
     if let Some(shown) = boot.hardware {
         hardware::show(&root.fd, shown, attachments)?;
@@ -141,16 +142,16 @@ fn namespaces(
     identity::limit_namespace(proc_fd.as_fd(), shared)?;
     identity::limit(&boot.limits, shared)?;
 
-    // Last, for each of these takes something away that the steps above need.
+    // Last, because each of these removes something that the steps above need.
     identity::renounce()?;
-    // Nothing inside may trace init, read its memory or follow its descriptors. After the capabilities, whose change
-    // sets this again.
+    // Nothing in the VM may trace init, read its memory or follow its descriptors. After the change of capabilities,
+    // which resets this.
     prctl::set_dumpable(false).at(BootStep::HideInit)?;
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    // Where a descriptor of a host file can come in, a file is not always the VM's own. Init could decide by the file, but would
-    // wait for locks of it that programs can hold.
+    // If a descriptor of a host file can get in, a file is not always the VM's own. Init could decide for each file,
+    // but would have to wait for locks of it that programs can hold.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
         SetIds::Refused
     } else {
@@ -167,7 +168,7 @@ fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
     identity::raise_open_files()?;
     prctl::set_child_subreaper(true).at(BootStep::BecomeSubreaper)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
-    // Not where the server happens to stand.
+    // Not the server's working directory.
     chdir("/").at(BootStep::ChangeToSlash)?;
 
     let wish = boot
@@ -190,7 +191,7 @@ fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
     Ok(domain)
 }
 
-/// Returns where the kernel asks init, if it does.
+/// Returns the descriptor on which the kernel asks init, if it does.
 fn confine(set_ids: SetIds) -> Result<Option<OwnedFd>, BootError> {
     let key = random().at(BootStep::DrawRandom)?;
     seccomp::confine(key, set_ids).map_err(|error| BootError::new(BootStep::InstallFilter, &error))
@@ -198,7 +199,8 @@ fn confine(set_ids: SetIds) -> Result<Option<OwnedFd>, BootError> {
 
 fn unconfined() -> Result<(), BootError> {
     identity::raise_open_files()?;
-    // Orphans come to init, as they do to the first process of a pid namespace, so that all of the VM descends from it.
+    // Makes init the parent of orphans, as the first process of a pid namespace is, so that the whole VM descends from
+    // it.
     prctl::set_child_subreaper(true).at(BootStep::BecomeSubreaper)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     Ok(())

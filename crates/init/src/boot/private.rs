@@ -1,4 +1,4 @@
-//! The VM's own files outside of its root's: the tmpfs of all private directories.
+//! The VM's files that are not in the root's own file system: a tmpfs for all private directories.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use super::error::{At, BootError};
 use super::place::{FILE, c_string, new_file, open_path};
 use crate::mediate::OwnMounts;
 
-/// The one tmpfs that every private directory is a part of, so that they share its size.
+/// The tmpfs that contains every private directory, so that they share its size.
 pub struct Private {
     stage_fd: OwnedFd,
     made: u32,
@@ -21,10 +21,10 @@ pub struct Private {
 }
 
 impl Private {
-    /// Mounts it, with room for so many bytes.
+    /// Makes it, with room for `bytes`.
     pub fn mount(bytes: u64) -> Result<Self, BootError> {
         let size = c_string(&bytes.to_string()).at(BootStep::SizePrivate)?;
-        // A file of no bytes costs the kernel about 1 KiB that `size` does not count; this bounds that too.
+        // An empty file costs the kernel about 1 KiB that `size` does not count; this limits that too.
         let inodes = c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at(BootStep::SizePrivate)?;
         let options = [
             (c"mode", c"0755"),
@@ -40,7 +40,7 @@ impl Private {
         })
     }
 
-    /// Its mount, which nothing has attached yet.
+    /// Its mount, still detached.
     pub fn stage_fd(&self) -> &OwnedFd {
         &self.stage_fd
     }
@@ -56,14 +56,14 @@ impl Private {
         Ok(name)
     }
 
-    /// A new directory of it, where it stands.
+    /// Makes a new directory in it, at a path of the tmpfs.
     pub fn stage(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
         open_path(self.stage_fd.as_fd(), &name)
     }
 
-    /// A new directory of it, as a detached mount.
+    /// Makes a new directory in it, as a detached mount.
     pub fn directory(&mut self, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         mkdirat(&self.stage_fd, &*name, Mode::from_bits_truncate(mode))?;
@@ -72,7 +72,7 @@ impl Private {
         Ok(mount_fd)
     }
 
-    /// A new file of it, as a detached mount.
+    /// Makes a new file in it, as a detached mount.
     pub fn file(&mut self, content: &str) -> Result<OwnedFd, Errno> {
         let name = self.next_name()?;
         new_file(self.stage_fd.as_fd(), &name, content.as_bytes(), FILE)?;

@@ -1,8 +1,9 @@
-//! The VM's `/proc`: its own, with what tells about the host covered.
+//! The VM's `/proc`: its own, with files about the host covered.
 //!
-//! The user inside has no capability and an id that owns nothing of the host, so whatever `/proc` guards by owner and
-//! mode (kcore, kmsg, kpage*, `timer_list`, sysrq-trigger, everything below sys, irq and bus) is closed to it already and
-//! is not mounted over: each mount costs 10 to 20 µs of every boot. What anybody may read is covered.
+//! The VM's user has no capability and an id that owns nothing of the host. So the files that `/proc` protects by owner
+//! and mode (kcore, kmsg, kpage*, `timer_list`, sysrq-trigger, everything below sys, irq and bus) are closed to it
+//! already. They are not covered, because each mount costs 10 to 20 µs of every boot. Only files that all users may
+//! read are covered.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,15 +18,16 @@ use nix::unistd::{read, write};
 use super::error::{At, BootError};
 use super::place::{directory, open_path};
 
-/// Readable by anybody, and about the host's other users, its hardware or its moments: the names of keys that an
-/// ordinary host user holds, the names of devices and which processor serves their interrupts, the scheduler's view of all tasks.
-/// How many interrupts there were is also in `/proc/stat`, which `top` and Node.js read: that cannot be covered.
+/// Readable by all users, and about the host's other users, its hardware or its current state: the names of keys that
+/// any user of the host holds, the names of devices and which processor serves their interrupts, the scheduler's state
+/// of all tasks. The number of interrupts is also in `/proc/stat`, which cannot be covered because `top` and Node.js
+/// read it.
 const MASKED_FILES: [&CStr; 4] = [c"keys", c"key-users", c"interrupts", c"sched_debug"];
 
 /// The same for directories.
 const MASKED_DIRECTORIES: [&CStr; 3] = [c"acpi", c"scsi", c"asound"];
 
-/// Mounts a fresh `/proc` in the root and covers what is not the VM's business.
+/// Mounts a new `/proc` in the root and covers the files about the host.
 pub fn mount(root_fd: BorrowedFd<'_>) -> Result<OwnedFd, BootError> {
     let target_fd = directory(root_fd, c"proc").at(BootStep::MakeProc)?;
     let proc_fd =
@@ -55,7 +57,7 @@ fn cover(
     let step = || BootStep::CoverProc(name.to_string_lossy().into_owned());
     let target_fd = match open_path(proc_fd, name) {
         Ok(fd) => fd,
-        // This kernel has none.
+        // This kernel lacks the file.
         Err(Errno::ENOENT) => return Ok(()),
         Err(errno) => return Err(errno).at(step()),
     };
@@ -63,11 +65,11 @@ fn cover(
     attach_mount(&cover_fd, &target_fd).at(step())
 }
 
-/// Lets programs of the VM listen on every port of its network, and send ICMP echo requests in it, as programs in a container
-/// may: the network is the VM's alone, so there is nobody to protect its low ports for.
+/// Lets programs of the VM listen on every port of its network and send ICMP echo requests, as in a container: the
+/// network is only the VM's, so its low ports need no protection.
 pub fn open_ports(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
     set(proc_fd, c"sys/net/ipv4/ip_unprivileged_port_start", 0).at(BootStep::AllowPorts)?;
-    // From the first to the last group that may: the VM's own (`icmp(7)`).
+    // The range of groups that may do so: only the VM's own (`icmp(7)`).
     set_text(proc_fd, c"sys/net/ipv4/ping_group_range", b"1000 1000").at(BootStep::AllowPing)
 }
 
@@ -82,7 +84,7 @@ fn set_text(proc_fd: BorrowedFd<'_>, file: &CStr, text: &[u8]) -> Result<(), Err
     Ok(())
 }
 
-/// Reads one.
+/// Reads a number from a file of `/proc`.
 pub fn get(proc_fd: BorrowedFd<'_>, file: &CStr) -> Result<u64, Errno> {
     let fd = openat(proc_fd, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut text = [0; 24];

@@ -1,8 +1,8 @@
-//! The root file system: a small tmpfs that holds the entries the host asked for, and in the end is read-only.
+//! The root file system: a small tmpfs with the entries that the host asked for; in the end it is read-only.
 //!
-//! It is mounted over the host's root, filled through its descriptor, and then becomes the root by `pivot_root`.
-//! Every target is looked up with `RESOLVE_IN_ROOT`, so a link in a directory that an earlier VM wrote to cannot lead a
-//! mount anywhere else.
+//! It is mounted over the host's root, filled through its descriptor, and then becomes the root by `pivot_root`. Every
+//! target is resolved with `RESOLVE_IN_ROOT`, so that a link in a directory that an earlier VM wrote to cannot lead a
+//! mount elsewhere.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,31 +24,33 @@ use crate::control::Attachments;
 use crate::family::Cgrouping;
 use crate::mediate::OwnMounts;
 
-/// Room for the entries themselves: small files, directories and links.
+/// Options of the tmpfs, with room for the entries themselves: small files, directories and links.
 const ROOT_OPTIONS: [(&CStr, &CStr); 3] = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"16384")];
 
-/// A root that stands over the host's, and is not yet the root.
+/// A root that is mounted over the host's and is not the root yet.
 pub struct Root {
     /// Its mount.
     pub fd: OwnedFd,
-    /// Whether it takes writes, in a layer of the VM's own.
+    /// Whether it is writable, in a layer of the VM.
     layered: bool,
-    /// The mounts in it that take writes and are the VM's own.
+    /// The writable mounts in it that belong to the VM.
     pub own_mounts: OwnMounts,
 }
 
-/// Whether the root shows directories or files of the host's that the VM's owner named.
+/// Whether the root shows host directories or files that the caller named.
 pub fn shows_host(boot: &Boot) -> bool {
     boot.root
         .iter()
         .any(|entry| matches!(entry, RootEntry::Mount { .. }))
 }
 
-/// Builds the root over the host's, and attaches `cgrouping`'s directories where they go with the host's.
+/// Builds the root over the host's root, and attaches `cgrouping`'s directories where they are detached together with
+/// it.
 pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) -> Result<Root, BootError> {
     let host_root_fd = open_path(AT_FDCWD, c"/").at(BootStep::OpenHostRoot)?;
-    // It must be somewhere for its directories to be bound. On the host's /proc, which nothing below needs any more, it goes
-    // when the host's root goes; to unmount it by itself would cost another wait for all processors.
+    // The tmpfs must be attached so that its directories can be bound. It is attached on the host's /proc, which
+    // nothing below needs any more, and is detached with the host's root. Unmounting it separately would make the
+    // kernel wait for all processors again.
     let mut private = Private::mount(boot.limits.disk_bytes)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
     attach_mount(private.stage_fd(), &host_proc_fd).at(BootStep::AttachPrivate)?;
@@ -70,14 +72,14 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         None => empty()?,
     };
     attach_mount(&root_fd, &host_root_fd).at(BootStep::AttachRoot)?;
-    // What is shown without a layer.
+    // The directory that is shown without a layer.
     let plain_fd = lower_fd.filter(|_| !layered);
     if let Some(plain_fd) = &plain_fd {
         rootfs::show(root_fd.as_fd(), plain_fd.as_fd(), &boot.root)?;
     }
 
     for entry in &boot.root {
-        // A directory may be in a private one, which is mounted.
+        // A directory may be inside a private one, which is mounted.
         let is_mount = !matches!(
             entry,
             RootEntry::File { .. }
@@ -96,7 +98,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     }
     let shm_fd = private.directory(0o1777).at(BootStep::MakePrivateShm)?;
     if layered {
-        // The directory has a /dev of its own, whose nodes are no devices here.
+        // The directory has a /dev of its own, whose nodes are not usable devices here.
         let dev_fd = private.directory(0o755).at(BootStep::MakePrivateDev)?;
         attach_mount(
             &dev_fd,
@@ -119,22 +121,22 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     })
 }
 
-/// A root with nothing in it.
+/// A new, empty root.
 fn empty() -> Result<OwnedFd, BootError> {
     new_mount(c"tmpfs", &ROOT_OPTIONS, attr::NOSUID | attr::NODEV).at(BootStep::MountRoot)
 }
 
-/// Makes it the root, read-only unless it has a layer for writes, and lets go of the host's.
+/// Makes it the root, read-only unless it has a layer for writes, and detaches the host's root.
 pub fn enter(root: &Root) -> Result<(), BootError> {
     fchdir(&root.fd).at(BootStep::ChangeToRoot)?;
-    // Both the same: the old root ends up over the new one, and is then the one that "." names.
+    // Both paths are the same: the old root is then mounted over the new one, and "." names the old one.
     pivot_root(".", ".").at(BootStep::PivotRoot)?;
     umount2(".", MntFlags::MNT_DETACH).at(BootStep::DetachHostRoot)?;
     if !root.layered {
         restrict_mount(root.fd.as_fd(), attr::RDONLY, false).at(BootStep::RestrictRoot)?;
     }
     chdir("/").at(BootStep::ChangeToSlash)?;
-    // Had anything of the host stayed below or above the root, this is where it would show.
+    // If anything of the host had stayed below or above the root, this check would find it.
     let (here, above) = (
         stat("/").at(BootStep::LookAtRoot)?,
         stat("/..").at(BootStep::LookAboveRoot)?,

@@ -1,9 +1,9 @@
-//! A root that the user brought: a host directory with a layer of the VM's own over it, or, where the kernel lays
-//! none over it, its directories read-only in a root like any other VM's.
+//! A root that the caller brought. A layer of the VM is mounted over the host directory, as an overlay. If the kernel
+//! cannot do that, the entries of the directory are shown read-only in a root like that of any other VM.
 //!
-//! The layer lies on the tmpfs of the private directories and counts as they do. What the VM puts into its root is put into
-//! the layer before it is laid over: the directory's own directories may belong to someone who is nobody here, and then
-//! nothing can be made in them.
+//! The layer is on the tmpfs of the private directories and counts towards its size. The VM's own files are put into
+//! the layer before the overlay is mounted: the host directory may contain directories whose owner is not mapped, and
+//! then nothing can be made in them.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,11 +24,11 @@ use super::place::{FILE, Place, SCRIPT, directory, file_flags, kind, open_path};
 use super::private::Private;
 use crate::control::Attachments;
 
-/// Directories that the VM mounts on whether the directory has them or not.
+/// Directories on which the VM mounts, even if the host directory lacks them.
 const MOUNT_POINTS: [&CStr; 3] = [c"dev", c"proc", c"sys"];
 
-/// Attaches `lower_fd`, a detached mount, and lays a layer that takes writes over what it shows. All that is not mounted
-/// is in the layer already. Nothing where the kernel lays none: then [`show`] makes a root of it.
+/// Attaches `lower_fd`, a detached mount, and mounts a writable layer over it. Entries that are not mounts are put into
+/// the layer. Returns `None` if the kernel cannot make the overlay; then [`show`] makes a root.
 pub fn layer(
     lower_fd: &OwnedFd,
     private: &mut Private,
@@ -41,12 +41,12 @@ pub fn layer(
     let place = |name| directory(layer_fd.as_fd(), name).at(BootStep::MakeLayerDirectories);
     let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
     place(c"work")?;
-    // The kernel takes a layer by path, and from this mount namespace only.
+    // The kernel takes a layer by path, and only from this mount namespace.
     attach_mount(lower_fd, &lower_place_fd).at(BootStep::AttachRootfs)?;
     for name in MOUNT_POINTS {
         directory(upper_fd.as_fd(), name).at(BootStep::FillLayer)?;
     }
-    // A directory is in a private one, which is mounted over what the root has there.
+    // Such a directory is inside a private directory, which is mounted over the root.
     let is_prepared = |entry: &&RootEntry| !matches!(entry, RootEntry::Directory { .. });
     for entry in entries.iter().filter(is_prepared) {
         prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
@@ -57,13 +57,13 @@ pub fn layer(
         (c"lowerdir", c"lower"),
         (c"upperdir", c"upper"),
         (c"workdir", c"work"),
-        // A user namespace may not set the attributes that whiteouts and the like are otherwise marked by.
+        // Overlays in a user namespace must use these attributes for whiteouts and the like.
         (c"userxattr", c""),
     ];
     match new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
         Ok(root_fd) => Ok(Some(root_fd)),
         Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(BootStep::MountLayer),
-        // No overlay in this kernel, none for user namespaces (before 5.11), or none over this file system.
+        // This kernel has no overlay, none for user namespaces (before 5.11), or none over this file system.
         Err(errno) => {
             crate::sys::log(&BootError::of(BootStep::MountLayer, errno));
             Ok(None)
@@ -71,7 +71,7 @@ pub fn layer(
     }
 }
 
-/// Puts what an entry needs into the layer.
+/// Puts the files that an entry needs into the layer.
 fn prepare(
     upper_fd: BorrowedFd<'_>,
     lower_fd: BorrowedFd<'_>,
@@ -79,7 +79,7 @@ fn prepare(
     attachments: &Attachments,
 ) -> Result<(), Errno> {
     let path = Path::new(entry.path());
-    // A directory of the layer's would hide a link of that name, and with it all that it leads to.
+    // A directory in the layer would hide a link with the same name, and everything that the link leads to.
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -110,8 +110,9 @@ fn prepare(
     }
 }
 
-/// Makes a root without a layer in `root_fd`: what is at the top of the directory is shown by itself, except the directories
-/// that the VM has its own of. Both mounts are attached: before Linux 6.15 nothing is mounted in one that is not, nor copied.
+/// Makes a root without a layer in `root_fd`: each entry of the host directory is mounted separately, except those that
+/// the VM has itself. Both mounts are attached, because before Linux 6.15 a detached mount cannot be mounted on or
+/// copied from.
 pub fn show(
     root_fd: BorrowedFd<'_>,
     lower_fd: BorrowedFd<'_>,
@@ -137,7 +138,7 @@ pub fn show(
                     .at(BootStep::ShowRootfs)?;
                 open_path(root_fd, name).at(BootStep::ShowRootfs)?
             }
-            // Of the rest a root has no need.
+            // A root does not need files of other types.
             _ => continue,
         };
         let mount_fd = clone_mount(lower_fd, name, false).at(BootStep::ShowRootfs)?;
@@ -146,8 +147,8 @@ pub fn show(
     Ok(())
 }
 
-/// Whether the VM has something of its own at the root's `name`. In /home it has the one directory, and nothing else is
-/// needed there.
+/// Whether the VM has its own file or directory `name` in the root. /home contains only the user's home, and nothing
+/// else is needed there.
 fn is_own(name: &CStr, entries: &[RootEntry]) -> bool {
     let path = Path::new("/").join(OsStr::from_bytes(name.to_bytes()));
     let is_at = |entry: &RootEntry| {
@@ -157,8 +158,8 @@ fn is_own(name: &CStr, entries: &[RootEntry]) -> bool {
     MOUNT_POINTS.contains(&name) || entries.iter().any(is_at)
 }
 
-/// Makes an entry in a root without a layer. What the directory lacks, a file or a directory of the VM's own finds no place
-/// in, and the VM is without it.
+/// Makes an entry in a root without a layer. If the host directory has no place for one of the VM's own files or
+/// directories, the VM does without it.
 pub fn make_in_plain(
     root_fd: BorrowedFd<'_>,
     private: &mut Private,

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What init was doing when its boot failed. Its text completes "init could not …".
+/// The step at which a boot failed. Its text completes the sentence "init could not …".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[allow(missing_docs, reason = "each says itself what it is")]
 pub enum BootStep {
-    // The process.
+    // Steps for the process.
     #[error("start a session")]
     StartSession,
     #[error("become a subreaper")]
@@ -28,7 +28,7 @@ pub enum BootStep {
     #[error("share /proc")]
     ShareProc,
 
-    // Its ids and namespaces.
+    // Steps for its ids and namespaces.
     #[error("join a cgroup")]
     JoinCgroup,
     #[error("take a cgroup namespace")]
@@ -48,7 +48,7 @@ pub enum BootStep {
     #[error("set the host name")]
     SetHostName,
 
-    // Cgroups.
+    // Steps for cgroups.
     #[error("take a cgroup's tasks")]
     TakeTasks,
     #[error("clone the mount of a cgroup directory")]
@@ -62,7 +62,7 @@ pub enum BootStep {
     #[error("leave the host's cgroups behind")]
     LeaveCgroups,
 
-    // The root.
+    // Steps for the root.
     #[error("open the host's root")]
     OpenHostRoot,
     #[error("open the host's /proc")]
@@ -94,7 +94,7 @@ pub enum BootStep {
     #[error("attach the private files")]
     AttachPrivate,
 
-    // Another root.
+    // Steps for a root that the caller brings.
     #[error("open the rootfs")]
     OpenRootfs,
     #[error("make the rootfs read-only")]
@@ -114,7 +114,7 @@ pub enum BootStep {
     #[error("show the directories of the rootfs")]
     ShowRootfs,
 
-    // What the root shows.
+    // Steps for what the root shows.
     #[error("make the directory /proc")]
     MakeProc,
     #[error("mount /proc")]
@@ -150,7 +150,7 @@ pub enum BootStep {
     #[error("attach /dev/shm")]
     AttachShm,
 
-    // The network.
+    // Steps for the network.
     #[error("make a socket for the loopback interface")]
     MakeLoopbackSocket,
     #[error("bring the loopback interface up")]
@@ -162,7 +162,7 @@ pub enum BootStep {
     #[error("allow ICMP echo requests")]
     AllowPing,
 
-    // Limits and rights.
+    // Steps for limits and rights.
     #[error("forbid core dumps")]
     ForbidCoreDumps,
     #[error("limit the processes")]
@@ -192,7 +192,7 @@ pub enum BootStep {
     #[error("install the system call filter")]
     InstallFilter,
 
-    // Without namespaces.
+    // Steps without namespaces.
     #[error("learn what the VM may read")]
     LearnReadable,
     #[error("make a Landlock ruleset")]
@@ -218,7 +218,7 @@ pub enum BootStep {
     #[error("have the kernel ask about calls")]
     AskAboutCalls,
 
-    // What becomes no VM.
+    // Steps of processes that become no VM.
     #[error("describe the processors")]
     DescribeProcessors,
     #[error("mount a tmpfs for the host's files")]
@@ -236,7 +236,7 @@ pub enum BootStep {
     #[error("hide the holder from tracing")]
     HideHolder,
 
-    // About one of several.
+    // Steps for one of several files.
     #[error("cover /proc/{0}")]
     CoverProc(String),
     #[error("show the device {0}")]
@@ -244,7 +244,7 @@ pub enum BootStep {
     #[error("make {0} in the root")]
     MakeEntry(String),
 
-    /// The path of an entry that the VM's owner asked for.
+    /// The path of an entry that the caller asked for.
     #[error("mount on {0}")]
     Mount(String),
 }
