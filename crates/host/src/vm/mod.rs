@@ -1,5 +1,5 @@
-//! One VM: its boot, its end, and what its calls share. The calls themselves are methods of [`Vm`] in their own rooms: `run`,
-//! `files`, `port`.
+//! One VM: its boot, its end, and the state that its calls share. The calls are methods of [`Vm`] in other modules:
+//! `run`, `files`, `port`.
 
 mod end;
 mod slot;
@@ -28,7 +28,7 @@ pub struct Vm {
     owner: Arc<VmOwner>,
 }
 
-/// Ends the VM with its last owner; tasks hold [`Shared`] alone.
+/// Ends the VM together with its last owner; tasks only hold [`Shared`].
 struct VmOwner(Arc<Shared>);
 
 impl Drop for VmOwner {
@@ -37,17 +37,17 @@ impl Drop for VmOwner {
     }
 }
 
-/// A VM's end, for work that must not keep the VM.
+/// Tells whether a VM is ending, for work that must not keep the VM alive.
 pub(crate) struct WeakVm(Weak<Shared>);
 
 impl WeakVm {
-    /// Whether the VM's end has begun.
+    /// Whether the VM has begun to end.
     pub fn is_ending(&self) -> bool {
         self.0.upgrade().is_none_or(|shared| shared.is_ending())
     }
 }
 
-/// What makes the proxy's connections to servers in the VM. It does not keep the VM.
+/// Makes the proxy's connections to servers in the VM. It does not keep the VM alive.
 fn connector(shared: &Arc<Shared>) -> Connector {
     let shared = Arc::downgrade(shared);
     Box::new(move |addresses, port| {
@@ -62,16 +62,17 @@ fn connector(shared: &Arc<Shared>) -> Connector {
 /// Bytes that a VM's processes and shells have exchanged with the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoStats {
-    /// Accepted for standard inputs and terminals.
+    /// Bytes that were accepted for standard inputs and terminals.
     pub bytes_in: u64,
-    /// Read from standard outputs, standard errors and terminals.
+    /// Bytes that were read from standard outputs, standard errors and terminals.
     pub bytes_out: u64,
-    /// Output streams of ended programs that were closed at a bound although something might still have written to them.
+    /// How many output streams of ended programs were closed at a bound although processes might still have written to
+    /// them.
     pub outputs_cut: u64,
 }
 
 impl Vm {
-    /// Boots a VM. Waits for the kernel for about a millisecond: not to be called where others wait.
+    /// Boots a VM. Blocks for about a millisecond, so it must not be called on a thread that others wait for.
     pub fn boot(options: &Options, replay_bytes: usize, events: Arc<dyn Events>) -> Result<Self, Error> {
         let begun = Instant::now();
         let mut machine =
@@ -105,7 +106,7 @@ impl Vm {
         &self.owner.0
     }
 
-    /// For work that must not keep the VM.
+    /// A handle for work that must not keep the VM alive.
     pub(crate) fn weak(&self) -> WeakVm {
         WeakVm(Arc::downgrade(self.shared()))
     }
@@ -121,9 +122,9 @@ impl Vm {
         control.ask(call, request(call), fds).await
     }
 
-    /// Whether init still answers. When a program's end is met, the program may have gone alone or with the VM: this tells which.
+    /// Whether init still answers. When a program has ended, this shows whether it ended by itself or with the VM.
     pub(crate) async fn is_alive(&self) -> bool {
-        // The number is this request's, so no family has it and no process gets the signal.
+        // The number is this request's own, so no family has it and no process gets the signal.
         let request = |call| Request::Signal {
             call,
             target: Target::Family(call),
@@ -132,7 +133,7 @@ impl Vm {
         self.ask(request, Vec::new()).await.is_ok()
     }
 
-    /// What a call failed with: the VM's end, if that has begun.
+    /// The result, or the VM's end as the error if the VM has begun to end.
     pub(crate) fn or_ended<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| {
             if self.shared().is_ending() {
@@ -143,7 +144,7 @@ impl Vm {
         })
     }
 
-    /// Bytes exchanged so far.
+    /// The bytes exchanged so far.
     #[must_use]
     pub fn io_stats(&self) -> IoStats {
         let Shared {
@@ -158,19 +159,19 @@ impl Vm {
         }
     }
 
-    /// Init's pid on the host; nothing once the VM has ended.
+    /// Init's pid on the host; `None` once the VM has ended.
     #[must_use]
     pub fn init_pid(&self) -> Option<i32> {
         self.shared().host_side.lock().as_ref().map(HostSide::pid)
     }
 
-    /// What holds its limits.
+    /// What enforces its limits.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         self.shared().enforcement
     }
 
-    /// How it is isolated.
+    /// Its isolation level.
     #[must_use]
     pub fn isolation(&self) -> Isolation {
         self.shared().isolation
@@ -182,12 +183,12 @@ impl Vm {
         &self.shared().home
     }
 
-    /// Waits until the VM has ended and its exit event is emitted.
+    /// Waits until the VM has ended and its exit event was emitted.
     pub(crate) async fn ended(&self) {
         self.shared().until_ended().await;
     }
 
-    /// Kills everything inside, and waits until it is gone and all exit events are emitted.
+    /// Kills everything in the VM, and waits until it is gone and all exit events were emitted.
     pub async fn dispose(&self) {
         end::dispose(self.shared());
         self.ended().await;
