@@ -1,11 +1,12 @@
 //! The VM's processes, read from `/proc`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use agent_vm_proc_stat::{STAT_BYTES, Stat};
 use libc::pid_t;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -14,9 +15,6 @@ use nix::sys::stat::Mode;
 
 /// The most of a process's environment that is searched. The kernel takes up to 6 MiB; ours is seldom over 8 KiB.
 const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
-
-/// From the kernel's flags for a process (`include/linux/sched.h`).
-const PF_FORKNOEXEC: u64 = 0x40;
 
 /// The most bytes of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
 const NAME_BYTES: u64 = 16;
@@ -36,6 +34,8 @@ pub struct Process {
     pub sid: pid_t,
     /// Whether it is a copy of its parent that has executed nothing yet.
     pub is_copy: bool,
+    /// Whether its first thread has ended, and with it what `/proc/<pid>` shows of its memory.
+    is_headless: bool,
     /// Its threads; the first counts until the process is reaped, also when that has ended before the others.
     pub threads: u32,
     /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
@@ -46,7 +46,7 @@ impl Process {
     /// Whether it still runs, or could: a zombie does not. One whose first thread alone has ended looks like a zombie, and
     /// runs on in its other threads.
     pub fn is_alive(&self) -> bool {
-        !self.is_headless() || self.threads > 1
+        !self.is_headless || self.threads > 1
     }
 
     /// Whether it has a processor, waits for one, or for a disk.
@@ -54,33 +54,18 @@ impl Process {
         matches!(self.state, b'R' | b'D')
     }
 
-    /// Whether its first thread has ended, and with it what `/proc/<pid>` shows of its memory.
-    fn is_headless(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
-    }
-
-    #[allow(clippy::similar_names, reason = "they are those of proc_pid_stat(5)")]
-    fn parse(pid: pid_t, stat: &[u8]) -> Option<Self> {
-        // The command's name is in parentheses and may contain anything, also parentheses.
-        let end = stat.iter().rposition(|&byte| byte == b')')?;
-        let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = *fields.next()?.as_bytes().first()?;
-        let mut number = || fields.next()?.parse().ok();
-        let (ppid, pgid, sid) = (number()?, number()?, number()?);
-        let flags: u64 = fields.nth(2)?.parse().ok()?;
-        let threads = fields.nth(10)?.parse().ok()?;
-        let start = fields.nth(1)?.parse().ok()?;
-        Some(Self {
-            pid,
-            state,
-            ppid,
-            pgid,
-            sid,
-            is_copy: flags & PF_FORKNOEXEC != 0,
-            threads,
-            start,
-        })
+    fn of(stat: &Stat<'_>) -> Self {
+        Self {
+            pid: stat.pid,
+            state: stat.state,
+            ppid: stat.ppid,
+            pgid: stat.pgid,
+            sid: stat.sid,
+            is_copy: stat.is_copy(),
+            is_headless: stat.is_headless(),
+            threads: stat.threads,
+            start: stat.start,
+        }
     }
 }
 
@@ -123,9 +108,9 @@ impl ProcessTable {
 
     /// The process of that number, if there is one in `/proc`.
     pub fn get(&self, pid: pid_t) -> Option<Process> {
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; STAT_BYTES];
         let length = self.open(pid, "stat").ok()?.read(&mut buffer).ok()?;
-        Process::parse(pid, &buffer[..length])
+        Some(Process::of(&Stat::parse(&buffer[..length])?))
     }
 
     /// The process of the VM that traces the one of that number, if any does.
@@ -247,7 +232,7 @@ impl ProcessTable {
     /// What follows `prefix` in each entry of that environment that begins with it.
     pub fn environment_with(&self, process: &Process, prefix: &[u8]) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
-        let task = if process.is_headless() {
+        let task = if process.is_headless {
             self.living_thread(process.pid)
         } else {
             Some(process.pid)
@@ -303,16 +288,6 @@ impl ProcessTable {
 
 /// The numbers in `roots` and of all that descends from them.
 pub fn descendants(processes: &[Process], roots: BTreeSet<pid_t>) -> BTreeSet<pid_t> {
-    let mut children: HashMap<pid_t, Vec<pid_t>> = HashMap::new();
-    for process in processes {
-        children.entry(process.ppid).or_default().push(process.pid);
-    }
-    // By generation, not again and again through all: a VM may hold one chain of thousands.
-    let mut found = roots;
-    let mut next: Vec<pid_t> = found.iter().copied().collect();
-    while let Some(parent) = next.pop() {
-        let born = children.get(&parent).into_iter().flatten();
-        next.extend(born.filter(|&&child| found.insert(child)));
-    }
-    found
+    let pairs = processes.iter().map(|process| (process.pid, process.ppid));
+    agent_vm_proc_stat::descendants(pairs, roots)
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
-use procfs::process::Process;
+
+use super::directory::ProcDirectory;
 
 /// If the computed boot time differs from the previous one by this much, the clock was set; smaller differences are
 /// measurement error.
@@ -31,8 +32,8 @@ pub fn boot_time_ms() -> u64 {
 /// When a zombie last ran, which is when it ended. The kernel tells the exact time only to its parent. This time is the
 /// scheduler's (`/proc/<pid>/sched`), whose clock is compared with this thread's entry. `None` if the kernel has no
 /// such file.
-pub fn last_ran_ms(process: &Process) -> Option<u64> {
-    let last_ran = exec_start_ms(process.open_relative("sched").ok()?)?;
+pub fn last_ran_ms(directory: &ProcDirectory) -> Option<u64> {
+    let last_ran = exec_start_ms(directory.file("sched").ok()?)?;
     // Updates this thread's own entry.
     std::thread::yield_now();
     let own = exec_start_ms(File::open("/proc/thread-self/sched").ok()?)?;

@@ -1,11 +1,10 @@
 //! A process's name and arguments, from its `/proc` files. The process controls all of them: it can overwrite its
 //! arguments and rename itself, and its name may contain any bytes.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
-use procfs::ProcResult;
-use procfs::process::Process;
+use super::directory::ProcDirectory;
 
 /// The maximum number of bytes read from one command line, and so the maximum of one argument. The kernel allows up to
 /// 6 MiB, but reading it costs the server time and memory.
@@ -71,9 +70,9 @@ impl Default for Allowance {
 
 impl Allowance {
     /// Reads the command line of a process, up to the bounds.
-    pub fn read(&mut self, process: &Process) -> ProcResult<Vec<u8>> {
+    pub fn read(&mut self, directory: &ProcDirectory) -> io::Result<Vec<u8>> {
         let limit = self.0.clamp(LEAST_BYTES, COMMAND_LINE_BYTES);
-        let mut file = process.open_relative("cmdline")?;
+        let mut file = directory.file("cmdline")?;
         let mut line = Vec::new();
         let mut piece = [0; 4096];
         // After an error the bytes read so far count. A short read means the end.

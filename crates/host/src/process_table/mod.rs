@@ -5,18 +5,19 @@
 
 mod clock;
 mod command_line;
+mod directory;
 
 use std::collections::HashMap;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::OwnedFd;
 
-use procfs::process::{ProcState, Process, Stat};
-use procfs::{FromRead, ProcError, ProcResult, WithCurrentSystemInfo};
+use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants};
+use nix::unistd::{SysconfVar, sysconf};
 
 pub use self::command_line::{CommandLine, parse_command_line};
 
 use self::command_line::Allowance;
+use self::directory::{ProcDirectory, numbers};
 
 /// A process.
 #[derive(Debug, Clone)]
@@ -71,154 +72,135 @@ pub fn read(
     deputy: Option<i32>,
     whole: bool,
 ) -> io::Result<Option<Vec<ProcessInfo>>> {
-    let root = PathBuf::from(format!("/proc/self/fd/{}", proc_fd.as_raw_fd()));
-    let Some(entries) = unless_gone(std::fs::read_dir(&root).map_err(Into::into))? else {
+    let Some(mut pids) = unless_gone(numbers(proc_fd, "."))? else {
         return Ok(None);
     };
-    let mut pids: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != init && Some(*pid) != deputy)
-        .collect();
+    pids.retain(|pid| *pid != init && Some(*pid) != deputy);
     pids.sort_unstable();
     let family = if whole {
         None
     } else {
-        Some(descendants(&root, &pids, init)?)
+        Some(family_of(proc_fd, &pids, init)?)
     };
     let boot_ms = clock::boot_time_ms();
     let mut allowance = Allowance::default();
     let mut found = Vec::with_capacity(pids.len());
     for pid in pids {
         // Open one process at a time: a VM may have more processes than the server has descriptors.
-        let Some((stat, process)) = open(&root, pid)? else {
+        let mut buffer = [0; STAT_BYTES];
+        let Some((stat, directory)) = open(proc_fd, pid, &mut buffer)? else {
             continue;
         };
         let is_ours = match &family {
             // Another process may have this pid by now.
-            Some(family) => family.get(&pid) == Some(&stat.starttime),
+            Some(family) => family.get(&pid) == Some(&stat.start),
             None => true,
         };
         if is_ours {
-            found.push(describe(&root, &stat, process, init, boot_ms, &mut allowance)?);
+            found.push(describe(&stat, directory, init, boot_ms, &mut allowance)?);
         }
     }
     // Checked last: while init lives, everything found before was the VM's.
-    let init = open(&root, init)?;
-    Ok(init.is_some_and(|(stat, _)| !is_headless(&stat)).then_some(found))
+    let mut buffer = [0; STAT_BYTES];
+    let init = open(proc_fd, init, &mut buffer)?;
+    Ok(init.is_some_and(|(stat, _)| !stat.is_headless()).then_some(found))
 }
 
 /// `None` if the process has ended meanwhile. Having no free descriptor is an error.
-fn unless_gone<T>(looked: ProcResult<T>) -> io::Result<Option<T>> {
+fn unless_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
     match looked {
         Ok(found) => Ok(Some(found)),
-        Err(ProcError::Io(error, _)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-            Err(error)
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Err(error),
         Err(_) => Ok(None),
     }
 }
 
 /// A process that ends while it is read is not listed.
-fn open(root: &Path, pid: i32) -> io::Result<Option<(Stat, Process)>> {
-    unless_gone(
-        Process::new_with_root(root.join(pid.to_string())).and_then(|process| Ok((stat(&process)?, process))),
-    )
-}
-
-/// Reads `/proc/<pid>/stat` in a single read: the kernel produces all of it at once (`seq_file`), and a second read for
-/// its end would cost as much.
-fn stat(process: &Process) -> ProcResult<Stat> {
-    let mut text = [0; 4096];
-    let length = process.open_relative("stat")?.read(&mut text)?;
-    Stat::from_read(&text[..length])
+fn open<'a>(
+    proc_fd: &OwnedFd,
+    pid: i32,
+    buffer: &'a mut [u8; STAT_BYTES],
+) -> io::Result<Option<(Stat<'a>, ProcDirectory)>> {
+    let Some(directory) = unless_gone(ProcDirectory::open(proc_fd, pid))? else {
+        return Ok(None);
+    };
+    let text = unless_gone(directory.stat(buffer))?;
+    Ok(text.and_then(Stat::parse).map(|stat| (stat, directory)))
 }
 
 /// The descendants of init, with their start times.
-fn descendants(root: &Path, pids: &[i32], init: i32) -> io::Result<HashMap<i32, u64>> {
-    let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
+fn family_of(proc_fd: &OwnedFd, pids: &[i32], init: i32) -> io::Result<HashMap<i32, u64>> {
+    let mut found = Vec::with_capacity(pids.len());
     for pid in pids {
-        if let Some((stat, _)) = open(root, *pid)? {
-            children.entry(stat.ppid).or_default().push(stat);
+        if let Some((stat, _)) = open(proc_fd, *pid, &mut [0; STAT_BYTES])? {
+            found.push((stat.pid, stat.ppid, stat.start));
         }
     }
-    let mut family = HashMap::new();
-    let mut next = vec![init];
-    while let Some(parent) = next.pop() {
-        for child in children.get(&parent).into_iter().flatten() {
-            if family.insert(child.pid, child.starttime).is_none() {
-                next.push(child.pid);
-            }
-        }
-    }
-    Ok(family)
-}
-
-/// Whether a process's first thread has ended.
-fn is_headless(stat: &Stat) -> bool {
-    matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead))
+    let family = descendants(found.iter().map(|&(pid, ppid, _)| (pid, ppid)), [init].into());
+    let of_family = found.into_iter().filter(|(pid, ..)| family.contains(pid));
+    Ok(of_family.map(|(pid, _, start)| (pid, start)).collect())
 }
 
 fn describe(
-    root: &Path,
-    stat: &Stat,
-    process: Process,
+    stat: &Stat<'_>,
+    directory: ProcDirectory,
     init: i32,
     boot_ms: u64,
     allowance: &mut Allowance,
 ) -> io::Result<ProcessInfo> {
-    let (status, process) = match stat.state() {
-        Ok(ProcState::Stopped | ProcState::Tracing) => (Status::Stopped, process),
+    let (status, directory) = match stat.is_headless() {
         // The other threads still run, and their files have what the first thread's lack.
-        _ if is_headless(stat) && stat.num_threads > 1 => {
-            let other = other_thread(root, &process);
-            (Status::Running, other.unwrap_or(process))
+        true if stat.threads > 1 => {
+            let other = directory.other_thread(stat.pid);
+            (Status::Running, other.unwrap_or(directory))
         }
-        _ if is_headless(stat) => (Status::Exited, process),
-        _ => (Status::Running, process),
+        true => (Status::Exited, directory),
+        false if stat.is_stopped() => (Status::Stopped, directory),
+        false => (Status::Running, directory),
     };
-    let executable = process.exe().ok();
+    let executable = directory.link("exe");
     let executable = executable.as_ref().map(|path| path.to_string_lossy());
     let executable = executable.as_deref();
-    let line = unless_gone(allowance.read(&process))?.unwrap_or_default();
-    let CommandLine { name, arguments } = parse_command_line(&line, &stat.comm, executable);
+    let line = unless_gone(allowance.read(&directory))?.unwrap_or_default();
+    let kernel_name = String::from_utf8_lossy(stat.name);
+    let CommandLine { name, arguments } = parse_command_line(&line, &kernel_name, executable);
+    let mut buffer = [0; STAT_BYTES];
     let memory = match status {
-        Status::Running if is_headless(stat) => self::stat(&process).ok(),
+        Status::Running if stat.is_headless() => directory.stat(&mut buffer).ok().and_then(Stat::parse),
         _ => None,
     };
-    let ticks = procfs::ticks_per_second().max(1);
-    let start_time_ms = boot_ms + stat.starttime * 1000 / ticks;
+    let ticks = system(SysconfVar::CLK_TCK);
+    let start_time_ms = boot_ms + stat.start * 1000 / ticks;
     let has_exited = status == Status::Exited;
     Ok(ProcessInfo {
         pid: stat.pid as u32,
         ppid: if stat.ppid == init { 0 } else { stat.ppid as u32 },
-        pgid: stat.pgrp,
-        sid: stat.session,
+        pgid: stat.pgid,
+        sid: stat.sid,
         driver: command_line::driver(executable.unwrap_or(&name)),
         command: name,
         args: arguments,
-        cwd: process
-            .cwd()
+        cwd: directory
+            .link("cwd")
             .map(|path| path.to_string_lossy().into_owned())
             .unwrap_or_default(),
         status,
-        exit_code: has_exited.then(|| exit_code(stat.exit_code.unwrap_or(0))),
+        exit_code: has_exited.then(|| exit_code(stat.exit_code())),
         start_time_ms,
         exit_time_ms: if has_exited {
-            clock::last_ran_ms(&process).map(|time| time.max(start_time_ms))
+            clock::last_ran_ms(&directory).map(|time| time.max(start_time_ms))
         } else {
             None
         },
-        rss_bytes: memory.as_ref().unwrap_or(stat).rss_bytes().get(),
+        rss_bytes: memory.as_ref().unwrap_or(stat).rss * system(SysconfVar::PAGE_SIZE),
         cpu_ms: (stat.utime + stat.stime) * 1000 / ticks,
     })
 }
 
-/// A thread other than the first, treated as a process: its directory in `/proc` contains the same files.
-fn other_thread(root: &Path, process: &Process) -> Option<Process> {
-    let mut threads = process.tasks().ok()?.flatten();
-    let other = threads.find(|thread| thread.tid != thread.pid)?;
-    Process::new_with_root(root.join(format!("{}/task/{}", other.pid, other.tid))).ok()
+/// A number of the system's, such as bytes of a page.
+fn system(variable: SysconfVar) -> u64 {
+    let value = sysconf(variable).ok().flatten();
+    value.and_then(|value| value.try_into().ok()).unwrap_or(1)
 }
 
 /// Converts a wait status (`wait(2)`) to the exit code that a shell reports.
