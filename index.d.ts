@@ -243,12 +243,12 @@ export interface AgentVmOptions {
   host?: {
     /**
      * Files and directories below /etc to show whatever their origin, like ["gitconfig", "npmrc"] or ["/etc/pip.conf"]; at most 64. A
-     * directory shows with all that others may read in it. The VM shows them as they are when it is made. `create` rejects with
+     * directory shows with everything in it that others may read. The VM shows the state when it is made. `create` rejects with
      * ENOENT if one is missing and EACCES if others may not read it, each with `path`; and with INVALID_ARGUMENT for one that never
      * shows: passwords, keys, credentials, what identifies the host. Default: none.
      */
     etc?: string[];
-    /** Absolute paths below /etc, /var/lib, /var/cache or /opt to hide, with all below them; at most 64. Default: none. */
+    /** Absolute paths below /etc, /var/lib, /var/cache or /opt to hide, with everything below them; at most 64. Default: none. */
     hide?: string[];
   };
   /**

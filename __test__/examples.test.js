@@ -42,7 +42,7 @@ test("dev-server shows a server's output, its pages and its end", async () => {
   expect(stdout).toContain("stopped, with exit code 143\nit had printed 3 lines\n");
 });
 
-test("agent-loop shows a bug found, a loop that never ends cut off, and the bug mended", async () => {
+test("agent-loop finds a bug, stops an endless loop, and fixes the bug", async () => {
   const { code, stdout, stderr } = await example("agent-loop");
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout.match(/^ {2}run: .*/gm)).toEqual([

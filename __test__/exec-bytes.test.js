@@ -26,7 +26,7 @@ test("letters at every border of a large output come out whole", async () => {
   }
 });
 
-test("bytes that are not UTF-8 become U+FFFD, as TextDecoder has it", async () => {
+test("bytes that are not UTF-8 become U+FFFD, as with TextDecoder", async () => {
   const vm = await boot();
   const samples = [
     [0xff],

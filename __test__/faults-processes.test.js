@@ -11,7 +11,7 @@ function withFewProcesses(count) {
   return ["setpriv", `--reuid=${id}`, `--regid=${id}`, "--clear-groups", "--inh-caps=-all", ...few];
 }
 
-test("no process to be had for a VM's init is EAGAIN, and a VM boots when there is one again", async () => {
+test("create rejects with EAGAIN if no process is left for init, and works when one is free again", async () => {
   const server = nodeScript(
     `
     const { spawn } = require("node:child_process");

@@ -172,7 +172,7 @@ test("deflate is decoded without its header and in capitals; an unknown encoding
   expect(await (await vm.fetch(3000, "/encoded?as=identity&named=rot13")).text()).toBe(text);
 });
 
-test("an encoded body that was cut off gives what there is, as fetch has it; a broken one is an error", async () => {
+test("a truncated encoded body yields the part that arrived, as in fetch; an invalid one is an error", async () => {
   const half = await (await vm.fetch(3000, "/half?as=gzip")).text();
   expect(text.startsWith(half)).toBe(true);
   for (const encoding of ["gzip", "deflate", "br"]) {

@@ -4,7 +4,7 @@ const { rejection, until } = require("./fixture/promises");
 const { boot } = require("./fixture/vm");
 const { AgentVm } = require("..");
 
-test("a VM whose init is killed ends with reason died; pending calls reject, and the server goes on", async () => {
+test("a VM whose init is killed ends with reason died; pending calls reject, and the server continues", async () => {
   const { vm, init } = await withInit(boot);
   const exits = [];
   vm.on("processExit", ({ reason, exitCode }) => exits.push([reason, exitCode]));

@@ -71,7 +71,7 @@ test("VMs that come and go leak no descriptor, process or memory", async () => {
   expect(grew).toBeLessThan(60e6);
 }, 120_000);
 
-test("a fork bomb ends at the limit of processes, and the VM and the host go on", async () => {
+test("a fork bomb ends at the limit of processes, and the VM and the host continue", async () => {
   const vm = await boot({ limits: { pids: 100 } });
   const other = await boot();
   await vm.exec("f() { f | f & f; }; f", { timeout: 500, maxOutputBytes: 1000 });

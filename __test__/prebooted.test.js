@@ -5,7 +5,7 @@ const { nodeScript } = require("./fixture/server-process");
 
 const prebooted = (pid) => descendants(pid, { prebooted: true }).filter(({ name }) => name === "agent-vm-spare");
 
-test("the next VM is booted in advance, and the next create takes it", async () => {
+test("the next VM is prebooted, and the next create takes it", async () => {
   const server = nodeScript(`
     const { descendants } = require(${JSON.stringify(require.resolve("./fixture/processes"))});
     const named = (wanted) => descendants(process.pid, { prebooted: true }).filter(({ name }) => name === wanted);

@@ -126,7 +126,7 @@ test("stop, kill and signal take any pid that allProcesses lists, by its group w
   expect(await sleeping()).toEqual([]);
 });
 
-test("a process is stopped and goes on", async () => {
+test("signals stop a process and continue it", async () => {
   const { pid } = await vm.spawn("sleep", ["1000"]);
   const status = async () => (await vm.allProcesses()).find((process) => process.pid === pid).status;
   expect(await status()).toBe("running");

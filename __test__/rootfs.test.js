@@ -111,7 +111,7 @@ test("a hostile root's own passwd leads nowhere", async () => {
   expect(await output(await boot({ rootfs }), "cut -d: -f1 /etc/passwd")).toBe("user\n");
 });
 
-test("a root of somebody else's can be used, and is hardly writable to an ordinary user's VM", async () => {
+test("a root that another user owns can be used, and most of it is read-only in an ordinary user's VM", async () => {
   // The host's /usr can serve as a root; it is owned by root.
   const vm = await boot({ rootfs: "/usr" });
   expect(await output(vm, "echo x > /etc/new && cat /etc/new && ls -d /share")).toBe("x\n/share\n");

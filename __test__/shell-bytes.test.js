@@ -89,7 +89,7 @@ print(digest.hexdigest(), end="")'`;
   expect(shell.text()).toBe(`readyset${sha(paste)}`);
 });
 
-test("so does one of many lines, which the terminal hands over line by line", async () => {
+test("a long paste of many lines, which the terminal delivers line by line, arrives whole too", async () => {
   const lines = Array.from({ length: 2000 }, (_, i) => `${i} ${noise(45, true)}`);
   const reader = `stty -echo; echo ready; exec python3 -c '
 import hashlib, sys, time

@@ -44,7 +44,7 @@ test("Ctrl-\\ and Ctrl-D do what they do in a terminal", async () => {
   expect(await shell.wait()).toBe(0);
 });
 
-test("Ctrl-Z stops a command, bg lets it go on behind, fg brings it to the front", async () => {
+test("Ctrl-Z stops a command, bg continues it in the background, fg brings it to the foreground", async () => {
   await shell.write("sleep 1000\n");
   await inFront("sleep");
   expect(await status("sleep")).toBe("running");

@@ -64,7 +64,7 @@ test("the recipe of docs/recipes.md runs, and prints what is shown", async () =>
   expect(stdout.trimEnd()).toBe(output.trimEnd());
 }, 60_000);
 
-test("agent-os-pi runs inside, with all that it depends on, and is seen in the process tree", async () => {
+test("agent-os-pi runs in the VM with all its dependencies, and is in the process tree", async () => {
   const printed = await server(
     path.join(directory, "node_modules", NODE, "bin/node"),
     `import common from "@rivet-dev/agent-os-common";

@@ -79,7 +79,7 @@ test("a command that the VM lacks rejects create, and tells what brings it", asy
   });
 });
 
-test("the VM's own PATH is where its programs are looked for", async () => {
+test("commands are searched for on the VM's own PATH", async () => {
   const env = { PATH: "/nowhere" };
   expect(await rejection(AgentVm.create({ env, software: [commands("cat")] }))).toMatchObject({ code: "ENOENT" });
 });
@@ -184,7 +184,7 @@ test("two packages cannot bring different commands of one name", async () => {
   for (const word of ["say-it", "twice", "again"]) expect(error.message).toContain(word);
 });
 
-test("it stands beside mounts, and takes their place for none of them", async () => {
+test("software and mounts can be combined, and no mount is replaced", async () => {
   const shown = path.join(directory, "shown");
   fs.mkdirSync(shown);
   fs.writeFileSync(path.join(shown, "file"), "content");

@@ -2,7 +2,7 @@
 const { until } = require("./fixture/promises");
 const { boot } = require("./fixture/vm");
 
-test("stats count processes, their time and memory, and all that is given and written", async () => {
+test("stats count processes, their time and memory, and the bytes of input and output", async () => {
   const vm = await boot();
   expect(await vm.stats()).toEqual({ processes: 0, cpuMs: 0, memoryBytes: 0, bytesIn: 0, bytesOut: 0 });
   await vm.exec("cat; head -c 1000 /dev/zero; head -c 100 /dev/zero >&2", {

@@ -29,7 +29,7 @@ test("lsblk runs and finds no disk", async () => {
   expect(await vm.exec("lsblk --noheadings")).toMatchObject({ stdout: "", stderr: "", exitCode: 0 });
 });
 
-test("the VMs of a server see the same processors, whichever was first and whichever have ended", async () => {
+test("the VMs of a server see the same processors, even after the first VM has ended", async () => {
   const first = await AgentVm.create();
   const expected = await output(first, LSCPU);
   const second = await boot();

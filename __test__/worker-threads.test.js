@@ -35,7 +35,7 @@ test("each thread has VMs of its own, beside the main thread's", async () => {
   expect((await vm.exec("echo on")).stdout).toBe("on\n");
 });
 
-test("a thread that is terminated leaves no process of its VMs, and others go on", async () => {
+test("a terminated thread leaves no process of its VMs, and other threads' VMs continue", async () => {
   const vm = await boot();
   // Init has the name by which it is counted only after the first call.
   await vm.exists("/");

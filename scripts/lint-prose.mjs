@@ -26,6 +26,14 @@ const BANNED = [
   ["whoever", "name the noun"],
   ["folders?", "directory"],
   ["wants", "needs, asks for"],
+  ["(?:would|may|must) say that", "means that"],
+  ["(?:can|could|may|might|to) be had", "is available, is free"],
+  ["as (?:\\w+ ){1,3}ha(?:s|ve) it", "as in"],
+  ["with all below", "with everything"],
+  ["(?:takes?|took) (?:its|their|his) time", "is slow"],
+  ["(?:takes?|took) note", "records"],
+  ["by turns|in vain|in the midst", "in turns, without success, in the middle"],
+  ["gone over to", "compromised by"],
 ];
 
 /** Paths that are still to be rewritten. Do not add any. */

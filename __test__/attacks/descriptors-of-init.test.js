@@ -71,7 +71,7 @@ function held(pid) {
 
 const directoriesOf = (pid) => held(pid).filter(({ above }) => above.length > 0).length;
 
-/** Whether it has let go of the host's root: installing its seccomp filter is the last step of the boot. */
+/** Whether it has detached the host's root: installing its seccomp filter is the last step of the boot. */
 const isBooted = (pid) =>
   attempt(
     () => /^Seccomp:\s+2$/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8")),
@@ -114,7 +114,7 @@ if (ROOT) {
     expect(outside().size).toBeGreaterThan(8);
   });
 
-  test("no descriptor of a VM that was booted in advance leads to a directory of the host", async () => {
+  test("no descriptor of a prebooted VM leads to a host directory", async () => {
     await boot({ limits });
     // From the end of its boot on it has the directory for its first command.
     const isReady = ({ pid, name }) => name === "agent-vm-spare" && isBooted(pid) && directoriesOf(pid) >= 3;

@@ -140,7 +140,7 @@ test("no call whose arguments a filter cannot see, or that makes calls past it, 
   expect(await answers(native, NOT_THERE, NATIVE)).toEqual(all(NOT_THERE, ENOSYS));
 });
 
-test("no call that a later kernel adds is there before it has been looked at", async () => {
+test("a call that a later kernel adds is refused until it is in the policy", async () => {
   const numbers = Object.fromEntries([470, 480, 500, 511, 1000, 5000].map((number) => [`number-${number}`, [number]]));
   expect(await answers(native, numbers, NATIVE)).toEqual(all(numbers, ENOSYS));
 });
@@ -224,7 +224,7 @@ ALLOW, USER_NOTIF, TRACE = 0x7fff0000, 0x7fc00000, 0x7ff00000
 SECCOMP = ${process.arch === "x64" ? 317 : 277}
 UNSHARE = ${of(NOT_PERMITTED.unshare, NATIVE)}
 def filtered(answer):
-    # Of unshare, the answer; of all other calls, that they go on.
+    # For unshare, its result; all other calls continue.
     code = (Instruction * 4)(Instruction(0x20, 0, 0, 0), Instruction(0x15, 0, 1, UNSHARE),
                              Instruction(0x06, 0, 0, answer), Instruction(0x06, 0, 0, ALLOW))
     return Program(4, code)

@@ -160,7 +160,7 @@ test("a home that was replaced by a link to a descriptor of init's is refused, w
   expect(await output(vm, "pwd -P", { cwd: "/moved/user" })).toBe("/moved/user\n");
 });
 
-test("ordinary links and directories go on working", async () => {
+test("ordinary links and directories still work", async () => {
   const vm = await boot();
   await output(vm, "mkdir -p real/below && ln -s real link && ln -s ../real/below real/up && ln -s loop loop");
   expect(await output(vm, "pwd -P", { cwd: "/home/user/link/below" })).toBe("/home/user/real/below\n");

@@ -78,7 +78,7 @@ test("no process outside is signalled, traced, read or slowed: not the server, i
   expect((await other.getProcess(theirs)).running).toBe(true);
 });
 
-test("a signal to everybody reaches the VM's own processes alone, and the VM goes on", async () => {
+test("a signal to all processes reaches only the VM's own, and the VM continues", async () => {
   const [vm, other] = await Promise.all([boot(landlock), boot(landlock)]);
   const [mine, theirs] = await Promise.all([vm.spawn("sleep", ["1000"]), other.spawn("sleep", ["1000"])]);
   await vm.exec("kill -9 -1");
@@ -160,7 +160,7 @@ test("killing a process takes what it started, and the process table has the VM'
   await expect(vm.signalProcess(process.pid, "SIGTERM")).rejects.toMatchObject({ code: "PROCESS_NOT_FOUND" });
 });
 
-test("a fork bomb ends at the VM's bound, and the VM goes on", async () => {
+test("a fork bomb ends at the VM's limit of processes, and the VM continues", async () => {
   const count = Number(
     (await output(await boot({ isolation: "none" }), "ps -eLo uid= | grep -cw $(id -u) || true")).trim(),
   );

@@ -91,7 +91,7 @@ test("what still runs for a client that has left counts until it is over", async
   expect(seen).toEqual({ begun: ["under way", "LIMIT_EXCEEDED", "under way"], left: true, over: 0 });
 });
 
-test("requests that wait for one call, or ask for pieces of one that goes on, leave nothing with it", async () => {
+test("requests that wait for a running call, or ask for its pieces, leave nothing in memory", async () => {
   const seen = await evaluate(
     `${CALLS}
     const calls = new Calls("incarnation", () => new Promise(() => {}));
@@ -189,7 +189,7 @@ test("what something else in the server wrote to Object.prototype is no option o
   expect(seen).toEqual({ stdout: "printed\n", chunks: 0, content: "content", method: "GET", counted: 8 + 7 + 3 });
 });
 
-test("a call that is handed over after its connection has closed leaves nothing behind", async () => {
+test("a call that arrives after its connection has closed leaves nothing behind", async () => {
   const seen = await evaluate(`${CALLS}
     const calls = new Calls("incarnation", async () => "done");
     const gone = { id: "gone", isOpen: () => false };

@@ -167,7 +167,7 @@ test("processes and shells", async () => {
   });
 });
 
-test("another client reads what came before it, and goes on where that ends", async () => {
+test("another client reads the earlier output, and continues where that ends", async () => {
   const first = server.evaluate(async ({ agent, pause }) => {
     const { shellId } = await agent.openShell({
       command: "sh",

@@ -2,7 +2,7 @@
 
 const { startServer } = require("../fixture/rivetkit/servers");
 
-test("a client refuses at once what no actor of ours answers, and pays nothing for it", async () => {
+test("a client refuses at once an answer that our actors never give, at no cost", async () => {
   const server = await startServer({ script: "hostile-server.mjs" });
   const { seen, honest, cost } = await server.evaluate(async ({ client, failure }) => {
     const before = process.memoryUsage().rss;

@@ -70,7 +70,7 @@ test("what is printed, whole or cut anywhere, as text or bytes, is what exec giv
   });
 });
 
-test("a command that goes on printing until it is killed costs no more than what there was room for", async () => {
+test("a command that prints until it is killed uses only the memory that was granted to it", async () => {
   const seen = await evaluate(
     `${PRINTED}
     // Like exec output on a busy machine where the kill comes late.

@@ -64,7 +64,7 @@ test("the shell's terminal has the size of the page's, also when that changes", 
   }
 });
 
-test("a reload shows the same shell with its history, and goes on with it", async () => {
+test("a reload shows the same shell with its history, and the shell still works", async () => {
   await type("kept=alive; echo before the $((1)) reload");
   await eventually(async () => (await shown()).includes("before the 1 reload"));
   const before = await shown();

@@ -24,7 +24,7 @@ try {
     ),
   );
 
-  const messages = [{ role: "user", content: "median() is wrong for some numbers. Mend it; `node check.js` tells." }];
+  const messages = [{ role: "user", content: "median() is wrong for some numbers. Fix it; `node check.js` tests it." }];
   for (let turn = 1; ; turn++) {
     if (turn > TURNS) throw new Error(`not done after ${TURNS} turns`);
     const { text, tool } = await model(messages);

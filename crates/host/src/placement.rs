@@ -1,6 +1,6 @@
 //! Chooses the processor of the I/O thread while it reads as fast as a program writes.
 //!
-//! Reader and writer use the pipe by turns, so they can share a processor without loss, and find each other's memory in
+//! Reader and writer use the pipe in turns, so they can share a processor without loss, and find each other's memory in
 //! its cache. The thread that receives the output works at the same time and should have another processor. The
 //! scheduler sees three threads that wake each other and may leave all of them on one processor, because it counts a
 //! halted processor of a virtual machine as busy; this halves the speed.

@@ -314,7 +314,7 @@ fn receive<M: DeserializeOwned>(
     received.map(|message| message.map(|(_, fds)| fds.len()))
 }
 
-/// Held by each test that opens or counts descriptors: those of one thread cannot be distinguished from another's.
+/// Held by each test that opens or counts descriptors: the descriptors of different threads cannot be distinguished.
 fn alone_with_descriptors() -> std::sync::MutexGuard<'static, ()> {
     static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
     LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

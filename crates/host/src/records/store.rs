@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(
             records.get(&0).as_deref(),
             Some(&1000),
-            "0 is forgotten, 1000 bears its name"
+            "0 is forgotten, 1000 has its name"
         );
         assert_eq!(records.get(&1).as_deref(), Some(&1001));
     }

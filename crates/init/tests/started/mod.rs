@@ -84,7 +84,7 @@ impl Init {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "init goes on");
+            assert!(Instant::now() < deadline, "init has not ended");
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -152,7 +152,7 @@ fn lock(file: File) -> io::Result<Option<Flock<File>>> {
 
 /// Lets `owner` make directories in `path` and move its processes within it: the kernel requires write permission at
 /// both ends of a move, and on their common ancestor. The limits remain the host's, and so does the group: an ordinary
-/// user's group seldom has the user's number, and the server's user may not be allowed to give files to it.
+/// user's group rarely has the user's number, and the server's user may not be allowed to give files to it.
 pub fn give(path: &Path, owner: u32) -> io::Result<()> {
     for file in ["", "cgroup.procs"] {
         chown(path.join(file), Some(owner), None)?;
