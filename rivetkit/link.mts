@@ -27,6 +27,7 @@ import {
   encode,
   encodedSize,
   fromBase64,
+  requirePlain,
   toBase64,
 } from "./wire.mjs";
 
@@ -292,10 +293,9 @@ export class Link {
       if (sentTo === undefined) throw aborted(kept.signal);
       await session.action(ABORT, [id, incarnation]);
     }
-    // Small arguments are encoded too, so that the caller gets the error if they cannot be sent; rivetkit would only
-    // log it.
-    const encoded = encodeArguments(args);
-    const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encoded : undefined;
+    const large = encodedSize(args, INLINE_ARGUMENTS) > INLINE_ARGUMENTS ? encodeArguments(args) : undefined;
+    // The caller gets the error if small arguments cannot be sent; rivetkit would only log it.
+    if (!large) requirePlain(args);
     const parts = large ? await this.#upload(session, id, large) : undefined;
     if (kept.signal?.aborted && sentTo === undefined) throw aborted(kept.signal);
     const done = this.#done.splice(0, 256);

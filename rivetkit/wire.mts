@@ -157,9 +157,7 @@ export function encode(value: unknown, mostBytes: number = CALL_BYTES): Uint8Arr
     if (typeof item === "number") return Number.isFinite(item) && !Object.is(item, -0) ? item : special(item);
     if (typeof item === "string") return item.length > LONG_STRING ? put("text", new TextEncoder().encode(item)) : item;
     if (item instanceof Uint8Array) return put("bytes", item);
-    if (typeof item !== "object" || !(Array.isArray(item) || isPlain(item))) {
-      throw new NotPlain(`A ${typeof item === "object" ? "class's object" : typeof item} cannot be sent to an actor`);
-    }
+    requireMembers(item);
     values++;
     if (++depth > MOST_DEPTH) throw new TooLarge(`A call's arguments, or result, are at most ${MOST_DEPTH} deep`);
     const encoded = Array.isArray(item) ? list(item) : members(item);
@@ -351,6 +349,21 @@ const BACKSLASH = 0x5c;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
+
+/** Throws NotPlain as `encode` does, at a fraction of its cost. The value must be at most MOST_DEPTH deep. */
+export function requirePlain(value: unknown): void {
+  if (value === undefined || value === null || SIMPLE.has(typeof value) || value instanceof Uint8Array) return;
+  requireMembers(value);
+  for (const member of Array.isArray(value) ? value : Object.values(value)) requirePlain(member);
+}
+
+const SIMPLE: ReadonlySet<string> = new Set(["boolean", "number", "string"]);
+
+/** Throws NotPlain unless the value is an array or a plain object. */
+function requireMembers(value: unknown): asserts value is object {
+  if (typeof value === "object" && value !== null && (Array.isArray(value) || isPlain(value))) return;
+  throw new NotPlain(`A ${typeof value === "object" ? "class's object" : typeof value} cannot be sent to an actor`);
+}
 
 export function isPlain(item: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(item);

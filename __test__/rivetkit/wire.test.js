@@ -124,6 +124,28 @@ test("what is too deep or has too many values is refused before it is parsed, an
   expect(outcomes.deeper).toEqual(["TooLarge", "TooLarge", "TooLarge"]);
 });
 
+test("what cannot be sent is refused with the same words whether it is small or large", async () => {
+  const answers = await evaluate(
+    `const { requirePlain } = wire;
+    class Point {}
+    const values = [
+      undefined, null, true, 1, NaN, "text", new Uint8Array(3), [1, , 2], { a: { b: [{}] } }, Object.create(null),
+      () => {}, Symbol("s"), 1n, new Point(), new Date(0), new Map(), [[() => {}]], { a: [new Point()] }, { a: 1n },
+    ];
+    const words = (check, value) => {
+      try {
+        check(value);
+        return "taken";
+      } catch (error) {
+        return error.constructor.name + ": " + error.message;
+      }
+    };
+    console.log(JSON.stringify(values.map((value) => [words(encode, value), words(requirePlain, value)])));`,
+  );
+  for (const [encoded, checked] of answers) expect(checked).toBe(encoded);
+  expect(answers.map(([encoded]) => encoded === "taken")).toEqual([...Array(10).fill(true), ...Array(9).fill(false)]);
+});
+
 test("mutated encodings are refused, or are values that come back as they were", async () => {
   const script = join(root, "scripts/fuzz-wire.mjs");
   const { stdout } = await promisify(execFile)(process.execPath, [script, "--iterations", "30000", "--seconds", "60"]);
