@@ -142,7 +142,7 @@ test("a program that forks without end can be killed, and the VM runs commands a
 });
 
 test(
-  "a program that takes all memory is killed, whatever it does to be spared, and the VM runs commands afterwards",
+  "a program that takes all memory is killed, whatever it does to avoid it, and the VM runs commands afterwards",
   withLimit({ memoryBytes: 64 * MiB }, async (vm) => {
     const spared = `
 import os

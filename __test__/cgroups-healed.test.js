@@ -73,7 +73,7 @@ test.each([
   expect(timedOut).toBe(true);
 });
 
-test("a killed command and one that lacked memory still have different reasons", async () => {
+test("a killed command and a command that ran out of memory still have different reasons", async () => {
   const vm = await boot({ limits: limits() });
   await use(vm, 2);
   removeIdle();
@@ -84,7 +84,7 @@ test("a killed command and one that lacked memory still have different reasons",
   expect((await vm.exec("kill -9 $$")).reason).not.toBe("oom");
 });
 
-test("a VM whose bound on memory was removed starts nothing more, and says why", async () => {
+test("a VM whose memory cgroup was removed starts no more programs, and says why", async () => {
   const vm = await boot({ limits: limits() });
   await use(vm, 1);
   removeIdle();

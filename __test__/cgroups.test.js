@@ -34,7 +34,7 @@ async function serverWithVms() {
   return { server, number, processes };
 }
 
-test("a VM's directories go when it is disposed, while its server lives", async () => {
+test("a VM's cgroup directories are removed when it is disposed, while its server lives", async () => {
   const { server, number } = await serverWithVms();
   server.child.kill("SIGUSR2");
   await server.line();
@@ -53,7 +53,7 @@ test("what a killed server leaves is removed by the next one", async () => {
   expect(directoriesOf(number)).toEqual([]);
 });
 
-test("a server that lives keeps its own when another one starts", async () => {
+test("a living server keeps its directories when another one starts", async () => {
   const { number } = await serverWithVms();
   const before = directoriesOf(number);
   await nodeScript(`await (await AgentVm.create()).dispose();`).ended;

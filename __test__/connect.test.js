@@ -147,7 +147,7 @@ print("up", flush=True); time.sleep(1000)`;
   await until(() => openSockets() <= before);
 });
 
-test("connections count for nothing that is active, and a closed one leaves no descriptor", async () => {
+test("connections do not count as active, and a closed one leaves no descriptor", async () => {
   const vm = await boot();
   await serve(vm, "net.createServer((s) => s.resume().on('error', () => {})).listen(3000, up)");
   const before = openSockets();

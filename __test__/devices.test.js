@@ -49,7 +49,7 @@ test("no device can be made", async () => {
   expect(await output(vm, "mkfifo pipe && stat -c %F pipe")).toBe("fifo\n");
 });
 
-test("typing into a terminal of one's own is refused", async () => {
+test("a program cannot type into its own terminal (TIOCSTI)", async () => {
   const vm = await boot();
   const script = `
 import fcntl, os, termios

@@ -34,7 +34,7 @@ async function everything(vm) {
   ];
 }
 
-test("a VM that goes in the middle of everything settles every call, once, and leaves no process", async () => {
+test("a VM that ends in the middle of all kinds of calls settles every call once, and leaves no process", async () => {
   for (let round = 0; round < 12; round++) {
     const { vm, init } = await withInit(boot);
     const exits = [];

@@ -24,7 +24,7 @@ test("dispose can be called again, at once and later", async () => {
   await vm[Symbol.asyncDispose]();
 });
 
-test("the VM is gone at the end of `await using`", async () => {
+test("the VM is disposed at the end of `await using`", async () => {
   // Node.js 20 does not support the syntax, so this calls what it stands for.
   expect(typeof AgentVm.prototype[Symbol.asyncDispose]).toBe("function");
   const vm = await boot();

@@ -40,7 +40,7 @@ test("a directory for temporary files that cannot be written to is named, and do
 });
 
 if (process.getuid() === 0) {
-  test("doctor knows the kernel also where /proc shows processes alone, as a unit's ProcSubset=pid has it", async () => {
+  test("doctor knows the kernel even where /proc shows only processes, as with a unit's ProcSubset=pid", async () => {
     const { stdout } = await nodeScript(
       `
       const { level, checks } = await AgentVm.doctor();

@@ -32,7 +32,7 @@ test("nothing of the host's environment is passed in", async () => {
   }
 });
 
-test("what is installed for the user alone is on the PATH, and language is UTF-8", async () => {
+test("programs installed for the user are on the PATH, and the locale is UTF-8", async () => {
   const vm = await boot();
   expect(await output(vm, "echo $HOME $USER $LANG $PIP_BREAK_SYSTEM_PACKAGES $npm_config_prefix")).toBe(
     "/home/user user C.UTF-8 1 /home/user/.local\n",

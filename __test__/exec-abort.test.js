@@ -15,13 +15,13 @@ test("an abort rejects with ABORTED and leaves no process", async () => {
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("a signal that is aborted already starts nothing", async () => {
+test("an already aborted signal starts nothing", async () => {
   const vm = await boot();
   expect(await rejection(vm.exec("touch started", { signal: AbortSignal.abort() }))).toMatchObject({ code: "ABORTED" });
   expect(await output(vm, "ls")).toBe("");
 });
 
-test("an abort right after the call leaves nothing either", async () => {
+test("an abort right after the call leaves nothing behind either", async () => {
   const vm = await boot();
   for (let i = 0; i < 20; i++) {
     const controller = new AbortController();

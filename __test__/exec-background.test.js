@@ -60,7 +60,7 @@ test("a background process is killed by the pid that exec returned", async () =>
   expect(await vm.allProcesses()).toEqual([]);
 });
 
-test("a background process is listed as in the process table, whatever it calls itself", async () => {
+test("a background process is listed as in the process table, even if it renames itself", async () => {
   const vm = await boot();
   const { background } = await vm.exec(`
     mkdir -p "my tools" && cp "$(command -v sleep)" "my tools/my sleep" && "my tools/my sleep" 1000 &

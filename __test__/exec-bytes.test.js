@@ -4,7 +4,7 @@ const { boot } = require("./fixture/vm");
 
 const python = (vm, script) => vm.execFile("python3", ["-c", `import os, time\n${script}`]);
 
-test("letters that are cut between two reads come out whole", async () => {
+test("characters that are split between two reads are decoded correctly", async () => {
   const vm = await boot();
   const { stdout } = await python(
     vm,
@@ -15,7 +15,7 @@ test("letters that are cut between two reads come out whole", async () => {
   expect(stdout).toBe("aé€🦀z".repeat(3));
 });
 
-test("letters at every border of a large output come out whole", async () => {
+test("characters at every chunk border of a large output are decoded correctly", async () => {
   const vm = await boot();
   for (const text of ["€", "🦀", "é€🦀a"]) {
     const { stdout } = await python(
@@ -54,7 +54,7 @@ test("a byte order mark stays", async () => {
   expect((await python(vm, `os.write(1, b"\\xef\\xbb\\xbfx")`)).stdout).toBe("\ufeffx");
 });
 
-test("a long text is whole, stays so when memory is collected, and is freed with its last use", async () => {
+test("a long text is complete, survives garbage collection, and is freed after its last use", async () => {
   const server = nodeScript(
     `const wanted = Array.from({ length: 1_000_000 }, (_, index) => index + "\\n").join("");
     const vm = await AgentVm.create();
@@ -76,7 +76,7 @@ test("a long text is whole, stays so when memory is collected, and is freed with
   expect(stdout).toBe("true true 999999\ntrue");
 });
 
-test("a worker's long text goes with the worker", async () => {
+test("a worker's long text is freed with the worker", async () => {
   const source = `
     const { AgentVm } = require(${JSON.stringify(require.resolve(".."))});
     AgentVm.create().then(async (vm) => {

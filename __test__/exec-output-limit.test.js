@@ -19,15 +19,18 @@ test("0 keeps nothing, and a silent command is not truncated", async () => {
   expect(await vm.exec("true", { maxOutputBytes: 0 })).toMatchObject({ stdout: "", stdoutTruncated: false });
 });
 
-test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])("no half letter is left at a cut after %i bytes", async (maxOutputBytes) => {
-  const vm = await boot();
-  const text = "aé€🦀";
-  const { stdout, stdoutTruncated } = await vm.exec(`printf '${text}'`, { maxOutputBytes });
-  expect(text.startsWith(stdout)).toBe(true);
-  expect(Buffer.byteLength(stdout)).toBeGreaterThan(maxOutputBytes - 4);
-  expect(Buffer.byteLength(stdout)).toBeLessThanOrEqual(maxOutputBytes);
-  expect(stdoutTruncated).toBe(maxOutputBytes < Buffer.byteLength(text));
-});
+test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])(
+  "no incomplete character is left at a cut after %i bytes",
+  async (maxOutputBytes) => {
+    const vm = await boot();
+    const text = "aé€🦀";
+    const { stdout, stdoutTruncated } = await vm.exec(`printf '${text}'`, { maxOutputBytes });
+    expect(text.startsWith(stdout)).toBe(true);
+    expect(Buffer.byteLength(stdout)).toBeGreaterThan(maxOutputBytes - 4);
+    expect(Buffer.byteLength(stdout)).toBeLessThanOrEqual(maxOutputBytes);
+    expect(stdoutTruncated).toBe(maxOutputBytes < Buffer.byteLength(text));
+  },
+);
 
 test("16 MiB are kept by default, and the command runs to its end", async () => {
   const vm = await boot();

@@ -42,7 +42,7 @@ test("a command need not read it", async () => {
   });
 });
 
-test("much in and much out at once does not lock up", async () => {
+test("large input and large output at the same time do not deadlock", async () => {
   const vm = await boot();
   const text = "0123456789abcdef".repeat(500_000);
   expect((await output(vm, "cat", { stdin: text })) === text).toBe(true);

@@ -51,7 +51,7 @@ test("a VM asked for when descriptors run out, at whatever step, is refused with
   expect(codes.filter((one) => one !== "ok" && one !== "EMFILE")).toEqual([]);
 });
 
-test("calls of a VM that is up say EMFILE, and are well when descriptors come back", async () => {
+test("calls of a running VM reject with EMFILE, and work again when descriptors are free", async () => {
   const { codes, after, running } = await withFewDescriptors(
     150,
     `${helpers}

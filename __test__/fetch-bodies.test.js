@@ -55,7 +55,7 @@ beforeAll(async () => {
 
 const text = "the quick brown fox ".repeat(5000);
 
-test("a response is read as it comes, chunk by chunk", async () => {
+test("a response is read chunk by chunk, as it arrives", async () => {
   const { body } = await vm.fetch(3000, "/drip");
   const reader = body.getReader();
   const read = async () => Buffer.from((await reader.read()).value).toString();
@@ -75,7 +75,7 @@ test("a reader may bring its own buffer, as for any body of fetch", async () => 
   expect((await reader.read(new Uint8Array(9))).done).toBe(true);
 });
 
-test("a request is sent as it comes, and answered before it is over", async () => {
+test("a request body is sent while it is produced, and the response may come before its end", async () => {
   const pass = new TransformStream();
   const writer = pass.writable.getWriter();
   const pending = vm.fetch(3000, "/echo", { method: "POST", body: pass.readable, duplex: "half" });
@@ -108,7 +108,7 @@ test("a Request that streams, and an async iterable, are streamed", async () => 
   expect(await (await vm.fetch(3000, "/echo", { method: "PUT", body: iterable, duplex: "half" })).text()).toBe("ab");
 });
 
-test("64 MiB go in and out", async () => {
+test("64 MiB can be sent and received", async () => {
   const up = await vm.fetch(3000, "/count", { method: "POST", body: Buffer.alloc(64 * MIB, 1) });
   expect(await up.text()).toBe(String(64 * MIB));
   const request = new Request("http://localhost/count", { method: "POST", body: Buffer.alloc(8 * MIB, 1) });
@@ -133,7 +133,7 @@ test("a body that nobody reads stops the server, and cancelling it closes the co
   await until(() => said.includes("closed /endless"));
 });
 
-test("a response that is garbage closes its connection, read from or not", async () => {
+test("a response that was garbage collected closes its connection, whether or not it was read", async () => {
   const server = nodeScript(
     `const vm = await AgentVm.create();
     const source = 'require("http").createServer((q, s) => { s.on("close", () => console.log("closed")); s.write("x".repeat(1e6)) }).listen(3000, () => console.log("up"))';
@@ -167,7 +167,7 @@ test.each(["gzip", "x-gzip", "deflate", "br", "identity", "gzip,br", "deflate,gz
   },
 );
 
-test("deflate is decoded without its header and in capitals; an unknown encoding is left as it is", async () => {
+test("deflate is decoded even without its header and in capitals; an unknown encoding is not decoded", async () => {
   expect(await (await vm.fetch(3000, "/encoded?as=raw&named=DEFLATE")).text()).toBe(text);
   expect(await (await vm.fetch(3000, "/encoded?as=identity&named=rot13")).text()).toBe(text);
 });
@@ -192,11 +192,11 @@ test("a response that breaks off is an error of its body", async () => {
   expect(error.message).toContain("3000");
 });
 
-test("a response whose end is the connection's is whole", async () => {
+test("a response that ends with its connection is complete", async () => {
   expect(await (await vm.fetch(3000, "/until-closed")).text()).toBe("no length at all");
 });
 
-test("a server may answer before the request is over, and the rest of that is cancelled", async () => {
+test("a server may respond before the request has ended, and the rest of the request is cancelled", async () => {
   let cancelled;
   const body = new ReadableStream({
     pull: (controller) => {
@@ -211,7 +211,7 @@ test("a server may answer before the request is over, and the rest of that is ca
   await until(() => cancelled);
 });
 
-test("an early answer is read, though the connection broke while the request was still being sent", async () => {
+test("an early response is read even if the connection broke while the request was still being sent", async () => {
   let cancelled;
   let pulls = 0;
   const pause = new Int32Array(new SharedArrayBuffer(4));
@@ -233,7 +233,7 @@ test("an early answer is read, though the connection broke while the request was
   expect(pulls).toBe(before);
 });
 
-test("a connection that breaks before the answer, while the request is being sent, is an error", async () => {
+test("a connection that breaks before the response, while the request is being sent, is an error", async () => {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   let cancelled;
   const body = new ReadableStream({

@@ -100,7 +100,7 @@ test("where another host or port is named, the redirect itself is the response, 
   }
 });
 
-test("secrets are not taken along to another name of the port", async () => {
+test("credentials are not sent to another name of the port", async () => {
   const headers = { authorization: "Bearer x", cookie: "a=b", "x-mine": "1" };
   const same = await (await vm.fetch(3000, via(302, "/there"), { headers })).json();
   expect(same.headers).toMatchObject(headers);

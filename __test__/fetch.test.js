@@ -42,7 +42,7 @@ test("a path, a URL and a Request are all answered", async () => {
   });
 });
 
-test("the port is the call's, whatever host the URL names: that goes into the Host header", async () => {
+test("the call chooses the port; the URL's host is only sent in the Host header", async () => {
   const host = async (...args) => (await asked(...args)).headers.host;
   expect(await host("/")).toBe("localhost:3000");
   expect(await host("http://localhost/")).toBe("localhost");
@@ -102,7 +102,7 @@ test.each([
   expect(inside.headers["content-type"]).toBe(type);
 });
 
-test("a form goes with its length", async () => {
+test("a form is sent with its length", async () => {
   const form = new FormData();
   form.set("field", "value");
   form.set("file", new Blob(["content"]), "name.txt");
@@ -113,14 +113,14 @@ test("a form goes with its length", async () => {
   expect(body).toContain("content");
 });
 
-test("a Request's short body goes with its length, for servers that read no chunks", async () => {
+test("a Request's short body is sent with its length, for servers that cannot read chunks", async () => {
   const request = new Request("http://localhost/", { method: "POST", body: JSON.stringify({ a: 1 }) });
   const got = await asked(request);
   expect(got).toMatchObject({ body: '{"a":1}', headers: { "content-length": "7" } });
   expect(request.bodyUsed).toBe(true);
 });
 
-test("a POST without a body says so", async () => {
+test("a POST without a body is sent with a length of 0", async () => {
   expect((await asked("/", { method: "POST" })).headers["content-length"]).toBe("0");
   expect(Object.keys((await asked("/")).headers)).not.toContain("content-length");
 });
@@ -142,14 +142,14 @@ test("a status of failure is a response, not an error", async () => {
   expect(await vm.fetch(3000, "/status/500")).toMatchObject({ status: 500, ok: false });
 });
 
-test("many at once each get their own answer", async () => {
+test("many requests at once each get their own response", async () => {
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, n) => asked(`/${n}`, { method: "POST", body: `${n}` })),
   );
   expect(answers.map(({ url, body }) => [url, body])).toEqual(answers.map((_, n) => [`/${n}`, `${n}`]));
 });
 
-test("activeCount is the server's alone, during and after", async () => {
+test("activeCount does not count requests, neither during nor after them", async () => {
   const pending = vm.fetch(3000, "/");
   expect(vm.activeCount).toBe(1);
   await (await pending).text();

@@ -67,7 +67,7 @@ test("a name or a path that is too long is an error of its own, at any length", 
   await vm.writeFile(`/home/user/${"x".repeat(255)}`, "fits");
 });
 
-test("what has no end or no size is refused or bounded, and holds nothing up", async () => {
+test("files without an end or a size are refused or bounded, and delay no other call", async () => {
   await output(vm, "mkfifo pipe; truncate -s 3G sparse; ln -s /dev/zero zero; ln -s pipe link");
   // A process that reads and writes at the other end changes nothing.
   await vm.spawn("sh", ["-c", "exec 3<>pipe; sleep 100"]);

@@ -35,7 +35,7 @@ describe.each(levels)("at the level %s", (isolation) => {
     return { vm, at };
   };
 
-  test("a delete refuses . and .. and a link with a slash behind it before it removes anything", async () => {
+  test('delete refuses ".", ".." and a link with a trailing slash before it removes anything', async () => {
     const { vm, at } = await bootHere();
     const top = at(x);
     const forms = [
@@ -69,7 +69,7 @@ describe.each(levels)("at the level %s", (isolation) => {
     }
   });
 
-  test("a slash behind a directory's name changes nothing, and a link goes by its own name", async () => {
+  test("a trailing slash after a directory's name changes nothing, and a link is deleted by its own name", async () => {
     const { vm, at } = await bootHere();
     const top = at(x);
     for (const [name, gone] of [
@@ -90,7 +90,7 @@ describe.each(levels)("at the level %s", (isolation) => {
   });
 });
 
-test("a move refuses what rename(2) refuses, and loses nothing by a slash", async () => {
+test("move refuses what rename(2) refuses, and a trailing slash loses no file", async () => {
   const vm = await boot();
   const moves = (target) =>
     [
@@ -123,7 +123,7 @@ test("a move refuses what rename(2) refuses, and loses nothing by a slash", asyn
   expect(await output(vm, "cat /tmp/y/sub/g; ls x")).toBe("g\ndangling\nfile\nflink\nlink\n");
 });
 
-test("a move onto a link between mounts takes the link's place and leaves what it leads to", async () => {
+test("a move between mounts onto a link replaces the link and not its target", async () => {
   const vm = await boot();
   await output(vm, `${make}; mkdir -p /tmp/y/kept; ln -s y /tmp/link`);
   await vm.move(`${x}file`, "/tmp/link");
@@ -132,7 +132,7 @@ test("a move onto a link between mounts takes the link's place and leaves what i
   expect(await output(vm, "ls /tmp/y")).toBe("kept\n");
 });
 
-test("a file is never written to a directory's name, and nothing is made on the way", async () => {
+test("a path with a trailing slash is never written as a file, and no directory is made for it", async () => {
   const vm = await boot();
   const forms = ["y/", "y/.", "y/..", "y/z/", "y/z/.", "real/", "real/.", "real/..", "link/", "file/", "dangling/"];
   await refusals(
@@ -145,7 +145,7 @@ test("a file is never written to a directory's name, and nothing is made on the 
   expect(await output(vm, "cat x/file x/real/f x/new; ls x/y 2>&1 || true")).toMatch(/^file\nf\nnew.*No such file/s);
 });
 
-test("a directory is made by a name with a slash, and no file's or link's name makes one", async () => {
+test("mkdir accepts a trailing slash, and refuses the name of a file or link", async () => {
   const vm = await boot();
   const refused = (recursive, forms) =>
     forms.map(([form, code]) => [`${form} ${recursive}`, code, () => vm.mkdir(x + form, { recursive })]);
@@ -173,7 +173,7 @@ test("a directory is made by a name with a slash, and no file's or link's name m
   expect(await output(vm, "find x/one x/two")).toBe("x/one\nx/two\nx/two/three\n");
 });
 
-test("what is read with a slash must be a directory, and lists what the path leads to", async () => {
+test("a path with a trailing slash must be a directory, and readdir lists the directory that it leads to", async () => {
   const vm = await boot();
   const calls = [];
   for (const form of ["file/", "file/.", "file/..", "flink/", "flink/.", "link/f/"]) {

@@ -79,7 +79,7 @@ test("a path is absolute and without NUL, and a long one is an error", async () 
   await expect(vm.readFile(`/${"x".repeat(5000)}`)).rejects.toMatchObject({ code: "ENAMETOOLONG" });
 });
 
-test("a connection reaches what listens inside, and a port without a listener is refused", async () => {
+test("a connection reaches a server in the VM, and a port without a listener refuses it", async () => {
   const server = 'require("net").createServer((s) => s.end("hello\\n")).listen(3000, () => console.log("up"))';
   const up = new Promise((resolve) => vm.once("processOutput", resolve));
   const { pid } = await vm.spawn("node", ["-e", server]);

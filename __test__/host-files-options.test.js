@@ -29,7 +29,7 @@ test.each([
   expect(error).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringContaining(message) });
 });
 
-test("what is hidden is not there, in a directory that shows whole neither, and its neighbours are", async () => {
+test("a hidden file does not exist in the VM, even in a directory that is otherwise shown whole", async () => {
   const [usual, other] = await Promise.all([
     boot(),
     boot({ host: { hide: ["/etc/services", "/var/lib/dpkg/info/bash.list"] } }),

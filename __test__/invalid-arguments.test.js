@@ -120,12 +120,12 @@ describe("create refuses", () => {
   });
 });
 
-test("an AgentVm is not made with new", () => {
+test("new AgentVm() throws", () => {
   expect(() => new AgentVm()).toThrow(AgentVmError);
   expect(() => new AgentVm()).toThrow(/AgentVm\.create/);
 });
 
-test("members that are undefined are as if absent", async () => {
+test("members that are undefined count as absent", async () => {
   const vm = await boot({ hostname: undefined, env: undefined });
   const options = { env: undefined, cwd: undefined, stdin: undefined, timeout: undefined, signal: undefined };
   expect((await vm.exec("pwd", { ...options, onStdout: undefined, maxOutputBytes: undefined })).stdout).toBe(
@@ -134,7 +134,7 @@ test("members that are undefined are as if absent", async () => {
   expect((await vm.execFile("pwd", undefined, undefined)).stdout).toBe("/home/user\n");
 });
 
-test("options may inherit from defaults, and are no Map", async () => {
+test("options may inherit from defaults, and a Map is refused", async () => {
   const vm = await boot();
   const options = Object.create({ cwd: "/tmp" });
   expect((await vm.exec("pwd", options)).stdout).toBe("/tmp\n");
@@ -142,7 +142,7 @@ test("options may inherit from defaults, and are no Map", async () => {
   await refused(vm.exec("pwd", { env: new Map([["A", "b"]]) }), "env", "object");
 });
 
-test("half a letter in a string becomes U+FFFD, as Node.js has it", async () => {
+test("half a surrogate pair in a string becomes U+FFFD, as in Node.js", async () => {
   const vm = await boot();
   expect(await output(vm, "echo \ud800; echo $A", { env: { A: "\udc00" } })).toBe("\ufffd\n\ufffd\n");
   expect((await vm.execFile("echo", ["\ud83e"])).stdout).toBe("\ufffd\n");

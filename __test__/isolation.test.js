@@ -21,7 +21,7 @@ test("each VM has namespaces of its own, all of them", async () => {
   expect(new Set([...first, ...second, ...host]).size).toBe(21);
 });
 
-test("without isolation, commands run as the server's user on the host, in a home that goes with the VM", async () => {
+test("without isolation, commands run as the server's user on the host, in a home that is removed with the VM", async () => {
   const others = new Set(descendants(process.pid).map(({ pid }) => pid));
   const vm = await boot({ isolation: "none" });
   expect(vm.isolation).toBe("none");

@@ -91,7 +91,7 @@ for pid in children:
   expect(await output(vm, "echo on")).toBe("on\n");
 });
 
-test("a start that finds no room for a process rejects with EAGAIN, and later ones are well", async () => {
+test("a start without room for a process rejects with EAGAIN, and later ones work", async () => {
   const vm = await boot({ limits: { pids: 10 } });
   const running = [];
   let refused;

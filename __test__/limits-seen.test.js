@@ -53,7 +53,7 @@ async function first(vm, ...files) {
 /** The expected value if this limit is enforced, and otherwise. */
 const where = (name, held, otherwise) => (limits[name] === undefined ? otherwise : held);
 
-test("a limit that nothing can hold is refused; root's server holds both", async () => {
+test("a limit that cannot be enforced is refused; a root server enforces both", async () => {
   const errors = await Promise.all(
     refused.map((name) => rejection(AgentVm.create({ limits: { [name]: name === "cpus" ? 1 : MEMORY } }))),
   );
@@ -108,7 +108,7 @@ test("nproc, OpenMP, Go and Python get as many processors as the limit can keep 
   expect(await seen({ limits, env })).toEqual(where("cpus", ["1", "1", "3", "1"], [all, "none", "3", "none"]));
 });
 
-test("another root shows them too", async () => {
+test("a VM with a rootfs shows them too", async () => {
   const vm = await boot({ limits, rootfs: muslRoot(temporaryDirectory()) });
   const count = Number(await output(vm, "grep -c cgroup /proc/self/mountinfo || true"));
   expect(count > 0).toBe(Object.keys(limits).length > 0);
@@ -121,7 +121,7 @@ test("a VM with limits may use the processors that its server may use", async ()
   expect(inside).toBe(allowed(fs.readFileSync("/proc/self/status", "utf8")));
 });
 
-test("so it does where the server was given some of them only", async () => {
+test("a server that may use only some processors passes on only those", async () => {
   const { stdout, stderr } = await nodeScript(
     `const vm = await AgentVm.create({ limits: ${JSON.stringify(limits)} });
     console.log((await vm.exec("taskset --cpu-list --pid $$")).stdout);

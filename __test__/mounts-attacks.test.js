@@ -87,7 +87,7 @@ print(json.dumps([
   expect(fs.readdirSync(home)).toEqual(["file"]);
 });
 
-test("a FIFO or a socket that a guest leaves holds no file call up", async () => {
+test("a FIFO or a socket that a guest leaves delays no file call", async () => {
   const home = temporaryDirectory();
   const vm = await boot({ home });
   await output(vm, "mkfifo pipe; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'");
@@ -97,7 +97,7 @@ test("a FIFO or a socket that a guest leaves holds no file call up", async () =>
   await vm.delete("/home/user/pipe");
 });
 
-test("links that a guest leaves lead the next VM's mounts nowhere", async () => {
+test("links that a guest leaves cannot redirect the next VM's mounts", async () => {
   const [home, hostPath] = [temporaryDirectory(), temporaryDirectory()];
   const first = await boot({ home });
   await output(first, "ln -s /usr/bin one; ln -s / two; ln -s ../../proc three; ln -s loop loop");

@@ -19,7 +19,7 @@ function serve(mount, script) {
   return execFileSync("unshare", words, { encoding: "utf8" });
 }
 
-test("read-only covers what the host has mounted below, and it all shows", () => {
+test("a read-only mount includes what the host has mounted below it, read-only too", () => {
   const hostPath = temporaryDirectory();
   fs.mkdirSync(path.join(hostPath, "a/b"), { recursive: true });
   const printed = serve(

@@ -69,7 +69,7 @@ test("mounts nest, below each other and below the home, in whatever order they a
   expect(fs.readdirSync(project)).toEqual(["lib", "main", "new"]);
 });
 
-test("a mount finds no place in what is read-only or behind a link, and create names it", async () => {
+test("a mount in a read-only directory or behind a link is refused, and the error names it", async () => {
   const [home, below] = [temporaryDirectory(), temporaryDirectory()];
   fs.symlinkSync("/tmp", path.join(home, "link"));
   const refused = async (options, expected) => {

@@ -29,7 +29,7 @@ s.sendall(sys.stdin.buffer.read())
 s.shutdown(socket.SHUT_WR)
 while data := s.recv(65536): sys.stdout.buffer.write(data)`;
 
-test("a listed destination is reached, and sees the request as if nothing stood between", async () => {
+test("a listed destination is reached, and gets the request unchanged", async () => {
   const requests = [];
   const port = await httpServer((request, response) => {
     const { "proxy-connection": proxy, host } = request.headers;
@@ -52,7 +52,7 @@ test("a listed destination is reached, and sees the request as if nothing stood 
   expect(denied).toEqual([]);
 });
 
-test("localhost, where it is listed, is the host's", async () => {
+test("a listed localhost is the host's", async () => {
   const port = await httpServer((request, response) => response.end(request.headers.host));
   const { vm } = await allowed(`localhost:${port}`);
   expect(await output(vm, `curl -sS http://localhost:${port}/`)).toBe(`localhost:${port}`);
@@ -68,7 +68,7 @@ test("an entry without a port means every port, and a range all its addresses", 
   }
 });
 
-test("https goes through, and the certificate is the server's own", async () => {
+test("https passes through, and the certificate is the server's own", async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
   try {
     const [key, cert] = ["key.pem", "cert.pem"].map((name) => path.join(directory, name));
@@ -87,7 +87,7 @@ test("https goes through, and the certificate is the server's own", async () => 
   }
 });
 
-test("megabytes pass whole, both ways, and the end of one side leaves the other open", async () => {
+test("megabytes pass completely in both directions, and the end of one side leaves the other open", async () => {
   const port = await tcpServer((socket) => {
     const hash = crypto.createHash("sha256");
     socket.on("data", (data) => hash.update(data));
@@ -151,7 +151,7 @@ test("an empty list refuses everything", async () => {
   expect(denied).toMatchObject([{ host: "localhost.test", port: 443 }]);
 });
 
-test("past the proxy there is nothing: no route, no names, no datagrams", async () => {
+test("without the proxy nothing is reachable: no route, no names, no datagrams", async () => {
   const port = await httpServer((_, response) => response.end("here"));
   const { vm } = await allowed(`127.0.0.1:${port}`, "example.com");
   const script = `
@@ -210,7 +210,7 @@ test("bytes that are no proxy request get an error response, and a head without 
   expect(denied).toEqual([]);
 });
 
-test("a server that does not listen is a bad gateway, not a refusal", async () => {
+test("a destination without a listener is a bad gateway, not a refusal", async () => {
   const port = await freePort();
   const { vm, denied } = await allowed(`127.0.0.1:${port}`);
   const { stdout } = await vm.exec(`curl -sS -w ' %{http_code}' http://127.0.0.1:${port}/`);

@@ -18,7 +18,7 @@ function descriptors() {
   });
 }
 
-test("a flood of connections takes a bounded part of the server, and holds up no other VM", async () => {
+test("a flood of connections uses a bounded part of the server, and delays no other VM", async () => {
   const port = await httpServer((_, response) => response.end("here"));
   const allow = [`127.0.0.1:${port}`];
   const [flooder, other] = await Promise.all([boot({ network: { allow } }), boot({ network: { allow } })]);

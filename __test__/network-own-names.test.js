@@ -117,7 +117,7 @@ test("a port without a listener in the VM is a bad gateway, or a refusal where t
   expect(denied).toEqual([{ host: "0.0.0.0", port: other, reason: "it is not in the list of allowed destinations" }]);
 });
 
-test("a host name that ends the names of others does not keep these from the proxy", async () => {
+test("a host name that is a suffix of other names does not exclude those from the proxy", async () => {
   const vm = await serving({ allow: ["example.com"] }, 8000, { hostname: "com" });
   expect(await output(vm, "echo $NO_PROXY")).toBe("localhost,127.0.0.1,::1,0.0.0.0,127.0.0.0/8\n");
   // The proxy was asked, and has looked the name up or tried to.

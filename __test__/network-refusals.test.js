@@ -13,7 +13,7 @@ const NPM = "npm install --no-audit --no-fund --no-update-notifier left-pad";
 const PIP = "/usr/bin/python3 -m pip install --disable-pip-version-check left-pad";
 
 describe("without a network", () => {
-  test("npm fails at its first attempt, where it would try again for 71 seconds", async () => {
+  test("npm fails at its first attempt, instead of retrying for 71 seconds", async () => {
     const vm = await boot();
     const { said, exitCode } = await run(vm, `${NPM} --loglevel http`);
     expect(exitCode).not.toBe(0);
@@ -21,7 +21,7 @@ describe("without a network", () => {
     expect(said.match(/attempt \d+ failed/g)).toEqual(["attempt 1 failed"]);
   }, 120_000);
 
-  test("pip fails after one retry, where it would try again for 8 seconds", async () => {
+  test("pip fails after one retry, instead of retrying for 8 seconds", async () => {
     const vm = await boot();
     const { said, exitCode } = await run(vm, PIP);
     expect(exitCode).not.toBe(0);
@@ -94,7 +94,7 @@ except OSError as error: print(error)`;
     expect((await vm.execFile("node", ["-e", node])).stdout).toBe(`403 ${reason}:443\n`);
   });
 
-  test("a name has no way to write another line, or a longer one than any name", async () => {
+  test("a name cannot add a line, or make a line longer than any name", async () => {
     const asked = `
 import socket, sys
 for name in [b"a\\r\\nSet-Cookie: b", b"a\\x1b[31m", b"\\xc3\\xa9.test", b"a" * 64 + b".test", b"a." * 200 + b"test", b".".join([b"a" * 60] * 4)]:

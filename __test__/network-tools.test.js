@@ -57,7 +57,7 @@ function gitBackend(root) {
   };
 }
 
-test("git clones and pushes over HTTP", async () => {
+test("git can clone and push over HTTP", async () => {
   const git = (...args) => execFileSync("git", args, { cwd: directory, env: { ...process.env, HOME: directory } });
   git("init", "-q", "--bare", "-b", "main", "project.git");
   git("-C", "project.git", "config", "http.receivepack", "true");
@@ -131,7 +131,7 @@ with zipfile.ZipFile("${wheel}", "w") as z:
   expect(denied).toEqual([]);
 });
 
-test("Node's fetch, from 22.21 on, goes through by itself", async () => {
+test("Node's fetch, from 22.21 on, uses the proxy by itself", async () => {
   const port = await httpServer((request, response) => {
     request.setEncoding("utf8");
     let body = "";

@@ -34,7 +34,7 @@ for flag in (0x10000000, 0x20000000, 0x00020000, 0x40000000, 0x04000000, 0x08000
   expect((await vm.execFile("python3", ["-c", script])).stdout).toBe("EPERM\n".repeat(7));
 });
 
-test("compilers, pipelines, threads and a debugger of one's own children work all the same", async () => {
+test("compilers, pipelines, threads and debugging one's own children still work", async () => {
   const vm = await boot();
   const source = '#include <stdio.h>\nint main(void) { puts("compiled"); return 0; }\n';
   expect(await output(vm, "cat > a.c && gcc a.c -o a && ./a", { stdin: source })).toBe("compiled\n");

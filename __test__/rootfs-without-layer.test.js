@@ -6,7 +6,7 @@ const { temporaryDirectory } = require("./fixture/directory");
 const { muslRoot } = require("./fixture/roots");
 
 // A kernel can stack two overlays but not three, so a root that is on two overlays gets no layer.
-test("where no layer can be laid over it, it is read-only and works otherwise", () => {
+test("where the kernel cannot lay an overlay over it, it is read-only and works otherwise", () => {
   const script = `
     const { AgentVm } = require(${JSON.stringify(path.join(__dirname, ".."))});
     (async () => {

@@ -89,7 +89,7 @@ test("a socket and a FIFO in the root reach no process on the host", async () =>
   }
 });
 
-test("home and mounts go with it, and a link of the root's is no place for a mount", async () => {
+test("home and mounts work with it, and a mount on one of the root's links is refused", async () => {
   const [home, hostPath] = [temporaryDirectory(), temporaryDirectory()];
   fs.writeFileSync(path.join(hostPath, "file"), "shown");
   fs.symlinkSync("share", path.join(rootfs, "usr/link"));

@@ -80,7 +80,7 @@ async function otherServer(prefix) {
   expect(await other.ended).toMatchObject({ stdout: "done", stderr: "" });
 }
 
-test("a server in another network namespace leaves the idle VMs of this one alone", async () => {
+test("a server in another network namespace does not disturb this server's idle VMs", async () => {
   const server = await idleServer([]);
   const number = descendants(server.child.pid)
     .map(({ pid }) => serverNumber(pid))
@@ -93,13 +93,13 @@ test("a server in another network namespace leaves the idle VMs of this one alon
   expect(await used(server)).toEqual(WELL);
 });
 
-test("a server leaves the idle VMs of a server in another network namespace alone", async () => {
+test("a server does not disturb the idle VMs of a server in another network namespace", async () => {
   const server = await idleServer(APART);
   await otherServer([]);
   expect(await used(server)).toEqual(WELL);
 });
 
-test("what a killed server there leaves is removed by the next one here", async () => {
+test("what a killed server leaves there is removed by the next server here", async () => {
   const server = await idleServer(APART);
   const processes = descendants(server.child.pid, { prebooted: true });
   const number = processes.map(({ pid }) => serverNumber(pid)).find(Boolean);

@@ -106,7 +106,7 @@ print(digest.hexdigest())'`;
   expect(shell.text()).toBe(`ready\r\n${sha(paste)}\r\n`);
 });
 
-test("letters that are cut between two reads or two writes are not damaged", async () => {
+test("characters that are split between two reads or two writes are not damaged", async () => {
   const text = "zwölf Boxkämpfer 🥊 jagen Виктор über den großen 沙丘 ".repeat(2000);
   await vm.writeFile("/tmp/text", text);
   const reading = await raw("cat /tmp/text");
@@ -120,7 +120,7 @@ test("letters that are cut between two reads or two writes are not damaged", asy
   expect(echoing.text()).toBe(`ready${bytes}`);
 });
 
-test("every byte from 0 to 255 goes through both ways in raw mode", async () => {
+test("every byte from 0 to 255 passes unchanged in both directions in raw mode", async () => {
   const bytes = Buffer.from(Array.from({ length: 256 * 4 }, (_, i) => (i < 256 ? i : (i * 7) & 0xff)));
   const shell = await raw(`exec head -c ${bytes.length}`);
   await shell.write(bytes);

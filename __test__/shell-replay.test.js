@@ -33,7 +33,7 @@ async function join(vm, shellId, after = 0) {
   return { bytes: () => Buffer.concat(parts), leave: () => vm.off("shellData", listener), next: () => next };
 }
 
-test("history is given from any byte on, while the shell runs and afterwards", async () => {
+test("the history can be read from any byte on, while the shell runs and afterwards", async () => {
   const shell = await shells.open({ command: "sh", args: ["-c", "printf 'zwölf '; printf Boxer; read end; exit 3"] });
   await shell.shows("Boxer");
   const check = async (exit) => {

@@ -17,7 +17,7 @@ async function printed(command, options) {
   return shell.text().replaceAll("\r\n", "\n");
 }
 
-test("a shell has a terminal of the VM's own, which is there", async () => {
+test("a shell has a terminal in the VM's own /dev/pts", async () => {
   const text = await printed("tty; stat -c '%F, mode %a, of %U' $(tty); test -t 0 -a -t 1 -a -t 2 && echo all three");
   expect(text).toMatch(/^\/dev\/pts\/\d+\ncharacter special file, mode 6[02]0, of user\nall three\n$/);
 });
@@ -38,7 +38,7 @@ test("it leads its session and its group, is in the foreground, and /dev/tty is 
   expect((await vm.listShells()).map(({ pid }) => String(pid))).toContain(own);
 });
 
-test("by default it is an interactive bash with a short prompt, in the user's home, and complains of nothing", async () => {
+test("by default it is an interactive bash with a short prompt, in the user's home, without warnings", async () => {
   const shell = await shells.open();
   await shell.shows("user@agent-vm:~$ ");
   await shell.write("echo $0 $- $PWD; exit\n");
@@ -49,7 +49,7 @@ test("by default it is an interactive bash with a short prompt, in the user's ho
   expect({ command, args, cols, rows }).toEqual({ command: "bash", args: [], cols: 80, rows: 24 });
 });
 
-test("its prompt is no other shell's", async () => {
+test("its prompt is not used by other shells", async () => {
   const shell = await shells.open();
   await shell.write("sh\n");
   await shell.shows(/[\r\n]\$ $/);
@@ -101,13 +101,13 @@ test("openShell runs the given program with its arguments in the given directory
   expect(listed.args.slice(2)).toEqual(["a b", ""]);
 });
 
-test("arguments without a program are the default shell's", async () => {
+test("arguments without a program go to the default shell", async () => {
   const shell = await shells.open({ args: ["-c", "echo $0 $BASH_VERSION; exit 4"] });
   expect(await shell.wait()).toBe(4);
   expect(shell.text()).toMatch(/^bash \d/);
 });
 
-test("a program or a directory that is not there is ENOENT, one that may not be run EACCES, and neither counts", async () => {
+test("a missing program or directory is ENOENT, a program that may not be run is EACCES, and neither counts as active", async () => {
   const active = vm.activeCount;
   const known = (await vm.listShells()).length;
   expect(await rejection(vm.openShell({ command: "no-such-program" }))).toMatchObject({
@@ -126,7 +126,7 @@ test("a program or a directory that is not there is ENOENT, one that may not be 
   await until(async () => (await vm.allProcesses()).length === 0);
 });
 
-test("erasing takes a whole letter, however many bytes it has", async () => {
+test("erasing removes a whole character, even one of several bytes", async () => {
   const shell = await shells.open({ command: "cat" });
   await shell.write("zwölf é🦀\x7f\x7f!\n\x04");
   expect(await shell.wait()).toBe(0);

@@ -4,7 +4,7 @@ const path = require("node:path");
 const { promisify } = require("node:util");
 const { root } = require("./fixture/project");
 
-test("ten seconds of everything at random give right results, and leave nothing", async () => {
+test("ten seconds of random operations give correct results, and leave nothing behind", async () => {
   const script = path.join(root, "scripts/soak.mjs");
   // If it fails, the error contains its output with the seed.
   const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, "10"]);

@@ -36,7 +36,7 @@ async function server(node, source) {
   return JSON.parse(stdout);
 }
 
-test("agent-os-common asks for what a usual Debian has", async () => {
+test("agent-os-common needs only what a usual Debian has", async () => {
   const printed = await server(
     process.execPath,
     `import common from "@rivet-dev/agent-os-common";

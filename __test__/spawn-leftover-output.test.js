@@ -42,7 +42,7 @@ test("what a child writes after its parent's exit arrives, on both streams, and 
   expect(nextSeq).toBe(17);
 });
 
-test("a child that writes on and on after its parent's exit meets neither a full nor a broken pipe", async () => {
+test("a child that keeps writing after its parent's exit gets neither a full nor a broken pipe", async () => {
   let last = 0;
   vm.on("processOutput", ({ seq, data }) => {
     last = Math.max(last, seq + data.length);

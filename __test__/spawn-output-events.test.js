@@ -18,7 +18,7 @@ function countedThrough(outputs) {
   return position;
 }
 
-test("not one byte of hundreds of short processes is missed by who subscribed before", async () => {
+test("a listener that subscribed before misses no byte of hundreds of short processes", async () => {
   const recorded = record(vm);
   const rounds = 320;
   const expected = new Map();
@@ -90,7 +90,7 @@ test("a process killed by its own signal in mid-output loses nothing that it wro
   }
 });
 
-test("bytes that are no text arrive as they are", async () => {
+test("bytes that are not text arrive unchanged", async () => {
   const recorded = record(vm);
   const { pid } = await vm.spawn("node", ["-e", "process.stdout.write(Buffer.from(Array.from(Array(256).keys())))"]);
   await vm.waitProcess(pid);

@@ -16,7 +16,7 @@ afterAll(() => fs.rmSync(fixture.rootfs, { recursive: true }));
 
 const places = "echo x > /var/lock/a && echo x > /run/lock/b && ls /run/lock && mkdir /run/own && echo x > /run/own/c";
 
-test("lock files have their place", async () => {
+test("programs can make lock files", async () => {
   const vm = await boot();
   expect(await output(vm, `readlink -f /var/lock; ${places}; flock /var/lock/x echo locked`)).toBe(
     "/run/lock\na\nb\nlocked\n",

@@ -132,7 +132,7 @@ test.each(SOURCES)("%s on a full disk says so in one line", async (_, args) => {
   expect(said).toMatch(/^agent-vm: standard output: ENOSPC[^\n]*\n$/);
 });
 
-test("a full disk for standard error costs the output there, and the program", async () => {
+test("a full disk for standard error loses that output and ends the program", async () => {
   const script = '"$@" 2> /dev/full; echo "code $?"';
   const args = [process.execPath, program, "run", "--", "sh", "-c", "echo x >&2; sleep 4242"];
   expect(execFileSync("bash", ["-c", script, "bash", ...args], { encoding: "utf8" })).toBe("code 125\n");

@@ -93,7 +93,7 @@ test("--json prints the result", async () => {
   expect(JSON.parse(stdout)).toMatchObject({ exitCode: 5, stdout: "given", reason: "exited", background: [] });
 });
 
-test("a wrong call prints what would be right and exits with 2; a program that cannot be run exits with 125", async () => {
+test("wrong usage prints the right usage and exits with 2; a program that cannot be run exits with 125", async () => {
   for (const [args, message] of [
     [["run"], "run needs a program"],
     [["run", "ls"], 'the program to run follows "--"'],

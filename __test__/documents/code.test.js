@@ -83,7 +83,7 @@ const commands = of("sh").flatMap(([, code]) =>
   code.split("\n").filter((line) => /^npx agent-vm (doctor|run)/.test(line)),
 );
 
-test("the documents show the command at work", () => {
+test("the documents' examples of the command run as shown", () => {
   expect(commands.length).toBeGreaterThan(1);
 });
 

@@ -87,7 +87,7 @@ test("a signal to all processes reaches only the VM's own, and the VM continues"
   expect(await output(vm, "echo alive")).toBe("alive\n");
 });
 
-test("what one command started, another one can signal, trace and reach", async () => {
+test("processes that one command started can be signalled, traced and reached by another command", async () => {
   const vm = await boot(landlock);
   const { pid } = await vm.spawn("sleep", ["1000"]);
   const results = await pythonJson(
@@ -128,7 +128,7 @@ test.each(["KILL", "STOP", "TERM", "ABRT"])(
   },
 );
 
-test("init's deputy is traced and read by nobody", async () => {
+test("no program can trace or read init's deputy", async () => {
   const before = descendants(process.pid);
   const vm = await boot(landlock);
   const { deputy } = inits(before);

@@ -80,7 +80,7 @@ test("node, npm, python, bash, git, gcc, make and a shell on a terminal work", a
   expect(seen).toContain("to-the-terminal\r\n");
 });
 
-test("typing into a terminal of one's own is refused", async () => {
+test("a program cannot type into its own terminal (TIOCSTI)", async () => {
   const vm = await boot(landlock);
   let seen = "";
   vm.on("shellData", ({ data }) => (seen += Buffer.from(data)));

@@ -7,7 +7,7 @@ beforeAll(async () => {
   server = await startServer();
 });
 
-test("arguments and results of any size go through rivetkit's default limits", async () => {
+test("arguments and results of any size pass under rivetkit's default limits", async () => {
   const { sum, length, stdout } = await server.evaluate(async ({ agent }) => {
     const stdin = new Uint8Array(50_000_000).map((_, index) => index % 251);
     const { createHash } = await import("node:crypto");

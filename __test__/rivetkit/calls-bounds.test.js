@@ -5,7 +5,7 @@
 const { root } = require("../fixture/project");
 const { CALLS, dist, evaluate } = require("../fixture/rivetkit/evaluate");
 
-test("a client has at most half of an actor's calls, and others have some whatever the first ones have", async () => {
+test("a client may have at most half of an actor's calls, and later clients always get some", async () => {
   const seen = await evaluate(`${CALLS}
     const calls = new Calls("incarnation", () => new Promise(() => {}));
     const flood = (name, length) => {
@@ -68,7 +68,7 @@ test("a client's results come with it over another connection; those of one that
   expect(seen).toMatchObject({ before: "LIMIT_EXCEEDED", after: "taken", stolen: "INVALID_ARGUMENT" });
 });
 
-test("what still runs for a client that has left counts until it is over", async () => {
+test("calls that still run for a client that has left count until they end", async () => {
   const seen = await evaluate(`${CALLS}
     const ends = [];
     const calls = new Calls("incarnation", () => new Promise((resolve) => ends.push(resolve)));

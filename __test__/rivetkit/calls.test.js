@@ -49,7 +49,7 @@ test("files", async () => {
   });
 });
 
-test("vmFetch speaks to a server inside, whatever the size of the answer", async () => {
+test("vmFetch reaches a server in the VM, whatever the size of the response", async () => {
   const answers = await server.evaluate(async ({ agent, failure, text, until }) => {
     const script = `require("node:http").createServer(async (request, response) => {
       const body = Buffer.concat(await request.toArray());

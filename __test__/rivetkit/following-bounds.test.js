@@ -29,7 +29,7 @@ const FOLLOWED = `${CALLS}
     };
     const soon = () => new Promise((resolve) => setTimeout(resolve, 20));`;
 
-test("a command whose output is not taken is ended at the bound, and what is taken makes room", async () => {
+test("a command whose output the client does not take is ended at the bound, and taking output makes room", async () => {
   const seen = await evaluate(`${FOLLOWED}
     await begin(own, "call-number-1");
     await soon();
@@ -86,7 +86,7 @@ test("of a process that is not followed closely the oldest output goes, and the 
   });
 });
 
-test("all that clients do not take counts in the server's budget, also in chunks of a byte", async () => {
+test("all output that clients do not take counts in the server's budget, even in chunks of one byte", async () => {
   const seen = await evaluate(`${FOLLOWED}
     const refused = [];
     const ids = Array.from({ length: 40 }, (_, index) => "call-number-" + index);
@@ -108,7 +108,7 @@ test("all that clients do not take counts in the server's budget, also in chunks
   expect(seen).toEqual({ refused: [], full: true, share: true, few: true, left: true });
 });
 
-test("a chunk that goes moves few of the others, however many there are", async () => {
+test("dropping a chunk moves few of the others, however many there are", async () => {
   const seen = await evaluate(
     `${FOLLOWED}
     const { slice } = Array.prototype;

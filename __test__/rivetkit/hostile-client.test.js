@@ -39,7 +39,7 @@ test("calls that wait for themselves or for each other are refused, and delay no
   expect(seen.stdout).toBe("here\n");
 });
 
-test("an id of another client's call gives nothing of it, and takes nothing away", async () => {
+test("the id of another client's call gives no access to that call, and does not affect it", async () => {
   const seen = await server.evaluate(async ({ createPlainClient, endpoint, failure }) => {
     const connect = async () => {
       const connection = createPlainClient(endpoint).vm.getOrCreate(["test"]).connect();

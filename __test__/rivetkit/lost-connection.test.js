@@ -71,7 +71,7 @@ test("a connection closes a second after its last use, and a subscription keeps 
   expect(kept).toBeGreaterThan(0);
 });
 
-test("dispose closes the connection, and the handle works on", async () => {
+test("dispose closes the connection, and the handle can still be used", async () => {
   const results = await server.evaluate(async ({ agent, failure, sleep }) => {
     let heard = 0;
     agent.on("processExit", () => heard++);

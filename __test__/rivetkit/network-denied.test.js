@@ -2,7 +2,7 @@
 
 const { startServer } = require("../fixture/rivetkit/servers");
 
-test("a connection that the network option refuses emits an event of the actor", async () => {
+test("a connection that the network option refuses causes an event of the actor", async () => {
   const server = await startServer({ agent: { options: { network: { allow: ["registry.npmjs.org:443"] } } } });
   const { denied, stdout } = await server.evaluate(async ({ agent, until }) => {
     const denied = [];

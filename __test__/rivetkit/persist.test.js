@@ -6,7 +6,7 @@ const { join } = require("node:path");
 const { directoryForFile } = require("../fixture/directory");
 const { startServer } = require("../fixture/rivetkit/servers");
 
-test("a kept home is there after sleep, and goes when the actor is destroyed", async () => {
+test("a kept home survives sleep, and is removed when the actor is destroyed", async () => {
   const directory = join(directoryForFile(), "homes");
   const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
   const id = await server.evaluate(async ({ agent, client }) => {
@@ -31,7 +31,7 @@ test("a kept home is there after sleep, and goes when the actor is destroyed", a
   expect(fresh.stdout).toBe("");
 });
 
-test("a home goes with its actor whatever the guest left there", async () => {
+test("a home is removed with its actor, whatever the guest left in it", async () => {
   const directory = join(directoryForFile(), "homes");
   const server = await startServer({ agent: { sleepTimeout: 1000, options: { persist: { directory } } } });
   const id = await server.evaluate(async ({ agent }) => {

@@ -11,7 +11,7 @@ const PRINTED = `${CALLS}
     const claim = new Claim(new Share());
     const nobody = { signal: undefined, live: undefined };`;
 
-test("what is printed, whole or cut anywhere, as text or bytes, is what exec gives", async () => {
+test("output that the actor keeps, whole or truncated anywhere, as text or bytes, equals exec's", async () => {
   const seen = await evaluate(`${PRINTED}
     const { AgentVm } = require("${root}");
     const vm = await AgentVm.create();

@@ -74,7 +74,7 @@ test("the client prints its process's output and exit code, and ends", async () 
   expect(await printed("client-1")).toMatch(/^(\d+) hello from inside\n\n\1 exited with 0\n$/);
 });
 
-test("the others run", async () => {
+test("the other examples run", async () => {
   expect(rest.length).toBeGreaterThan(0);
   for (const index of rest.keys()) expect(await printed(`rest-${index}`)).toContain("exit code: 0\n");
 });

@@ -61,7 +61,7 @@ test("a process keeps the actor awake past its sleepTimeout, until it ends, howe
   await Promise.all(keys.map((key, index) => server.said("sleep", { key, times: slept[index] + 1 })));
 });
 
-test("what an exec left in the background does not keep the actor awake", async () => {
+test("processes that an exec left in the background do not keep the actor awake", async () => {
   await leave("background", (agent) => agent.exec("sleep 600 & echo"));
   await server.asleep("background");
 });

@@ -75,7 +75,7 @@ test("a reload shows the same shell with its history, and the shell still works"
   await eventually(async () => (await shown()).includes("alive after"));
 });
 
-test("a shell that its user leaves says so, and Enter opens another", async () => {
+test("after the user exits a shell, the page says so, and Enter opens another", async () => {
   await type("exit 3");
   await eventually(async () => (await shown()).includes("[exited with 3: press Enter for a new shell]"));
   await page.keyboard.press("Enter");
@@ -97,7 +97,7 @@ async function opened(address) {
   }
 }
 
-test("the same page from another origin gets nothing, though it has the token", async () => {
+test("the same page from another origin gets no connection, even with the token", async () => {
   const content = new Map();
   for (const path of ["/", "/page.js", "/page.css"]) {
     const response = await fetch(url + path);
