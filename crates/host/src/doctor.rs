@@ -3,7 +3,7 @@
 use agent_vm_protocol::message::Isolation;
 use nix::sys::utsname::uname;
 
-use crate::boot::{self, Controller, Hindrance, Options, Remedy as _, Shown, Version};
+use crate::boot::{self, Controller, Hindrance, Options, Remedy as _, ShowsOwners, Version};
 
 /// One probe.
 #[derive(Debug, Clone)]
@@ -163,15 +163,15 @@ fn host_directories(level: Isolation) -> DoctorCheck {
         );
     }
     match boot::probe_directories() {
-        Ok(Shown::Own) => ok(
+        Ok(ShowsOwners::Own) => ok(
             name,
             "`home`, `mounts` and `rootfs` show directories, of which the server's own user is the VM's".into(),
         ),
-        Ok(Shown::Mapped) => ok(
+        Ok(ShowsOwners::Mapped) => ok(
             name,
             "`home`, `mounts` and `rootfs` show directories, with their owner as the VM's user".into(),
         ),
-        Ok(Shown::NotOfTheRoot) => ok(
+        Ok(ShowsOwners::NotOfTheRoot) => ok(
             name,
             "`home`, `mounts` and `rootfs` show directories of file systems that can map owners, which that of / cannot: \
              use a volume"

@@ -37,7 +37,7 @@ use prebooted::{Preboot, Prebooted};
 
 pub use agent_vm_protocol::message::Isolation;
 pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
-pub use directories::{Lack, Shown, probe as probe_directories};
+pub use directories::{Lack, ShowsOwners, probe as probe_directories};
 pub use enforcement::{Enforcement, Mechanism};
 pub use error::BootError;
 pub use hindrance::Hindrance;

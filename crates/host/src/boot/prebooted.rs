@@ -79,13 +79,13 @@ impl Prebooted {
 /// How long a prebooted VM is kept.
 const LINGER: Duration = Duration::from_secs(5);
 
-static STATE: Mutex<State> = Mutex::new(State {
+static STATE: Mutex<PrebootState> = Mutex::new(PrebootState {
     stage: Stage::None,
     generation: 0,
 });
 static STARTED: Condvar = Condvar::new();
 
-struct State {
+struct PrebootState {
     stage: Stage,
     /// Counts prebooted VMs, so that the timer of an earlier one does not end a later one.
     generation: u64,

@@ -54,7 +54,7 @@ pub enum LaunchStep {
 
 /// How init is started.
 #[derive(Debug)]
-pub struct Launch<'a> {
+pub struct InitLaunch<'a> {
     /// The init program.
     pub image: BorrowedFd<'a>,
     /// Init's end of the control socket.
@@ -64,7 +64,7 @@ pub struct Launch<'a> {
     pub log: Option<&'a str>,
 }
 
-struct Plan {
+struct ExecPlan {
     image: RawFd,
     control: RawFd,
     null: RawFd,
@@ -75,7 +75,7 @@ struct Plan {
 }
 
 /// Starts init. Returns once it runs, or with the error that prevented it.
-pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
+pub fn launch(launch: &InitLaunch<'_>) -> Result<Child, LaunchError> {
     let failed = |step, error: io::Error| LaunchError {
         step,
         errno: error.raw_os_error().unwrap_or(libc::EIO),
@@ -86,7 +86,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Child, LaunchError> {
     let log = launch
         .log
         .and_then(|level| CString::new(format!("AGENT_VM_LOG={level}")).ok());
-    let mut plan = Plan {
+    let mut plan = ExecPlan {
         image: launch.image.as_raw_fd(),
         control: launch.control.as_raw_fd(),
         null: null.as_raw_fd(),
@@ -210,7 +210,7 @@ pub fn has_clone3() -> bool {
 
 unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     // SAFETY: `launch` passes a `Plan` that outlives the child's use; the parent is suspended meanwhile.
-    let plan = unsafe { &mut *argument.cast::<Plan>() };
+    let plan = unsafe { &mut *argument.cast::<ExecPlan>() };
     // SAFETY: this is the child, as `run` requires.
     let step = unsafe { run(plan) };
     // SAFETY: errno is that of the last failed call; `_exit` runs none of the parent's code.
@@ -227,7 +227,7 @@ unsafe extern "C" fn child(argument: *mut c_void) -> ! {
 ///
 /// # Safety
 /// Must run in a vfork child: it changes descriptors and credentials.
-unsafe fn run(plan: &Plan) -> LaunchStep {
+unsafe fn run(plan: &ExecPlan) -> LaunchStep {
     // SAFETY: every pointer is to memory of the suspended parent, which `launch` keeps alive.
     unsafe {
         // The program is read from another descriptor, which is closed on exec. All others are closed here and now,

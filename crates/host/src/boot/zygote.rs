@@ -51,7 +51,7 @@ struct Zygote {
 }
 
 /// Why a copy was not made.
-enum Unmade {
+enum NotCopied {
     /// The zygote is gone, or its answers make no sense.
     Lost(BootError),
     /// The copy was refused.
@@ -68,8 +68,8 @@ pub fn launch(
     let mut zygote = ZYGOTE.lock();
     if let Some(running) = zygote.as_ref().filter(|running| running.program == *program) {
         match running.launch(launch, cgroup_fds) {
-            Err(Unmade::Lost(error)) => tracing::warn!(?error, "the zygote is lost"),
-            Err(Unmade::Refused(error)) => return Err(error),
+            Err(NotCopied::Lost(error)) => tracing::warn!(?error, "the zygote is lost"),
+            Err(NotCopied::Refused(error)) => return Err(error),
             Ok(launched) => return Ok(launched),
         }
     }
@@ -78,8 +78,8 @@ pub fn launch(
     let started = zygote.insert(Zygote::start(program)?);
     match started.launch(launch, cgroup_fds) {
         Ok(launched) => Ok(launched),
-        Err(Unmade::Refused(error)) => Err(error),
-        Err(Unmade::Lost(error)) => {
+        Err(NotCopied::Refused(error)) => Err(error),
+        Err(NotCopied::Lost(error)) => {
             *zygote = None;
             Err(error)
         }
@@ -90,7 +90,7 @@ impl Zygote {
     fn start(program: &Program) -> Result<Self, BootError> {
         let (channel, control) = Channel::pair().map_err(BootError::Channel)?;
         let image = Image::of(&program.init)?;
-        let started = sys::launch(&sys::Launch {
+        let started = sys::launch(&sys::InitLaunch {
             image: image.as_fd(),
             control: control.into(),
             log: program.log.as_deref(),
@@ -112,23 +112,23 @@ impl Zygote {
         &self,
         launch: &Launch,
         cgroup_fds: &[BorrowedFd<'_>],
-    ) -> Result<(InitProcess, Channel), Unmade> {
-        let refused = |error: io::Error| Unmade::Refused(BootError::Channel(error));
+    ) -> Result<(InitProcess, Channel), NotCopied> {
+        let refused = |error: io::Error| NotCopied::Refused(BootError::Channel(error));
         let (channel, control) = Channel::pair().map_err(refused)?;
         let mut fds: Vec<OwnedFd> = vec![control.into()];
         for fd in cgroup_fds {
             fds.push(fd.try_clone_to_owned().map_err(refused)?);
         }
         let frame = Frame::new(&Request::Launch(launch.clone()), fds)
-            .map_err(|error| Unmade::Refused(error.into()))?;
+            .map_err(|error| NotCopied::Refused(error.into()))?;
         let sent = self.channel.send_patiently(&frame, DESCRIPTORS_DEADLINE);
         sent.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
-                Unmade::Lost(BootError::Channel(error))
+                NotCopied::Lost(BootError::Channel(error))
             }
             _ => refused(error),
         })?;
-        match await_reply(&self.channel).map_err(Unmade::Lost)? {
+        match await_reply(&self.channel).map_err(NotCopied::Lost)? {
             (Reply::Launched { pid }, fds) => {
                 if let Some(pidfd) = fds.into_iter().next() {
                     return Ok((InitProcess { pid, pidfd }, channel));
@@ -136,19 +136,19 @@ impl Zygote {
                 // Without a socket the copy ends by itself.
                 drop(channel);
                 sys::reap_child(pid);
-                Err(Unmade::Refused(no_room()))
+                Err(NotCopied::Refused(no_room()))
             }
-            (Reply::LaunchFailed { errno, ids: true }, _) => Err(Unmade::Refused(BootError::Maps(
+            (Reply::LaunchFailed { errno, ids: true }, _) => Err(NotCopied::Refused(BootError::Maps(
                 io::Error::from_raw_os_error(errno),
             ))),
-            (Reply::LaunchFailed { errno, ids: false }, _) => Err(Unmade::Refused(
+            (Reply::LaunchFailed { errno, ids: false }, _) => Err(NotCopied::Refused(
                 LaunchError {
                     step: LaunchStep::Clone,
                     errno,
                 }
                 .into(),
             )),
-            _ => Err(Unmade::Lost(unasked())),
+            _ => Err(NotCopied::Lost(unasked())),
         }
     }
 }

@@ -34,7 +34,7 @@ use directory::{Directory, give};
 use error::At;
 use file::{set, set_if_there, tasks};
 use lease::Lease;
-use place::{Place, Places};
+use place::{CgroupPlaces, LimitPlace};
 use quota::{PERIOD_US, quota_us};
 use shown::{Bounds, Shown};
 
@@ -82,7 +82,7 @@ impl VmCgroups {
     /// Makes the cgroups of a VM whose user is `owner`, and what the VM is to see of them if it `shows` any. Commands
     /// get cgroups if the host has a place for them; a limit that cannot be enforced is an error.
     pub fn make(owner: u32, resources: &Resources, shows: bool) -> Result<Self, CgroupError> {
-        let places = Places::get().at(CgroupStep::Find)?;
+        let places = CgroupPlaces::get().at(CgroupStep::Find)?;
         places.sweep();
         let serving = |controller: Controller| place::find(places, controller);
         let memory = resources
@@ -99,24 +99,24 @@ impl VmCgroups {
             limits: resources.clone(),
             ..Self::default()
         };
-        let mut in_unified = Limits::default();
+        let mut in_unified = UnifiedLimits::default();
         match memory {
-            Some((Place::Unified, bytes)) => {
+            Some((LimitPlace::Unified, bytes)) => {
                 made.memory_by = Some(Version::Two);
                 in_unified.memory = Some(bytes);
             }
-            Some((Place::Legacy(parent), bytes)) => {
+            Some((LimitPlace::Legacy(parent), bytes)) => {
                 made.memory_by = Some(Version::One);
                 made.memory = Some(legacy_memory(parent, &places.lease, owner, bytes)?);
             }
             None => {}
         }
         match cpu {
-            Some((Place::Unified, cpus)) => {
+            Some((LimitPlace::Unified, cpus)) => {
                 made.cpu_by = Some(Version::Two);
                 in_unified.cpus = Some(cpus);
             }
-            Some((Place::Legacy(parent), cpus)) => {
+            Some((LimitPlace::Legacy(parent), cpus)) => {
                 made.cpu_by = Some(Version::One);
                 made.cpu = Some(legacy_cpu(parent, &places.lease, cpus)?);
             }
@@ -212,7 +212,7 @@ impl VmCgroups {
         };
         // The kernel gives controllers only to children of a directory that contains no processes itself.
         set(&split.init, "cgroup.procs", &init.to_string()).at(CgroupStep::MoveInit)?;
-        let limits = Limits {
+        let limits = UnifiedLimits {
             memory: resources
                 .memory_bytes
                 .filter(|_| self.memory_by == Some(Version::Two)),
@@ -245,12 +245,12 @@ impl VmCgroups {
 
 /// The limits in the version 2 hierarchy.
 #[derive(Debug, Default)]
-struct Limits {
+struct UnifiedLimits {
     memory: Option<u64>,
     cpus: Option<f64>,
 }
 
-impl Limits {
+impl UnifiedLimits {
     fn controllers(&self) -> String {
         let names = [self.memory.map(|_| "+memory"), self.cpus.map(|_| "+cpu")];
         names.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -262,7 +262,7 @@ const INIT: &str = "init";
 const PROGRAMS: &str = "programs";
 
 impl Unified {
-    fn make(parent: &Path, lease: &Lease, owner: u32, limits: &Limits) -> Result<Self, CgroupError> {
+    fn make(parent: &Path, lease: &Lease, owner: u32, limits: &UnifiedLimits) -> Result<Self, CgroupError> {
         let base = Directory::make(parent, || lease.name()).at(CgroupStep::Make)?;
         give(base.path(), owner).at(CgroupStep::Give)?;
         let split = if limits.controllers().is_empty() {
@@ -294,7 +294,7 @@ fn legacy_memory(parent: &Path, lease: &Lease, owner: u32, bytes: u64) -> Result
 /// A cpu cgroup without a limit, if version 1 has a place for it, so that the VM as a whole has one share of the
 /// processors. Otherwise the kernel would give every session a share (`sched(7)`, autogroup), and a program that makes
 /// a hundred sessions would leave the server a hundredth.
-fn one_share(places: &Places) -> Option<Directory> {
+fn one_share(places: &CgroupPlaces) -> Option<Directory> {
     let parent = places.legacy(Subsystem::Cpu).ok()??;
     Directory::make(parent, || places.lease.name()).ok()
 }
@@ -309,5 +309,5 @@ fn legacy_cpu(parent: &Path, lease: &Lease, cpus: f64) -> Result<Directory, Cgro
 /// Whether commands get cgroups on this host.
 #[must_use]
 pub fn names_commands() -> bool {
-    Places::get().is_ok_and(|places| places.unified.is_some())
+    CgroupPlaces::get().is_ok_and(|places| places.unified.is_some())
 }

@@ -29,7 +29,7 @@ const MOVE_TRIES: u32 = 8;
 
 /// Where a controller's limit can be set.
 #[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
+pub enum LimitPlace<'a> {
     /// In the VM's directory of version 2.
     Unified,
     /// In a new directory below this one.
@@ -38,7 +38,7 @@ pub enum Place<'a> {
 
 /// What was found on this host, determined once in a server's life.
 #[derive(Debug)]
-pub struct Places {
+pub struct CgroupPlaces {
     /// Makes the names of this server's directories.
     pub lease: Lease,
     /// Where directories of version 2 can be made.
@@ -51,10 +51,10 @@ pub struct Places {
     enabled: Mutex<[bool; 2]>,
 }
 
-impl Places {
+impl CgroupPlaces {
     /// Searches the host at the first call.
     pub fn get() -> io::Result<&'static Self> {
-        static PLACES: OnceLock<Places> = OnceLock::new();
+        static PLACES: OnceLock<CgroupPlaces> = OnceLock::new();
         // If it fails, for example because no descriptor is free, the next VM tries again.
         if let Some(places) = PLACES.get() {
             return Ok(places);
@@ -116,18 +116,18 @@ impl Places {
 }
 
 /// Where a limit can be set. In version 2, also enables the controller there.
-pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavailable> {
+pub fn find(places: &CgroupPlaces, controller: Controller) -> Result<LimitPlace<'_>, Unavailable> {
     let unavailable = |cause: String| Unavailable { controller, cause };
     let unified = match &places.unified {
         Some(parent) => {
             let mut enabled = places.enabled.lock();
             if enabled[controller as usize] {
-                return Ok(Place::Unified);
+                return Ok(LimitPlace::Unified);
             }
             match enable(parent, controller) {
                 Ok(()) => {
                     enabled[controller as usize] = true;
-                    return Ok(Place::Unified);
+                    return Ok(LimitPlace::Unified);
                 }
                 Err(cause) => cause,
             }
@@ -135,7 +135,7 @@ pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavai
         None => "there is no cgroup v2 directory that the server may make others in".into(),
     };
     match places.legacy(controller.subsystem()) {
-        Ok(Some(parent)) => Ok(Place::Legacy(parent)),
+        Ok(Some(parent)) => Ok(LimitPlace::Legacy(parent)),
         Ok(None) => Err(unavailable(format!(
             "{unified}, and no {} cgroup of version 1 either",
             controller.name()
@@ -149,7 +149,7 @@ pub fn find(places: &Places, controller: Controller) -> Result<Place<'_>, Unavai
 /// What would enforce a limit, for a caller that only asks. Moves and enables nothing.
 pub fn serves(controller: Controller) -> Result<Version, Unavailable> {
     let unavailable = |cause: String| Unavailable { controller, cause };
-    let places = Places::get().map_err(|error| unavailable(error.to_string()))?;
+    let places = CgroupPlaces::get().map_err(|error| unavailable(error.to_string()))?;
     if let Some(parent) = &places.unified
         && lists(parent, "cgroup.controllers", controller)
         && (lists(parent, "cgroup.subtree_control", controller) || is_arrangeable(parent))

@@ -20,7 +20,7 @@ use super::directory::{CgroupDirectory, Directory};
 use super::error::{At, CgroupError, CgroupStep};
 use super::file::{set, set_if_there, tasks};
 use super::lease::Lease;
-use super::place::Places;
+use super::place::CgroupPlaces;
 
 /// The directory for cgroups below `/sys`, and the one for version 2 if version 1 is shown too.
 const CGROUPS: &str = "fs/cgroup";
@@ -49,7 +49,7 @@ pub struct Shown {
 
 impl Shown {
     /// Makes the directories that version 1 needs in addition to `bounds`, for a VM whose user is `owner`.
-    pub(super) fn legacy(places: &Places, owner: u32, bounds: Bounds<'_>) -> Result<Self, CgroupError> {
+    pub(super) fn legacy(places: &CgroupPlaces, owner: u32, bounds: Bounds<'_>) -> Result<Self, CgroupError> {
         let parent = |subsystem| places.legacy(subsystem).at(CgroupStep::Find);
         let own = |parent: &Path| {
             let made = Directory::make(parent, || places.lease.name()).at(CgroupStep::MakeShown)?;
@@ -119,7 +119,7 @@ pub(super) fn unified_at(beside_legacy: bool) -> &'static str {
 
 /// The paths below `/sys` at which cgroups are shown.
 pub fn shown_at() -> Vec<String> {
-    let legacy = Places::get().is_ok_and(Places::has_legacy);
+    let legacy = CgroupPlaces::get().is_ok_and(CgroupPlaces::has_legacy);
     if !legacy {
         return Vec::new();
     }

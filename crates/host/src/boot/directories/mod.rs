@@ -29,7 +29,7 @@ use opened::{Access, Opened, Wanted};
 
 pub use error::DirectoryError;
 pub use installed::node_entries;
-pub use rights::{Lack, Shown, probe};
+pub use rights::{Lack, ShowsOwners, probe};
 pub use rootfs::Rootfs;
 
 /// Opens the directories that `options` names and returns the entries that show them, upper ones first. Adds the

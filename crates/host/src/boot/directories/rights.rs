@@ -54,7 +54,7 @@ impl fmt::Display for Lack {
 
 /// The directories whose owner a server can show as the VM's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum ShowsOwners {
     /// Those that it owns itself: it is an ordinary user.
     Own,
     /// Those on file systems that can map owners, including the root's.
@@ -64,11 +64,11 @@ pub enum Shown {
 }
 
 /// Tries it with `/`.
-pub fn probe() -> Result<Shown, Lack> {
+pub fn probe() -> Result<ShowsOwners, Lack> {
     /// The id to which the probe maps an owner: the kernel's overflow id.
     const NOBODY: u32 = 65_534;
     if !is_root() {
-        return Ok(Shown::Own);
+        return Ok(ShowsOwners::Own);
     }
     let root = open(Path::new("/"), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     let Ok(mount_fd) = root.and_then(|root| clone_mount(root.as_fd(), c"", false)) else {
@@ -81,7 +81,7 @@ pub fn probe() -> Result<Shown, Lack> {
     let mapped = sys::user_namespace(&map, &map).and_then(|namespace_fd| {
         restrict_and_map(mount_fd.as_fd(), attr::NODEV, namespace_fd.as_fd()).map_err(Into::into)
     });
-    Ok(mapped.map_or(Shown::NotOfTheRoot, |()| Shown::Mapped))
+    Ok(mapped.map_or(ShowsOwners::NotOfTheRoot, |()| ShowsOwners::Mapped))
 }
 
 /// Whether this process is in the initial user namespace of the host, which has a fixed inode number

@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 /// The name of a directory entry, if it is UTF-8, and its type, if the file system reports it.
-pub type Entry = (Option<String>, Option<Type>);
+pub type NamedEntry = (Option<String>, Option<Type>);
 
 /// The names in a directory, sorted; `None` for a name that is not UTF-8.
 pub fn names(fd: BorrowedFd<'_>) -> Result<Vec<Option<String>>, nix::Error> {
@@ -18,7 +18,7 @@ pub fn names(fd: BorrowedFd<'_>) -> Result<Vec<Option<String>>, nix::Error> {
 }
 
 /// The names and types in a directory, unsorted.
-pub fn entries(fd: BorrowedFd<'_>) -> Result<Vec<Entry>, nix::Error> {
+pub fn entries(fd: BorrowedFd<'_>) -> Result<Vec<NamedEntry>, nix::Error> {
     let mut directory = Dir::openat(fd, ".", directory_flags(), Mode::empty())?;
     let mut entries = Vec::new();
     for entry in directory.iter() {

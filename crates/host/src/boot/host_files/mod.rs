@@ -152,7 +152,7 @@ struct Key {
     points: Vec<(String, bool)>,
 }
 
-struct Held {
+struct HeldTree {
     key: Key,
     holder: Holder,
     /// The paths of which the holder sends mounts, in order.
@@ -161,7 +161,7 @@ struct Held {
     links: Vec<(String, String)>,
 }
 
-static HOLDERS: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+static HOLDERS: Mutex<Vec<HeldTree>> = Mutex::new(Vec::new());
 
 /// The entries that show the host's files in a root; the descriptors that they name are added to `fds`.
 pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntry>, BootError> {
@@ -187,7 +187,7 @@ pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntr
             Err(error) => tracing::warn!(?error, "the holder of the host's files is lost"),
         }
     }
-    let held = Held::make(key, merged(&base.tree, &asked, &options.host_files))?;
+    let held = HeldTree::make(key, merged(&base.tree, &asked, &options.host_files))?;
     let entries = held.show(held.holder.hand_out()?, fds);
     // Holders of older generations are not needed any more.
     holders.retain(|other| other.key.generation >= held.key.generation);
@@ -198,7 +198,7 @@ pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntr
     Ok(entries)
 }
 
-impl Held {
+impl HeldTree {
     fn make(key: Key, mut tree: Tree) -> Result<Self, BootError> {
         for (path, node) in root::own_files(&tree) {
             tree.replace(&path, node);
