@@ -32,7 +32,7 @@ use agent_vm_vfork::sys::Child;
 use nix::errno::Errno;
 use nix::unistd::setsid;
 
-use crate::boot::{BootError, Tree};
+use crate::boot::{BootError, HeldFiles};
 use crate::control::{Attachments, Control, ControlError};
 use crate::launch::{Side, Unmade};
 use crate::vm::Vm;
@@ -154,7 +154,7 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
 /// Holds a tree of files until the host closes the socket.
 fn hold(mut control: Control, wanted: &Hold) -> Result<(), Fatal> {
     sys::set_name(sys::HOLDER_NAME);
-    let tree = match Tree::make(wanted) {
+    let tree = match HeldFiles::make(wanted) {
         Ok(tree) => tree,
         Err(error) => return Err(refuse(&mut control, error)),
     };

@@ -12,7 +12,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::symlinkat;
 
 use super::error::BootError;
-use super::place::{FILE, Place, SCRIPT, c_string, kind};
+use super::place::{FILE, RootPlace, SCRIPT, c_string, kind};
 use super::private::Private;
 use crate::control::Attachments;
 
@@ -41,7 +41,7 @@ pub fn make(
     entry: &RootEntry,
     attachments: &mut Attachments,
 ) -> Result<(), Errno> {
-    let place = Place::of(root_fd, entry.path(), !is_asked(entry))?;
+    let place = RootPlace::of(root_fd, entry.path(), !is_asked(entry))?;
     match entry {
         RootEntry::Directory { .. } => place.directory().map(drop),
         RootEntry::File { content, .. } => place.new_file(content, FILE),

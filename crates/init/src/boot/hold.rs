@@ -17,7 +17,7 @@ use nix::unistd::symlinkat;
 use super::entry::source_mount;
 use super::error::{At, BootError};
 use super::identity;
-use super::place::{FILE, Place, SCRIPT, kind, new_file, open_path};
+use super::place::{FILE, RootPlace, SCRIPT, kind, new_file, open_path};
 use crate::control::Attachments;
 
 /// Options of the tmpfs, with room for copies of small files.
@@ -33,11 +33,11 @@ struct Parent {
 
 /// The tree, attached at a place where the kernel allows its mounts to be cloned.
 #[derive(Debug)]
-pub struct Tree {
+pub struct HeldFiles {
     tops: Vec<OwnedFd>,
 }
 
-impl Tree {
+impl HeldFiles {
     /// Makes the tree in this process's mount namespace.
     pub fn make(hold: &Hold) -> Result<Self, BootError> {
         identity::take(hold.take_id)?;
@@ -77,7 +77,7 @@ impl Tree {
 }
 
 fn top(stage_fd: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    let place = Place::of(stage_fd, path, false)?;
+    let place = RootPlace::of(stage_fd, path, false)?;
     match open_path(place.parent_fd.as_fd(), &place.name) {
         Err(Errno::ENOENT) => place.directory(),
         other => other,
@@ -92,7 +92,7 @@ fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) 
         Some(directory) if directory.path == parent => directory,
         _ => Parent {
             path: parent.to_owned(),
-            fd: Place::of(stage_fd, path, false)?.parent_fd,
+            fd: RootPlace::of(stage_fd, path, false)?.parent_fd,
         },
     };
     let fd = last.insert(directory).fd.as_fd();
@@ -117,7 +117,7 @@ fn make(stage_fd: BorrowedFd<'_>, last: &mut Option<Parent>, entry: &HeldEntry) 
         HeldEntry::Bind { .. } => {
             let source = BindSource::Path(path.to_owned());
             let mount_fd = source_mount(&source, true, &mut Attachments::new(Vec::new()))?;
-            let place = Place::of(stage_fd, path, false)?;
+            let place = RootPlace::of(stage_fd, path, false)?;
             let target_fd = match kind(mount_fd.as_fd())? {
                 SFlag::S_IFDIR => place.directory()?,
                 SFlag::S_IFREG => place.file()?,

@@ -32,7 +32,7 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 use error::At;
 
 pub use error::BootError;
-pub use hold::Tree;
+pub use hold::HeldFiles;
 
 use crate::control::Attachments;
 use crate::family::Cgrouping;

@@ -15,14 +15,14 @@ pub const FILE: Mode = Mode::from_bits_truncate(0o644);
 pub const SCRIPT: Mode = Mode::from_bits_truncate(0o755);
 
 /// A name in a directory of the root that exists.
-pub struct Place {
+pub struct RootPlace {
     /// The directory.
     pub parent_fd: OwnedFd,
     /// The last name of the path.
     pub name: CString,
 }
 
-impl Place {
+impl RootPlace {
     /// Makes the directories on the way to `path`. ELOOP if one of them is a link, unless `links` are followed.
     pub fn of(root_fd: BorrowedFd<'_>, path: &str, links: bool) -> Result<Self, Errno> {
         let path = Path::new(path);

@@ -20,7 +20,7 @@ use nix::unistd::{fchdir, symlinkat};
 
 use super::entry::{make, refused};
 use super::error::{At, BootError};
-use super::place::{FILE, Place, SCRIPT, directory, file_flags, kind, open_path};
+use super::place::{FILE, RootPlace, SCRIPT, directory, file_flags, kind, open_path};
 use super::private::Private;
 use crate::control::Attachments;
 
@@ -87,7 +87,7 @@ fn prepare(
         Ok(_) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
-    let place = Place::of(upper_fd, entry.path(), false)?;
+    let place = RootPlace::of(upper_fd, entry.path(), false)?;
     match entry {
         RootEntry::File { content, .. } | RootEntry::Cover { content, .. } => place.new_file(content, FILE),
         RootEntry::Script { content, .. } => place.new_file(content, SCRIPT),
@@ -167,7 +167,7 @@ pub fn make_in_plain(
     attachments: &mut Attachments,
 ) -> Result<(), Errno> {
     let made = match entry {
-        RootEntry::File { path, content } => Place::of(root_fd, path, true).and_then(|place| {
+        RootEntry::File { path, content } => RootPlace::of(root_fd, path, true).and_then(|place| {
             let target_fd = place.file()?;
             attach_mount(&private.file(content)?, &target_fd)
         }),
