@@ -89,7 +89,7 @@ fn seccomp() -> Check {
 const RLIMIT_CORE: u32 = 4;
 
 /// The limit on core dumps is 1 and stays 1: at 0 the kernel still runs the host's handler (`core(5)`). A program that
-/// disables its own core dumps (such as GnuPG) exits if that fails, so the answer is success; no core is dumped anyway.
+/// disables its own core dumps (such as `GnuPG`) exits if that fails, so the answer is success; no core is dumped anyway.
 fn setrlimit() -> Check {
     check(
         both("setrlimit", 160, 164),
