@@ -1,21 +1,25 @@
-// Finds files of a Rust crate that import each other, directly or around a circle. An import through `pub use` counts
-// as an import from the file that defines the item. Tests inside files do not count.
+// Finds Rust files that import each other, directly or around a circle. An import through `pub use` counts as an import
+// from the file that defines the item. Tests inside files do not count.
 //
-//   node scripts/import-circles.mjs crates/host/src [--except boot doctor.rs]
+//   node scripts/import-circles.mjs [--except crates/init/src/deputy ...]
 //
-// `--except` permits circles that are wholly within these files and directories.
-import { readFileSync, readdirSync } from "node:fs";
+// Looks at the addon and at every crate. `--except` permits circles that are wholly within these files and directories.
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { root } from "./step.mjs";
 
-const [root, flag, ...exceptions] = process.argv.slice(2);
-if (!root || (flag !== undefined && (flag !== "--except" || exceptions.length === 0))) {
-  console.error("usage: node scripts/import-circles.mjs DIRECTORY [--except FILE_OR_DIRECTORY...]");
+const [flag, ...exceptions] = process.argv.slice(2);
+if (flag !== undefined && (flag !== "--except" || exceptions.length === 0)) {
+  console.error("usage: node scripts/import-circles.mjs [--except FILE_OR_DIRECTORY...]");
   process.exit(2);
 }
 
-/** Whether a circle within `file` is permitted. */
-function isException(file) {
-  return exceptions.some((exception) => file === exception || file.startsWith(`${exception}/`));
+/** The directories with the sources of one crate each. */
+const crates = ["src", ...readdirSync(join(root, "crates")).map((name) => `crates/${name}/src`), "crates/init/seccomp"];
+
+/** Whether a circle within the file at `path` is permitted. */
+function isException(path) {
+  return exceptions.some((exception) => path === exception || path.startsWith(`${exception}/`));
 }
 
 /** The module path of a file: `[]` for lib.rs, `["run", "exec"]` for run/exec.rs. */
@@ -57,22 +61,25 @@ function expand(tree) {
   return members.flatMap(expand).map((path) => [...prefix, ...(path[0] === "self" ? path.slice(1) : path)]);
 }
 
-const files = readdirSync(root, { recursive: true }).filter((file) => file.endsWith(".rs"));
-const modules = new Map();
-for (const file of files) {
-  const module = moduleOf(file);
-  const text = code(readFileSync(join(root, file), "utf8"));
-  const uses = [...text.matchAll(/^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/gm)].map(([, isPublic, tree]) => ({
-    isPublic: isPublic !== undefined,
-    paths: expand(tree.replace(/\s+/g, " ")),
-  }));
-  const rest = text.replace(/^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/gm, "");
-  const inline = [...rest.matchAll(/(?<![\w:])((?:\w+::)+\w+)/g)].map(([, path]) => path.split("::"));
-  modules.set(module.join("::"), { file, module, uses, inline });
+/** The modules of a crate by their paths: each one's file and what it names of other modules. */
+function modulesOf(crate) {
+  const modules = new Map();
+  for (const file of readdirSync(join(root, crate), { recursive: true }).filter((file) => file.endsWith(".rs"))) {
+    const module = moduleOf(file);
+    const text = code(readFileSync(join(root, crate, file), "utf8"));
+    const uses = [...text.matchAll(/^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/gm)].map(([, isPublic, tree]) => ({
+      isPublic: isPublic !== undefined,
+      paths: expand(tree.replace(/\s+/g, " ")),
+    }));
+    const rest = text.replace(/^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/gm, "");
+    const inline = [...rest.matchAll(/(?<![\w:])((?:\w+::)+\w+)/g)].map(([, path]) => path.split("::"));
+    modules.set(module.join("::"), { file, module, uses, inline });
+  }
+  return modules;
 }
 
 /** Converts a path in `module` to a path from the crate's root; undefined if it leaves the crate. */
-function absolute(module, path) {
+function absolute(modules, module, path) {
   let [first, ...rest] = path;
   if (first === "crate") return rest;
   let from = module;
@@ -86,7 +93,7 @@ function absolute(module, path) {
 }
 
 /** The file that defines the item of an absolute path. */
-function definedIn(path, seen = new Set()) {
+function definedIn(modules, path, seen = new Set()) {
   let length = path.length;
   while (length > 0 && !modules.has(path.slice(0, length).join("::"))) length--;
   const { file, module, uses } = modules.get(path.slice(0, length).join("::"));
@@ -96,28 +103,32 @@ function definedIn(path, seen = new Set()) {
   for (const { paths } of uses) {
     for (const used of paths) {
       if (used.at(-1) !== name) continue;
-      const source = absolute(module, used);
-      if (source) return definedIn([...source, ...path.slice(length + 1)], seen);
+      const source = absolute(modules, module, used);
+      if (source) return definedIn(modules, [...source, ...path.slice(length + 1)], seen);
     }
   }
   return file;
 }
 
-const imports = new Map();
-for (const { file, module, uses, inline } of modules.values()) {
-  const targets = new Set();
-  const add = (path) => {
-    const found = absolute(module, path);
-    if (found) targets.add(definedIn(found));
-  };
-  for (const { isPublic, paths } of uses) if (!isPublic) for (const path of paths) add(path);
-  for (const path of inline) add(path);
-  targets.delete(file);
-  imports.set(file, targets);
+/** The files that each file of a crate imports. */
+function importsOf(modules) {
+  const imports = new Map();
+  for (const { file, module, uses, inline } of modules.values()) {
+    const targets = new Set();
+    const add = (path) => {
+      const found = absolute(modules, module, path);
+      if (found) targets.add(definedIn(modules, found));
+    };
+    for (const { isPublic, paths } of uses) if (!isPublic) for (const path of paths) add(path);
+    for (const path of inline) add(path);
+    targets.delete(file);
+    imports.set(file, targets);
+  }
+  return imports;
 }
 
-/** The files on a circle through `file`: those that it reaches and that reach it. */
-function reached(from) {
+/** The files that a file imports, and that these import, and so on. */
+function reached(imports, from) {
   const seen = new Set();
   const next = [...imports.get(from)];
   while (next.length > 0) {
@@ -129,16 +140,25 @@ function reached(from) {
   return seen;
 }
 
-const circles = new Map();
-for (const file of files) {
-  const on = [...reached(file)].filter((other) => reached(other).has(file)).sort();
-  if (on.length > 1 && !on.every(isException)) circles.set(on.join(" "), on);
+/** The circles of a crate, each as the sorted list of its files. */
+function circlesOf(imports) {
+  const circles = new Map();
+  for (const file of imports.keys()) {
+    const on = [...reached(imports, file)].filter((other) => reached(imports, other).has(file)).sort();
+    if (on.length > 1) circles.set(on.join(" "), on);
+  }
+  return [...circles.values()];
 }
-for (const on of circles.values()) {
-  console.error(`${root}: ${on.length} files import each other around a circle:`);
-  for (const file of on) {
-    const into = [...imports.get(file)].filter((other) => on.includes(other));
-    console.error(`  ${file} imports ${into.sort().join(", ")}`);
+
+for (const crate of crates.filter((crate) => existsSync(join(root, crate)))) {
+  const imports = importsOf(modulesOf(crate));
+  for (const on of circlesOf(imports)) {
+    if (on.every((file) => isException(`${crate}/${file}`))) continue;
+    process.exitCode = 1;
+    console.error(`${crate}: ${on.length} files import each other around a circle:`);
+    for (const file of on) {
+      const into = [...imports.get(file)].filter((other) => on.includes(other));
+      console.error(`  ${file} imports ${into.sort().join(", ")}`);
+    }
   }
 }
-process.exit(circles.size > 0 ? 1 : 0);
