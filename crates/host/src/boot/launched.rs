@@ -8,7 +8,7 @@ use agent_vm_protocol::message::{Isolation, Launch, OwnMap, Reply};
 use super::cgroup::VmCgroups;
 use super::error::BootError;
 use super::exchange::{await_reply, unasked};
-use super::ids::IdLease;
+use super::ids::{IdError, IdLease};
 use super::init_process::InitProcess;
 use super::options::{Network, Options, Resources};
 use super::user::USER_ID;
@@ -59,27 +59,33 @@ impl Specification {
 
     /// Starts one without a cgroup.
     pub fn launch_alone(&self) -> Result<(InitProcess, Channel, Option<IdLease>), BootError> {
-        let (uid, gid) = self.program.user;
-        let id = if self.own_id && uid == 0 {
-            Some(IdLease::take()?)
-        } else {
-            None
-        };
+        let id = self.lease_id()?;
         let launch = Launch {
             namespaces: self.namespaces,
             cgroup: false,
             joins: 0,
             joins_after: 0,
             reports: false,
-            own_map: Some(OwnMap {
-                inside: USER_ID,
-                uid: id.as_ref().map_or(uid, |lease| lease.id),
-                gid: id.as_ref().map_or(gid, |lease| lease.id),
-            }),
+            own_map: Some(self.own_map(id.as_ref())),
             take_ids: id.is_some(),
         };
         let (process, channel) = zygote::launch(&self.program, &launch, &[])?;
         Ok((process, channel, id))
+    }
+
+    /// An id for the VM's user, unless that is the server's own.
+    fn lease_id(&self) -> Result<Option<IdLease>, IdError> {
+        let (uid, _) = self.program.user;
+        (self.own_id && uid == 0).then(IdLease::take).transpose()
+    }
+
+    fn own_map(&self, id: Option<&IdLease>) -> OwnMap {
+        let (uid, gid) = self.program.user;
+        OwnMap {
+            inside: USER_ID,
+            uid: id.map_or(uid, |lease| lease.id),
+            gid: id.map_or(gid, |lease| lease.id),
+        }
     }
 }
 
@@ -100,40 +106,27 @@ pub struct Launched {
 impl Launched {
     /// Starts an init. Takes about a millisecond, half of which the kernel needs for the namespaces.
     pub fn start(specification: &Specification) -> Result<Self, BootError> {
-        let Specification {
-            program,
-            namespaces,
-            own_id,
-            resources,
-        } = specification;
-        let (uid, gid) = program.user;
-        let walled = *namespaces != 0;
-        let id = if *own_id && uid == 0 {
-            Some(IdLease::take()?)
-        } else {
-            None
-        };
-        let owner = id.as_ref().map_or(uid, |lease| lease.id);
-        let cgroups = VmCgroups::make(owner, resources, walled)?;
+        let has_namespaces = specification.namespaces != 0;
+        let id = specification.lease_id()?;
+        let own_map = specification.own_map(id.as_ref());
+        let owner = own_map.uid;
+        let cgroups = VmCgroups::make(owner, &specification.resources, has_namespaces)?;
         let (joins, joins_after) = (cgroups.joins()?, cgroups.joins_after()?);
         let launch = Launch {
-            namespaces: *namespaces,
+            namespaces: specification.namespaces,
             cgroup: cgroups.start_fd().is_some(),
             joins: joins.len() as u8,
             joins_after: joins_after.len() as u8,
             reports: cgroups.moves_init(),
-            own_map: walled.then_some(OwnMap {
-                inside: USER_ID,
-                uid: owner,
-                gid: id.as_ref().map_or(gid, |lease| lease.id),
-            }),
-            take_ids: walled && id.is_some(),
+            own_map: has_namespaces.then_some(own_map),
+            take_ids: has_namespaces && id.is_some(),
         };
         let cgroup_fds = cgroups
             .start_fd()
             .into_iter()
             .chain(joins.iter().chain(&joins_after).map(AsFd::as_fd));
-        let (init, channel) = zygote::launch(program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
+        let (init, channel) =
+            zygote::launch(&specification.program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
         if launch.reports {
             // Only now: its cgroup namespace begins in the cgroup where it is when it takes the namespace.
             let (Reply::Settled, _) = await_reply(&channel)? else {

@@ -1,28 +1,24 @@
-//! From an init that waits to a VM that stands.
+//! From an init that waits for its boot request to a VM.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use agent_vm_protocol::channel::{Channel, Frame};
-use agent_vm_protocol::message::{
-    Boot, Cgroups, Isolation, MemoryCount, Network as InitNetwork, Reply, Request, ShownCgroup,
-};
+use agent_vm_protocol::message::{Isolation, Request};
 
-use super::cgroup::{CgroupDirectory, Version, VmCgroups};
+use super::boot_request::boot_request;
+use super::cgroup::VmCgroups;
 use super::enforcement::Enforcement;
 use super::error::BootError;
-use super::exchange::{await_reply, no_room, send, unasked};
+use super::exchange::send;
 use super::ids::IdLease;
 use super::init_process::InitProcess;
-use super::landlock::LandlockError;
 use super::launched::Launched;
-use super::options::{Network, Options};
+use super::options::Options;
 use super::private_directory::PrivateDirectory;
-use super::user::USER_ID;
+use super::ready::Ready;
 use super::view::View;
-use super::zygote::Program;
-use super::{directories, explain, hardware, root, sys};
-use crate::proxy;
+use super::{explain, root, sys};
 
 /// A booted VM.
 #[derive(Debug)]
@@ -44,63 +40,38 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Has a launched init set the VM up. Returns when its sandbox stands and nothing has run in it yet.
+    /// Has a launched init make the VM. Returns when its sandbox is complete; no program has run in it yet.
     pub fn boot(launched: Launched, options: &Options) -> Result<Self, BootError> {
-        Self::set_up(launched, options, false)
+        Self::make(launched, options, false)
     }
 
     /// The same for a prebooted VM: it has no environment until [`adopt`](Self::adopt).
     pub fn preboot(launched: Launched, options: &Options) -> Result<Self, BootError> {
-        Self::set_up(launched, options, true)
+        Self::make(launched, options, true)
     }
 
-    fn set_up(launched: Launched, options: &Options, prebooted: bool) -> Result<Self, BootError> {
-        let id = launched.id.as_ref().map(|lease| lease.id);
+    fn make(launched: Launched, options: &Options, prebooted: bool) -> Result<Self, BootError> {
+        let guest_id = launched.id.as_ref().map(|lease| lease.id);
         let mut fds = Vec::new();
-        let view = View::of(options, id, &mut fds)?;
-        let hardware = match options.isolation {
-            Isolation::Namespaces => Some(hardware::take(&Program::of(options), &mut fds)?),
-            Isolation::Landlock | Isolation::None => None,
-        };
-        let cgroups_for_init = attach(&launched.cgroups, &mut fds)?;
-        let request = Request::Boot(Box::new(Boot {
-            isolation: options.isolation,
-            hostname: options.hostname.clone(),
-            network: match options.network {
-                Network::None => InitNetwork::Own,
-                Network::Allow(_) => InitNetwork::Served { port: proxy::PORT },
-                Network::Host => InitNetwork::Host,
-            },
-            take_id: match options.isolation {
-                Isolation::Namespaces => id.map(|_| USER_ID),
-                Isolation::Landlock | Isolation::None => id,
-            },
-            env: (!prebooted).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
-            rootfs: view.rootfs.map(|rootfs| rootfs.source),
-            landlock: view.landlock,
-            hardware,
-            root: view.root,
-            limits: options.limits.clone(),
-            cgroups: cgroups_for_init,
-        }));
+        let mut view = View::of(options, guest_id, &mut fds)?;
+        // If a step fails, init ends before its directory is removed.
+        let launched = launched;
+        let request = boot_request(
+            options,
+            guest_id,
+            &mut view,
+            &launched.cgroups,
+            prebooted,
+            &mut fds,
+        )?;
         send(&launched.channel, &request, fds)?;
         if let (Isolation::Landlock, Some(directory)) = (options.isolation, &view.directory) {
-            // While init sets up the rest.
+            // While init does the rest.
             explain::write(&Path::new(directory.path()).join(explain::OWN), options)
                 .map_err(BootError::PrivateDirectory)?;
         }
-        let served = matches!(options.network, Network::Allow(_));
-        let Ready {
-            proc_fd,
-            listener,
-            deputy,
-        } = await_ready(&launched.channel, served).map_err(|error| match error {
-            BootError::SetUp { step, errno } if options.isolation == Isolation::Landlock => {
-                LandlockError::SetUp { step, errno }.into()
-            }
-            other => other,
-        })?;
-        // Once it has an id of its own, it takes a right to end it.
+        let ready = Ready::await_from(&launched.channel, options)?;
+        // Only now: if init has taken an id of its own, the server may lack the right to signal it.
         if !sys::may_signal(launched.init.pidfd()) {
             return Err(BootError::NoKill);
         }
@@ -112,9 +83,9 @@ impl Machine {
         } = launched;
         Ok(Self {
             channel,
-            proc_fd,
-            deputy,
-            listener,
+            proc_fd: ready.proc_fd,
+            deputy: ready.deputy,
+            listener: ready.listener,
             home: view.home,
             enforcement: Enforcement::of(options.isolation, &cgroups),
             host: HostSide {
@@ -167,61 +138,4 @@ impl HostSide {
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.init.pidfd()
     }
-}
-
-/// Attaches what init needs of the VM's cgroups.
-fn attach(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootError> {
-    let mut share = |directory: Option<CgroupDirectory<'_>>| {
-        directory
-            .map(|directory| directories::confined(directory.path, directory.fd, fds))
-            .transpose()
-            .map_err(BootError::Channel)
-    };
-    let families = share(cgroups.families())?;
-    let memory = match share(cgroups.memory())? {
-        Some(directory) => Some(MemoryCount::Directory(directory)),
-        None => (cgroups.memory_by == Some(Version::Two)).then_some(MemoryCount::InFamilies),
-    };
-    let shown = cgroups.shown().into_iter().map(|(path, directory)| {
-        Ok(ShownCgroup {
-            path: path.to_owned(),
-            source: directories::confined(directory.path, directory.fd, fds).map_err(BootError::Channel)?,
-        })
-    });
-    Ok(Cgroups {
-        families,
-        memory,
-        shown: shown.collect::<Result<_, BootError>>()?,
-        family_settings: cgroups.family_settings(),
-        memory_settings: cgroups.memory_settings(),
-    })
-}
-
-/// What init hands over when it is ready.
-struct Ready {
-    /// The VM's `/proc`.
-    proc_fd: OwnedFd,
-    /// The socket to serve, if the VM has one.
-    listener: Option<OwnedFd>,
-    /// The pid of init's deputy, if it has one.
-    deputy: Option<u32>,
-}
-
-/// Waits for init to have made the sandbox.
-fn await_ready(channel: &Channel, served: bool) -> Result<Ready, BootError> {
-    let (Reply::Ready { deputy }, fds) = await_reply(channel)? else {
-        return Err(unasked());
-    };
-    let mut fds = fds.into_iter();
-    let proc_fd = fds.next().ok_or_else(no_room)?;
-    let listener = match (fds.next(), served) {
-        (Some(_), false) => return Err(unasked()),
-        (None, true) => return Err(no_room()),
-        (listener, _) => listener,
-    };
-    Ok(Ready {
-        proc_fd,
-        listener,
-        deputy,
-    })
 }

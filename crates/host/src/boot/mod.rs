@@ -3,8 +3,23 @@
 //! [`boot`] takes about two milliseconds, or a tenth of a millisecond with a prebooted VM, all of it on the calling
 //! thread, which must not be one that others wait for. The result owns the VM: dropping it kills everything in the VM
 //! and releases what the host lent.
+//!
+//! A boot is a ladder. Each step has a file, and its own variants of [`BootError`]:
+//!
+//! 1. `landlock` checks that the kernel can do what the level needs.
+//! 2. `ids` leases an id for the VM's user, if the server is root.
+//! 3. `cgroup` makes the VM's cgroups.
+//! 4. `zygote` starts an init in new namespaces and in these cgroups, with its own control socket.
+//! 5. `view` opens the files that the VM shows.
+//! 6. `boot_request` describes all of it to init, which makes the sandbox. Init names the step that failed by a
+//!    [`BootStep`](agent_vm_protocol::message::BootStep).
+//! 7. `ready` takes what init hands over.
+//!
+//! Steps 2 to 4 are `launched`, steps 5 to 7 `machine`; `prebooted` does as many of them in advance as it can. `remedy`
+//! decides which public error an error becomes.
 
 mod accounts;
+mod boot_request;
 mod cgroup;
 mod directories;
 mod enforcement;
@@ -24,6 +39,7 @@ mod machine;
 mod options;
 mod prebooted;
 mod private_directory;
+mod ready;
 mod remedy;
 mod root;
 mod server_node;
