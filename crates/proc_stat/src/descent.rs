@@ -1,10 +1,10 @@
-//! Which processes descend from which.
+//! Finds the descendants of processes.
 
 use std::collections::{BTreeSet, HashMap};
 
 use libc::pid_t;
 
-/// The numbers in `roots` and of all that descends from them. `processes` are pids, each with its parent's.
+/// The pids in `roots` and of all their descendants. `processes` are pids with their parents' pids.
 pub fn descendants(
     processes: impl IntoIterator<Item = (pid_t, pid_t)>,
     roots: BTreeSet<pid_t>,
@@ -13,7 +13,7 @@ pub fn descendants(
     for (pid, ppid) in processes {
         children.entry(ppid).or_default().push(pid);
     }
-    // By generation, not again and again through all: a VM may hold one chain of thousands.
+    // By generations, instead of searching all processes repeatedly: a VM may contain a chain of thousands.
     let mut found = roots;
     let mut next: Vec<pid_t> = found.iter().copied().collect();
     while let Some(parent) = next.pop() {
@@ -31,7 +31,7 @@ mod tests {
     fn a_chain_is_followed_to_its_end_and_a_circle_once() {
         let chain = (2..5000).map(|pid| (pid, pid - 1));
         assert_eq!(descendants(chain, [4000].into()), (4000..5000).collect());
-        // A pid that is used again while the table is read can look like this.
+        // It can look like this if a pid is reused while the table is read.
         let circle = [(2, 3), (3, 2), (4, 1)];
         assert_eq!(descendants(circle, [2].into()), [2, 3].into());
     }

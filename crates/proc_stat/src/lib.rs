@@ -1,6 +1,7 @@
-//! What the kernel reports of a process in `/proc/<pid>/stat` (`proc_pid_stat(5)`), and which processes descend from which.
+//! Parses `/proc/<pid>/stat` (`proc_pid_stat(5)`), and finds the descendants of processes.
 //!
-//! Init reads these files to find and kill what a program has started, and the host to list what runs. A process chooses its name,
+//! Init reads these files to find and kill what a program has started, and the host reads them to list the processes. A
+//! process chooses its name, which is part of the file and may contain any bytes.
 //! which is a part of the file and may contain any bytes.
 
 mod descent;

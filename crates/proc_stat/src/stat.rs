@@ -1,29 +1,29 @@
-//! One file.
+//! The content of one such file.
 
 use libc::pid_t;
 
-/// The most bytes of such a file: 52 numbers of at most 20 digits and a name of at most 64 bytes. The kernel makes all of it for
-/// one `read(2)`.
+/// The maximum size of such a file: 52 numbers of at most 20 digits, and a name of at most 64 bytes. The kernel
+/// produces all of it for one `read(2)`.
 pub const STAT_BYTES: usize = 2048;
 
 /// From the kernel's flags for a process (`include/linux/sched.h`).
 const PF_FORKNOEXEC: u64 = 0x40;
 
-/// How many fields there are between the last one below and the wait status.
+/// The number of fields between the last one below and the wait status.
 const UNTIL_EXIT_CODE: usize = 27;
 
 /// The fields of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat<'a> {
-    /// Its number.
+    /// The pid.
     pub pid: pid_t,
-    /// Its name, which it can change: at most 15 bytes, any but NUL.
+    /// Its name, which it can change: at most 15 bytes, without NUL.
     pub name: &'a [u8],
     /// The letter of its state.
     pub state: u8,
-    /// Its parent.
+    /// Its parent's pid.
     pub ppid: pid_t,
-    /// Its group.
+    /// Its process group.
     pub pgid: pid_t,
     /// Its session.
     pub sid: pid_t,
@@ -31,9 +31,9 @@ pub struct Stat<'a> {
     pub utime: u64,
     /// The processor time that the kernel has used for it, in clock ticks.
     pub stime: u64,
-    /// Its threads; the first counts until the process is reaped, also when it has ended before the others.
+    /// The number of its threads. The first one counts until the process is reaped, even if it ended before the others.
     pub threads: u32,
-    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    /// When it started, in clock ticks since the machine's start. Together with the pid it identifies the process.
     pub start: u64,
     /// Its resident memory, in pages.
     pub rss: u64,
@@ -42,11 +42,11 @@ pub struct Stat<'a> {
 }
 
 impl<'a> Stat<'a> {
-    /// Reads the content of a file. None if the kernel has never written it so.
+    /// Parses the content of a file. `None` if the kernel cannot have written it.
     #[must_use]
     #[allow(clippy::similar_names, reason = "they are those of proc_pid_stat(5)")]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        // The name is in parentheses and may contain anything, also parentheses.
+        // The name is in parentheses and may contain any characters, including parentheses.
         let begin = bytes.iter().position(|&byte| byte == b'(')?;
         let end = bytes.iter().rposition(|&byte| byte == b')')?;
         let name = bytes.get(begin + 1..end)?;
@@ -76,7 +76,7 @@ impl<'a> Stat<'a> {
         })
     }
 
-    /// Whether its first thread has ended, and with it what `/proc/<pid>` shows of its memory.
+    /// Whether its first thread has ended, so that `/proc/<pid>` shows nothing of its memory.
     #[must_use]
     pub fn is_headless(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
@@ -88,7 +88,7 @@ impl<'a> Stat<'a> {
         matches!(self.state, b'T' | b't')
     }
 
-    /// Whether it is a copy of its parent that has executed nothing yet.
+    /// Whether it is a copy of its parent that has not executed a program yet.
     #[must_use]
     pub fn is_copy(&self) -> bool {
         self.flags & PF_FORKNOEXEC != 0
@@ -101,7 +101,7 @@ impl<'a> Stat<'a> {
     }
 }
 
-/// What follows the name: numbers, and a letter, between spaces.
+/// The fields after the name: numbers, and a letter, separated by spaces.
 struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
@@ -117,7 +117,7 @@ impl<'a> Fields<'a> {
         self.next()?.parse().ok()
     }
 
-    /// The number that follows so many fields.
+    /// The number after `skipped` fields.
     fn after<T: std::str::FromStr>(&mut self, skipped: usize) -> Option<T> {
         for _ in 0..skipped {
             self.next()?;

@@ -1,4 +1,4 @@
-//! What the calls ask for, from their registers and the caller's memory.
+//! Reads what a call asks for, from its registers and the caller's memory.
 
 use std::ffi::{CStr, CString};
 
@@ -7,17 +7,17 @@ use nix::sys::time::TimeSpec;
 
 use super::{Asked, Caller};
 
-/// One of the calls.
+/// One call.
 pub struct Request {
-    /// Which file.
+    /// The file.
     pub named: Named,
-    /// What is to become of it.
+    /// The change to it.
     pub change: Change,
 }
 
 /// How a file is named.
 pub enum Named {
-    /// By a path, relative to the caller's descriptor or else to its working directory.
+    /// By a path, relative to the caller's descriptor or otherwise to its working directory.
     Path {
         directory: Option<i32>,
         path: CString,
@@ -90,8 +90,8 @@ impl Request {
     }
 }
 
-/// The caller's descriptor that a path in `/proc` is, which is how C libraries change the mode of what they have opened for its
-/// path: to init the same path would be another file.
+/// The caller's descriptor, if a path in `/proc` names one. C libraries use such a path to change the mode of a file
+/// opened with `O_PATH`; for init the same path would mean another file.
 fn descriptor_in_proc(path: &CStr) -> Option<i32> {
     let number = path.to_str().ok()?.strip_prefix("/proc/self/fd/")?;
     let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
@@ -110,7 +110,7 @@ fn seconds(caller: &Caller, address: u64) -> Result<Change, Errno> {
     })
 }
 
-/// Two of `struct timeval`.
+/// Two values of `struct timeval`.
 #[cfg(target_arch = "x86_64")]
 fn microseconds(caller: &Caller, address: u64) -> Result<Change, Errno> {
     let time = |seconds, micros: i64| {
@@ -125,7 +125,7 @@ fn microseconds(caller: &Caller, address: u64) -> Result<Change, Errno> {
     })
 }
 
-/// Two of `struct timespec`; the kernel checks them, and knows `UTIME_NOW` and `UTIME_OMIT`.
+/// Two values of `struct timespec`. The kernel checks them, and knows `UTIME_NOW` and `UTIME_OMIT`.
 fn nanoseconds(caller: &Caller, address: u64) -> Result<Change, Errno> {
     times::<4>(caller, address, |[s, ns, second_s, second_ns]| {
         Ok((TimeSpec::new(s, ns), TimeSpec::new(second_s, second_ns)))
