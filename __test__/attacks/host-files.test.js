@@ -78,7 +78,7 @@ const PLANT = `
 async function serve(source, as = [], user = String(process.getuid())) {
   const top = temporaryDirectory();
   const from = readableCopy();
-  // An ordinary user mounts as the root of a user namespace, and is itself again in one below that.
+  // An ordinary user mounts as the root of a user namespace, and gets its own id back in a second one below that.
   const back = ["unshare", "--user", `--map-user=${process.getuid()}`, `--map-group=${process.getgid()}`];
   const owner = isRoot ? user : "0";
   const plant = ["sh", "-c", `set -e; (${PLANT}) && shift 2 && exec "$@"`, "sh", top, owner];

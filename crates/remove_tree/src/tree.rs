@@ -28,7 +28,7 @@ pub trait Tree {
         is_directory: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Runs [`entries`](crate::entries) on a thread that may block.
+    /// Runs [`entries`](crate::entries()) on a thread that may block.
     fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Entries, Self::Error>> + Send;
 
     /// Gives the owner every permission on the directory `name` in `directory`, or on `directory` itself. Returns
