@@ -30,7 +30,7 @@ function keptBytes({ maxOutputBytes = defaults.maxOutputBytes, keepOutput = defa
  * @param {import("./members").Bare<CheckedExec>} options
  */
 function exec(calls, program, args, options) {
-  const { env, cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr, encoding } = options;
+  const { env = [], cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr, encoding } = options;
   calls.requireVm();
   if (signal?.aborted) throw aborted(signal);
   const streams = onStdout !== undefined || onStderr !== undefined;

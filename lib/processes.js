@@ -52,7 +52,7 @@ class Processes {
    * @param {Follower["told"]} told
    */
   async spawn(program, args, options, told) {
-    const { env, cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr } = options;
+    const { env = [], cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr } = options;
     const inContext = AsyncLocalStorage.snapshot();
     /** @param {number} pid */
     const onStart = (pid) => {

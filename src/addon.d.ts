@@ -143,7 +143,7 @@ export declare function endTurn(): void
 /** The options of `exec` and `execFile`. */
 export interface ExecOptions {
   /** Environment variables. */
-  env?: readonly [name: string, value: string][] | undefined
+  env: readonly [name: string, value: string][]
   /** The working directory. */
   cwd?: string | undefined
   /** The timeout in milliseconds; 0 for none. */
@@ -225,7 +225,7 @@ export interface MountRequest {
   /** Whether writes are refused. */
   readOnly: boolean
   /** Whether it is software, in which links are not followed. */
-  software?: boolean | undefined
+  software: boolean
 }
 
 /** The network that programs can reach. */
@@ -246,7 +246,7 @@ export interface ShellOptions {
 /** The options of `spawn`. */
 export interface SpawnOptions {
   /** Environment variables. */
-  env?: readonly [name: string, value: string][] | undefined
+  env: readonly [name: string, value: string][]
   /** The working directory. */
   cwd?: string | undefined
   /** The timeout in milliseconds; 0 for none. */

@@ -47,7 +47,7 @@ impl NativeVm {
                 tail: options.tail_bytes as usize,
             },
             on_output,
-            command: wire::command(&command_line, options.env.unwrap_or_default(), options.cwd),
+            command: wire::command(&command_line, options.env, options.cwd),
         };
         let as_bytes = options.bytes;
         let on_result = move |result| match result {
@@ -77,7 +77,7 @@ impl NativeVm {
         let request = SpawnRequest {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: wire::timeout(options.timeout),
-            command: wire::command(&command_line, options.env.unwrap_or_default(), options.cwd),
+            command: wire::command(&command_line, options.env, options.cwd),
         };
         let bridge = self.bridge.clone();
         let on_spawn =

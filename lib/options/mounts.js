@@ -22,7 +22,7 @@ const PATH_BYTES = 4095;
 
 /** @import { Check } from "../arguments" */
 
-/** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean }>} CheckedMount */
+/** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean, software: false }>} CheckedMount */
 
 /**
  * `home` and `rootfs` take the same.
@@ -91,7 +91,7 @@ function mounts(name, value) {
         throw invalid(`${here}.path must be another place than ${places.get(path)}'s, ${check.show(path)}`);
       }
       places.set(path, here);
-      return { __proto__: null, path, hostPath: source, readOnly };
+      return { __proto__: null, path, hostPath: source, readOnly, software: false };
     },
     length,
   );

@@ -93,8 +93,7 @@ pub struct MountRequest {
     /// Whether writes are refused.
     pub read_only: bool,
     /// Whether it is software, in which links are not followed.
-    #[napi(ts_type = "boolean | undefined")]
-    pub software: Option<bool>,
+    pub software: bool,
 }
 
 /// The host settings and data that a VM shows and hides.
@@ -165,7 +164,7 @@ impl From<MountRequest> for Mount {
             path: mount.path,
             host_path: mount.host_path.into(),
             read_only: mount.read_only,
-            software: mount.software.unwrap_or(false),
+            software: mount.software,
         }
     }
 }
@@ -253,8 +252,8 @@ impl BootRequest {
 #[napi(object, object_to_js = false)]
 pub struct ExecOptions {
     /// Environment variables.
-    #[napi(ts_type = "readonly [name: string, value: string][] | undefined")]
-    pub env: Option<Pairs>,
+    #[napi(ts_type = "readonly [name: string, value: string][]")]
+    pub env: Pairs,
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
@@ -274,8 +273,8 @@ pub struct ExecOptions {
 #[napi(object, object_to_js = false)]
 pub struct SpawnOptions {
     /// Environment variables.
-    #[napi(ts_type = "readonly [name: string, value: string][] | undefined")]
-    pub env: Option<Pairs>,
+    #[napi(ts_type = "readonly [name: string, value: string][]")]
+    pub env: Pairs,
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,

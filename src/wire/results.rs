@@ -292,12 +292,7 @@ pub fn replay_value(replay: OutputReplay) -> Value {
 /// The fields from which lib/wire.js makes an `AgentVmError`, as JSON.
 pub fn error_value(error: &Error) -> Value {
     let mut fields = json!({ "code": error.code(), "message": error.to_string() });
-    let system = match error {
-        Error::System { errno, syscall, path } => Some((*errno, syscall.as_str(), path.as_deref())),
-        Error::FileTooLarge { path, .. } => Some((libc::EFBIG, "read", Some(path.as_str()))),
-        _ => None,
-    };
-    if let Some((errno, syscall, path)) = system {
+    if let Some((errno, syscall, path)) = error.system_call() {
         // Negative, as in Node.js.
         fields["errno"] = json!(-errno);
         fields["syscall"] = json!(syscall);

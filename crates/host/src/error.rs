@@ -77,6 +77,17 @@ impl Error {
         }
     }
 
+    /// The system call that failed: the kernel's error number, the call's name, and the path that it was about.
+    #[must_use]
+    pub fn system_call(&self) -> Option<(i32, &str, Option<&str>)> {
+        match self {
+            Self::System { errno, syscall, path } => Some((*errno, syscall, path.as_deref())),
+            // A bound of the call, reported as the kernel reports a file that is too large.
+            Self::FileTooLarge { path, .. } => Some((libc::EFBIG, "read", Some(path))),
+            _ => None,
+        }
+    }
+
     /// The error's public code.
     #[must_use]
     pub fn code(&self) -> String {
@@ -89,8 +100,8 @@ impl Error {
             Self::StdinClosed(_) => "STDIN_CLOSED".into(),
             Self::LimitExceeded(_) => "LIMIT_EXCEEDED".into(),
             Self::Aborted => "ABORTED".into(),
-            Self::FileTooLarge { .. } => errno_name(libc::EFBIG),
             Self::System { errno, .. } => errno_name(*errno),
+            Self::FileTooLarge { .. } => errno_name(libc::EFBIG),
         }
     }
 }
