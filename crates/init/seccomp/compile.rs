@@ -14,9 +14,10 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
+use crate::policy::Table;
 use crate::policy::calls::{Call, Machine};
 use crate::policy::check::{Check, Otherwise, Step, Test};
-use crate::policy::{ENOSYS, Table};
+use crate::policy::errno::ENOSYS;
 
 /// `linux/filter.h`; `libc` has them only for Linux, and the build machine may be another.
 const LOAD_WORD: u16 = 0x20;

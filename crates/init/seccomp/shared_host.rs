@@ -1,10 +1,11 @@
 //! What a VM without namespaces is refused in addition, because it shares the host's network, IPC and processes and, if
 //! the server is not root, the server's user. `src/seccomp/mod.rs` gives the reasons.
 
+use crate::policy::Table;
 use crate::policy::arguments::AF_UNIX;
 use crate::policy::calls::{Call, both, new, only_x86};
 use crate::policy::check::{Check, check, is, is_not, masked};
-use crate::policy::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, Table};
+use crate::policy::errno::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
 
 /// For the deputy and the programs of such a VM, in addition to [`crate::policy::for_all`].
 pub fn table() -> Table {

@@ -8,9 +8,10 @@ mod policy;
 #[path = "../seccomp/shared_host.rs"]
 mod shared_host;
 
+use policy::Table;
 use policy::calls::{Call, Machine};
+use policy::errno::ENOSYS;
 use policy::modes::Modes;
-use policy::{ENOSYS, Table};
 use seccompiler::sock_filter;
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];

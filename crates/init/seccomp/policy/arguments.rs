@@ -2,7 +2,7 @@
 
 use super::calls::{Call, both};
 use super::check::{Check, Otherwise, Step, check, is, is_not, masked, null};
-use super::{EAFNOSUPPORT, EINVAL, EPERM, EPROTONOSUPPORT, SUCCESS};
+use super::errno::{EAFNOSUPPORT, EINVAL, EPERM, EPROTONOSUPPORT, SUCCESS};
 
 /// The checks for all of them.
 pub fn checks() -> Vec<Check> {

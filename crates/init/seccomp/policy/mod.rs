@@ -4,23 +4,15 @@
 pub mod arguments;
 pub mod calls;
 pub mod check;
+pub mod errno;
 pub mod modes;
 mod refused;
 
 use calls::Call;
 use check::Check;
+use errno::{ENOSYS, EPERM, SUCCESS};
 use modes::Modes;
 use refused::{NOT_CARRIED_OUT, NOT_PERMITTED, NOT_THERE};
-
-/// The call returns 0, and the kernel does nothing.
-pub const SUCCESS: u32 = 0;
-/// The errors that the filter returns; their numbers are the same on both architectures.
-pub const EPERM: u32 = 1;
-pub const EINVAL: u32 = 22;
-pub const ENOSYS: u32 = 38;
-pub const EPROTONOSUPPORT: u32 = 93;
-pub const EOPNOTSUPP: u32 = 95;
-pub const EAFNOSUPPORT: u32 = 97;
 
 /// The answers of one filter: a call in neither list is allowed, and an unassigned number is ENOSYS.
 #[derive(Clone, Debug)]

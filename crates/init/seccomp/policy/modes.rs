@@ -2,9 +2,9 @@
 //!
 //! `mkdir` and `mkdirat` are not among them: the kernel takes no set-id bit from their mode (`mkdir(2)`).
 
-use super::EPERM;
 use super::calls::{Call, both, new, only_x86};
 use super::check::{Check, Otherwise, check, decided, masked};
+use super::errno::EPERM;
 
 /// Who decides about a mode with a set-id bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
