@@ -35,7 +35,7 @@ function load() {
         `Where a tool has copied node_modules, it must copy agent-vm-${target} as well: ${GUIDE}`,
     );
   }
-  const { MessageKind, NativeVm, endTurn, lookAhead, startLog } = loadAddon(path.join(directory, ADDON));
+  const { MessageKind, NativeVm, endTurn, lookAhead, startLog, vmPaths } = loadAddon(path.join(directory, ADDON));
   const log = logLevel();
   if (log !== undefined) startLog(log);
   lookAhead();
@@ -43,6 +43,7 @@ function load() {
     MessageKind,
     NativeVm,
     endTurn,
+    paths: vmPaths(),
     init: path.join(directory, INIT),
     log,
   };

@@ -258,3 +258,24 @@ export interface SpawnOptions {
  * thread or a second copy of the package may load the addon again.
  */
 export declare function startLog(level: string): void
+
+/** Returns the paths that a VM provides itself. They are the same for all VMs that have their own root. */
+export declare function vmPaths(): VmPaths
+
+/** The paths that a VM provides itself. */
+export interface VmPaths {
+  /** The user's home. */
+  home: string
+  /** The directories of programs. */
+  programs: Array<string>
+  /** What the kernel shows. */
+  kernel: Array<string>
+  /** What agent-vm adds. */
+  added: Array<string>
+  /** Writable directories, the home among them. */
+  writable: Array<string>
+  /** The directories of which the host's settings and data are shown. */
+  hostFiles: Array<string>
+  /** The packages of the software that the VM shows. */
+  software: string
+}

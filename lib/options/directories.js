@@ -4,27 +4,20 @@
 const check = require("../arguments");
 const { invalid } = require("../error");
 const { place } = require("./mounts");
+const own = require("./own-paths");
+const { above, within } = require("./paths");
 
 /** Directories of the system, and directories that are private already. */
-const SYSTEM =
-  "/bin /boot /dev /etc /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt/agent-vm /opt/node /proc /run /sbin /sys /tmp /usr /var".split(
-    " ",
-  );
+const SYSTEM = [...own.system, "/boot", ...own.writable];
 /** Directories that contain one of those. */
-const ABOVE = new Set(["/", "/home", "/opt"]);
+const ABOVE = above(SYSTEM);
 /** The maximum number; each is a mount. */
 const DIRECTORIES = 32;
-
-/**
- * @param {string} path
- * @param {string} top
- */
-const isBelow = (path, top) => path === top || path.startsWith(`${top}/`);
 
 /** @type {check.Check<string>} */
 function directory(name, value) {
   const path = place(name, value);
-  const system = SYSTEM.find((top) => isBelow(path, top));
+  const system = SYSTEM.find((top) => within(path, top));
   if (ABOVE.has(path) || system !== undefined) {
     throw invalid(
       `${name} must be a place of its own, like "/workspace", not ${check.show(path)}, which belongs to the system` +
@@ -41,7 +34,7 @@ function directories(name, value) {
   if (length > DIRECTORIES) throw invalid(`${name} must be at most ${DIRECTORIES} directories, not ${length}`);
   const paths = check.each(value, (item, index) => directory(`${name}[${index}]`, item), length);
   for (const [index, path] of paths.entries()) {
-    const other = paths.findIndex((top, at) => at !== index && isBelow(path, top));
+    const other = paths.findIndex((top, at) => at !== index && within(path, top));
     if (other >= 0) {
       throw invalid(
         `${name}[${index}] must not be, or be below, ${name}[${other}], which is ${check.show(paths[other])}`,
@@ -59,7 +52,7 @@ function directories(name, value) {
 function requireApart({ directories: paths = [], mounts = [] }) {
   for (const [index, path] of paths.entries()) {
     for (const [at, mount] of mounts.entries()) {
-      if (!isBelow(path, mount.path)) continue;
+      if (!within(path, mount.path)) continue;
       throw invalid(
         `directories[${index}] must not be, or be below, mounts[${at}].path, which is ${check.show(mount.path)}`,
       );

@@ -4,11 +4,10 @@
 const check = require("../arguments");
 const { invalid } = require("../error");
 const { place } = require("./mounts");
+const own = require("./own-paths");
 
 /** @import { Check } from "../arguments" */
 
-/** The directories that may contain such files. */
-const TOPS = ["/etc", "/var/lib", "/var/cache", "/opt"];
 /** The maximum number; every `create` looks each path up. */
 const PATHS = 64;
 
@@ -34,8 +33,8 @@ function inEtc(name, value) {
 /** @type {Check<string>} */
 function hidden(name, value) {
   const path = place(name, value);
-  if (!TOPS.some((top) => isBelow(path, top))) {
-    throw invalid(`${name} must be a path below ${TOPS.join(", ")}, not ${check.show(value)}`);
+  if (!own.hostFiles.some((top) => isBelow(path, top))) {
+    throw invalid(`${name} must be a path below ${own.hostFiles.join(", ")}, not ${check.show(value)}`);
   }
   return path;
 }

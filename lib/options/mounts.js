@@ -6,15 +6,11 @@ const nodePath = require("node:path");
 
 const check = require("../arguments");
 const { invalid } = require("../error");
+const own = require("./own-paths");
+const { above, within } = require("./paths");
 
 /** Paths where no mount may be: the VM has its own files there, or needs what is there. */
-const TAKEN = new Set(
-  "/ /bin /dev /etc /home /home/user /lib /lib32 /lib64 /libx32 /libo32 /libexec /opt /opt/agent-vm /opt/node /proc /sbin /sys /usr /var".split(
-    " ",
-  ),
-);
-/** Nor may a mount be below these. */
-const CLOSED = ["/dev/", "/proc/", "/sys/", "/opt/agent-vm/", "/opt/node/"];
+const TAKEN = new Set([...own.system, ...above(own.system)]);
 /** The maximum number: each needs a descriptor in a message that carries 128. */
 const MOUNTS = 100;
 /** The kernel's longest path. */
@@ -57,8 +53,8 @@ function place(name, value) {
 /** @type {Check<string>} */
 function mountPoint(name, value) {
   const path = place(name, value);
-  if (path === "/home/user") throw invalid(`${name} must not be /home/user: that is what the option home is for`);
-  if (TAKEN.has(path) || CLOSED.some((directory) => path.startsWith(directory))) {
+  if (path === own.home) throw invalid(`${name} must not be ${path}: that is what the option home is for`);
+  if (TAKEN.has(path) || own.closed.some((directory) => within(path, directory))) {
     throw invalid(`${name} must be a path that the VM does not provide itself, which ${check.show(path)} is`);
   }
   return path;

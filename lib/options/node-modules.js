@@ -8,11 +8,10 @@ const nodePath = require("node:path");
 const { show } = require("../arguments");
 const { AgentVmError, invalid, systemError } = require("../error");
 const { own } = require("../members");
-const { Places, within } = require("./package-places");
+const ownPaths = require("./own-paths");
+const { Places } = require("./package-places");
 const { isFileName, manifestOf } = require("./package-manifest");
-
-/** The path of the tree in the VM. Its commands are in /opt/agent-vm/bin (crates/host/src/boot/root.rs). */
-const TREE = "/opt/agent-vm/software";
+const { within } = require("./paths");
 
 /**
  * The maximum number of directories in one VM: each is a mount. Packages that npm, pnpm or yarn install together
@@ -52,7 +51,7 @@ async function programsOf(programs) {
   }
   const base = commonDirectory(directories.map((directory) => nodePath.dirname(directory)));
   /** @param {string} path */
-  const inside = (path) => nodePath.posix.join(TREE, nodePath.relative(base, path));
+  const inside = (path) => nodePath.posix.join(ownPaths.software, nodePath.relative(base, path));
   const bins = new Map();
   for (const [name, { script, called }] of found.flatMap(({ bins: all }) => all)) {
     const known = bins.get(name);

@@ -10,6 +10,7 @@ const nodePath = require("node:path");
 const { AgentVmError, invalid, systemError } = require("../error");
 const { own } = require("../members");
 const { manifestOf } = require("./package-manifest");
+const { within } = require("./paths");
 
 class Places {
   /** The packageDir, with links resolved. */
@@ -320,14 +321,4 @@ function isNameLike(part, name) {
   return name.length - last.length >= at && name.endsWith(last);
 }
 
-/**
- * Whether `path` is `directory` or below it.
- * @param {string} path
- * @param {string} directory
- */
-function within(path, directory) {
-  return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`);
-}
-
 exports.Places = Places;
-exports.within = within;

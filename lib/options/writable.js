@@ -6,7 +6,7 @@
 const { realpath } = require("node:fs/promises");
 
 const { invalid } = require("../error");
-const { within } = require("./package-places");
+const { within } = require("./paths");
 
 /** @import { CheckedOptions } from "./create" */
 /** @import { MountRequest } from "../../src/addon" */

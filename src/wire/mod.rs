@@ -13,6 +13,7 @@
 
 mod message;
 mod options;
+mod own_paths;
 mod results;
 
 pub use message::Message;

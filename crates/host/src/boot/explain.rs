@@ -14,9 +14,7 @@ use std::path::Path;
 use agent_vm_protocol::message::{Isolation, RootEntry};
 
 use super::options::Options;
-
-/// The directory of the commands in the VM.
-const DIRECTORY: &str = "/opt/node/explain";
+use super::own_paths::EXPLAIN;
 
 /// The directory's name below the private directory of a VM without a root of its own.
 pub const OWN: &str = "explain";
@@ -48,11 +46,11 @@ const NODE: &str = "node";
 pub fn entries(options: &Options) -> [RootEntry; 2] {
     [
         RootEntry::Script {
-            path: format!("{DIRECTORY}/{SCRIPT_NAME}"),
+            path: format!("{EXPLAIN}/{SCRIPT_NAME}"),
             content: SCRIPT.to_owned(),
         },
         RootEntry::Links {
-            path: DIRECTORY.to_owned(),
+            path: EXPLAIN.to_owned(),
             names: USUAL
                 .iter()
                 .chain(&OTHERS)
@@ -89,7 +87,7 @@ pub fn write(directory: &Path, options: &Options) -> io::Result<()> {
 /// The PATH made of `first`, which ends with a colon, the directory of the commands if there are any, and `usual`.
 pub fn with_path(options: &Options, has_rootfs: bool, home: &str, first: &str, usual: &str) -> String {
     let directory = match options.isolation {
-        Isolation::Namespaces if !has_rootfs => DIRECTORY.to_owned(),
+        Isolation::Namespaces if !has_rootfs => EXPLAIN.to_owned(),
         Isolation::Landlock => format!("{}/{OWN}", home.trim_end_matches("/home")),
         Isolation::Namespaces | Isolation::None => return format!("{first}{usual}"),
     };

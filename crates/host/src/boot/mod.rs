@@ -37,6 +37,7 @@ mod landlock;
 mod launched;
 mod machine;
 mod options;
+pub mod own_paths;
 mod prebooted;
 mod private_directory;
 mod ready;

@@ -17,25 +17,9 @@ use super::directories::{Rootfs, depth};
 use super::explain;
 use super::host_files::{Node, Tree};
 use super::options::{Network, Options};
+use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, SOFTWARE_BINS, USR};
 use super::server_node::ServerNode;
-use super::user::HOME;
 use crate::proxy;
-
-/// Directories that are links into `/usr` on merged systems, and separate directories elsewhere.
-const PROGRAM_DIRECTORIES: [&str; 8] = [
-    "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec",
-];
-
-/// The directory for commands of shown software in the VM.
-const SOFTWARE_BINS: &str = "/opt/agent-vm/bin";
-
-/// Private writable directories, with their permission bits.
-const PRIVATE_DIRECTORIES: [(&str, u32); 4] = [
-    (HOME, 0o755),
-    ("/tmp", 0o1777),
-    ("/run", 0o755),
-    ("/var/tmp", 0o1777),
-];
 
 /// Without a network, a package manager that retries only fails later: npm and pnpm after 71 s, uv after 10 s, pip and
 /// Yarn (from version 2 on) after 8 s.
@@ -160,14 +144,13 @@ fn host_programs_once() -> &'static [RootEntry] {
 
 /// `/usr` and what belongs with it; the host is read once.
 fn host_programs() -> Vec<RootEntry> {
-    let mut entries = vec![bind("/usr")];
-    for directory in PROGRAM_DIRECTORIES {
-        let path = format!("/{directory}");
-        match fs::symlink_metadata(&path) {
+    let mut entries = vec![bind(USR)];
+    for path in PROGRAM_DIRECTORIES {
+        match fs::symlink_metadata(path) {
             Ok(found) if found.is_symlink() => {
                 if let Ok(target) = fs::read_link(&path) {
                     entries.push(RootEntry::Symlink {
-                        path,
+                        path: path.to_owned(),
                         target: target.to_string_lossy().into_owned(),
                     });
                 }

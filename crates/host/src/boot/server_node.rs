@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Its path in the VM; its `bin` is first on the PATH.
-pub(super) const PREFIX: &str = "/opt/node";
+use super::own_paths::NODE;
 
 /// A Node.js installation of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl ServerNode {
     /// The directory of its commands in the VM.
     #[must_use]
     pub fn path() -> String {
-        format!("{PREFIX}/bin")
+        format!("{NODE}/bin")
     }
 
     /// Its own directory of commands, as the beginning of a PATH; empty if the usual PATH contains it.

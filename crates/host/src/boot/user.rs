@@ -5,9 +5,6 @@ use nix::unistd::Uid;
 /// The user's uid and gid in the VM.
 pub const USER_ID: u32 = 1000;
 
-/// The user's home, in a VM that has its own root.
-pub const HOME: &str = "/home/user";
-
 /// Whether this process gives each VM a separate id.
 #[must_use]
 pub fn is_root() -> bool {

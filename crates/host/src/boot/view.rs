@@ -8,8 +8,8 @@ use nix::unistd::{getegid, geteuid};
 use super::directories::{self, Rootfs};
 use super::error::BootError;
 use super::options::Options;
+use super::own_paths::HOME;
 use super::private_directory::PrivateDirectory;
-use super::user::HOME;
 use super::{accounts, explain, host_files, root};
 
 /// A VM's view of the file system.

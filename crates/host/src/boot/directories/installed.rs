@@ -7,7 +7,8 @@ use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
 
 use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
-use crate::boot::server_node::{PREFIX, ServerNode};
+use crate::boot::own_paths::NODE;
+use crate::boot::server_node::ServerNode;
 
 /// The root's entries for it: links if `/usr` contains it, otherwise read-only binds. `id` and `fds` are as for
 /// [`entries`](super::entries).
@@ -16,12 +17,12 @@ pub fn node_entries(
     id: Option<u32>,
     fds: &mut Vec<OwnedFd>,
 ) -> Result<Vec<RootEntry>, DirectoryError> {
-    let mut entries = vec![show(&node.executable, &format!("{PREFIX}/bin/node"), id, fds)?];
+    let mut entries = vec![show(&node.executable, &format!("{NODE}/bin/node"), id, fds)?];
     if let Some(npm) = &node.npm {
-        entries.push(show(npm, &format!("{PREFIX}/lib/node_modules/npm"), id, fds)?);
+        entries.push(show(npm, &format!("{NODE}/lib/node_modules/npm"), id, fds)?);
         for (command, script) in [("npm", "npm-cli.js"), ("npx", "npx-cli.js")] {
             entries.push(RootEntry::Symlink {
-                path: format!("{PREFIX}/bin/{command}"),
+                path: format!("{NODE}/bin/{command}"),
                 target: format!("../lib/node_modules/npm/bin/{script}"),
             });
         }

@@ -24,7 +24,7 @@ use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
 use nix::errno::Errno;
 
 use super::options::{Mount, Options};
-use super::user::HOME;
+use super::own_paths::HOME;
 use opened::{Access, Opened, Wanted};
 
 pub use error::DirectoryError;

@@ -18,6 +18,7 @@ use super::listing::{self, directory_flags};
 use super::names;
 use super::packages::Packages;
 use super::tree::{Copied, Node, Stamp, Tree, ancestors};
+use crate::boot::own_paths::HOST_FILES;
 
 /// A larger file is shown itself, but only if a list names it or, below `/opt`, a package owns it.
 const COPIED: i64 = 1024 * 1024;
@@ -58,7 +59,7 @@ const SEARCH: u32 = 0o1;
 pub fn look() -> Tree {
     let packages = Packages::read();
     let mut look = Look::new(&packages, names::listed().into_iter().collect());
-    for top in names::TOPS {
+    for top in HOST_FILES {
         look.top(top);
     }
     look.finish()

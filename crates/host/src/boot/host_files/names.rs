@@ -3,8 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The directories of which host files are shown, in addition to `/usr` and what belongs with it.
-pub const TOPS: [&str; 4] = ["/etc", "/var/lib", "/var/cache", "/opt"];
+use crate::boot::own_paths::{AGENT_VM, HOST_FILES, NODE};
 
 /// Shown whatever their origin and content: programs need them, and they reveal nothing about the host's users, hosts
 /// or secrets. A name that ends with `*` matches all names with that beginning.
@@ -135,8 +134,8 @@ const DENIED: [&str; 52] = [
     "/var/lib/cloud",
     "/var/lib/dbus",
     // Paths that the VM uses itself.
-    "/opt/node",
-    "/opt/agent-vm",
+    NODE,
+    AGENT_VM,
 ];
 
 /// The listed paths that exist on this host, unsorted.
@@ -180,7 +179,8 @@ pub fn is_refused(path: &Path) -> bool {
 
 /// Whether `path` is below one of the directories of which host files are shown.
 pub fn is_in_tops(path: &str) -> bool {
-    TOPS.iter()
+    HOST_FILES
+        .iter()
         .any(|top| Path::new(path).starts_with(top) && path != *top)
 }
 
@@ -279,7 +279,10 @@ mod tests {
     fn nothing_that_is_listed_is_denied() {
         for name in CHOSEN.iter().chain(&GENERATED) {
             assert!(!is_denied(Path::new(name)), "{name}");
-            assert!(TOPS.iter().any(|top| Path::new(name).starts_with(top)), "{name}");
+            assert!(
+                HOST_FILES.iter().any(|top| Path::new(name).starts_with(top)),
+                "{name}"
+            );
         }
     }
 }
