@@ -148,14 +148,14 @@ fn host_programs() -> Vec<RootEntry> {
     for path in PROGRAM_DIRECTORIES {
         match fs::symlink_metadata(path) {
             Ok(found) if found.is_symlink() => {
-                if let Ok(target) = fs::read_link(&path) {
+                if let Ok(target) = fs::read_link(path) {
                     entries.push(RootEntry::Symlink {
                         path: path.to_owned(),
                         target: target.to_string_lossy().into_owned(),
                     });
                 }
             }
-            Ok(found) if found.is_dir() => entries.push(bind(&path)),
+            Ok(found) if found.is_dir() => entries.push(bind(path)),
             _ => {}
         }
     }
