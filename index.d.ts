@@ -3,7 +3,7 @@
 // over unchanged. `agent-vm/rivetkit` and `agent-vm/client` have their types in dist/rivetkit.
 /// <reference types="node" />
 import type { EventEmitter } from "node:events";
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable, Writable } from "node:stream";
 
 // ---------------------------------------------------------------- errors
 /** The codes of `AgentVmError`: one of these, or the name of the errno that a system call failed with. */
@@ -36,6 +36,8 @@ export class AgentVmError extends Error {
   syscall?: string;
   /** The path or program that the call failed for. */
   path?: string;
+  /** How many bytes of the output are no longer kept, for the LIMIT_EXCEEDED of a handle's stream. */
+  truncatedBytes?: number;
   /** The result of the command, for COMMAND_FAILED. Its output is bytes if `encoding` was "buffer". */
   result?: ExecResult | ExecResult<Uint8Array>;
 }
@@ -332,6 +334,12 @@ export interface AgentVmEvents {
   processOutput: [ProcessOutputEvent];
   /** A spawned process has exited. Emitted after all output that the process itself wrote. */
   processExit: [ProcessExitEvent];
+  /**
+   * The output of a spawned process has ended: the process has exited, and no process that it left behind can write to it.
+   * Emitted after `processExit` and after the last `processOutput`, and before `exit`. Not emitted, and output that comes
+   * then is dropped, once another spawned process has the pid.
+   */
+  processClose: [ProcessCloseEvent];
   /** A shell's terminal has shown output. */
   shellData: [ShellDataEvent];
   /** A shell has exited. Emitted after all output that the shell itself wrote, unless `closeShell` ended it. */
@@ -354,6 +362,11 @@ export interface ProcessOutputEvent {
 }
 /** How a spawned process ended. */
 export interface ProcessExitEvent extends ExitStatus {
+  /** The pid that `spawn` returned. */
+  pid: number;
+}
+/** The end of a spawned process's output. */
+export interface ProcessCloseEvent {
   /** The pid that `spawn` returned. */
   pid: number;
 }
@@ -479,11 +492,17 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
 
   // long-running
   /**
-   * Starts a process, and resolves when it runs. `processOutput` events bring its output, which is also kept for
-   * `readProcessOutput`. Its standard input is a pipe that stays open until `closeProcessStdin`. While the process runs, it
-   * keeps the VM and Node.js alive. Rejects as `execFile`.
+   * Starts a process, and resolves when it runs, to a handle with its pid and its streams. `processOutput` events bring its
+   * output, which is also kept for `readProcessOutput`. Its standard input is a pipe that stays open until `closeProcessStdin`.
+   * While the process runs, it keeps the VM and Node.js alive. Rejects as `execFile`.
    */
-  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<SpawnedProcess>;
+  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<VmProcess>;
+  /**
+   * A handle of a spawned process, or of a shell, by what `spawn` or `openShell` returned. Each call makes a handle of its own,
+   * whose streams begin at the first byte. Rejects with PROCESS_NOT_FOUND or SHELL_NOT_FOUND.
+   */
+  getHandle(pid: number): Promise<VmProcess>;
+  getHandle(shellId: string): Promise<VmShell>;
   /**
    * Writes to a process's standard input, a string as UTF-8. Resolves when the pipe has taken all of it; writes to one process
    * keep their order. Rejects with STDIN_CLOSED after `closeProcessStdin`, or if no process reads it any more; and with
@@ -524,6 +543,20 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /** The output of a spawned process that is kept, stdout and stderr in the order of arrival. */
   readProcessOutput(pid: number, options?: ReplayOptions): Promise<ProcessOutputReplay>;
 
+  /**
+   * Stops reading standard output, standard error, or without `stream` both, until `resumeProcessOutput`. At most 2 MiB of each
+   * that were read already are still emitted. A process that goes on writing fills its pipe and waits. When a paused process
+   * exits, what it wrote itself is emitted before `processExit`; output of the processes that it left behind stays paused.
+   */
+  pauseProcessOutput(pid: number, stream?: "stdout" | "stderr"): Promise<void>;
+  /** Ends a pause. The output flows on when no stream of a handle that nobody reads holds it up either. */
+  resumeProcessOutput(pid: number, stream?: "stdout" | "stderr"): Promise<void>;
+  /**
+   * Closes the reading end of standard output, standard error, or without `stream` both. Output that was not read yet is lost;
+   * a process that writes to it from then on gets SIGPIPE, or EPIPE. A second call does nothing.
+   */
+  closeProcessOutput(pid: number, stream?: "stdout" | "stderr"): Promise<void>;
+
   // everything in the VM
   /** Every process of the VM as the kernel reports it, including those of exec, of shells and in the background. */
   allProcesses(): Promise<ProcessInfo[]>;
@@ -535,9 +568,10 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // shells
   /**
    * Starts a program on a terminal of its own, whose session it leads. It ends like a process: `shellExit`, `waitShell`.
-   * While it runs, it keeps the VM and Node.js alive. Rejects with ENOENT or EACCES, with `path`, if the program or the directory cannot be used.
+   * While it runs, it keeps the VM and Node.js alive. Resolves to a handle with its id and its stream. Rejects with ENOENT or
+   * EACCES, with `path`, if the program or the directory cannot be used.
    */
-  openShell(options?: OpenShellOptions): Promise<OpenedShell>;
+  openShell(options?: OpenShellOptions): Promise<VmShell>;
   /**
    * Writes to a shell's terminal what a person would type: `"ls\n"`, `"\x03"` for Ctrl-C. Resolves when the terminal has taken
    * all of it; writes to one shell keep their order. Rejects with SHELL_NOT_FOUND if the shell ends first, and with
@@ -811,10 +845,63 @@ export interface BackgroundProcess {
  * `onStderr` are called beside the events, and that an aborted process ends with reason "signal".
  */
 export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes" | "keepOutput" | "check" | "encoding"> {}
-/** What `spawn` resolves to. */
+/** What names a spawned process. */
 export interface SpawnedProcess {
   /** The pid inside, as `echo $$` prints it. It names the process in all calls and events. */
   pid: number;
+}
+/**
+ * The handle of a spawned process. `pid` is its only enumerable member: it compares, and becomes JSON, as `{ pid }`. It stays
+ * the handle of this process, also when another process gets the pid.
+ *
+ * **Its streams** cost nothing until they are read for the first time, by `stdout`, `stderr` or `lines()`, and begin at the first
+ * byte of the process. If output that events have brought by then is no longer kept (`limits.replayBytes`), they fail with
+ * LIMIT_EXCEEDED, and the error has `truncatedBytes`. They take nothing from events, callbacks and other handles. A stream that
+ * is not read holds the process up: it pauses when it holds 256 KiB, after which at most 2 MiB still come (see
+ * `pauseProcessOutput`). To destroy it, or to leave a `for await` loop, ends that and leaves the process as it is;
+ * `closeProcessOutput` is what makes `yes` end. They end when nothing can write to them any more, which may be after `exited`: see
+ * `processClose`. With VM_DISPOSED they fail only if they are read for the first time after the VM has ended.
+ *
+ * @example
+ * ```js
+ * const child = await vm.spawn("sort");
+ * child.stdin.end("b\na\n");
+ * for await (const { stream, line } of child.lines()) console.log(stream, line);
+ * const { exitCode } = await child.exited;
+ * ```
+ */
+export interface VmProcess extends SpawnedProcess {
+  /**
+   * Standard input. A write fails with STDIN_CLOSED if no process reads it any more. `end()` closes it, and so does `destroy()`.
+   * It is destroyed, without an error, when the process has exited.
+   */
+  readonly stdin: Writable;
+  /** Standard output: bytes, or text after `setEncoding`. */
+  readonly stdout: Readable;
+  /** Standard error. */
+  readonly stderr: Readable;
+  /**
+   * Both streams by lines, in the order of arrival, without their line ends (`\n` or `\r\n`), decoded as UTF-8: invalid
+   * sequences become U+FFFD. What follows the last line end is the last line. Each call reads from the first byte. At most 64 Ki
+   * characters of lines wait to be taken before the process is paused. A line of more than 16 Mi characters is LIMIT_EXCEEDED.
+   */
+  lines(): AsyncIterableIterator<ProcessLine, undefined>;
+  /** How the process ended, after `processExit`; with reason "disposed" if it ended with its VM. Never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  /**
+   * Without a signal, as `killProcess`: SIGKILL to everything that the process started, and resolves when all is gone. With one,
+   * as `signalProcess`.
+   */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Calls `kill()`, for `await using`. Does nothing if the VM has ended. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/** A line of a process's output. */
+export interface ProcessLine {
+  /** The stream that the process wrote it to. */
+  stream: "stdout" | "stderr";
+  /** The line, without its line end. */
+  line: string;
 }
 /** A spawned process. */
 export interface SpawnedProcessInfo {
@@ -914,10 +1001,28 @@ export interface OpenShellOptions {
   /** Rows, from 1 to 65,535. Default 24. */
   rows?: number;
 }
-/** What `openShell` resolves to. */
+/** What names a shell. */
 export interface OpenedShell {
   /** Names the shell in all calls and events. */
   shellId: string;
+}
+/** The handle of a shell. `shellId` is its only enumerable member: it compares, and becomes JSON, as `{ shellId }`. */
+export interface VmShell extends OpenedShell {
+  /**
+   * The terminal: what it shows, from the first byte, and what a person would type. As the streams of `VmProcess`, it costs
+   * nothing until it is used for the first time, holds the shell up when nobody reads it, and fails with LIMIT_EXCEEDED if its
+   * beginning is no longer kept. A write fails with SHELL_NOT_FOUND once the shell has exited. `end()` ends only the writing, and
+   * `destroy()` only the stream: the shell runs on.
+   */
+  readonly stream: Duplex;
+  /** As `resizeShell`. */
+  resize(cols: number, rows: number): Promise<void>;
+  /** How the shell ended, after `shellExit`; with reason "disposed" if it ended with its VM. Never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  /** As `closeShell`. */
+  close(): Promise<void>;
+  /** Calls `close`, for `await using`. Does nothing if the VM has ended. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 /** A shell. */
 export interface ShellInfo {

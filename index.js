@@ -18,6 +18,8 @@ const { requireSuccess } = require("./lib/command-failed");
 const { exec, execText } = require("./lib/exec");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
+const { VmProcess } = require("./lib/handles/vm-process");
+const { VmShell } = require("./lib/handles/vm-shell");
 const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
@@ -161,7 +163,7 @@ class AgentVm extends EventEmitter {
     this.#calls.requireVm();
     if (checked.signal?.aborted) throw aborted(checked.signal);
     const told = diagnostics.begin("spawn", { vm: this, file: program, args: programArgs });
-    return { pid: await this.#processes.spawn(program, programArgs, checked, told) };
+    return new VmProcess(await this.#processes.spawn(program, programArgs, checked, told), this.#calls);
   }
 
   /** @type {Contract["writeProcessStdin"]} */
@@ -216,6 +218,45 @@ class AgentVm extends EventEmitter {
     return processReplay(checkedPid, await this.#ask("readProcessOutput", checkedPid, after));
   }
 
+  /** @type {Contract["pauseProcessOutput"]} */
+  async pauseProcessOutput(pid, stream) {
+    for (const [output, each] of this.#outputs(pid, stream)) output.hold(this, each);
+  }
+
+  /** @type {Contract["resumeProcessOutput"]} */
+  async resumeProcessOutput(pid, stream) {
+    for (const [output, each] of this.#outputs(pid, stream)) output.release(this, each);
+  }
+
+  /** @type {Contract["closeProcessOutput"]} */
+  async closeProcessOutput(pid, stream) {
+    for (const [output, each] of this.#outputs(pid, stream)) output.closeInside(each);
+  }
+
+  /**
+   * The streams that such a call names, after its checks.
+   * @param {unknown} pid
+   * @param {unknown} stream
+   */
+  #outputs(pid, stream) {
+    const checkedPid = check.pid("pid", pid);
+    const streams = stream === undefined ? check.streams : [check.stream("stream", stream)];
+    this.#calls.requireVm();
+    const { output } = this.#processes.get(checkedPid);
+    return streams.map((each) => /** @type {const} */ ([output, each]));
+  }
+
+  /**
+   * @param {number | string} id
+   * @returns {Promise<any>} A VmProcess for a pid, a VmShell for a shell's id.
+   */
+  async getHandle(id) {
+    const checked = typeof id === "string" ? check.shellId("id", id) : check.pid("id", id);
+    this.#calls.requireVm();
+    if (typeof checked === "string") return new VmShell(this.#shells.get(checked), this.#calls);
+    return new VmProcess(this.#processes.get(checked), this.#calls);
+  }
+
   // ---- everything in the VM
 
   /** @type {Contract["allProcesses"]} */
@@ -240,7 +281,7 @@ class AgentVm extends EventEmitter {
   async openShell(options) {
     const checked = check.members("options", options, check.shell);
     this.#calls.requireVm();
-    return { shellId: await this.#shells.open(checked) };
+    return new VmShell(await this.#shells.open(checked), this.#calls);
   }
 
   /** @type {Contract["writeShell"]} */

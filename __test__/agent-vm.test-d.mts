@@ -19,7 +19,9 @@ import type {
   NetworkDeniedEvent,
   OpenedShell,
   OutputReplay,
+  ProcessCloseEvent,
   ProcessInfo,
+  ProcessLine,
   ProcessOutputReplay,
   ProcessTreeNode,
   ReadFileResult,
@@ -31,11 +33,13 @@ import type {
   SpawnedProcess,
   VmExitEvent,
   VmLimits,
+  VmProcess,
+  VmShell,
   VmStat,
   VmStats,
   WriteFileResult,
 } from "agent-vm";
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable, Writable } from "node:stream";
 
 const options: AgentVmOptions = {
   rootfs: "/srv/alpine",
@@ -99,6 +103,28 @@ await vm.exec("true", { encoding: "latin1" });
 // @ts-expect-error -- spawn gives no result that could be checked
 await vm.spawn("true", [], { check: true });
 
+// Handles have their streams, and are what names the program.
+const child: VmProcess = await vm.spawn("sort");
+const named: SpawnedProcess = child;
+const ends: [Writable, Readable, Readable] = [child.stdin, child.stdout, child.stderr];
+for await (const { stream, line } of child.lines()) {
+  const each: [stream: "stdout" | "stderr", line: string] = [stream, line];
+  void each;
+}
+const ended: ExitStatus = await child.exited;
+await child.kill("SIGTERM");
+const ofPid: VmProcess = await vm.getHandle(child.pid);
+const shell: VmShell = await vm.openShell();
+const terminal: Duplex = shell.stream;
+const ofShell: VmShell = await vm.getHandle(shell.shellId);
+await vm.pauseProcessOutput(child.pid, "stdout");
+vm.on("processClose", ({ pid }: ProcessCloseEvent): number => pid);
+const line: ProcessLine = { stream: "stdout", line: "x" };
+// @ts-expect-error -- a signal has a name
+await child.kill(9);
+// @ts-expect-error -- no such stream
+await vm.closeProcessOutput(child.pid, "stdin");
+
 // Events have the declared types.
 vm.on("processOutput", ({ pid, stream, data, seq }) => {
   const event: [number, "stdout" | "stderr", Uint8Array, number] = [pid, stream, data, seq];
@@ -136,6 +162,13 @@ vm.on("processStarted", () => {});
 vm.activeCount = 0;
 
 export {
+  named,
+  ends,
+  ended,
+  ofPid,
+  terminal,
+  ofShell,
+  line,
   ofFile,
   text,
   missing,
@@ -160,7 +193,7 @@ export {
 };
 
 // Every shape of an option, result or event has a name.
-export async function named(vm: AgentVm): Promise<unknown[]> {
+export async function everyName(vm: AgentVm): Promise<unknown[]> {
   const code: AgentVmErrorCode = new AgentVmError().code;
   // The known codes are offered for completion, and the name of any other errno is valid too.
   const known: AgentVmErrorCode[] = ["ABORTED", "EMFILE"];

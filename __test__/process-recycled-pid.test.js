@@ -71,9 +71,17 @@ if (rootMay) {
     expect(recorded.text(newest.pid)).toBe("of the new one\n");
     const { chunks } = await vm.readProcessOutput(newest.pid);
     expect(String(Buffer.concat(chunks.map(({ data }) => data)))).toBe("of the new one\n");
+    // A handle stays that of its own process.
+    await old.kill("SIGKILL");
+    expect((await old.exited).exitCode).toBe(3);
+    expect(await vm.getProcess(newest.pid)).toMatchObject({ command: "cat", running: true });
+    (await vm.getHandle(newest.pid)).stdin.write("and more\n");
+    await until(() => recorded.text(newest.pid).endsWith("and more\n"));
     await vm.killProcess(newest.pid);
     expect(await vm.waitProcess(newest.pid)).toBe(137);
     expect(await running(1002)).toBeDefined();
+    await old.kill();
+    expect(await running(1002)).toBeUndefined();
   });
 
   test("a process with the pid of a forgotten process keeps its callbacks", async () => {

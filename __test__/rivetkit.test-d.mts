@@ -1,6 +1,7 @@
 // The types of agent-vm/rivetkit and agent-vm/client: checked by `npm run lint:types`, never run.
 import { type ActorHandle, createClient } from "agent-vm/client";
 import { agentOs } from "agent-vm/rivetkit";
+import type { OpenedShell, SpawnedProcess } from "agent-vm";
 import { setup } from "rivetkit";
 
 const vm = agentOs<{ token: string }>({
@@ -27,6 +28,12 @@ const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) =
 off();
 agent.once("vmShutdown", ({ reason }): "sleep" | "destroy" | "error" => reason);
 agent.on("networkDenied", ({ host, port }): [string, number] => [host, port]);
+agent.on("processClose", ({ pid }): number => pid);
+agent.pauseProcessOutput(1, "stdout").then((nothing): void => nothing);
+agent.spawn("true").then((spawned): SpawnedProcess => spawned);
+agent.openShell().then((opened): OpenedShell => opened);
+// @ts-expect-error -- streams cannot be sent
+agent.spawn("true").then(({ stdout }) => stdout);
 await agent.dispose();
 
 // @ts-expect-error -- no such call

@@ -276,6 +276,10 @@ function shellId(name, value) {
   return text(name, value);
 }
 
+/** @type {("stdout" | "stderr")[]} */
+const streams = ["stdout", "stderr"];
+const stream = oneOf(...streams);
+
 const run = {
   __proto__: /** @type {null} */ (null),
   env,
@@ -325,6 +329,8 @@ module.exports = {
   signal,
   abortSignal,
   shellId,
+  streams,
+  stream,
   members,
   run,
   exec,

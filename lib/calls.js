@@ -194,6 +194,55 @@ class Calls {
   }
 
   /**
+   * The value of a call whose answer is known at once. Throws what the call would reject with.
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   * @returns {ResultOf<M>}
+   */
+  now(method, ...values) {
+    const answer = this.#answer(0, method, values);
+    if (answer?.[0] !== undefined) throw nativeError(answer[0]);
+    // The method answers at once.
+    return /** @type {[error: undefined, value: ResultOf<M>]} */ (answer)[1];
+  }
+
+  /**
+   * Makes a call whose answer is known at once, and whose failure only says that its object is gone.
+   * @template {Method} M
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
+  attempt(method, ...values) {
+    this.#answer(0, method, values);
+  }
+
+  /**
+   * Calls `onSettled` once when the call has settled, whether it resolved or rejected. The returned function cancels that.
+   * @template {Method} M
+   * @param {() => void} onSettled
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
+  when(onSettled, method, ...values) {
+    const call = this.#next++;
+    let canceled = false;
+    const settled = () => {
+      if (!canceled) onSettled();
+    };
+    if (this.#answer(call, method, values)) {
+      queueMicrotask(settled);
+    } else {
+      const [resolve, reject, none] = [settled, settled, undefined];
+      this.#await(call, { resolve, reject, isExec: false, signal: none, onValue: none, list: none, forget: none });
+    }
+    return () => {
+      canceled = true;
+      if (this.#pending.delete(call)) this.#releaseIfIdle();
+    };
+  }
+
+  /**
    * Makes an exec call whose output goes to the callbacks as it arrives.
    * @param {string} commandLine
    * @param {Bare<ExecOptions>} options
@@ -252,6 +301,21 @@ class Calls {
   }
 
   /**
+   * Calls the addon.
+   * @template {Method} M
+   * @param {number} call
+   * @param {M} method
+   * @param {ValuesOf<M>} values
+   */
+  #answer(call, method, values) {
+    // TypeScript cannot infer that each method takes its own parameters.
+    const native = /** @type {{ [method: string]: (call: number, ...values: unknown[]) => Answer<ResultOf<M>> }} */ (
+      /** @type {unknown} */ (this.#native)
+    );
+    return /** @type {Answer<ResultOf<M>>} */ (native[method]?.(call, ...values));
+  }
+
+  /**
    * @template {Method} M
    * @param {M} method
    * @param {((value: ResultOf<M>) => void) | undefined} onValue
@@ -263,11 +327,7 @@ class Calls {
   #call(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
-      // TypeScript cannot infer that each method takes its own parameters.
-      const native = /** @type {{ [method: string]: (call: number, ...values: unknown[]) => Answer<ResultOf<M>> }} */ (
-        /** @type {unknown} */ (this.#native)
-      );
-      const answer = /** @type {Answer<ResultOf<M>>} */ (native[method]?.(call, ...values));
+      const answer = this.#answer(call, method, values);
       if (answer) {
         // By index: iterating over the array costs more than the rest of this function.
         if (answer[0] !== undefined) reject(nativeError(answer[0]));

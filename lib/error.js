@@ -6,7 +6,7 @@ const { own } = require("./members");
 /**
  * The error's members besides code, message and cause. Only own members are copied.
  * @typedef {import("./members").Bare<
- *   { errno?: number | undefined, syscall?: string | undefined, path?: string | undefined, result?: unknown, cause?: unknown }
+ *   { errno?: number | undefined, syscall?: string | undefined, path?: string | undefined, truncatedBytes?: number, result?: unknown, cause?: unknown }
  * >} Details
  */
 
@@ -25,7 +25,7 @@ class AgentVmError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "AgentVmError";
     this.code = code;
-    for (const key of ["errno", "syscall", "path", "result"]) {
+    for (const key of ["errno", "syscall", "path", "truncatedBytes", "result"]) {
       const value = own(details, key);
       if (value !== undefined) Reflect.set(this, key, value);
     }

@@ -2,13 +2,12 @@
 // Emits a VM's events, each in the asynchronous context of the call that caused it.
 
 const { MessageKind } = require("./native");
-const { exitStatus } = require("./wire");
 
 /** @import { EventEmitter } from "node:events" */
-/** @import { AgentVmEvents } from "../index" */
+/** @import { AgentVmEvents, ExitStatus } from "../index" */
 /** @import { Event } from "./wire" */
 
-const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
+const { ProcessOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
 
 /**
  * Calls the callbacks and listeners of one event.
@@ -20,28 +19,31 @@ const { ProcessOutput, ProcessExit, ShellData, ShellExit, NetworkDenied, Exit } 
 function emitEvent(vm, processes, shells, event) {
   switch (event[0]) {
     case ProcessOutput: {
-      const [, pid, isStderr, data, seq] = event;
+      const [, pid, isStderr, data, seq, start] = event;
       const stream = isStderr ? "stderr" : "stdout";
-      try {
-        processes.onOutput(pid, stream, data);
-      } finally {
-        processes.inContextOf(pid, () => vm.emit("processOutput", { pid, stream, data, seq }));
-      }
+      processes.onOutput(start, stream, data, seq, () => vm.emit("processOutput", { pid, stream, data, seq }));
       return;
     }
     case ProcessExit: {
-      const [, pid, status] = event;
-      processes.onExit(pid, status, (exit) => vm.emit("processExit", { pid, ...exit }));
+      const [, pid, status, start, closed] = event;
+      /** @param {ExitStatus} exit */
+      const emit = (exit) => void vm.emit("processExit", { pid, ...exit });
+      processes.onExit(start, status, closed, emit, () => vm.emit("processClose", { pid }));
+      return;
+    }
+    case ProcessClose: {
+      const [, pid, start] = event;
+      processes.onClose(start, () => vm.emit("processClose", { pid }));
       return;
     }
     case ShellData: {
       const [, shellId, data, seq] = event;
-      shells.inContextOf(shellId, () => vm.emit("shellData", { shellId, data, seq }));
+      shells.onData(shellId, data, seq, () => vm.emit("shellData", { shellId, data, seq }));
       return;
     }
     case ShellExit: {
       const [, shellId, status] = event;
-      shells.onExit(shellId, () => vm.emit("shellExit", { shellId, ...exitStatus(status) }));
+      shells.onExit(shellId, status, (exit) => vm.emit("shellExit", { shellId, ...exit }));
       return;
     }
     case NetworkDenied: {
@@ -50,6 +52,7 @@ function emitEvent(vm, processes, shells, event) {
       return;
     }
     case Exit: {
+      processes.onVmExit((pid) => vm.emit("processClose", { pid }));
       vm.emit("exit", { reason: event[1] ? "disposed" : "died" });
       return;
     }

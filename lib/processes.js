@@ -5,117 +5,206 @@ const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
 const defaults = require("./defaults");
+const { AgentVmError } = require("./error");
+const { Followed } = require("./followed");
 const { commandLine, exitStatus } = require("./wire");
 
 /** @import { ExitStatus } from "../index" */
 /** @import { CheckedRun } from "./arguments" */
+/** @import { Calls } from "./calls" */
+/** @import { InContext } from "./followed" */
+/** @import { StreamName } from "./handles/output" */
 /** @import { ExitValues } from "./wire" */
 
-/** @typedef {<R, A extends unknown[]>(action: (...args: A) => R, ...args: A) => R} InContext */
+/** @typedef {(data: Uint8Array) => void} OnData */
 
-/**
- * The callbacks of a process.
- * @typedef {object} Follower
- * @property {((data: Uint8Array) => void) | undefined} [onStdout]
- * @property {((data: Uint8Array) => void) | undefined} [onStderr]
- * @property {InContext} [inContext]
- * @property {() => void} [release] Ends the following of its signal.
- * @property {import("./diagnostics").Publish | undefined} [told]
- */
-
-/** How many exited processes keep their callbacks, for the output of their children; the addon remembers as many. */
+/** How many exited processes are kept, for the output of their children; the addon remembers as many. */
 const EXITED = 1024;
 
-/**
- * For a process without callbacks.
- * @type {import("./members").Bare<Follower>}
- */
-const NOBODY = { __proto__: null };
+/** A spawned process. `start` names it in the addon's calls: unlike the pid, no other process ever gets the same. */
+class Process extends Followed {
+  pid;
+  start;
+  /** @type {OnData | undefined} */
+  onStdout;
+  /** @type {OnData | undefined} */
+  onStderr;
+  /** Ends the following of its signal. */
+  release = () => {};
+  /** @type {import("./diagnostics").Publish | undefined} */
+  told;
+
+  /**
+   * @param {number} pid
+   * @param {number} start
+   * @param {InContext} inContext
+   * @param {Calls} calls
+   */
+  constructor(pid, start, inContext, calls) {
+    super(inContext, {
+      kept() {
+        const [chunks, , truncatedBytes] = calls.now("readProcessOutput", pid, 0, start);
+        return [chunks, truncatedBytes];
+      },
+      // Without a VM, or a record of the process, nothing is read that could be paused.
+      pause: (stream, paused) => calls.attempt("pauseProcessOutput", pid, stream === "stderr", paused, start),
+      close: (stream) => calls.attempt("closeProcessOutput", pid, stream === "stderr", start),
+      whenEnded: (stream, onEnd) => calls.when(onEnd, "processOutputEnded", pid, stream === "stderr", start),
+    });
+    this.pid = pid;
+    this.start = start;
+  }
+}
 
 class Processes {
   #calls;
-  /** @type {Map<number, Follower>} */
-  #followers = new Map();
-  /** @type {[pid: number, follower: Follower][]} */
+  /** By `start`. @type {Map<number, Process>} */
+  #processes = new Map();
+  /** The newest process with a pid. @type {Map<number, Process>} */
+  #newest = new Map();
+  /** @type {Process[]} */
   #exited = [];
+  /** Processes that have exited, and whose streams have not ended. @type {Set<Process>} */
+  #unclosed = new Set();
 
-  /** @param {import("./calls").Calls} calls */
+  /** @param {Calls} calls */
   constructor(calls) {
     this.#calls = calls;
   }
 
   /**
-   * Starts a process and resolves to its pid. `told` publishes the diagnostic that is under way, if there is one.
+   * Starts a process. `told` publishes the diagnostic that is under way, if there is one.
    * @param {string} program
    * @param {readonly string[]} args
    * @param {CheckedRun} options
-   * @param {Follower["told"]} told
+   * @param {Process["told"]} told
+   * @returns {Promise<Process>}
    */
   async spawn(program, args, options, told) {
     const { env = [], cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr } = options;
     const inContext = AsyncLocalStorage.snapshot();
-    /** @param {number} pid */
-    const onStart = (pid) => {
-      /** @type {Follower} */
-      const follower = { onStdout, onStderr, inContext, release: () => {}, told };
+    /** @type {Process | undefined} */
+    let process;
+    /** @param {import("./wire").SpawnedValues} values */
+    const onStart = ([pid, start]) => {
+      process = new Process(pid, start, inContext, this.#calls);
+      process.onStdout = onStdout;
+      process.onStderr = onStderr;
+      process.told = told;
       if (signal) {
-        const abort = () => this.#calls.ask("killProcess", pid).catch(() => {});
+        const abort = () => this.#calls.ask("killProcess", pid, start).catch(() => {});
         if (signal.aborted) abort();
-        else follower.release = follow(signal, abort);
+        else process.release = follow(signal, abort);
       }
-      this.#followers.set(pid, follower);
+      this.#processes.set(start, process);
+      this.#newest.set(pid, process);
     };
     try {
       /** @type {import("./members").Bare<import("../src/addon").SpawnOptions>} */
       const request = { __proto__: null, env, cwd, timeout };
-      return await this.#calls.start("spawn", onStart, commandLine(program, args), request, stdin);
+      await this.#calls.start("spawn", onStart, commandLine(program, args), request, stdin);
     } catch (error) {
       told?.({ error });
       throw error;
     }
+    // The call has resolved, so `onStart` was called.
+    return /** @type {Process} */ (/** @type {unknown} */ (process));
   }
 
   /**
-   * Runs `action` in the asynchronous context of the `spawn` that started the process.
+   * The newest process with that pid. Throws PROCESS_NOT_FOUND if spawn returned none, or its record was dropped.
    * @param {number} pid
-   * @param {() => unknown} action
    */
-  inContextOf(pid, action) {
-    const { inContext } = this.#followers.get(pid) ?? NOBODY;
-    return inContext ? inContext(action) : action();
+  get(pid) {
+    const process = this.#newest.get(pid);
+    if (process === undefined) throw new AgentVmError("PROCESS_NOT_FOUND", `Process not found: ${pid}`);
+    return process;
   }
 
   /**
-   * @param {number} pid
-   * @param {"stdout" | "stderr"} stream
+   * Gives the output to the process's callback and streams, and then emits its event.
+   * @param {number} start
+   * @param {StreamName} stream
    * @param {Uint8Array} data
+   * @param {number} seq
+   * @param {() => void} emit
    */
-  onOutput(pid, stream, data) {
-    const { onStdout, onStderr } = this.#followers.get(pid) ?? NOBODY;
+  onOutput(start, stream, data, seq, emit) {
+    const process = this.#processes.get(start);
+    if (process === undefined) return emit();
+    const { inContext, onStdout, onStderr } = process;
     const callback = stream === "stderr" ? onStderr : onStdout;
-    if (callback) this.inContextOf(pid, () => callback(data));
+    try {
+      if (callback) inContext(() => callback(data));
+    } finally {
+      try {
+        process.deliver(stream, data, seq);
+      } finally {
+        inContext(emit);
+      }
+    }
   }
 
   /**
-   * Called when a process has exited.
-   * @param {number} pid
+   * A process has exited. `emit` and `emitClose` emit its events.
+   * @param {number} start
    * @param {ExitValues} status
+   * @param {boolean} closed
    * @param {(exit: ExitStatus) => void} emit
+   * @param {() => void} emitClose
    */
-  onExit(pid, status, emit) {
-    const follower = this.#followers.get(pid) ?? NOBODY;
-    const { release, told, inContext } = follower;
-    release?.();
-    this.#exited.push([pid, follower]);
-    const oldest = this.#exited.length > EXITED ? this.#exited.shift() : undefined;
-    // Another process, which may still run, may have the same pid by now.
-    if (oldest && this.#followers.get(oldest[0]) === oldest[1]) this.#followers.delete(oldest[0]);
+  onExit(start, status, closed, emit, emitClose) {
     this.#calls.ended();
     const exit = exitStatus(status);
+    const process = this.#processes.get(start);
+    if (process === undefined) return emit(exit);
+    const { release, told, inContext, pid } = process;
+    release();
+    this.#keep(process);
+    if (!closed) this.#unclosed.add(process);
     told?.({ pid, ...exit });
-    if (inContext) inContext(emit, exit);
-    else emit(exit);
+    try {
+      inContext(emit, exit);
+    } finally {
+      process.exited(exit);
+      if (closed) inContext(emitClose);
+    }
+  }
+
+  /**
+   * The streams of a process that has exited have ended.
+   * @param {number} start
+   * @param {() => void} emitClose
+   */
+  onClose(start, emitClose) {
+    const process = this.#processes.get(start);
+    if (process) this.#unclosed.delete(process);
+    if (process) process.inContext(emitClose);
+    else emitClose();
+  }
+
+  /**
+   * The VM has ended, and with it all streams.
+   * @param {(pid: number) => void} emitClose
+   */
+  onVmExit(emitClose) {
+    for (const process of this.#unclosed) {
+      // The event would be taken for that of another process with the pid.
+      if (this.#newest.get(process.pid) === process) process.inContext(emitClose, process.pid);
+    }
+    this.#unclosed.clear();
+  }
+
+  /** @param {Process} process */
+  #keep(process) {
+    this.#exited.push(process);
+    const oldest = this.#exited.length > EXITED ? this.#exited.shift() : undefined;
+    if (oldest === undefined) return;
+    this.#processes.delete(oldest.start);
+    // Another process may have the pid now.
+    if (this.#newest.get(oldest.pid) === oldest) this.#newest.delete(oldest.pid);
   }
 }
 
 exports.Processes = Processes;
+exports.Process = Process;

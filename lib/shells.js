@@ -3,22 +3,55 @@
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
-const { systemError } = require("./error");
+const { AgentVmError, systemError } = require("./error");
 const defaults = require("./defaults");
-const { commandLine } = require("./wire");
+const { Followed } = require("./followed");
+const { commandLine, exitStatus } = require("./wire");
 
 /** @import { Bare } from "./members" */
 /** @import { CheckedShell } from "./arguments" */
-/** @import { InContext } from "./processes" */
-/** @import { Pairs } from "./wire" */
+/** @import { Calls } from "./calls" */
+/** @import { InContext } from "./followed" */
+/** @import { ExitStatus } from "../index" */
+/** @import { ExitValues, Pairs } from "./wire" */
 
 /** @typedef {Bare<CheckedShell & { command: string }>} Command */
+
+/** How many exited shells are kept, for the output of their jobs; the addon remembers as many. */
+const EXITED = 1024;
+
+/** A shell. */
+class Shell extends Followed {
+  shellId;
+
+  /**
+   * @param {string} shellId
+   * @param {InContext} inContext
+   * @param {Calls} calls
+   */
+  constructor(shellId, inContext, calls) {
+    super(inContext, {
+      kept() {
+        const [chunks, , truncatedBytes] = calls.now("readShell", shellId, 0);
+        return [chunks, truncatedBytes];
+      },
+      // Without a VM, or a record of the shell, nothing is read that could be paused.
+      pause: (_, paused) => calls.attempt("pauseShell", shellId, paused),
+      // It is closed with its terminal.
+      close: () => {},
+      whenEnded: (_, onEnd) => calls.when(onEnd, "shellOutputEnded", shellId),
+    });
+    this.shellId = shellId;
+  }
+}
 
 class Shells {
   #calls;
   #env;
-  /** @type {Map<string, InContext>} */
-  #contexts = new Map();
+  /** @type {Map<string, Shell>} */
+  #shells = new Map();
+  /** @type {string[]} */
+  #exited = [];
 
   /**
    * `env` is the VM's environment as passed to `create`.
@@ -54,42 +87,74 @@ class Shells {
   /**
    * @param {Command} options
    * @param {InContext} inContext
+   * @returns {Promise<Shell>}
    */
-  #open(options, inContext) {
+  async #open(options, inContext) {
     const { command, args = [], env = [], cwd } = options;
     const { cols = defaults.terminal.cols, rows = defaults.terminal.rows } = options;
     /** @type {Pairs} */
     const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", defaults.terminal.type]];
     /** @type {Bare<import("../src/addon").ShellOptions>} */
     const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows };
+    /** @type {Shell | undefined} */
+    let shell;
     /** @param {string} shellId */
-    const onStart = (shellId) => this.#contexts.set(shellId, inContext);
-    return this.#calls.start("openShell", onStart, commandLine(command, args), request);
+    const onStart = (shellId) => {
+      shell = new Shell(shellId, inContext, this.#calls);
+      this.#shells.set(shellId, shell);
+    };
+    await this.#calls.start("openShell", onStart, commandLine(command, args), request);
+    // The call has resolved, so `onStart` was called.
+    return /** @type {Shell} */ (/** @type {unknown} */ (shell));
   }
 
   /**
-   * Runs `action` in the asynchronous context of the `openShell` that opened the shell.
+   * The shell with that id. Throws SHELL_NOT_FOUND if openShell returned none, or its record was dropped.
    * @param {string} shellId
-   * @param {() => unknown} action
    */
-  inContextOf(shellId, action) {
-    const inContext = this.#contexts.get(shellId);
-    return inContext ? inContext(action) : action();
+  get(shellId) {
+    const shell = this.#shells.get(shellId);
+    if (shell === undefined) throw new AgentVmError("SHELL_NOT_FOUND", `Shell not found: ${shellId}`);
+    return shell;
   }
 
   /**
-   * Called when a shell has exited; `emit` emits its last event.
+   * Gives the output to the shell's streams, and then emits its event.
    * @param {string} shellId
+   * @param {Uint8Array} data
+   * @param {number} seq
    * @param {() => void} emit
    */
-  onExit(shellId, emit) {
-    this.#calls.ended();
+  onData(shellId, data, seq, emit) {
+    const shell = this.#shells.get(shellId);
+    if (shell === undefined) return emit();
     try {
-      this.inContextOf(shellId, emit);
+      shell.deliver("stdout", data, seq);
     } finally {
-      this.#contexts.delete(shellId);
+      shell.inContext(emit);
+    }
+  }
+
+  /**
+   * Called when a shell has exited; `emit` emits its exit event.
+   * @param {string} shellId
+   * @param {ExitValues} status
+   * @param {(exit: ExitStatus) => void} emit
+   */
+  onExit(shellId, status, emit) {
+    this.#calls.ended();
+    const exit = exitStatus(status);
+    const shell = this.#shells.get(shellId);
+    if (shell === undefined) return emit(exit);
+    this.#exited.push(shellId);
+    if (this.#exited.length > EXITED) this.#shells.delete(/** @type {string} */ (this.#exited.shift()));
+    try {
+      shell.inContext(emit, exit);
+    } finally {
+      shell.exited(exit);
     }
   }
 }
 
 exports.Shells = Shells;
+exports.Shell = Shell;

@@ -31,6 +31,11 @@ const { AgentVmError } = require("./error");
  * ]} ExitValues
  */
 
+/**
+ * A started process: its pid, and the number of the call that started it, which no other process has.
+ * @typedef {[pid: number, start: number]} SpawnedValues
+ */
+
 /** @typedef {[stream: "stdout" | "stderr", data: Uint8Array, seq: number]} Chunk */
 
 /**
@@ -60,8 +65,9 @@ const { AgentVmError } = require("./error");
 
 /**
  * What a VM reports on its own.
- * @typedef {[kind: MessageKind.ProcessOutput, pid: number, isStderr: boolean, data: Uint8Array, seq: number]
- *   | [kind: MessageKind.ProcessExit, pid: number, status: ExitValues]
+ * @typedef {[kind: MessageKind.ProcessOutput, pid: number, isStderr: boolean, data: Uint8Array, seq: number, start: number]
+ *   | [kind: MessageKind.ProcessExit, pid: number, status: ExitValues, start: number, closed: boolean]
+ *   | [kind: MessageKind.ProcessClose, pid: number, start: number]
  *   | [kind: MessageKind.ShellData, shellId: string, data: Uint8Array, seq: number]
  *   | [kind: MessageKind.ShellExit, shellId: string, status: ExitValues]
  *   | [kind: MessageKind.NetworkDenied, host: string, port: number, reason: string]

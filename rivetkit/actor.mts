@@ -51,6 +51,7 @@ export type AgentOsEventTokens = { [K in keyof AgentOsEvents]: ReturnType<typeof
 const events: AgentOsEventTokens = {
   processOutput: event(),
   processExit: event(),
+  processClose: event(),
   shellData: event(),
   shellExit: event(),
   networkDenied: event(),

@@ -2,7 +2,7 @@
 // within their client's memory.
 import { constants } from "node:buffer";
 import { types } from "node:util";
-import type { AgentVm, ExecOptions, ExecResult, SpawnOptions } from "agent-vm";
+import type { AgentVm, ExecOptions, ExecResult, SpawnOptions, SpawnedProcess } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
@@ -125,8 +125,8 @@ export async function spawnCounted(
   claim: Claim,
   live: Live | undefined,
   args: Parameters<AgentVm["spawn"]>,
-  onStart: (process: { pid: number }) => void,
-): ReturnType<AgentVm["spawn"]> {
+  onStart: (process: SpawnedProcess) => void,
+): Promise<SpawnedProcess> {
   const [command, words, sent] = args;
   refuseUnsent("options", sent);
   const options =
@@ -136,9 +136,9 @@ export async function spawnCounted(
   const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
   // The VM refuses invalid arguments.
   if (rest === undefined || !types.isUint8Array(input)) {
-    const process = await vm.spawn(command, words, options);
-    onStart(process);
-    return process;
+    const { pid } = await vm.spawn(command, words, options);
+    onStart({ pid });
+    return { pid };
   }
   if (input.byteLength > MOST_INPUT) {
     const message = `The stdin of a process that an actor spawns has at most ${MOST_INPUT} bytes: use writeProcessStdin for more`;
@@ -147,12 +147,12 @@ export async function spawnCounted(
   const held = claim.apart(input.byteLength);
   try {
     delete rest.stdin;
-    const process = await vm.spawn(command, words, rest);
-    onStart(process);
+    const { pid } = await vm.spawn(command, words, rest);
+    onStart({ pid });
     // It fails if nothing can read the input any more, which the process's exit also shows.
-    const written = vm.writeProcessStdin(process.pid, input).catch(() => {});
+    const written = vm.writeProcessStdin(pid, input).catch(() => {});
     void written.finally(() => held.release());
-    return process;
+    return { pid };
   } catch (error) {
     held.release();
     throw error;

@@ -14,6 +14,8 @@ const MOST_UNREPORTED = 1024;
 interface Stream {
   seq: number;
   exit: object | null;
+  /** Whether the end of its output was sent. */
+  closed: boolean;
   /** Whether its start or its end was reported. */
   reported: boolean;
   /** Whether it had ended without any output. */
@@ -33,7 +35,7 @@ export class Ledger<Id> {
   started(id: Id): void {
     const stream = this.#streams.get(id);
     if (stream) this.#report(stream);
-    else this.#streams.set(id, { seq: 0, exit: null, reported: true, quiet: false });
+    else this.#streams.set(id, { seq: 0, exit: null, closed: false, reported: true, quiet: false });
   }
 
   sent(id: Id, seq: number, bytes: number): void {
@@ -48,7 +50,7 @@ export class Ledger<Id> {
     // An unknown stream that continues belongs to an ended process, which was forgotten.
     if (!stream && seq > 0) return;
     if (!stream) {
-      stream = { seq: 0, exit: null, reported: false, quiet: false };
+      stream = { seq: 0, exit: null, closed: false, reported: false, quiet: false };
       this.#streams.set(id, stream);
       if (++this.#unreported > MOST_UNREPORTED) this.#forgetFirst(({ reported }) => !reported);
     }
@@ -64,7 +66,7 @@ export class Ledger<Id> {
       this.#forget(id);
       stream = undefined;
     }
-    stream ??= { seq, exit: null, reported: true, quiet: false };
+    stream ??= { seq, exit: null, closed: false, reported: true, quiet: false };
     this.#report(stream);
     stream.exit = exit;
     stream.quiet = stream.seq === 0;
@@ -72,6 +74,11 @@ export class Ledger<Id> {
     this.#streams.delete(id);
     this.#streams.set(id, stream);
     if (++this.#exited > KEPT_EXITED) this.#forgetFirst(({ exit: over }) => over !== null);
+  }
+
+  closed(id: Id): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.closed = true;
   }
 
   #report(stream: Stream): void {
@@ -95,6 +102,6 @@ export class Ledger<Id> {
   }
 
   positions(): StreamPosition<Id>[] {
-    return [...this.#streams].map(([id, { seq, exit }]) => ({ id, seq, exit }));
+    return [...this.#streams].map(([id, { seq, exit, closed }]) => ({ id, seq, exit, closed }));
   }
 }

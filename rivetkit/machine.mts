@@ -80,6 +80,10 @@ export class Machine {
       this.#send("processExit", event);
       this.#settle();
     });
+    vm.on("processClose", (event) => {
+      this.#processes.closed(event.pid);
+      this.#send("processClose", event);
+    });
     vm.on("shellData", (event) => {
       this.#shells.sent(event.shellId, event.seq, event.data.byteLength);
       for (const part of inParts(event)) this.#send("shellData", part);

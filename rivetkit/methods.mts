@@ -62,13 +62,19 @@ export const methods: Methods = {
   signalProcess: async ({ machine }, pid, signal) => (await withProcess(machine, pid)).signalProcess(pid, signal),
   readProcessOutput: (use, pid, options) =>
     listing(use, async () => (await withProcess(use.machine, pid)).readProcessOutput(pid, options)),
+  pauseProcessOutput: async ({ machine }, pid, stream) =>
+    (await withProcess(machine, pid)).pauseProcessOutput(pid, stream),
+  resumeProcessOutput: async ({ machine }, pid, stream) =>
+    (await withProcess(machine, pid)).resumeProcessOutput(pid, stream),
+  closeProcessOutput: async ({ machine }, pid, stream) =>
+    (await withProcess(machine, pid)).closeProcessOutput(pid, stream),
   allProcesses: (use) => listing(use, async () => (await use.machine.running())?.allProcesses() ?? []),
   processTree: (use) => listing(use, async () => (await use.machine.running())?.processTree() ?? []),
 
   openShell: async ({ machine }, ...args) => {
-    const shell = await (await machine.boot()).openShell(...args);
-    machine.started(shell);
-    return shell;
+    const { shellId } = await (await machine.boot()).openShell(...args);
+    machine.started({ shellId });
+    return { shellId };
   },
   writeShell: async ({ machine }, shellId, data) => (await withShell(machine, shellId)).writeShell(shellId, data),
   resizeShell: async ({ machine }, shellId, cols, rows) =>

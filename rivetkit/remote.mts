@@ -6,11 +6,15 @@ import type {
   ExecOptions,
   ExecResult,
   NetworkDeniedEvent,
+  OpenShellOptions,
+  OpenedShell,
+  ProcessCloseEvent,
   ProcessExitEvent,
   ProcessOutputEvent,
   ShellDataEvent,
   ShellExitEvent,
   SpawnOptions,
+  SpawnedProcess,
 } from "agent-vm";
 
 /**
@@ -70,9 +74,11 @@ export interface RemoteCalls extends Pick<
   | "killProcess"
   | "signalProcess"
   | "readProcessOutput"
+  | "pauseProcessOutput"
+  | "resumeProcessOutput"
+  | "closeProcessOutput"
   | "allProcesses"
   | "processTree"
-  | "openShell"
   | "writeShell"
   | "resizeShell"
   | "closeShell"
@@ -97,7 +103,9 @@ export interface RemoteCalls extends Pick<
   /** As `AgentVm.execFile`. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
   /** As `AgentVm.spawn`; the actor's `processOutput` events bring the output too. `stdin` is at most 64 MiB. */
-  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): ReturnType<AgentVm["spawn"]>;
+  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<SpawnedProcess>;
+  /** As `AgentVm.openShell`. */
+  openShell(options?: OpenShellOptions): Promise<OpenedShell>;
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
@@ -126,6 +134,8 @@ export interface AgentOsEvents {
   processOutput: ProcessOutputEvent;
   /** A spawned process has exited. Emitted after all output that the process itself wrote. */
   processExit: ProcessExitEvent;
+  /** The output of a spawned process has ended, its own and that of the processes that it left behind. */
+  processClose: ProcessCloseEvent;
   /** A shell's terminal has shown output: at most 32 KiB in one event. */
   shellData: ShellDataEvent;
   /** A shell has exited. Emitted after all output that the shell itself wrote, unless `closeShell` ended it. */

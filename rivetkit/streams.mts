@@ -12,6 +12,8 @@ type Id = number | string;
 interface Position {
   seq: number;
   exited: boolean;
+  /** Whether the end of its output was delivered. */
+  closed: boolean;
 }
 type StreamEvent = { pid?: number; shellId?: string; data?: Uint8Array; seq?: number };
 
@@ -139,7 +141,7 @@ export class Streams {
     // Its answer arrives after the subscriptions were made, and contains the streams' positions at that time.
     const positions = await session.action<Positions>(POSITIONS, []);
     if (resumed) await this.#catchUp(positions, read);
-    else for (const { id, seq, exit } of [...positions.processes, ...positions.shells]) this.#raise(id, seq, exit);
+    else for (const stream of [...positions.processes, ...positions.shells]) this.#raise(stream);
     this.#incarnation = positions.incarnation;
   }
 
@@ -169,10 +171,12 @@ export class Streams {
     if (id !== undefined && event.data && event.seq !== undefined) {
       const position = this.#position(id);
       // The stream begins again: another process has the pid.
-      if (position.exited && event.seq === 0) position.exited = false;
+      if (position.exited && event.seq === 0) Object.assign(position, { exited: false, closed: false });
       position.seq = event.seq + event.data.byteLength;
     } else if (id !== undefined && (name === "processExit" || name === "shellExit")) {
       this.#end(id);
+    } else if (id !== undefined && name === "processClose") {
+      this.#position(id).closed = true;
     }
     this.#emit(name, event);
   }
@@ -185,6 +189,7 @@ export class Streams {
         return output.chunks;
       });
       this.#missedExit("processExit", stream);
+      this.#missedClose(stream);
     }
     for (const stream of shells) {
       await this.#missed("shellData", stream, async (after) => {
@@ -199,6 +204,7 @@ export class Streams {
     for (const { name, event } of heldBack) {
       const position = this.#positions.get(event?.pid ?? event?.shellId ?? -1);
       if (position?.exited && (name === "processExit" || name === "shellExit")) continue;
+      if (position?.closed && name === "processClose") continue;
       const unread = unreadOf(event, position);
       if (unread) this.#deliver(name, unread);
     }
@@ -211,7 +217,7 @@ export class Streams {
   ): Promise<void> {
     if (!this.#listeners.has(name)) return;
     const position = this.#position(id);
-    if (position.exited && seq < position.seq) Object.assign(position, { seq: 0, exited: false });
+    if (position.exited && seq < position.seq) Object.assign(position, { seq: 0, exited: false, closed: false });
     if (seq <= position.seq) return;
     try {
       for (const event of await read(position.seq)) if (event.data.byteLength > 0) this.#deliver(name, event);
@@ -227,14 +233,24 @@ export class Streams {
     this.#emit(name, exit);
   }
 
+  #missedClose({ id, closed }: StreamPosition<Id>): void {
+    const position = this.#position(id);
+    if (!closed || position.closed) return;
+    position.closed = true;
+    this.#emit("processClose", { pid: id });
+  }
+
   /** Reports the end of all streams: the VM ended with its server, which could not report it. */
   #endAll(): void {
     let ran = false;
-    for (const [id, { exited }] of this.#positions) {
-      if (exited) continue;
-      ran = true;
-      if (typeof id === "number") this.#emit("processExit", { pid: id, ...disposed });
-      else this.#emit("shellExit", { shellId: id, ...disposed });
+    for (const [id, { exited, closed }] of this.#positions) {
+      ran ||= !exited;
+      if (typeof id === "string") {
+        if (!exited) this.#emit("shellExit", { shellId: id, ...disposed });
+        continue;
+      }
+      if (!exited) this.#emit("processExit", { pid: id, ...disposed });
+      if (!closed) this.#emit("processClose", { pid: id });
     }
     this.#positions.clear();
     if (ran) this.#emit("vmShutdown", { reason: "error" });
@@ -243,7 +259,7 @@ export class Streams {
   #position(id: Id): Position {
     let position = this.#positions.get(id);
     if (!position) {
-      this.#positions.set(id, (position = { seq: 0, exited: false }));
+      this.#positions.set(id, (position = { seq: 0, exited: false, closed: false }));
       if (this.#positions.size > MOST_POSITIONS) {
         for (const first of this.#positions.keys()) {
           this.#positions.delete(first);
@@ -254,10 +270,11 @@ export class Streams {
     return position;
   }
 
-  #raise(id: Id, seq: number, exit: object | null): void {
+  #raise({ id, seq, exit, closed }: StreamPosition<Id>): void {
     const position = this.#position(id);
     position.seq = Math.max(position.seq, seq);
     position.exited ||= exit !== null;
+    position.closed ||= closed;
   }
 
   #end(id: Id): void {

@@ -101,6 +101,8 @@ export interface StreamPosition<Id> {
   seq: number;
   /** The exit event, if it was sent. */
   exit: object | null;
+  /** Whether the end of its output was sent. */
+  closed: boolean;
 }
 
 /** Longer strings are sent as bytes, outside of the JSON. */

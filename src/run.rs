@@ -3,7 +3,9 @@
 //! A `command_line` is a program and its arguments in one string, separated by NULs.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{Exec, KeptBytes, OnOutput, PendingWrite, ShellId, ShellRequest, SpawnRequest};
+use agent_vm_host::{
+    Exec, KeptBytes, OnOutput, PendingWrite, ProcessId, ShellId, ShellRequest, SpawnRequest, Stream,
+};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
@@ -66,7 +68,7 @@ impl NativeVm {
     }
 
     /// Starts a process. Resolves to its pid.
-    #[napi(ts_return_type = "Answer<number>")]
+    #[napi(ts_return_type = "Answer<SpawnedValues>")]
     pub fn spawn(
         &self,
         call: f64,
@@ -81,7 +83,7 @@ impl NativeVm {
         };
         let bridge = self.bridge.clone();
         let on_spawn =
-            move |pid: HostResult<u32>| bridge.settle(call, pid.map(|pid| Value::Number(f64::from(pid))));
+            move |process: HostResult<ProcessId>| bridge.settle(call, process.map(wire::process_value));
         let started = self.slot.vm().map(|vm| vm.spawn(request, Box::new(on_spawn)));
         started.err().map(|error| known(Err(error)))
     }
@@ -103,10 +105,11 @@ impl NativeVm {
 
     /// Writes to a process's standard input.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn write_process_stdin(&self, call: f64, pid: u32, data: &[u8]) -> Answer {
+    pub fn write_process_stdin(&self, call: f64, pid: u32, data: &[u8], start: Option<f64>) -> Answer {
+        let id = process_id(pid, start);
         self.written(
             call,
-            self.slot.vm().and_then(|vm| vm.write_process_stdin(pid, data)),
+            self.slot.vm().and_then(|vm| vm.write_process_stdin(id, data)),
         )
     }
 
@@ -127,8 +130,11 @@ impl NativeVm {
 
     /// Closes a process's standard input after everything that was written to it.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn close_process_stdin(&self, _call: f64, pid: u32) -> Value {
-        self.now(|vm| vm.close_process_stdin(pid).map(|()| Value::Undefined))
+    pub fn close_process_stdin(&self, _call: f64, pid: u32, start: Option<f64>) -> Value {
+        self.now(|vm| {
+            vm.close_process_stdin(process_id(pid, start))
+                .map(|()| Value::Undefined)
+        })
     }
 
     /// Resolves to a process's exit status.
@@ -168,24 +174,79 @@ impl NativeVm {
 
     /// Sends a signal, given by its number.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn signal_process(&self, call: f64, pid: u32, signal: i32) -> Answer {
+    pub fn signal_process(&self, call: f64, pid: u32, signal: i32, start: Option<f64>) -> Answer {
+        let id = process_id(pid, start);
         self.ask(call, move |vm| async move {
-            vm.signal_process(pid, signal).await.map(|()| Value::Undefined)
+            vm.signal_process(id, signal).await.map(|()| Value::Undefined)
         })
     }
 
     /// Kills a process and everything that it started.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn kill_process(&self, call: f64, pid: u32) -> Answer {
+    pub fn kill_process(&self, call: f64, pid: u32, start: Option<f64>) -> Answer {
+        let id = process_id(pid, start);
         self.ask(call, move |vm| async move {
-            vm.kill_process(pid).await.map(|()| Value::Undefined)
+            vm.kill_process(id).await.map(|()| Value::Undefined)
         })
     }
 
     /// The kept output of a process.
     #[napi(ts_return_type = "Answer<Replay>")]
-    pub fn read_process_output(&self, _call: f64, pid: u32, after: f64) -> Value {
-        self.now(|vm| vm.read_process_output(pid, after as u64).map(replay_value))
+    pub fn read_process_output(&self, _call: f64, pid: u32, after: f64, start: Option<f64>) -> Value {
+        let id = process_id(pid, start);
+        self.now(|vm| vm.read_process_output(id, after as u64).map(replay_value))
+    }
+
+    /// Pauses or resumes the reading of a process's standard output or standard error.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn pause_process_output(
+        &self,
+        _call: f64,
+        pid: u32,
+        is_stderr: bool,
+        paused: bool,
+        start: Option<f64>,
+    ) -> Value {
+        let id = process_id(pid, start);
+        self.now(|vm| {
+            vm.pause_process_output(id, stream_of(is_stderr), paused)
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Closes the reading end of a process's standard output or standard error.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn close_process_output(&self, _call: f64, pid: u32, is_stderr: bool, start: Option<f64>) -> Value {
+        let id = process_id(pid, start);
+        self.now(|vm| {
+            vm.close_process_output(id, stream_of(is_stderr))
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Resolves when everything of a process's standard output or standard error has been emitted.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn process_output_ended(&self, call: f64, pid: u32, is_stderr: bool, start: Option<f64>) -> Answer {
+        let id = process_id(pid, start);
+        self.ask(call, move |vm| async move {
+            vm.process_output_ended(id, stream_of(is_stderr))
+                .await
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Pauses or resumes the reading of a shell's terminal.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn pause_shell(&self, _call: f64, shell: String, paused: bool) -> Value {
+        self.now(|vm| vm.pause_shell(&shell, paused).map(|()| Value::Undefined))
+    }
+
+    /// Resolves when everything that a shell's terminal shows has been emitted.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn shell_output_ended(&self, call: f64, shell: String) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.shell_output_ended(&shell).await.map(|()| Value::Undefined)
+        })
     }
 
     /// The kept output of a shell.
@@ -225,4 +286,16 @@ impl NativeVm {
             Ok(Value::json(&list.into()))
         })
     }
+}
+
+/// The process that `start`, the number of its call, started; without one, the newest with that pid.
+fn process_id(pid: u32, start: Option<f64>) -> ProcessId {
+    ProcessId {
+        pid,
+        start: start.map(|start| start as u64),
+    }
+}
+
+fn stream_of(is_stderr: bool) -> Stream {
+    if is_stderr { Stream::Stderr } else { Stream::Stdout }
 }

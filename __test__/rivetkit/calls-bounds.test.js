@@ -248,5 +248,5 @@ test("streams that only forgotten processes write to are forgotten, too", async 
     ledger.sent(9999, 0, 5);
     const [last] = ledger.positions().filter(({ id }) => id === 9999);
     print({ ended, after: size(), last });`);
-  expect(seen).toEqual({ ended: 1024, after: 2049, last: { id: 9999, seq: 5, exit: null } });
+  expect(seen).toEqual({ ended: 1024, after: 2049, last: { id: 9999, seq: 5, exit: null, closed: false } });
 });

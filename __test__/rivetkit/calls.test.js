@@ -167,6 +167,46 @@ test("processes and shells", async () => {
   });
 });
 
+test("a process's output is paused, resumed and closed; spawn and openShell resolve to what names the program", async () => {
+  const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure, sleep, until }) => {
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const closes = [];
+    let bytes = 0;
+    agent.on("processClose", (event) => closes.push(event));
+    const spawned = await agent.spawn("sh", ["-c", "read go; exec yes"]);
+    const { pid } = spawned;
+    agent.on("processOutput", (event) => (bytes += event.pid === pid ? event.data.length : 0));
+    await agent.pauseProcessOutput(pid);
+    await agent.writeProcessStdin(pid, "\n");
+    await sleep(300);
+    const paused = bytes;
+    await agent.resumeProcessOutput(pid, "stdout");
+    await until(() => bytes > 100_000);
+    await plain.closeProcessOutput(pid, "stdout");
+    const { signal } = await agent.waitProcessExit(pid);
+    await until(() => closes.length > 0);
+    const opened = await agent.openShell({ command: "true" });
+    return {
+      paused,
+      signal,
+      closes,
+      spawned,
+      opened: Object.keys(opened),
+      unknown: await failure(agent.pauseProcessOutput(99_999)),
+      wrong: await failure(agent.closeProcessOutput(pid, "stdin")),
+    };
+  });
+  expect(seen).toMatchObject({
+    paused: 0,
+    signal: "SIGPIPE",
+    closes: [seen.spawned],
+    spawned: { pid: expect.any(Number) },
+    opened: ["shellId"],
+    unknown: { code: "PROCESS_NOT_FOUND" },
+    wrong: { code: "INVALID_ARGUMENT" },
+  });
+});
+
 test("another client reads the earlier output, and continues where that ends", async () => {
   const first = server.evaluate(async ({ agent, pause }) => {
     const { shellId } = await agent.openShell({

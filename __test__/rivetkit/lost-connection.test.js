@@ -7,7 +7,7 @@ beforeAll(async () => {
   server = await startServer();
 });
 
-test("a client whose connection is cut misses no output and no exit, and its pending calls are answered", async () => {
+test("a client whose connection is cut misses no output, no exit and no close, and its pending calls are answered", async () => {
   const seen = await server.evaluate(async ({ agent, endpoint, sleep, text, until }) => {
     const cut = () => {
       const port = Number(new URL(endpoint).port);
@@ -19,7 +19,9 @@ test("a client whose connection is cut misses no output and no exit, and its pen
     let shell = "";
     const exits = [];
     agent.on("processOutput", ({ data }) => (output += text(data)));
+    const closes = [];
     agent.on("processExit", (event) => exits.push(event));
+    agent.on("processClose", (event) => closes.push(event));
     agent.on("shellData", ({ data }) => (shell += text(data)));
     const { pid } = await agent.spawn("sh", ["-c", "for i in $(seq 300); do echo $i; sleep 0.01; done; exit 9"]);
     const { shellId } = await agent.openShell({
@@ -35,12 +37,13 @@ test("a client whose connection is cut misses no output and no exit, and its pen
       await until(() => cut() > 0);
     }
     const [exitCode, result] = await Promise.all([waiting, slow, agent.waitShell(shellId)]);
-    await until(() => exits.length > 0 && shell.length >= 9);
-    return { output, shell, exits, exitCode, stdout: result.stdout, pid };
+    await until(() => exits.length > 0 && closes.length > 0 && shell.length >= 9);
+    return { output, shell, exits, closes, exitCode, stdout: result.stdout, pid };
   });
   expect(seen.output).toBe(Array.from({ length: 300 }, (_, index) => `${index + 1}\n`).join(""));
   expect(seen.shell).toBe("1\r\n2\r\n3\r\n");
   expect(seen.exits).toMatchObject([{ pid: seen.pid, exitCode: 9 }]);
+  expect(seen.closes).toEqual([{ pid: seen.pid }]);
   expect([seen.exitCode, seen.stdout]).toEqual([9, "slow\n"]);
 }, 180_000);
 

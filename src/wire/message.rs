@@ -20,10 +20,12 @@ pub enum MessageKind {
     ExecEnded,
     /// Output of an exec. Values: call, whether it is stderr, bytes.
     ExecOutput,
-    /// Output of a process. Values: pid, whether it is stderr, bytes, seq.
+    /// Output of a process. Values: pid, whether it is stderr, bytes, seq, start.
     ProcessOutput,
-    /// A process has exited. Values: pid, status.
+    /// A process has exited. Values: pid, status, start, whether its streams have ended.
     ProcessExit,
+    /// The streams of a process that has exited have ended. Values: pid, start.
+    ProcessClose,
     /// Output of a shell. Values: shell, bytes, seq.
     ShellData,
     /// A shell has exited. Values: shell, status.
@@ -149,6 +151,7 @@ fn event_values(event: Event) -> Vec<Value> {
             stream,
             data,
             seq,
+            start,
             credit,
         } => {
             turn::return_credit(credit);
@@ -159,13 +162,28 @@ fn event_values(event: Event) -> Vec<Value> {
                 Value::Bool(stream == Stream::Stderr),
                 Value::Chunk(data),
                 seq,
+                Value::Number(start as f64),
             ]
         }
-        Event::ProcessExit { pid, status } => {
+        Event::ProcessExit {
+            pid,
+            status,
+            start,
+            closed,
+        } => {
             vec![
                 MessageKind::ProcessExit.into(),
                 Value::Number(f64::from(pid)),
                 status_value(status),
+                Value::Number(start as f64),
+                Value::Bool(closed),
+            ]
+        }
+        Event::ProcessClose { pid, start } => {
+            vec![
+                MessageKind::ProcessClose.into(),
+                Value::Number(f64::from(pid)),
+                Value::Number(start as f64),
             ]
         }
         Event::ShellData {

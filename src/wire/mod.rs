@@ -19,6 +19,6 @@ mod results;
 pub use message::Message;
 pub use options::{BootRequest, ExecOptions, ShellOptions, SpawnOptions, command, timeout};
 pub use results::{
-    diagnosis, enforcement, error_value, io_stats, listed_entries, names, process_table, replay_value, shell,
-    spawned_process, stat, status_value, too_large,
+    diagnosis, enforcement, error_value, io_stats, listed_entries, names, process_table, process_value,
+    replay_value, shell, spawned_process, stat, status_value, too_large,
 };

@@ -4,7 +4,7 @@ use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
     Attributes, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, Printed,
-    ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
+    ProcessId, ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -215,6 +215,14 @@ fn status_values(status: ExitStatus) -> [Value; 6] {
         Value::Number(status.system_us as f64 / 1000.0),
         Value::Number(status.max_rss_bytes as f64),
     ]
+}
+
+/// `[pid, start]`, where `start` is the number of the call that started the process.
+pub fn process_value(process: ProcessId) -> Value {
+    Value::List(vec![
+        Value::Number(f64::from(process.pid)),
+        Value::Number(process.start.unwrap_or_default() as f64),
+    ])
 }
 
 /// The values of [`status_value`], stdout, stderr, timedOut, and background as JSON or undefined. The output is text or bytes; if

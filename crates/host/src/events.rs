@@ -25,6 +25,8 @@ pub enum Event {
         data: Bytes,
         /// The position of the first byte in the process's output, counted over both streams.
         seq: u64,
+        /// The number of the call that started the process, which no other process has.
+        start: u64,
         /// Returned when the receiver has room for more.
         credit: Credit,
     },
@@ -34,6 +36,17 @@ pub enum Event {
         pid: u32,
         /// How it ended.
         status: ExitStatus,
+        /// The number of the call that started the process.
+        start: u64,
+        /// Whether nothing can write to its streams any more; else [`Event::ProcessClose`] follows.
+        closed: bool,
+    },
+    /// The output streams of a spawned process have ended, later than the process itself.
+    ProcessClose {
+        /// The pid of the process.
+        pid: u32,
+        /// The number of the call that started the process.
+        start: u64,
     },
     /// A shell's terminal has output.
     ShellData {

@@ -6,7 +6,7 @@
 //! [`PER_VM`], and [`per_server`] for all VMs.
 
 use std::collections::BTreeMap;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -141,6 +141,16 @@ pub(crate) trait Reader: Send + Sync {
 
     /// Records that the stream was closed although a process may still write to it.
     fn cut(&self);
+
+    /// Waits until the next chunk may be read.
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// Returns when the stream must be closed.
+    fn closing(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
 }
 
 /// Discards a stream's output.
@@ -185,6 +195,16 @@ async fn returned(credit: Option<CreditReturned>) {
     }
 }
 
+async fn read_to_end(source: &mut Source, reader: &impl Reader) {
+    loop {
+        reader.room().await;
+        match source.read().await {
+            Some(data) => returned(reader.take(data)).await,
+            None => return,
+        }
+    }
+}
+
 async fn read_one<R: Reader>(
     leftovers: &Leftovers,
     stream: Option<(Source, R)>,
@@ -200,7 +220,7 @@ async fn read_one<R: Reader>(
             biased;
             // An error means that nothing waits for the family's end any more.
             _ = over.wait_for(|over| *over) => false,
-            () = async { while let Some(data) = source.read().await { returned(reader.take(data)).await; } } => true,
+            () = read_to_end(&mut source, &reader) => true,
         };
         if !ended {
             let mut rest = Chunks::new(kind, |data| returned(reader.take(data)));
@@ -209,6 +229,7 @@ async fn read_one<R: Reader>(
     };
     tokio::select! {
         biased;
+        () = reader.closing() => return,
         () = place.closing.notified() => {}
         () = reading => return,
     }

@@ -48,7 +48,7 @@ pub use process_table::{ProcessInfo, Status};
 pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
 pub use run::{
     BackgroundProcess, Command, Exec, ExecResult, KeptBytes, OnOpen, OnOutput, OnResult, OnSpawn,
-    PendingWrite, Printed, ShellRequest, SpawnRequest,
+    PendingWrite, Printed, ProcessId, ShellRequest, SpawnRequest,
 };
 pub use shell_id::ShellId;
 pub use vm::{IoStats, Vm, VmSlot};

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{
-    Abort, Command, Event, Events, Exec, KeptBytes, Limits, ShellRequest, SpawnRequest, Vm, runtime,
+    Abort, Command, Event, Events, Exec, KeptBytes, Limits, ProcessId, ShellRequest, SpawnRequest, Vm,
+    runtime,
 };
 use agent_vm_protocol::message::{
     Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
@@ -462,8 +463,8 @@ fn live(seed: u64) -> bool {
         let (calls, done) = (vm.clone(), answered(&pending));
         drop(runtime.spawn(async move {
             drop(calls.connect(80, &Abort::default()).await);
-            drop(calls.kill_process(1).await);
-            drop(calls.signal_process(7, 15).await);
+            drop(calls.kill_process(ProcessId { pid: 1, start: None }).await);
+            drop(calls.signal_process(ProcessId { pid: 7, start: None }, 15).await);
             drop(calls.process_table(<[_]>::len).await);
             done();
         }));

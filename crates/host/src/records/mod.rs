@@ -2,12 +2,14 @@
 //!
 //! A [`Record`] is the same for both. [`SpawnedProcess`] and [`Shell`] add what only one of them needs.
 
+mod flow;
 mod process;
 mod record;
 mod replay_budget;
 mod shell;
 mod store;
 
+pub use flow::Flow;
 pub use process::{SpawnedProcess, SpawnedProcessInfo};
 pub use record::{NewRecord, OutputReplay, Record};
 pub use replay_budget::ReplayBudget;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::flow::Flow;
 use crate::error::Error;
 use crate::events::{ExitStatus, Reason};
 use crate::input::Input;
@@ -37,6 +38,8 @@ impl NewRecord {
             arguments: self.arguments,
             input,
             log: Arc::new(Mutex::new(OutputLog::new(self.replay_bytes))),
+            stdout: Flow::new(),
+            stderr: Flow::new(),
             status: watch::Sender::new(None),
         }
     }
@@ -57,6 +60,8 @@ pub struct Record {
     pub input: Arc<Input>,
     /// Its kept output.
     pub log: Arc<Mutex<OutputLog>>,
+    stdout: Flow,
+    stderr: Flow,
     status: watch::Sender<Option<ExitStatus>>,
 }
 
@@ -94,6 +99,14 @@ impl Record {
         ended
             .filter(|status| status.reason != Reason::Disposed)
             .ok_or(Error::Disposed)
+    }
+
+    /// The flow of one of its streams; a terminal's output is [`Stream::Stdout`].
+    pub fn flow(&self, stream: Stream) -> &Flow {
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        }
     }
 
     /// Keeps a chunk of its output, and returns the position of the chunk's first byte.

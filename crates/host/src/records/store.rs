@@ -41,6 +41,11 @@ impl<K: Eq + Hash + Clone, T> Records<K, T> {
         self.by_name.get(name).cloned()
     }
 
+    /// The record of one start.
+    pub fn started_by(&self, call: Call) -> Option<Arc<T>> {
+        self.by_start.get(&call).map(|(_, record)| Arc::clone(record))
+    }
+
     /// All records, in the order of their starts.
     pub fn all(&self) -> Vec<Arc<T>> {
         self.by_start

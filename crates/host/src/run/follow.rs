@@ -12,13 +12,14 @@ use tokio::sync::watch;
 
 use super::command::Command;
 use super::exit::{kill_all, until_exit};
+use super::gated::Gated;
 use crate::control::StartedProgram;
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::events::{Event, ExitStatus};
 use crate::leftover;
 use crate::output_log::Stream;
-use crate::records::{NewRecord, Record};
+use crate::records::{Flow, NewRecord, Record};
 use crate::shared::Shared;
 use crate::stream::{Chunks, Source, StreamEnd};
 
@@ -36,8 +37,13 @@ pub(super) trait Recorded: Send + Sync + Sized + 'static {
     /// The event for a chunk of its output.
     fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event;
 
-    /// The event for its exit.
-    fn exit_event(&self, status: ExitStatus) -> Event;
+    /// The event for its exit. `closed` says whether nothing can write to its streams any more.
+    fn exit_event(&self, status: ExitStatus, closed: bool) -> Event;
+
+    /// The event for the end of its streams, if they ended after its exit. Not all have one.
+    fn close_event(&self) -> Option<Event> {
+        None
+    }
 
     /// Called when it has exited. Some of its output may not be delivered yet.
     fn on_exit(&self) {}
@@ -100,12 +106,22 @@ pub(super) fn start<R: Recorded>(
             };
             let (status, outputs) = tokio::join!(ending, deliver(&shared, &*recorded, outputs, exited));
             recorded.record().input.fail();
-            shared.events.emit(recorded.exit_event(status));
+            let closed = outputs.iter().all(Option::is_none);
+            shared.events.emit(recorded.exit_event(status, closed));
             shared.replay_budget.lock().add(&recorded.record().log);
             recorded.note_exit(&shared);
             recorded.record().set_status(status);
             drop(running);
+            if closed {
+                return;
+            }
             read_on(&shared, &recorded, outputs).await;
+            if !shared.has_ended()
+                && recorded.owns_later_output(&shared)
+                && let Some(event) = recorded.close_event()
+            {
+                shared.events.emit(event);
+            }
         }));
     };
     control.start(call, &request, Box::new(on_started));
@@ -121,9 +137,24 @@ async fn deliver<R: Recorded>(
 ) -> Outputs {
     let deliver_one = async |output: Option<(Source, Stream)>, mut exited: watch::Receiver<bool>| {
         let (mut source, stream) = output?;
-        let mut chunks = Chunks::new(source.kind(), |data| emit(shared, recorded, stream, data).wait());
-        let end = source.pump(&mut exited, &mut chunks).await;
-        (end == StreamEnd::StillOpen).then_some((source, stream))
+        let flow = recorded.record().flow(stream);
+        let mut chunks = Gated {
+            sink: Chunks::new(source.kind(), |data| emit(shared, recorded, stream, data).wait()),
+            flow,
+            exited: exited.clone(),
+        };
+        let end = tokio::select! {
+            biased;
+            end = source.pump(&mut exited, &mut chunks) => end,
+            () = flow.closing() => StreamEnd::Closed,
+        };
+        if end == StreamEnd::StillOpen {
+            return Some((source, stream));
+        }
+        // Only what is emitted has been read, and a writer meets the end of its pipe from here on.
+        drop(source);
+        flow.end();
+        None
     };
     let [first, second] = outputs;
     let (first, second) = tokio::join!(deliver_one(first, exited.clone()), deliver_one(second, exited));
@@ -132,9 +163,6 @@ async fn deliver<R: Recorded>(
 
 /// Reads what processes that the program left running still write, so that their pipes are neither full nor broken.
 async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: Outputs) {
-    if outputs.iter().all(Option::is_none) {
-        return;
-    }
     let record = recorded.record();
     let streams = outputs.map(|output| {
         let (source, stream) = output?;
@@ -151,14 +179,28 @@ async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: 
     }
 }
 
-/// Handles later output on a stream of a program that has exited.
-struct LaterOutput<R> {
+/// Handles later output on a stream of a program that has exited. The stream ends with it.
+struct LaterOutput<R: Recorded> {
     shared: Arc<Shared>,
     recorded: Arc<R>,
     stream: Stream,
 }
 
+impl<R: Recorded> LaterOutput<R> {
+    fn flow(&self) -> &Flow {
+        self.recorded.record().flow(self.stream)
+    }
+}
+
 impl<R: Recorded> leftover::Reader for LaterOutput<R> {
+    async fn room(&self) {
+        self.flow().unpaused().await;
+    }
+
+    async fn closing(&self) {
+        self.flow().closing().await;
+    }
+
     fn take(&self, data: Bytes) -> Option<CreditReturned> {
         let Self {
             shared,
@@ -179,6 +221,12 @@ impl<R: Recorded> leftover::Reader for LaterOutput<R> {
 
     fn cut(&self) {
         self.recorded.record().log.lock().cut();
+    }
+}
+
+impl<R: Recorded> Drop for LaterOutput<R> {
+    fn drop(&mut self) {
+        self.flow().end();
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use agent_vm_protocol::message::{Request, Target};
 
 use super::input::{PendingWrite, write};
+use super::process_id::ProcessId;
 use crate::boot::Isolation;
 use crate::error::Error;
 use crate::events::ExitStatus;
+use crate::output_log::Stream;
 use crate::process_table::{self, ProcessInfo};
 use crate::records::{OutputReplay, SpawnedProcess, SpawnedProcessInfo};
 use crate::runtime;
@@ -24,46 +26,46 @@ impl Vm {
 
     /// The most recently spawned process with that pid.
     pub fn get_process(&self, pid: u32) -> Result<SpawnedProcessInfo, Error> {
-        self.or_ended(self.process(pid).map(|process| process.info()))
+        self.or_ended(self.newest(pid).map(|process| process.info()))
     }
 
     /// The kept output of a process from position `after` on.
-    pub fn read_process_output(&self, pid: u32, after: u64) -> Result<OutputReplay, Error> {
-        self.or_ended(self.process(pid).map(|process| process.record.replay(after)))
+    pub fn read_process_output(&self, id: ProcessId, after: u64) -> Result<OutputReplay, Error> {
+        self.or_ended(self.process(id).map(|process| process.record.replay(after)))
     }
 
     /// Writes to a process's standard input.
-    pub fn write_process_stdin(&self, pid: u32, data: &[u8]) -> Result<Option<PendingWrite>, Error> {
+    pub fn write_process_stdin(&self, id: ProcessId, data: &[u8]) -> Result<Option<PendingWrite>, Error> {
         self.or_ended(
-            self.process(pid)
-                .and_then(|process| write(self, &process.record.input, data, Error::StdinClosed(pid))),
+            self.process(id)
+                .and_then(|process| write(self, &process.record.input, data, Error::StdinClosed(id.pid))),
         )
     }
 
     /// Closes a process's standard input after everything that was written to it.
-    pub fn close_process_stdin(&self, pid: u32) -> Result<(), Error> {
-        self.or_ended(self.process(pid).map(|process| process.record.input.close()))
+    pub fn close_process_stdin(&self, id: ProcessId) -> Result<(), Error> {
+        self.or_ended(self.process(id).map(|process| process.record.input.close()))
     }
 
     /// Waits until a process has ended and its exit event is emitted.
     pub async fn wait_process(&self, pid: u32) -> Result<ExitStatus, Error> {
-        self.process(pid)?.record.ended().await
+        self.newest(pid)?.record.ended().await
     }
 
     /// Sends a signal to the process group that a process leads, or only to the process. A spawned process that has
     /// exited gets none.
-    pub async fn signal_process(&self, pid: u32, signal: i32) -> Result<(), Error> {
-        let target = target(pid, self.process(pid).ok().as_deref());
-        self.about_process(pid, |call| Request::Signal { call, target, signal })
+    pub async fn signal_process(&self, id: ProcessId, signal: i32) -> Result<(), Error> {
+        let target = target(id.pid, self.process_if_spawned(id)?.as_deref());
+        self.about_process(id.pid, |call| Request::Signal { call, target, signal })
             .await
     }
 
     /// Kills a process and everything that it started. Returns when none of that is left and, for a spawned process,
     /// its exit event is emitted.
-    pub async fn kill_process(&self, pid: u32) -> Result<(), Error> {
-        let spawned = self.process(pid).ok();
-        let target = target(pid, spawned.as_deref());
-        self.about_process(pid, |call| Request::Kill { call, target })
+    pub async fn kill_process(&self, id: ProcessId) -> Result<(), Error> {
+        let spawned = self.process_if_spawned(id)?;
+        let target = target(id.pid, spawned.as_deref());
+        self.about_process(id.pid, |call| Request::Kill { call, target })
             .await?;
         match spawned {
             Some(process) => process.record.ended().await.map(drop),
@@ -93,9 +95,48 @@ impl Vm {
             .ok_or(Error::Disposed)
     }
 
-    fn process(&self, pid: u32) -> Result<Arc<SpawnedProcess>, Error> {
-        let process = self.shared().processes.lock().get(&pid);
-        process.ok_or(Error::ProcessNotFound(pid))
+    /// Pauses or resumes the reading of one of a process's output streams. Once the process has exited, what it wrote itself is
+    /// read nevertheless.
+    pub fn pause_process_output(&self, id: ProcessId, stream: Stream, paused: bool) -> Result<(), Error> {
+        self.or_ended(
+            self.process(id)
+                .map(|process| process.record.flow(stream).set_paused(paused)),
+        )
+    }
+
+    /// Closes one of a process's output streams: what was not read is lost, and who writes to it gets EPIPE.
+    pub fn close_process_output(&self, id: ProcessId, stream: Stream) -> Result<(), Error> {
+        self.or_ended(
+            self.process(id)
+                .map(|process| process.record.flow(stream).close()),
+        )
+    }
+
+    /// Waits until everything of one of a process's output streams is emitted.
+    pub async fn process_output_ended(&self, id: ProcessId, stream: Stream) -> Result<(), Error> {
+        self.process(id)?.record.flow(stream).ended().await;
+        Ok(())
+    }
+
+    fn process(&self, id: ProcessId) -> Result<Arc<SpawnedProcess>, Error> {
+        let processes = self.shared().processes.lock();
+        let process = match id.start {
+            Some(start) => processes.started_by(start),
+            None => processes.get(&id.pid),
+        };
+        process.ok_or(Error::ProcessNotFound(id.pid))
+    }
+
+    fn newest(&self, pid: u32) -> Result<Arc<SpawnedProcess>, Error> {
+        self.process(ProcessId { pid, start: None })
+    }
+
+    /// A pid alone may be that of a process that nobody spawned.
+    fn process_if_spawned(&self, id: ProcessId) -> Result<Option<Arc<SpawnedProcess>>, Error> {
+        match id.start {
+            Some(_) => self.process(id).map(Some),
+            None => Ok(self.process(id).ok()),
+        }
     }
 
     async fn about_process(&self, pid: u32, request: impl FnOnce(u64) -> Request) -> Result<(), Error> {

@@ -46,6 +46,7 @@ impl Vm {
                     master_fd,
                 } = TerminalEnds::open(fds)?;
                 let record = new_record.with_input(input);
+                record.flow(Stream::Stderr).end();
                 let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows));
                 Ok((shell, [Some((output, Stream::Stdout)), None]))
             },
@@ -79,7 +80,7 @@ impl Recorded for Shell {
         }
     }
 
-    fn exit_event(&self, status: ExitStatus) -> Event {
+    fn exit_event(&self, status: ExitStatus, _: bool) -> Event {
         Event::ShellExit {
             shell: self.id,
             status,

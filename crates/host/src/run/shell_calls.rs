@@ -7,6 +7,7 @@ use agent_vm_protocol::message::Request;
 use super::input::{PendingWrite, write};
 use crate::error::Error;
 use crate::events::ExitStatus;
+use crate::output_log::Stream;
 use crate::records::{OutputReplay, Shell, ShellInfo};
 use crate::shell_id::ShellId;
 use crate::vm::Vm;
@@ -54,6 +55,20 @@ impl Vm {
         let status = shell.record.ended().await;
         shell.close();
         status.map(drop)
+    }
+
+    /// Pauses or resumes the reading of a shell's terminal. Once the shell has exited, what it wrote itself is read nevertheless.
+    pub fn pause_shell(&self, name: &str, paused: bool) -> Result<(), Error> {
+        self.or_ended(
+            self.shell(name)
+                .map(|shell| shell.record.flow(Stream::Stdout).set_paused(paused)),
+        )
+    }
+
+    /// Waits until everything that a shell's terminal shows is emitted.
+    pub async fn shell_output_ended(&self, name: &str) -> Result<(), Error> {
+        self.shell(name)?.record.flow(Stream::Stdout).ended().await;
+        Ok(())
     }
 
     fn shell(&self, name: &str) -> Result<Arc<Shell>, Error> {

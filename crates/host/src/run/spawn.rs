@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::attached::Pipes;
 use super::command::Command;
 use super::follow::{self, Recorded};
+use super::process_id::ProcessId;
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::events::{Event, ExitStatus};
@@ -28,7 +29,7 @@ pub struct SpawnRequest {
 }
 
 /// Receives the pid of a started process. Called exactly once.
-pub type OnSpawn = Box<dyn FnOnce(Result<u32, Error>) + Send>;
+pub type OnSpawn = Box<dyn FnOnce(Result<ProcessId, Error>) + Send>;
 
 impl Vm {
     /// Starts a process; its pid goes to `on_spawn` before any of its events.
@@ -55,7 +56,12 @@ impl Vm {
                 ];
                 Ok((process, outputs))
             },
-            |started: Result<&SpawnedProcess, Error>| on_spawn(started.map(|process| process.record.pid)),
+            |started: Result<&SpawnedProcess, Error>| {
+                on_spawn(started.map(|process| ProcessId {
+                    pid: process.record.pid,
+                    start: Some(process.record.call),
+                }));
+            },
         );
     }
 }
@@ -80,15 +86,25 @@ impl Recorded for SpawnedProcess {
             stream,
             data,
             seq,
+            start: self.record.call,
             credit,
         }
     }
 
-    fn exit_event(&self, status: ExitStatus) -> Event {
+    fn exit_event(&self, status: ExitStatus, closed: bool) -> Event {
         Event::ProcessExit {
             pid: self.record.pid,
             status,
+            start: self.record.call,
+            closed,
         }
+    }
+
+    fn close_event(&self) -> Option<Event> {
+        Some(Event::ProcessClose {
+            pid: self.record.pid,
+            start: self.record.call,
+        })
     }
 
     /// If another process has been spawned with the same pid since, the output would be attributed to that one.
