@@ -19,6 +19,11 @@ export async function open() {
       const { pid } = await vm.spawn(file, args, { onStdout: take });
       return vm.waitProcess(pid);
     },
+    async readStdout(file, args, take) {
+      const { stdout, exited } = await vm.spawn(file, args);
+      for await (const chunk of stdout) take(chunk);
+      return (await exited).exitCode;
+    },
     async openTerminal(file, args, take) {
       const { shellId } = await vm.openShell({ command: file, args });
       onData.set(shellId, take);

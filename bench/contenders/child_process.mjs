@@ -16,6 +16,12 @@ export async function open() {
       child.stdout.on("data", take);
       return ended(child);
     },
+    async readStdout(file, args, take) {
+      const child = spawn(file, args);
+      const closed = ended(child);
+      for await (const chunk of child.stdout) take(chunk);
+      return closed;
+    },
     async close() {},
   };
 }

@@ -13,7 +13,7 @@ const { files } = fileMetrics;
 const { boot, bootNowAndThen, bootAfterPause, firstBoot, firstCommand, firstCommandAfterPause, dispose } = machines;
 const { bootAmongMany, execAmongMany, disposeAmongMany } = machines;
 const { idleMemory1, idleMemory100, idleMemory1000 } = memory;
-const { spawns, stdout, table } = processes;
+const { spawns, stdout, stdoutHandle, table } = processes;
 const { terminal, keystroke } = terminals;
 
 export const metrics = {
@@ -28,6 +28,7 @@ export const metrics = {
   firstCommandAfterPause,
   spawns,
   stdout,
+  stdoutHandle,
   execText,
   terminal,
   keystroke,
