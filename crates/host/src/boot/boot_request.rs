@@ -8,12 +8,13 @@ use agent_vm_protocol::message::{
 };
 
 use super::cgroup::{CgroupDirectory, Version, VmCgroups};
+use super::environment::environment;
 use super::error::BootError;
 use super::options::{Network, Options};
 use super::user::USER_ID;
 use super::view::View;
 use super::zygote::Program;
-use super::{directories, hardware, root};
+use super::{directories, hardware};
 use crate::proxy;
 
 /// The request for a VM with these options. The entries of the root move into it from `view`, and the descriptors that
@@ -43,7 +44,7 @@ pub fn boot_request(
             Isolation::Namespaces => id.map(|_| USER_ID),
             Isolation::Landlock | Isolation::None => id,
         },
-        env: (!prebooted).then(|| root::environment(options, view.rootfs.as_ref(), &view.home)),
+        env: (!prebooted).then(|| environment(options, view.rootfs.as_ref(), &view.home)),
         rootfs: view.rootfs.take().map(|rootfs| rootfs.source),
         landlock: view.landlock.take(),
         hardware,

@@ -9,6 +9,7 @@ use agent_vm_protocol::message::{Isolation, Request};
 use super::boot_request::boot_request;
 use super::cgroup::VmCgroups;
 use super::enforcement::Enforcement;
+use super::environment::environment;
 use super::error::BootError;
 use super::exchange::send;
 use super::ids::IdLease;
@@ -18,7 +19,7 @@ use super::options::Options;
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
 use super::view::View;
-use super::{explain, root, sys};
+use super::{explain, sys};
 
 /// A booted VM.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Machine {
 
     /// Gives a prebooted VM the environment that `options` asks for. It has everything else already.
     pub fn adopt(&self, options: &Options) -> Result<(), BootError> {
-        let env = root::environment(options, None, &self.home);
+        let env = environment(options, None, &self.home);
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
         self.channel.send(&frame).map_err(BootError::Channel)
     }

@@ -5,19 +5,19 @@
 //! the copy is shown.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::dir::Type;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::geteuid;
 
+use super::large::is_large_and_open;
 use super::listing::{self, directory_flags};
-use super::names;
 use super::packages::Packages;
 use super::tree::{Copied, Node, Stamp, Tree, ancestors};
+use super::users::{READ, SEARCH, Users, allows, kind};
+use super::{links, names};
 use crate::boot::own_paths::HOST_FILES;
 
 /// A larger file is shown itself, but only if a list names it or, below `/opt`, a package owns it.
@@ -29,31 +29,20 @@ const ALL_COPIED: usize = 8 * 1024 * 1024;
 /// How many bytes below `/opt` are read to detect changes.
 const ALL_COMPARED: usize = 64 * 1024 * 1024;
 
-/// A listed directory with more content than this is shown itself.
-const SMALL_BYTES: i64 = 512 * 1024;
-const SMALL_ENTRIES: usize = 512;
-
 /// The maximum number of files and directories checked below each top.
 const ENTRIES: usize = 200_000;
 
 /// The maximum depth of directories.
 const DEPTH: usize = 24;
 
-/// Links that no package owns may lead here: these are the programs' own files.
-const PROGRAMS: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/dev/null"];
-
 /// How many entries are checked, and how many bytes copied, of directories that users other than root and the server's
 /// can change: those users could put anything there.
 const LOOSE_ENTRIES: usize = 4096;
 const LOOSE_COPIED: usize = 1024 * 1024;
 
-/// The maximum number of links that no package owns, the maximum length of their targets, and of a chain of links.
+/// The maximum number of links that no package owns, and the maximum length of a link's target.
 const LINKS: usize = 4096;
 const TARGET: usize = 1024;
-const LINKED: usize = 32;
-
-const READ: u32 = 0o4;
-const SEARCH: u32 = 0o1;
 
 /// The tree of files that packages own or lists name.
 pub fn look() -> Tree {
@@ -104,14 +93,10 @@ struct Found {
 
 struct Look<'a> {
     packages: &'a Packages,
+    users: Users,
     listed: HashSet<PathBuf>,
     /// Directories above listed paths.
     above_listed: HashSet<PathBuf>,
-    /// The server's user, which is also the VM's user; `None` if the server is root.
-    own: Option<u32>,
-    /// The users who may change what is shown: the owner of the programs, which is root where root is mapped, and the
-    /// server's user.
-    trusted: [u32; 2],
     tree: Tree,
     copied: usize,
     loose_copied: usize,
@@ -124,21 +109,15 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(packages: &'a Packages, listed: HashSet<PathBuf>) -> Self {
-        let uid = geteuid();
-        let own = (!uid.is_root()).then(|| uid.as_raw());
         let above = listed
             .iter()
             .flat_map(|path| path.ancestors().skip(1))
             .map(Path::to_owned);
         Self {
             packages,
+            users: Users::now(),
             above_listed: above.collect(),
             listed,
-            own,
-            trusted: [
-                nix::sys::stat::stat("/usr").map_or(0, |found| found.st_uid),
-                uid.as_raw(),
-            ],
             tree: Tree::default(),
             copied: 0,
             loose_copied: 0,
@@ -163,16 +142,11 @@ impl<'a> Look<'a> {
 
     /// The properties of the path through the directory at `path`. Records the directory if others can change it.
     fn way(&mut self, path: &str, before: Way, found: &FileStat) -> Way {
-        let is_closed = before.is_closed && self.is_closed(found);
+        let is_closed = before.is_closed && self.users.is_closed(found);
         if !is_closed {
             self.tree.loose.insert(path.to_owned());
         }
         Way { is_closed, ..before }
-    }
-
-    /// Whether only root or the server's user can change it.
-    fn is_closed(&self, found: &FileStat) -> bool {
-        self.trusted.contains(&found.st_uid) && found.st_mode & 0o022 == 0
     }
 
     /// Adds a requested path: a file, or a directory with everything in it that others may read.
@@ -187,7 +161,7 @@ impl<'a> Look<'a> {
             if !allows(&found, SEARCH) {
                 return Err(nix::Error::EACCES);
             }
-            way.is_closed &= self.is_closed(&found);
+            way.is_closed &= self.users.is_closed(&found);
         }
         if !way.is_closed {
             self.tree.loose.insert(path.to_owned());
@@ -307,8 +281,8 @@ impl<'a> Look<'a> {
             return none;
         }
         let way = self.way(path, way, &found);
-        let is_own = self.is_ours(&found);
-        if way.listed && way.is_closed && !is_own && self.is_large_and_open(&fd, path) {
+        let is_own = self.users.is_ours(&found);
+        if way.listed && way.is_closed && !is_own && is_large_and_open(&fd, path, &self.users) {
             self.show(path, Node::Bind, None);
             return Found {
                 whole: true,
@@ -351,8 +325,9 @@ impl<'a> Look<'a> {
         }
         let is_program = path.starts_with("/opt/");
         if found.st_size > COPIED {
-            let is_shown =
-                is_closed && self.is_closed(&found) && (listed || (is_program && self.packages.owns(place)));
+            let is_shown = is_closed
+                && self.users.is_closed(&found)
+                && (listed || (is_program && self.packages.owns(place)));
             if is_shown {
                 self.show(path, Node::Bind, None);
             }
@@ -377,7 +352,7 @@ impl<'a> Look<'a> {
         }
         if is_program {
             self.compared += content.len();
-            if !is_closed || !self.is_closed(&found) {
+            if !is_closed || !self.users.is_closed(&found) {
                 return false;
             }
             self.show(path, Node::Bind, None);
@@ -418,112 +393,9 @@ impl<'a> Look<'a> {
         self.tree.nodes.insert(path.to_owned(), node);
     }
 
-    /// Whether a directory has too much content to copy and, now and later, contains nothing that the VM's user may
-    /// read but others may not: only root and the server's user can put files there.
-    fn is_large_and_open(&self, fd: &OwnedFd, path: &str) -> bool {
-        let Ok(top) = fstat(fd) else { return false };
-        let Ok(top_fd) = fd.try_clone() else { return false };
-        let (mut bytes, mut entries) = (0, 0);
-        let mut next = vec![(top_fd, path.to_owned())];
-        while let Some((directory_fd, path)) = next.pop() {
-            let Ok(names) = listing::entries(directory_fd.as_fd()) else {
-                return false;
-            };
-            for (name, type_) in names {
-                entries += 1;
-                let Some(name) = name.filter(|_| entries < ENTRIES) else {
-                    return false;
-                };
-                let path = format!("{path}/{name}");
-                // The id of a root server's VM owns nothing here.
-                if self.own.is_none() && matches!(type_, Some(Type::File | Type::Symlink)) {
-                    if names::is_denied(Path::new(&path)) {
-                        return false;
-                    }
-                    continue;
-                }
-                let Ok(found) = fstatat(&directory_fd, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
-                    return false;
-                };
-                let is_directory = kind(&found) == SFlag::S_IFDIR;
-                let needed = if is_directory { READ | SEARCH } else { READ };
-                let is_plain = matches!(kind(&found), SFlag::S_IFREG | SFlag::S_IFDIR | SFlag::S_IFLNK);
-                if !is_plain || found.st_dev != top.st_dev || names::is_denied(Path::new(&path)) {
-                    return false;
-                }
-                // An access control list may allow the server's user to read what others may not.
-                if kind(&found) != SFlag::S_IFLNK && self.own.is_some() && !allows(&found, needed) {
-                    return false;
-                }
-                if is_directory && (!self.is_closed(&found) || self.is_ours(&found)) {
-                    return false;
-                }
-                bytes += found.st_size;
-                if is_directory && allows(&found, READ | SEARCH) {
-                    let flags = directory_flags() | OFlag::O_NOFOLLOW;
-                    let Ok(fd) = openat(&directory_fd, name.as_str(), flags, Mode::empty()) else {
-                        return false;
-                    };
-                    next.push((fd, path));
-                }
-            }
-        }
-        bytes > SMALL_BYTES || entries > SMALL_ENTRIES
-    }
-
-    /// Whether it belongs to the VM's user.
-    fn is_ours(&self, found: &FileStat) -> bool {
-        self.own == Some(found.st_uid)
-    }
-
-    /// Shows links that no package owns if their targets are shown: such a link only tells which of several files is in
-    /// use.
+    /// The tree, with the links whose targets it shows.
     fn finish(mut self) -> Tree {
-        let mut links = std::mem::take(&mut self.links);
-        for _ in 0..LINKED {
-            let before = links.len();
-            links.retain(|(path, target)| {
-                let Some(leads_to) = normal(path, target) else {
-                    return false;
-                };
-                let shows =
-                    PROGRAMS.iter().any(|start| leads_to.starts_with(start)) || self.tree.shows(&leads_to);
-                if shows {
-                    self.tree.nodes.insert(path.clone(), Node::Link(target.clone()));
-                }
-                !shows
-            });
-            if links.len() == before {
-                break;
-            }
-        }
+        links::show(&mut self.tree, self.links);
         self.tree
     }
-}
-
-/// The target of a link at `path`, judged only by the link's text; `None` if it leads above the root.
-fn normal(path: &str, target: &str) -> Option<String> {
-    let start = if target.starts_with('/') {
-        ""
-    } else {
-        path.rsplit_once('/')?.0
-    };
-    let mut parts: Vec<&str> = start.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(format!("/{}", parts.join("/")))
-}
-
-fn kind(found: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
-}
-
-/// Whether others have these rights.
-fn allows(found: &FileStat, wanted: u32) -> bool {
-    found.st_mode & wanted == wanted
 }

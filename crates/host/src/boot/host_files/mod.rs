@@ -10,11 +10,14 @@
 
 mod digest;
 mod error;
+mod large;
+mod links;
 mod listing;
 mod look;
 mod names;
 mod packages;
 mod tree;
+mod users;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -27,10 +30,10 @@ use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups};
 use parking_lot::Mutex;
 
 use super::error::BootError;
+use super::etc;
 use super::holder::Holder;
 use super::launched::Specification;
 use super::options::{HostFiles, Options};
-use super::root;
 use tree::Stamp;
 
 pub use error::HostFileError;
@@ -200,7 +203,7 @@ pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntr
 
 impl HeldTree {
     fn make(key: Key, mut tree: Tree) -> Result<Self, BootError> {
-        for (path, node) in root::own_files(&tree) {
+        for (path, node) in etc::own_files(&tree) {
             tree.replace(&path, node);
         }
         let (mut tops, mut links) = (Vec::new(), Vec::new());
