@@ -18,6 +18,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::mediate::Replaced;
+use crate::sys::errno_of;
 
 /// The required version: it introduced the scopes that confine signals and abstract sockets (Linux 6.12).
 const NEEDED: ABI = ABI::V6;
@@ -84,7 +85,7 @@ impl LandlockDomain {
     pub fn build(wish: &message::LandlockFiles) -> Result<Self, DomainError> {
         let refused = |error: RulesetError| DomainError {
             step: BootStep::MakeRuleset,
-            errno: errno_of(&error),
+            errno: ruleset_errno(&error),
         };
         let directory_fd = open_path(&wish.directory).map_err(|errno| DomainError {
             step: BootStep::OpenFiles,
@@ -164,10 +165,10 @@ impl LandlockDomain {
         let ruleset = self
             .ruleset
             .try_clone()
-            .map_err(|error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+            .map_err(|error| failed(errno_of(&error)))?;
         let status = ruleset
             .restrict_self()
-            .map_err(|error| failed(errno_of(&error)))?;
+            .map_err(|error| failed(ruleset_errno(&error)))?;
         // "Partially enforced" means that the kernel lacks optional features; the required ones were checked above.
         if status.ruleset == RulesetStatus::NotEnforced {
             return Err(failed(Errno::EOPNOTSUPP));
@@ -196,7 +197,7 @@ fn open_path(path: &str) -> Result<OwnedFd, Errno> {
 }
 
 /// The kernel's error inside an error of the landlock crate; a ruleset that the kernel does not support is EOPNOTSUPP.
-fn errno_of(error: &RulesetError) -> Errno {
+pub fn ruleset_errno(error: &RulesetError) -> Errno {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error

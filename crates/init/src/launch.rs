@@ -105,9 +105,7 @@ fn copy_into(launch: &Launch, mut attachments: Attachments) -> Result<Side, Errn
         ..Options::default()
     };
     // SAFETY: init has one thread.
-    match unsafe { copy(&options) }
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?
-    {
+    match unsafe { copy(&options) }.map_err(|error| sys::errno_of(&error))? {
         Some(child) => Ok(Side::Zygote(child)),
         None => Ok(Side::Copy { socket, attachments }),
     }

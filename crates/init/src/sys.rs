@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::ffi::CStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -41,6 +41,11 @@ pub fn reset_signals() {
         // which is fine.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// The kernel's error inside the library's.
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 /// Waits until `fd` has something to read.

@@ -2,13 +2,11 @@
 //! the host's services (desktop buses, container runtimes). The names are in memory, where seccomp cannot read them,
 //! but Landlock can.
 
-use std::error::Error;
-use std::io;
-
 use agent_vm_protocol::message::BootStep;
-use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope};
+use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
 use super::error::BootError;
+use crate::landlock_domain::ruleset_errno;
 
 /// Puts this process, and everything that it will start, into a Landlock domain that connects only to its own abstract
 /// sockets. Needs `no_new_privs`.
@@ -22,17 +20,5 @@ pub fn fence() -> Result<(), BootError> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map(drop)
-        .map_err(|error| BootError::new(BootStep::FenceAbstractSockets, &cause(&error)))
-}
-
-/// The system call's error inside Landlock's error.
-fn cause(error: &RulesetError) -> io::Error {
-    let mut next: Option<&dyn Error> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
-        }
-        next = error.source();
-    }
-    io::Error::from_raw_os_error(libc::EIO)
+        .map_err(|error| BootError::of(BootStep::FenceAbstractSockets, ruleset_errno(&error)))
 }

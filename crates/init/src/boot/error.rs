@@ -3,6 +3,8 @@
 use agent_vm_protocol::message::BootStep;
 use nix::errno::Errno;
 
+use crate::sys::errno_of;
+
 /// A step of the boot that the kernel refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {errno}")]
@@ -21,7 +23,7 @@ impl BootError {
 
     /// An error: `step` failed with `error`.
     pub fn new(step: BootStep, error: &std::io::Error) -> Self {
-        Self::of(step, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        Self::of(step, errno_of(error))
     }
 }
 

@@ -47,7 +47,7 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
     let failed = |step| {
         move |error: std::io::Error| DomainError {
             step,
-            errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+            errno: main_sys::errno_of(&error),
         }
     };
     domain.enter()?;

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
+use crate::sys::errno_of;
+
 /// Makes a directory in `base_fd`, named by `number`, with `settings`; returns its name and the directory itself.
 pub fn make(base_fd: &OwnedFd, number: u64, settings: &[CgroupSetting]) -> Result<(String, OwnedFd), Errno> {
     let name = format!("family-{number}");
@@ -59,9 +61,4 @@ pub fn unless_gone<T>(result: Result<T, Errno>, gone: T) -> Result<T, Errno> {
         Err(errno) if is_gone(errno) => Ok(gone),
         other => other,
     }
-}
-
-/// The kernel's error.
-pub fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

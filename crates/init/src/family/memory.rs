@@ -15,7 +15,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::cgroup_file::{self, counted, errno_of, is_gone};
+use super::cgroup_file::{self, counted, is_gone};
+use crate::sys::errno_of;
 
 /// How many empty directories are kept for later families.
 const IDLE_BOUND: usize = 16;

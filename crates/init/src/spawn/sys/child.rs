@@ -1,0 +1,203 @@
+//! The child itself. It shares init's memory, so all functions here only make system calls.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use libc::{c_char, c_int};
+use nix::errno::Errno;
+
+/// The step at which a child failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// It did not.
+    None,
+    /// `write(2)` to a cgroup's `tasks`.
+    Join,
+    /// `setsid(2)`.
+    Session,
+    /// `ioctl(2)` with TIOCSCTTY.
+    Terminal,
+    /// `dup2(2)` of the standard descriptors.
+    Descriptors,
+    /// `setrlimit(2)`.
+    Limit,
+    /// `fchdir(2)`.
+    Directory,
+    /// `close_range(2)`.
+    Close,
+    /// `getcwd(2)`: the working directory is outside of the program's root, or was removed.
+    Reach,
+    /// `execve(2)`.
+    Execute,
+}
+
+/// What the child reads and writes; it points into a [`Plan`](super::Plan).
+pub struct Shared {
+    pub candidates: *const *const c_char,
+    pub arguments: *const *const c_char,
+    pub script_arguments: *mut *const c_char,
+    pub environment: *const *const c_char,
+    pub directory: RawFd,
+    /// -1 for none.
+    pub join: RawFd,
+    pub stdio: [RawFd; 3],
+    pub open_files: libc::rlimit,
+    pub terminal: bool,
+    pub report_fd: RawFd,
+    pub step: Step,
+    pub errno: c_int,
+}
+
+/// Runs in the child.
+///
+/// # Safety
+/// `argument` is a [`Shared`] whose pointers are good.
+pub unsafe extern "C" fn child(argument: *mut c_void) -> ! {
+    // SAFETY: the caller's promise; the parent is suspended, so nobody else uses it.
+    let shared = unsafe { &mut *argument.cast::<Shared>() };
+    // SAFETY: takes nothing.
+    report(shared.report_fd, unsafe { libc::getpid() });
+    // SAFETY: as above.
+    let step = unsafe { run(shared) };
+    shared.errno = Errno::last_raw();
+    shared.step = step;
+    report(shared.report_fd, shared.errno);
+    // SAFETY: ends this process alone, without running anything that belongs to the parent.
+    unsafe { libc::_exit(127) }
+}
+
+/// Writes one number to the pipe, if its other end is open.
+fn report(fd: RawFd, number: c_int) {
+    if fd >= 0 {
+        // SAFETY: the length is that of the number. A pipe takes it whole; if the other end is closed, nobody needs it.
+        unsafe { libc::write(fd, (&raw const number).cast(), size_of::<c_int>()) };
+    }
+}
+
+/// Returns only on failure, with the step; `errno` says why.
+///
+/// # Safety
+/// As for [`child`].
+unsafe fn run(shared: &mut Shared) -> Step {
+    // SAFETY: all of these take integers or pointers into `shared`, whose targets outlive the call.
+    unsafe {
+        if shared.join >= 0 && libc::write(shared.join, c"0".as_ptr().cast(), 1) < 0 {
+            return Step::Join;
+        }
+        if libc::setsid() < 0 {
+            return Step::Session;
+        }
+        if shared.terminal && libc::ioctl(shared.stdio[0], libc::TIOCSCTTY, 0) < 0 {
+            return Step::Terminal;
+        }
+        for (number, fd) in shared.stdio.iter().enumerate() {
+            if libc::dup2(*fd, number as c_int) < 0 {
+                return Step::Descriptors;
+            }
+        }
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
+            return Step::Limit;
+        }
+        // From here on the child holds nothing of init's that a path could lead to. Two descriptors stay: the working
+        // directory, until the next step, and the pipe for the report, until the program runs. A pipe is no directory and
+        // cannot be executed, so no path leads through it.
+        if close_all_but([shared.directory, shared.report_fd]) < 0 {
+            return Step::Close;
+        }
+        if libc::fchdir(shared.directory) < 0 {
+            return Step::Directory;
+        }
+        if libc::close(shared.directory) < 0 {
+            return Step::Close;
+        }
+        if !is_reachable() {
+            return Step::Reach;
+        }
+        // Init has every disposition at its default, and `execve` keeps them; only the mask is init's own.
+        let none = MaybeUninit::<libc::sigset_t>::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        execute(shared);
+    }
+    Step::Execute
+}
+
+/// Closes every descriptor but the standard ones and these, of which -1 is none; negative on failure.
+///
+/// # Safety
+/// Only in a vfork child that uses no other descriptor afterwards.
+unsafe fn close_all_but(kept: [RawFd; 2]) -> c_int {
+    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
+    let mut first = 3;
+    for fd in [low, high] {
+        if fd >= first {
+            // SAFETY: the caller's promise. An empty range, which the kernel refuses, is left out.
+            if fd > first && unsafe { close_range(first, fd - 1) } < 0 {
+                return -1;
+            }
+            first = fd + 1;
+        }
+    }
+    // SAFETY: as above; the kernel takes the last number there is from -1.
+    unsafe { close_range(first, -1) }
+}
+
+/// # Safety
+/// As for [`close_all_but`].
+unsafe fn close_range(first: RawFd, last: RawFd) -> c_int {
+    // SAFETY: takes integers only; the caller's promise covers what they name.
+    unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) as c_int }
+}
+
+/// Whether the working directory is there and below the root; `errno` says why not: EACCES for one that is elsewhere, whose path
+/// the kernel begins with "(unreachable)" (`getcwd(2)`), ENOENT for one that was removed, ENAMETOOLONG for one that is deeper
+/// than the kernel can tell.
+fn is_reachable() -> bool {
+    let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
+    // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which has its own
+    // opinion on such paths.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), libc::PATH_MAX as usize) };
+    if length < 1 {
+        return false;
+    }
+    // SAFETY: the kernel has written at least one byte.
+    let first = unsafe { path.as_ptr().cast::<u8>().read() };
+    if first != b'/' {
+        Errno::set_raw(libc::EACCES);
+    }
+    first == b'/'
+}
+
+/// Tries each candidate, as `execvp(3)` does: one that is not there or not a directory's is passed over, one that may not be
+/// executed is remembered, and a file without an interpreter is run by the shell.
+///
+/// # Safety
+/// As for [`child`].
+unsafe fn execute(shared: &mut Shared) {
+    let mut refused = false;
+    let mut next = shared.candidates;
+    // SAFETY: the lists end with a null pointer, and what they point to outlives the call.
+    unsafe {
+        while !(*next).is_null() {
+            libc::execve(*next, shared.arguments, shared.environment);
+            match Errno::last_raw() {
+                libc::ENOEXEC => {
+                    *shared.script_arguments.add(1) = *next;
+                    libc::execve(
+                        *shared.script_arguments,
+                        shared.script_arguments,
+                        shared.environment,
+                    );
+                    return;
+                }
+                libc::EACCES => refused = true,
+                libc::ENOENT | libc::ENOTDIR => {}
+                _ => return,
+            }
+            next = next.add(1);
+        }
+    }
+    Errno::set_raw(if refused { libc::EACCES } else { libc::ENOENT });
+}
