@@ -224,31 +224,28 @@ impl ProcessTable {
         Some(path[name..].to_vec())
     }
 
-    /// Whether `entry` (`NAME=value`) is in the environment that the process was started with.
-    pub fn has_environment(&self, process: &Process, entry: &[u8]) -> bool {
-        self.environment_with(process, entry).iter().any(Vec::is_empty)
-    }
-
-    /// What follows `prefix` in each entry of that environment that begins with it.
-    pub fn environment_with(&self, process: &Process, prefix: &[u8]) -> Vec<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// The environment that the process was started with, at most [`ENVIRONMENT_BYTES`] of it. Empty for a process that the VM may
+    /// not read because it made itself untraceable, and for one in the middle of `execve`.
+    pub fn environment(&self, process: &Process) -> Vec<u8> {
         let task = if process.is_headless {
             self.living_thread(process.pid)
         } else {
             Some(process.pid)
         };
         let Some(task) = task else { return Vec::new() };
-        // A process that the VM may not read (it made itself untraceable) cannot be distinguished from one without the entry.
-        match self
+        let mut bytes = Vec::new();
+        let read = self
             .open(task, "environ")
-            .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes))
-        {
-            Ok(_) => bytes
-                .split(|&byte| byte == 0)
-                .filter_map(|entry| Some(entry.strip_prefix(prefix)?.to_vec()))
-                .collect(),
-            Err(_) => Vec::new(),
+            .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes));
+        if read.is_err() {
+            bytes.clear();
         }
+        bytes
+    }
+
+    /// Whether init is its parent.
+    pub fn is_child_of_init(&self, process: &Process) -> bool {
+        process.ppid == self.init
     }
 
     /// A thread of a process other than its first: each has a directory in `/proc` by its own number, though none is listed.

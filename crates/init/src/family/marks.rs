@@ -10,6 +10,15 @@ use crate::process_table::{Process, ProcessTable, descendants};
 /// The environment variable that contains a family's mark where no cgroup identifies the family.
 pub const MARKER: &str = "AGENT_VM_FAMILY";
 
+/// The processes of a family, as far as they can be assigned.
+#[derive(Debug, Default)]
+pub struct Marked {
+    /// Those that belong to it.
+    pub members: Vec<Process>,
+    /// Children of init that are in the middle of `execve`: their marks cannot be read, so they may belong to it too.
+    pub hidden: Vec<Process>,
+}
+
 /// The marks of one VM's families.
 #[derive(Debug)]
 pub struct Marks {
@@ -35,7 +44,7 @@ impl Marks {
 
     /// The processes of a family: those with its mark, those in the session and group of its first process while these
     /// ids are still its own, and their descendants.
-    pub fn members(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
+    pub fn members(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Marked {
         let entry = format!("{MARKER}={}", self.of(call)).into_bytes();
         let processes = table.all();
         let of_leader =
@@ -45,17 +54,24 @@ impl Marks {
         // The environment, which takes up a page of the process's memory, is read only of processes that are not known
         // as descendants.
         let known = descendants(&processes, roots.clone());
-        let unknown = rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid));
-        roots.extend(
-            unknown
-                .filter(|p| table.has_environment(p, &entry))
-                .map(|p| p.pid),
-        );
+        let mut hidden = Vec::new();
+        for process in rest.iter().filter(|p| p.is_alive() && !known.contains(&p.pid)) {
+            match settled_environment(process, table) {
+                Some(environment) if entries(&environment).any(|found| found == entry) => {
+                    roots.insert(process.pid);
+                }
+                None if table.is_child_of_init(process) => hidden.push(*process),
+                Some(_) | None => {}
+            }
+        }
         let members = descendants(&processes, roots);
-        processes
-            .into_iter()
-            .filter(|p| p.is_alive() && members.contains(&p.pid))
-            .collect()
+        Marked {
+            members: processes
+                .into_iter()
+                .filter(|p| p.is_alive() && members.contains(&p.pid))
+                .collect(),
+            hidden,
+        }
     }
 
     /// The families with living processes, by their marks, by the sessions and groups of the first processes in
@@ -69,10 +85,13 @@ impl Marks {
         for process in processes.iter().filter(|process| process.is_alive()) {
             let numbers = [process.pid, process.sid, process.pgid];
             let led = numbers.iter().filter_map(|number| by_leader.get(number));
-            let marks = table.environment_with(process, &prefix);
-            let marked = marks
-                .iter()
-                .filter_map(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
+            let environment = table.environment(process);
+            let marked = entries(&environment).filter_map(|entry| {
+                std::str::from_utf8(entry.strip_prefix(&*prefix)?)
+                    .ok()?
+                    .parse()
+                    .ok()
+            });
             let families: Vec<Call> = led.copied().chain(marked).collect();
             if !families.is_empty() {
                 assigned.insert(process.pid);
@@ -84,4 +103,22 @@ impl Marks {
         let is_any_unassigned = rest.any(|process| !assigned.contains(&process.pid));
         (!is_any_unassigned).then_some(living)
     }
+}
+
+/// Its environment, which may be empty. None if it is in the middle of `execve`.
+fn settled_environment(process: &Process, table: &ProcessTable) -> Option<Vec<u8>> {
+    let environment = table.environment(process);
+    if !environment.is_empty() {
+        return Some(environment);
+    }
+    if table.command_line(process.pid, 1).is_empty() {
+        return None;
+    }
+    // `execve` sets both at once. It may have ended between the two looks.
+    Some(table.environment(process))
+}
+
+/// The entries (`NAME=value`) of an environment.
+fn entries(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    environment.split(|&byte| byte == 0)
 }

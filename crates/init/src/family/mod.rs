@@ -21,14 +21,14 @@ use agent_vm_protocol::message::{Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
-pub use self::background::{background, is_settled};
+pub use self::background::{Left, background};
 pub use self::cgroups::{Cgrouping, FamilyCgroups};
 pub use self::marks::MARKER;
 
 use self::awaited::Awaited;
 use self::cgroup::Leaf;
 use self::cgroups::CgroupPools;
-use self::marks::Marks;
+use self::marks::{Marked, Marks};
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::{self, Reaped};
 
@@ -175,12 +175,12 @@ impl Families {
     }
 
     /// Records that the first process of a family was reaped, and returns what it left running, if that was requested.
-    pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
+    pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Left, Errno> {
         let Some(family) = self.known.get_mut(&call) else {
-            return Ok(Vec::new());
+            return Ok(Left::default());
         };
         let Some(leader) = family.leader.take() else {
-            return Ok(Vec::new());
+            return Ok(Left::default());
         };
         let report = family.report_background;
         family.terminal_fd = None;
@@ -201,27 +201,32 @@ impl Families {
                 }
             }
         }
-        Ok(Vec::new())
+        Ok(Left::default())
     }
 
     /// The processes that are left of a family whose first process, with the pid `leader`, has just ended.
-    pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
-        let mut left = match self.leaf(call) {
-            Some(leaf) => leaf
+    pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Left, Errno> {
+        let mut left = Left::default();
+        if let Some(leaf) = self.leaf(call) {
+            left.processes = leaf
                 .pids()?
                 .into_iter()
                 .filter_map(|pid| table.get(pid))
-                .collect(),
-            None => self.marked(call, Some(leader), table),
-        };
-        left.retain(Process::is_alive);
+                .collect();
+        } else {
+            let marked = self.marked(call, Some(leader), table);
+            (left.processes, left.hidden) = (marked.members, marked.hidden);
+            left.hidden
+                .retain(|process| !self.leaders.contains_key(&process.pid));
+        }
+        left.processes.retain(Process::is_alive);
         Ok(left)
     }
 
     /// The processes of a family, where no cgroup identifies them.
-    pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
+    pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Marked {
         if self.has_cgroups() {
-            return Vec::new();
+            return Marked::default();
         }
         self.marks.members(call, leader, table)
     }

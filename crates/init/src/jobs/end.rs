@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Background, Call, Exit, Reply};
 
-use crate::family::{Families, background, is_settled};
+use crate::family::{Families, Left, background};
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::Reaped;
 
@@ -19,7 +19,7 @@ const SETTLE_BUSY: Duration = Duration::from_millis(190);
 #[derive(Debug)]
 pub(super) struct End {
     reaped: Reaped,
-    left: Vec<Process>,
+    left: Left,
     until: Instant,
 }
 
@@ -27,7 +27,7 @@ impl End {
     pub(super) fn of(reaped: Reaped) -> Self {
         Self {
             reaped,
-            left: Vec::new(),
+            left: Left::default(),
             until: Instant::now() + SETTLE,
         }
     }
@@ -41,11 +41,7 @@ impl End {
     ) -> bool {
         // The end is reported even if it is unknown what was left running.
         self.left = families.left(call, self.reaped.pid, table).unwrap_or_default();
-        let mut unsettled = self
-            .left
-            .iter()
-            .filter(|process| !is_settled(process, table))
-            .peekable();
+        let mut unsettled = self.left.unsettled(table).peekable();
         if unsettled.peek().is_none() || now >= self.until + SETTLE_BUSY {
             return true;
         }
@@ -55,7 +51,7 @@ impl End {
     pub(super) fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
         Reply::Exited {
             call,
-            exit: exit(&self.reaped, background(&self.left, table)),
+            exit: exit(&self.reaped, background(&self.left.processes, table)),
         }
     }
 }

@@ -164,7 +164,7 @@ impl Search {
 
     fn find(&mut self, families: &Families, table: &ProcessTable) -> Vec<Process> {
         match &mut self.whom {
-            Whom::Family(call) => families.marked(*call, families.leader(*call), table),
+            Whom::Family(call) => families.marked(*call, families.leader(*call), table).members,
             Whom::Tree(known) => {
                 let mut processes = table.all();
                 let roots = processes

@@ -2,7 +2,7 @@
 
 use super::{TURN, Vm};
 use crate::control::{Control, ControlError};
-use crate::family::{background, is_settled};
+use crate::family::{Left, background};
 use crate::jobs::exit;
 use crate::sys::{self, Child};
 
@@ -46,13 +46,13 @@ impl Vm {
                         .unwrap_or_else(|errno| {
                             // Its end matters most; processes that are left can be killed anyway.
                             sys::log(&errno);
-                            Vec::new()
+                            Left::default()
                         });
-                    if left.iter().any(|process| !is_settled(process, &self.table)) {
+                    if left.unsettled(&self.table).next().is_some() {
                         self.held_starts.report(call, control)?;
                         self.jobs.tell_end(call, reaped);
                     } else {
-                        let exit = exit(&reaped, background(&left, &self.table));
+                        let exit = exit(&reaped, background(&left.processes, &self.table));
                         self.held_starts.report_end(call, exit, control)?;
                     }
                 }
