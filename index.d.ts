@@ -760,10 +760,21 @@ export interface ExecOptions {
   /** Standard input, a string as UTF-8, and then end of file. Default: empty. */
   stdin?: string | Uint8Array;
   /**
-   * Milliseconds, from 0 to 2,147,483,647. After it, everything that the command started is killed (SIGKILL, exit code 137); the
-   * result has `timedOut` and the output so far. Default 0: none.
+   * Milliseconds, from 0 to 2,147,483,647. After it, everything that the command started is killed (SIGKILL, exit code 137),
+   * unless `killSignal` asks it to end first; the result has `timedOut` and the output so far. Default 0: none.
    */
   timeout?: number;
+  /**
+   * The signal that asks the program, and its process group, to end at its timeout. If the program has not ended after
+   * `killGrace`, and once it has, everything that the command started is killed. The result has `timedOut`, reason "timeout", and
+   * the exit status that the program ended with. Default: none, everything is killed at the timeout; SIGTERM if `killGrace` is set.
+   * An abort kills at once, also during the grace.
+   */
+  killSignal?: NodeJS.Signals;
+  /** Milliseconds that the program has to end after `killSignal`, from 0 to 2,147,483,647. Default 5,000 if `killSignal` is set. */
+  killGrace?: number;
+  /** What the program gets as its own name, `argv[0]` (for `exec`, the shell). Default: the program as it was passed. */
+  argv0?: string;
   /** An abort kills everything that the command started, and the call rejects with ABORTED. */
   signal?: AbortSignal;
   /**

@@ -103,6 +103,10 @@ await vm.exec("true", { encoding: "latin1" });
 // @ts-expect-error -- spawn gives no result that could be checked
 await vm.spawn("true", [], { check: true });
 
+await vm.exec("true", { timeout: 1, killSignal: "SIGTERM", killGrace: 1, argv0: "name" });
+// @ts-expect-error -- a signal has a name
+await vm.exec("true", { killSignal: 15 });
+
 // Handles have their streams, and are what names the program.
 const child: VmProcess = await vm.spawn("sort");
 const named: SpawnedProcess = child;

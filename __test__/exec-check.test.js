@@ -35,7 +35,7 @@ test("a signal and a timeout are failures, whose message names them", async () =
   const killed = await rejection(vm.exec("kill -USR1 $$", { check: true }));
   expect(killed.message).toBe("The command failed: it was killed by SIGUSR1");
   const late = await rejection(vm.exec("sleep 60", { check: true, timeout: 50 }));
-  expect(late.message).toBe("The command failed: it was killed at its timeout");
+  expect(late.message).toBe("The command failed: its timeout ended it");
   expect(late.result).toMatchObject({ timedOut: true, reason: "timeout", exitCode: 137 });
 });
 

@@ -27,7 +27,7 @@ function requireSuccess(result) {
 
 /** @param {AnyExecResult} result */
 function endOf({ exitCode, signal, reason }) {
-  if (reason === "timeout") return "it was killed at its timeout";
+  if (reason === "timeout") return "its timeout ended it";
   if (reason === "oom") return "it was killed for lack of memory";
   return signal === null ? `exit code ${exitCode}` : `it was killed by ${signal}`;
 }

@@ -15,6 +15,10 @@ module.exports = {
   limits: { pids: 4096, openFiles: 4096, diskBytes: 2 ** 30, terminals: 64, replayBytes: 2 ** 20 },
   /** In milliseconds; 0 means no timeout. */
   timeout: 0,
+  /** For a `killGrace` without a `killSignal`. */
+  killSignal: /** @type {const} */ ("SIGTERM"),
+  /** In milliseconds, for a `killSignal` without a `killGrace`. */
+  killGrace: 5000,
   maxOutputBytes: 16 * 2 ** 20,
   /** @type {NonNullable<import("../index").ExecOptions["keepOutput"]>} */
   keepOutput: "head",

@@ -3,6 +3,7 @@
 
 const { aborted } = require("./error");
 const defaults = require("./defaults");
+const { programOptions } = require("./program");
 const { commandLine } = require("./wire");
 
 /** @import { CheckedExec } from "./arguments" */
@@ -30,16 +31,14 @@ function keptBytes({ maxOutputBytes = defaults.maxOutputBytes, keepOutput = defa
  * @param {import("./members").Bare<CheckedExec>} options
  */
 function exec(calls, program, args, options) {
-  const { env = [], cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr, encoding } = options;
+  const { stdin, signal, onStdout, onStderr, encoding } = options;
   calls.requireVm();
   if (signal?.aborted) throw aborted(signal);
   const streams = onStdout !== undefined || onStderr !== undefined;
   /** @type {import("./members").Bare<import("../src/addon").ExecOptions>} */
   const request = {
     __proto__: null,
-    env,
-    cwd,
-    timeout,
+    ...programOptions(options),
     ...keptBytes(options),
     bytes: encoding === "buffer",
     streams,

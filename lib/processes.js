@@ -4,9 +4,9 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
-const defaults = require("./defaults");
 const { AgentVmError } = require("./error");
 const { Followed } = require("./followed");
+const { programOptions } = require("./program");
 const { commandLine, exitStatus } = require("./wire");
 
 /** @import { ExitStatus } from "../index" */
@@ -81,7 +81,7 @@ class Processes {
    * @returns {Promise<Process>}
    */
   async spawn(program, args, options, told) {
-    const { env = [], cwd, timeout = defaults.timeout, stdin, signal, onStdout, onStderr } = options;
+    const { stdin, signal, onStdout, onStderr } = options;
     const inContext = AsyncLocalStorage.snapshot();
     /** @type {Process | undefined} */
     let process;
@@ -101,7 +101,7 @@ class Processes {
     };
     try {
       /** @type {import("./members").Bare<import("../src/addon").SpawnOptions>} */
-      const request = { __proto__: null, env, cwd, timeout };
+      const request = { __proto__: null, ...programOptions(options) };
       await this.#calls.start("spawn", onStart, commandLine(program, args), request, stdin);
     } catch (error) {
       told?.({ error });

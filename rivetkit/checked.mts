@@ -30,7 +30,7 @@ export async function successOf(call: Promise<unknown>): Promise<unknown> {
 }
 
 function endOf({ exitCode, signal, reason }: Answered): string {
-  if (reason === "timeout") return "it was killed at its timeout";
+  if (reason === "timeout") return "its timeout ended it";
   if (reason === "oom") return "it was killed for lack of memory";
   return typeof signal === "string" ? `it was killed by ${signal}` : `exit code ${String(exitCode)}`;
 }

@@ -158,6 +158,12 @@ export interface ExecOptions {
   cwd?: string | undefined
   /** The timeout in milliseconds; 0 for none. */
   timeout: number
+  /** The number of the signal that asks the program to end at its timeout, before everything is killed. */
+  killSignal?: number | undefined
+  /** How long the program then has to end, in milliseconds. */
+  killGrace: number
+  /** The program's own name for it, instead of the one that it was called by. */
+  argv0?: string | undefined
   /** How many of the first bytes of each stream the result keeps. */
   headBytes: number
   /** How many of the last bytes it keeps of those after them. */
@@ -263,6 +269,12 @@ export interface SpawnOptions {
   cwd?: string | undefined
   /** The timeout in milliseconds; 0 for none. */
   timeout: number
+  /** The number of the signal that asks the program to end at its timeout, before everything is killed. */
+  killSignal?: number | undefined
+  /** How long the program then has to end, in milliseconds. */
+  killGrace: number
+  /** The program's own name for it, instead of the one that it was called by. */
+  argv0?: string | undefined
 }
 
 /**

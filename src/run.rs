@@ -43,13 +43,13 @@ impl NativeVm {
         });
         let exec = Exec {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
-            timeout: wire::timeout(options.timeout),
+            timeout: wire::timeout(options.timeout, options.kill_signal, options.kill_grace),
             kept: KeptBytes {
                 head: options.head_bytes as usize,
                 tail: options.tail_bytes as usize,
             },
             on_output,
-            command: wire::command(&command_line, options.env, options.cwd),
+            command: wire::command(&command_line, options.env, options.cwd, options.argv0),
         };
         let as_bytes = options.bytes;
         let on_result = move |result| match result {
@@ -78,8 +78,8 @@ impl NativeVm {
     ) -> Answer {
         let request = SpawnRequest {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
-            timeout: wire::timeout(options.timeout),
-            command: wire::command(&command_line, options.env, options.cwd),
+            timeout: wire::timeout(options.timeout, options.kill_signal, options.kill_grace),
+            command: wire::command(&command_line, options.env, options.cwd, options.argv0),
         };
         let bridge = self.bridge.clone();
         let on_spawn =
@@ -94,7 +94,7 @@ impl NativeVm {
         let request = ShellRequest {
             cols: options.cols,
             rows: options.rows,
-            command: wire::command(&command_line, options.env, options.cwd),
+            command: wire::command(&command_line, options.env, options.cwd, None),
         };
         let bridge = self.bridge.clone();
         let on_open =

@@ -20,7 +20,7 @@ test("a result that is too large for JavaScript rejects its own call, and no oth
     const calls = new Calls(() => {});
     await calls.ask("boot", bootRequest(checkOptions({})));
     const sh = (command, maxOutputBytes) =>
-      calls.exec(["/bin/sh", "-c", command].join("\\0"), { timeout: 0, headBytes: maxOutputBytes, tailBytes: 0, bytes: false, streams: false });
+      calls.exec(["/bin/sh", "-c", command].join("\\0"), { env: [], timeout: 0, killGrace: 0, headBytes: maxOutputBytes, tailBytes: 0, bytes: false, streams: false });
     const other = sh("sleep 0.5; echo other", 1000);
     const error = await sh("head -c 540000000 /dev/zero | tr '\\\\0' x", 600_000_000).then(() => undefined, (each) => each);
     const { code, message } = error ?? {};

@@ -10,6 +10,7 @@ describe.each([
   "exec-streaming",
   "exec-timeout",
   "exec-traced",
+  "kill-signal",
   "refused-system-calls",
 ])("%s", (name) => {
   require(`../${name}.test.js`);

@@ -127,7 +127,7 @@ test("exec with check rejects with the result; rivetkit's client cannot send che
     },
     killed: {
       code: "COMMAND_FAILED",
-      message: "The command failed: it was killed at its timeout",
+      message: "The command failed: its timeout ended it",
       metadata: { result: { timedOut: true } },
     },
     large: 3_000_000,

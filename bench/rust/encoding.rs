@@ -16,6 +16,7 @@ fn spawn() -> Request {
         env: vec![("LANG".into(), "C.UTF-8".into())],
         cwd: "/home/user".into(),
         stdio: Stdio::Output,
+        argv0: None,
         report_background: true,
         brief: true,
     }))

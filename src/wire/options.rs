@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_vm_host::boot::{HostFiles, Isolation, Mount, Network, Options, Resources, ServerNode};
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
-use agent_vm_host::{Command, Limits};
+use agent_vm_host::{Command, EndRequest, Limits, Timeout};
 use napi::Status;
 use napi_derive::napi;
 
@@ -259,6 +259,14 @@ pub struct ExecOptions {
     pub cwd: Option<String>,
     /// The timeout in milliseconds; 0 for none.
     pub timeout: f64,
+    /// The number of the signal that asks the program to end at its timeout, before everything is killed.
+    #[napi(ts_type = "number | undefined")]
+    pub kill_signal: Option<i32>,
+    /// How long the program then has to end, in milliseconds.
+    pub kill_grace: f64,
+    /// The program's own name for it, instead of the one that it was called by.
+    #[napi(ts_type = "string | undefined")]
+    pub argv0: Option<String>,
     /// How many of the first bytes of each stream the result keeps.
     pub head_bytes: u32,
     /// How many of the last bytes it keeps of those after them.
@@ -280,6 +288,14 @@ pub struct SpawnOptions {
     pub cwd: Option<String>,
     /// The timeout in milliseconds; 0 for none.
     pub timeout: f64,
+    /// The number of the signal that asks the program to end at its timeout, before everything is killed.
+    #[napi(ts_type = "number | undefined")]
+    pub kill_signal: Option<i32>,
+    /// How long the program then has to end, in milliseconds.
+    pub kill_grace: f64,
+    /// The program's own name for it, instead of the one that it was called by.
+    #[napi(ts_type = "string | undefined")]
+    pub argv0: Option<String>,
 }
 
 /// The options of `openShell`.
@@ -298,20 +314,25 @@ pub struct ShellOptions {
 }
 
 /// Converts a timeout in milliseconds; 0 means none.
-pub fn timeout(milliseconds: f64) -> Option<Duration> {
+pub fn timeout(milliseconds: f64, kill_signal: Option<i32>, kill_grace: f64) -> Option<Timeout> {
     if milliseconds <= 0.0 {
         return None;
     }
-    Duration::try_from_secs_f64(milliseconds / 1000.0).ok()
+    let grace = Duration::try_from_secs_f64(kill_grace / 1000.0).unwrap_or_default();
+    Some(Timeout {
+        after: Duration::try_from_secs_f64(milliseconds / 1000.0).ok()?,
+        request: kill_signal.map(|signal| EndRequest { signal, grace }),
+    })
 }
 
 /// The command for a command line: a program and its arguments, separated by NULs.
-pub fn command(command_line: &str, env: Pairs, cwd: Option<String>) -> Command {
+pub fn command(command_line: &str, env: Pairs, cwd: Option<String>, argv0: Option<String>) -> Command {
     let mut parts = command_line.split('\0').map(str::to_owned);
     Command {
         program: parts.next().unwrap_or_default(),
         arguments: parts.collect(),
         env,
         cwd,
+        argv0,
     }
 }

@@ -47,8 +47,8 @@ pub use placement::receive_here;
 pub use process_table::{ProcessInfo, Status};
 pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
 pub use run::{
-    BackgroundProcess, Command, Exec, ExecResult, KeptBytes, OnOpen, OnOutput, OnResult, OnSpawn,
-    PendingWrite, Printed, ProcessId, ShellRequest, SpawnRequest,
+    BackgroundProcess, Command, EndRequest, Exec, ExecResult, KeptBytes, OnOpen, OnOutput, OnResult, OnSpawn,
+    PendingWrite, Printed, ProcessId, ShellRequest, SpawnRequest, Timeout,
 };
 pub use shell_id::ShellId;
 pub use vm::{IoStats, Vm, VmSlot};

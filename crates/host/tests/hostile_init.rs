@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{
-    Abort, Command, Event, Events, Exec, KeptBytes, Limits, ProcessId, ShellRequest, SpawnRequest, Vm,
-    runtime,
+    Abort, Command, EndRequest, Event, Events, Exec, KeptBytes, Limits, ProcessId, ShellRequest,
+    SpawnRequest, Timeout, Vm, runtime,
 };
 use agent_vm_protocol::message::{
     Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
@@ -408,6 +408,7 @@ fn live(seed: u64) -> bool {
         arguments: Vec::new(),
         env: Vec::new(),
         cwd: None,
+        argv0: None,
     };
     let pending = Arc::new(AtomicUsize::new(0));
     let answered = |pending: &Arc<AtomicUsize>| {
@@ -418,6 +419,13 @@ fn live(seed: u64) -> bool {
         }
     };
     let runtime = runtime::handle().unwrap();
+    let timeout = |round: u64| Timeout {
+        after: Duration::from_millis(50),
+        request: round.is_multiple_of(2).then_some(EndRequest {
+            signal: libc::SIGTERM,
+            grace: Duration::from_millis(20),
+        }),
+    };
     for round in 0..4 {
         let done = answered(&pending);
         drop(vm.exec(
@@ -425,7 +433,7 @@ fn live(seed: u64) -> bool {
                 command: command(),
                 // Without standard input, the exec is a short one.
                 stdin: vec![1; if round % 2 == 0 { 100_000 } else { 0 }],
-                timeout: Some(Duration::from_millis(50)),
+                timeout: Some(timeout(round)),
                 kept: KeptBytes {
                     head: 1 << 16,
                     tail: 1 << 16,
@@ -439,7 +447,7 @@ fn live(seed: u64) -> bool {
             SpawnRequest {
                 command: command(),
                 stdin: vec![1; 100_000],
-                timeout: Some(Duration::from_millis(50)),
+                timeout: Some(timeout(round)),
             },
             Box::new(move |_| done()),
         );

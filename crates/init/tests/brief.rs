@@ -14,6 +14,7 @@ fn spawn(call: u64, script: &str, brief: bool) -> Request {
         env: Vec::new(),
         cwd: "/".into(),
         stdio: Stdio::Output,
+        argv0: None,
         report_background: true,
         brief,
     }))

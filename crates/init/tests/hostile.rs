@@ -92,6 +92,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
             env: Vec::new(),
             cwd: cwd.into(),
             stdio: Stdio::Output,
+            argv0: None,
             report_background: false,
             brief: false,
         }))

@@ -100,6 +100,7 @@ fn requests() -> Vec<Request> {
             env: vec![("A".into(), "b".into())],
             cwd: "/".into(),
             stdio: Stdio::Terminal { cols: 80, rows: 24 },
+            argv0: Some("name".into()),
             report_background: true,
             brief: true,
         })),

@@ -13,6 +13,8 @@ pub struct Command {
     pub env: Vec<(String, String)>,
     /// The working directory; `None` for the VM's home.
     pub cwd: Option<String>,
+    /// What the program gets as its own name; `None` for `program`.
+    pub argv0: Option<String>,
 }
 
 impl Command {
@@ -25,6 +27,7 @@ impl Command {
             env: self.env,
             cwd: self.cwd.unwrap_or_else(|| home.to_owned()),
             stdio,
+            argv0: self.argv0,
             report_background: false,
             brief: false,
         }

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_vm_protocol::message::{Call, Exit, Request, Spawn, Stdio};
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use super::attached::{Pipes, ended_pipe, open_source};
 use super::background::BackgroundProcess;
 use super::command::Command;
-use super::exit::{ProgramEnd, kill_all, until_exit};
+use super::exit::{ProgramEnd, Timeout, kill_all, until_exit};
 use super::printed::{Collector, KeptBytes, Printed};
 use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
@@ -34,7 +33,7 @@ pub struct Exec {
     /// Its standard input; `None` for immediate end-of-file.
     pub stdin: Vec<u8>,
     /// After this time everything that the command started is killed.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Timeout>,
     /// What to keep of each stream.
     pub kept: KeptBytes,
     /// Also receives the output, as it arrives.
@@ -114,7 +113,7 @@ struct ExecRun {
     io_counters: Arc<IoCounters>,
     leftovers: Arc<Leftovers>,
     stdin: Vec<u8>,
-    timeout: Option<Duration>,
+    timeout: Option<Timeout>,
     kept: KeptBytes,
     on_output: Option<OnOutput>,
     brief: bool,

@@ -9,6 +9,24 @@ use crate::abort::Abort;
 use crate::control::Control;
 use crate::events::{ExitStatus, Reason};
 
+/// When a program is ended, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeout {
+    /// How long the program may run.
+    pub after: Duration,
+    /// What comes before the kill.
+    pub request: Option<EndRequest>,
+}
+
+/// A request to a program to end by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct EndRequest {
+    /// The number of the signal.
+    pub signal: i32,
+    /// How long the program has to end. Then everything that it started is killed.
+    pub grace: Duration,
+}
+
 /// How a program ended, and what ended it.
 pub(super) struct ProgramEnd {
     /// The status that init reported; `None` if the VM ended first.
@@ -48,13 +66,13 @@ pub(super) async fn until_exit(
     control: &Control,
     call: Call,
     mut exit: oneshot::Receiver<Exit>,
-    timeout: Option<Duration>,
+    timeout: Option<Timeout>,
     abort: Option<&Abort>,
     exited: watch::Sender<bool>,
 ) -> ProgramEnd {
     let deadline = async {
         match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
+            Some(timeout) => tokio::time::sleep(timeout.after).await,
             None => std::future::pending().await,
         }
     };
@@ -64,19 +82,32 @@ pub(super) async fn until_exit(
             None => std::future::pending().await,
         }
     };
+    tokio::pin!(aborted);
     let (mut timed_out, mut was_aborted) = (false, false);
     let exit = tokio::select! {
         biased;
         exit = &mut exit => exit.ok(),
-        () = aborted => {
+        () = &mut aborted => {
             was_aborted = true;
             kill_all(control, call).await;
             exit.await.ok()
         }
         () = deadline => {
             timed_out = true;
+            let exited = tokio::select! {
+                biased;
+                exit = &mut exit => Some(exit.ok()),
+                () = &mut aborted => {
+                    was_aborted = true;
+                    None
+                }
+                () = ask_to_end(control, call, timeout.and_then(|timeout| timeout.request)) => None,
+            };
             kill_all(control, call).await;
-            exit.await.ok()
+            match exited {
+                Some(exit) => exit,
+                None => exit.await.ok(),
+            }
         }
     };
     // There is no receiver if all streams have already ended.
@@ -86,6 +117,21 @@ pub(super) async fn until_exit(
         timed_out,
         aborted: was_aborted,
     }
+}
+
+/// Sends the signal of a request to a program's process group, and waits for as long as the program has to end.
+async fn ask_to_end(control: &Control, family: Call, request: Option<EndRequest>) {
+    let Some(EndRequest { signal, grace }) = request else {
+        return;
+    };
+    let call = control.call();
+    let target = Target::Family(family);
+    let request = Request::Signal { call, target, signal };
+    // It fails if the program has just ended, or the VM: both end the wait.
+    if let Err(error) = control.ask(call, request, Vec::new()).await {
+        tracing::debug!(%error, family, "a program was not asked to end");
+    }
+    tokio::time::sleep(grace).await;
 }
 
 /// Kills everything that a program started; returns when none of it is left.

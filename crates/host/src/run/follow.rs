@@ -4,14 +4,13 @@
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_vm_protocol::message::{Request, Stdio};
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::command::Command;
-use super::exit::{kill_all, until_exit};
+use super::exit::{Timeout, kill_all, until_exit};
 use super::gated::Gated;
 use crate::control::StartedProgram;
 use crate::credit::{Credit, CreditReturned};
@@ -66,7 +65,7 @@ pub(super) fn start<R: Recorded>(
     shared: &Arc<Shared>,
     command: Command,
     stdio: Stdio,
-    timeout: Option<Duration>,
+    timeout: Option<Timeout>,
     attach: impl FnOnce(&Shared, Vec<OwnedFd>, NewRecord) -> Result<(R, Outputs), Error> + Send + 'static,
     on_start: impl FnOnce(Result<&R, Error>) + Send + 'static,
 ) {

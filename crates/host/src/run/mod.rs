@@ -25,6 +25,7 @@ mod spawn;
 pub use background::BackgroundProcess;
 pub use command::Command;
 pub use exec::{Exec, ExecResult, OnOutput, OnResult};
+pub use exit::{EndRequest, Timeout};
 pub use input::PendingWrite;
 pub use printed::{KeptBytes, Printed};
 pub use process_id::ProcessId;

@@ -1,13 +1,13 @@
 //! Starts a process whose output is emitted as events.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_vm_protocol::message::Stdio;
 use bytes::Bytes;
 
 use super::attached::Pipes;
 use super::command::Command;
+use super::exit::Timeout;
 use super::follow::{self, Recorded};
 use super::process_id::ProcessId;
 use crate::credit::Credit;
@@ -25,7 +25,7 @@ pub struct SpawnRequest {
     /// Written to its standard input first; the standard input stays open.
     pub stdin: Vec<u8>,
     /// After this time everything that it started is killed.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Timeout>,
 }
 
 /// Receives the pid of a started process. Called exactly once.

@@ -142,7 +142,8 @@ impl Spawner {
             strings.push(c_string(format!("{name}={value}"))?);
         }
 
-        let mut arguments = vec![c_string(request.program.clone())?];
+        let name = request.argv0.as_ref().unwrap_or(&request.program);
+        let mut arguments = vec![c_string(name.clone())?];
         for argument in &request.arguments {
             arguments.push(c_string(argument.clone())?);
         }

@@ -19,6 +19,8 @@ pub struct Spawn {
     pub cwd: String,
     /// What its standard descriptors are.
     pub stdio: Stdio,
+    /// The program's own name for it, which is its first argument; `None` for `program`.
+    pub argv0: Option<String>,
     /// Whether [`Exit::background`] lists what is left of the family.
     pub report_background: bool,
     /// Whether its start needs no report if its end follows within about a millisecond. They
@@ -32,9 +34,8 @@ impl Spawn {
     pub fn words_bytes(&self) -> usize {
         let arguments = self.arguments.iter().map(|word| word.len() + 1);
         let env = self.env.iter().map(|(name, value)| name.len() + value.len() + 2);
-        arguments
-            .chain(env)
-            .fold(self.program.len() + 1, usize::saturating_add)
+        let name = self.argv0.as_ref().unwrap_or(&self.program);
+        arguments.chain(env).fold(name.len() + 1, usize::saturating_add)
     }
 }
 
