@@ -100,8 +100,8 @@ test("argv0 is the program's own name for it, and does not change which program 
   expect((await vm.execFile("/bin/sh", script, { argv0: "" })).stdout).toBe("\n");
   expect((await vm.execFile("sh", script)).stdout).toBe("sh\n");
   expect((await vm.exec('echo "$0"', { argv0: "é name" })).stdout).toBe("é name\n");
-  const handle = await vm.spawn("cat", ["/proc/self/cmdline"], { argv0: "other" });
-  expect(Buffer.concat(await handle.stdout.toArray()).toString()).toBe("other\0/proc/self/cmdline\0");
+  const handle = await vm.spawn("sh", script, { argv0: "other" });
+  expect(Buffer.concat(await handle.stdout.toArray()).toString()).toBe("other\n");
 });
 
 test("argv0 counts as an argument", async () => {
