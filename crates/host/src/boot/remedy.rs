@@ -18,7 +18,7 @@ use crate::error::Error;
 
 const NO_USERS: &str =
     "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user";
-const DIAGNOSE: &str = "AgentVm.doctor() tells what this host lacks";
+const DIAGNOSE: &str = "AgentVm.doctor() reports what this host lacks";
 
 /// An error, or the cause of one, for which there is a remedy.
 pub trait Remedy {
@@ -142,9 +142,10 @@ impl From<BootError> for Error {
             {
                 Self::system(source, "open")
             }
-            BootError::Cgroup(CgroupError::Step { source, .. }) => {
-                unavailable(with(source), "AgentVm.doctor() tells what cgroups this host has")
-            }
+            BootError::Cgroup(CgroupError::Step { source, .. }) => unavailable(
+                with(source),
+                "AgentVm.doctor() reports which cgroups this host has",
+            ),
             BootError::Cgroup(CgroupError::Unavailable(error)) => unavailable(text, error.remedy()),
             BootError::Ids(error @ (IdError::Maps(source) | IdError::Lock(source))) => {
                 unavailable(with(source), error.remedy())
@@ -177,6 +178,9 @@ impl BootError {
         let remedy = match &self {
             Self::PrivateDirectory(source) if !is_shortage(source) => {
                 "Let TMPDIR of the server be a directory that it may write to"
+            }
+            Self::Image { source, .. } if !is_shortage(source) => {
+                "Install agent-vm again: the file of its init program belongs to the package"
             }
             _ => "Give the server what it ran out of",
         };
@@ -299,6 +303,17 @@ mod tests {
         assert!(remedy(BootStep::ReachFiles).contains("TMPDIR"));
         // Its text contains "directory", but the directory is not the one for the VM's files.
         assert!(remedy(BootStep::TakeCgroupDirectory).contains("doctor"));
+    }
+
+    #[test]
+    fn a_diagnosis_names_the_file_of_init_if_that_is_missing() {
+        let error = BootError::Image {
+            path: "/gone/init".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let (cause, remedy) = error.into_diagnosis();
+        assert!(cause.contains("/gone/init"), "{cause}");
+        assert!(remedy.contains("Install agent-vm again"), "{remedy}");
     }
 
     #[test]
