@@ -13,43 +13,43 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-/// The most of a process's environment that is searched. The kernel takes up to 6 MiB; ours is seldom over 8 KiB.
+/// How much of a process's environment is searched. The kernel allows up to 6 MiB; ours rarely exceeds 8 KiB.
 const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
 
-/// The most bytes of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
+/// The maximum length of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
 const NAME_BYTES: u64 = 16;
 
-/// One process, as `/proc/<pid>/stat` tells.
+/// One process, from `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Its pid.
     pub pid: pid_t,
     /// The letter of its state.
     pub state: u8,
-    /// Its parent.
+    /// Its parent's pid.
     pub ppid: pid_t,
-    /// Its group.
+    /// Its process group.
     pub pgid: pid_t,
     /// Its session.
     pub sid: pid_t,
-    /// Whether it is a copy of its parent that has executed nothing yet.
+    /// Whether it is a copy of its parent that has not executed a program yet.
     pub is_copy: bool,
-    /// Whether its first thread has ended, and with it what `/proc/<pid>` shows of its memory.
+    /// Whether its first thread has ended, so that `/proc/<pid>` shows nothing of its memory.
     is_headless: bool,
-    /// Its threads; the first counts until the process is reaped, also when that has ended before the others.
+    /// The number of its threads. The first one counts until the process is reaped, even if it ended before the others.
     pub threads: u32,
-    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    /// When it started, in clock ticks since the machine's start. Together with the pid it identifies the process.
     pub start: u64,
 }
 
 impl Process {
-    /// Whether it still runs, or could: a zombie does not. One whose first thread alone has ended looks like a zombie, and
-    /// runs on in its other threads.
+    /// Whether it runs or could run; a zombie does not. A process whose first thread alone has ended looks like a
+    /// zombie, but its other threads still run.
     pub fn is_alive(&self) -> bool {
         !self.is_headless || self.threads > 1
     }
 
-    /// Whether it has a processor, waits for one, or for a disk.
+    /// Whether it has a processor, or waits for one or for a disk.
     pub fn is_runnable(&self) -> bool {
         matches!(self.state, b'R' | b'D')
     }
@@ -106,22 +106,22 @@ impl ProcessTable {
         self.proc_fd.as_fd()
     }
 
-    /// The process of that number, if there is one in `/proc`.
+    /// The process with that pid, if there is one in `/proc`.
     pub fn get(&self, pid: pid_t) -> Option<Process> {
         let mut buffer = [0; STAT_BYTES];
         let length = self.open(pid, "stat").ok()?.read(&mut buffer).ok()?;
         Some(Process::of(&Stat::parse(&buffer[..length])?))
     }
 
-    /// The process of the VM that traces the one of that number, if any does.
+    /// The VM's process that traces the given one, if any does.
     pub fn tracer(&self, pid: pid_t) -> Option<Process> {
-        // A thread traces, and `/proc` has its number too.
+        // The tracer is a thread, and `/proc` has its id too.
         let thread = self.status(pid, "TracerPid:").filter(|thread| *thread > 0)?;
         let tracer = self.get(self.status(thread, "Tgid:")?)?;
         self.contains(&tracer).then_some(tracer)
     }
 
-    /// The number on a line of `/proc/<pid>/status`.
+    /// The number in a line of `/proc/<pid>/status`.
     fn status(&self, pid: pid_t, name: &str) -> Option<pid_t> {
         let mut bytes = Vec::new();
         self.open(pid, "status").ok()?.read_to_end(&mut bytes).ok()?;
@@ -130,8 +130,8 @@ impl ProcessTable {
         number.trim().parse().ok()
     }
 
-    /// The number that the VM gave last to a process or a thread (`proc_loadavg(5)`): while it stays the same, nothing is started.
-    /// None where numbers are the host's.
+    /// The id that the VM assigned last to a process or a thread (`proc_loadavg(5)`): while it stays the same, nothing
+    /// is started. `None` if ids are the host's.
     pub fn newest(&self) -> Option<pid_t> {
         if !self.own {
             return None;
@@ -141,7 +141,7 @@ impl ProcessTable {
         text.split_ascii_whitespace().next_back()?.parse().ok()
     }
 
-    /// Every process of the VM but init.
+    /// Every process of the VM except init.
     pub fn all(&self) -> Vec<Process> {
         let everything: Vec<Process> = self.pids().into_iter().filter_map(|pid| self.get(pid)).collect();
         if self.own {
@@ -163,7 +163,7 @@ impl ProcessTable {
         if self.is_of_init(process.pid) {
             return false;
         }
-        // A parent of a higher number is no sign of a loop, so the way up is bounded instead.
+        // A parent with a higher pid does not mean a loop, so the number of steps is bounded instead.
         let mut ppid = process.ppid;
         for _ in 0..4096 {
             if self.own || ppid == self.init {
@@ -177,7 +177,7 @@ impl ProcessTable {
         false
     }
 
-    /// Children of init, or nothing if the kernel does not tell (`CONFIG_PROC_CHILDREN`).
+    /// The children of init; `None` if the kernel does not report them (`CONFIG_PROC_CHILDREN`).
     pub fn children_of_init(&self) -> Option<Vec<pid_t>> {
         let path = format!("{0}/task/{0}/children", self.init);
         let mut text = String::new();
@@ -196,14 +196,14 @@ impl ProcessTable {
         let read = self
             .open(pid, "cmdline")
             .and_then(|file| file.take(limit as u64).read_to_end(&mut bytes));
-        // A process that has just ended has no command line any more; nor has one that wiped it.
+        // A process that has just ended has no command line, nor does one that has cleared it.
         if read.is_err() {
             bytes.clear();
         }
         bytes
     }
 
-    /// The kernel's name for it, which it can change; nothing if it has just ended.
+    /// The kernel's name for it, which it can change; empty if it has just ended.
     pub fn name(&self, pid: pid_t) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = self
@@ -216,7 +216,7 @@ impl ProcessTable {
         bytes
     }
 
-    /// The name of the file that it executes, where that is known.
+    /// The name of the file that it executes, if known.
     pub fn executable(&self, pid: pid_t) -> Option<Vec<u8>> {
         let path = readlinkat(self.proc_fd.as_fd(), format!("{pid}/exe").as_str()).ok()?;
         let path = path.as_bytes();
@@ -248,7 +248,8 @@ impl ProcessTable {
         process.ppid == self.init
     }
 
-    /// A thread of a process other than its first: each has a directory in `/proc` by its own number, though none is listed.
+    /// A living thread of a process, other than the first: each has a directory in `/proc` by its id, although it is
+    /// not listed.
     fn living_thread(&self, pid: pid_t) -> Option<pid_t> {
         let threads = self.numbers(&format!("{pid}/task"));
         threads.into_iter().find(|&thread| thread != pid)
@@ -260,7 +261,8 @@ impl ProcessTable {
 
     fn numbers(&self, path: &str) -> Vec<pid_t> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // It has ended; or there is a lack of descriptors or memory, nobody is found, and who asked tries again.
+        // The process has ended. Or there is no free descriptor or memory: then no thread is found, and the caller
+        // tries again.
         let Ok(mut directory) = Dir::openat(&self.proc_fd, path, flags, Mode::empty()) else {
             return Vec::new();
         };
@@ -283,7 +285,7 @@ impl ProcessTable {
     }
 }
 
-/// The numbers in `roots` and of all that descends from them.
+/// The pids in `roots` and of all their descendants.
 pub fn descendants(processes: &[Process], roots: BTreeSet<pid_t>) -> BTreeSet<pid_t> {
     let pairs = processes.iter().map(|process| (process.pid, process.ppid));
     agent_vm_proc_stat::descendants(pairs, roots)

@@ -36,7 +36,7 @@ pub struct Machine {
     pub home: String,
     /// What holds its limits.
     pub enforcement: Enforcement,
-    /// What to give back when all of them are gone.
+    /// What the host holds for it, to release when the VM has ended.
     pub host: HostSide,
 }
 
@@ -46,7 +46,7 @@ impl Machine {
         Self::make(launched, options, false)
     }
 
-    /// The same for a prebooted VM: it has no environment until [`adopt`](Self::adopt).
+    /// The same for a prebooted VM, which has no environment until [`adopt`](Self::adopt).
     pub fn preboot(launched: Launched, options: &Options) -> Result<Self, BootError> {
         Self::make(launched, options, true)
     }
@@ -98,7 +98,7 @@ impl Machine {
         })
     }
 
-    /// Gives a prebooted VM the environment that `options` asks for. It has everything else already.
+    /// Gives a prebooted VM the environment for `options`. Everything else is complete.
     pub fn adopt(&self, options: &Options) -> Result<(), BootError> {
         let env = environment(options, None, &self.home);
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
@@ -109,7 +109,7 @@ impl Machine {
 /// What the host holds for a VM. Dropping it kills the VM and waits for its end, about 0.2 ms.
 #[derive(Debug)]
 pub struct HostSide {
-    // In this order they are dropped: first the processes go, then what they held.
+    // Dropped in this order: first the processes, then what they held.
     pub(super) init: InitProcess,
     _cgroups: VmCgroups,
     id: Option<IdLease>,
@@ -123,7 +123,7 @@ impl HostSide {
         self.init.pid
     }
 
-    /// The id that is the VM's user's on the host, where it is not the server's own.
+    /// The host id of the VM's user, if it is not the server's own.
     #[must_use]
     pub fn guest_id(&self) -> Option<u32> {
         self.id.as_ref().map(|lease| lease.id)

@@ -197,7 +197,7 @@ fn describe(
     })
 }
 
-/// A number of the system's, such as bytes of a page.
+/// A system variable, such as the number of bytes in a page.
 fn system(variable: SysconfVar) -> u64 {
     let value = sysconf(variable).ok().flatten();
     value.and_then(|value| value.try_into().ok()).unwrap_or(1)

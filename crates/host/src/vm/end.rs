@@ -21,7 +21,8 @@ pub(super) fn dispose(shared: &Shared) {
 
 fn kill(shared: &Shared) {
     if shared.isolation != Isolation::Namespaces {
-        // What init started would outlive a SIGKILL of init. Init ends it when its socket ends, and then itself.
+        // The processes that init started would survive a SIGKILL of init. Init ends them when its socket ends, and
+        // then exits.
         shared.control.hang_up();
     } else if let Some(host_side) = &*shared.host_side.lock() {
         host_side.kill();
@@ -46,7 +47,7 @@ pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Pro
         proxy.stop().await;
     }
     shared.until_nothing_runs().await;
-    // Init has ended, so this does not wait; removing cgroups may take a moment.
+    // Init has ended, so this does not block; removing cgroups may take a moment.
     let host_side = shared.host_side.lock().take();
     drop(tokio::task::spawn_blocking(move || drop(host_side)).await);
     let disposed = shared.disposing.load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! The calls that give a file its mode, or make one of a kind.
+//! The calls that set a file's mode, or make a file with one.
 //!
-//! `mkdir` and `mkdirat` are not among them: the kernel takes no set-id bit from their mode (`mkdir(2)`).
+//! `mkdir` and `mkdirat` are not among them: the kernel ignores set-id bits in their mode (`mkdir(2)`).
 
 use super::calls::{Call, both, new, only_x86};
 use super::check::{Check, Otherwise, check, decided, masked};
@@ -58,7 +58,7 @@ impl Modes {
 /// `S_ISUID | S_ISGID`
 const SET_ID: u32 = 0o6000;
 
-/// The mode is garbage unless a file may be made, so the flags decide whether it is looked at.
+/// The mode is meaningless unless a file may be made, so it is tested only if the flags say so.
 fn open(call: Call, flags: u8, mode: u8) -> Check {
     const CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
     check(
@@ -71,7 +71,7 @@ fn open(call: Call, flags: u8, mode: u8) -> Check {
     )
 }
 
-/// Plain files, FIFOs and sockets without any of these bits; no devices, and so no overlay whiteouts either.
+/// Plain files, FIFOs and sockets without any of these bits; no devices, and so no overlay whiteouts.
 fn mknod(call: Call, mode: u8, bits: u32) -> Check {
     const S_IFMT: u32 = 0o170_000;
     const S_IFIFO: u32 = 0o010_000;

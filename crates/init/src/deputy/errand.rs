@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 /// From init.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Errand {
-    /// Start a program. Attached: a pipe for the program's own report, its standard descriptors, then what
-    /// [`Cgroup`](crate::spawn::Cgroup) has, in that order.
+    /// Starts a program. Attached, in this order: a pipe for the program's own report, its standard descriptors, and
+    /// the descriptors of its [`Cgroup`](crate::spawn::Cgroup).
     Start {
         /// The program.
         spawn: Box<Spawn>,
-        /// What is added to its environment after all else.
+        /// A variable that is added to its environment last.
         marker: Option<(String, String)>,
         /// Whether a directory of a cgroup of version 2 is attached.
         into: bool,
@@ -25,11 +25,12 @@ pub enum Errand {
 /// From the deputy.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It is in the Landlock domain. Attached: where the kernel asks about the calls that init decides.
+    /// The deputy is in the Landlock domain. Attached: the descriptor on which the kernel asks about the calls that
+    /// init decides.
     Ready,
-    /// There is no domain for it.
+    /// No domain could be made.
     NotReady {
-        /// What it was doing.
+        /// The step that failed.
         step: BootStep,
         /// What the kernel answered.
         errno: i32,

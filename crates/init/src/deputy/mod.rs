@@ -36,22 +36,23 @@ use crate::spawn::{Cgroup, Spawner, Started, stdio};
 /// How long an errand may take. None waits for anything but the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long init waits before it looks whether somebody has stopped the deputy.
+/// How long init waits before it checks whether a program has stopped the deputy.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long init waits for the pid of a program that a lost deputy may have started: the first thing that a program says.
+/// How long init waits for the pid of a program that a lost deputy may have started; a program reports its pid first.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often a deputy that was stopped gets SIGCONT before init gives it up.
+/// How many times a stopped deputy gets SIGCONT before init replaces it.
 const RESUMES: u32 = 4;
 
-/// How long an errand is sent again whose descriptors the kernel refuses. Init serves nobody else meanwhile.
+/// For how long an errand is sent again while the kernel refuses its descriptors. Init serves no other request
+/// meanwhile.
 const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often an errand is given to another deputy, where the one before is gone and has not begun it.
+/// How many deputies in turn get an errand, if each is killed before it begins the errand.
 const TRIES: u32 = 3;
 
-/// The deputy, and what the next one is made from should it be killed.
+/// The deputy, and what is needed to make the next one if it is killed.
 #[derive(Debug)]
 pub struct Deputy {
     domain: LandlockDomain,
@@ -66,16 +67,16 @@ struct Running {
     channel: Channel,
 }
 
-/// An errand that has no answer.
+/// Why an errand has no reply.
 enum Undone {
-    /// It was never given to the deputy.
+    /// It was never sent to the deputy.
     Refused(Failure),
-    /// The deputy is gone, and may have done it or not.
+    /// The deputy is gone, and may have carried it out or not.
     Lost,
 }
 
 impl Deputy {
-    /// Starts the first one.
+    /// Starts the first deputy.
     pub fn new(domain: LandlockDomain, spawner: Spawner) -> Result<Self, BootError> {
         let mut deputy = Self {
             domain,
@@ -92,12 +93,12 @@ impl Deputy {
         self.running.as_ref().map(|running| running.pid)
     }
 
-    /// The directory of the VM's own files.
+    /// The Landlock domain.
     pub fn domain(&self) -> &LandlockDomain {
         &self.domain
     }
 
-    /// New descriptors on which the kernel asks about the calls that init decides; one for each deputy.
+    /// Takes the descriptors on which the kernel asks about the calls that init decides; one for each new deputy.
     pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.listeners)
     }
@@ -111,12 +112,12 @@ impl Deputy {
         was_it
     }
 
-    /// Lets it go for good: it kills all that it can reach, and ends.
+    /// Ends the deputy at the end of the VM: it kills everything that it can reach, and exits.
     pub fn dismiss(&mut self) {
         self.running = None;
     }
 
-    /// Starts one if there is none.
+    /// Starts a deputy if there is none.
     #[allow(unsafe_code)]
     pub fn start(&mut self) -> Result<(), BootError> {
         if self.running.is_some() {
@@ -171,7 +172,7 @@ impl Deputy {
         Err(failure(Errno::EAGAIN, "clone"))
     }
 
-    /// Nothing if the deputy was lost before it had started anything.
+    /// Returns `None` if the deputy was lost before it had started anything.
     fn try_spawn(
         &mut self,
         request: &Spawn,
@@ -179,7 +180,7 @@ impl Deputy {
         cgroup: Cgroup<'_>,
         marker: Option<(&str, &str)>,
     ) -> Result<Option<pid_t>, Failure> {
-        // A program can kill the deputy before it has reported. Its own report takes precedence.
+        // A program can kill the deputy before the deputy has replied. The program's own report takes precedence.
         let (report_fd, child_report_fd) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| failure(errno, "pipe2"))?;
         let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);
@@ -238,7 +239,7 @@ impl Deputy {
         fds: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), Undone> {
         let frame = Frame::new(errand, fds).map_err(|_| Undone::Refused(failure(Errno::E2BIG, "sendmsg")))?;
-        // One that was killed before it had this is replaced.
+        // A deputy that was killed before it had the errand is replaced.
         for _ in 0..TRIES {
             self.start()
                 .map_err(|error| Undone::Refused(failure(error.errno, "fork")))?;
@@ -250,7 +251,7 @@ impl Deputy {
         Err(Undone::Lost)
     }
 
-    /// Whether it was sent.
+    /// Returns whether it was sent.
     fn send(&self, frame: &Frame) -> bool {
         let Some(running) = &self.running else {
             return false;
@@ -290,7 +291,7 @@ impl Deputy {
         Err(Undone::Lost)
     }
 
-    /// Lets go of one that is of no more use. Its end is reaped as any other's.
+    /// Gives up a deputy that cannot be used any more. It is reaped like other children.
     fn end(&mut self) {
         if let Some(running) = self.running.take() {
             sys::kill(running.pid);
@@ -298,7 +299,7 @@ impl Deputy {
     }
 }
 
-/// Waits until the channel is ready; false once that is hopeless.
+/// Waits until the channel is ready; returns false once that cannot happen any more.
 fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> bool {
     let mut resumes = 0;
     loop {
@@ -320,16 +321,16 @@ fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> 
     }
 }
 
-/// What a program said itself: its pid, and what kept it from executing, if anything did. One that others stop before it
-/// executes gets SIGCONT a few times, and is then killed; one that has not said its pid when init stops waiting cannot go on,
-/// because it finds nobody to say it to.
+/// A program's own report: its pid, and the error that kept it from executing, if any. A program that others stop
+/// before it executes gets SIGCONT several times, and is then killed. One that has not reported its pid when init stops
+/// waiting cannot continue, because its report fails.
 fn reported(report_fd: OwnedFd) -> (Option<pid_t>, Option<Errno>) {
     let mut file = File::from(report_fd);
     let pid = number(&mut file, None);
     (pid, number(&mut file, pid).map(Errno::from_raw))
 }
 
-/// The next number that a program says, or none at its end; `pid` is the program's, where it has said that.
+/// The next number in a program's report; `None` at the end. `pid` is the program's, once reported.
 fn number(file: &mut File, pid: Option<pid_t>) -> Option<libc::c_int> {
     let deadline = Instant::now() + if pid.is_some() { DEADLINE } else { REPORT_PATIENCE };
     let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
@@ -349,7 +350,7 @@ fn number(file: &mut File, pid: Option<pid_t>) -> Option<libc::c_int> {
                 }
             }
             Err(Errno::EINTR) => {}
-            // At its end, too, it is ready.
+            // The descriptor is also ready at the end of the report.
             Ok(_) => break,
             Err(_) => return None,
         }

@@ -1,4 +1,4 @@
-//! The deputy itself: enters the Landlock domain, then does one errand after another until init is gone.
+//! The deputy's own code: enters the Landlock domain, then carries out one errand after another until init is gone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::{mediate, seccomp, sys as main_sys};
 /// takes what was just then entering.
 const LAST_PASSES: u32 = 3;
 
-/// Serves until init is gone.
+/// Serves errands until init is gone.
 pub fn serve(channel: &Channel, domain: &LandlockDomain, spawner: &mut Spawner) {
     match enter(channel, domain, spawner) {
         Ok(listener) => {
@@ -36,7 +36,8 @@ pub fn serve(channel: &Channel, domain: &LandlockDomain, spawner: &mut Spawner) 
             return;
         }
     }
-    // Init closed the channel as it ended, or was killed from outside. What it started cannot be found by descent any more.
+    // Init closed the channel when it ended, or was killed from outside. The processes that it started can no longer be
+    // found by descent.
     for _ in 0..LAST_PASSES {
         sys::kill_domain();
         std::thread::sleep(Duration::from_millis(1));
@@ -51,10 +52,11 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
         }
     };
     domain.enter()?;
-    // What init has open is not for a process that programs may signal: first of all the control socket, which must end
-    // with init.
+    // A process that programs may signal must not have init's descriptors: above all not the control socket, which must
+    // be closed when init ends.
     sys::close_all_but(&[channel.as_fd(), spawner.fd()]);
-    // All else rests on this: what ends a VM, too, is a signal to everybody whom the domain lets one reach.
+    // Everything depends on this check: the VM also ends by a signal to all processes that the domain lets this one
+    // reach.
     if sys::may_signal_parent() {
         return Err(DomainError {
             step: BootStep::KeepSignalsIn,
@@ -89,7 +91,7 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                 let join_fd = if join { fds.pop() } else { None };
                 let into_fd = if into { fds.pop() } else { None };
                 if fds.is_empty() {
-                    // This process has no room for descriptors, and none came.
+                    // This process has no room for descriptors, and none arrived.
                     return;
                 }
                 let report_fd = fds.remove(0);
@@ -116,7 +118,7 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
     }
 }
 
-/// Whether it was sent: init takes each answer before it sends the next errand, so there is always room.
+/// Returns whether it was sent. There is always room, because init takes each reply before it sends the next errand.
 fn send(channel: &Channel, answer: &Answer, fds: Vec<OwnedFd>) -> bool {
     Frame::new(answer, fds).is_ok_and(|frame| channel.send_patiently(&frame, DESCRIPTORS_PATIENCE).is_ok())
 }

@@ -12,13 +12,14 @@ use crate::family::Families;
 use crate::process_table::{Process, ProcessTable, descendants};
 use crate::signal;
 
-/// Between passes, at most.
+/// The longest pause between two passes.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// Passes that stop what is newly found before all of it is killed. What is stopped forks no more, so a few settle it.
+/// How many passes stop newly found processes before all of them are killed. Stopped processes do not fork, so a few
+/// passes are enough.
 const STOPPING_PASSES: u32 = 16;
 
-/// Kills a family that a cgroup names; once, and again from `again` on.
+/// Kills a family that has a cgroup: once, and again from `again` on.
 #[derive(Debug)]
 pub(super) struct FamilyKill {
     family: Call,
@@ -45,13 +46,13 @@ impl FamilyKill {
             return Ok(true);
         };
         if leaf.is_populated()? {
-            // Not at every end of one of thousands: what the kernel has been told to kill, it kills.
+            // Not at each end of thousands of processes: the kernel kills everything that it was asked to kill.
             if now < self.again {
                 return Ok(false);
             }
             self.again = now + LONGEST_PAUSE;
             leaf.kill()?;
-            // The kernel's kill passes over a process whose first thread has ended before the others.
+            // The kernel's kill skips a process whose first thread has ended before its other threads.
             for process in leaf.pids()?.into_iter().filter_map(|pid| table.get(pid)) {
                 signal::to_exactly(table, &process, libc::SIGKILL)?;
             }
@@ -60,7 +61,7 @@ impl FamilyKill {
         let Some(leader) = families.leader(self.family) else {
             return Ok(true);
         };
-        // Nothing lives; the end is still to report.
+        // No process lives, but the end is still to be reported.
         if now >= self.again {
             self.again = now + LONGEST_PAUSE;
             self.held.pass(leader, table, now)?;
@@ -69,20 +70,21 @@ impl FamilyKill {
     }
 }
 
-/// Passes that find nothing before that is taken for the end although others start processes all the time, or although a process
-/// shows nothing by which it could be assigned.
+/// How many passes must find nothing before that counts as the end, although processes start all the time, or although
+/// nothing shows to which family a process belongs.
 const EMPTY_PASSES: u32 = 16;
 
-/// Kills what no cgroup names: stop all of it, so that it starts nothing more and no parent changes; kill it; look
-/// again until two passes find nothing, the second of them while nothing is started. What forks and ends all the time is
-/// otherwise missed by chance: its child is not there yet when the table is read, and it is gone itself when it is its turn.
+/// Kills processes that have no cgroup. Stops all of them, so that they start nothing more and no parent changes; kills
+/// them; and repeats this until two passes find nothing, the second one while nothing is started. A process that forks
+/// and ends all the time could otherwise be missed: its child does not exist yet when the table is read, and the
+/// process itself is gone when its turn comes.
 #[derive(Debug)]
 pub(super) struct Search {
     whom: Whom,
     stopped: BTreeMap<pid_t, Process>,
     stopping_passes: u32,
     empty_passes: u32,
-    /// Of the empty passes, those in which nothing could have been overlooked.
+    /// How many of the empty passes cannot have missed anything.
     sure_passes: u32,
     held: Held,
 }
@@ -124,7 +126,7 @@ impl Search {
         now: Instant,
     ) -> Result<bool, Errno> {
         let newest = table.newest();
-        // Before they are searched: what can be assigned by then is found.
+        // Before the search, so that every process that can be assigned by now is found.
         let is_sure = !matches!(self.whom, Whom::Family(_)) || !families.is_any_unassignable(table);
         let found = self.find(families, table);
         if found.is_empty() {

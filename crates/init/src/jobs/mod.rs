@@ -1,7 +1,7 @@
-//! What takes more than one step: killing until nothing is left, and hanging up.
+//! Work that takes more than one step: killing until no process is left, and hanging up.
 //!
-//! Each job makes a pass now and then, between which the loop serves other requests; a pass is bounded by the number of
-//! the VM's processes. A job that does not come to its end within [`DEADLINE`] is answered with ETIMEDOUT.
+//! Each job makes passes from time to time, between which the loop serves other requests; a pass is bounded by the
+//! number of the VM's processes. A job that has not ended within [`DEADLINE`] is answered with ETIMEDOUT.
 
 mod all_processes;
 mod end;
@@ -25,13 +25,13 @@ pub use end::exit;
 use hang_up::{GRACE, HangUp};
 use kill::{FamilyKill, LONGEST_PAUSE, Search};
 
-/// How long a job goes on. What a SIGKILL does not end within it hangs in the kernel.
+/// How long a job may take. A process that SIGKILL does not end in this time hangs in the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between passes, at first.
+/// The first pause between two passes.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The jobs under way.
+/// The jobs that are running.
 #[derive(Debug, Default)]
 pub struct Jobs {
     jobs: Vec<Job>,
@@ -48,18 +48,18 @@ struct Job {
 
 #[derive(Debug)]
 enum JobKind {
-    /// Kill a family that a cgroup names.
+    /// Kills a family that has a cgroup.
     Family(FamilyKill),
-    /// Kill what has to be searched for.
+    /// Kills processes that must be searched for.
     Search(Search),
-    /// Hang up a session.
+    /// Hangs up a session.
     HangUp(HangUp),
-    /// Tell the end of a family's first process, once what it left has executed something.
+    /// Reports the end of a family's first process, once the processes that it left have executed a program.
     End(End),
 }
 
 impl Jobs {
-    /// Begins to kill a target and all that it started.
+    /// Begins to kill a target and everything that it started.
     pub fn kill(
         &mut self,
         call: Call,
@@ -103,7 +103,7 @@ impl Jobs {
         true
     }
 
-    /// Tells the end of a family's first process a little later.
+    /// Reports the end of a family's first process after a short delay.
     pub fn tell_end(&mut self, call: Call, reaped: Reaped) {
         self.begin(call, JobKind::End(End::of(reaped)), DEADLINE);
     }
@@ -124,7 +124,7 @@ impl Jobs {
         self.jobs.iter().map(|job| job.due).min()
     }
 
-    /// Makes the passes that are due and returns the answers of what came to its end.
+    /// Makes the passes that are due, and returns the replies of jobs that have ended.
     pub fn run(&mut self, families: &Families, table: &ProcessTable) -> Vec<Reply> {
         let now = Instant::now();
         let mut replies = Vec::new();
@@ -155,7 +155,7 @@ impl Jobs {
         replies
     }
 
-    /// Makes cheap passes due at once, because something has ended.
+    /// Makes cheap passes due at once, because a process has ended.
     pub fn nudge(&mut self) {
         let now = Instant::now();
         for job in &mut self.jobs {
@@ -167,7 +167,7 @@ impl Jobs {
 }
 
 impl JobKind {
-    /// One pass; true when nothing is left to do.
+    /// Makes one pass; returns true if nothing is left to do.
     fn pass(
         &mut self,
         call: Call,
@@ -183,7 +183,7 @@ impl JobKind {
         }
     }
 
-    /// What init reports to the host when the job has ended.
+    /// The reply to the host when the job has ended.
     fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
         match self {
             Self::End(end) => end.reply(call, table),

@@ -1,4 +1,4 @@
-//! Which files init changes for programs, and which modes these may get.
+//! Decides which files init changes for programs, and which modes they may get.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,9 +18,9 @@ use crate::sys::openat2;
 const SET_USER_ID: u32 = 0o4000;
 const SET_IDS: u32 = 0o6000;
 
-/// Where the files are.
+/// Where the files are that init may change.
 pub enum Ground<'a> {
-    /// In a VM without namespaces: below its directory, which is the host's.
+    /// In a VM without namespaces: below the VM's directory on the host.
     Directory {
         directory_fd: BorrowedFd<'a>,
         replaced: &'a Replaced,
@@ -38,7 +38,7 @@ impl Ground<'_> {
         }
     }
 
-    /// The file that a call names, opened for its path.
+    /// Opens the file that a call names with `O_PATH`.
     pub fn find(&self, caller: &Caller, named: &Named) -> Result<OwnedFd, Errno> {
         match (self, named) {
             (
@@ -68,12 +68,12 @@ impl Ground<'_> {
         }
     }
 
-    /// Whether the file may get a mode: on a host directory, directories may be set-group-id, which gives their group
-    /// to what is made in them, and nothing else may be set-id.
+    /// Whether the file may get a mode. On a host directory, directories may be set-group-id, which gives their group
+    /// to new files in them; nothing else may be set-id.
     pub fn takes(&self, file_fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
         let kind = SFlag::from_bits_truncate(fstat(file_fd)?.st_mode) & SFlag::S_IFMT;
         if kind == SFlag::S_IFLNK {
-            // As the kernel answers, from Linux 6.6 on by every way.
+            // The same error as the kernel's, which returns it for all calls since Linux 6.6.
             return Err(Errno::EOPNOTSUPP);
         }
         if mode & SET_IDS == 0 || (kind == SFlag::S_IFDIR && mode & SET_USER_ID == 0) {
@@ -86,22 +86,22 @@ impl Ground<'_> {
     }
 }
 
-/// The mounts of the VM's own on which programs can change files. Everything else that they see is the host's, or like a pipe's
-/// end on no mount of the VM's.
+/// The VM's own mounts on which programs can change files. All other files that they see are the host's or, like pipes,
+/// on no mount of the VM.
 ///
-/// No mode of a file there has an effect: these mounts heed no set-id bit, they are in no mount namespace but the VM's, and
-/// belong to its user namespace, so the kernel heeds none through any descriptor or path of `/proc` either (`mnt_may_suid` in
-/// the kernel's `fs/namespace.c`).
+/// No mode of a file on these mounts has an effect: the mounts ignore set-id bits, are in no mount namespace except the
+/// VM's, and belong to its user namespace. So the kernel ignores the bits through any descriptor or path of `/proc` too
+/// (`mnt_may_suid` in the kernel's `fs/namespace.c`).
 #[derive(Debug, Default)]
 pub struct OwnMounts {
-    /// A mount's number is not given again while it is there, and these end with the VM.
+    /// The number of a mount is not reused while the mount exists, and these mounts end with the VM.
     numbers: Vec<u64>,
 }
 
 impl OwnMounts {
-    /// Adds the mount that `fd` shows.
+    /// Adds the mount on which `fd` is.
     pub fn add(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        // Before Linux 5.8 mounts have no numbers that a descriptor tells: all files then count as the host's.
+        // Before Linux 5.8 the number of a mount is not available: all files then count as the host's.
         self.numbers.extend(mount_of(fd)?);
         Ok(())
     }
@@ -111,19 +111,19 @@ impl OwnMounts {
     }
 }
 
-/// The number of the mount that `fd` shows; none before Linux 5.8.
+/// The number of the mount on which `fd` is; `None` before Linux 5.8.
 fn mount_of(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
     let found = statx(fd, libc::STATX_MNT_ID)?;
     Ok((found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id))
 }
 
-/// The file that a path names in the VM's root, which is the caller's: nobody can change theirs. No magic link is followed, since
-/// `/proc/self` would be init's.
+/// The file that a path names in the VM's root, which is also the caller's, because no program can change its root.
+/// Magic links are not followed, since `/proc/self` would be init's.
 fn in_root(caller: &Caller, directory: Option<i32>, path: &CString, follow: bool) -> Result<OwnedFd, Errno> {
     let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
     let no_magic = ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    // An absolute path does not depend on it, and a call with one may name a directory that does not exist.
+    // An absolute path does not depend on the directory, and such a call may pass a descriptor that does not exist.
     let base_fd = if path.to_bytes().starts_with(b"/") {
         caller.fd()
     } else {
@@ -135,7 +135,7 @@ fn in_root(caller: &Caller, directory: Option<i32>, path: &CString, follow: bool
     })
 }
 
-/// The file that a path names, which must be below the directory.
+/// The file that a path names, which must be below the VM's directory.
 fn below(
     directory: BorrowedFd<'_>,
     caller: &Caller,
@@ -150,7 +150,7 @@ fn below(
     let whole = if path.is_absolute() {
         path.to_owned()
     } else {
-        // Where it is by now; should it be moved meanwhile, the call fails or finds what lies there then.
+        // Its current path. If it is moved meanwhile, the call fails, or finds the file that is there then.
         path_of(caller.open(from)?.as_fd())?.join(path)
     };
     let inside = whole
@@ -159,8 +159,8 @@ fn below(
     resolve(directory, inside, follow)
 }
 
-/// The file that a descriptor of the caller refers to, which must be below the directory or have no name at all. The files that
-/// all programs read in place of the host's have no name either, and stay as they are.
+/// The file that a descriptor of the caller refers to, which must be below the VM's directory or have no name. The
+/// files that programs read instead of the host's have no name either, and are not changed.
 fn held(
     directory: BorrowedFd<'_>,
     caller: &Caller,
@@ -197,7 +197,7 @@ fn resolve(directory: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<Owned
     let inside =
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     openat2(directory, path, flags, Mode::empty(), inside).map_err(|errno| match errno {
-        // It leads out; EAGAIN says that the kernel could not make sure.
+        // It leads out of the directory; EAGAIN means that the kernel could not make sure.
         Errno::EXDEV | Errno::EAGAIN => Errno::EPERM,
         other => other,
     })

@@ -177,20 +177,20 @@ impl Caller {
         &self.fd
     }
 
-    /// `buffer.len()` bytes of its memory.
+    /// Reads `buffer.len()` bytes of its memory.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
         self.memory()?
             .read_exact_at(buffer, address)
             .map_err(|_| Errno::EFAULT)
     }
 
-    /// The string at `address`.
+    /// Reads the string at `address`.
     fn read_string(&self, address: u64) -> Result<CString, Errno> {
         const PAGE: usize = 4096;
         let memory = self.memory()?;
         let mut bytes = Vec::new();
         while bytes.len() < PATH_BOUND {
-            // Up to the end of a page: the next one may not be there.
+            // Reads up to the end of a page, because the next page may not exist.
             let from = address.wrapping_add(bytes.len() as u64);
             let mut page = vec![0; PAGE - from as usize % PAGE];
             let length = memory.read_at(&mut page, from).map_err(|_| Errno::EFAULT)?;

@@ -10,16 +10,16 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::write;
 
-/// The files, and how the filter knows calls that may open them.
+/// The files, and how the filter recognizes calls that may open them.
 #[derive(Debug, Default)]
 pub struct Replaced {
     files: Vec<(Vec<u8>, OwnedFd)>,
-    /// Where in a page of memory the C library has the paths.
+    /// The positions within a page of memory at which the C library has the paths.
     pub path_offsets: Vec<u16>,
 }
 
 impl Replaced {
-    /// Puts the contents into memory files, which nobody can write to.
+    /// Puts the contents into memory files to which nobody can write.
     pub fn make(files: &[ReplacedFile], path_offsets: &[u16]) -> Result<Self, Errno> {
         let files = files
             .iter()
@@ -31,7 +31,7 @@ impl Replaced {
         })
     }
 
-    /// Opens what a program reads that opens `path`, with a position of its own.
+    /// Opens the file that replaces `path`, with a new file position.
     pub fn open(&self, path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
         let (_, fd) = self.files.iter().find(|(known, _)| known == path)?;
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -57,7 +57,7 @@ fn sealed(content: &[u8]) -> Result<OwnedFd, Errno> {
     while !rest.is_empty() {
         rest = &rest[write(&fd, rest)?..];
     }
-    // Init opens it as the VM's user, which may be another than the one it is now.
+    // The VM's user opens it, which may differ from init's current user.
     fchmod(&fd, Mode::from_bits_truncate(0o444))?;
     let seals =
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;

@@ -34,24 +34,25 @@ const CALLS: [c_long; 4] = [
     libc::SYS_utimensat,
 ];
 
-/// The calls that open a file, with the places of the path and of the flags among their arguments.
+/// The calls that open a file, with the positions of the path and of the flags among their arguments.
 #[cfg(target_arch = "x86_64")]
 const OPENS: [(c_long, usize, usize); 2] = [(libc::SYS_open, 0, 1), (libc::SYS_openat, 1, 2)];
 #[cfg(not(target_arch = "x86_64"))]
 const OPENS: [(c_long, usize, usize); 1] = [(libc::SYS_openat, 1, 2)];
 
-/// Flags without which a call does nothing but open a file that exists, to read it.
+/// Flags without which a call only opens an existing file to read it.
 const MORE_THAN_READING: i32 =
     libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_PATH | libc::O_DIRECTORY | libc::O_TMPFILE;
 
-/// The upper half of the addresses at which a program's first stack may begin, above the libraries and the heap, with the
-/// program's arguments: the kernel places it at random within 16 GiB below the end of the address space (arm64: 1 GiB).
+/// The upper half of the addresses at which a program's first stack, with its arguments, may begin. It is above the
+/// libraries and the heap: the kernel places it at random within 16 GiB below the end of the address space (arm64: 1
+/// GiB).
 #[cfg(target_arch = "x86_64")]
 const FIRST_STACK: u32 = 0x7ffb;
 #[cfg(not(target_arch = "x86_64"))]
 const FIRST_STACK: u32 = 0xffff;
 
-/// `linux/seccomp.h`, which libc has in part.
+/// Numbers of `linux/seccomp.h` that libc lacks in part.
 const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 const IOCTL_RECEIVE: c_ulong = 0xc050_2100;
 const IOCTL_SEND: c_ulong = 0xc018_2101;
@@ -80,7 +81,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// What a call opens; none if it is another.
+    /// What a call opens; `None` if it is another call.
     pub fn of(asked: &Asked) -> Option<Self> {
         let (_, path, flags) = OPENS.iter().find(|(number, ..)| *number == asked.number)?;
         Some(Self {
@@ -99,7 +100,7 @@ fn statement(code: u32, k: u32) -> libc::sock_filter {
     }
 }
 
-/// Loads 32 bits of what the filter sees (`struct seccomp_data`).
+/// Loads 32 bits of the filter's input (`struct seccomp_data`).
 fn load(at: usize) -> libc::sock_filter {
     statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at as u32)
 }
@@ -108,13 +109,13 @@ fn answer(value: u32) -> libc::sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, value)
 }
 
-/// What follows where the call's number is in the accumulator: a part that ends for `number` and is passed over for others.
+/// The part of the filter for call `number`, which is in the accumulator; other calls skip this part.
 fn if_open(number: c_long, path: usize, flags: usize, path_offsets: &[u16]) -> Vec<libc::sock_filter> {
-    // Both architectures have the lower half first.
+    // Both architectures store the lower half first.
     let (lower, upper) = (|index: usize| 16 + 8 * index, |index: usize| 20 + 8 * index);
     let compare = |comparison: u32, k: u32| statement(libc::BPF_JMP | comparison | libc::BPF_K, k);
     let and = |k: u32| statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, k);
-    // Each is a condition on which the kernel is to ask.
+    // Each of these is a condition under which the kernel asks.
     let offsets = path_offsets
         .iter()
         .map(|offset| compare(libc::BPF_JEQ, u32::from(*offset)));
@@ -146,19 +147,19 @@ fn if_open(number: c_long, path: usize, flags: usize, path_offsets: &[u16]) -> V
     part
 }
 
-/// Puts the calling process, and what it starts from now on, under a filter that has the kernel ask about [`CALLS`], and about
-/// [`OPENS`] whose path begins at one of `path_offsets` in a page or on the first stack. Returns where the kernel asks. Once
-/// that is closed, the calls fail with ENOSYS.
+/// Puts the calling process, and everything that it starts from now on, under a filter that makes the kernel ask about
+/// [`CALLS`], and about [`OPENS`] whose path begins at one of `path_offsets` in a page or on the first stack. Returns
+/// the descriptor on which the kernel asks. Once that is closed, the calls fail with ENOSYS.
 ///
-/// The numbers are native ones: calls through other entries have met the filter that is in force before this one.
+/// The numbers are native ones: the filter that was installed before this one handles other entries.
 ///
-/// The deputy, which is under the filter too, opens files with `openat2(2)`, which the kernel does not ask about: init may be
-/// waiting for it.
+/// The deputy is under the filter too. It opens files with `openat2(2)`, about which the kernel does not ask, because
+/// init may be waiting for the deputy.
 pub fn listen(path_offsets: &[u16]) -> io::Result<OwnedFd> {
     let mut program = vec![load(0)];
     for (index, number) in CALLS.iter().enumerate() {
         program.push(libc::sock_filter {
-            // Over the jump that the other numbers take.
+            // Over the jump that other calls take.
             jt: (CALLS.len() - index) as u8,
             ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *number as u32)
         });
@@ -175,10 +176,10 @@ pub fn listen(path_offsets: &[u16]) -> io::Result<OwnedFd> {
     seccomp::listen(&program)
 }
 
-/// `fchmodat(2)` by a process that is under [`seccomp::confine`], with any mode.
+/// `fchmodat(2)` with any mode, by a process under [`seccomp::confine`].
 pub fn change_mode(directory_fd: BorrowedFd<'_>, path: &str, mode: u32) -> Result<(), Errno> {
     path.with_nix_path(|path| {
-        // SAFETY: the string outlives the call, which has three arguments and ignores what is beyond.
+        // SAFETY: the string outlives the call, which has three arguments and ignores further ones.
         Errno::result(unsafe {
             libc::syscall(
                 libc::SYS_fchmodat,
@@ -194,9 +195,9 @@ pub fn change_mode(directory_fd: BorrowedFd<'_>, path: &str, mode: u32) -> Resul
     Ok(())
 }
 
-/// Takes one call that waits. Blocks where there is none: to be called when `listener` is readable.
+/// Takes one waiting call. Blocks if there is none, so it must be called only when `listener` is readable.
 pub fn receive(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
-    // The kernel refuses one that is not all zero.
+    // The kernel refuses a structure that is not all zero.
     let mut found = MaybeUninit::<libc::seccomp_notif>::zeroed();
     // SAFETY: the kernel writes one structure of that size.
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), IOCTL_RECEIVE as _, found.as_mut_ptr()) })?;
@@ -210,19 +211,19 @@ pub fn receive(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
     })
 }
 
-/// Whether the call still waits, and so `pid` is still the thread that made it; ENOENT if not.
+/// Whether the call still waits, so that `pid` is still the thread that made it; ENOENT if not.
 pub fn confirm(listener: BorrowedFd<'_>, asked: &Asked) -> Result<(), Errno> {
     // SAFETY: the kernel reads one 64-bit number.
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), IOCTL_ID_VALID as _, &raw const asked.id) })?;
     Ok(())
 }
 
-/// Has the call return 0 or fail.
+/// Makes the call return 0 or fail.
 pub fn reply(listener: BorrowedFd<'_>, asked: &Asked, error: Option<Errno>) -> Result<(), Errno> {
     respond(listener, asked, error.map_or(0, |errno| -(errno as i32)), 0)
 }
 
-/// Has the call go on as if nobody had been asked, with the arguments that it has by then.
+/// Makes the kernel continue the call unchanged, with the arguments that it has by then.
 pub fn go_on(listener: BorrowedFd<'_>, asked: &Asked) -> Result<(), Errno> {
     respond(listener, asked, 0, FLAG_CONTINUE)
 }
@@ -239,7 +240,7 @@ fn respond(listener: BorrowedFd<'_>, asked: &Asked, error: i32, flags: u32) -> R
     Ok(())
 }
 
-/// Has the call return a new descriptor of the program's for the file behind `fd`. After an error the call still waits.
+/// Makes the call return a new descriptor of the program for the file behind `fd`. After an error the call still waits.
 pub fn reply_with(
     listener: BorrowedFd<'_>,
     asked: &Asked,

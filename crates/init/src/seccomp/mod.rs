@@ -1,10 +1,11 @@
-//! The system calls that every process in the VM is refused, with no way back: init from "ready" on ([`confine`]), and
-//! the programs that it starts.
+//! The system calls that are refused, permanently, to every process in the VM: to init from "ready" on ([`confine`]),
+//! and to the programs that it starts.
 //!
-//! Namespaces and missing capabilities already deny most of what is refused here. The filter is there for what they do
-//! not cover (`TIOCSTI`, set-uid files on a host directory) and to keep a guest away from the kernel code that
-//! escapes have come through. What a kernel newer than this policy adds is refused until it has been looked at. The
-//! filter kills no native program: one that probes for a call takes its other way. The answer is EPERM where any process
+//! Namespaces and missing capabilities already deny most of what is refused here. The filter covers the rest
+//! (`TIOCSTI`, set-uid files on a host directory) and keeps a guest away from kernel code through which escapes have
+//! come. Calls of later kernels are refused until they have been reviewed. The filter kills no native program: a
+//! program that probes for a call uses its alternative. The error is EPERM where any process without privilege would
+//! get that, and ENOSYS where programs have an alternative.
 //! without privilege would get that, and ENOSYS where programs have a way of doing without.
 //!
 //! | call | answer | why |
@@ -44,11 +45,11 @@
 //! | `personality` other than Linux, Linux32, uname26, and without address randomisation | EPERM | executable data, a mapped page zero |
 //! | `modify_ldt` `uselib` `ustat` `sysfs` `_sysctl` `nfsservctl` `create_module` `query_module` `get_kernel_syms` `getpmsg` `putpmsg` `afs_syscall` `tuxcall` `security` `vserver` | ENOSYS | left over; newer kernels lack most of them |
 //!
-//! The two about modes do not hold in a VM that shows no directory of the host's and has a network of its own: there every file
-//! that programs can change is the VM's own ([`SetIds`]). `mkdir` takes no such bit from its mode anywhere.
+//! The two rows about modes do not apply in a VM that shows no host directory and has its own network: there every file
+//! that programs can change is the VM's own ([`SetIds`]). `mkdir` ignores such bits in its mode in every VM.
 //!
-//! In a VM without namespaces, whose programs have the host's network, IPC and processes around them and may have the
-//! server's own user, [`confine_without_namespaces`] refuses besides:
+//! In a VM without namespaces, whose programs share the host's network, IPC and processes, and possibly the server's
+//! user, [`confine_without_namespaces`] also refuses:
 //!
 //! | call | answer | why |
 //! | --- | --- | --- |
@@ -60,7 +61,7 @@
 //! | `shm*` `sem*` `msg*` `mq_*` | ENOSYS | the host's, and what is left there outlives the VM |
 //! | `prlimit64` `sched_set*` `setpriority` `ioprio_set` on anybody else | EPERM | the server may be of the same user: a limit can kill it, a priority starve it |
 //!
-//! And [`mediate`](crate::mediate) does for programs there what changes a file's mode or times.
+//! In addition, [`mediate`](crate::mediate) carries out for such programs the calls that change a file's mode or times.
 //!
 //! Allowed on purpose: `ptrace`, `process_vm_readv` and `process_vm_writev`, since debuggers need them
 //! and the kernel asks the same question for all three: init, not dumpable, is out of reach. `seccomp`, since a
@@ -75,8 +76,8 @@
 //! What a call costs: one that is always allowed is not looked at (the kernel keeps a bitmap, Linux 5.11); one whose
 //! arguments are tested, such as `openat`, costs a few dozen nanoseconds.
 //!
-//! `seccomp/profiles` compares the filter with those of Docker, systemd and Flatpak: each call that they answer in another way has
-//! its reason there. `cargo run -p agent-vm-init --example filter_profiles` prints the table.
+//! `seccomp/profiles` compares the filter with those of Docker, systemd and Flatpak, and gives the reason for each call
+//! that they answer differently. `cargo run -p agent-vm-init --example filter_profiles` prints the table.
 //!
 //! The program is compiled by `build.rs` from `seccomp/policy/mod.rs`.
 
@@ -110,12 +111,13 @@ static ASKED_ELSEWHERE: &[libc::sock_filter] =
 static WITHOUT_NAMESPACES: &[libc::sock_filter] =
     &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_shared_host.rs"));
 
-/// Tells init's own `clone3`, `openat2` and `fchmodat` from programs', which are under the same filter: init shows this number
-/// in a sixth argument, which none of these calls has. Each VM has its own, which stands nowhere but in the memory of init and its deputy: programs
-/// cannot read that. A process that is not under [`confine`] has none to show.
+/// Distinguishes init's own `clone3`, `openat2` and `fchmodat` from those of programs, which are under the same filter:
+/// init passes this number as a sixth argument, which none of these calls has. Each VM has a different number, which is
+/// only in the memory of init and its deputy, where programs cannot read it. A process that is not under [`confine`]
+/// has no number to pass.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// What to show with `clone3`, `openat2` and `fchmodat`, as their sixth argument.
+/// The sixth argument for `clone3`, `openat2` and `fchmodat`.
 pub fn key() -> u64 {
     KEY.load(Ordering::Relaxed)
 }
@@ -137,18 +139,19 @@ pub enum SetIds {
     AskedElsewhere,
 }
 
-/// What stands before a table. The number alone decides, whatever the entry: the key is init's. Where the kernel `asks` about
-/// modes, init changes them with the key; a `fchmodat` without it goes on behind these.
+/// The part of the filter before a table, which handles the calls with a key, by their number and whatever the entry.
+/// If the kernel `asks` about modes, init changes them with the key; a `fchmodat` without the key continues to the
+/// table.
 ///
-/// Both halves are looked at before either decides. Otherwise the time that a wrong key takes would tell whether one half of it
-/// is right, and two times 32 bits can be tried.
+/// Both halves of the key are compared before either decides. Otherwise the time for a wrong key would show whether one
+/// half is right, and an attacker could try 32 bits twice.
 fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
     use libc::{
         BPF_ABS, BPF_ALU, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_OR, BPF_RET, BPF_ST, BPF_W,
         BPF_X, BPF_XOR,
     };
     const NUMBER: u32 = 0;
-    /// Of the sixth argument in `seccomp_data`, on a little-endian machine.
+    /// The offsets of the sixth argument in `seccomp_data`, on a little-endian machine.
     const LOW: u32 = 56;
     const HIGH: u32 = 60;
     let is_fchmodat = |jt, jf| instruction(BPF_JMP | BPF_JEQ | BPF_K, jt, jf, libc::SYS_fchmodat as u32);
@@ -159,7 +162,7 @@ fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
         libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
     );
     let load_number = instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, NUMBER);
-    // Every other call goes on behind all of these.
+    // Every other call continues after all of these.
     let (others, wrong_key) = if asks {
         (
             vec![
@@ -213,15 +216,16 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     }
 }
 
-/// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself goes on
-/// using `clone3`, `openat2` and `fchmodat`, with `key`, which nobody else may guess: for a program's own cgroup, for paths that
-/// must not leave a directory, and for the modes that it is asked about. Returns where the kernel asks, with [`SetIds::Asked`].
+/// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself can
+/// still use `clone3`, `openat2` and `fchmodat` with `key`, which no other process may guess: for a program's own
+/// cgroup, for paths that must not leave a directory, and for the modes that it is asked about. Returns the descriptor
+/// on which the kernel asks, with [`SetIds::Asked`].
 ///
-/// One filter for init and programs, and not one more for each program: to compile and to free a filter takes 4 % of the time of a
-/// short command.
+/// There is one filter for init and programs, and none for each program: compiling and freeing a filter takes 4 % of
+/// the time of a short command.
 ///
-/// The caller needs `no_new_privs` (else EACCES), and can no longer do what the table refuses. EINVAL means that the
-/// kernel has no filters.
+/// The caller needs `no_new_privs` (otherwise EACCES), and cannot make the refused calls any more. EINVAL means that
+/// the kernel does not support filters.
 ///
 /// Speculative store bypass stays as it is for processes without a filter (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`, as in runc
 /// and crun): kernels before 5.16 would otherwise slow interpreters down by half. A process that runs code it distrusts
@@ -244,7 +248,8 @@ pub fn confine(key: u64, set_ids: SetIds) -> io::Result<Option<OwnedFd>> {
     Ok(listener_fd)
 }
 
-/// Takes what the second table refuses, from the deputy of a VM without namespaces and from all that it will start.
+/// Also refuses the calls of the second table, to the deputy of a VM without namespaces and to everything that it will
+/// start.
 pub fn confine_without_namespaces() -> io::Result<()> {
     sys::install(WITHOUT_NAMESPACES)
 }

@@ -1,9 +1,10 @@
-//! Starting programs: everything is prepared here, then a child that shares init's memory (`vfork`) makes a handful of system
-//! calls and executes.
+//! Starts programs. Everything is prepared here; then a child that shares init's memory (`vfork`) makes a few system
+//! calls and executes the program.
 //!
-//! Until it has closed them, that child holds copies of all of init's descriptors, and `/proc/self/fd` names them. So init
-//! opens the working directory before, by a path without magic links, and the child resolves nothing until it has closed the
-//! rest: a program's path, an interpreter or an entry of PATH then finds only the program's own descriptors.
+//! Until the child has closed them, it holds copies of all of init's descriptors, and `/proc/self/fd` names them. So
+//! init opens the working directory first, by a path without magic links, and the child resolves no path until it has
+//! closed the others. The path of a program or of an interpreter, or an entry of PATH, then only reaches the program's
+//! own descriptors.
 
 mod cgroup;
 pub mod sys;
@@ -26,10 +27,10 @@ pub use self::cgroup::Cgroup;
 use self::sys::{ChildError, Plan, Step};
 use crate::files;
 
-/// Where programs are looked for when the environment has no PATH.
+/// The PATH for finding programs if the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// How far the limit on programs' open files stays below the server's, where that is not small itself.
+/// How far the limit on a program's open files stays below the server's limit, unless that is small itself.
 const SERVERS_DESCRIPTORS: u64 = 512;
 
 /// Starts programs.
@@ -42,20 +43,20 @@ pub struct Spawner {
     sibling: bool,
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub struct Started {
-    /// Its pid, which is also its session's and its group's.
+    /// Its pid, which is also the id of its session and of its process group.
     pub pid: libc::pid_t,
-    /// The host's ends, in the order of [`Stdio`].
+    /// The host's ends of its descriptors, in the order of [`Stdio`].
     pub host_fds: Vec<OwnedFd>,
-    /// The program's side of its terminal, to be held open for as long as it runs: a terminal that nobody holds reads as
-    /// hung up, and a program may well close it and open it again.
+    /// The program's side of its terminal, which is kept open while the program runs: a terminal that no process has
+    /// open counts as hung up, and a program may close its terminal and open it again.
     pub terminal_fd: Option<OwnedFd>,
 }
 
 impl Spawner {
-    /// Prepares to start programs with `env` and at most `open_files` open files each.
+    /// Prepares to start programs with the environment `env`, and with at most `open_files` open files each.
     pub fn new(env: Vec<(String, String)>, open_files: u64) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
@@ -73,17 +74,17 @@ impl Spawner {
         self.env = env;
     }
 
-    /// From now on what it starts is the caller's sibling: its parent is the caller's.
+    /// Starts siblings of the caller from now on: their parent is the caller's parent.
     pub fn start_siblings(&mut self) {
         self.sibling = true;
     }
 
-    /// What it needs besides memory.
+    /// The descriptor that it needs.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.null_fd.as_fd()
     }
 
-    /// Starts what `request` asks for, in `cgroup`, and marked with `marker` in its environment.
+    /// Starts the program of `request` in `cgroup`, with `marker` in its environment.
     pub fn start(
         &mut self,
         request: &Spawn,
@@ -100,8 +101,8 @@ impl Spawner {
         })
     }
 
-    /// As [`start`](Self::start), with the child's ends of [`stdio`] made elsewhere. Returns the pid, which the child itself
-    /// also tells `report_fd` if there is one, and after it the error if it does not come to execute.
+    /// Like [`start`](Self::start), with the child's ends of [`stdio`] made elsewhere. Returns the pid. The child also
+    /// writes its pid to `report_fd`, if given, followed by the error if it cannot execute.
     pub fn launch(
         &mut self,
         request: &Spawn,
@@ -122,7 +123,7 @@ impl Spawner {
     }
 
     fn plan(&self, request: &Spawn, marker: Option<(&str, &str)>) -> Result<Plan, Failure> {
-        // The marker is last, so that no request can override it.
+        // The marker comes last, so that no request can override it.
         let added: BTreeMap<&str, &str> = request
             .env
             .iter()
@@ -160,14 +161,14 @@ impl Spawner {
     }
 }
 
-/// What programs may open at most where the server may open `hard`. The kernel lets a user send as many descriptors over Unix
-/// sockets as the sender may open, counted over all processes of that user: where VMs and their server are one user, what a
-/// program sends must leave room for the server's own.
+/// The limit on programs' open files if the server's limit is `hard`. The kernel limits how many descriptors a user may
+/// have in transit over Unix sockets, over all processes of the user, to the limit of the sender's open files. If VMs
+/// and their server have the same user, the programs' descriptors in transit must leave room for the server's.
 fn below(hard: u64) -> u64 {
     hard.saturating_sub(SERVERS_DESCRIPTORS).max(hard / 2)
 }
 
-/// Opens a working directory, which need not be one that the program may enter: `fchdir(2)` decides that.
+/// Opens a working directory. The program may lack the right to enter it; `fchdir(2)` checks that.
 fn directory(path: &str) -> Result<OwnedFd, Failure> {
     files::directory(path.as_bytes()).map_err(|errno| Failure {
         path: Some(path.to_owned()),
@@ -175,7 +176,7 @@ fn directory(path: &str) -> Result<OwnedFd, Failure> {
     })
 }
 
-/// The host's ends of a program's standard descriptors, and the program's.
+/// The host's ends of a program's standard descriptors, and the program's ends.
 pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno, "pipe2"));
     Ok(match stdio {
@@ -200,7 +201,8 @@ pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
     })
 }
 
-/// What `execvp(3)` would try: the program itself if it holds a slash, else each directory of the PATH.
+/// The paths that `execvp(3)` would try: the program itself if its name contains a slash, otherwise its name in each
+/// directory of the PATH.
 fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Failure> {
     if program.is_empty() {
         return Ok(Vec::new());

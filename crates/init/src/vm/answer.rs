@@ -1,4 +1,4 @@
-//! What is done about each request.
+//! Answers each request.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ impl Vm {
         attachments: Attachments,
     ) -> Result<(), ControlError> {
         let (call, result) = match request {
-            // A host that boots twice has lost track.
+            // A host that boots a VM twice has a bug.
             Request::Launch(_)
             | Request::DescribeHardware { .. }
             | Request::Hold(_)
@@ -69,7 +69,7 @@ impl Vm {
             }
             Request::StopAwaiting { call } if self.families.stop_awaiting(call) => (call, Ok(true)),
             Request::StopAwaiting { .. } => return Ok(()),
-            // Init's own network is the host's here.
+            // Without namespaces, init's network is the host's.
             Request::Connect { call, .. } if self.backend.deputy().is_some() => (
                 call,
                 Err(Failure {

@@ -31,21 +31,21 @@ use crate::{signal, sys};
 use backend::Backend;
 use held_starts::HeldStarts;
 
-/// Requests that are served, and children that are reaped, before the other gets its turn.
+/// How many requests are served, or children reaped, before it is the other's turn.
 const TURN: usize = 128;
 
-/// How long the socket is left alone when too many descriptors are on their way.
+/// How long the socket is not used when too many descriptors are in transit.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a VM without a pid namespace takes to kill what it started, when the host has gone.
+/// How long a VM without a pid namespace may take to kill what it started when the host has gone.
 const LAST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whether a VM of this kind has a pid namespace of its own, which the kernel ends with init.
+/// Whether a VM of this kind has its own pid namespace, which the kernel ends with init.
 fn has_pid_namespace(isolation: Isolation) -> bool {
     isolation == Isolation::Namespaces
 }
 
-/// A VM that is up.
+/// A running VM.
 #[derive(Debug)]
 pub struct Vm {
     children: SignalFd,
@@ -68,11 +68,11 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Makes ready what the loop needs.
+    /// Prepares what the loop needs.
     pub fn new(boot: Boot, booted: Booted) -> Result<Self, BootError> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        // Writing to a socket whose host is gone is an error to handle, not an end.
+        // Writing to a socket whose host is gone must be an error to handle, and not a signal.
         mask.add(Signal::SIGPIPE);
         mask.thread_set_mask()
             .map_err(|errno| BootError::of(BootStep::BlockSignals, errno))?;
@@ -177,7 +177,7 @@ impl Vm {
             }
             let replies = self.jobs.run(&self.families, &self.table);
             if !replies.is_empty() {
-                // Of what a job has killed, not even a zombie is left when the job's end is reported.
+                // When a job's end is reported, no zombie of the killed processes may be left.
                 self.reap(control)?;
             }
             for reply in replies {
@@ -191,7 +191,7 @@ impl Vm {
         }
     }
 
-    /// Waits for something to do; says whether there may be a request, and whether children may have ended.
+    /// Waits for something to do; returns whether there may be a request, and whether children may have ended.
     fn wait(&self, control: &Control) -> (bool, bool) {
         let mut events = PollFlags::empty();
         if control.takes_requests() {
@@ -217,13 +217,14 @@ impl Vm {
                 let happened = |at: usize| watched[at].revents().is_none_or(|events| !events.is_empty());
                 (happened(0), happened(1) || self.more_ended)
             }
-            // EINTR, or the kernel is short of memory; whatever it was, trying everything is right.
+            // EINTR or lack of memory; in either case it is right to try everything.
             Err(_) => (true, true),
         }
     }
 
-    /// Where programs run beside one another, an end or a start does not wait for the others' turns to end. Until none runs: with
-    /// few processors one may be over before the next has started, for it is init that was waiting.
+    /// Makes the scheduler prefer init while programs run, so that ends and starts need not wait for the turns of
+    /// programs. It stops when no program runs: with few processors, one may have ended before the next has started,
+    /// because init was waiting.
     fn keep_pace(&mut self) {
         let first = match self.families.running() {
             0 => false,
@@ -236,12 +237,12 @@ impl Vm {
         }
     }
 
-    /// Does ahead what the next family needs. If it fails now, that family will say so.
+    /// Makes what the next family will need. If this fails now, that family reports the error.
     fn prepare(&mut self) {
         let _ = self.families.prepare();
     }
 
-    /// What the kernel does where it has a pid namespace to end.
+    /// Does what the kernel does where a pid namespace ends.
     fn kill_descendants(&mut self) {
         let deadline = Instant::now() + LAST_DEADLINE;
         loop {
@@ -251,7 +252,7 @@ impl Vm {
                 return;
             }
             for process in &left {
-                // One that may not be killed (it became another user) is tried again until the deadline.
+                // A process that may not be killed now (it has become another user) is tried again until the deadline.
                 let _ = signal::to_exactly(&self.table, process, libc::SIGKILL);
             }
             std::thread::sleep(Duration::from_millis(1));

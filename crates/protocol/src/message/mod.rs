@@ -1,6 +1,8 @@
-//! The messages. Numbers named `call` are the host's, unique in a VM's life; every reply bears its request's.
+//! The messages between host and init. The host assigns the numbers named `call`, which are unique in a VM's life;
+//! every reply contains its request's number.
 //!
-//! Init answers in any order. A request that init cannot carry out is answered with [`Reply::Failed`], never dropped.
+//! Init may answer in any order. A request that init cannot carry out is answered with [`Reply::Failed`], never
+//! dropped.
 
 mod boot;
 mod file;
@@ -27,34 +29,35 @@ pub type Call = u64;
 /// Where in the message's list of attached descriptors one is.
 pub type Attached = u8;
 
-/// From host to init.
+/// A request from host to init.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Start another init. Any number of these may come before a [`Request::Boot`], and none after it. Attached: the other's
-    /// end of its own control socket, on which it then waits, and the cgroup files that the launch names. Answered with
-    /// [`Reply::Launched`] or [`Reply::LaunchFailed`].
+    /// Start another init. Any number of these may come before a [`Request::Boot`], and none after it. Attached: the
+    /// new init's end of its own control socket, on which it then waits, and the cgroup files that the launch names.
+    /// Answered with [`Reply::Launched`] or [`Reply::LaunchFailed`].
     Launch(Launch),
-    /// Make a VM. Once at most. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
+    /// Make a VM; at most once. Answered with [`Reply::Ready`] or [`Reply::BootFailed`].
     Boot(Box<Boot>),
-    /// A VM that was booted ahead becomes somebody's: the first request after [`Request::Boot`], and only with
-    /// [`Isolation::Namespaces`]. Not answered.
+    /// A prebooted VM is taken: the first request after [`Request::Boot`], and only with [`Isolation::Namespaces`]. Not
+    /// answered.
     Adopt {
-        /// What [`Boot::env`] was not.
+        /// The environment that [`Boot::env`] did not contain.
         env: Vec<(String, String)>,
     },
     /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`]; or with [`Reply::Ran`], if it is
     /// [brief](Spawn::brief); or with [`Reply::Failed`].
     Spawn(Box<Spawn>),
-    /// Send a signal. Answered with [`Reply::Done`]; a target that has exited is done as well.
+    /// Send a signal. Answered with [`Reply::Done`], also if the target has exited.
     Signal {
         /// This request's number.
         call: Call,
-        /// Whom.
+        /// The receiver.
         target: Target,
         /// The signal's number, 1 to 64.
         signal: i32,
     },
-    /// SIGKILL the target and everything it started. Answered with [`Reply::Done`] when none of it is left.
+    /// Kill the target and everything that it started with SIGKILL. Answered with [`Reply::Done`] when none of it is
+    /// left.
     Kill {
         /// This request's number.
         call: Call,
@@ -69,8 +72,8 @@ pub enum Request {
         /// The shell's number.
         family: Call,
     },
-    /// Wait until nothing is left of a program and of what it started. Answered with [`Reply::Done`] then; also when init
-    /// does not know that number, or after a [`Request::StopAwaiting`].
+    /// Wait until no process of a program's family is left. Answered with [`Reply::Done`] then, and also if init does
+    /// not know that number, or after a [`Request::StopAwaiting`].
     AwaitEnd {
         /// This request's number.
         call: Call,
@@ -79,41 +82,42 @@ pub enum Request {
         /// The program's pid.
         leader: u32,
     },
-    /// Answer a [`Request::AwaitEnd`] now, if it is not answered yet. Not answered itself.
+    /// Answer a [`Request::AwaitEnd`] now, if it is not answered yet. This request is not answered itself.
     StopAwaiting {
         /// The number of the [`Request::AwaitEnd`].
         call: Call,
     },
-    /// Make a TCP connection in the VM's network to an address of its loopback. Answered with [`Reply::Connected`], which
-    /// has the socket attached; it may still be connecting. Another address fails with EADDRNOTAVAIL.
+    /// Make a TCP connection in the VM's network to an address of its loopback. Answered with [`Reply::Connected`],
+    /// with the socket attached, which may still be connecting. Another address fails with EADDRNOTAVAIL.
     Connect {
         /// This request's number.
         call: Call,
         /// The address, and a port from 1 to 65535.
         address: SocketAddr,
     },
-    /// One step on the VM's files, done as the VM's user. Answered with the variant that [`FileStep`] names.
+    /// Carry out one step on the VM's files as the VM's user. Answered with the variant that [`FileStep`] names.
     File {
         /// This request's number.
         call: Call,
-        /// What to do.
+        /// The step.
         step: FileStep,
     },
-    /// Describe the processors, for the `/sys` of VMs. In place of a [`Request::Boot`], in a user and mount namespace of its own,
-    /// and only as the last request: init ends when it has answered with [`Reply::HardwareDescribed`] or [`Reply::BootFailed`].
+    /// Describe the processors, for the `/sys` of VMs. Sent instead of a [`Request::Boot`] to an init in its own user
+    /// and mount namespaces, as its last request: init ends when it has answered with [`Reply::HardwareDescribed`] or
+    /// [`Reply::BootFailed`].
     DescribeHardware {
-        /// Empty directories to make in it: paths below `/sys`.
+        /// Empty directories to add: paths below `/sys`.
         directories: Vec<String>,
     },
-    /// Make a tree of files for many VMs, and hand it out from then on, in place of a [`Request::Boot`]. Answered with [`Reply::Held`] or
-    /// [`Reply::BootFailed`].
+    /// Make a tree of files for many VMs, and send mounts of it from then on; instead of a [`Request::Boot`]. Answered
+    /// with [`Reply::Held`] or [`Reply::BootFailed`].
     Hold(Box<Hold>),
-    /// Hand the tree out, after a [`Request::Hold`]. Answered with [`Reply::Held`] or [`Reply::BootFailed`].
+    /// Send mounts of the tree, after a [`Request::Hold`]. Answered with [`Reply::Held`] or [`Reply::BootFailed`].
     HandOut,
 }
 
 impl Request {
-    /// What it asks, for a log: nothing of what it holds.
+    /// The request's name for a log, without its contents.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -135,18 +139,18 @@ impl Request {
     }
 }
 
-/// Whom a signal is for.
+/// The receiver of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// What a [`Request::Spawn`] of that number started. Signals reach the group that its process leads, or else that
-    /// process alone, and nothing once it has exited.
+    /// What a [`Request::Spawn`] with that number started. A signal goes to the process group that its process leads
+    /// or, if it leads none, to that process only; to none once it has exited.
     Family(Call),
-    /// Any process of the VM by pid; signals reach the group that it leads, or else that process alone. Init's own pid,
-    /// and one that does not exist, is ESRCH.
+    /// Any process of the VM, by its pid. A signal goes to the group that it leads or, if it leads none, only to the
+    /// process. Init's own pid, and one that does not exist, are ESRCH.
     Pid(u32),
 }
 
-/// From init to host.
+/// A reply from init to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`, and with
@@ -164,33 +168,33 @@ pub enum Reply {
     BootFailed {
         /// What init was doing.
         step: BootStep,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: i32,
     },
-    /// The program runs. Attached: what [`Stdio`] says.
+    /// The program runs. Attached: the descriptors that [`Stdio`] describes.
     Spawned {
-        /// Of the [`Request::Spawn`].
+        /// The number of the [`Request::Spawn`].
         call: Call,
-        /// In the VM's pid namespace.
+        /// Its pid in the VM's pid namespace.
         pid: u32,
     },
-    /// A spawned program has ended and is reaped.
+    /// A spawned program has ended and was reaped.
     Exited {
-        /// Of the [`Request::Spawn`].
+        /// The number of the [`Request::Spawn`].
         call: Call,
-        /// How.
+        /// How it ended.
         exit: Exit,
     },
-    /// A program ran, has ended and is reaped. Attached: what [`Stdio`] says.
+    /// A program ran, has ended and was reaped. Attached: the descriptors that [`Stdio`] describes.
     Ran {
-        /// Of the [`Request::Spawn`].
+        /// The number of the [`Request::Spawn`].
         call: Call,
-        /// In the VM's pid namespace, free by now.
+        /// The pid that it had in the VM's pid namespace.
         pid: u32,
         /// How it ended.
         exit: Exit,
     },
-    /// A request without a result of its own is carried out.
+    /// A request without another result was carried out.
     Done {
         /// The request's number.
         call: Call,
@@ -199,7 +203,7 @@ pub enum Reply {
     Failed {
         /// The request's number.
         call: Call,
-        /// Why.
+        /// The reason.
         error: Failure,
     },
     /// Attached: a TCP socket, connected or connecting.
@@ -216,7 +220,7 @@ pub enum Reply {
     Attributes {
         /// The request's number.
         call: Call,
-        /// As `statx(2)` gives them.
+        /// The attributes, as in `statx(2)`.
         attributes: Attributes,
     },
     /// Another init runs. Attached: a descriptor for its process, whose parent is the host.
@@ -226,36 +230,37 @@ pub enum Reply {
     },
     /// No other init was started.
     LaunchFailed {
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: i32,
-        /// Whether that was about the ids of [`Launch::take_ids`].
+        /// Whether the error was about the ids of [`Launch::take_ids`].
         ids: bool,
     },
-    /// The other init has joined the cgroups and taken the namespace that its launch names. On its own socket, if it is to
-    /// [report](Launch::reports) that.
+    /// The new init has joined the cgroups and taken the namespace that its launch names. Sent on its own socket, if it
+    /// must [report](Launch::reports) that.
     Settled,
-    /// Attached: the mount of what VMs show as `/sys`.
+    /// Attached: the mount of the VMs' `/sys`.
     HardwareDescribed {
-        /// Whether it is one that each VM clones. Otherwise each of those that are attached serves one VM.
+        /// Whether VMs clone a single mount. Otherwise each attached mount serves one VM.
         can_clone: bool,
     },
-    /// The tree stands. Attached to the answer of a [`Request::HandOut`]: detached, read-only mounts of [`Hold::tops`], in that order.
+    /// The tree is complete. Attached to the reply to a [`Request::HandOut`]: detached, read-only mounts of
+    /// [`Hold::tops`], in that order.
     Held,
 }
 
-/// An operating system call that failed inside.
+/// A system call that failed in the VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The kernel's number.
+    /// The kernel's error number.
     pub errno: i32,
-    /// The call's name, as in section 2 of the manual.
+    /// The system call's name, as in section 2 of the manual.
     pub syscall: String,
-    /// The path it was about, or nothing.
+    /// The path that it was about, if any.
     pub path: Option<String>,
 }
 
 impl Failure {
-    /// The call by which init makes a cgroup for a program. `ENOENT` and `ENODEV` of it: the VM's own cgroup, in which that was to
-    /// be, was removed on the host.
+    /// The call by which init makes a cgroup for a program. If it fails with `ENOENT` or `ENODEV`, the VM's own cgroup,
+    /// in which the new one was to be made, was removed on the host.
     pub const PLACE: &str = "mkdirat";
 }

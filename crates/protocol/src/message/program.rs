@@ -1,4 +1,4 @@
-//! What is said of programs: how one starts, and what became of it.
+//! The data about programs: how one is started, and how it ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +7,29 @@ use super::Call;
 /// A program to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spawn {
-    /// This request's number, and the family's.
+    /// The number of this request, and of the family.
     pub call: Call,
-    /// The program: a path if it holds a slash, else looked up on the PATH of its environment.
+    /// The program: a path if it contains a slash, otherwise a name to look up on the PATH of its environment.
     pub program: String,
-    /// Its arguments, without the program's own name.
+    /// The arguments, without the program's own name.
     pub arguments: Vec<String>,
-    /// Added to [`Boot::env`](super::Boot::env); a name that stands there is replaced.
+    /// Variables to add to [`Boot::env`](super::Boot::env); they replace variables of the same name.
     pub env: Vec<(String, String)>,
     /// The working directory.
     pub cwd: String,
-    /// What its standard descriptors are.
+    /// The kind of its standard descriptors.
     pub stdio: Stdio,
     /// The program's own name for it, which is its first argument; `None` for `program`.
     pub argv0: Option<String>,
-    /// Whether [`Exit::background`] lists what is left of the family.
+    /// Whether [`Exit::background`] lists the processes that are left of the family.
     pub report_background: bool,
-    /// Whether its start needs no report if its end follows within about a millisecond. They
-    /// are then told together, with [`Reply::Ran`](super::Reply::Ran), which wakes the host once.
+    /// Whether its start need not be reported if its end follows within about a millisecond. Both are then reported
+    /// together, with [`Reply::Ran`](super::Reply::Ran), which wakes the host only once.
     pub brief: bool,
 }
 
 impl Spawn {
-    /// How many bytes its arguments and its part of the environment are, with the zero at the end of each.
+    /// The size in bytes of its arguments and of its part of the environment, including their final zero bytes.
     #[must_use]
     pub fn words_bytes(&self) -> usize {
         let arguments = self.arguments.iter().map(|word| word.len() + 1);
@@ -61,36 +61,37 @@ pub enum Stdio {
 pub struct Exit {
     /// The exit status, or 128 + the signal.
     pub code: i32,
-    /// The signal that ended it, or 0.
+    /// The number of the signal that ended it, or 0.
     pub signal: i32,
-    /// Whether the kernel killed it for want of memory, or a part of it whose end it passes on as its own.
+    /// Whether the kernel killed it, or a part of it whose end it passes on as its own, because memory ran out.
     pub oom: bool,
-    /// What it used, with the children it waited for (`getrusage(2)`).
+    /// The resources that it used, including those of the children it waited for (`getrusage(2)`).
     pub usage: Usage,
-    /// What is left of its family, where it was asked for.
+    /// The processes that are left of its family, if requested.
     pub background: Vec<Background>,
 }
 
-/// What a process used.
+/// The resources that a process used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time outside of the kernel, µs.
+    /// Processor time in user mode, in microseconds.
     pub user_us: u64,
-    /// Processor time inside of the kernel, µs.
+    /// Processor time in the kernel, in microseconds.
     pub system_us: u64,
-    /// The largest resident set of any one process, KiB.
+    /// The largest resident set size of any one process, in KiB.
     pub max_rss_kib: u64,
 }
 
 /// A process that outlived the command that started it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Background {
-    /// In the VM's pid namespace.
+    /// Its pid in the VM's pid namespace.
     pub pid: u32,
-    /// Its command line as `/proc` has it, at most 4 KiB: arguments that end with a NUL each.
+    /// Its command line from `/proc`, at most 4 KiB: arguments that each end with a NUL.
     pub command_line: Vec<u8>,
-    /// The kernel's name for it (`/proc/PID/comm`), where its command line has no name; empty otherwise.
+    /// The kernel's name for it (`/proc/PID/comm`), if its command line contains no name; empty otherwise.
     pub name: Vec<u8>,
-    /// The name of the file that it executes, where its command line may not say so: it is empty, or begins with a title.
+    /// The name of the file that it executes, if its command line may not contain it: that is empty, or begins with a
+    /// title.
     pub executable: Option<Vec<u8>>,
 }

@@ -56,33 +56,34 @@ pub struct Shared {
 /// # Safety
 /// `argument` is a [`Shared`] whose pointers are good.
 pub unsafe extern "C" fn child(argument: *mut c_void) -> ! {
-    // SAFETY: the caller's promise; the parent is suspended, so nobody else uses it.
+    // SAFETY: the caller guarantees it; the parent is suspended, so nothing else uses the memory.
     let shared = unsafe { &mut *argument.cast::<Shared>() };
-    // SAFETY: takes nothing.
+    // SAFETY: takes no arguments.
     report(shared.report_fd, unsafe { libc::getpid() });
     // SAFETY: as above.
     let step = unsafe { run(shared) };
     shared.errno = Errno::last_raw();
     shared.step = step;
     report(shared.report_fd, shared.errno);
-    // SAFETY: ends this process alone, without running anything that belongs to the parent.
+    // SAFETY: ends only this process, without running any of the parent's code.
     unsafe { libc::_exit(127) }
 }
 
 /// Writes one number to the pipe, if its other end is open.
 fn report(fd: RawFd, number: c_int) {
     if fd >= 0 {
-        // SAFETY: the length is that of the number. A pipe takes it whole; if the other end is closed, nobody needs it.
+        // SAFETY: the length is that of the number. A pipe accepts it whole; if the other end is closed, the number is
+        // not needed.
         unsafe { libc::write(fd, (&raw const number).cast(), size_of::<c_int>()) };
     }
 }
 
-/// Returns only on failure, with the step; `errno` says why.
+/// Returns only on failure, with the step; `errno` contains the error.
 ///
 /// # Safety
-/// As for [`child`].
+/// The same as for [`child`].
 unsafe fn run(shared: &mut Shared) -> Step {
-    // SAFETY: all of these take integers or pointers into `shared`, whose targets outlive the call.
+    // SAFETY: all of these calls take integers, or pointers into `shared`, whose targets outlive the calls.
     unsafe {
         if shared.join >= 0 && libc::write(shared.join, c"0".as_ptr().cast(), 1) < 0 {
             return Step::Join;
@@ -116,7 +117,7 @@ unsafe fn run(shared: &mut Shared) -> Step {
         if !is_reachable() {
             return Step::Reach;
         }
-        // Init has every disposition at its default, and `execve` keeps them; only the mask is init's own.
+        // Init's signal dispositions are all the default, and `execve` keeps them; only the mask must be reset.
         let none = MaybeUninit::<libc::sigset_t>::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
         execute(shared);
@@ -156,8 +157,8 @@ unsafe fn close_range(first: RawFd, last: RawFd) -> c_int {
 /// than the kernel can tell.
 fn is_reachable() -> bool {
     let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
-    // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which has its own
-    // opinion on such paths.
+    // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which handles
+    // such paths differently.
     let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), libc::PATH_MAX as usize) };
     if length < 1 {
         return false;
@@ -170,15 +171,15 @@ fn is_reachable() -> bool {
     first == b'/'
 }
 
-/// Tries each candidate, as `execvp(3)` does: one that is not there or not a directory's is passed over, one that may not be
-/// executed is remembered, and a file without an interpreter is run by the shell.
+/// Tries each candidate as `execvp(3)` does: skips paths that do not exist, remembers files that may not be executed,
+/// and runs a file without an interpreter by the shell.
 ///
 /// # Safety
-/// As for [`child`].
+/// The same as for [`child`].
 unsafe fn execute(shared: &mut Shared) {
     let mut refused = false;
     let mut next = shared.candidates;
-    // SAFETY: the lists end with a null pointer, and what they point to outlives the call.
+    // SAFETY: the lists end with a null pointer, and everything that they point to outlives the call.
     unsafe {
         while !(*next).is_null() {
             libc::execve(*next, shared.arguments, shared.environment);

@@ -24,48 +24,48 @@ pub use self::descriptors::{duplicate, terminal_slave, thrice};
 
 use self::child::{Shared, child};
 
-/// How long a child may take until it executes its program: much longer than a slow disk or a VM that is out of processor time
-/// holds it up, since it is killed then, and less than init gives its deputy.
+/// How long a child may take until it executes its program, after which it is killed. This is much longer than a slow
+/// disk or a VM without processor time delays it, and shorter than init waits for its deputy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often, and how far apart, it is tried to reap a child that is about to exit.
+/// How often, and with what pause, reaping a child that is about to exit is tried.
 const REAP_TRIES: u32 = 200;
 const REAP_PAUSE: Duration = Duration::from_micros(50);
 
-/// All that a child needs, made before it starts.
+/// Everything that a child needs, prepared before it starts.
 #[derive(Debug)]
 pub struct Plan {
-    /// Program paths, tried in turn as `execvp(3)` does.
+    /// Paths of the program, which are tried in turn as by `execvp(3)`.
     pub candidates: Vec<CString>,
-    /// Arguments, the program's own name first.
+    /// The arguments, beginning with the program's own name.
     pub arguments: Vec<CString>,
     /// `NAME=value`.
     pub environment: Vec<CString>,
-    /// The working directory, opened by the caller: the child resolves no path that a program could have prepared. As every
-    /// descriptor that the caller makes, it is over 2, which are open from its start on.
+    /// The working directory, opened by the caller: the child resolves no path that a program could have prepared. Like
+    /// every descriptor of the caller it is greater than 2, because the first three are always open.
     pub directory_fd: OwnedFd,
-    /// The limits on open files, soft and hard.
+    /// The soft and the hard limit on open files.
     pub open_files: (u64, u64),
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
-    /// Whether its parent is the caller's.
+    /// Whether the child is a sibling of the caller.
     pub sibling: bool,
-    /// Where the child itself tells its pid, and what it failed at (two `int`s). It reaches its end once the child has
-    /// executed, if the caller's own descriptor is closed.
+    /// The pipe to which the child writes its pid, and the step and error of a failure (two `int`s). It reaches its end
+    /// once the child has executed, if the caller has closed its own descriptor.
     pub report_fd: Option<RawFd>,
 }
 
-/// A child's own failure.
+/// A child's failure.
 #[derive(Debug)]
 pub struct ChildError {
-    /// Where it happened; [`Step::None`] if no child could be started at all.
+    /// The step that failed; [`Step::None`] if no child could be started.
     pub step: Step,
-    /// The kernel's answer.
+    /// The kernel's error.
     pub errno: Errno,
 }
 
-/// Starts the planned program with `stdio` as its standard descriptors, in `cgroup` if there is one. Returns its pid once
-/// it has executed.
+/// Starts the planned program with `stdio` as its standard descriptors, in `cgroup` if given. Returns its pid once it
+/// has executed.
 pub fn start(
     stack: &mut Stack,
     plan: &Plan,
@@ -75,7 +75,8 @@ pub fn start(
     let candidates = pointers(&plan.candidates);
     let arguments = pointers(&plan.arguments);
     let environment = pointers(&plan.environment);
-    // For a file without an interpreter: the shell, the file (filled in by the child), the arguments after the first.
+    // The arguments for a file without an interpreter: the shell, the file (filled in by the child), then the other
+    // arguments.
     let mut script_arguments = vec![c"/bin/sh".as_ptr(), ptr::null()];
     script_arguments.extend(arguments.iter().skip(1));
 
@@ -101,19 +102,19 @@ pub fn start(
         sibling: plan.sibling,
         cgroup: cgroup.into,
         key: seccomp::key(),
-        // Programs may signal the child, and choose the files that it executes.
+        // Programs may signal the child, and they choose the files that it executes.
         patience: Some(PATIENCE),
         ..Options::default()
     };
     let pointer = &raw mut shared;
-    // SAFETY: `child` makes system calls only and never returns; `shared` and all it points to live until after the call,
-    // which returns once the child has left this memory.
+    // SAFETY: `child` only makes system calls and never returns; `shared` and everything that it points to live until
+    // after the call, which returns once the child has left this memory.
     let result = unsafe { vfork(stack, &options, child, pointer.cast()) };
     let started = result.map_err(|error| ChildError {
         step: Step::None,
         errno: errno_of(&error),
     })?;
-    // SAFETY: the child that wrote here has left; the pointer is to a live local.
+    // SAFETY: the child that wrote here has left; the pointer is to a live local variable.
     let (step, errno) = unsafe { (ptr::read_volatile(&raw const (*pointer).step), (*pointer).errno) };
     let (step, errno) = match step {
         Step::None if started.given_up => (Step::Execute, libc::EAGAIN),
@@ -129,9 +130,9 @@ pub fn start(
     })
 }
 
-/// Reaps a child that has exited or is about to, so that nobody sees it among those that ended. One that does not end within
-/// [`REAP_TRIES`] is left to the code that reaps all other processes, which does not know it, as a parent does not know a sibling: a
-/// program that traces it can keep it.
+/// Reaps a child that has exited or is about to, so that it is not taken for a program that ended. A child that does
+/// not end within [`REAP_TRIES`] is left to the code that reaps all other processes and ignores it, as a parent ignores
+/// an unknown sibling: a program that traces the child can keep it from ending.
 fn reap(child: libc::pid_t) {
     for _ in 0..REAP_TRIES {
         match waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG)) {
@@ -179,7 +180,7 @@ mod tests {
         File::open(path).unwrap().into()
     }
 
-    /// What the program's start failed at.
+    /// The step and the error of a failed start.
     fn failure(result: Result<libc::pid_t, ChildError>) -> Option<(Step, Errno)> {
         result.err().map(|error| (error.step, error.errno))
     }
@@ -206,7 +207,7 @@ mod tests {
     fn a_working_directory_outside_of_the_root_is_refused() {
         let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
         let outside = open(Path::new("/"));
-        // SAFETY: the copy has one thread, uses what was made before it, and ends by `_exit`.
+        // SAFETY: the copy has one thread, uses only what was made before it, and ends by `_exit`.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             // SAFETY: these take a C string and integers. Only root may change the root without a user namespace.
@@ -216,7 +217,7 @@ mod tests {
             };
             let refused = failure(start_in(outside, &mut stack, &stdio));
             let passed = entered && refused == Some((Step::Reach, Errno::EACCES));
-            // SAFETY: ends this process alone.
+            // SAFETY: ends only this process.
             unsafe { libc::_exit(c_int::from(!passed)) };
         }
         let ended = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
