@@ -545,11 +545,11 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
 
   /**
    * Stops reading standard output, standard error, or without `stream` both, until `resumeProcessOutput`. At most 2 MiB of each
-   * that were read already are still emitted. A process that goes on writing fills its pipe and waits. When a paused process
+   * that were read already are still emitted. A process that keeps writing fills its pipe and waits. When a paused process
    * exits, what it wrote itself is emitted before `processExit`; output of the processes that it left behind stays paused.
    */
   pauseProcessOutput(pid: number, stream?: "stdout" | "stderr"): Promise<void>;
-  /** Ends a pause. The output flows on when no stream of a handle that nobody reads holds it up either. */
+  /** Ends a pause. The output continues unless an unread stream of a handle also pauses it. */
   resumeProcessOutput(pid: number, stream?: "stdout" | "stderr"): Promise<void>;
   /**
    * Closes the reading end of standard output, standard error, or without `stream` both. Output that was not read yet is lost;

@@ -66,7 +66,7 @@ test("resize sets the size of the terminal", async () => {
   await shell[Symbol.asyncDispose]();
 });
 
-test("a stream that nobody reads holds the shell up, and reading it lets the shell go on", async () => {
+test("a stream that nobody reads pauses the shell, and reading it lets the shell continue", async () => {
   const shell = await vm.openShell({ command: "head", args: ["-c", "5000000", "/dev/zero"] });
   const { stream } = shell;
   const written = async () => (await vm.readShell(shell.shellId, { after: Number.MAX_SAFE_INTEGER })).nextSeq;

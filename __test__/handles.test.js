@@ -138,7 +138,7 @@ test("a stream that is read at once gets all output, although none is kept", asy
   }
 });
 
-test("a stream that nobody reads holds the process up, and reading it lets the process go on", async () => {
+test("a stream that nobody reads pauses the process, and reading it lets the process continue", async () => {
   const total = 20_000_000;
   const handle = await vm.spawn("head", ["-c", String(total), "/dev/zero"]);
   const { stdout } = handle;

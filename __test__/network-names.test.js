@@ -82,7 +82,7 @@ test("a name that is listed does not lead to an address that is not public and n
     "private6.test": "fd00::1 is a private address",
     "link-local6.test": "fe80::1 is a link-local address",
     "multicast6.test": "ff02::1 is a multicast address",
-    "mapped.test": "127.0.0.1 is a", // whichever form the resolver gives
+    "mapped.test": "127.0.0.1 is a", // in either form that the resolver returns
     "nat64.test": "64:ff9b::7f00:1 is an IPv4 address inside an IPv6 address",
     "6to4.test": "2002:7f00:1:: is an IPv4 address inside an IPv6 address",
   };

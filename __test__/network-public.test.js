@@ -80,7 +80,7 @@ test("addresses that are not public are refused, directly and by name, although 
     "metadata.example.com": "169.254.169.254 is a cloud's metadata service",
     "metadata6.example.com": "fd00:ec2::254 is a cloud's metadata service",
     "nat64-private.example.com": "64:ff9b::a01:203 is an IPv4 address inside an IPv6 address",
-    "mapped.example.com": "10.1.2.3 is ", // whichever form the resolver gives
+    "mapped.example.com": "10.1.2.3 is ", // in either form that the resolver returns
     "6to4.example.com": "2002:a01:203:: is an IPv4 address inside an IPv6 address",
     "teredo.example.com": "2001:0:1::1 is an IPv4 address inside an IPv6 address",
     "dns.example.org": "192.168.0.1 is a private address",

@@ -32,7 +32,7 @@ async function still(pid, stream) {
   }
 }
 
-test("a paused process writes no further than its pipe, and goes on when it is resumed", async () => {
+test("a paused process can only fill its pipe, and continues when it is resumed", async () => {
   const { pid } = await vm.spawn("yes");
   await until(() => of(pid, "stdout") > 1_000_000);
   const before = of(pid, "stdout");

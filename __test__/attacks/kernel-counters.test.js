@@ -1,5 +1,5 @@
 "use strict";
-// Resources that the kernel counts for each user, over everything that the user runs: a VM takes all that it can get,
+// Resources that the kernel counts for each user, over everything that the user runs: a VM takes everything that it can get,
 // and other VMs, the server and its user on the host still find enough.
 
 const { spawnSync } = require("node:child_process");

@@ -72,7 +72,7 @@ pub struct Reaped {
     pub pid: pid_t,
     /// The exit status, or 128 + the signal's number.
     pub code: i32,
-    /// The signal that ended it, or 0.
+    /// The number of the signal that ended it, or 0.
     pub signal: i32,
     /// The resources that it used.
     pub usage: Usage,

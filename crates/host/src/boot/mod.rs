@@ -13,7 +13,7 @@
 //! 5. `view` opens the files that the VM shows.
 //! 6. `boot_request` describes all of it to init, which makes the sandbox. Init names the step that failed by a
 //!    [`BootStep`](agent_vm_protocol::message::BootStep).
-//! 7. `ready` takes what init hands over.
+//! 7. `ready` receives what init sends.
 //!
 //! Steps 2 to 4 are `launched`, steps 5 to 7 `machine`; `prebooted` does as many of them in advance as it can. `remedy`
 //! decides which public error an error becomes.

@@ -1,4 +1,4 @@
-//! What init hands over when the VM's sandbox is complete.
+//! What init sends when the VM's sandbox is complete.
 
 use std::os::fd::OwnedFd;
 
@@ -10,7 +10,7 @@ use super::exchange::{await_reply, no_room, unasked};
 use super::landlock::LandlockError;
 use super::options::{Network, Options};
 
-/// What init hands over.
+/// What init sends.
 pub struct Ready {
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,

@@ -20,7 +20,7 @@ const MUCH: usize = 16 * 1024;
 /// How many replies are delayed at a time. Before another one is delayed, all are sent.
 const HELD: usize = 64;
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub(super) struct Start {
     /// The number of the family's call.

@@ -1,4 +1,4 @@
-//! Starting a program: what its child needs, and what becomes of the child.
+//! Starts a program: prepares what its child needs, and reports how the start ended.
 #![allow(unsafe_code)]
 
 mod child;
