@@ -48,6 +48,30 @@ pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
+/// Closes every descriptor except the standard ones and `kept`, which this sorts; -1 in it stands for none. Only makes system
+/// calls.
+///
+/// # Safety
+/// Nothing in this process uses another descriptor afterwards.
+pub unsafe fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
+    let close = |first: RawFd, last: RawFd| {
+        // SAFETY: takes integers only; the caller's promise covers what they name.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
+        Errno::result(closed).map(drop)
+    };
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.iter().copied().filter(|fd| *fd >= 3) {
+        // The kernel refuses an empty range.
+        if fd > first {
+            close(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    // The last number there is.
+    close(first, -1)
+}
+
 /// Waits until `fd` has something to read.
 pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
     let mut watched = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];

@@ -1,7 +1,7 @@
 //! System calls of the deputy.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use libc::pid_t;
 use nix::errno::Errno;
@@ -24,22 +24,10 @@ pub unsafe fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
 
 /// Closes every descriptor except the standard ones and `kept`.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
-    numbers.sort_unstable();
-    let mut first: u32 = 3;
-    for number in numbers {
-        if first < number {
-            close_range(first, number - 1);
-        }
-        first = number + 1;
-    }
-    close_range(first, u32::MAX);
-}
-
-fn close_range(first: u32, last: u32) {
-    // SAFETY: takes integers only; the closed descriptors belong to init's structures, which the copy of init never
-    // uses.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    // SAFETY: the closed descriptors belong to init's structures, which the copy of init never uses.
+    // The only error is that of a kernel before 5.9, which has no Landlock to be in.
+    let _ = unsafe { crate::sys::close_all_but(&mut numbers) };
 }
 
 /// Whether this process may signal its parent.

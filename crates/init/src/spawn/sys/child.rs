@@ -8,6 +8,8 @@ use std::ptr;
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 
+use crate::sys::close_all_but;
+
 /// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -105,7 +107,7 @@ unsafe fn run(shared: &mut Shared) -> Step {
         // From here on the child holds nothing of init's that a path could lead to. Two descriptors stay: the working
         // directory, until the next step, and the pipe for the report, until the program runs. A pipe is no directory and
         // cannot be executed, so no path leads through it.
-        if close_all_but([shared.directory, shared.report_fd]) < 0 {
+        if close_all_but(&mut [shared.directory, shared.report_fd]).is_err() {
             return Step::Close;
         }
         if libc::fchdir(shared.directory) < 0 {
@@ -123,33 +125,6 @@ unsafe fn run(shared: &mut Shared) -> Step {
         execute(shared);
     }
     Step::Execute
-}
-
-/// Closes every descriptor but the standard ones and these, of which -1 is none; negative on failure.
-///
-/// # Safety
-/// Only in a vfork child that uses no other descriptor afterwards.
-unsafe fn close_all_but(kept: [RawFd; 2]) -> c_int {
-    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
-    let mut first = 3;
-    for fd in [low, high] {
-        if fd >= first {
-            // SAFETY: the caller's promise. An empty range, which the kernel refuses, is left out.
-            if fd > first && unsafe { close_range(first, fd - 1) } < 0 {
-                return -1;
-            }
-            first = fd + 1;
-        }
-    }
-    // SAFETY: as above; the kernel takes the last number there is from -1.
-    unsafe { close_range(first, -1) }
-}
-
-/// # Safety
-/// As for [`close_all_but`].
-unsafe fn close_range(first: RawFd, last: RawFd) -> c_int {
-    // SAFETY: takes integers only; the caller's promise covers what they name.
-    unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) as c_int }
 }
 
 /// Whether the working directory is there and below the root; `errno` says why not: EACCES for one that is elsewhere, whose path
