@@ -42,7 +42,6 @@ export class Ledger<Id> {
     let stream = this.#streams.get(id);
     // A stream that begins again belongs to another process with the same id. But if a process ended without output,
     // its children may be the first to write.
-    // be the first to write.
     if (stream?.exit && seq === 0 && stream.seq > 0) {
       this.#forget(id);
       stream = undefined;

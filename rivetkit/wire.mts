@@ -30,7 +30,6 @@ export const CALL_BYTES = 256 * 1024 * 1024;
 /**
  * How long one action waits for its call, but at most half of actionTimeout: proxies on the way may cut off actions of
  * more than 40 s.
- * more than 40 s.
  */
 export const HOLD_MS = 15_000;
 

@@ -39,7 +39,6 @@ const sh = (script) => ["sh", "-c", script];
 /**
  * `program` runs in the VM and prints `on` when the attack is running. `limits` are its VM's limits. The server repeats
  * `calls` on that VM meanwhile.
- * again.
  */
 const attacks = [
   {

@@ -4,7 +4,6 @@
 //
 // The garbage collector never frees a connection. So a connection must not lead to the stream by any reference, or
 // the stream could never be collected: no listener here is created where it could capture the stream.
-// stream would never be garbage: no listener here is made where the stream is within reach.
 
 const { pipeline } = require("node:stream");
 

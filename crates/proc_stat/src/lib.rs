@@ -2,7 +2,6 @@
 //!
 //! Init reads these files to find and kill what a program has started, and the host reads them to list the processes. A
 //! process chooses its name, which is part of the file and may contain any bytes.
-//! which is a part of the file and may contain any bytes.
 
 mod descent;
 mod stat;

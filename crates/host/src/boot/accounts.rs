@@ -4,7 +4,6 @@
 //! Nothing can be mounted in that root, so init answers the calls that open the tables (init's `mediate`). A filter
 //! cannot read a path. It can only compare the path's position within its page of memory, which is the same in every
 //! program whose C library opens the file.
-//! file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

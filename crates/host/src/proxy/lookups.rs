@@ -3,7 +3,6 @@
 //! A look-up blocks a thread for as long as the resolver takes, and a name's server decides how long that is. So each
 //! VM has only a few at a time. The first look-up of each VM uses a separate share, of which no VM may have two places:
 //! a VM's slow look-ups delay its own look-ups and no others.
-//! its own and no others.
 
 use std::fs::File;
 use std::io::{self, BufReader};

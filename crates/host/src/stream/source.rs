@@ -92,7 +92,6 @@ impl Source {
                 }
                 // The terminal was closed, which the runtime never forgets, and a process has found a way to open it
                 // again: waiting again would spin.
-                // again would spin.
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && !ready.ready().is_read_closed() =>
                 {

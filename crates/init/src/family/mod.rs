@@ -157,7 +157,6 @@ impl Families {
     ///
     /// The kernel counts its kills for each cgroup and does not name the processes. So a family also counts if the
     /// kernel has killed some process in it, and its first process is then killed by a SIGKILL from within the VM.
-    /// whose first process then dies of somebody's SIGKILL from inside, counts as well.
     pub fn lacked_memory(&self, call: Call, reaped: &Reaped) -> Result<bool, Errno> {
         let killed = 128 + libc::SIGKILL;
         let Some(family) = self.known.get(&call).filter(|_| reaped.code == killed) else {

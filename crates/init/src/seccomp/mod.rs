@@ -6,7 +6,6 @@
 //! come. Calls of later kernels are refused until they have been reviewed. The filter kills no native program: a
 //! program that probes for a call uses its alternative. The error is EPERM where any process without privilege would
 //! get that, and ENOSYS where programs have an alternative.
-//! without privilege would get that, and ENOSYS where programs have a way of doing without.
 //!
 //! | call | answer | why |
 //! | --- | --- | --- |

@@ -8,7 +8,6 @@
 //! file there ([`LockFile`]). Servers that share only a network namespace bind a Unix socket in its abstract namespace.
 //! The kernel releases both however the server ends. Servers that share neither, such as containers in one user
 //! namespace, start at random positions of the range, and skip ids of processes that they see.
-//! not, start at random places of the range; an id of a process that this server sees is passed over.
 
 mod lock_file;
 
