@@ -69,7 +69,7 @@ impl Process {
     }
 }
 
-/// The table.
+/// The table of the VM's processes.
 #[derive(Debug)]
 pub struct ProcessTable {
     proc_fd: OwnedFd,
@@ -190,7 +190,7 @@ impl ProcessTable {
         )
     }
 
-    /// The command line, at most `limit` bytes of it.
+    /// The command line, up to `limit` bytes.
     pub fn command_line(&self, pid: pid_t, limit: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = self

@@ -34,7 +34,7 @@ pub struct Machine {
     pub listener: Option<OwnedFd>,
     /// Where its processes live.
     pub home: String,
-    /// What holds its limits.
+    /// What enforces its limits.
     pub enforcement: Enforcement,
     /// What the host holds for it, to release when the VM has ended.
     pub host: HostSide,

@@ -13,7 +13,7 @@ pub enum Errand {
         spawn: Box<Spawn>,
         /// A variable that is added to its environment last.
         marker: Option<(String, String)>,
-        /// Whether a directory of a cgroup of version 2 is attached.
+        /// Whether a directory of cgroup version 2 is attached.
         into: bool,
         /// Whether the `tasks` file of one of version 1 is attached.
         join: bool,
@@ -32,7 +32,7 @@ pub enum Answer {
     NotReady {
         /// The step that failed.
         step: BootStep,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: i32,
     },
     /// The program runs.

@@ -15,8 +15,8 @@ use crate::landlock_domain::{DomainError, LandlockDomain};
 use crate::spawn::{Cgroup, Spawner};
 use crate::{mediate, seccomp, sys as main_sys};
 
-/// How often it kills what is left, once init is gone. One pass takes all, for the kernel lets nothing fork meanwhile; another
-/// takes what was just then entering.
+/// How many times it kills the remaining processes once init is gone. A single pass kills all, because the kernel lets
+/// nothing fork meanwhile; more passes kill what was just entering.
 const LAST_PASSES: u32 = 3;
 
 /// Serves errands until init is gone.

@@ -63,7 +63,7 @@ pub struct Vm {
     own_mounts: OwnMounts,
     /// Whether the last turn left children unreaped.
     more_ended: bool,
-    /// Whether the scheduler lets it go before programs.
+    /// Whether the scheduler currently runs init before programs.
     goes_first: bool,
 }
 

@@ -26,7 +26,7 @@ pub use step::BootStep;
 /// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
 pub type Call = u64;
 
-/// Where in the message's list of attached descriptors one is.
+/// The index of a descriptor in the message's list of attached descriptors.
 pub type Attached = u8;
 
 /// A request from host to init.

@@ -14,7 +14,7 @@ use crate::sys::close_all_but;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
-    /// It did not.
+    /// It did not fail.
     None,
     /// `write(2)` to a cgroup's `tasks`.
     Join,
@@ -127,9 +127,9 @@ unsafe fn run(shared: &mut Shared) -> Step {
     Step::Execute
 }
 
-/// Whether the working directory is there and below the root; `errno` says why not: EACCES for one that is elsewhere, whose path
-/// the kernel begins with "(unreachable)" (`getcwd(2)`), ENOENT for one that was removed, ENAMETOOLONG for one that is deeper
-/// than the kernel can tell.
+/// Whether the working directory exists and is below the root. Otherwise `errno` is EACCES for a directory elsewhere,
+/// whose path begins with "(unreachable)" (`getcwd(2)`), ENOENT for a removed one, and ENAMETOOLONG for one that is
+/// deeper than the kernel can report.
 fn is_reachable() -> bool {
     let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
     // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which handles
