@@ -6,9 +6,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use agent_vm_proc_stat::{STAT_BYTES, Stat};
+use agent_vm_proc_stat::{STAT_BYTES, Stat, numbers};
 use libc::pid_t;
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -260,17 +259,8 @@ impl ProcessTable {
     }
 
     fn numbers(&self, path: &str) -> Vec<pid_t> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // The process has ended. Or there is no free descriptor or memory: then no thread is found, and the caller
-        // tries again.
-        let Ok(mut directory) = Dir::openat(&self.proc_fd, path, flags, Mode::empty()) else {
-            return Vec::new();
-        };
-        directory
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
-            .collect()
+        // The process has ended. Or there is no free descriptor or memory: then none is found, and the caller tries again.
+        numbers(&self.proc_fd, path).unwrap_or_default()
     }
 
     fn open(&self, pid: pid_t, file: &str) -> io::Result<File> {

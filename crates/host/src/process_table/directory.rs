@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_proc_stat::STAT_BYTES;
-use nix::dir::Dir;
+use agent_vm_proc_stat::{STAT_BYTES, numbers};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
@@ -55,15 +54,4 @@ impl ProcDirectory {
         let fd = openat(directory_fd, path, flags, Mode::empty())?;
         Ok(Self { fd })
     }
-}
-
-/// The names in a directory of `/proc` that are numbers.
-pub fn numbers(directory_fd: impl AsFd, path: &str) -> io::Result<Vec<i32>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut directory = Dir::openat(directory_fd, path, flags, Mode::empty())?;
-    Ok(directory
-        .iter()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
-        .collect())
 }

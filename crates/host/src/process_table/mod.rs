@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants};
+use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants, numbers};
 use nix::unistd::{SysconfVar, sysconf};
 
 pub use self::command_line::{CommandLine, parse_command_line};
 
 use self::command_line::Allowance;
-use self::directory::{ProcDirectory, numbers};
+use self::directory::ProcDirectory;
 
 /// A process.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub fn read(
     deputy: Option<i32>,
     whole: bool,
 ) -> io::Result<Option<Vec<ProcessInfo>>> {
-    let Some(mut pids) = unless_gone(numbers(proc_fd, "."))? else {
+    let Some(mut pids) = unless_gone(numbers(proc_fd, ".").map_err(Into::into))? else {
         return Ok(None);
     };
     pids.retain(|pid| *pid != init && Some(*pid) != deputy);
