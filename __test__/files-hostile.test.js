@@ -12,8 +12,8 @@ test("links into /proc lead to no root, no descriptor and no memory of init's or
   await output(vm, "ln -s /proc/1/root root; ln -s /proc/self/root self; ln -s /proc/1/fd fds; ln -s loop loop");
   const paths = [
     ...["/proc/1/root/etc/shadow", "/proc/1/cwd/etc", "/proc/self/root/etc/passwd", "/proc/self/exe", "/proc/1/mem"],
-    ...["/proc/self/fd/0", "/proc/self/fd/3", "/proc/self/mem", "/proc/self/environ", "/proc/self/maps"],
-    ...["/proc/thread-self/mem", "/proc/thread-self/root/etc", "/proc/1/environ", "/dev/fd/3", "/dev/stdin"],
+    ...["/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/mem", "/proc/self/environ", "/proc/self/maps"],
+    ...["/proc/thread-self/mem", "/proc/thread-self/root/etc", "/proc/1/environ", "/dev/fd/1", "/dev/stdin"],
     ...["/home/user/root/etc/passwd", "/home/user/self/etc/passwd", "/home/user/fds/3", "/home/user/loop"],
   ];
   for (const path of paths) {

@@ -21,7 +21,7 @@ test("written bytes are read back unchanged, and commands see the same files", a
 });
 
 test("a symbolic link made inside never leads to the host's files", async () => {
-  await vm.exec("ln -s /etc/shadow shadow; ln -s /proc/1/root out; ln -s /proc/self/fd/3 control");
+  await vm.exec("ln -s /etc/shadow shadow; ln -s /proc/1/root out; ln -s /proc/self/fd/1 control");
   await expect(vm.readFile("/home/user/shadow")).rejects.toMatchObject({ code: "ENOENT", syscall: "open" });
   await expect(vm.readFile("/home/user/out/etc/shadow")).rejects.toMatchObject({ path: "/home/user/out/etc/shadow" });
   await expect(vm.readFile("/home/user/control")).rejects.toMatchObject({ code: "ELOOP" });

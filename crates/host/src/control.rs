@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::{
@@ -65,8 +65,8 @@ pub struct Control {
     next: AtomicU64,
     state: Mutex<ControlState>,
     queued: Notify,
-    /// The pid of init's deputy, or 0.
-    deputy: AtomicU32,
+    /// The pids of the processes that work for init.
+    helpers: Mutex<Vec<u32>>,
 }
 
 /// A request that the socket did not accept at once.
@@ -88,19 +88,19 @@ struct ControlState {
 
 impl Control {
     /// Takes over the socket. Must be called within the runtime.
-    pub fn new(channel: Channel, deputy: Option<u32>) -> io::Result<Self> {
+    pub fn new(channel: Channel, helpers: Vec<u32>) -> io::Result<Self> {
         Ok(Self {
             channel: sys::watch(channel, Interest::READABLE)?,
             next: AtomicU64::new(1),
             state: Mutex::default(),
             queued: Notify::new(),
-            deputy: AtomicU32::new(deputy.unwrap_or(0)),
+            helpers: Mutex::new(helpers),
         })
     }
 
-    /// The pid of init's deputy, if it has one.
-    pub fn deputy(&self) -> Option<u32> {
-        Some(self.deputy.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    /// The pids of the processes that work for init: its deputy, where it has one, and helpers.
+    pub fn helpers(&self) -> Vec<u32> {
+        self.helpers.lock().clone()
     }
 
     /// A new number for a request.
@@ -329,7 +329,7 @@ impl Control {
                     drop(sender.send(Ok((reply, fds))));
                 }
             }
-            Reply::Deputy { pid } => self.deputy.store(pid, Ordering::Relaxed),
+            Reply::Helpers { pids } => *self.helpers.lock() = pids,
             Reply::HardwareDescribed { .. }
             | Reply::Settled
             | Reply::Launched { .. }

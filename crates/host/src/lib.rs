@@ -14,6 +14,7 @@ pub mod doctor;
 mod error;
 mod events;
 mod files;
+mod guest_threads;
 mod input;
 mod io_counters;
 mod leftover;

@@ -1,7 +1,8 @@
 //! The thread that all VMs of a process share for input and output.
 //!
-//! It uses one `epoll`, and does only a few system calls between two waits. Work that can take long (booting, reading
-//! files and process tables) runs on blocking threads, which end after ten idle seconds.
+//! It uses one `epoll`, and does only a few system calls between two waits. Work that can take long runs on blocking
+//! threads, which end after ten idle seconds: a few for booting, and others for work that may have to wait for a VM's
+//! programs (reading files and process tables).
 
 use std::io;
 use std::sync::OnceLock;
@@ -12,6 +13,9 @@ use tokio::runtime::{Builder, Handle};
 /// The maximum number of blocking threads; more work waits.
 const BLOCKING_THREADS: usize = 8;
 
+/// The maximum number of threads that may have to wait for programs. Each VM has only a few, see `bounds.rs`.
+const GUEST_THREADS: usize = 256;
+
 /// The maximum number of simultaneous look-ups of all VMs: the sum of the shares in `proxy/lookups.rs`.
 const LOOKUP_THREADS: usize = 64;
 
@@ -19,6 +23,13 @@ const LOOKUP_THREADS: usize = 64;
 pub fn handle() -> io::Result<&'static Handle> {
     static SHARED: RuntimeThread = RuntimeThread::new("agent-vm-io", "agent-vm-blocking", BLOCKING_THREADS);
     SHARED.handle()
+}
+
+/// The runtime for blocking work that may have to wait for a program, started by the first call. It is separate because a
+/// VM whose programs hold locks must not take the threads that other VMs need for booting.
+pub(crate) fn guest() -> io::Result<&'static Handle> {
+    static GUEST: RuntimeThread = RuntimeThread::new("agent-vm-guest", "agent-vm-file", GUEST_THREADS);
+    GUEST.handle()
 }
 
 /// The runtime of the VMs' proxies, started by the first call. It is separate because guests decide how much the

@@ -68,14 +68,14 @@ impl Shared {
         let Machine {
             channel,
             proc_fd,
-            deputy,
+            helpers,
             home,
             enforcement,
             host,
             ..
         } = machine;
         Ok(Self {
-            control: Arc::new(Control::new(channel, deputy)?),
+            control: Arc::new(Control::new(channel, helpers)?),
             home,
             events,
             replay_bytes,

@@ -27,6 +27,21 @@ pub fn watch<T: OwnsFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
 }
 
+/// Kills the process that a pidfd refers to, or a directory of `/proc`. One that has ended or may not be killed stays as it is.
+pub fn kill(process: BorrowedFd<'_>) {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information is passed; the rest are integers.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            libc::SIGKILL,
+            none,
+            0,
+        )
+    };
+}
+
 /// Sets `O_NONBLOCK`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;

@@ -199,8 +199,8 @@ fn number_of(request: &Request) -> u64 {
 /// Mostly behaves like an honest init, because otherwise the boot would fail at once.
 fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
     let (reply, fds) = match random.below(12) {
-        0 => (Reply::Ready { deputy: None }, Vec::new()),
-        1 => (Reply::Ready { deputy: None }, vec![attachment(random)]),
+        0 => (Reply::Ready { helpers: Vec::new() }, Vec::new()),
+        1 => (Reply::Ready { helpers: Vec::new() }, vec![attachment(random)]),
         2 => (
             Reply::BootFailed {
                 step: BootStep::Mount("\0/..".repeat(5000)),
@@ -211,7 +211,7 @@ fn say_ready(channel: &Channel, random: &mut Random, _boot: &Boot) -> bool {
         3 => (Reply::Done { call: 0 }, Vec::new()),
         4 => return send_raw(channel, &random.bytes(100), &[]),
         _ => (
-            Reply::Ready { deputy: None },
+            Reply::Ready { helpers: Vec::new() },
             vec![File::open("/proc").unwrap().into()],
         ),
     };
@@ -286,7 +286,7 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
             send_raw(channel, &random.bytes(200), &fds);
             return;
         }
-        _ => Reply::Ready { deputy: None },
+        _ => Reply::Ready { helpers: Vec::new() },
     };
     // The host may have given it up, or may not have read for a while.
     let _unheard = channel.send(&Frame::new(&reply, fds).unwrap());

@@ -13,6 +13,7 @@ mod control;
 mod deputy;
 mod family;
 mod files;
+mod helper;
 mod jobs;
 mod landlock_domain;
 mod launch;
@@ -90,8 +91,8 @@ fn run() -> Result<(), Fatal> {
     drop(attachments);
     match booted {
         Ok((vm, fds)) => {
-            let deputy = vm.deputy();
-            control.send(&Reply::Ready { deputy }, fds)?;
+            let helpers = vm.helpers();
+            control.send(&Reply::Ready { helpers }, fds)?;
             Ok(vm.run(control)?)
         }
         Err(error) => Err(refuse(&mut control, error)),

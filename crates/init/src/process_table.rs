@@ -73,8 +73,8 @@ impl Process {
 pub struct ProcessTable {
     proc_fd: OwnedFd,
     init: pid_t,
-    /// Init's deputy, which is no more of the VM's processes than init is.
-    deputy: pid_t,
+    /// Processes that work for init, which are no more of the VM's than init is.
+    helpers: Vec<pid_t>,
     /// Whether everything in `/proc` is the VM's; else only what descends from init is.
     own: bool,
 }
@@ -85,19 +85,27 @@ impl ProcessTable {
         Self {
             proc_fd,
             init: nix::unistd::getpid().as_raw(),
-            deputy: 0,
+            helpers: Vec::new(),
             own,
         }
     }
 
-    /// Leaves that process out from now on, and no other deputy. False if it did so before.
-    pub fn set_deputy(&mut self, pid: Option<pid_t>) -> bool {
-        let pid = pid.unwrap_or(0);
-        std::mem::replace(&mut self.deputy, pid) != pid
+    /// Leaves these out from now on, and no others, as processes that work for init. False if it did so before.
+    pub fn set_helpers(&mut self, pids: &[pid_t]) -> bool {
+        let changed = self.helpers != pids;
+        if changed {
+            self.helpers = pids.to_vec();
+        }
+        changed
+    }
+
+    /// The processes that work for init.
+    pub fn helpers(&self) -> impl Iterator<Item = pid_t> {
+        self.helpers.iter().copied()
     }
 
     fn is_of_init(&self, pid: pid_t) -> bool {
-        pid == self.init || pid == self.deputy
+        pid == self.init || self.helpers.contains(&pid)
     }
 
     /// The `/proc` that it reads.
@@ -146,7 +154,7 @@ impl ProcessTable {
         if self.own {
             return everything
                 .into_iter()
-                .filter(|process| process.pid != self.init)
+                .filter(|process| !self.is_of_init(process.pid))
                 .collect();
         }
         let mut ours = descendants(&everything, [self.init].into());
@@ -184,7 +192,7 @@ impl ProcessTable {
         Some(
             text.split_ascii_whitespace()
                 .filter_map(|pid| pid.parse().ok())
-                .filter(|pid| *pid != self.deputy)
+                .filter(|pid| !self.helpers.contains(pid))
                 .collect(),
         )
     }

@@ -155,10 +155,10 @@ pub fn reap() -> Child {
     })
 }
 
-/// Whether init has any child, running or not. All processes of the VM descend from init, so without a child none is
-/// left.
+/// Whether init has any child, running or not, except its [helpers](crate::helper). All processes of the VM descend from
+/// init, so without such a child none is left.
 pub fn has_children() -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     waitid(Id::All, flags) != Err(Errno::ECHILD)
 }
 
@@ -180,8 +180,14 @@ pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 /// The name of the zygote.
 pub const ZYGOTE_NAME: &CStr = c"agent-vm-zygote";
 
+/// The name of a helper that does steps on files.
+pub const FILES_NAME: &CStr = c"agent-vm-files";
+
+/// The name of a helper that answers the calls that the kernel asks about.
+pub const MEDIATOR_NAME: &CStr = c"agent-vm-calls";
+
 /// The name of a holder.
-pub const HOLDER_NAME: &CStr = c"agent-vm-files";
+pub const HOLDER_NAME: &CStr = c"agent-vm-holder";
 
 /// Sets this process's name in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {

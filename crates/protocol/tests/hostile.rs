@@ -131,7 +131,7 @@ fn requests() -> Vec<Request> {
 
 fn replies() -> Vec<Reply> {
     vec![
-        Reply::Ready { deputy: None },
+        Reply::Ready { helpers: Vec::new() },
         Reply::BootFailed {
             step: BootStep::Mount("/x".into()),
             errno: 1,
@@ -378,7 +378,7 @@ proptest! {
 fn more_descriptors_than_a_message_may_carry_are_refused_and_closed() {
     descriptors_are_closed(|| {
         let kinds = vec![Attachment::EmptyFile; MAX_DESCRIPTORS + 20];
-        let honest = postcard::to_extend(&Reply::Ready { deputy: None }, vec![0]).unwrap();
+        let honest = postcard::to_extend(&Reply::Ready { helpers: Vec::new() }, vec![0]).unwrap();
         assert!(matches!(
             receive::<Reply>(&honest, &kinds),
             Err(ReceiveError::Truncated)

@@ -28,8 +28,8 @@ pub struct Machine {
     pub channel: Channel,
     /// The VM's `/proc`.
     pub proc_fd: OwnedFd,
-    /// The pid of init's deputy, if it has one.
-    pub deputy: Option<u32>,
+    /// The pids of the processes that work for init.
+    pub helpers: Vec<u32>,
     /// The socket inside that the proxy is to serve, where the network is [`Network::Allow`].
     pub listener: Option<OwnedFd>,
     /// Where its processes live.
@@ -85,7 +85,7 @@ impl Machine {
         Ok(Self {
             channel,
             proc_fd: ready.proc_fd,
-            deputy: ready.deputy,
+            helpers: ready.helpers,
             listener: ready.listener,
             home: view.home,
             enforcement: Enforcement::of(options.isolation, &cgroups),

@@ -16,14 +16,14 @@ pub struct Ready {
     pub proc_fd: OwnedFd,
     /// The socket to serve, if the VM has one.
     pub listener: Option<OwnedFd>,
-    /// The pid of init's deputy, if it has one.
-    pub deputy: Option<u32>,
+    /// The pids of the processes that work for init.
+    pub helpers: Vec<u32>,
 }
 
 impl Ready {
     /// Waits for init to answer a boot request for `options`.
     pub fn await_from(channel: &Channel, options: &Options) -> Result<Self, BootError> {
-        let (Reply::Ready { deputy }, fds) = await_reply(channel).map_err(|error| match error {
+        let (Reply::Ready { helpers }, fds) = await_reply(channel).map_err(|error| match error {
             BootError::SetUp { step, errno } if options.isolation == Isolation::Landlock => {
                 LandlockError::SetUp { step, errno }.into()
             }
@@ -43,7 +43,7 @@ impl Ready {
         Ok(Self {
             proc_fd,
             listener,
-            deputy,
+            helpers,
         })
     }
 }

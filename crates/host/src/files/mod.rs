@@ -18,7 +18,6 @@ use nix::sys::statfs::fstatfs;
 
 use crate::control::Answer;
 use crate::error::Error;
-use crate::runtime;
 use crate::vm::Vm;
 
 pub use list::{DirectoryEntry, EntryKind, OnEntries, WalkRequest};
@@ -197,21 +196,14 @@ impl Vm {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
         let id = self.shared().guest_id;
-        let (sender, done) = tokio::sync::oneshot::channel();
-        drop(runtime.spawn_blocking(move || {
-            // A failed send means that the caller no longer waits.
-            match sys::AsGuest::enter(id) {
-                Ok(guest) => {
-                    drop(sender.send(work()));
-                    guest.restore();
-                }
-                Err(error) => drop(sender.send(Err(Error::system(&error, "setfsuid")))),
-            }
-        }));
-        // The work does not panic, and the runtime is never shut down.
-        done.await.map_err(|_| Error::Disposed)?
+        self.on_guest_thread(move || {
+            let guest = sys::AsGuest::enter(id).map_err(|error| Error::system(&error, "setfsuid"))?;
+            let result = work();
+            guest.restore();
+            result
+        })
+        .await
     }
 }
 

@@ -6,6 +6,7 @@
 mod clock;
 mod command_line;
 mod directory;
+mod kill;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,6 +16,7 @@ use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants, numbers};
 use nix::unistd::{SysconfVar, sysconf};
 
 pub use self::command_line::{CommandLine, parse_command_line};
+pub use self::kill::kill_all;
 
 use self::command_line::Allowance;
 use self::directory::ProcDirectory;
@@ -63,19 +65,19 @@ pub enum Status {
     Exited,
 }
 
-/// The process table, by pid; `None` if init, and with it the VM, is gone. `init` and `deputy` are pids in this
-/// `/proc`, and these two are not listed. If `whole`, the `/proc` contains only the VM's processes; otherwise only the
-/// descendants of init belong to the VM. Fails if the server has no free descriptor.
+/// The process table, by pid; `None` if init, and with it the VM, is gone. `init` is a pid in this `/proc`, and `helpers`
+/// are those of the processes that work for init; none of these is listed. If `whole`, the `/proc` contains only the VM's
+/// processes; otherwise only the descendants of init belong to the VM. Fails if the server has no free descriptor.
 pub fn read(
     proc_fd: &OwnedFd,
     init: i32,
-    deputy: Option<i32>,
+    helpers: &[u32],
     whole: bool,
 ) -> io::Result<Option<Vec<ProcessInfo>>> {
     let Some(mut pids) = unless_gone(numbers(proc_fd, ".").map_err(Into::into))? else {
         return Ok(None);
     };
-    pids.retain(|pid| *pid != init && Some(*pid) != deputy);
+    pids.retain(|pid| *pid != init && !helpers.contains(&(*pid as u32)));
     pids.sort_unstable();
     let family = if whole {
         None

@@ -306,7 +306,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let on_output: OnOutput = Box::new(move |stream, data, _credit| sender.send((stream, data)).unwrap());
         let result = runtime::handle().unwrap().block_on(async {
-            let control = Control::new(ours, None).unwrap();
+            let control = Control::new(ours, Vec::new()).unwrap();
             // No init answers on it: every request fails at once.
             control.close();
             let run = ExecRun {

@@ -1,6 +1,5 @@
 //! Calls about processes: the ones that `spawn` started, and all others that run in the VM.
 
-use std::io;
 use std::sync::Arc;
 
 use agent_vm_protocol::message::{Request, Target};
@@ -13,7 +12,6 @@ use crate::events::ExitStatus;
 use crate::output_log::Stream;
 use crate::process_table::{self, ProcessInfo};
 use crate::records::{OutputReplay, SpawnedProcess, SpawnedProcessInfo};
-use crate::runtime;
 use crate::vm::Vm;
 
 impl Vm {
@@ -82,17 +80,13 @@ impl Vm {
         let shared = self.shared();
         let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
         let whole = shared.isolation == Isolation::Namespaces;
-        let deputy = shared.control.deputy().map(|pid| pid as i32);
-        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-        let reading = runtime.spawn_blocking(move || {
-            let table = process_table::read(&proc_fd, init, deputy, whole)?;
-            Ok(table.map(|table| describe(&table)))
-        });
-        // The closure does not panic, and the runtime is never shut down.
-        let described = reading.await.map_err(|_| Error::Disposed)?;
-        described
-            .map_err(|error: io::Error| Error::system(&error, "open"))?
-            .ok_or(Error::Disposed)
+        let helpers = shared.control.helpers();
+        self.on_guest_thread(move || {
+            let table = process_table::read(&proc_fd, init, &helpers, whole)
+                .map_err(|error| Error::system(&error, "open"))?;
+            table.map(|table| describe(&table)).ok_or(Error::Disposed)
+        })
+        .await
     }
 
     /// Pauses or resumes the reading of one of a process's output streams. Once the process has exited, what it wrote itself is

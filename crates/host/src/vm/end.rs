@@ -3,14 +3,25 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::io::Interest;
+use tokio::time::{sleep, timeout};
 
 use crate::boot::Isolation;
 use crate::events::Event;
+use crate::process_table;
 use crate::proxy::Proxy;
+use crate::runtime;
 use crate::shared::Shared;
 use crate::sys;
+
+/// How long init may take to end, before the host kills the VM's processes itself: where init waits for a lock that one of them
+/// holds, not even SIGKILL ends the wait.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the host waits before it does so again: a process may have been starting another one.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Begins the end that `dispose` asks for.
 pub(super) fn dispose(shared: &Shared) {
@@ -29,6 +40,23 @@ fn kill(shared: &Shared) {
     }
 }
 
+/// Kills what runs in the VM, again and again. Never returns.
+async fn kill_processes(shared: &Shared) {
+    loop {
+        let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
+        let whole = shared.isolation == Isolation::Namespaces;
+        if let Ok(runtime) = runtime::guest() {
+            let killing = runtime.spawn_blocking(move || {
+                if let Err(error) = process_table::kill_all(&proc_fd, init, whole) {
+                    tracing::error!(%error, "what runs in a VM cannot be killed");
+                }
+            });
+            drop(killing.await);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
 /// Follows the VM from here to its end.
 pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Proxy>) {
     shared.control.run().await;
@@ -39,7 +67,14 @@ pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Pro
     // ending what it started, or begins to when it sees the end of its socket.
     kill(&shared);
     match sys::watch(pidfd, Interest::READABLE) {
-        Ok(pidfd) => drop(pidfd.readable().await),
+        Ok(pidfd) => {
+            if timeout(PATIENCE, pidfd.readable()).await.is_err() {
+                tokio::select! {
+                    _ = pidfd.readable() => {}
+                    () = kill_processes(&shared) => {}
+                }
+            }
+        }
         Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
     }
     shared.control.close();

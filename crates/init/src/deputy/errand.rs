@@ -1,6 +1,6 @@
 //! What init and its deputy say to each other, over a channel of their own.
 
-use agent_vm_protocol::message::{Attributes, BootStep, Failure, FileStep, Spawn};
+use agent_vm_protocol::message::{BootStep, Failure, Spawn};
 use serde::{Deserialize, Serialize};
 
 /// From init.
@@ -18,8 +18,6 @@ pub enum Errand {
         /// Whether the `tasks` file of one of version 1 is attached.
         join: bool,
     },
-    /// One step on files. Attached: what the step names.
-    File(FileStep),
 }
 
 /// From the deputy.
@@ -37,12 +35,6 @@ pub enum Answer {
     },
     /// The program runs.
     Started(i32),
-    /// Attached: what was opened.
-    Opened,
-    /// As `statx(2)` gives them.
-    Attributes(Attributes),
-    /// Done.
-    Done,
     /// Not done.
     Failed(Failure),
 }

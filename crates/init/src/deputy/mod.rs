@@ -1,5 +1,5 @@
-//! Init's deputy, in a VM without namespaces: a process in the same Landlock domain as programs, and does for init
-//! what must be done with their rights and no others. It starts programs, and it opens files.
+//! Init's deputy, in a VM without namespaces: a process in the same Landlock domain as programs, which starts programs for
+//! init.
 //!
 //! All programs descend from it, or at least were cloned by it, so they share its Landlock domain: they can signal each
 //! other and nobody else. That lets them signal the deputy too, which has their user and their domain. What they gain by
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::channel::passes_unannounced;
-use agent_vm_protocol::message::{BootStep, Failure, FileStep, Spawn, Stdio};
+use agent_vm_protocol::message::{BootStep, Failure, Spawn, Stdio};
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use libc::pid_t;
 use nix::errno::Errno;
@@ -28,8 +28,6 @@ use nix::unistd::pipe2;
 
 use self::errand::{Answer, Errand};
 use crate::boot::BootError;
-use crate::control::Attachments;
-use crate::files::Outcome;
 use crate::landlock_domain::LandlockDomain;
 use crate::spawn::{Cgroup, Spawner, Started, stdio};
 
@@ -207,29 +205,6 @@ impl Deputy {
                     ..failure(errno, "execve")
                 }),
             },
-        }
-    }
-
-    /// Does one step on files.
-    pub fn file(&mut self, step: FileStep, attachments: Attachments) -> Result<Outcome, Failure> {
-        let (syscall, path) = crate::files::name(&step);
-        let failed = |errno, syscall: &str, path: &str| Failure {
-            path: Some(path.to_owned()),
-            ..failure(errno, syscall)
-        };
-        let (syscall, path) = (syscall.to_owned(), String::from_utf8_lossy(path).into_owned());
-        match self.send_and_wait(&Errand::File(step), attachments.into_fds()) {
-            Ok((Answer::Opened, mut fds)) => fds
-                .pop()
-                .map(Outcome::Opened)
-                // Init has no room for it.
-                .ok_or_else(|| failed(Errno::EMFILE, &syscall, &path)),
-            Ok((Answer::Attributes(attributes), _)) => Ok(Outcome::Attributes(Box::new(attributes))),
-            Ok((Answer::Done, _)) => Ok(Outcome::Done),
-            Ok((Answer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
-            Ok(_) => Err(failed(Errno::EPROTO, &syscall, &path)),
-            // It may be done or not.
-            Err(Undone::Lost) => Err(failed(Errno::EAGAIN, &syscall, &path)),
         }
     }
 

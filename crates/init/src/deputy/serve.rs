@@ -9,8 +9,6 @@ use nix::errno::Errno;
 
 use super::errand::{Answer, Errand};
 use super::{DESCRIPTORS_PATIENCE, sys};
-use crate::control::Attachments;
-use crate::files::{self, Outcome};
 use crate::landlock_domain::{DomainError, LandlockDomain};
 use crate::spawn::{Cgroup, Spawner};
 use crate::{mediate, seccomp, sys as main_sys};
@@ -105,12 +103,6 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                     Err(error) => (Answer::Failed(error), Vec::new()),
                 }
             }
-            Errand::File(step) => match files::step(&step, &mut Attachments::new(fds)) {
-                Ok(Outcome::Opened(fd)) => (Answer::Opened, vec![fd]),
-                Ok(Outcome::Attributes(attributes)) => (Answer::Attributes(*attributes), Vec::new()),
-                Ok(Outcome::Done) => (Answer::Done, Vec::new()),
-                Err(error) => (Answer::Failed(error), Vec::new()),
-            },
         };
         if !send(channel, &answer, fds) {
             return;

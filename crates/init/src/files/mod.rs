@@ -8,6 +8,7 @@
 //! returns at once.
 
 mod attributes;
+pub mod helper;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

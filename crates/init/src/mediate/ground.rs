@@ -30,6 +30,17 @@ pub enum Ground<'a> {
 }
 
 impl Ground<'_> {
+    /// What it needs open.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Directory {
+                directory_fd,
+                replaced,
+            } => replaced.fds().chain([*directory_fd]).collect(),
+            Self::Root(_) => Vec::new(),
+        }
+    }
+
     /// The files that programs read in place of the host's.
     pub fn replaced(&self) -> Option<&Replaced> {
         match self {

@@ -1,13 +1,13 @@
 //! Calls that a filter cannot judge, because the file decides and a filter sees a path or a descriptor as a number. The kernel
-//! asks init about them (`seccomp_unotify(2)`), and init does them itself, on its own copy of the arguments: it opens the file
-//! for its path, looks at what it has opened, and changes that. It never lets the program's call go on, whose arguments may
-//! have changed since.
+//! asks init about them (`seccomp_unotify(2)`), and a [helper](crate::helper) does them, on its own copy of the arguments: it opens
+//! the file for its path, looks at what it has opened, and changes that. It never lets the program's call go on, whose arguments
+//! may have changed since.
 //!
 //! In a VM that shows directories of the host, or has the host's network, these are the calls that give a file a mode with a
 //! set-id bit: the VM's own files may have any, those of the host none, except that directories may be set-group-id.
 //!
 //! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not look at them
-//! (`landlock(7)`), and a VM whose user is the server's own could otherwise change the mode of whatever is that user's. Init does
+//! (`landlock(7)`), and a VM whose user is the server's own could otherwise change the mode of whatever is that user's. The helper does
 //! them for files below the VM's directory alone, all of which are the host's. It resolves each path below the directory
 //! (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute symbolic link is refused as well, even one that
 //! leads back in.
@@ -25,14 +25,19 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
 
+use agent_vm_protocol::{Channel, Frame};
+use libc::pid_t;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use serde::{Deserialize, Serialize};
 
 use self::arguments::{Change, Request, Times};
+use crate::helper::{self, Finished, Helper};
+use crate::sys::MEDIATOR_NAME;
 
 pub use ground::{Ground, OwnMounts};
 pub use replaced::Replaced;
@@ -41,78 +46,216 @@ pub use sys::{Asked, listen};
 /// `PATH_MAX`, with the byte that ends it.
 const PATH_BOUND: usize = 4096;
 
-/// Calls of one source that are answered before init turns to something else, and how long that may take: a path can be long
-/// to resolve.
-const TURN: usize = 64;
-const TURN_TIME: Duration = Duration::from_millis(5);
-
-/// Where the kernel asks: one descriptor for init's own filter, or one for each deputy that there was, as long as a program of
-/// its lives.
-#[derive(Debug, Default)]
-pub struct Listeners {
-    fds: Vec<OwnedFd>,
+/// Receives calls, and has a helper answer them, one at a time: a program's memory and its files can be locked.
+#[derive(Debug)]
+pub struct Mediator {
+    /// Where the kernel asks: one descriptor for init's own filter, or one for each deputy that there was, as long as a program of
+    /// its lives.
+    sources: Vec<Rc<OwnedFd>>,
+    /// Which of them is looked at first next time.
+    next: usize,
+    helper: Helper<Pending, Answered>,
 }
 
-impl Listeners {
-    /// Adds some.
-    pub fn extend(&mut self, fds: Vec<OwnedFd>) {
-        self.fds.extend(fds);
+/// A call that a helper answers, and where it was received.
+#[derive(Debug)]
+struct Pending {
+    asked: Asked,
+    source: Rc<OwnedFd>,
+}
+
+/// What the helper is to answer. Attached: where the call was received, the caller's directory in `/proc`, and its memory if
+/// that may be read.
+#[derive(Debug, Serialize, Deserialize)]
+struct Errand(Asked);
+
+/// It has been answered, unless the kernel told init's log why not.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answered;
+
+impl Default for Mediator {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            next: 0,
+            helper: Helper::new(MEDIATOR_NAME),
+        }
+    }
+}
+
+impl Mediator {
+    /// Adds descriptors on which the kernel asks.
+    pub fn add_sources(&mut self, fds: Vec<OwnedFd>) {
+        self.sources.extend(fds.into_iter().map(Rc::new));
     }
 
-    /// Readable where a call waits.
+    /// Whether the kernel asks about any calls.
+    pub fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Readable where there is something to do. While the helper is at work, calls are left in the kernel.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds.iter().map(AsFd::as_fd)
+        let sources = if self.helper.is_idle() {
+            &*self.sources
+        } else {
+            &[]
+        };
+        sources
+            .iter()
+            .map(|source| source.as_fd())
+            .chain(self.helper.fd())
     }
 
-    /// Answers calls that wait, a turn's worth of each source. `proc_fd` is a `/proc` that shows programs and init.
-    pub fn serve(&mut self, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
-        self.fds.retain(|listener| {
-            let begun = Instant::now();
-            for _ in 0..TURN {
-                if begun.elapsed() > TURN_TIME {
+    /// When [`advance`](Self::advance) must be called though nothing is readable.
+    pub fn due(&self) -> Option<std::time::Instant> {
+        self.helper.due()
+    }
+
+    /// The pids of the helper's processes.
+    pub fn pids(&self) -> impl Iterator<Item = pid_t> {
+        self.helper.pids()
+    }
+
+    /// Lets the helper go for good.
+    pub fn dismiss(&mut self) {
+        self.helper.dismiss();
+    }
+
+    /// Receives a call if the helper is idle, and goes on with what it does. `proc_fd` is a `/proc` that shows programs and init.
+    pub fn advance(&mut self, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
+        let work = |channel: &Channel| work(channel, proc_fd, ground);
+        finish(self.helper.advance(work));
+        if self.helper.is_idle()
+            && let Some(pending) = self.receive()
+        {
+            self.begin(pending, proc_fd);
+            finish(self.helper.advance(work));
+        }
+    }
+
+    /// A call that waits, of each source in turn.
+    fn receive(&mut self) -> Option<Pending> {
+        let mut ended = Vec::new();
+        let mut found = None;
+        for step in 0..self.sources.len() {
+            let index = (self.next + step) % self.sources.len();
+            let source = &self.sources[index];
+            let mut watched = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut watched, PollTimeout::ZERO) {
+                Ok(0) | Err(_) => continue,
+                Ok(_) => {}
+            }
+            let events = watched[0].revents().unwrap_or(PollFlags::empty());
+            if !events.contains(PollFlags::POLLIN) {
+                // Nobody is left under that filter.
+                ended.push(Rc::clone(source));
+                continue;
+            }
+            match sys::receive(source.as_fd()) {
+                Ok(asked) => {
+                    self.next = index + 1;
+                    let source = Rc::clone(source);
+                    found = Some(Pending { asked, source });
                     break;
                 }
-                let mut watched = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-                match poll(&mut watched, PollTimeout::ZERO) {
-                    Ok(0) | Err(_) => return true,
-                    Ok(_) => {}
-                }
-                // Otherwise nobody is left under that filter.
-                if !watched[0]
-                    .revents()
-                    .is_some_and(|events| events.contains(PollFlags::POLLIN))
-                {
-                    return false;
-                }
-                if let Err(errno) = answer(listener.as_fd(), proc_fd, ground) {
-                    crate::sys::log(&errno);
-                }
+                // The caller has been killed since, or a signal came.
+                Err(Errno::ENOENT | Errno::EINTR) => {}
+                Err(errno) => crate::sys::log(&errno),
             }
-            true
-        });
+        }
+        self.sources
+            .retain(|source| !ended.iter().any(|gone| Rc::ptr_eq(gone, source)));
+        found
+    }
+
+    /// Hands a call to the helper. Init opens the caller's memory itself: where Yama restricts tracing, only an ancestor may.
+    fn begin(&mut self, pending: Pending, proc_fd: BorrowedFd<'_>) {
+        let Pending { asked, source } = &pending;
+        let opened = || -> Result<Vec<OwnedFd>, Errno> {
+            // The thread's directory is opened before the kernel confirms that it is still the one that asked: its number may be
+            // another's by then, but the descriptor is not.
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let caller_fd = openat(proc_fd, asked.pid.to_string().as_str(), flags, Mode::empty())
+                .map_err(|_| Errno::EPERM)?;
+            // A program that made itself untraceable is not init's to read either.
+            let memory_fd = openat(
+                &caller_fd,
+                "mem",
+                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+            .ok();
+            sys::confirm(source.as_fd(), asked)?;
+            let source_fd = source.try_clone().map_err(|_| Errno::EAGAIN)?;
+            Ok([source_fd, caller_fd].into_iter().chain(memory_fd).collect())
+        };
+        match opened().and_then(|fds| Frame::new(&Errand(*asked), fds).map_err(|_| Errno::EAGAIN)) {
+            Ok(frame) => self.helper.submit(pending, frame),
+            Err(errno) => refuse(&pending, errno),
+        }
     }
 }
 
-fn answer(listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
-    let asked = match sys::receive(listener) {
-        Ok(asked) => asked,
-        // The caller has been killed since, or a signal came.
-        Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    let answered = match (sys::Open::of(&asked), ground.replaced()) {
-        (Some(open), Some(replaced)) => answer_open(&asked, &open, listener, proc_fd, replaced),
-        // No filter asks about these where no file is replaced.
-        (Some(_), None) => sys::reply(listener, &asked, Some(Errno::EPERM)),
-        (None, _) => {
-            let result =
-                caller(&asked, listener, proc_fd).and_then(|caller| change(&asked, &caller, proc_fd, ground));
-            sys::reply(listener, &asked, result.err())
+fn finish(finished: Vec<Finished<Pending, Answered>>) {
+    for (pending, answered) in finished {
+        if let Err(errno) = answered {
+            refuse(&pending, errno);
         }
+    }
+}
+
+/// Answers a call that the helper cannot answer, or has not.
+fn refuse(pending: &Pending, errno: Errno) {
+    let (source, asked) = (pending.source.as_fd(), &pending.asked);
+    let answered = if sys::Open::of(asked).is_some() {
+        sys::go_on(source, asked)
+    } else {
+        sys::reply(source, asked, Some(errno))
     };
+    log_unanswered(answered);
+}
+
+fn log_unanswered(answered: Result<(), Errno>) {
     match answered {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(errno),
+        // The caller has been killed since, or the answer was sent before.
+        Ok(()) | Err(Errno::ENOENT | Errno::EINPROGRESS) => {}
+        Err(errno) => crate::sys::log(&errno),
+    }
+}
+
+/// The helper's process.
+fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
+    let mut kept = vec![channel.as_fd(), proc_fd];
+    kept.extend(ground.fds());
+    helper::close_all_but(&kept);
+    helper::serve(channel, |Errand(asked), fds| {
+        let mut fds = fds.into_iter();
+        // Otherwise this process had no room for them: init answers when it is gone.
+        let (Some(source_fd), Some(caller_fd)) = (fds.next(), fds.next()) else {
+            std::process::exit(1);
+        };
+        let caller = Caller {
+            fd: caller_fd,
+            memory: fds.next().map(File::from),
+        };
+        log_unanswered(answer(&asked, &caller, source_fd.as_fd(), proc_fd, ground));
+        (Answered, Vec::new())
+    });
+}
+
+fn answer(
+    asked: &Asked,
+    caller: &Caller,
+    source: BorrowedFd<'_>,
+    proc_fd: BorrowedFd<'_>,
+    ground: &Ground<'_>,
+) -> Result<(), Errno> {
+    match (sys::Open::of(asked), ground.replaced()) {
+        (Some(open), Some(replaced)) => answer_open(asked, &open, caller, source, replaced),
+        // No filter asks about these where no file is replaced.
+        (Some(_), None) => sys::reply(source, asked, Some(Errno::EPERM)),
+        (None, _) => sys::reply(source, asked, change(asked, caller, proc_fd, ground).err()),
     }
 }
 
@@ -121,30 +264,20 @@ fn answer(listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>
 fn answer_open(
     asked: &Asked,
     open: &sys::Open,
-    listener: BorrowedFd<'_>,
-    proc_fd: BorrowedFd<'_>,
+    caller: &Caller,
+    source: BorrowedFd<'_>,
     replaced: &Replaced,
 ) -> Result<(), Errno> {
-    let path = caller(asked, listener, proc_fd).and_then(|caller| caller.read_string(open.path));
+    let path = caller.read_string(open.path);
     match path.ok().and_then(|path| replaced.open(path.to_bytes())) {
-        Some(Ok(fd)) => match sys::reply_with(listener, asked, fd.as_fd(), open.closes_on_exec) {
+        Some(Ok(fd)) => match sys::reply_with(source, asked, fd.as_fd(), open.closes_on_exec) {
             Ok(()) => Ok(()),
             // The program has no room for a descriptor, or is gone.
-            Err(errno) => sys::reply(listener, asked, Some(errno)),
+            Err(errno) => sys::reply(source, asked, Some(errno)),
         },
-        Some(Err(errno)) => sys::reply(listener, asked, Some(errno)),
-        None => sys::go_on(listener, asked),
+        Some(Err(errno)) => sys::reply(source, asked, Some(errno)),
+        None => sys::go_on(source, asked),
     }
-}
-
-fn caller(asked: &Asked, listener: BorrowedFd<'_>, proc_fd: BorrowedFd<'_>) -> Result<Caller, Errno> {
-    // The thread's directory is opened before the kernel confirms that it is still the one that asked: its number may be
-    // another's by then, but the descriptor is not.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let caller_fd =
-        openat(proc_fd, asked.pid.to_string().as_str(), flags, Mode::empty()).map_err(|_| Errno::EPERM)?;
-    sys::confirm(listener, asked)?;
-    Ok(Caller { fd: caller_fd })
 }
 
 fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
@@ -170,6 +303,7 @@ fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Grou
 /// The thread that made the call, by its directory in `/proc`.
 pub struct Caller {
     fd: OwnedFd,
+    memory: Option<File>,
 }
 
 impl Caller {
@@ -206,11 +340,8 @@ impl Caller {
         Err(Errno::ENAMETOOLONG)
     }
 
-    fn memory(&self) -> Result<File, Errno> {
-        // A program that made itself untraceable is not init's to read either.
-        openat(&self.fd, "mem", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .map(File::from)
-            .map_err(|_| Errno::EPERM)
+    fn memory(&self) -> Result<&File, Errno> {
+        self.memory.as_ref().ok_or(Errno::EPERM)
     }
 
     /// What its descriptor `number` refers to, or else its working directory, opened for its path.

@@ -1,7 +1,7 @@
 //! Files that read otherwise than the host's: a program that opens one of these paths to read it gets a descriptor of another
 //! file. No other call shows these files.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::message::ReplacedFile;
 use nix::errno::Errno;
@@ -37,6 +37,11 @@ impl Replaced {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
         Some(openat(AT_FDCWD, name.as_str(), flags, Mode::empty()))
+    }
+
+    /// The memory files.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.files.iter().map(|(_, fd)| fd.as_fd())
     }
 
     /// Whether `found` is one of the memory files.

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use libc::{c_long, c_ulong};
 use nix::NixPath;
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::seccomp;
 
@@ -62,6 +63,7 @@ const FLAG_CONTINUE: u32 = 1;
 const ADD_AND_SEND: u32 = 1 << 1;
 
 /// A call that waits for its answer.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Asked {
     id: u64,
     /// The thread that made it.

@@ -9,7 +9,6 @@ use super::Vm;
 use super::backend::Backend;
 use super::held_starts::Start;
 use crate::control::{Attachments, Control, ControlError};
-use crate::files::Outcome;
 use crate::{network, signal, sys};
 
 impl Vm {
@@ -41,7 +40,7 @@ impl Vm {
                 let call = spawn.call;
                 let begun = Instant::now();
                 let spawned = self.spawn(&spawn);
-                self.introduce_deputy(control)?;
+                self.introduce_helpers(control)?;
                 match spawned {
                     Ok((pid, fds)) => {
                         let start = Start { call, pid, fds };
@@ -82,28 +81,11 @@ impl Vm {
                 Ok(fd) => return control.send(&Reply::Connected { call }, vec![fd]),
                 Err(error) => (call, Err(error)),
             },
-            Request::File { call, step } => {
-                let outcome = self.file(step, attachments);
-                self.introduce_deputy(control)?;
-                match outcome {
-                    Ok(Outcome::Opened(fd)) => return control.send(&Reply::Opened { call }, vec![fd]),
-                    Ok(Outcome::Attributes(attributes)) => {
-                        return control.send(
-                            &Reply::Attributes {
-                                call,
-                                attributes: *attributes,
-                            },
-                            Vec::new(),
-                        );
-                    }
-                    Ok(Outcome::Done) => (call, Ok(true)),
-                    Err(error) => (call, Err(error)),
-                }
-            }
+            Request::File { call, step } => (call, self.begin_step(call, &step, attachments).map(|()| false)),
         };
         match result {
             Ok(true) => control.send(&Reply::Done { call }, Vec::new()),
-            // A job answers when it has come to its end.
+            // A job answers when it has come to its end, and so does a step on files.
             Ok(false) => Ok(()),
             Err(error) => control.send(&Reply::Failed { call, error }, Vec::new()),
         }

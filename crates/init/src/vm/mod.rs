@@ -2,8 +2,9 @@
 
 mod answer;
 mod backend;
-mod deputy;
+mod files;
 mod held_starts;
+mod helpers;
 mod reap;
 mod spawn;
 
@@ -21,8 +22,9 @@ use crate::boot::{BootError, Booted};
 use crate::control::{Backlog, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::family::Families;
+use crate::files::helper::FileHelper;
 use crate::jobs::Jobs;
-use crate::mediate::{Ground, Listeners, OwnMounts};
+use crate::mediate::{Mediator, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
 use crate::spawn::Spawner;
 use crate::sys::Child;
@@ -57,8 +59,10 @@ pub struct Vm {
     pid_namespace: bool,
     /// The directory of the VM's files on the host, if it has one there.
     directory: Option<String>,
-    /// Where the kernel asks about the calls that init decides, if there are such.
-    listeners: Listeners,
+    /// Does steps on files.
+    files: FileHelper,
+    /// Answers the calls that the kernel asks about, if there are such.
+    mediator: Mediator,
     /// Which of the files that such a call may name are the VM's own, in a VM with a root of its own.
     own_mounts: OwnMounts,
     /// Whether the last turn left children unreaped.
@@ -85,17 +89,17 @@ impl Vm {
             .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
-        let mut listeners = Listeners::default();
+        let mut mediator = Mediator::default();
         let own_mounts = booted.asks.map_or_else(OwnMounts::default, |asks| {
-            listeners.extend(vec![asks.listener_fd]);
+            mediator.add_sources(vec![asks.listener_fd]);
             asks.own_mounts
         });
         let backend = match booted.domain {
             None => Backend::Init(spawner),
             Some(domain) => {
                 let mut deputy = Deputy::new(domain, spawner)?;
-                table.set_deputy(deputy.pid());
-                listeners.extend(deputy.take_listeners());
+                table.set_helpers(deputy.pid().as_slice());
+                mediator.add_sources(deputy.take_listeners());
                 Backend::Deputy(Box::new(deputy))
             }
         };
@@ -108,27 +112,30 @@ impl Vm {
             table,
             pid_namespace,
             directory: boot.landlock.map(|files| files.directory),
-            listeners,
+            files: FileHelper::new(sys::FILES_NAME),
+            mediator,
             own_mounts,
             more_ended: false,
             goes_first: false,
         })
     }
 
-    /// The pid of init's deputy, if it has one.
-    pub fn deputy(&self) -> Option<u32> {
-        self.backend.deputy().and_then(Deputy::pid).map(|pid| pid as u32)
+    /// The pids of the processes that work for init.
+    pub fn helpers(&self) -> Vec<u32> {
+        self.table.helpers().map(|pid| pid as u32).collect()
     }
 
     /// Serves until the host goes.
     pub fn run(mut self, mut control: Control) -> Result<(), ControlError> {
         let ended = self.serve(&mut control);
+        self.files.dismiss();
+        self.mediator.dismiss();
         if !self.pid_namespace {
             // Its channel closes, and it kills what it can reach, before it ends as well.
             if let Some(deputy) = self.backend.deputy_mut() {
                 deputy.dismiss();
             }
-            self.table.set_deputy(None);
+            self.table.set_helpers(&[]);
             self.kill_descendants();
         }
         if let Some(directory) = &self.directory {
@@ -147,14 +154,6 @@ impl Vm {
         self.prepare();
         loop {
             let (readable, ended) = self.wait(control);
-            let ground = match self.backend.deputy().map(Deputy::domain) {
-                Some(domain) => Ground::Directory {
-                    directory_fd: domain.directory(),
-                    replaced: domain.replaced(),
-                },
-                None => Ground::Root(&self.own_mounts),
-            };
-            self.listeners.serve(self.table.proc_fd(), &ground);
             if control.backlog() != Backlog::None {
                 control.flush()?;
             }
@@ -186,6 +185,8 @@ impl Vm {
             for call in self.families.ended(&self.table) {
                 control.send(&Reply::Done { call }, Vec::new())?;
             }
+            self.advance_files(control)?;
+            self.mediate(control)?;
             self.held_starts.report_due(control)?;
             self.keep_pace();
         }
@@ -201,7 +202,13 @@ impl Vm {
             events |= PollFlags::POLLOUT;
         }
         let pause = (control.backlog() == Backlog::Descriptors).then_some(DESCRIPTORS_PAUSE);
-        let due = [self.jobs.due(), self.held_starts.due(), self.families.due()];
+        let due = [
+            self.jobs.due(),
+            self.held_starts.due(),
+            self.families.due(),
+            self.files.due(),
+            self.mediator.due(),
+        ];
         let due = due.into_iter().flatten().min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let more = self.more_ended.then_some(Duration::ZERO);
@@ -210,8 +217,8 @@ impl Vm {
             PollFd::new(control.as_fd(), events),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
-        let asking = self.listeners.fds();
-        watched.extend(asking.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let helping = self.files.fd().into_iter().chain(self.mediator.fds());
+        watched.extend(helping.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match ppoll(&mut watched, timeout.map(TimeSpec::from_duration), None) {
             Ok(_) => {
                 let happened = |at: usize| watched[at].revents().is_none_or(|events| !events.is_empty());

@@ -63,13 +63,16 @@ impl Init {
     }
 
     pub fn reply(&mut self) -> Option<Reply> {
-        let mut watched = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
-        poll(&mut watched, PollTimeout::from(20_000u16)).unwrap();
-        self.channel
-            .receive::<Reply>(&mut Vec::new())
-            .ok()
-            .flatten()
-            .map(|(reply, _)| reply)
+        loop {
+            let mut watched = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+            poll(&mut watched, PollTimeout::from(20_000u16)).unwrap();
+            let received = self.channel.receive::<Reply>(&mut Vec::new()).ok().flatten();
+            match received {
+                // Nobody asked for it, and it may come at any time.
+                Some((Reply::Helpers { .. }, _)) => {}
+                other => return other.map(|(reply, _)| reply),
+            }
+        }
     }
 
     /// Closes the socket.

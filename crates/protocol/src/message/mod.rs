@@ -156,13 +156,13 @@ pub enum Reply {
     /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`, and with
     /// [`Network::Served`] the listening socket.
     Ready {
-        /// The pid of init's deputy, where it has one.
-        deputy: Option<u32>,
+        /// The pids of the processes that work for init.
+        helpers: Vec<u32>,
     },
-    /// Init has a new deputy: the last one was killed from inside.
-    Deputy {
-        /// Its pid.
-        pid: u32,
+    /// Other processes work for init than before.
+    Helpers {
+        /// All their pids.
+        pids: Vec<u32>,
     },
     /// The sandbox cannot be made. Init exits.
     BootFailed {

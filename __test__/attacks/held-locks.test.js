@@ -1,0 +1,179 @@
+"use strict";
+// A program holds the lock of a file: it writes the file at the lowest priority, while others of its VM keep every processor busy.
+// A process that needs the lock, to empty the file or to change its mode, waits, and not even SIGKILL ends the wait. Commands, timeouts,
+// kills and the VM's end do not wait, nor do other VMs.
+
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+
+const { descendants, running } = require("../fixture/processes");
+const { sleep, until } = require("../fixture/promises");
+const { nodeScript } = require("../fixture/server-process");
+const { boot } = require("../fixture/vm");
+
+/** Python that holds the lock of `file`, and says so. */
+const holder = (file) => `
+import os, sys
+fd = os.open(${JSON.stringify(file)}, os.O_CREAT | os.O_RDWR)
+block = bytes(256 << 20)
+for _ in range(16 * os.cpu_count()):
+    if os.fork() == 0:
+        while True: pass
+if os.fork() == 0:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    print("on", flush=True)
+    while True: os.pwrite(fd, block, 0)
+os.wait()
+`;
+
+const settled = (promise) => {
+  const found = { isSettled: false };
+  promise.then(
+    () => (found.isSettled = true),
+    () => (found.isSettled = true),
+  );
+  return found;
+};
+
+/** Makes the call until one of them waits: the program may not have taken the lock yet, or be between two writes. */
+const heldUp = (call) =>
+  until(async () => {
+    const one = settled(call());
+    await sleep(300);
+    return !one.isSettled && one;
+  });
+
+let shown;
+beforeEach(() => {
+  shown = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-"));
+  fs.chmodSync(shown, 0o777);
+});
+afterEach(() => fs.rmSync(shown, { recursive: true }));
+
+/** A VM in which the lock of `held` is held. */
+async function held(options) {
+  const vm = await boot(options);
+  const { stdout: home } = await vm.exec('printf %s "$HOME"');
+  const file = `${home}/held`;
+  let said = "";
+  vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
+  await vm.spawn("python3", ["-c", holder(file)]);
+  await until(() => said !== "");
+  expect(said).toBe("on\n");
+  return { vm, file };
+}
+
+/** What a VM and its neighbour can do, though `waiting` waits for a lock. */
+async function expectService(vm, waiting) {
+  const neighbour = await boot({});
+  const calls = Promise.all([
+    vm.exec("echo still").then(({ stdout }) => expect(stdout).toBe("still\n")),
+    vm.exec("sleep 1000", { timeout: 10 }).then(({ timedOut }) => expect(timedOut).toBe(true)),
+    vm.spawn("sleep", ["1000"]).then(async ({ pid }) => {
+      await vm.killProcess(pid);
+      await vm.waitProcess(pid);
+    }),
+    vm.allProcesses(),
+    neighbour.writeFile("/tmp/file", "x"),
+    neighbour.exec("true"),
+    boot({}).then((another) => another.dispose()),
+  ]);
+  await calls;
+  const over = waiting.map((one) => one.isSettled);
+  await vm.dispose();
+  await neighbour.dispose();
+  return over;
+}
+
+const levels = [
+  ["namespaces", {}],
+  ["landlock", { isolation: "landlock" }],
+];
+
+test.each(levels)(
+  "a program that holds the lock of a file holds up the server's calls on that file alone (%s)",
+  async (_level, options) => {
+    const { vm, file } = await held(options);
+    const write = () => vm.writeFile(file, "x");
+    const first = await heldUp(write);
+    // More than the VM has threads for.
+    const waiting = [first, ...Array.from({ length: 12 }, () => settled(write()))];
+    // All was done while these waited, or the lock was not held and nothing was shown.
+    expect(await expectService(vm, waiting)).toContain(false);
+  },
+  120_000,
+);
+
+test.each([
+  // There the kernel asks about such modes alone.
+  ["namespaces", "2755", () => ({ mounts: [{ path: "/shown", hostPath: shown }] })],
+  ["landlock", "600", () => ({ isolation: "landlock" })],
+])(
+  "a program that holds the lock of a file holds up those that change its mode alone (%s)",
+  async (_level, mode, options) => {
+    const { vm, file } = await held(options());
+    const change = () => vm.exec(`chmod ${mode} ${file}`);
+    const waiting = [await heldUp(change), settled(change())];
+    expect(await expectService(vm, waiting)).toContain(false);
+  },
+  120_000,
+);
+
+test.each(levels)(
+  "a program that holds its own memory's lock holds up nobody who answers its calls (%s)",
+  async (_level, level) => {
+    const vm = await boot({
+      ...level,
+      ...(level.isolation ? {} : { mounts: [{ path: "/shown", hostPath: shown, readOnly: false }] }),
+    });
+    let said = "";
+    vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
+    await vm.spawn("python3", [
+      "-c",
+      `
+import ctypes, mmap, os, threading
+libc = ctypes.CDLL(None, use_errno=True)
+block = mmap.mmap(-1, 256 << 20)
+block.write(bytes(256 << 20))
+address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+for _ in range(4 * os.cpu_count()):
+    if os.fork() == 0:
+        while True: pass
+def ask():
+    while True: libc.chmod(b"/nowhere", 0o2755)
+for _ in range(4): threading.Thread(target=ask, daemon=True).start()
+def lock():
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while True:
+        for right in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE): libc.mprotect(ctypes.c_void_p(address), 256 << 20, right)
+print("on", flush=True)
+lock()
+`,
+    ]);
+    await until(() => said !== "");
+    expect(said).toBe("on\n");
+    await expectService(vm, []);
+  },
+  120_000,
+);
+
+test.each(levels)(
+  "what runs does not outlive a server that is killed while its call waits for a lock (%s)",
+  async (_level, options) => {
+    const server = nodeScript(`
+    const vm = await AgentVm.create(${JSON.stringify(options)});
+    const { stdout: home } = await vm.exec('printf %s "$HOME"');
+    vm.on("processOutput", () => {
+      for (let call = 0; call < 12; call++) vm.writeFile(home + "/held", "x").catch(() => {});
+      setTimeout(() => console.log("ready"), 300);
+    });
+    await vm.spawn("python3", ["-c", (${holder})(home + "/held")]);`);
+    await server.line();
+    const processes = descendants(server.child.pid);
+    expect(processes.length).toBeGreaterThan(3);
+    server.child.kill("SIGKILL");
+    await until(() => running(processes).length === 0);
+  },
+  120_000,
+);

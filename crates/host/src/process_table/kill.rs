@@ -1,0 +1,36 @@
+//! Killing everything that runs in a VM, if its init does not.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use agent_vm_proc_stat::STAT_BYTES;
+
+use super::{family_of, numbers, open};
+use crate::sys;
+
+/// Sends SIGKILL to every process of the VM and to those that work for its init; to init as well if `whole`. Reads nothing
+/// that a program can hold locked. The arguments are those of [`read`](super::read).
+pub fn kill_all(proc_fd: &OwnedFd, init: i32, whole: bool) -> io::Result<()> {
+    let mut pids = numbers(proc_fd, ".")?;
+    let family = if whole {
+        None
+    } else {
+        pids.retain(|pid| *pid != init);
+        Some(family_of(proc_fd, &pids, init)?)
+    };
+    for pid in pids {
+        let mut buffer = [0; STAT_BYTES];
+        let Some((stat, directory)) = open(proc_fd, pid, &mut buffer)? else {
+            continue;
+        };
+        // Another process may have this pid by now; the descriptor stays with the one that it was opened for.
+        let is_ours = family
+            .as_ref()
+            .is_none_or(|family| family.get(&pid) == Some(&stat.start));
+        // The kernel takes a directory of `/proc` for a pidfd, unless it was opened for its path alone.
+        if is_ours && let Ok(process) = directory.file(".") {
+            sys::kill(process.as_fd());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! System calls for helpers.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use agent_vm_vfork::sys::Options;
+use libc::pid_t;
+
+/// Runs `child` in a copy of this process, which ends when `child` returns. Returns the copy's pid and a descriptor for it.
+///
+/// The copy's end sends no signal, and a wait for any child does not find it (`__WCLONE` in `wait(2)`): init's children are then
+/// the VM's processes alone.
+pub fn copy(child: impl FnOnce()) -> io::Result<(pid_t, OwnedFd)> {
+    let options = Options {
+        pidfd: true,
+        ..Options::default()
+    };
+    // SAFETY: init has one thread.
+    let Some(made) = (unsafe { agent_vm_vfork::sys::copy(&options) })? else {
+        child();
+        // SAFETY: ends the copy without running exit handlers, which belong to this process.
+        unsafe { libc::_exit(0) };
+    };
+    // The kernel makes no child without the descriptor.
+    let pidfd = made
+        .pidfd
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
+    Ok((made.pid, pidfd))
+}
+
+/// Reaps the child if it has ended, and says whether it has.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    found(pidfd, libc::WEXITED | libc::WNOHANG).is_none_or(|found| found)
+}
+
+/// Whether the child is stopped; one that has ended is not.
+pub fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
+    found(pidfd, libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT) == Some(true)
+}
+
+/// Whether `waitid(2)` finds the child in such a state; none if it is no child any more.
+fn found(pidfd: BorrowedFd<'_>, flags: i32) -> Option<bool> {
+    // SAFETY: an all-zero siginfo is valid, and only written to.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let fd = pidfd.as_raw_fd() as libc::id_t;
+        let result = libc::waitid(libc::P_PIDFD, fd, &raw mut info, flags | libc::__WALL);
+        (result == 0).then(|| info.si_pid() != 0)
+    }
+}
+
+/// Closes every descriptor but the standard ones and these. For a copy of init that never uses what init's structures held.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first: u32 = 3;
+    for number in numbers {
+        if first < number {
+            close_range(first, number - 1);
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: takes integers only; what is closed here belongs to init's structures, which the copy of init never uses.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}

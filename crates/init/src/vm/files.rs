@@ -1,0 +1,61 @@
+//! Steps on the VM's files, which a helper does: each may wait for a program's lock.
+
+use agent_vm_protocol::Frame;
+use agent_vm_protocol::message::{Call, Failure, FileStep, Reply};
+use nix::errno::Errno;
+
+use super::Vm;
+use crate::control::{Attachments, Control, ControlError};
+use crate::deputy::Deputy;
+use crate::files::helper::{Answer, Ticket, serve};
+
+impl Vm {
+    /// Begins a step. [`advance_files`](Self::advance_files) sends its reply.
+    pub(super) fn begin_step(
+        &mut self,
+        call: Call,
+        step: &FileStep,
+        attachments: Attachments,
+    ) -> Result<(), Failure> {
+        let (syscall, path) = crate::files::name(step);
+        let ticket = Ticket {
+            call,
+            syscall,
+            path: String::from_utf8_lossy(path).into_owned(),
+        };
+        match Frame::new(step, attachments.into_fds()) {
+            Ok(frame) => {
+                self.files.submit(ticket, frame);
+                Ok(())
+            }
+            Err(_) => Err(ticket.failure(Errno::E2BIG)),
+        }
+    }
+
+    /// Sends replies to steps that are over, and has the next one begun.
+    pub(super) fn advance_files(&mut self, control: &mut Control) -> Result<(), ControlError> {
+        let domain = self.backend.deputy().map(Deputy::domain);
+        let finished = self.files.advance(|channel| serve(channel, domain));
+        self.introduce_helpers(control)?;
+        for (ticket, answered) in finished {
+            let call = ticket.call;
+            let (reply, fds) = match answered {
+                Ok((Answer::Opened, fds)) if fds.is_empty() => {
+                    // Init has no room for it.
+                    let error = ticket.failure(Errno::EMFILE);
+                    (Reply::Failed { call, error }, fds)
+                }
+                Ok((Answer::Opened, fds)) => (Reply::Opened { call }, fds),
+                Ok((Answer::Attributes(attributes), fds)) => (Reply::Attributes { call, attributes }, fds),
+                Ok((Answer::Done, fds)) => (Reply::Done { call }, fds),
+                Ok((Answer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),
+                Err(errno) => {
+                    let error = ticket.failure(errno);
+                    (Reply::Failed { call, error }, Vec::new())
+                }
+            };
+            control.send(&reply, fds)?;
+        }
+        Ok(())
+    }
+}
