@@ -208,8 +208,9 @@ export interface AgentVmOptions {
    * mount either: a program inside cannot make such a file, but it can put its own code into an existing one through a shared
    * memory mapping.
    *
-   * In a VM with `mounts`, `home`, `software` or `network: "host"`, every set-user-id or set-group-id mode fails with EPERM. In any
-   * other VM such modes work and have no effect.
+   * In a writable mount and in a `home`, programs can make directories set-group-id; every other set-user-id or set-group-id
+   * mode fails with EPERM. On the VM's own files (/tmp and the like) such modes work and have no effect: where the VM has
+   * `mounts`, `home`, `software` or `network: "host"`, by `chmod(2)`, as tar and dpkg set them, and not by `open(2)` (EPERM).
    */
   mounts?: Mount[];
   /**

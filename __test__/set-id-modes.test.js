@@ -1,9 +1,10 @@
 "use strict";
-// Modes with a set-user-id or set-group-id bit: allowed where no file can be the host's, since they have no effect
-// there; refused elsewhere.
+// Modes with a set-user-id or set-group-id bit: free on the VM's own files, where they have no effect; on directories of the host
+// set-group-id directories alone.
 
 const { execFileSync, spawnSync } = require("node:child_process");
 const fs = require("node:fs");
+const path = require("node:path");
 const { temporaryDirectory } = require("./fixture/directory");
 const { descendants } = require("./fixture/processes");
 const { boot, output } = require("./fixture/vm");
@@ -49,6 +50,7 @@ const WORKS_IN_OWN = {
 const MADE_WITH = "os.close(os.open('new', os.O_CREAT | os.O_WRONLY, 0o4755)); os.mknod('node', 0o102755)";
 
 const KINDS = {
+  "a VM that shows nothing of the host": () => ({}),
   "a VM with a home on the host": () => ({ home: temporaryDirectory() }),
   "a VM with a writable mount": () => ({
     mounts: [{ path: "/mnt/host", hostPath: temporaryDirectory(), readOnly: false }],
@@ -56,23 +58,14 @@ const KINDS = {
   "a VM with the host's network": () => ({ network: "host" }),
 };
 
-test("in a VM that shows nothing of the host, programs set set-id modes", async () => {
-  const vm = await boot();
-  for (const [name, [script, modes]] of Object.entries(WORKS_IN_OWN)) {
-    const printed = await output(vm, `cd $(mktemp -d) && ${script}`);
-    expect({ name, modes: printed.trim().replaceAll("\n", " ") }).toEqual({ name, modes });
-  }
-});
-
-test.each(Object.keys(KINDS))("in %s, no file and no directory gets a set-id mode", async (kind) => {
-  const vm = await boot(KINDS[kind]());
-  for (const mode of ["4755", "2755", "6755", "u+s", "g+s"]) {
-    const { stdout, stderr } = await vm.exec(
-      `cd $(mktemp -d); mkdir d; touch f; chmod ${mode} f; chmod ${mode} d; stat -c %a f d`,
-    );
-    expect(stdout).toBe("644\n755\n");
-    expect(stderr.match(/not permitted/g)).toHaveLength(2);
-  }
+describe.each(Object.keys(KINDS))("in %s", (kind) => {
+  test("programs set set-id modes on the VM's own files", async () => {
+    const vm = await boot(KINDS[kind]());
+    for (const [name, [script, modes]] of Object.entries(WORKS_IN_OWN)) {
+      const printed = await output(vm, `cd $(mktemp -d) && ${script}`);
+      expect({ name, modes: printed.trim().replaceAll("\n", " ") }).toEqual({ name, modes });
+    }
+  });
 });
 
 test("where no file can be on the host, a file may be made with a set-id mode at once", async () => {
@@ -87,6 +80,57 @@ test("where a file can be on the host, no file may be made with a set-id mode", 
     expect(stderr).toContain("PermissionError: [Errno 1]");
     expect(stdout).toBe("");
   }
+});
+
+test("on a host directory, directories may be set-group-id, and nothing else set-id", async () => {
+  const [home, mounted] = [temporaryDirectory(), temporaryDirectory()];
+  const vm = await boot({ home, mounts: [{ path: "/mnt/host", hostPath: mounted, readOnly: false }] });
+  for (const [inside, host] of [
+    ["/home/user", home],
+    ["/mnt/host", mounted],
+  ]) {
+    await output(vm, "git init -q --shared=group r; mkdir -m 2775 d; mkdir e; chmod 3777 e", { cwd: inside });
+    const modes = ["r/.git", "r/.git/objects", "d", "e"].map(
+      (name) => fs.statSync(path.join(host, name)).mode & 0o7777,
+    );
+    expect(modes).toEqual([0o2775, 0o2775, 0o2775, 0o3777]);
+
+    const unpacked = await vm.exec(
+      `(${PACKAGE}; cd made; chmod 2775 var/shared); cd /tmp; rm -rf made; ${PACKAGE}; ${MODES}
+      tar -C made -cf all.tar usr var; cd ${inside}; mkdir t; tar -C t -xpf /tmp/all.tar`,
+      { cwd: inside },
+    );
+    expect(unpacked).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("program: Cannot change mode to rwsr-xr-x"),
+    });
+    const program = fs.statSync(path.join(host, "t/usr/bin/program")).mode & 0o7777;
+    expect([program, fs.statSync(path.join(host, "t/var/shared")).mode & 0o7777]).toEqual([0o755, 0o2775]);
+
+    for (const command of [
+      "chmod 4755 d",
+      "chmod 6755 d",
+      "chmod 2755 t/usr/bin/program",
+      "chmod u+s t/usr/bin/program",
+    ]) {
+      const { exitCode, stderr } = await vm.exec(command, { cwd: inside });
+      expect({ command, exitCode, stderr }).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining("not permitted"),
+      });
+    }
+  }
+});
+
+test("a program that nobody may trace keeps its descriptors to itself, and is refused", async () => {
+  const vm = await boot({ home: temporaryDirectory() });
+  const script = `
+import ctypes
+os.close(os.open("/tmp/file", os.O_CREAT | os.O_WRONLY, 0o755))
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+try: os.chmod("/tmp/file", 0o4755)
+except OSError as error: print(error.errno)`;
+  expect(await output(vm, python(script))).toBe("1\n");
 });
 
 /** Makes a set-id program in /tmp of a VM, and finds it from the host through the root of the VM's init. */

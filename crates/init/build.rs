@@ -27,7 +27,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = env::var("OUT_DIR")?;
     for (name, table) in [
         ("seccomp_filter_free.rs", policy::for_all(Modes::Free)),
-        ("seccomp_filter_refused.rs", policy::for_all(Modes::Refused)),
         ("seccomp_filter_asked.rs", policy::for_all(Modes::Asked)),
         (
             "seccomp_filter_asked_elsewhere.rs",

@@ -455,7 +455,6 @@ fn set_id_bits_are_decided_by_init_or_refused_where_a_file_may_be_the_hosts() {
     for mode in [0o4755, 0o2755, 0o6000, 0o4000 | 1 << 32] {
         let (changing, making) = calls_with(mode);
         for (set_ids, changed, made) in [
-            (SetIds::Refused, EPERM, EPERM),
             (SetIds::Asked, ENOSYS, EPERM),
             (SetIds::AskedElsewhere, ENOENT, EPERM),
             (SetIds::Free, ENOENT, ENOENT),

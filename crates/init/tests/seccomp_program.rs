@@ -15,7 +15,7 @@ use policy::modes::Modes;
 use seccompiler::sock_filter;
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
-const KINDS: [Modes; 4] = [Modes::Free, Modes::Refused, Modes::Asked, Modes::AskedElsewhere];
+const KINDS: [Modes; 3] = [Modes::Free, Modes::Asked, Modes::AskedElsewhere];
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
 const TRAP: u32 = 0x0003_0000;

@@ -11,8 +11,6 @@ use super::errno::EPERM;
 pub enum Modes {
     /// Nobody: all files that programs can change are the VM's own, and no mode of theirs has an effect.
     Free,
-    /// Nobody: some files may be the host's, so the calls fail.
-    Refused,
     /// Init, by the file: some are the host's.
     Asked,
     /// Init, which another filter has the kernel ask about every mode.
@@ -22,13 +20,9 @@ pub enum Modes {
 impl Modes {
     pub(super) fn checks(self) -> Vec<Check> {
         let mut checks = Vec::new();
-        let otherwise = match self {
-            Self::Refused => Some(Otherwise::Fails(EPERM)),
-            Self::Asked => Some(Otherwise::Asks),
-            Self::Free | Self::AskedElsewhere => None,
-        };
-        if let Some(otherwise) = otherwise {
-            let asks = |call, argument| decided(call, otherwise, vec![vec![masked(argument, SET_ID, 0)]]);
+        if self == Self::Asked {
+            let asks =
+                |call, argument| decided(call, Otherwise::Asks, vec![vec![masked(argument, SET_ID, 0)]]);
             checks.extend([
                 asks(only_x86("chmod", 90), 1),
                 asks(both("fchmod", 91, 52), 1),

@@ -150,10 +150,9 @@ fn namespaces(
     if boot.network == Network::Host {
         abstract_sockets::fence()?;
     }
-    // If a descriptor of a host file can get in, a file is not always the VM's own. Init could decide for each file,
-    // but would have to wait for locks of it that programs can hold.
+    // If a descriptor of a host file can get in, a file is not always the VM's own.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
-        SetIds::Refused
+        SetIds::Asked
     } else {
         SetIds::Free
     };
