@@ -15,7 +15,6 @@ const BANNED = [
     "an? [a-z-]+ of the (?:host|server|guest|kernel|owner|user|client|actor|caller)'s(?: own\\b|(?! [a-z]))",
     "a host directory",
   ],
-  ["what is none of it", "invalid sequences"],
   ["likewise", "repeat the fact"],
   ["he|his|him", "it, the user"],
   ["lies? in|lies? below|stands? in", "is in"],
@@ -34,6 +33,10 @@ const BANNED = [
   ["(?:takes?|took) note", "records"],
   ["by turns|in vain|in the midst", "in turns, without success, in the middle"],
   ["gone over to", "compromised by"],
+  ["mends?|mended|bears|bore|borne", "repairs, has, handles"],
+  ["seldom|hence|lest", "rarely, so, so that not"],
+  ["stands? (?:behind|beside|before|over)", "is after, is beside"],
+  ["(?:somebody|anybody|nobody) else's", "another user's, another process's"],
 ];
 
 /** Paths that are still to be rewritten. Do not add any. */
