@@ -1,5 +1,5 @@
-//! Blocking work that may have to wait for a VM's programs: they can hold the lock of a file, or that of their own memory, for as
-//! long as they like.
+//! Blocking work that may have to wait for a VM's programs: they can hold the lock of a file, or of their own memory,
+//! for as long as they like.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::runtime;
 use crate::vm::Vm;
 
 impl Vm {
-    /// Does `work` on a thread that may wait. Each VM has a few of these, and work that finds none waits for one.
+    /// Runs `work` on a thread that may block. Each VM has a few such threads; more work waits for one.
     pub(crate) async fn on_guest_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -26,7 +26,7 @@ impl Vm {
         drop(runtime.spawn_blocking(move || {
             let result = work();
             drop(permit);
-            // An error says that nobody waits any more.
+            // A failed send means that the caller no longer waits.
             drop(sender.send(result));
         }));
         // The work does not panic, and the runtime is never shut down.

@@ -1,4 +1,4 @@
-//! Killing everything that runs in a VM, if its init does not.
+//! Kills everything that runs in a VM if its init does not do so.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,8 +8,8 @@ use agent_vm_proc_stat::STAT_BYTES;
 use super::{family_of, numbers, open};
 use crate::sys;
 
-/// Sends SIGKILL to every process of the VM and to those that work for its init; to init as well if `whole`. Reads nothing
-/// that a program can hold locked. The arguments are those of [`read`](super::read).
+/// Sends SIGKILL to every process of the VM and to those that work for its init; to init as well if `whole`. Reads
+/// nothing that a program can keep locked. The arguments are the same as for [`read`](super::read).
 pub fn kill_all(proc_fd: &OwnedFd, init: i32, whole: bool) -> io::Result<()> {
     let mut pids = numbers(proc_fd, ".")?;
     let family = if whole {
@@ -27,7 +27,7 @@ pub fn kill_all(proc_fd: &OwnedFd, init: i32, whole: bool) -> io::Result<()> {
         let is_ours = family
             .as_ref()
             .is_none_or(|family| family.get(&pid) == Some(&stat.start));
-        // The kernel takes a directory of `/proc` for a pidfd, unless it was opened for its path alone.
+        // The kernel accepts a directory of `/proc` as a pidfd, unless it was opened with `O_PATH`.
         if is_ours && let Ok(process) = directory.file(".") {
             sys::kill(process.as_fd());
         }

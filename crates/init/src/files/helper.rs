@@ -1,4 +1,4 @@
-//! The helper that does steps on files.
+//! The helper that carries out steps on files.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,22 +13,22 @@ use crate::helper::{self, Helper};
 use crate::landlock_domain::LandlockDomain;
 use crate::sys;
 
-/// Does the steps, one after another.
+/// Carries out the steps, one after another.
 pub type FileHelper = Helper<Ticket, Answer>;
 
-/// Whose step it is.
+/// Identifies a step.
 #[derive(Debug)]
 pub struct Ticket {
-    /// The host's number for it.
+    /// The host's number for the call.
     pub call: Call,
-    /// The system call that the step is.
+    /// The system call.
     pub syscall: &'static str,
-    /// The path that it is about.
+    /// The path.
     pub path: String,
 }
 
 impl Ticket {
-    /// Why the step was not done.
+    /// The failure of the step.
     pub fn failure(&self, errno: Errno) -> Failure {
         Failure {
             errno: errno as i32,
@@ -38,23 +38,23 @@ impl Ticket {
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Attached: what was opened.
+    /// Attached: the opened file.
     Opened,
-    /// As `statx(2)` gives them.
+    /// The attributes, as in `statx(2)`.
     Attributes(Attributes),
-    /// Done.
+    /// The step is done.
     Done,
-    /// Not done.
+    /// The step failed.
     Failed(Failure),
 }
 
-/// The helper's process: with programs' rights to files, where those are not init's.
+/// Runs in the helper's process, with the programs' rights to files if init has more.
 pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>) {
     if let Some(Err(error)) = domain.map(LandlockDomain::enter) {
-        // Outside of the domain it must not do anything: each step then fails.
+        // Outside of the domain it must not do anything, so each step then fails.
         sys::log(&error);
         return;
     }

@@ -1,15 +1,17 @@
 //! Processes that do for init what may have to wait for a program.
 //!
-//! A program can hold a lock of the kernel's for as long as it likes, that of a file or that of its own memory: it need only take
-//! it at a low priority, and keep every processor busy besides. A process that needs the lock waits, and often not even SIGKILL ends the
-//! wait. Init must not wait, for it serves timeouts and kills as well. So it has a helper for the steps on files that the host asks
-//! for ([`files`](crate::files)), and another for the calls that the kernel asks about ([`mediate`](crate::mediate)).
+//! A program can hold a lock of the kernel for as long as it likes, such as the lock of a file or of its own memory: it
+//! only has to take the lock at a low priority and keep every processor busy. A process that needs the lock waits, and
+//! often not even SIGKILL ends the wait. Init must not wait, because it also serves timeouts and kills. So it has a
+//! helper for the steps on files that the host asks for ([`files`](crate::files)), and another for the calls that the
+//! kernel asks about ([`mediate`](crate::mediate)).
 //!
-//! A helper does one errand after another. One that takes longer than [`DEADLINE`] is given up with it: it is killed, and the next
-//! errand finds a new one. At most [`MOST_GIVEN_UP`] helpers that still wait, though killed, are left to do so.
+//! A helper carries out one errand after another. If an errand takes longer than [`DEADLINE`], init kills the helper,
+//! and the next errand goes to a new one. At most [`MOST_GIVEN_UP`] killed helpers may still be waiting for locks.
 //!
-//! A helper is a copy of init with init's rights, and no program's to read or to trace. In a VM with a pid namespace programs can
-//! signal it, since it has their user: what they gain is that calls of their own VM fail.
+//! A helper is a copy of init with init's rights, and programs can neither read nor trace it. In a VM with a pid
+//! namespace programs can signal it, because it has their user; all that they achieve is that calls of their own VM
+//! fail.
 
 mod sys;
 
@@ -31,28 +33,28 @@ use crate::sys as main_sys;
 
 pub use sys::close_all_but;
 
-/// How long an errand may take: much longer than a slow disk does.
+/// How long an errand may take: much longer than on a slow disk.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often init looks whether somebody has stopped a helper that is at work.
+/// How often init checks whether a working helper was stopped.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How often a helper that was stopped gets SIGCONT before it is given up.
+/// How many times a stopped helper gets SIGCONT before init gives it up.
 const RESUMES: u32 = 4;
 
-/// How many helpers may wait that were given up.
+/// How many helpers that were given up may still be waiting.
 const MOST_GIVEN_UP: usize = 4;
 
-/// How often init looks whether one of those has ended.
+/// How often init checks whether one of those has ended.
 const LOOK_GIVEN_UP: Duration = Duration::from_secs(1);
 
-/// How long to wait before an errand is sent again whose descriptors the kernel refuses.
+/// How long to wait before an errand is sent again after the kernel refused its descriptors.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(5);
 
-/// How often an errand is given to another helper, where the one before is gone and has not begun it.
+/// How many helpers in turn get an errand, if each is gone before it begins the errand.
 const TRIES: u32 = 3;
 
-/// One of the helpers, which answers errands with an `A`. Each errand has a `T` by which its sender knows it.
+/// A helper, which answers errands with an `A`. The sender recognizes each errand by its `T`.
 #[derive(Debug)]
 pub struct Helper<T, A> {
     name: &'static CStr,
@@ -64,7 +66,8 @@ pub struct Helper<T, A> {
     answers: PhantomData<A>,
 }
 
-/// An errand that is over: what was answered, with descriptors, or why there is no answer. It may then be done or not.
+/// A finished errand: the answer with its descriptors, or why there is none. Without an answer it may have been carried
+/// out or not.
 pub type Finished<T, A> = (T, Result<(A, Vec<OwnedFd>), Errno>);
 
 #[derive(Debug)]
@@ -94,7 +97,7 @@ struct Waiting<T> {
 }
 
 impl<T, A: DeserializeOwned> Helper<T, A> {
-    /// One that is started when there is an errand for it. In process tables it has that name.
+    /// A helper whose process starts with the first errand. `name` is its name in process tables.
     pub fn new(name: &'static CStr) -> Self {
         Self {
             name,
@@ -107,12 +110,12 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         }
     }
 
-    /// Whether it has nothing to do.
+    /// Whether it has no errand.
     pub fn is_idle(&self) -> bool {
         self.at_work.is_none() && self.queue.is_empty()
     }
 
-    /// Gives it an errand, to be done after those that it has. [`advance`](Self::advance) sends it.
+    /// Adds an errand, after earlier ones. [`advance`](Self::advance) sends it.
     pub fn submit(&mut self, ticket: T, errand: Frame) {
         self.queue.push_back(Waiting {
             ticket,
@@ -121,12 +124,12 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         });
     }
 
-    /// Readable when there is an answer, or when it has ended.
+    /// A descriptor that is readable when there is an answer, or when the process has ended.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.channel.as_fd())
     }
 
-    /// When [`advance`](Self::advance) must be called though [`fd`](Self::fd) is not readable.
+    /// When [`advance`](Self::advance) must be called even if [`fd`](Self::fd) is not readable.
     pub fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let look = if self.at_work.is_some() {
@@ -144,7 +147,8 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         running.chain(&self.given_up).map(|process| process.pid)
     }
 
-    /// Takes answers, gives up what takes too long, and sends errands. A new process does `serve`, and ends when that returns.
+    /// Takes answers, gives up a process that takes too long, and sends errands. A new process runs `serve`, and ends
+    /// when that returns.
     pub fn advance(&mut self, serve: impl Fn(&Channel)) -> Vec<Finished<T, A>> {
         let mut finished = Vec::new();
         self.given_up
@@ -172,7 +176,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         finished
     }
 
-    /// Lets it go for good.
+    /// Ends it at the end of the VM.
     pub fn dismiss(&mut self) {
         self.queue.clear();
         self.at_work = None;
@@ -184,7 +188,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         match running.channel.receive::<A>(&mut self.buffer) {
             Ok(Some(answer)) => match self.at_work.take() {
                 Some(work) => finished.push((work.ticket, Ok(answer))),
-                // Nobody asked: it is not what it should be.
+                // It answered without an errand, so it is compromised or has a bug.
                 None => self.give_up(),
             },
             Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -196,7 +200,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         }
     }
 
-    /// Whether what it does takes too long. Resumes it, if somebody has stopped it.
+    /// Whether its errand takes too long. Continues the process if another one has stopped it.
     fn is_hopeless(&mut self) -> bool {
         let (Some(work), Some(running)) = (&mut self.at_work, &self.running) else {
             return false;
@@ -212,7 +216,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
         work.resumes > RESUMES
     }
 
-    /// Gives it up, and with it what it was doing.
+    /// Gives up the process and its current errand.
     fn lose(&mut self, finished: &mut Vec<Finished<T, A>>) {
         self.give_up();
         if let Some(work) = self.at_work.take() {
@@ -238,14 +242,14 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
                         Unsent::Never(Errno::EAGAIN)
                     });
                 }
-                // It was killed before it had this.
+                // The process was killed before it had this errand.
                 Err(_) => self.give_up(),
             }
         }
         Err(Unsent::Never(Errno::EAGAIN))
     }
 
-    /// The one that runs, or a new one.
+    /// The running process, or a new one.
     fn start(&mut self, serve: &impl Fn(&Channel)) -> Result<&Running, Unsent> {
         if self.running.is_none() {
             if self.given_up.len() >= MOST_GIVEN_UP {
@@ -269,16 +273,16 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
     }
 }
 
-/// An errand that was not sent.
+/// Why an errand was not sent.
 enum Unsent {
-    /// The kernel takes its descriptors later.
+    /// The kernel will accept its descriptors later.
     Later,
-    /// It cannot be done.
+    /// It can never be sent.
     Never(Errno),
 }
 
-/// Does errands in a helper's process, until init is gone. Init takes each answer before it sends the next errand, so there is
-/// always room for one.
+/// Carries out errands in a helper's process, until init is gone. There is always room for an answer, because init
+/// takes each answer before it sends the next errand.
 pub fn serve<E: DeserializeOwned, A: Serialize>(
     channel: &Channel,
     mut errand: impl FnMut(E, Vec<OwnedFd>) -> (A, Vec<OwnedFd>),
@@ -291,7 +295,7 @@ pub fn serve<E: DeserializeOwned, A: Serialize>(
                 let Ok(mut frame) = Frame::new(&answer, fds) else {
                     return;
                 };
-                // Where the kernel does not take the descriptors, the answer goes without them.
+                // If the kernel refuses the descriptors, the answer is sent without them.
                 let sent = channel.send_patiently(&frame, DESCRIPTORS_DEADLINE).is_ok()
                     || frame.drop_descriptors() && channel.send(&frame).is_ok();
                 if !sent {

@@ -7,10 +7,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use agent_vm_vfork::sys::Options;
 use libc::pid_t;
 
-/// Runs `child` in a copy of this process, which ends when `child` returns. Returns the copy's pid and a descriptor for it.
+/// Runs `child` in a copy of this process, which ends when `child` returns. Returns the copy's pid and a descriptor for
+/// it.
 ///
-/// The copy's end sends no signal, and a wait for any child does not find it (`__WCLONE` in `wait(2)`): init's children are then
-/// the VM's processes alone.
+/// The copy's end sends no signal, and a wait for any child does not find it (`__WCLONE` in `wait(2)`), so that a wait
+/// for init's children only finds the VM's processes.
 pub fn copy(child: impl FnOnce()) -> io::Result<(pid_t, OwnedFd)> {
     let options = Options {
         pidfd: true,
@@ -22,24 +23,24 @@ pub fn copy(child: impl FnOnce()) -> io::Result<(pid_t, OwnedFd)> {
         // SAFETY: ends the copy without running exit handlers, which belong to this process.
         unsafe { libc::_exit(0) };
     };
-    // The kernel makes no child without the descriptor.
+    // The kernel makes no child without also making the descriptor.
     let pidfd = made
         .pidfd
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
     Ok((made.pid, pidfd))
 }
 
-/// Reaps the child if it has ended, and says whether it has.
+/// Reaps the child if it has ended; returns whether it has.
 pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     found(pidfd, libc::WEXITED | libc::WNOHANG).is_none_or(|found| found)
 }
 
-/// Whether the child is stopped; one that has ended is not.
+/// Whether the child is stopped; false if it has ended.
 pub fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
     found(pidfd, libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT) == Some(true)
 }
 
-/// Whether `waitid(2)` finds the child in such a state; none if it is no child any more.
+/// Whether `waitid(2)` finds the child in such a state; `None` if it is not a child any more.
 fn found(pidfd: BorrowedFd<'_>, flags: i32) -> Option<bool> {
     // SAFETY: an all-zero siginfo is valid, and only written to.
     unsafe {
@@ -50,7 +51,7 @@ fn found(pidfd: BorrowedFd<'_>, flags: i32) -> Option<bool> {
     }
 }
 
-/// Closes every descriptor but the standard ones and these. For a copy of init that never uses what init's structures held.
+/// Closes every descriptor except the standard ones and `kept`, for a copy of init that does not use init's structures.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
     let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     numbers.sort_unstable();
@@ -65,6 +66,7 @@ pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
 }
 
 fn close_range(first: u32, last: u32) {
-    // SAFETY: takes integers only; what is closed here belongs to init's structures, which the copy of init never uses.
+    // SAFETY: takes integers only; the closed descriptors belong to init's structures, which the copy of init never
+    // uses.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }

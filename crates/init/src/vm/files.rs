@@ -1,4 +1,4 @@
-//! Steps on the VM's files, which a helper does: each may wait for a program's lock.
+//! Steps on the VM's files. A helper carries them out, because each may wait for a program's lock.
 
 use agent_vm_protocol::Frame;
 use agent_vm_protocol::message::{Call, Failure, FileStep, Reply};
@@ -32,7 +32,7 @@ impl Vm {
         }
     }
 
-    /// Sends replies to steps that are over, and has the next one begun.
+    /// Sends the replies of finished steps, and starts the next one.
     pub(super) fn advance_files(&mut self, control: &mut Control) -> Result<(), ControlError> {
         let domain = self.backend.deputy().map(Deputy::domain);
         let finished = self.files.advance(|channel| serve(channel, domain));
@@ -41,7 +41,7 @@ impl Vm {
             let call = ticket.call;
             let (reply, fds) = match answered {
                 Ok((Answer::Opened, fds)) if fds.is_empty() => {
-                    // Init has no room for it.
+                    // Init has no room for the descriptor.
                     let error = ticket.failure(Errno::EMFILE);
                     (Reply::Failed { call, error }, fds)
                 }

@@ -1,4 +1,4 @@
-//! The processes that work for init: its deputy, where it has one, and its helpers.
+//! The processes that work for init: its deputy, if it has one, and its helpers.
 
 use agent_vm_protocol::message::Reply;
 
@@ -9,12 +9,12 @@ use crate::mediate::Ground;
 use crate::sys;
 
 impl Vm {
-    /// Makes another deputy in place of one that was killed.
+    /// Starts another deputy after one was killed.
     pub(super) fn replace_deputy(&mut self, control: &mut Control) -> Result<(), ControlError> {
         if let Backend::Deputy(deputy) = &mut self.backend
             && let Err(error) = deputy.start()
         {
-            // The next errand tries again, and says so if it fails.
+            // The next errand tries again, and reports the error if it fails.
             sys::log(&error);
         }
         self.introduce_helpers(control)
