@@ -75,7 +75,7 @@ pub struct ProcessTable {
     init: pid_t,
     /// Processes that work for init, which are no more of the VM's than init is.
     helpers: Vec<pid_t>,
-    /// Whether everything in `/proc` is the VM's; else only what descends from init is.
+    /// Whether everything in `/proc` belongs to the VM; otherwise only the descendants of init do.
     own: bool,
 }
 

@@ -30,9 +30,9 @@ pub struct Machine {
     pub proc_fd: OwnedFd,
     /// The pids of the processes that work for init.
     pub helpers: Vec<u32>,
-    /// The socket inside that the proxy is to serve, where the network is [`Network::Allow`].
+    /// The listening socket in the VM that the proxy serves, if the network is [`Network::Allow`].
     pub listener: Option<OwnedFd>,
-    /// Where its processes live.
+    /// The home of its processes.
     pub home: String,
     /// What enforces its limits.
     pub enforcement: Enforcement,

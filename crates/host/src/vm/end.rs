@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the host waits before it does so again: a process may have been starting another one.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Begins the end that `dispose` asks for.
+/// Begins the end of a VM for `dispose`.
 pub(super) fn dispose(shared: &Shared) {
     shared.disposing.store(true, Ordering::Relaxed);
     shared.begin_end();
@@ -57,14 +57,14 @@ async fn kill_processes(shared: &Shared) {
     }
 }
 
-/// Follows the VM from here to its end.
+/// Follows the VM from its start to its end.
 pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Proxy>) {
     shared.control.run().await;
-    // Init's socket ends before its processes do, so a call that meets the end of one of them can find out that the VM's end
+    // Init's socket ends before its processes do, so a call that finds one of them ended can find out that the VM's end
     // is the cause.
     shared.begin_end();
-    // Init closed its socket or broke the protocol. In its own pid namespace all ends with it; without one it is still
-    // ending what it started, or begins to when it sees the end of its socket.
+    // Init closed its socket or broke the protocol. In a pid namespace everything ends with init; without one, init is
+    // still ending what it started, or begins to when its socket ends.
     kill(&shared);
     match sys::watch(pidfd, Interest::READABLE) {
         Ok(pidfd) => {

@@ -6,14 +6,14 @@ use super::calls::{Call, both, new, only_x86};
 use super::check::{Check, Otherwise, check, decided, masked};
 use super::errno::EPERM;
 
-/// Who decides about a mode with a set-id bit.
+/// How a mode with a set-id bit is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modes {
-    /// Nobody: all files that programs can change are the VM's own, and no mode of theirs has an effect.
+    /// Always allowed: all files that programs can change are the VM's own, and their modes have no effect.
     Free,
-    /// Init, by the file: some are the host's.
+    /// Init decides by the file: some files are the host's.
     Asked,
-    /// Init, which another filter has the kernel ask about every mode.
+    /// Init decides, because another filter makes the kernel ask about every mode.
     AskedElsewhere,
 }
 

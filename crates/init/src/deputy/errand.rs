@@ -1,9 +1,9 @@
-//! What init and its deputy say to each other, over a channel of their own.
+//! The messages between init and its deputy, over a separate channel.
 
 use agent_vm_protocol::message::{BootStep, Failure, Spawn};
 use serde::{Deserialize, Serialize};
 
-/// From init.
+/// A request from init.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Errand {
     /// Starts a program. Attached, in this order: a pipe for the program's own report, its standard descriptors, and
@@ -15,12 +15,12 @@ pub enum Errand {
         marker: Option<(String, String)>,
         /// Whether a directory of cgroup version 2 is attached.
         into: bool,
-        /// Whether the `tasks` file of one of version 1 is attached.
+        /// Whether the `tasks` file of a cgroup of version 1 is attached.
         join: bool,
     },
 }
 
-/// From the deputy.
+/// A reply from the deputy.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The deputy is in the Landlock domain. Attached: the descriptor on which the kernel asks about the calls that
@@ -35,6 +35,6 @@ pub enum Answer {
     },
     /// The program runs.
     Started(i32),
-    /// Not done.
+    /// The step failed.
     Failed(Failure),
 }

@@ -31,7 +31,7 @@ use crate::boot::BootError;
 use crate::landlock_domain::LandlockDomain;
 use crate::spawn::{Cgroup, Spawner, Started, stdio};
 
-/// How long an errand may take. None waits for anything but the kernel.
+/// How long an errand may take. Errands wait only for the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long init waits before it checks whether a program has stopped the deputy.

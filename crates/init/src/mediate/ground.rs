@@ -25,7 +25,7 @@ pub enum Ground<'a> {
         directory_fd: BorrowedFd<'a>,
         replaced: &'a Replaced,
     },
-    /// In a VM with a root of its own: on the VM's own mounts and on the host's directories that it shows.
+    /// In a VM with its own root: on the VM's own mounts, and in the host directories that it shows.
     Root(&'a OwnMounts),
 }
 
@@ -41,7 +41,7 @@ impl Ground<'_> {
         }
     }
 
-    /// The files that programs read in place of the host's.
+    /// The files that programs read instead of the host's.
     pub fn replaced(&self) -> Option<&Replaced> {
         match self {
             Self::Directory { replaced, .. } => Some(replaced),

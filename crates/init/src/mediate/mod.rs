@@ -43,14 +43,14 @@ pub use ground::{Ground, OwnMounts};
 pub use replaced::Replaced;
 pub use sys::{Asked, listen};
 
-/// `PATH_MAX`, with the byte that ends it.
+/// `PATH_MAX`, including the final zero byte.
 const PATH_BOUND: usize = 4096;
 
 /// Receives calls, and has a helper answer them, one at a time: a program's memory and its files can be locked.
 #[derive(Debug)]
 pub struct Mediator {
-    /// Where the kernel asks: one descriptor for init's own filter, or one for each deputy that there was, as long as a program of
-    /// its lives.
+    /// The descriptors on which the kernel asks: one for init's own filter, or one for each deputy so far of which a
+    /// program lives.
     sources: Vec<Rc<OwnedFd>>,
     /// Which of them is looked at first next time.
     next: usize,
@@ -159,7 +159,7 @@ impl Mediator {
                     found = Some(Pending { asked, source });
                     break;
                 }
-                // The caller has been killed since, or a signal came.
+                // The caller was killed meanwhile, or a signal arrived.
                 Err(Errno::ENOENT | Errno::EINTR) => {}
                 Err(errno) => crate::sys::log(&errno),
             }
@@ -173,12 +173,12 @@ impl Mediator {
     fn begin(&mut self, pending: Pending, proc_fd: BorrowedFd<'_>) {
         let Pending { asked, source } = &pending;
         let opened = || -> Result<Vec<OwnedFd>, Errno> {
-            // The thread's directory is opened before the kernel confirms that it is still the one that asked: its number may be
-            // another's by then, but the descriptor is not.
+            // The thread's directory is opened before the kernel confirms that the thread still waits. Another thread
+            // may have its id by then, but the descriptor stays with this one.
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let caller_fd = openat(proc_fd, asked.pid.to_string().as_str(), flags, Mode::empty())
                 .map_err(|_| Errno::EPERM)?;
-            // A program that made itself untraceable is not init's to read either.
+            // Init may not read a program that has made itself untraceable.
             let memory_fd = openat(
                 &caller_fd,
                 "mem",
@@ -253,14 +253,14 @@ fn answer(
 ) -> Result<(), Errno> {
     match (sys::Open::of(asked), ground.replaced()) {
         (Some(open), Some(replaced)) => answer_open(asked, &open, caller, source, replaced),
-        // No filter asks about these where no file is replaced.
+        // If no file is replaced, no filter asks about these calls.
         (Some(_), None) => sys::reply(source, asked, Some(Errno::EPERM)),
         (None, _) => sys::reply(source, asked, change(asked, caller, proc_fd, ground).err()),
     }
 }
 
-/// Hands over the file that stands for the one that is named, or lets the call go on: whatever its path becomes meanwhile,
-/// Landlock judges it.
+/// Returns the replacement of the named file, or lets the kernel continue the call: whatever its path means by then,
+/// Landlock decides about it.
 fn answer_open(
     asked: &Asked,
     open: &sys::Open,
@@ -283,7 +283,7 @@ fn answer_open(
 fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
     let request = Request::read(asked, caller)?;
     let file_fd = ground.find(caller, &request.named)?;
-    // By way of /proc, which is how a descriptor that was opened for its path alone is named.
+    // Through /proc, the only way to name a file by an `O_PATH` descriptor.
     let name = format!("self/fd/{}", file_fd.as_raw_fd());
     match request.change {
         Change::Mode(mode) => {
@@ -300,7 +300,7 @@ fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Grou
     }
 }
 
-/// The thread that made the call, by its directory in `/proc`.
+/// The thread that made the call, as its directory in `/proc`.
 pub struct Caller {
     fd: OwnedFd,
     memory: Option<File>,
@@ -344,7 +344,7 @@ impl Caller {
         self.memory.as_ref().ok_or(Errno::EPERM)
     }
 
-    /// What its descriptor `number` refers to, or else its working directory, opened for its path.
+    /// Opens with `O_PATH` what its descriptor `number` refers to, or otherwise its working directory.
     fn open(&self, number: Option<i32>) -> Result<OwnedFd, Errno> {
         let link = number.map_or_else(|| "cwd".to_owned(), |number| format!("fd/{number}"));
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;

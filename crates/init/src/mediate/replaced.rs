@@ -1,5 +1,5 @@
-//! Files that read otherwise than the host's: a program that opens one of these paths to read it gets a descriptor of another
-//! file. No other call shows these files.
+//! Files whose content differs from the host's: a program that opens one of these paths to read it gets a descriptor of
+//! another file. Other calls do not show these files.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::seccomp;
 
-/// Since Linux 6.6; the number is the same everywhere.
+/// Since Linux 6.6; the number is the same on all architectures.
 pub const FCHMODAT2: c_long = 452;
 
 /// The calls that the kernel asks about.
@@ -66,7 +66,7 @@ const ADD_AND_SEND: u32 = 1 << 1;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Asked {
     id: u64,
-    /// The thread that made it.
+    /// The id of the thread that made it.
     pub pid: u32,
     /// The call's number.
     pub number: c_long,

@@ -1,4 +1,4 @@
-//! The loop: requests from the host, children that end, and jobs that take time.
+//! The main loop: handles requests of the host, children that end, and jobs that take several steps.
 
 mod answer;
 mod backend;
@@ -63,9 +63,9 @@ pub struct Vm {
     files: FileHelper,
     /// Answers the calls that the kernel asks about, if there are such.
     mediator: Mediator,
-    /// Which of the files that such a call may name are the VM's own, in a VM with a root of its own.
+    /// The mounts with the VM's own files, which decide such calls in a VM with its own root.
     own_mounts: OwnMounts,
-    /// Whether the last turn left children unreaped.
+    /// Whether the last turn left ended children unreaped.
     more_ended: bool,
     /// Whether the scheduler currently runs init before programs.
     goes_first: bool,
@@ -125,13 +125,13 @@ impl Vm {
         self.table.helpers().map(|pid| pid as u32).collect()
     }
 
-    /// Serves until the host goes.
+    /// Serves until the host closes the socket.
     pub fn run(mut self, mut control: Control) -> Result<(), ControlError> {
         let ended = self.serve(&mut control);
         self.files.dismiss();
         self.mediator.dismiss();
         if !self.pid_namespace {
-            // Its channel closes, and it kills what it can reach, before it ends as well.
+            // Its channel closes, so it kills what it can reach before it exits too.
             if let Some(deputy) = self.backend.deputy_mut() {
                 deputy.dismiss();
             }
@@ -139,7 +139,7 @@ impl Vm {
             self.kill_descendants();
         }
         if let Some(directory) = &self.directory {
-            // The server may be gone without having removed it; what it finds left is its own to remove.
+            // The server may have ended without removing the directory. A server that finds it removes it itself.
             if let Err(error) = agent_vm_remove_tree::remove_all(Path::new(directory)) {
                 sys::log(&error);
             }

@@ -153,8 +153,8 @@ pub enum Target {
 /// A reply from init to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The sandbox stands, and nothing untrusted has run in it. Attached: the VM's `/proc`, and with
-    /// [`Network::Served`] the listening socket.
+    /// The sandbox is complete, and nothing untrusted has run in it yet. Attached: the VM's `/proc` and, with
+    /// [`Network::Served`], the listening socket.
     Ready {
         /// The pids of the processes that work for init.
         helpers: Vec<u32>,
@@ -164,9 +164,9 @@ pub enum Reply {
         /// All their pids.
         pids: Vec<u32>,
     },
-    /// The sandbox cannot be made. Init exits.
+    /// The sandbox could not be made. Init exits.
     BootFailed {
-        /// What init was doing.
+        /// The step that failed.
         step: BootStep,
         /// The kernel's error.
         errno: i32,
