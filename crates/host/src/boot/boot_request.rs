@@ -54,7 +54,7 @@ pub fn boot_request(
     })))
 }
 
-/// The VM's cgroups, as init uses and shows them.
+/// The VM's cgroups that init uses and shows.
 fn share(cgroups: &VmCgroups, fds: &mut Vec<OwnedFd>) -> Result<Cgroups, BootError> {
     let mut attach = |directory: Option<CgroupDirectory<'_>>| {
         directory

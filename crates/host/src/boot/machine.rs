@@ -1,4 +1,4 @@
-//! From an init that waits for its boot request to a VM.
+//! Makes a VM from an init that waits for its boot request.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -41,7 +41,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Has a launched init make the VM. Returns when its sandbox is complete; no program has run in it yet.
+    /// Makes a launched init boot the VM. Returns when its sandbox is complete; no program has run in it yet.
     pub fn boot(launched: Launched, options: &Options) -> Result<Self, BootError> {
         Self::make(launched, options, false)
     }
@@ -67,12 +67,12 @@ impl Machine {
         )?;
         send(&launched.channel, &request, fds)?;
         if let (Isolation::Landlock, Some(directory)) = (options.isolation, &view.directory) {
-            // While init does the rest.
+            // Done while init makes the rest.
             explain::write(&Path::new(directory.path()).join(explain::OWN), options)
                 .map_err(BootError::PrivateDirectory)?;
         }
         let ready = Ready::await_from(&launched.channel, options)?;
-        // Only now: if init has taken an id of its own, the server may lack the right to signal it.
+        // Only now: once init has taken another id, the server may lack the right to signal it.
         if !sys::may_signal(launched.init.pidfd()) {
             return Err(BootError::NoKill);
         }

@@ -1,12 +1,12 @@
-//! Init's deputy, in a VM without namespaces: a process in the same Landlock domain as programs, which starts programs for
-//! init.
+//! Init's deputy, in a VM without namespaces: a process in the same Landlock domain as programs, which starts programs
+//! for init.
 //!
 //! All programs descend from it, or at least were cloned by it, so they share its Landlock domain: they can signal each
-//! other and nobody else. That lets them signal the deputy too, which has their user and their domain. What they gain by
-//! it is nothing: init, out of their reach, makes another. Programs of the old domain and of the new one then cannot
-//! signal each other; init can signal all.
+//! other and no other process. They can also signal the deputy, which has their user and their domain, but gain nothing
+//! by that: init, which they cannot reach, makes another one. Programs of the old and of the new domain then cannot
+//! signal each other; init can signal all of them.
 //!
-//! What the deputy starts has init as its parent (`CLONE_PARENT`), so init alone reaps.
+//! Init is the parent of what the deputy starts (`CLONE_PARENT`), so only init reaps.
 
 mod errand;
 mod serve;

@@ -30,7 +30,7 @@ pub enum Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// What it needs open.
+    /// The descriptors that it needs.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
             Self::Directory {

@@ -1,20 +1,22 @@
-//! Calls that a filter cannot judge, because the file decides and a filter sees a path or a descriptor as a number. The kernel
-//! asks init about them (`seccomp_unotify(2)`), and a [helper](crate::helper) does them, on its own copy of the arguments: it opens
-//! the file for its path, looks at what it has opened, and changes that. It never lets the program's call go on, whose arguments
-//! may have changed since.
+//! Calls that a filter cannot decide, because the decision depends on a file, and a filter sees a path or a descriptor
+//! only as a number. The kernel asks init about these calls (`seccomp_unotify(2)`), and a [helper](crate::helper)
+//! carries them out with its own copy of the arguments: it opens the file with `O_PATH`, checks the opened file, and
+//! changes it. It never lets the kernel continue the program's call, whose arguments may have changed meanwhile.
 //!
-//! In a VM that shows directories of the host, or has the host's network, these are the calls that give a file a mode with a
-//! set-id bit: the VM's own files may have any, those of the host none, except that directories may be set-group-id.
+//! In a VM that shows host directories, or has the host's network, these are the calls that give a file a mode with a
+//! set-id bit: the VM's own files may have any such mode, the host's files none, except that directories may be
+//! set-group-id.
 //!
-//! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not look at them
-//! (`landlock(7)`), and a VM whose user is the server's own could otherwise change the mode of whatever is that user's. The helper does
-//! them for files below the VM's directory alone, all of which are the host's. It resolves each path below the directory
-//! (`RESOLVE_BENEATH`), so no link, no `..` and no race leads out. An absolute symbolic link is refused as well, even one that
-//! leads back in.
+//! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not control them
+//! (`landlock(7)`), and a VM whose user is the server's could otherwise change the mode of every file of that user. The
+//! helper carries them out only for files below the VM's directory, all of which are on the host. It resolves each path
+//! below the directory (`RESOLVE_BENEATH`), so that no link, no `..` and no race leads out. An absolute symbolic link
+//! is refused too, even if it leads back in.
 //!
-//! There the kernel also asks about calls that may open one of a few files to read them ([`replaced`]). A filter cannot read a path,
-//! but these come from few places: the C library's own copy of the path, or the arguments of a program, which are where
-//! the first stack is. Of those calls, the ones that name another file go on as if nobody had asked: Landlock judges them.
+//! In such a VM the kernel also asks about calls that may open one of a few files to read it ([`replaced`]). A filter
+//! cannot read a path, but these paths are in only a few places: the C library's own copy of the path, or a program's
+//! arguments, which are on its first stack. If such a call names another file, the kernel continues it unchanged, and
+//! Landlock decides.
 
 mod arguments;
 mod ground;
@@ -46,30 +48,30 @@ pub use sys::{Asked, listen};
 /// `PATH_MAX`, including the final zero byte.
 const PATH_BOUND: usize = 4096;
 
-/// Receives calls, and has a helper answer them, one at a time: a program's memory and its files can be locked.
+/// Receives calls, and has a helper answer them, one at a time, because a program can lock its memory and its files.
 #[derive(Debug)]
 pub struct Mediator {
     /// The descriptors on which the kernel asks: one for init's own filter, or one for each deputy so far of which a
     /// program lives.
     sources: Vec<Rc<OwnedFd>>,
-    /// Which of them is looked at first next time.
+    /// The index of the descriptor to check first next time.
     next: usize,
     helper: Helper<Pending, Answered>,
 }
 
-/// A call that a helper answers, and where it was received.
+/// A call that a helper answers, and the descriptor on which it was received.
 #[derive(Debug)]
 struct Pending {
     asked: Asked,
     source: Rc<OwnedFd>,
 }
 
-/// What the helper is to answer. Attached: where the call was received, the caller's directory in `/proc`, and its memory if
-/// that may be read.
+/// The helper's errand. Attached: the descriptor on which the call was received, the caller's directory in `/proc` and,
+/// if it may be read, the caller's memory.
 #[derive(Debug, Serialize, Deserialize)]
 struct Errand(Asked);
 
-/// It has been answered, unless the kernel told init's log why not.
+/// The call was answered, unless the kernel refused that, which init's log then contains.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answered;
 
@@ -94,7 +96,8 @@ impl Mediator {
         !self.sources.is_empty()
     }
 
-    /// Readable where there is something to do. While the helper is at work, calls are left in the kernel.
+    /// Descriptors that are readable when there is something to do. While the helper works, further calls stay in the
+    /// kernel.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sources = if self.helper.is_idle() {
             &*self.sources
@@ -107,7 +110,7 @@ impl Mediator {
             .chain(self.helper.fd())
     }
 
-    /// When [`advance`](Self::advance) must be called though nothing is readable.
+    /// When [`advance`](Self::advance) must be called even if nothing is readable.
     pub fn due(&self) -> Option<std::time::Instant> {
         self.helper.due()
     }
@@ -117,12 +120,13 @@ impl Mediator {
         self.helper.pids()
     }
 
-    /// Lets the helper go for good.
+    /// Ends the helper at the end of the VM.
     pub fn dismiss(&mut self) {
         self.helper.dismiss();
     }
 
-    /// Receives a call if the helper is idle, and goes on with what it does. `proc_fd` is a `/proc` that shows programs and init.
+    /// Receives a call if the helper is idle, and continues the helper's work. `proc_fd` is a `/proc` that shows
+    /// programs and init.
     pub fn advance(&mut self, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
         let work = |channel: &Channel| work(channel, proc_fd, ground);
         finish(self.helper.advance(work));
@@ -134,7 +138,7 @@ impl Mediator {
         }
     }
 
-    /// A call that waits, of each source in turn.
+    /// A waiting call, taken from each source in turn.
     fn receive(&mut self) -> Option<Pending> {
         let mut ended = Vec::new();
         let mut found = None;
@@ -148,7 +152,7 @@ impl Mediator {
             }
             let events = watched[0].revents().unwrap_or(PollFlags::empty());
             if !events.contains(PollFlags::POLLIN) {
-                // Nobody is left under that filter.
+                // No process under that filter is left.
                 ended.push(Rc::clone(source));
                 continue;
             }
@@ -169,7 +173,8 @@ impl Mediator {
         found
     }
 
-    /// Hands a call to the helper. Init opens the caller's memory itself: where Yama restricts tracing, only an ancestor may.
+    /// Gives a call to the helper. Init opens the caller's memory itself, because only an ancestor may do so where Yama
+    /// restricts tracing.
     fn begin(&mut self, pending: Pending, proc_fd: BorrowedFd<'_>) {
         let Pending { asked, source } = &pending;
         let opened = || -> Result<Vec<OwnedFd>, Errno> {
@@ -205,7 +210,7 @@ fn finish(finished: Vec<Finished<Pending, Answered>>) {
     }
 }
 
-/// Answers a call that the helper cannot answer, or has not.
+/// Answers a call that the helper cannot answer, or has not answered.
 fn refuse(pending: &Pending, errno: Errno) {
     let (source, asked) = (pending.source.as_fd(), &pending.asked);
     let answered = if sys::Open::of(asked).is_some() {
@@ -218,20 +223,20 @@ fn refuse(pending: &Pending, errno: Errno) {
 
 fn log_unanswered(answered: Result<(), Errno>) {
     match answered {
-        // The caller has been killed since, or the answer was sent before.
+        // The caller was killed meanwhile, or the answer was sent before.
         Ok(()) | Err(Errno::ENOENT | Errno::EINPROGRESS) => {}
         Err(errno) => crate::sys::log(&errno),
     }
 }
 
-/// The helper's process.
+/// Runs in the helper's process.
 fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
     let mut kept = vec![channel.as_fd(), proc_fd];
     kept.extend(ground.fds());
     helper::close_all_but(&kept);
     helper::serve(channel, |Errand(asked), fds| {
         let mut fds = fds.into_iter();
-        // Otherwise this process had no room for them: init answers when it is gone.
+        // Otherwise this process had no room for them; init answers the call when this process is gone.
         let (Some(source_fd), Some(caller_fd)) = (fds.next(), fds.next()) else {
             std::process::exit(1);
         };

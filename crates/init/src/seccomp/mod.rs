@@ -67,10 +67,11 @@
 //! can only be added and the kernel takes the stricter of two answers, so a guest's supervisor cannot allow what this
 //! filter refuses. `landlock_*` and `memfd_secret` only affect the caller.
 //!
-//! What does not work inside because of it: set-uid files on a host directory (`cp -p`, `tar -p`), sandboxes that build on
-//! namespaces (Chromium needs `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that insist on AIO
-//! (`fio --ioengine=libaio`); databases and web servers do without it. Where the kernel asks init, a program cannot have it ask
-//! the program's own supervisor as well (`SECCOMP_FILTER_FLAG_NEW_LISTENER` is EBUSY): it has one listener for all filters.
+//! What does not work in a VM because of the filter: set-uid files on a host directory (`cp -p`, `tar -p`), sandboxes
+//! that use namespaces (Chromium needs `--no-sandbox`), 32-bit programs, `sync -f`, `ulimit -c`, and programs that
+//! insist on AIO (`fio --ioengine=libaio`); databases and web servers do without it. Where the kernel asks init, a
+//! program cannot have its own supervisor (`SECCOMP_FILTER_FLAG_NEW_LISTENER` is EBUSY), because a process has one
+//! listener for all its filters.
 //!
 //! The cost of a call: the kernel does not run the filter for calls that are always allowed (it keeps a bitmap, Linux
 //! 5.11); a call whose arguments are tested, such as `openat`, costs a few dozen nanoseconds.

@@ -85,7 +85,7 @@ impl Vm {
         };
         match result {
             Ok(true) => control.send(&Reply::Done { call }, Vec::new()),
-            // A job answers when it has come to its end, and so does a step on files.
+            // A job, or a step on files, answers when it has ended.
             Ok(false) => Ok(()),
             Err(error) => control.send(&Reply::Failed { call, error }, Vec::new()),
         }

@@ -59,9 +59,9 @@ pub struct Vm {
     pid_namespace: bool,
     /// The directory of the VM's files on the host, if it has one there.
     directory: Option<String>,
-    /// Does steps on files.
+    /// Carries out steps on files.
     files: FileHelper,
-    /// Answers the calls that the kernel asks about, if there are such.
+    /// Answers the calls that the kernel asks about, if there are any.
     mediator: Mediator,
     /// The mounts with the VM's own files, which decide such calls in a VM with its own root.
     own_mounts: OwnMounts,

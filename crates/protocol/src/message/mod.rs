@@ -23,7 +23,7 @@ pub use hold::{Bytes, HeldEntry, Hold};
 pub use program::{Background, Exit, Spawn, Stdio, Usage};
 pub use step::BootStep;
 
-/// The host's number for one request; also the name of the process family that a [`Request::Spawn`] starts.
+/// The host's number for one request; also the id of the family that a [`Request::Spawn`] starts.
 pub type Call = u64;
 
 /// The index of a descriptor in the message's list of attached descriptors.
@@ -61,11 +61,11 @@ pub enum Request {
     Kill {
         /// This request's number.
         call: Call,
-        /// Whom. An exited family is still searched for what it left behind.
+        /// The target. Of a family that has exited, the processes that it left are killed.
         target: Target,
     },
-    /// Hang up the terminal session of a spawned shell: SIGHUP and SIGCONT to every process of the session, SIGKILL after
-    /// two seconds to what is left. Answered with [`Reply::Done`] when none of it is left.
+    /// Hang up the terminal session of a spawned shell: SIGHUP and SIGCONT to every process of the session, and after
+    /// two seconds SIGKILL to those that are left. Answered with [`Reply::Done`] when none of them is left.
     HangUp {
         /// This request's number.
         call: Call,

@@ -36,7 +36,7 @@ pub enum Step {
     Execute,
 }
 
-/// What the child reads and writes; it points into a [`Plan`](super::Plan).
+/// The memory that the child reads and writes; it points into a [`Plan`](super::Plan).
 pub struct Shared {
     pub candidates: *const *const c_char,
     pub arguments: *const *const c_char,
@@ -56,7 +56,7 @@ pub struct Shared {
 /// Runs in the child.
 ///
 /// # Safety
-/// `argument` is a [`Shared`] whose pointers are good.
+/// `argument` must be a [`Shared`] whose pointers are valid.
 pub unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     // SAFETY: the caller guarantees it; the parent is suspended, so nothing else uses the memory.
     let shared = unsafe { &mut *argument.cast::<Shared>() };
@@ -104,9 +104,9 @@ unsafe fn run(shared: &mut Shared) -> Step {
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
             return Step::Limit;
         }
-        // From here on the child holds nothing of init's that a path could lead to. Two descriptors stay: the working
-        // directory, until the next step, and the pipe for the report, until the program runs. A pipe is no directory and
-        // cannot be executed, so no path leads through it.
+        // From here on the child has no descriptor of init to which a path could lead. Two descriptors stay open: the
+        // working directory until the next step, and the report's pipe until the program runs. A pipe is not a
+        // directory and cannot be executed, so no path leads through it.
         if close_all_but(&mut [shared.directory, shared.report_fd]).is_err() {
             return Step::Close;
         }
