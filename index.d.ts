@@ -869,7 +869,7 @@ export interface SpawnedProcess {
  * **Its streams** cost nothing until they are read for the first time, by `stdout`, `stderr` or `lines()`, and begin at the first
  * byte of the process. If output that events have brought by then is no longer kept (`limits.replayBytes`), they fail with
  * LIMIT_EXCEEDED, and the error has `truncatedBytes`. They take nothing from events, callbacks and other handles. A stream that
- * is not read holds the process up: it pauses when it holds 256 KiB, after which at most 2 MiB still come (see
+ * is not read holds the process up: it pauses when it holds 512 KiB, after which at most 2 MiB still come (see
  * `pauseProcessOutput`). To destroy it, or to leave a `for await` loop, ends that and leaves the process as it is;
  * `closeProcessOutput` is what makes `yes` end. They end when nothing can write to them any more, which may be after `exited`: see
  * `processClose`. With VM_DISPOSED they fail only if they are read for the first time after the VM has ended.
@@ -894,8 +894,8 @@ export interface VmProcess extends SpawnedProcess {
   readonly stderr: Readable;
   /**
    * Both streams by lines, in the order of arrival, without their line ends (`\n` or `\r\n`), decoded as UTF-8: invalid
-   * sequences become U+FFFD. What follows the last line end is the last line. Each call reads from the first byte. At most 64 Ki
-   * characters of lines wait to be taken before the process is paused. A line of more than 16 Mi characters is LIMIT_EXCEEDED.
+   * sequences become U+FFFD. What follows the last line end is the last line. Each call reads from the first byte. At most 64 KiB
+   * of output wait to be taken before the process is paused. A line of more than 16 Mi characters is LIMIT_EXCEEDED.
    */
   lines(): AsyncIterableIterator<ProcessLine, undefined>;
   /** How the process ended, after `processExit`; with reason "disposed" if it ended with its VM. Never rejects. */

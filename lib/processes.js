@@ -64,8 +64,8 @@ class Processes {
   #newest = new Map();
   /** @type {Process[]} */
   #exited = [];
-  /** Processes that have exited, and whose streams have not ended. @type {Set<Process>} */
-  #unclosed = new Set();
+  /** By `start`, the processes that have exited, and whose streams have not ended. @type {Map<number, Process>} */
+  #unclosed = new Map();
 
   /** @param {Calls} calls */
   constructor(calls) {
@@ -97,6 +97,9 @@ class Processes {
         else process.release = follow(signal, abort);
       }
       this.#processes.set(start, process);
+      // The addon reports no end of the older process's streams: it would be taken for this one's.
+      const older = this.#newest.get(pid);
+      if (older) this.#unclosed.delete(older.start);
       this.#newest.set(pid, process);
     };
     try {
@@ -161,7 +164,7 @@ class Processes {
     const { release, told, inContext, pid } = process;
     release();
     this.#keep(process);
-    if (!closed) this.#unclosed.add(process);
+    if (!closed && this.#newest.get(pid) === process) this.#unclosed.set(start, process);
     told?.({ pid, ...exit });
     try {
       inContext(emit, exit);
@@ -177,8 +180,8 @@ class Processes {
    * @param {() => void} emitClose
    */
   onClose(start, emitClose) {
-    const process = this.#processes.get(start);
-    if (process) this.#unclosed.delete(process);
+    const process = this.#unclosed.get(start);
+    this.#unclosed.delete(start);
     if (process) process.inContext(emitClose);
     else emitClose();
   }
@@ -188,10 +191,7 @@ class Processes {
    * @param {(pid: number) => void} emitClose
    */
   onVmExit(emitClose) {
-    for (const process of this.#unclosed) {
-      // The event would be taken for that of another process with the pid.
-      if (this.#newest.get(process.pid) === process) process.inContext(emitClose, process.pid);
-    }
+    for (const { inContext, pid } of this.#unclosed.values()) inContext(emitClose, pid);
     this.#unclosed.clear();
   }
 

@@ -7,15 +7,20 @@ const { AgentVmError } = require("../error");
 
 /** @typedef {{ stream: StreamName, line: string }} Line */
 
-/** Characters of lines that wait to be taken; with more, the process is paused. */
+/** Bytes that wait to be taken, with what each chunk counts for beside its own; with more, the process is paused. */
 const MOST_WAITING = 64 * 1024;
+const CHUNK_COST = 256;
 /** Characters of one line. */
 const LONGEST = 16 * 1024 * 1024;
+/** The memory that V8 takes for a piece of a string. */
+const PIECE_COST = 32;
 
 /** One stream as lines, decoded as UTF-8. */
 class Splitter {
   #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   #rest = "";
+  /** How many strings `#rest` was made of since it was last copied to one. */
+  #pieces = 0;
 
   /**
    * The lines that end within `data`, without their line ends.
@@ -25,12 +30,23 @@ class Splitter {
     const [first = "", ...others] = this.#decoder.decode(data, { stream: true }).split("\n");
     const last = others.pop();
     if (last === undefined) {
-      this.#rest += first;
+      this.#extend(first);
       return [];
     }
     const lines = [this.#rest + first, ...others].map(withoutReturn);
-    this.#rest = last;
+    [this.#rest, this.#pieces] = [last, 0];
     return lines;
+  }
+
+  /**
+   * Adds to the last line. V8 keeps the pieces of a string apart, which takes many times the memory of single characters.
+   * @param {string} piece
+   */
+  #extend(piece) {
+    this.#rest += piece;
+    if (++this.#pieces * PIECE_COST < this.#rest.length + MOST_WAITING) return;
+    this.#rest = Buffer.from(this.#rest, "utf16le").toString("utf16le");
+    this.#pieces = 0;
   }
 
   get length() {
@@ -52,15 +68,22 @@ function withoutReturn(line) {
 /** @implements {AsyncIterableIterator<Line, undefined>} */
 class Lines {
   #splitters = { stdout: new Splitter(), stderr: new Splitter() };
-  /** @type {Line[]} */
-  #lines = [];
-  #first = 0;
-  #waitingCharacters = 0;
+  /**
+   * Chunks that are not split yet: as lines they may take many times the memory. Without data: the end of the stream.
+   * @type {{ stream: StreamName, data: Uint8Array | undefined }[]}
+   */
+  #chunks = [];
+  #waiting = 0;
+  /** The lines of the chunk that was split last, and how many of them were taken. */
+  #lines = /** @type {string[]} */ ([]);
+  #taken = 0;
+  /** @type {StreamName} */
+  #stream = "stdout";
   /** @type {{ resolve: (result: IteratorResult<Line, undefined>) => void, reject: (error: unknown) => void }[]} */
   #callers = [];
+  /** How many streams have not ended. */
   #open = 2;
-  #failed = false;
-  /** @type {unknown} */
+  /** @type {{ error: unknown } | undefined} */
   #failure;
   /** @type {ReturnType<Output["read"]> | undefined} */
   #tap;
@@ -69,10 +92,9 @@ class Lines {
   constructor(output) {
     try {
       this.#tap = output.read(["stdout", "stderr"], {
-        onData: (data, stream) => this.#add(stream, this.#splitters[stream].split(data)),
-        onStreamEnd: (stream) => this.#end(stream),
+        onData: (data, stream) => this.#add(stream, data),
+        onStreamEnd: (stream) => void this.#add(stream, undefined),
       });
-      if (this.#open === 0) this.#tap.close();
     } catch (error) {
       this.#fail(error);
     }
@@ -80,27 +102,16 @@ class Lines {
 
   /** @returns {Promise<IteratorResult<Line, undefined>>} */
   next() {
-    const line = this.#lines[this.#first];
-    if (line !== undefined) {
-      this.#first++;
-      this.#waitingCharacters -= line.line.length;
-      if (this.#first === this.#lines.length) this.#clear();
-      if (this.#waitingCharacters < MOST_WAITING) this.#tap?.resume();
-      return Promise.resolve({ value: line, done: false });
-    }
-    if (this.#failed) {
-      const failure = this.#failure;
-      [this.#failed, this.#failure] = [false, undefined];
-      return Promise.reject(failure);
-    }
-    if (this.#open === 0) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve, reject) => this.#callers.push({ resolve, reject }));
+    return new Promise((resolve, reject) => {
+      this.#callers.push({ resolve, reject });
+      this.#serve();
+    });
   }
 
   /** @returns {Promise<IteratorReturnResult<undefined>>} */
   return() {
-    this.#clear();
     this.#close();
+    this.#serve();
     return Promise.resolve({ value: undefined, done: true });
   }
 
@@ -114,51 +125,70 @@ class Lines {
 
   /**
    * @param {StreamName} stream
-   * @param {string[]} lines
+   * @param {Uint8Array | undefined} data
    */
-  #add(stream, lines) {
-    for (const line of lines) {
-      const value = { stream, line };
-      const caller = this.#callers.shift();
-      if (caller) {
-        caller.resolve({ value, done: false });
-        continue;
-      }
-      this.#lines.push(value);
-      this.#waitingCharacters += line.length;
-    }
-    if (this.#splitters[stream].length > LONGEST) {
-      this.#fail(new AgentVmError("LIMIT_EXCEEDED", `A line of ${stream} has more than ${LONGEST} characters`));
-      return true;
-    }
-    return this.#waitingCharacters < MOST_WAITING;
+  #add(stream, data) {
+    this.#chunks.push({ stream, data });
+    this.#waiting += (data?.byteLength ?? 0) + CHUNK_COST;
+    this.#serve();
+    return this.#waiting < MOST_WAITING;
   }
 
-  /** @param {StreamName} stream */
-  #end(stream) {
-    this.#open--;
-    this.#add(stream, this.#splitters[stream].end());
-    if (this.#open === 0) this.#close();
+  /** Answers the callers, as far as there are lines. */
+  #serve() {
+    while (this.#callers.length > 0) {
+      const line = this.#nextLine();
+      if (line === undefined && this.#open > 0) return;
+      const caller = this.#callers.shift();
+      if (line !== undefined) caller?.resolve({ value: { stream: this.#stream, line }, done: false });
+      else if (this.#failure) caller?.reject(this.#failure.error);
+      else caller?.resolve({ value: undefined, done: true });
+      if (line === undefined) this.#failure = undefined;
+    }
+  }
+
+  #nextLine() {
+    while (this.#taken === this.#lines.length) {
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) return undefined;
+      this.#split(chunk.stream, chunk.data);
+    }
+    return this.#lines[this.#taken++];
+  }
+
+  /**
+   * @param {StreamName} stream
+   * @param {Uint8Array | undefined} data
+   */
+  #split(stream, data) {
+    const splitter = this.#splitters[stream];
+    this.#waiting -= (data?.byteLength ?? 0) + CHUNK_COST;
+    if (data === undefined) this.#open--;
+    this.#stream = stream;
+    this.#lines = data === undefined ? splitter.end() : splitter.split(data);
+    this.#taken = 0;
+    if (splitter.length > LONGEST) {
+      this.#fail(new AgentVmError("LIMIT_EXCEEDED", `A line of ${stream} has more than ${LONGEST} characters`));
+    } else if (this.#waiting < MOST_WAITING) {
+      this.#tap?.resume();
+    }
   }
 
   /** @param {unknown} error */
   #fail(error) {
-    const caller = this.#callers.shift();
-    if (caller) caller.reject(error);
-    else [this.#failed, this.#failure] = [true, error];
+    const [lines, taken] = [this.#lines, this.#taken];
     this.#close();
+    // The lines before it are whole.
+    [this.#lines, this.#taken] = [lines, taken];
+    this.#failure = { error };
   }
 
   #close() {
     this.#open = 0;
     this.#tap?.close();
-    for (const { resolve } of this.#callers.splice(0)) resolve({ value: undefined, done: true });
-  }
-
-  #clear() {
-    this.#lines = [];
-    this.#first = 0;
-    this.#waitingCharacters = 0;
+    this.#chunks = [];
+    [this.#lines, this.#taken] = [[], 0];
+    this.#failure = undefined;
   }
 }
 

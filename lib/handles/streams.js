@@ -3,6 +3,8 @@
 
 const { Duplex, Readable, Writable } = require("node:stream");
 
+const { ByteQueue } = require("./byte-queue");
+
 /** @import { Output, StreamName } from "./output" */
 
 /**
@@ -13,8 +15,12 @@ const { Duplex, Readable, Writable } = require("node:stream");
  * @property {(done: (error?: Error | null) => void) => void} final
  */
 
-/** Bytes that a stream holds before it pauses its process; what is on its way at that moment still comes. */
+/** Bytes that wait for a stream before its process is paused; what is on its way at that moment still comes. */
+const MOST_WAITING = 256 * 1024;
+/** Bytes that a stream holds itself. */
 const HIGH_WATER = 256 * 1024;
+/** A smaller piece takes many times the memory of its bytes. */
+const SMALL = 4096;
 
 /**
  * How input is written: `write` resolves when all of it is taken.
@@ -32,7 +38,7 @@ function readableOf(output, stream) {
   const source = new Source(output, stream);
   const readable = new Readable({
     highWaterMark: HIGH_WATER,
-    read: () => source.resume(),
+    read: () => source.read(),
     destroy: (error, done) => source.close(error, done),
   });
   source.start(readable);
@@ -55,19 +61,27 @@ function duplexOf(output, input) {
     readableHighWaterMark: HIGH_WATER,
     allowHalfOpen: false,
     ...writing({ ...input, close: async () => {} }),
-    read: () => source.resume(),
+    read: () => source.read(),
     destroy: (error, done) => source.close(error, done),
   });
   source.start(duplex);
   return duplex;
 }
 
-/** Fills a readable stream. */
+/** Fills a readable stream with what it asks for; the rest waits. */
 class Source {
   #output;
   #stream;
+  /** @type {Readable | undefined} */
+  #readable;
   /** @type {ReturnType<Output["read"]> | undefined} */
   #tap;
+  #queue = new ByteQueue();
+  /** Whether the stream has asked for more than it got. */
+  #wanted = false;
+  #ended = false;
+  /** @type {NodeJS.Immediate | undefined} */
+  #pushing;
 
   /**
    * @param {Output} output
@@ -80,18 +94,25 @@ class Source {
 
   /** @param {Readable} readable */
   start(readable) {
+    this.#readable = readable;
     try {
       this.#tap = this.#output.read([this.#stream], {
-        onData: (data) => readable.push(data),
-        onStreamEnd: () => readable.push(null),
+        onData: (data) => this.#add(data),
+        onStreamEnd: () => {
+          this.#ended = true;
+          this.#push();
+        },
       });
     } catch (error) {
       readable.destroy(/** @type {Error} */ (error));
     }
   }
 
-  resume() {
-    this.#tap?.resume();
+  /** The stream asks for more. */
+  read() {
+    this.#wanted = true;
+    this.#push();
+    if (this.#queue.bytes < MOST_WAITING) this.#tap?.resume();
   }
 
   /**
@@ -100,7 +121,27 @@ class Source {
    */
   close(error, done) {
     this.#tap?.close();
+    clearImmediate(this.#pushing);
+    this.#queue = new ByteQueue();
     done(error);
+  }
+
+  /** @param {Uint8Array} data */
+  #add(data) {
+    if (this.#wanted && this.#queue.bytes === 0 && (data.byteLength >= SMALL || this.#readable?.readableLength === 0)) {
+      this.#wanted = this.#readable?.push(data) ?? false;
+      return true;
+    }
+    // What its reader has not caught up with waits here, where small pieces are joined.
+    this.#queue.add(data);
+    if (this.#wanted) this.#pushing ??= setImmediate(() => this.#push());
+    return this.#queue.bytes < MOST_WAITING;
+  }
+
+  #push() {
+    this.#pushing = undefined;
+    while (this.#wanted && this.#queue.bytes > 0) this.#wanted = this.#readable?.push(this.#queue.take()) ?? false;
+    if (this.#ended && this.#queue.bytes === 0) this.#readable?.push(null);
   }
 }
 
