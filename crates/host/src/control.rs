@@ -47,7 +47,7 @@ pub struct StartedProgram {
 pub type OnStart = Box<dyn FnOnce(Result<StartedProgram, Error>) + Send>;
 
 /// A reply that is not about a program.
-pub type Answer = (Reply, Vec<OwnedFd>);
+pub type ReplyAndFds = (Reply, Vec<OwnedFd>);
 
 /// Init sent a reply to no request: it has a bug or is compromised.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ struct Unasked;
 
 enum PendingCall {
     Start(OnStart),
-    Answer(oneshot::Sender<Result<Answer, Error>>),
+    Answer(oneshot::Sender<Result<ReplyAndFds, Error>>),
 }
 
 /// The host's end of the control socket.
@@ -116,7 +116,7 @@ impl Control {
     }
 
     /// Sends any other request and waits for its reply.
-    pub async fn ask(&self, call: Call, request: Request, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
+    pub async fn ask(&self, call: Call, request: Request, fds: Vec<OwnedFd>) -> Result<ReplyAndFds, Error> {
         let (sender, receiver) = oneshot::channel();
         self.send(call, &request, fds, PendingCall::Answer(sender))
             .map_err(|(error, _)| error)?;

@@ -127,12 +127,12 @@ fn honest_zygote(mut channel: Channel) -> Option<(Channel, Box<Boot>)> {
         let mut fds = fds.into_iter();
         let socket = fds.next()?;
         let cgroup = if launch.cgroup { fds.next() } else { None };
-        let options = vfork::Options {
+        let options = vfork::ChildOptions {
             namespaces: launch.namespaces,
             sibling: true,
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
             pidfd: true,
-            ..vfork::Options::default()
+            ..vfork::ChildOptions::default()
         };
         // SAFETY: on init's side the program has one thread.
         let copied = unsafe { vfork::copy(&options) }.unwrap();

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_protocol::message::{BootStep, Launch, OwnMap};
-use agent_vm_vfork::sys::{Child, Options, copy};
+use agent_vm_vfork::sys::{Child, ChildOptions, copy};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setfsuid, setgroups, setresgid, setresuid};
@@ -97,12 +97,12 @@ fn copy_into(launch: &Launch, mut attachments: Attachments) -> Result<Side, Errn
     } else {
         None
     };
-    let options = Options {
+    let options = ChildOptions {
         namespaces: launch.namespaces,
         sibling: true,
         cgroup: cgroup_fd.as_ref().map(AsFd::as_fd),
         pidfd: true,
-        ..Options::default()
+        ..ChildOptions::default()
     };
     // SAFETY: init has one thread.
     match unsafe { copy(&options) }.map_err(|error| sys::errno_of(&error))? {

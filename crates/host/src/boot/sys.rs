@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use agent_vm_vfork::sys::{Child, Options, Stack, vfork};
+use agent_vm_vfork::sys::{Child, ChildOptions, Stack, vfork};
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -98,11 +98,11 @@ pub fn launch(launch: &InitLaunch<'_>) -> Result<Child, LaunchError> {
         ],
         failure: None,
     };
-    let options = Options {
+    let options = ChildOptions {
         // No SIGCHLD: libuv's handler in the server must not get one.
         exit_signal: 0,
         pidfd: true,
-        ..Options::default()
+        ..ChildOptions::default()
     };
     // SAFETY: `child` only makes system calls and reads `plan`, which outlives the call.
     let child = unsafe { vfork(&mut stack, &options, child, ptr::from_mut(&mut plan).cast()) }

@@ -16,7 +16,7 @@ use agent_vm_remove_tree::Named;
 use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
-use crate::control::Answer;
+use crate::control::ReplyAndFds;
 use crate::error::Error;
 use crate::vm::Vm;
 
@@ -165,7 +165,7 @@ impl Vm {
         fds.into_iter().next().ok_or_else(Error::missing_descriptor)
     }
 
-    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<Answer, Error> {
+    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<ReplyAndFds, Error> {
         self.ask(|call| Request::File { call, step }, fds).await
     }
 }

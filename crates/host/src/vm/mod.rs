@@ -13,7 +13,7 @@ use agent_vm_protocol::message::{Request, Target};
 use tracing::Instrument as _;
 
 use crate::boot::{self, Enforcement, HostSide, Isolation, Network, Options};
-use crate::control::Answer;
+use crate::control::ReplyAndFds;
 use crate::error::Error;
 use crate::events::Events;
 use crate::proxy::{Connector, Dialer, Own, Proxy};
@@ -116,7 +116,7 @@ impl Vm {
         &self,
         request: impl FnOnce(u64) -> Request,
         fds: Vec<OwnedFd>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ReplyAndFds, Error> {
         let control = &self.shared().control;
         let call = control.call();
         control.ask(call, request(call), fds).await

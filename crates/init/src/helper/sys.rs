@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use agent_vm_vfork::sys::Options;
+use agent_vm_vfork::sys::ChildOptions;
 use libc::pid_t;
 
 /// Runs `child` in a copy of this process, which ends when `child` returns. Returns the copy's pid and a descriptor for
@@ -13,9 +13,9 @@ use libc::pid_t;
 /// The copy's end sends no signal, and a wait for any child does not find it (`__WCLONE` in `wait(2)`), so that a wait
 /// for init's children only finds the VM's processes.
 pub fn copy(child: impl FnOnce()) -> io::Result<(pid_t, OwnedFd)> {
-    let options = Options {
+    let options = ChildOptions {
         pidfd: true,
-        ..Options::default()
+        ..ChildOptions::default()
     };
     // SAFETY: init has one thread.
     let Some(made) = (unsafe { agent_vm_vfork::sys::copy(&options) })? else {

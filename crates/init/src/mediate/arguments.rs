@@ -8,15 +8,15 @@ use nix::sys::time::TimeSpec;
 use super::{Asked, Caller};
 
 /// One call.
-pub struct Request {
+pub struct AskedCall {
     /// The file.
-    pub named: Named,
+    pub named: NamedFile,
     /// The change to it.
     pub change: Change,
 }
 
 /// How a file is named.
-pub enum Named {
+pub enum NamedFile {
     /// By a path, relative to the caller's descriptor or otherwise to its working directory.
     Path {
         directory: Option<i32>,
@@ -39,13 +39,13 @@ pub struct Times {
     pub modified: TimeSpec,
 }
 
-impl Request {
+impl AskedCall {
     /// Reads the arguments.
     pub fn read(asked: &Asked, caller: &Caller) -> Result<Self, Errno> {
         let argument = |index: usize| asked.arguments[index];
         let int = |index: usize| argument(index) as i32;
         let mode = |index: usize| Change::Mode(argument(index) as u32);
-        let path = |directory, index: usize, flags: i32| -> Result<Named, Errno> {
+        let path = |directory, index: usize, flags: i32| -> Result<NamedFile, Errno> {
             if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
                 return Err(Errno::EINVAL);
             }
@@ -55,9 +55,9 @@ impl Request {
             }
             let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
             if let Some(number) = descriptor_in_proc(&path).filter(|_| follow) {
-                return Ok(Named::Descriptor(number));
+                return Ok(NamedFile::Descriptor(number));
             }
-            Ok(Named::Path {
+            Ok(NamedFile::Path {
                 directory,
                 path,
                 follow,
@@ -67,7 +67,7 @@ impl Request {
         let (named, change) = match asked.number {
             #[cfg(target_arch = "x86_64")]
             libc::SYS_chmod => (path(None, 0, 0)?, mode(1)),
-            libc::SYS_fchmod => (Named::Descriptor(int(0)), mode(1)),
+            libc::SYS_fchmod => (NamedFile::Descriptor(int(0)), mode(1)),
             libc::SYS_fchmodat => (path(directory(0), 1, 0)?, mode(2)),
             super::sys::FCHMODAT2 => (path(directory(0), 1, int(3))?, mode(2)),
             #[cfg(target_arch = "x86_64")]
@@ -98,8 +98,8 @@ fn descriptor_in_proc(path: &CStr) -> Option<i32> {
     number.parse().ok().filter(|_| is_number)
 }
 
-fn named_by(directory: Option<i32>) -> Result<Named, Errno> {
-    directory.map(Named::Descriptor).ok_or(Errno::EFAULT)
+fn named_by(directory: Option<i32>) -> Result<NamedFile, Errno> {
+    directory.map(NamedFile::Descriptor).ok_or(Errno::EFAULT)
 }
 
 /// `struct utimbuf`.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use super::arguments::Named;
+use super::arguments::NamedFile;
 use super::{Caller, Replaced};
 use crate::sys::openat2;
 
@@ -50,11 +50,11 @@ impl Ground<'_> {
     }
 
     /// Opens the file that a call names with `O_PATH`.
-    pub fn find(&self, caller: &Caller, named: &Named) -> Result<OwnedFd, Errno> {
+    pub fn find(&self, caller: &Caller, named: &NamedFile) -> Result<OwnedFd, Errno> {
         match (self, named) {
             (
                 Self::Directory { directory_fd, .. },
-                Named::Path {
+                NamedFile::Path {
                     directory,
                     path,
                     follow,
@@ -65,17 +65,17 @@ impl Ground<'_> {
                     directory_fd,
                     replaced,
                 },
-                Named::Descriptor(number),
+                NamedFile::Descriptor(number),
             ) => held(*directory_fd, caller, replaced, *number),
             (
                 Self::Root(_),
-                Named::Path {
+                NamedFile::Path {
                     directory,
                     path,
                     follow,
                 },
             ) => in_root(caller, *directory, path, *follow),
-            (Self::Root(_), Named::Descriptor(number)) => caller.open(Some(*number)),
+            (Self::Root(_), NamedFile::Descriptor(number)) => caller.open(Some(*number)),
         }
     }
 

@@ -37,7 +37,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
 use serde::{Deserialize, Serialize};
 
-use self::arguments::{Change, Request, Times};
+use self::arguments::{AskedCall, Change, Times};
 use crate::helper::{self, Finished, Helper};
 use crate::sys::MEDIATOR_NAME;
 
@@ -286,7 +286,7 @@ fn answer_open(
 }
 
 fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
-    let request = Request::read(asked, caller)?;
+    let request = AskedCall::read(asked, caller)?;
     let file_fd = ground.find(caller, &request.named)?;
     // Through /proc, the only way to name a file by an `O_PATH` descriptor.
     let name = format!("self/fd/{}", file_fd.as_raw_fd());

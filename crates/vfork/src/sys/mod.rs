@@ -27,7 +27,7 @@ use self::wait::wait_until_left;
 
 /// Where and how a child starts.
 #[derive(Debug, Default)]
-pub struct Options<'a> {
+pub struct ChildOptions<'a> {
     /// `CLONE_NEW*` flags: the new namespaces of the child.
     pub namespaces: c_int,
     /// The signal that the parent gets when the child ends: `SIGCHLD`, or 0 for none.
@@ -48,7 +48,7 @@ pub struct Options<'a> {
     pub patience: Option<Duration>,
 }
 
-impl Options<'_> {
+impl ChildOptions<'_> {
     /// `CLONE_*` flags except those for memory, and the exit signal.
     fn flags(&self) -> (c_int, c_int) {
         let mut flags = self.namespaces;
@@ -91,7 +91,7 @@ pub struct Child {
 /// memory and thread identity with the waiting caller. `argument` must be what `entry` expects and outlive the call.
 pub unsafe fn vfork(
     stack: &mut Stack,
-    options: &Options<'_>,
+    options: &ChildOptions<'_>,
     entry: unsafe extern "C" fn(*mut c_void) -> !,
     argument: *mut c_void,
 ) -> io::Result<Child> {
@@ -185,7 +185,7 @@ pub unsafe fn vfork(
 ///
 /// # Safety
 /// The process must have one thread: in the copy, locks of other threads would be held for ever.
-pub unsafe fn copy(options: &Options<'_>) -> io::Result<Option<Child>> {
+pub unsafe fn copy(options: &ChildOptions<'_>) -> io::Result<Option<Child>> {
     let mut pidfd: RawFd = -1;
     let (flags, exit_signal) = options.flags();
     let result = if let Some(cgroup) = options.cgroup {

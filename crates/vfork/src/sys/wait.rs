@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::machine::system_call;
 
-/// How long a caller with [`Options::patience`](super::Options::patience) waits before it first checks the child, and
+/// How long a caller with [`ChildOptions::patience`](super::ChildOptions::patience) waits before it first checks the child, and
 /// between later checks.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);

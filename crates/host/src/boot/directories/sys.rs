@@ -7,19 +7,19 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 
-use agent_vm_vfork::sys::{Options, Stack, vfork};
+use agent_vm_vfork::sys::{ChildOptions, Stack, vfork};
 use libc::c_int;
 
 use super::super::sys::reap;
 
 /// A user namespace with these maps and without processes.
 pub fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
-    let options = Options {
+    let options = ChildOptions {
         namespaces: libc::CLONE_NEWUSER,
         // No SIGCHLD: libuv's handler in the server must not get one.
         exit_signal: 0,
         pidfd: true,
-        ..Options::default()
+        ..ChildOptions::default()
     };
     let mut stack = Stack::new()?;
     // SAFETY: the child does nothing but exit.

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use agent_vm_vfork::sys::{Options, Stack, vfork};
+use agent_vm_vfork::sys::{ChildOptions, Stack, vfork};
 use libc::c_char;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -97,14 +97,14 @@ pub fn start(
         step: Step::None,
         errno: 0,
     };
-    let options = Options {
+    let options = ChildOptions {
         exit_signal: libc::SIGCHLD,
         sibling: plan.sibling,
         cgroup: cgroup.into,
         key: seccomp::key(),
         // Programs may signal the child, and they choose the files that it executes.
         patience: Some(PATIENCE),
-        ..Options::default()
+        ..ChildOptions::default()
     };
     let pointer = &raw mut shared;
     // SAFETY: `child` only makes system calls and never returns; `shared` and everything that it points to live until
