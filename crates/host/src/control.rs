@@ -316,7 +316,8 @@ impl Control {
             Reply::Done { call }
             | Reply::Connected { call }
             | Reply::Opened { call }
-            | Reply::Attributes { call, .. } => {
+            | Reply::Attributes { call, .. }
+            | Reply::Removed { call, .. } => {
                 let waiting = {
                     let mut state = self.state.lock();
                     let Some(PendingCall::Answer(_)) = state.waiting.get(&call) else {

@@ -28,6 +28,16 @@ pub trait Tree {
         is_directory: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Removes names that are no directories, in their order, as far as that is possible at once. Returns how many do not
+    /// exist any more; the others are removed one by one.
+    fn remove_files(
+        &self,
+        _directory: &Arc<OwnedFd>,
+        _names: &[&CStr],
+    ) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+        async { Ok(0) }
+    }
+
     /// Runs [`entries`](crate::entries()) on a thread that may block.
     fn list(&self, directory: Arc<OwnedFd>) -> impl Future<Output = Result<Entries, Self::Error>> + Send;
 

@@ -19,6 +19,9 @@ pub const MOST_OPEN: usize = 16;
 /// walk begins at the top again after it has removed that many of the lowest levels.
 const MOST_REMEMBERED: usize = 1024 * 1024;
 
+/// The maximum number of names that are removed at once.
+const MOST_AT_ONCE: usize = 100;
+
 /// How often one name is tried, and how often the walk begins again because a directory was moved. More than a few
 /// attempts are necessary only if a process changes the tree meanwhile.
 const MOST_TRIES: u32 = 1000;
@@ -110,6 +113,7 @@ impl<'a, T: Tree> Walk<'a, T> {
     async fn run(&mut self) -> Result<(), T::Error> {
         while let Some(level) = self.levels.back_mut() {
             if !level.entries.is_empty() {
+                self.remove_files().await?;
                 self.remove_next().await?;
                 continue;
             }
@@ -121,6 +125,29 @@ impl<'a, T: Tree> Walk<'a, T> {
             let found = self.tree.list(Arc::clone(directory)).await?;
             level.entries = found.entries;
             level.is_listed = found.are_last;
+        }
+        Ok(())
+    }
+
+    /// Removes the next names that are no directories, if there are several, as far as the tree can at once.
+    async fn remove_files(&mut self) -> Result<(), T::Error> {
+        let Some(level) = self.levels.back_mut() else {
+            return Ok(());
+        };
+        let Some(directory) = &level.directory else {
+            return Ok(());
+        };
+        let untried = level
+            .entries
+            .iter()
+            .take_while(|entry| !entry.is_directory && entry.tries == 0);
+        let names: Vec<&CStr> = untried
+            .take(MOST_AT_ONCE)
+            .map(|entry| entry.name.as_c_str())
+            .collect();
+        if names.len() > 1 {
+            let count = self.tree.remove_files(directory, &names).await?;
+            level.entries.drain(..count.min(names.len()));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{FileStep, OpenMode};
+use agent_vm_protocol::message::{FileStep, OpenMode, Reply};
 use agent_vm_remove_tree::{Entries, Failed, Tree, entries, remove, remove_all};
 use nix::errno::Errno;
 
@@ -77,6 +77,18 @@ impl Tree for Inside<'_> {
         };
         let fds = shared(directory)?.into_iter().collect();
         self.vm.step(step, fds).await.map(drop)
+    }
+
+    async fn remove_files(&self, directory: &Arc<OwnedFd>, names: &[&CStr]) -> Result<usize, Error> {
+        let step = FileStep::RemoveFiles {
+            directory: 0,
+            names: names.iter().map(|name| name.to_bytes().into()).collect(),
+        };
+        let fds = shared(Some(Arc::clone(directory)))?.into_iter().collect();
+        match self.vm.step(step, fds).await? {
+            (Reply::Removed { count, .. }, _) => Ok(count as usize),
+            _ => Err(Error::Disposed),
+        }
     }
 
     async fn list(&self, directory: Arc<OwnedFd>) -> Result<Entries, Error> {

@@ -45,6 +45,8 @@ pub enum Answer {
     Opened,
     /// The attributes, as in `statx(2)`.
     Attributes(Attributes),
+    /// How many names were removed.
+    Removed(u32),
     /// The step is done.
     Done,
     /// The step failed.
@@ -66,6 +68,7 @@ fn step(step: &FileStep, fds: Vec<OwnedFd>) -> (Answer, Vec<OwnedFd>) {
     match super::step(step, &mut Attachments::new(fds)) {
         Ok(Outcome::Opened(fd)) => (Answer::Opened, vec![fd]),
         Ok(Outcome::Attributes(attributes)) => (Answer::Attributes(*attributes), Vec::new()),
+        Ok(Outcome::Removed(count)) => (Answer::Removed(count), Vec::new()),
         Ok(Outcome::Done) => (Answer::Done, Vec::new()),
         Err(error) => (Answer::Failed(error), Vec::new()),
     }

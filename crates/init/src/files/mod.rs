@@ -11,6 +11,7 @@ mod attributes;
 pub mod helper;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Attributes, Failure, FileStep, OpenMode, is_kernel_interface};
 use nix::errno::Errno;
@@ -23,11 +24,16 @@ use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use crate::control::Attachments;
 use crate::sys::openat2;
 
+/// How long one step goes on removing names: it must be over before its helper is given up, however slow the disk is.
+const REMOVING: Duration = Duration::from_secs(1);
+
 /// The result of a step.
 #[derive(Debug)]
 pub enum Outcome {
     /// It is done; there is no further result.
     Done,
+    /// How many of the names do not exist any more.
+    Removed(u32),
     /// An opened file or directory.
     Opened(OwnedFd),
     /// The attributes of a file.
@@ -66,6 +72,7 @@ pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
             is_directory: false,
             ..
         } => ("unlink", path),
+        FileStep::RemoveFiles { names, .. } => ("unlink", names.first().map_or(&[], Vec::as_slice)),
     }
 }
 
@@ -76,6 +83,7 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
         | FileStep::Remove { directory, .. } => directory
             .map(|index| attachments.take(index).ok_or(Errno::EBADF))
             .transpose()?,
+        FileStep::RemoveFiles { directory, .. } => Some(attachments.take(*directory).ok_or(Errno::EBADF)?),
         FileStep::Mkdir { .. } | FileStep::Rename { .. } => None,
     };
     let base = match &directory_fd {
@@ -134,7 +142,23 @@ fn run(step: &FileStep, attachments: &mut Attachments) -> Result<Outcome, Errno>
             unlinkat(open_directory(base, parent)?, name, flag)?;
             Ok(Outcome::Done)
         }
+        FileStep::RemoveFiles { names, .. } => Ok(Outcome::Removed(remove_files(base, names))),
     }
+}
+
+/// Removes names that are no directories until one cannot be removed, or for [`REMOVING`]. Returns how many do not exist
+/// any more.
+fn remove_files(directory_fd: BorrowedFd<'_>, names: &[Vec<u8>]) -> u32 {
+    let begun = Instant::now();
+    let removed = names.iter().take_while(|name| {
+        begun.elapsed() < REMOVING
+            && !name.contains(&b'/')
+            && matches!(
+                unlinkat(directory_fd, name.as_slice(), UnlinkatFlags::NoRemoveDir),
+                Ok(()) | Err(Errno::ENOENT)
+            )
+    });
+    removed.count() as u32
 }
 
 fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Errno> {

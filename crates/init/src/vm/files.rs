@@ -47,6 +47,7 @@ impl Vm {
                 }
                 Ok((Answer::Opened, fds)) => (Reply::Opened { call }, fds),
                 Ok((Answer::Attributes(attributes), fds)) => (Reply::Attributes { call, attributes }, fds),
+                Ok((Answer::Removed(count), fds)) => (Reply::Removed { call, count }, fds),
                 Ok((Answer::Done, fds)) => (Reply::Done { call }, fds),
                 Ok((Answer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),
                 Err(errno) => {

@@ -51,6 +51,14 @@ pub enum FileStep {
         /// Whether it is a directory (which must be empty).
         is_directory: bool,
     },
+    /// Removes names that are no directories, in their order, until one cannot be removed or some time has passed; answered
+    /// with [`Reply::Removed`](super::Reply::Removed).
+    RemoveFiles {
+        /// Their directory.
+        directory: Attached,
+        /// The names.
+        names: Vec<Vec<u8>>,
+    },
 }
 
 /// The purpose of opening a file.

@@ -199,6 +199,13 @@ pub enum Reply {
         /// The request's number.
         call: Call,
     },
+    /// The first names of a [`FileStep::RemoveFiles`] do not exist any more.
+    Removed {
+        /// The request's number.
+        call: Call,
+        /// How many.
+        count: u32,
+    },
     /// A request was not carried out.
     Failed {
         /// The request's number.
