@@ -106,7 +106,7 @@ pub struct Reaped {
 
 /// The result of looking for an ended child.
 #[derive(Debug, Clone, Copy)]
-pub enum Child {
+pub enum Waited {
     /// No child has ended.
     None,
     /// A child that had made init its tracer was detached.
@@ -116,18 +116,18 @@ pub enum Child {
 }
 
 /// Reaps one ended child, if there is one.
-pub fn reap() -> Child {
+pub fn reap() -> Waited {
     let mut status: c_int = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both pointers are to memory of the right type, which the call writes.
     let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
     // No child has ended, or there is none.
     if pid <= 0 {
-        return Child::None;
+        return Waited::None;
     }
     if libc::WIFSTOPPED(status) {
         release(pid, libc::WSTOPSIG(status));
-        return Child::Released;
+        return Waited::Released;
     }
     // SAFETY: all-zero is a valid `rusage`, and the kernel may have written to it.
     let usage = unsafe { usage.assume_init() };
@@ -142,7 +142,7 @@ pub fn reap() -> Child {
         128 + signal
     };
     let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
-    Child::Ended(Reaped {
+    Waited::Ended(Reaped {
         pid,
         code,
         signal,

@@ -24,7 +24,7 @@ const IDLE_BOUND: usize = 16;
 
 /// The directory that contains the families' directories.
 #[derive(Debug)]
-pub struct Cgroups {
+pub struct LeafCgroups {
     base_fd: OwnedFd,
     idle: Vec<Leaf>,
     made: u64,
@@ -42,7 +42,7 @@ pub struct Leaf {
     kills_before: Option<u64>,
 }
 
-impl Cgroups {
+impl LeafCgroups {
     /// Makes families' directories in `base_fd`, with the memory controller if `counts_kills`, and with `settings`.
     pub fn new(base_fd: OwnedFd, counts_kills: bool, settings: Vec<CgroupSetting>) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use agent_vm_protocol::message::CgroupSetting;
 use nix::errno::Errno;
 
-use super::cgroup::{Cgroups, Leaf};
+use super::cgroup::{Leaf, LeafCgroups};
 use super::memory::{MemoryCgroups, MemoryLeaf};
 
 /// The cgroups of one family, as far as the host has a place for them.
@@ -53,7 +53,7 @@ pub struct Cgrouping {
 /// Gives families their cgroups.
 #[derive(Debug)]
 pub struct CgroupPools {
-    families: Option<Cgroups>,
+    families: Option<LeafCgroups>,
     memory: Option<MemoryCgroups>,
 }
 
@@ -64,7 +64,7 @@ impl CgroupPools {
         Self {
             families: cgrouping
                 .families_fd
-                .map(|fd| Cgroups::new(fd, counts_kills, cgrouping.family_settings)),
+                .map(|fd| LeafCgroups::new(fd, counts_kills, cgrouping.family_settings)),
             memory: cgrouping
                 .memory_fd
                 .map(|fd| MemoryCgroups::new(fd, cgrouping.memory_settings)),
@@ -79,7 +79,7 @@ impl CgroupPools {
     /// The cgroups for a family that is about to start.
     pub fn take(&mut self) -> Result<FamilyCgroups, Errno> {
         let mut taken = FamilyCgroups {
-            leaf: self.families.as_mut().map(Cgroups::take).transpose()?,
+            leaf: self.families.as_mut().map(LeafCgroups::take).transpose()?,
             memory: None,
         };
         match self.memory.as_mut().map(MemoryCgroups::take).transpose() {
@@ -107,12 +107,12 @@ impl CgroupPools {
 
     /// Forgets idle directories that somebody on the host has removed.
     pub fn forget_removed(&mut self) {
-        self.families.iter_mut().for_each(Cgroups::forget_removed);
+        self.families.iter_mut().for_each(LeafCgroups::forget_removed);
         self.memory.iter_mut().for_each(MemoryCgroups::forget_removed);
     }
 
     /// Makes what the next family will need.
     pub fn prepare(&mut self) -> Result<(), Errno> {
-        self.families.as_mut().map_or(Ok(()), Cgroups::prepare)
+        self.families.as_mut().map_or(Ok(()), LeafCgroups::prepare)
     }
 }

@@ -27,7 +27,7 @@ use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
 use crate::spawn::Spawner;
-use crate::sys::Child;
+use crate::sys::Waited;
 use crate::{signal, sys};
 
 use backend::Backend;
@@ -253,7 +253,7 @@ impl Vm {
     fn kill_descendants(&mut self) {
         let deadline = Instant::now() + LAST_DEADLINE;
         loop {
-            while !matches!(sys::reap(), Child::None) {}
+            while !matches!(sys::reap(), Waited::None) {}
             let left: Vec<_> = self.table.all().into_iter().filter(Process::is_alive).collect();
             if left.is_empty() || Instant::now() > deadline {
                 return;

@@ -4,7 +4,7 @@ use super::{TURN, Vm};
 use crate::control::{Control, ControlError};
 use crate::family::{Left, background};
 use crate::jobs::exit;
-use crate::sys::{self, Child};
+use crate::sys::{self, Waited};
 
 impl Vm {
     /// Reaps ended children, a bounded number in a turn, and reports the ends of families' first processes to the host.
@@ -15,9 +15,9 @@ impl Vm {
         self.more_ended = true;
         for _ in 0..TURN {
             let reaped = match sys::reap() {
-                Child::Ended(reaped) => reaped,
-                Child::Released => continue,
-                Child::None => {
+                Waited::Ended(reaped) => reaped,
+                Waited::Released => continue,
+                Waited::None => {
                     self.more_ended = false;
                     break;
                 }

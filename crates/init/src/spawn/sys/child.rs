@@ -37,7 +37,7 @@ pub enum Step {
 }
 
 /// The memory that the child reads and writes; it points into a [`Plan`](super::Plan).
-pub struct Shared {
+pub struct ChildMemory {
     pub candidates: *const *const c_char,
     pub arguments: *const *const c_char,
     pub script_arguments: *mut *const c_char,
@@ -56,10 +56,10 @@ pub struct Shared {
 /// Runs in the child.
 ///
 /// # Safety
-/// `argument` must be a [`Shared`] whose pointers are valid.
+/// `argument` must be a [`ChildMemory`] whose pointers are valid.
 pub unsafe extern "C" fn child(argument: *mut c_void) -> ! {
     // SAFETY: the caller guarantees it; the parent is suspended, so nothing else uses the memory.
-    let shared = unsafe { &mut *argument.cast::<Shared>() };
+    let shared = unsafe { &mut *argument.cast::<ChildMemory>() };
     // SAFETY: takes no arguments.
     report(shared.report_fd, unsafe { libc::getpid() });
     // SAFETY: as above.
@@ -84,7 +84,7 @@ fn report(fd: RawFd, number: c_int) {
 ///
 /// # Safety
 /// The same as for [`child`].
-unsafe fn run(shared: &mut Shared) -> Step {
+unsafe fn run(shared: &mut ChildMemory) -> Step {
     // SAFETY: all of these calls take integers, or pointers into `shared`, whose targets outlive the calls.
     unsafe {
         if shared.join >= 0 && libc::write(shared.join, c"0".as_ptr().cast(), 1) < 0 {
@@ -151,7 +151,7 @@ fn is_reachable() -> bool {
 ///
 /// # Safety
 /// The same as for [`child`].
-unsafe fn execute(shared: &mut Shared) {
+unsafe fn execute(shared: &mut ChildMemory) {
     let mut refused = false;
     let mut next = shared.candidates;
     // SAFETY: the lists end with a null pointer, and everything that they point to outlives the call.

@@ -22,7 +22,7 @@ use crate::sys::errno_of;
 pub use self::child::Step;
 pub use self::descriptors::{duplicate, terminal_slave, thrice};
 
-use self::child::{Shared, child};
+use self::child::{ChildMemory, child};
 
 /// How long a child may take until it executes its program, after which it is killed. This is much longer than a slow
 /// disk or a VM without processor time delays it, and shorter than init waits for its deputy.
@@ -80,7 +80,7 @@ pub fn start(
     let mut script_arguments = vec![c"/bin/sh".as_ptr(), ptr::null()];
     script_arguments.extend(arguments.iter().skip(1));
 
-    let mut shared = Shared {
+    let mut shared = ChildMemory {
         candidates: candidates.as_ptr(),
         arguments: arguments.as_ptr(),
         script_arguments: script_arguments.as_mut_ptr(),
