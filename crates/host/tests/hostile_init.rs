@@ -187,6 +187,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::Adopt { .. }
         | Request::StopAwaiting { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
+        Request::Interrupt(interrupt) => interrupt.call,
         Request::Signal { call, .. }
         | Request::Kill { call, .. }
         | Request::HangUp { call, .. }

@@ -1,9 +1,9 @@
 //! Killing until nothing is left: by the cgroup of a family, or by searching for what was started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::Call;
+use agent_vm_protocol::message::{Call, KnownProcess};
 use libc::pid_t;
 use nix::errno::Errno;
 
@@ -95,6 +95,15 @@ enum Whom {
     Family(Call),
     /// What descends from these, each with its start time.
     Tree(BTreeMap<pid_t, u64>),
+    /// What descends from a context's shell, whose orphans are its children, except what is spared and what descends from that.
+    Shell {
+        /// The shell, and what was found of its descendants: the shell may end first, and then they are init's children.
+        known: BTreeMap<pid_t, u64>,
+        /// The shell's number, if it is not to be killed.
+        kept: Option<pid_t>,
+        /// What is spared.
+        spared: BTreeMap<pid_t, u64>,
+    },
 }
 
 impl Search {
@@ -106,6 +115,16 @@ impl Search {
     /// For a process and what descends from it.
     pub(super) fn below(root: &Process) -> Self {
         Self::new(Whom::Tree([(root.pid, root.start)].into()))
+    }
+
+    /// For what descends from a context's shell, and with `with_shell` for the shell as well.
+    pub(super) fn below_shell(shell: &Process, with_shell: bool, spared: &[KnownProcess]) -> Self {
+        let spared = spared.iter().map(|process| (process.pid as pid_t, process.start));
+        Self::new(Whom::Shell {
+            known: [(shell.pid, shell.start)].into(),
+            kept: (!with_shell).then_some(shell.pid),
+            spared: spared.collect(),
+        })
     }
 
     fn new(whom: Whom) -> Self {
@@ -138,7 +157,7 @@ impl Search {
             }
             let leader = match self.whom {
                 Whom::Family(call) => families.leader(call),
-                Whom::Tree(_) => None,
+                Whom::Tree(_) | Whom::Shell { .. } => None,
             };
             return leader.map_or(Ok(true), |leader| self.held.pass(leader, table, now));
         }
@@ -169,17 +188,33 @@ impl Search {
             Whom::Family(call) => families.marked(*call, families.leader(*call), table).members,
             Whom::Tree(known) => {
                 let mut processes = table.all();
-                let roots = processes
-                    .iter()
-                    .filter(|p| known.get(&p.pid) == Some(&p.start))
-                    .map(|p| p.pid)
-                    .collect();
-                let members = descendants(&processes, roots);
+                let members = below(&processes, known);
                 processes.retain(|p| members.contains(&p.pid));
                 known.extend(processes.iter().map(|p| (p.pid, p.start)));
                 processes.retain(Process::is_alive);
                 processes
             }
+            Whom::Shell { known, kept, spared } => {
+                let mut processes = table.all();
+                let members = below(&processes, known);
+                let left_alone = below(&processes, spared);
+                let is_left_alone = |p: &&Process| left_alone.contains(&p.pid);
+                spared.extend(processes.iter().filter(is_left_alone).map(|p| (p.pid, p.start)));
+                processes.retain(|p| members.contains(&p.pid) && !left_alone.contains(&p.pid));
+                known.extend(processes.iter().map(|p| (p.pid, p.start)));
+                processes.retain(|p| p.is_alive() && Some(p.pid) != *kept);
+                processes
+            }
         }
     }
+}
+
+/// Those of `processes` that are `roots`, each by its start time, or descend from them.
+fn below(processes: &[Process], roots: &BTreeMap<pid_t, u64>) -> BTreeSet<pid_t> {
+    let roots = processes
+        .iter()
+        .filter(|p| roots.get(&p.pid) == Some(&p.start))
+        .map(|p| p.pid)
+        .collect();
+    descendants(processes, roots)
 }

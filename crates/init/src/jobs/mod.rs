@@ -11,7 +11,7 @@ mod kill;
 
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Call, Reply, Target};
+use agent_vm_protocol::message::{Call, Interrupt, Reply, Target};
 use nix::errno::Errno;
 
 use crate::family::Families;
@@ -83,6 +83,30 @@ impl Jobs {
         };
         self.begin(call, kind, DEADLINE);
         Ok(())
+    }
+
+    /// Begins to end what a context's shell runs; nothing to do once the shell has ended.
+    pub fn interrupt(
+        &mut self,
+        request: &Interrupt,
+        families: &Families,
+        table: &ProcessTable,
+    ) -> Result<bool, Errno> {
+        let leader = families
+            .leader(request.family)
+            .and_then(|leader| table.get(leader));
+        let Some(shell) = leader else {
+            return Ok(false);
+        };
+        let with_shell = request.signal == libc::SIGKILL;
+        if with_shell {
+            families.will_be_killed(Target::Family(request.family));
+        } else {
+            signal::to_exactly(table, &shell, request.signal)?;
+        }
+        let search = Search::below_shell(&shell, with_shell, &request.spared);
+        self.begin(request.call, JobKind::Search(search), DEADLINE);
+        Ok(true)
     }
 
     /// Begins to hang up the session that a family's first process leads; nothing to do once that has ended. One that is

@@ -155,6 +155,7 @@ impl Spawner {
             directory_fd: directory(&request.cwd)?,
             open_files: self.open_files,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
+            subreaper: matches!(request.stdio, Stdio::Context),
             sibling: self.sibling,
             report_fd: None,
         })
@@ -193,6 +194,12 @@ pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
                 vec![in_write, out_read, err_read],
                 vec![in_read, out_write, err_write],
             )
+        }
+        Stdio::Context => {
+            let (ours, theirs) = sys::named_socket_pair().map_err(|errno| failed(errno, "socketpair"))?;
+            let (out_read, out_write) = pipe()?;
+            let (err_read, err_write) = pipe()?;
+            (vec![ours, out_read, err_read], vec![theirs, out_write, err_write])
         }
         Stdio::Terminal { cols, rows } => {
             let terminal = terminal::open(cols, rows)?;
@@ -239,6 +246,7 @@ fn failure(error: &ChildError, request: &Spawn) -> Failure {
         Step::Join => ("write", None),
         Step::Session => ("setsid", None),
         Step::Terminal => ("ioctl", None),
+        Step::Subreaper => ("prctl", None),
         Step::Descriptors => ("dup2", None),
         Step::Limit => ("setrlimit", None),
         Step::Directory | Step::Reach => ("chdir", Some(&request.cwd)),

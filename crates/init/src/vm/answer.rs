@@ -61,6 +61,10 @@ impl Vm {
                 let begun = self.jobs.kill(call, target, &self.families, &self.table);
                 (call, begun.map(|()| false).map_err(signal::failed))
             }
+            Request::Interrupt(interrupt) => {
+                let begun = self.jobs.interrupt(&interrupt, &self.families, &self.table);
+                (interrupt.call, begun.map(|begun| !begun).map_err(signal::failed))
+            }
             Request::HangUp { call, family } => (call, Ok(!self.jobs.hang_up(call, family, &self.families))),
             Request::AwaitEnd { call, family, leader } => {
                 self.families.await_end(call, family, leader);

@@ -20,7 +20,7 @@ pub use boot::{
 };
 pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
-pub use program::{Background, Exit, Spawn, Stdio, Usage};
+pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
 pub use step::BootStep;
 
 /// The host's number for one request; also the id of the family that a [`Request::Spawn`] starts.
@@ -64,8 +64,8 @@ pub enum Request {
         /// The target. Of a family that has exited, the processes that it left are killed.
         target: Target,
     },
-    /// Hang up the terminal session of a spawned shell: SIGHUP and SIGCONT to every process of the session, and after
-    /// two seconds SIGKILL to those that are left. Answered with [`Reply::Done`] when none of them is left.
+pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
+pub use step::BootStep;
     HangUp {
         /// This request's number.
         call: Call,
@@ -130,6 +130,7 @@ impl Request {
             Self::Spawn(_) => "spawn",
             Self::Signal { .. } => "signal",
             Self::Kill { .. } => "kill",
+            Self::Interrupt(_) => "interrupt",
             Self::HangUp { .. } => "hang up",
             Self::AwaitEnd { .. } => "await an end",
             Self::StopAwaiting { .. } => "stop awaiting",

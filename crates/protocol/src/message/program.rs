@@ -47,6 +47,10 @@ pub enum Stdio {
     Output,
     /// Three pipes. Attached to [`Reply::Spawned`](super::Reply::Spawned): stdin, stdout, stderr.
     Pipes,
+    /// For the shell of a context: a stream socket as standard input, on which the kernel names each writer, and pipes for the rest.
+    /// What the shell starts has the shell as parent when its own parent has ended (`PR_SET_CHILD_SUBREAPER`), so all of that
+    /// descends from the shell. Attached to [`Reply::Spawned`](super::Reply::Spawned): the other end of the socket, stdout, stderr.
+    Context,
     /// A terminal of the VM's own, of which the program's session is the owner. Attached: its master side.
     Terminal {
         /// Columns, 1 to 65535.
@@ -54,6 +58,28 @@ pub enum Stdio {
         /// Rows, 1 to 65535.
         rows: u16,
     },
+}
+
+/// The end of what a context's shell runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupt {
+    /// This request's number.
+    pub call: Call,
+    /// The shell's number. Nothing is done once the shell has ended.
+    pub family: Call,
+    /// What the shell alone gets before its descendants are killed. With SIGKILL it is killed together with them.
+    pub signal: i32,
+    /// Descendants of the shell that live on, with all that descends from them.
+    pub spared: Vec<KnownProcess>,
+}
+
+/// A process that cannot be mistaken for a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KnownProcess {
+    /// In the VM's pid namespace.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine did (`proc_pid_stat(5)`).
+    pub start: u64,
 }
 
 /// How a program ended.

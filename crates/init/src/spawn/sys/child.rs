@@ -22,6 +22,8 @@ pub enum Step {
     Session,
     /// `ioctl(2)` with TIOCSCTTY.
     Terminal,
+    /// `prctl(2)` with `PR_SET_CHILD_SUBREAPER`.
+    Subreaper,
     /// `dup2(2)` of the standard descriptors.
     Descriptors,
     /// `setrlimit(2)`.
@@ -48,6 +50,7 @@ pub struct ChildMemory {
     pub stdio: [RawFd; 3],
     pub open_files: libc::rlimit,
     pub terminal: bool,
+    pub subreaper: bool,
     pub report_fd: RawFd,
     pub step: Step,
     pub errno: c_int,
@@ -95,6 +98,9 @@ unsafe fn run(shared: &mut ChildMemory) -> Step {
         }
         if shared.terminal && libc::ioctl(shared.stdio[0], libc::TIOCSCTTY, 0) < 0 {
             return Step::Terminal;
+        }
+        if shared.subreaper && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 {
+            return Step::Subreaper;
         }
         for (number, fd) in shared.stdio.iter().enumerate() {
             if libc::dup2(*fd, number as c_int) < 0 {

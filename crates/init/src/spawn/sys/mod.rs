@@ -20,7 +20,7 @@ use crate::seccomp;
 use crate::sys::errno_of;
 
 pub use self::child::Step;
-pub use self::descriptors::{duplicate, terminal_slave, thrice};
+pub use self::descriptors::{duplicate, named_socket_pair, terminal_slave, thrice};
 
 use self::child::{ChildMemory, child};
 
@@ -48,6 +48,8 @@ pub struct Plan {
     pub open_files: (u64, u64),
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
+    /// Whether it becomes the parent of its descendants whose own parents end.
+    pub subreaper: bool,
     /// Whether the child is a sibling of the caller.
     pub sibling: bool,
     /// The pipe to which the child writes its pid, and the step and error of a failure (two `int`s). It reaches its end
@@ -93,6 +95,7 @@ pub fn start(
             rlim_max: plan.open_files.1,
         },
         terminal: plan.terminal,
+        subreaper: plan.subreaper,
         report_fd: plan.report_fd.unwrap_or(-1),
         step: Step::None,
         errno: 0,
@@ -170,6 +173,7 @@ mod tests {
             directory_fd,
             open_files: (100, 100),
             terminal: false,
+            subreaper: false,
             sibling: false,
             report_fd: None,
         };
