@@ -13,6 +13,7 @@ export type AgentVmErrorCode =
   | "VM_DISPOSED" // the VM was disposed, or its init has died
   | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
+  | "CONTEXT_NOT_FOUND" // the message is "Context not found: context-9"
   | "STDIN_CLOSED" // standard input was closed, or its process has exited
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
   | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
@@ -481,15 +482,46 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * A command that fails, is killed or exceeds its timeout is a result, not a rejection, unless `check` is true. Emits no `processOutput` and no
    * `processExit`; `allProcesses` lists the command, `listProcesses` does not. Rejects with ENOENT for a missing `cwd`, E2BIG
    * for a command longer than 128 KiB, and ABORTED.
+   *
+   * With `contextId` the context's shell runs the command itself (`eval`), and keeps its state for the next one. Commands of one
+   * context run in the order of the calls, those of different contexts at the same time. Rejects with CONTEXT_NOT_FOUND, and with
+   * LIMIT_EXCEEDED if 256 commands of the context run or wait already.
    */
-  exec(command: string, options: ExecBufferOptions): Promise<ExecResult<Uint8Array>>;
-  exec(command: string, options?: ExecOptions): Promise<ExecResult>;
+  exec(command: string, options: ExecBufferOptions | ContextExecBufferOptions): Promise<ExecResult<Uint8Array>>;
+  exec(command: string, options?: ExecOptions | ContextExecOptions): Promise<ExecResult>;
   /**
    * Runs a program without a shell, and otherwise as `exec`. `file` is a path or a name on the PATH, and the program gets `args`
    * unchanged. Rejects with ENOENT or EACCES, with `path`, if the program cannot be run.
    */
   execFile(file: string, args: string[] | undefined, options: ExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   execFile(file: string, args?: string[], options?: ExecOptions): Promise<ExecResult>;
+
+  // contexts
+  /**
+   * Starts a shell that keeps its state between the commands that `exec` runs in it: working directory, variables, functions, aliases,
+   * options, background jobs. A command's end is reported by no text in its output: the kernel shows that the shell waits for the
+   * next command. A redirection by `exec` (`exec >log`) lasts, except that of standard input.
+   *
+   * A shell that ends (`exit`, `exec program`) is restarted for the next command; see `ExecResult.contextRestarted`. Processes that
+   * its commands left running live on until `resetContext` or `deleteContext`. A context does not keep an actor awake, and its state
+   * ends with the VM. At most 64 at a time: LIMIT_EXCEEDED. Rejects with INVALID_ARGUMENT for another shell, and with ENOENT or
+   * EACCES, with `path`, if the shell or the directory cannot be used.
+   */
+  createContext(options?: ContextOptions): Promise<CreatedContext>;
+  /** One context. CONTEXT_NOT_FOUND if there is none of that name. */
+  getContext(contextId: string): Promise<ContextInfo>;
+  /** The contexts in the order of `createContext`. */
+  listContexts(): Promise<ContextSummary[]>;
+  /**
+   * Kills everything in the context, and starts it again as `createContext` made it. The command that runs ends with SIGKILL; commands
+   * that wait reject with ABORTED.
+   */
+  resetContext(contextId: string): Promise<void>;
+  /**
+   * Kills everything in the context and forgets it. The command that runs ends with SIGKILL; commands that wait reject with
+   * CONTEXT_NOT_FOUND.
+   */
+  deleteContext(contextId: string): Promise<void>;
 
   // long-running
   /**
@@ -802,6 +834,8 @@ export interface ExecOptions {
   check?: boolean;
   /** What `stdout` and `stderr` of the result are: text ("utf8", the default), or with "buffer" bytes (`ExecBufferOptions`). */
   encoding?: "utf8";
+  /** Only in `ContextExecOptions`. */
+  contextId?: undefined;
 }
 /** Options of `exec` and `execFile` for a result with bytes. */
 export interface ExecBufferOptions extends Omit<ExecOptions, "encoding"> {
@@ -832,6 +866,76 @@ export interface ExecResult<Output extends string | Uint8Array = string> extends
    * them lives.
    */
   background: BackgroundProcess[];
+  /**
+   * For a command in a context only: whether the shell was restarted because this command ended it, or because it had ended after
+   * the command before. The new shell has the last known working directory and exported variables, and nothing else of the state.
+   */
+  contextRestarted?: boolean;
+}
+/** Options of `exec` in a context. The context has the working directory and the environment, and standard input is empty. */
+export interface ContextExecOptions extends Pick<
+  ExecOptions,
+  "onStdout" | "onStderr" | "maxOutputBytes" | "keepOutput" | "check" | "encoding"
+> {
+  /** The context: the `contextId` that `createContext` returned. */
+  contextId: string;
+  /**
+   * Milliseconds from the command's start in the shell, as in `ExecOptions`; the commands before it do not count. After it, everything
+   * that the command started is killed, and bash gives the rest of the command up and keeps its state. Other shells are restarted.
+   */
+  timeout?: number;
+  /** An abort ends the command as `timeout` does, and the call rejects with ABORTED. A command that waits for others never starts. */
+  signal?: AbortSignal;
+  /** The context has it. */
+  cwd?: undefined;
+  /** The context has it. */
+  env?: undefined;
+  /** Empty for every command of a context. */
+  stdin?: undefined;
+}
+/** Options of `exec` in a context for a result with bytes. */
+export interface ContextExecBufferOptions extends Omit<ContextExecOptions, "encoding"> {
+  /** As in `ExecBufferOptions`. */
+  encoding: "buffer";
+}
+/** Options of `createContext`. All are optional. */
+export interface ContextOptions {
+  /** The working directory, as `ExecOptions.cwd`. */
+  cwd?: string;
+  /** Environment variables, added to the VM's. */
+  env?: Record<string, string>;
+  /**
+   * The shell: bash, zsh, fish, sh, dash or ash, or an absolute path that ends with one of these names. Default: bash if the VM has it,
+   * else sh. It reads no startup files.
+   */
+  shell?: string;
+}
+/** What `createContext` resolves to. */
+export interface CreatedContext {
+  /** Names the context in `exec` and in all calls about contexts. */
+  contextId: string;
+}
+/** A context in `listContexts`. */
+export interface ContextSummary {
+  /** The id that `createContext` returned. */
+  contextId: string;
+  /** The shell's program, such as "bash". */
+  shell: string;
+  /** The shell's pid, inside; null between the end of a shell and the next command, which starts another one. */
+  pid: number | null;
+  /** The working directory when the last command ended. */
+  cwd: string;
+  /** The command that runs; null if none does. */
+  command: string | null;
+  /** How many commands wait for it. */
+  waiting: number;
+}
+/** What is known of a context. */
+export interface ContextInfo extends ContextSummary {
+  /** The exported variables of the shell when the last command ended. */
+  env: Record<string, string>;
+  /** What descends from the shell: the processes of the running command, and those that earlier commands left. */
+  processes: BackgroundProcess[];
 }
 /** What a result lacks of a stream. */
 export interface DroppedOutput {

@@ -10,6 +10,7 @@ const os = require("node:os");
 
 const check = require("./lib/arguments");
 const { Calls } = require("./lib/calls");
+const { contextInfo, contextOf, execInContext } = require("./lib/contexts");
 const defaults = require("./lib/defaults");
 const diagnostics = require("./lib/diagnostics");
 const { AgentVmError, invalid, aborted } = require("./lib/error");
@@ -124,7 +125,9 @@ class AgentVm extends EventEmitter {
    * @returns {Promise<any>} With the output that `options.encoding` asks for.
    */
   async exec(command, options) {
-    return this.#exec("/bin/sh", shellArguments(check.text("command", command)), options);
+    const text = check.text("command", command);
+    if (contextOf(options) !== undefined) return this.#execInContext(text, options);
+    return this.#exec("/bin/sh", shellArguments(text), options);
   }
 
   /**
@@ -135,6 +138,21 @@ class AgentVm extends EventEmitter {
    */
   async execFile(file, args, options) {
     return this.#exec(check.program("file", file), check.texts("args", args), options);
+  }
+
+  /**
+   * @param {string} command
+   * @param {unknown} options
+   */
+  async #execInContext(command, options) {
+    const checked = check.members("options", options, check.contextExec);
+    const result = await diagnostics.observe(
+      "exec",
+      { vm: this, file: "eval", args: [command] },
+      () => execInContext(this.#calls, command, checked),
+      ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
+    );
+    return checked.check ? requireSuccess(result) : result;
   }
 
   /**
@@ -151,6 +169,36 @@ class AgentVm extends EventEmitter {
       ({ exitCode, signal, reason, usage }) => ({ exitCode, signal, reason, usage }),
     );
     return checked.check ? requireSuccess(result) : result;
+  }
+
+  // ---- contexts
+
+  /** @type {Contract["createContext"]} */
+  async createContext(options) {
+    const { cwd, env, shell } = check.members("options", options, check.context);
+    /** @type {import("./lib/members").Bare<import("./src/addon").ContextOptions>} */
+    const request = { __proto__: null, cwd, env, shell };
+    return { contextId: await this.#ask("createContext", request) };
+  }
+
+  /** @type {Contract["getContext"]} */
+  async getContext(contextId) {
+    return contextInfo(await this.#askJson("getContext", check.contextId("contextId", contextId)));
+  }
+
+  /** @type {Contract["listContexts"]} */
+  async listContexts() {
+    return this.#askJson("listContexts");
+  }
+
+  /** @type {Contract["resetContext"]} */
+  async resetContext(contextId) {
+    await this.#ask("resetContext", check.contextId("contextId", contextId));
+  }
+
+  /** @type {Contract["deleteContext"]} */
+  async deleteContext(contextId) {
+    await this.#ask("deleteContext", check.contextId("contextId", contextId));
   }
 
   // ---- long-running

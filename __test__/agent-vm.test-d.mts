@@ -5,6 +5,11 @@ import type {
   AgentVmErrorCode,
   AgentVmOptions,
   BackgroundProcess,
+  ContextExecOptions,
+  ContextInfo,
+  ContextOptions,
+  ContextSummary,
+  CreatedContext,
   DirectoryEntry,
   DoctorReport,
   DroppedOutput,
@@ -75,6 +80,21 @@ const told: [string, boolean, number, NodeJS.Signals | null] = [
   result.signal,
 ];
 const left: { pid: number; command: string }[] = result.background;
+const contextOptions: ContextOptions = { cwd: "/tmp", env: { NAME: "value" }, shell: "bash" };
+const { contextId }: CreatedContext = await vm.createContext(contextOptions);
+const contextExec: ContextExecOptions = { contextId, timeout: 1, maxOutputBytes: 1, onStderr: () => {} };
+const { contextRestarted: _restarted }: { contextRestarted?: boolean } = await vm.exec("cd /", contextExec);
+// @ts-expect-error: the context has the working directory
+await vm.exec("true", { contextId, cwd: "/" });
+// @ts-expect-error: a program has no context
+await vm.execFile("true", [], { contextId });
+// @ts-expect-error: no such option
+await vm.createContext({ timeout: 1 });
+const info: ContextInfo = await vm.getContext(contextId);
+const _running: [string | null, number | null, Record<string, string>] = [info.command, info.pid, info.env];
+const _contexts: ContextSummary[] = await vm.listContexts();
+await vm.resetContext(contextId).then((nothing: void) => nothing);
+await vm.deleteContext(contextId).then((nothing: void) => nothing);
 const { pid }: { pid: number } = await vm.spawn("node", ["server.js"], { stdin: new Uint8Array(), cwd: "/tmp" });
 const code: number = await vm.waitProcess(pid);
 await vm.signalProcess(pid, "SIGUSR1");

@@ -15,6 +15,7 @@ test("every rejection is an AgentVmError with a code and a message for people", 
       vm.exec("sleep 9", { signal: AbortSignal.abort() }),
       vm.getProcess(99999),
       vm.waitShell("shell-9"),
+      vm.getContext("context-9"),
       gone.exec("true"),
     ].map(rejection),
   );
@@ -32,10 +33,12 @@ test("every rejection is an AgentVmError with a code and a message for people", 
     "ABORTED",
     "PROCESS_NOT_FOUND",
     "SHELL_NOT_FOUND",
+    "CONTEXT_NOT_FOUND",
     "VM_DISPOSED",
   ]);
   expect(errors[4].message).toBe("Process not found: 99999");
   expect(errors[5].message).toBe("Shell not found: shell-9");
+  expect(errors[6].message).toBe("Context not found: context-9");
 });
 
 test("errno, syscall and path are set where a system call failed, and only there", async () => {

@@ -19,6 +19,11 @@ const client = createClient<typeof registry>("http://localhost:6420");
 const agent: ActorHandle<typeof vm> = client.vm.getOrCreate(["my-agent"], { params: { token: "x" } });
 
 agent.exec("true").then(({ stdout, exitCode }): [string, number] => [stdout, exitCode]);
+const { contextId }: { contextId: string } = await agent.createContext({ cwd: "/tmp" });
+await agent.exec("cd /", { contextId, signal: AbortSignal.timeout(1), onStdout: () => {} });
+agent.listContexts().then(([first]): string | undefined => first?.cwd);
+// @ts-expect-error -- the context has the environment
+await agent.exec("true", { contextId, env: {} });
 agent.vmFetch(3000, "/", { method: "POST", body: "x" }).then((response): Uint8Array => response.body);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {

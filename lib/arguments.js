@@ -33,6 +33,7 @@ const { printable } = require("./printable");
  */
 
 /** @typedef {Checked<typeof exec>} CheckedExec */
+/** @typedef {Checked<typeof contextExec>} CheckedContextExec */
 /** @typedef {Checked<typeof run>} CheckedRun */
 /** @typedef {Checked<typeof shell>} CheckedShell */
 
@@ -272,6 +273,11 @@ function files(name, value) {
 }
 
 /** @type {Check<string>} */
+function contextId(name, value) {
+  return text(name, value);
+}
+
+/** @type {Check<string>} */
 function shellId(name, value) {
   return text(name, value);
 }
@@ -301,6 +307,20 @@ const exec = {
   keepOutput: oneOf("head", "tail", "ends"),
   check: boolean,
 };
+/** Of a command in a context: the context has a working directory and an environment, and standard input is empty. */
+const contextExec = {
+  __proto__: /** @type {null} */ (null),
+  contextId,
+  timeout: milliseconds,
+  signal: abortSignal,
+  onStdout: callback,
+  onStderr: callback,
+  encoding: exec.encoding,
+  maxOutputBytes: exec.maxOutputBytes,
+  keepOutput: exec.keepOutput,
+  check: boolean,
+};
+const context = { __proto__: /** @type {null} */ (null), cwd: absolutePath, env, shell: program };
 const read = { __proto__: null, maxBytes: integer(0, defaults.maxFileBytes) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
@@ -331,12 +351,15 @@ module.exports = {
   data,
   signal,
   abortSignal,
+  contextId,
   shellId,
   streams,
   stream,
   members,
   run,
   exec,
+  contextExec,
+  context,
   shell,
   after,
 };

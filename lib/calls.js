@@ -11,7 +11,7 @@ const { aborted, disposed, systemError } = require("./error");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 const { execResult, nativeError, parse } = require("./wire");
 
-/** @import { ExecOptions } from "../src/addon" */
+/** @import { ContextExecOptions, ExecOptions } from "../src/addon" */
 /** @import { Bare } from "./members" */
 /** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
@@ -253,9 +253,37 @@ class Calls {
    * @returns {Promise<AnyExecResult>}
    */
   exec(commandLine, options, stdin, signal, onStdout, onStderr) {
+    /** @param {number} call */
+    const begin = (call) => this.#native.exec(call, commandLine, options, stdin, signal !== undefined);
+    return this.#exec(begin, signal, onStdout, onStderr);
+  }
+
+  /**
+   * An exec in a context, in the same way.
+   * @param {string} contextId
+   * @param {string} command
+   * @param {Bare<ContextExecOptions>} options
+   * @param {AbortSignal | undefined} signal
+   * @param {OnData | undefined} onStdout
+   * @param {OnData | undefined} onStderr
+   */
+  execInContext(contextId, command, options, signal, onStdout, onStderr) {
+    /** @param {number} call */
+    const begin = (call) => this.#native.execInContext(call, contextId, command, options, signal !== undefined);
+    return this.#exec(begin, signal, onStdout, onStderr);
+  }
+
+  /**
+   * @param {(call: number) => Answer<never>} begin
+   * @param {AbortSignal | undefined} signal
+   * @param {OnData | undefined} onStdout
+   * @param {OnData | undefined} onStderr
+   * @returns {Promise<AnyExecResult>}
+   */
+  #exec(begin, signal, onStdout, onStderr) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
-      const answer = this.#native.exec(call, commandLine, options, stdin, signal !== undefined);
+      const answer = begin(call);
       if (answer?.[0] !== undefined) {
         reject(nativeError(answer[0]));
         return;
@@ -425,7 +453,7 @@ class Calls {
     if (pending === undefined) return;
     if (error !== undefined) {
       const rejection = nativeError(error);
-      pending.reject(rejection.code === "ABORTED" && pending.signal ? aborted(pending.signal) : rejection);
+      pending.reject(rejection.code === "ABORTED" && pending.signal?.aborted ? aborted(pending.signal) : rejection);
     } else if (!pending.isExec) {
       // Its type is the one that its method declares.
       const result = /** @type {never} */ (value);

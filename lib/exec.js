@@ -10,7 +10,7 @@ const { commandLine } = require("./wire");
 
 /**
  * How many bytes to keep of the beginning and of the end of each stream.
- * @param {CheckedExec} options
+ * @param {Pick<CheckedExec, "maxOutputBytes" | "keepOutput">} options
  */
 function keptBytes({ maxOutputBytes = defaults.maxOutputBytes, keepOutput = defaults.keepOutput }) {
   switch (keepOutput) {
@@ -57,4 +57,4 @@ async function execText(calls, program, args) {
   return /** @type {import("../index").ExecResult} */ (result);
 }
 
-module.exports = { exec, execText };
+module.exports = { exec, execText, keptBytes };

@@ -54,10 +54,11 @@ const { AgentVmError } = require("./error");
  */
 
 /**
- * The result of an exec: the members of ExitValues, the output, and the processes left running.
+ * The result of an exec: the members of ExitValues, the output, the processes left running, and, in a context, whether its shell
+ * was restarted.
  * @typedef {[
  *   ...status: ExitValues, stdout: Printed, stderr: Printed, timedOut: boolean,
- *   background: Json<BackgroundProcess[]> | undefined,
+ *   background: Json<BackgroundProcess[]> | undefined, contextRestarted: boolean | undefined,
  * ]} ExecOutcome
  */
 
@@ -172,6 +173,7 @@ function exitStatus([exitCode, signal, reason, userMs, systemMs, maxRssBytes]) {
  */
 function execResult(outcome) {
   const [exitCode, signal, reason, userMs, systemMs, maxRssBytes, stdout, stderr, timedOut, background] = outcome;
+  const contextRestarted = outcome[10];
   const [stdoutDropped, stderrDropped] = [droppedOf(stdout), droppedOf(stderr)];
   const result = {
     exitCode,
@@ -187,6 +189,7 @@ function execResult(outcome) {
     timedOut,
     background: background === undefined ? [] : parse(background),
   };
+  if (contextRestarted !== undefined) Object.assign(result, { contextRestarted });
   // Both streams are text, or both are bytes.
   return /** @type {AnyExecResult} */ (result);
 }

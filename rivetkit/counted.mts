@@ -2,14 +2,16 @@
 // within their client's memory.
 import { constants } from "node:buffer";
 import { types } from "node:util";
-import type { AgentVm, ExecOptions, ExecResult, SpawnOptions, SpawnedProcess } from "agent-vm";
+import type { AgentVm, ContextExecOptions, ExecOptions, ExecResult, SpawnOptions, SpawnedProcess } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
 import { Printed, keptBytes } from "./printed.mjs";
 import { CALL_BYTES } from "./wire.mjs";
 
-type SentExecOptions = Omit<ExecOptions, "signal" | "onStdout" | "onStderr" | "check">;
+type SentExecOptions =
+  | Omit<ExecOptions, "signal" | "onStdout" | "onStderr" | "check">
+  | Omit<ContextExecOptions, "signal" | "onStdout" | "onStderr" | "check">;
 
 /** The default of AgentVm. */
 const DEFAULT_OUTPUT = 16 * 1024 * 1024;

@@ -1,7 +1,7 @@
 // How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
 // have it.
 import { types } from "node:util";
-import type { AgentVm, ExitStatus } from "agent-vm";
+import type { AgentVm, ExecOptions, ExitStatus } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -15,7 +15,13 @@ import {
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
-import type { RemoteCalls, VmFetchInit, VmFetchResult } from "./remote.mjs";
+import type {
+  RemoteCalls,
+  RemoteContextExecOptions,
+  RemoteExecOptions,
+  VmFetchInit,
+  VmFetchResult,
+} from "./remote.mjs";
 
 /** What a call is run with. */
 export interface Use {
@@ -34,13 +40,24 @@ export type Methods = {
 
 export const methods: Methods = {
   exec: async (use, command, options) => {
-    const vm = await use.machine.boot();
+    const contextId = contextOf(options);
+    const vm = contextId === undefined ? await use.machine.boot() : await withContext(use.machine, contextId);
     return counted(use.claim, own(use), options, (each) => vm.exec(command, each));
   },
   execFile: async (use, file, args, options) => {
     const vm = await use.machine.boot();
-    return counted(use.claim, own(use), options, (each) => vm.execFile(file, args, each));
+    return counted(use.claim, own(use), options, (each) =>
+      // They are those of execFile, which the client was given.
+      vm.execFile(file, args, each as ExecOptions | undefined),
+    );
   },
+
+  createContext: async ({ machine }, ...args) => (await machine.boot()).createContext(...args),
+  getContext: async (use, contextId) =>
+    listing(use, async () => (await withContext(use.machine, contextId)).getContext(contextId)),
+  listContexts: async ({ machine }) => (await machine.running())?.listContexts() ?? [],
+  resetContext: async ({ machine }, contextId) => (await withContext(machine, contextId)).resetContext(contextId),
+  deleteContext: async ({ machine }, contextId) => (await withContext(machine, contextId)).deleteContext(contextId),
 
   spawn: async (use, ...args) => {
     const { machine, claim } = use;
@@ -128,6 +145,19 @@ async function processExit(use: Use, pid: number): Promise<ExitStatus> {
 
 async function shellExit(use: Use, shellId: string): Promise<ExitStatus> {
   return use.machine.waitShell(await withShell(use.machine, shellId), shellId, own(use).signal);
+}
+
+/** The context that an exec's options name; undefined where there is none, and where the VM is to say what is wrong with them. */
+function contextOf(options: RemoteExecOptions | RemoteContextExecOptions | undefined): string | undefined {
+  if (typeof options !== "object" || options === null || !Object.hasOwn(options, "contextId")) return undefined;
+  return (options as Partial<RemoteContextExecOptions>).contextId;
+}
+
+async function withContext(machine: Machine, contextId: string): Promise<AgentVm> {
+  const vm = await machine.running();
+  if (vm) return vm;
+  if (typeof contextId !== "string") throw failure("INVALID_ARGUMENT", "contextId must be a string");
+  throw failure("CONTEXT_NOT_FOUND", `Context not found: ${contextId}`);
 }
 
 async function withShell(machine: Machine, shellId: string): Promise<AgentVm> {

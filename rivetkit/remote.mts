@@ -2,6 +2,8 @@
 import type {
   AgentVm,
   AgentVmOptions,
+  ContextExecBufferOptions,
+  ContextExecOptions,
   ExecBufferOptions,
   ExecOptions,
   ExecResult,
@@ -26,6 +28,10 @@ import type {
 export type RemoteExecOptions = ExecOptions;
 /** ExecBufferOptions, in the same way. */
 export type RemoteExecBufferOptions = ExecBufferOptions;
+/** ContextExecOptions, with `signal`, `onStdout` and `onStderr` as in RemoteExecOptions. */
+export type RemoteContextExecOptions = ContextExecOptions;
+/** ContextExecBufferOptions, in the same way. */
+export type RemoteContextExecBufferOptions = ContextExecBufferOptions;
 /**
  * SpawnOptions. With `signal`, `onStdout` or `onStderr`, the client keeps its connection until the process has ended; the
  * handle's `dispose` ends the callbacks and leaves the process running. The callbacks get the output once and in order until the
@@ -64,6 +70,11 @@ export interface VmFetchResult {
  */
 export interface RemoteCalls extends Pick<
   AgentVm,
+  | "createContext"
+  | "getContext"
+  | "listContexts"
+  | "resetContext"
+  | "deleteContext"
   | "writeProcessStdin"
   | "closeProcessStdin"
   | "waitProcess"
@@ -99,7 +110,7 @@ export interface RemoteCalls extends Pick<
   | "delete"
 > {
   /** As `AgentVm.exec`. */
-  exec(command: string, options?: RemoteExecOptions): Promise<ExecResult>;
+  exec(command: string, options?: RemoteExecOptions | RemoteContextExecOptions): Promise<ExecResult>;
   /** As `AgentVm.execFile`. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
   /** As `AgentVm.spawn`; the actor's `processOutput` events bring the output too. `stdin` is at most 64 MiB. */

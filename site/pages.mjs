@@ -19,6 +19,7 @@ export const parts = [
     documents: {
       "docs/inside.md": "Inside a VM",
       "docs/processes.md": "Processes",
+      "docs/contexts.md": "Contexts",
       "docs/shells.md": "Shells",
       "docs/files.md": "Files",
       "docs/host-files.md": "Host files",

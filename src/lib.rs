@@ -5,6 +5,7 @@
 //! their order. lib/ turns the answers into promises, events and errors.
 
 mod bridge;
+mod contexts;
 mod files;
 mod host_files;
 mod log;

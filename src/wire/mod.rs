@@ -17,8 +17,11 @@ mod own_paths;
 mod results;
 
 pub use message::Message;
-pub use options::{BootRequest, ExecOptions, ShellOptions, SpawnOptions, command, timeout};
+pub use options::{
+    BootRequest, ContextExecOptions, ContextOptions, ExecOptions, ShellOptions, SpawnOptions, command,
+    timeout,
+};
 pub use results::{
-    diagnosis, enforcement, error_value, io_stats, listed_entries, names, process_table, process_value,
-    replay_value, shell, spawned_process, stat, status_value, too_large,
+    context, context_summary, diagnosis, enforcement, error_value, io_stats, listed_entries, names,
+    process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
 };

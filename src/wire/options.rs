@@ -277,6 +277,35 @@ pub struct ExecOptions {
     pub streams: bool,
 }
 
+/// The options of `createContext`.
+#[napi(object, object_to_js = false)]
+pub struct ContextOptions {
+    /// The shell's program.
+    #[napi(ts_type = "string | undefined")]
+    pub shell: Option<String>,
+    /// Environment variables.
+    #[napi(ts_type = "readonly [name: string, value: string][] | undefined")]
+    pub env: Option<Pairs>,
+    /// The working directory.
+    #[napi(ts_type = "string | undefined")]
+    pub cwd: Option<String>,
+}
+
+/// The options of `exec` in a context.
+#[napi(object, object_to_js = false)]
+pub struct ContextExecOptions {
+    /// Milliseconds; 0 for no timeout.
+    pub timeout: f64,
+    /// How many of the first bytes of each stream the result keeps.
+    pub head_bytes: u32,
+    /// How many of the last bytes it keeps of those after them.
+    pub tail_bytes: u32,
+    /// Whether the result has the output as bytes instead of text.
+    pub bytes: bool,
+    /// Whether output is also sent as it comes.
+    pub streams: bool,
+}
+
 /// The options of `spawn`.
 #[napi(object, object_to_js = false)]
 pub struct SpawnOptions {

@@ -3,8 +3,8 @@
 use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
-    Attributes, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus, IoStats, OutputReplay, Printed,
-    ProcessId, ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
+    Attributes, BackgroundProcess, ContextInfo, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus,
+    IoStats, OutputReplay, Printed, ProcessId, ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -44,6 +44,33 @@ pub fn shell(shell: &ShellInfo) -> serde_json::Value {
         "running": shell.exit_code.is_none(),
         "exitCode": shell.exit_code,
     })
+}
+
+/// A `ContextSummary`.
+pub fn context_summary(context: &ContextInfo) -> serde_json::Value {
+    json!({
+        "contextId": context.id.to_string(),
+        "shell": context.shell,
+        "pid": context.pid,
+        "cwd": context.cwd,
+        "command": context.command,
+        "waiting": context.waiting,
+    })
+}
+
+/// A `ContextInfo`.
+pub fn context(context: &ContextInfo) -> Value {
+    let mut fields = context_summary(context);
+    // Pairs: a name such as `__proto__` is no ordinary member of an object.
+    fields["env"] = json!(context.env);
+    fields["processes"] = background(&context.processes);
+    Value::json(&fields)
+}
+
+/// A list of `BackgroundProcess`.
+fn background(processes: &[BackgroundProcess]) -> serde_json::Value {
+    let one = |one: &BackgroundProcess| json!({ "pid": one.pid, "command": one.command, "args": one.args });
+    processes.iter().map(one).collect::<Vec<_>>().into()
 }
 
 /// A `SpawnedProcessInfo`.
@@ -225,24 +252,21 @@ pub fn process_value(process: ProcessId) -> Value {
     ])
 }
 
-/// The values of [`status_value`], stdout, stderr, timedOut, and background as JSON or undefined. The output is text or bytes; if
-/// some was dropped, it is a list: the output before that, the number of bytes dropped, and the output after them.
+/// The values of [`status_value`], stdout, stderr, timedOut, background as JSON or undefined, and contextRestarted or undefined. The
+/// output is text or bytes; if some was dropped, it is a list: the output before that, the number of bytes dropped, and the output
+/// after them.
 pub fn exec_values(result: ExecResult, as_bytes: bool) -> impl Iterator<Item = Value> {
-    let background = if result.background.is_empty() {
+    let left = if result.background.is_empty() {
         Value::Undefined
     } else {
-        let left: Vec<_> = result
-            .background
-            .iter()
-            .map(|one| json!({ "pid": one.pid, "command": one.command, "args": one.args }))
-            .collect();
-        Value::json(&left.into())
+        Value::json(&background(&result.background))
     };
     status_values(result.status).into_iter().chain([
         printed_value(result.stdout, as_bytes),
         printed_value(result.stderr, as_bytes),
         Value::Bool(result.timed_out),
-        background,
+        left,
+        result.context_restarted.map_or(Value::Undefined, Value::Bool),
     ])
 }
 

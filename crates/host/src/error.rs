@@ -28,6 +28,12 @@ pub enum Error {
     /// No shell with this name was opened, or it has exited and the call needs a running shell.
     #[error("Shell not found: {0}")]
     ShellNotFound(String),
+    /// No context has this name: none was made with it, or it was deleted.
+    #[error("Context not found: {0}")]
+    ContextNotFound(String),
+    /// The context was reset before the command began.
+    #[error("{0} was reset before the command began")]
+    ContextReset(String),
     /// The process's standard input was closed, or the process has ended.
     #[error("The standard input of process {0} is closed")]
     StdinClosed(u32),
@@ -97,9 +103,10 @@ impl Error {
             Self::Disposed => "VM_DISPOSED".into(),
             Self::ProcessNotFound(_) => "PROCESS_NOT_FOUND".into(),
             Self::ShellNotFound(_) => "SHELL_NOT_FOUND".into(),
+            Self::ContextNotFound(_) => "CONTEXT_NOT_FOUND".into(),
             Self::StdinClosed(_) => "STDIN_CLOSED".into(),
             Self::LimitExceeded(_) => "LIMIT_EXCEEDED".into(),
-            Self::Aborted => "ABORTED".into(),
+            Self::Aborted | Self::ContextReset(_) => "ABORTED".into(),
             Self::System { errno, .. } => errno_name(*errno),
             Self::FileTooLarge { .. } => errno_name(libc::EFBIG),
         }

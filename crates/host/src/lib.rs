@@ -8,6 +8,7 @@ mod abort;
 pub mod boot;
 mod bounds;
 mod connect;
+mod context;
 mod control;
 mod credit;
 pub mod doctor;
@@ -36,6 +37,7 @@ mod vm;
 
 pub use abort::Abort;
 pub use agent_vm_protocol::message::{Attributes, Limits};
+pub use context::ContextId;
 pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, Reason};
@@ -48,8 +50,9 @@ pub use placement::receive_here;
 pub use process_table::{ProcessInfo, Status};
 pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
 pub use run::{
-    BackgroundProcess, Command, EndRequest, Exec, ExecResult, KeptBytes, OnOpen, OnOutput, OnResult, OnSpawn,
-    PendingWrite, Printed, ProcessId, ShellRequest, SpawnRequest, Timeout,
+    BackgroundProcess, Command, ContextExec, ContextInfo, ContextRequest, EndRequest, Exec, ExecResult,
+    KeptBytes, OnContext, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed, ProcessId,
+    ShellRequest, SpawnRequest, Timeout,
 };
 pub use shell_id::ShellId;
 pub use vm::{IoStats, Vm, VmSlot};

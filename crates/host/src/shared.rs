@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::boot::{Enforcement, HostSide, Isolation, Machine};
 use crate::bounds::CallBounds;
+use crate::context::Contexts;
 use crate::control::Control;
 use crate::events::Events;
 use crate::io_counters::IoCounters;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub leftovers: Arc<Leftovers>,
     pub processes: Mutex<Records<u32, SpawnedProcess>>,
     pub shells: Mutex<Records<ShellId, Shell>>,
+    pub contexts: Mutex<Contexts>,
     pub replay_budget: Mutex<ReplayBudget>,
     pub bounds: CallBounds,
     pub isolation: Isolation,
@@ -83,6 +85,7 @@ impl Shared {
             leftovers: Arc::new(Leftovers::new()),
             processes: Mutex::default(),
             shells: Mutex::default(),
+            contexts: Mutex::default(),
             replay_budget: Mutex::default(),
             bounds: CallBounds::new(),
             isolation,

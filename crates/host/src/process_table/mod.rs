@@ -46,6 +46,10 @@ pub struct ProcessInfo {
     pub exit_code: Option<i32>,
     /// When it started, in milliseconds since the Unix epoch.
     pub start_time_ms: u64,
+    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    pub start_ticks: u64,
+    /// Whether it is a copy of its parent that has not executed a program yet.
+    pub is_copy: bool,
     /// When it exited, in milliseconds since the Unix epoch, if the kernel reports it.
     pub exit_time_ms: Option<u64>,
     /// Its resident memory in bytes.
@@ -189,6 +193,8 @@ fn describe(
         status,
         exit_code: has_exited.then(|| exit_code(stat.exit_code())),
         start_time_ms,
+        start_ticks: stat.start,
+        is_copy: stat.is_copy(),
         exit_time_ms: if has_exited {
             clock::last_ran_ms(&directory).map(|time| time.max(start_time_ms))
         } else {

@@ -10,21 +10,18 @@ use tokio::sync::watch;
 use super::attached::{Pipes, ended_pipe, open_source};
 use super::background::BackgroundProcess;
 use super::command::Command;
+use super::command_result::{ExecResult, OnOutput, OnResult};
 use super::exit::{ProgramEnd, Timeout, kill_all, until_exit};
 use super::printed::{Collector, KeptBytes, Printed};
 use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
 use crate::credit::Credit;
 use crate::error::Error;
-use crate::events::ExitStatus;
 use crate::io_counters::IoCounters;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
 use crate::stream::{Chunks, Source, StreamEnd, StreamKind, read_rest};
 use crate::vm::Vm;
-
-/// Receives output as it arrives. The next chunk of that stream is read when the [`Credit`] is dropped.
-pub type OnOutput = Box<dyn Fn(Stream, Bytes, Credit) + Send + Sync>;
 
 /// A command to run, and how.
 pub struct Exec {
@@ -39,24 +36,6 @@ pub struct Exec {
     /// Also receives the output, as it arrives.
     pub on_output: Option<OnOutput>,
 }
-
-/// How a command ended, and what it printed.
-#[derive(Debug)]
-pub struct ExecResult {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// Its standard output.
-    pub stdout: Printed,
-    /// Its standard error.
-    pub stderr: Printed,
-    /// Whether it was killed by its timeout.
-    pub timed_out: bool,
-    /// The processes that it left running.
-    pub background: Vec<BackgroundProcess>,
-}
-
-/// Receives the result of an exec. Called exactly once.
-pub type OnResult = Box<dyn FnOnce(Result<ExecResult, Error>) + Send>;
 
 impl Vm {
     /// Runs a command from start to end; its result goes to `on_result`.
@@ -267,6 +246,7 @@ fn result(ended: ProgramEnd, stdout: Printed, stderr: Printed) -> ExecResult {
         stdout,
         stderr,
         timed_out: ended.timed_out,
+        context_restarted: None,
         // After a timeout the list may contain processes that were killed with it.
         background: match ended.exit {
             Some(exit) if !ended.timed_out => exit.background.iter().map(BackgroundProcess::of).collect(),

@@ -5,11 +5,15 @@
 //! takes over the descriptors of its streams and `exit` waits for its end. `printed` collects its output (exec), or
 //! `follow` emits it (spawn and shell) and also reads what processes left running still write. `input` writes to it.
 //!
-//! The calls (`exec`, `spawn`, `shell`, `process_calls`, `shell_calls`) import the other files, and none of them imports a call.
+//! A command in a context takes another way, through [`context`](crate::context): its shell runs already.
+//!
+//! The calls (`exec`, `context`, `spawn`, `shell`, `process_calls`, `shell_calls`) import the other files, and none of them imports a call.
 
 mod attached;
 mod background;
 mod command;
+mod command_result;
+mod context;
 mod exec;
 mod exit;
 mod follow;
@@ -24,7 +28,9 @@ mod spawn;
 
 pub use background::BackgroundProcess;
 pub use command::Command;
-pub use exec::{Exec, ExecResult, OnOutput, OnResult};
+pub use command_result::{ExecResult, OnOutput, OnResult};
+pub use context::{ContextExec, ContextInfo, ContextRequest, OnContext};
+pub use exec::Exec;
 pub use exit::{EndRequest, Timeout};
 pub use input::PendingWrite;
 pub use printed::{KeptBytes, Printed};

@@ -64,8 +64,10 @@ pub enum Request {
         /// The target. Of a family that has exited, the processes that it left are killed.
         target: Target,
     },
-pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
-pub use step::BootStep;
+    /// End what runs in a context, but not what ran in it before. Answered with [`Reply::Done`] when none of it is left.
+    Interrupt(Box<Interrupt>),
+    /// Hang up the terminal session of a spawned shell: SIGHUP and SIGCONT to every process of the session, and after
+    /// two seconds SIGKILL to those that are left. Answered with [`Reply::Done`] when none of them is left.
     HangUp {
         /// This request's number.
         call: Call,

@@ -1,0 +1,175 @@
+//! What the kernel says of a context's shell.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Whether a shell waits for its next command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    Yes,
+    No,
+    /// The kernel does not let this process look.
+    Unknown,
+}
+
+/// What a shell has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// Processor time outside of the kernel, with that of children that it has waited for, µs.
+    pub user_us: u64,
+    /// The same in the kernel, µs.
+    pub system_us: u64,
+    /// What it holds now.
+    pub rss_bytes: u64,
+}
+
+/// A process's directory in the VM's `/proc`. It stays that process's: nothing is in it any more once the process is gone.
+#[derive(Debug)]
+pub struct Look {
+    directory_fd: OwnedFd,
+    children: String,
+    /// What its standard input was before it had read a command.
+    socket: OsString,
+}
+
+impl Look {
+    /// At the process `pid`.
+    pub fn at(proc_fd: &OwnedFd, pid: u32) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory_fd = openat(proc_fd, pid.to_string().as_str(), flags, Mode::empty())?;
+        Ok(Self {
+            socket: readlinkat(&directory_fd, "fd/0").unwrap_or_default(),
+            directory_fd,
+            children: format!("task/{pid}/children"),
+        })
+    }
+
+    /// Whether the process waits in a read of the socket.
+    pub fn waits(&self) -> Waiting {
+        let mut buffer = [0; 256];
+        let length = match self.read("syscall", &mut buffer) {
+            Ok(length) => length,
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOENT | Errno::ENOSYS) => return Waiting::Unknown,
+            Err(_) => return Waiting::No,
+        };
+        if self.socket.is_empty() {
+            return Waiting::Unknown;
+        }
+        if !is_wait(&buffer[..length]) {
+            return Waiting::No;
+        }
+        match readlinkat(&self.directory_fd, "fd/0") {
+            Ok(link) if link == self.socket => Waiting::Yes,
+            _ => Waiting::No,
+        }
+    }
+
+    /// Whether it may have children.
+    pub fn may_have_children(&self) -> bool {
+        !matches!(self.read(&self.children, &mut [0; 16]), Ok(0))
+    }
+
+    /// Its working directory; none if it was removed or cannot be named as text.
+    pub fn working_directory(&self) -> Option<String> {
+        let link = readlinkat(&self.directory_fd, "cwd").ok()?;
+        if link.as_bytes().ends_with(b" (deleted)") {
+            return None;
+        }
+        link.into_string().ok().filter(|path| path.starts_with('/'))
+    }
+
+    /// What it has used so far.
+    pub fn used(&self) -> Used {
+        let mut buffer = [0; 1024];
+        let length = self.read("stat", &mut buffer).unwrap_or(0);
+        used(&buffer[..length]).unwrap_or_default()
+    }
+
+    fn read(&self, file: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let fd = openat(
+            &self.directory_fd,
+            file,
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        let read = std::fs::File::from(fd).read(buffer);
+        read.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+}
+
+/// Whether `/proc/<pid>/syscall` reports a read of descriptor 0, or of a wait before it.
+fn is_wait(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    let mut words = text.split_ascii_whitespace();
+    let Some(number) = words.next().and_then(|number| number.parse::<i64>().ok()) else {
+        return false;
+    };
+    if number == libc::SYS_read {
+        return words.next() == Some("0x0");
+    }
+    // fish asks before it reads.
+    let waits = [libc::SYS_ppoll, libc::SYS_pselect6];
+    #[cfg(target_arch = "x86_64")]
+    let waits = [waits[0], waits[1], libc::SYS_poll, libc::SYS_select];
+    waits.contains(&number)
+}
+
+/// Of `/proc/<pid>/stat`.
+fn used(stat: &[u8]) -> Option<Used> {
+    // The name is in parentheses and may contain anything, also parentheses.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3)?.parse::<u64>().ok();
+    let ticks = system(SysconfVar::CLK_TCK);
+    let us = |ticks_used: u64| ticks_used * 1_000_000 / ticks;
+    Some(Used {
+        user_us: us(field(14)? + field(16)?),
+        system_us: us(field(15)? + field(17)?),
+        rss_bytes: field(24)? * system(SysconfVar::PAGE_SIZE),
+    })
+}
+
+/// A system variable, such as the number of bytes in a page.
+fn system(variable: SysconfVar) -> u64 {
+    let value = sysconf(variable).ok().flatten();
+    value.and_then(|value| value.try_into().ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_read_of_the_socket_counts() {
+        let read = libc::SYS_read;
+        assert!(is_wait(
+            format!("{read} 0x0 0x7ffd 0x1 0x0 0x0 0x0 0x7ffd 0x7f").as_bytes()
+        ));
+        for text in [
+            format!("{read} 0x3 0x7ffd"),
+            "running\n".into(),
+            "-1 0x0 0x0".into(),
+            "61 0x0".into(),
+        ] {
+            assert!(!is_wait(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_children_counts() {
+        let stat = b"7 (a) b) S 1 7 7 0 -1 4 0 0 0 0 10 20 30 40 20 0 1 0 100 4096 5 0";
+        let used = used(stat).unwrap_or_default();
+        let tick = 1_000_000 / system(SysconfVar::CLK_TCK);
+        assert_eq!((used.user_us, used.system_us), (40 * tick, 60 * tick));
+        assert_eq!(used.rss_bytes, 5 * system(SysconfVar::PAGE_SIZE));
+    }
+}

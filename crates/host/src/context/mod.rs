@@ -1,0 +1,33 @@
+//! The shell of a context: one process that runs command after command and keeps its state between them.
+//!
+//! **Control.** The shell's standard input is a socket. A small text (`drivers/`) reads commands from it and runs each with `eval`, in
+//! the shell's own process and with standard input at end-of-file. A shell saves a descriptor that it redirects at a number from 10
+//! on and closes it when it executes a program, so no program has the socket.
+//!
+//! **The end of a command** is what the kernel says: the shell's process waits in a read of the socket ([`Look`]). Before it does,
+//! it reports the status and its exported environment, on the same socket, where the kernel names the process that wrote
+//! (`SCM_CREDENTIALS`): what anybody else writes is dropped. So nothing that a command prints, and no other process, can end it.
+//! Where the kernel does not let the server look, the shell's own report counts.
+//!
+//! **Output** goes through two pipes that live as long as the shell. A command that leaves processes running may leave them these
+//! pipes; then the host drops what they bring from then on, and before the next command the shell opens two new ones, through the
+//! `/proc` of a program that holds their other ends.
+//!
+//! **What a command has started** descends from the shell, which is the parent of its orphans (`PR_SET_CHILD_SUBREAPER`). What
+//! was there before the command is known from the end of the last one, and is spared when a timeout ends the command.
+
+mod contexts;
+mod control_socket;
+mod environment;
+mod id;
+mod look;
+mod session;
+mod shell;
+mod shell_kind;
+mod sys;
+mod view;
+
+pub use contexts::{Context, Contexts, MOST_COMMANDS};
+pub use id::ContextId;
+pub use session::{EndOutcome, Origin, Session};
+pub use shell::{Begun, Bounds, VmSide, Why, below_all};

@@ -1,0 +1,290 @@
+//! What a context is between two commands: its shell, and what is known for the day when that has ended.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agent_vm_protocol::message::{Call, Exit};
+
+use super::control_socket::Report;
+use super::environment::exported;
+use super::look::Used;
+use super::shell::{Begun, Bounds, Gone, Outcome, Shell, VmSide, Why, kill};
+use super::shell_kind::ShellKind;
+use super::view::View;
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::process_table::ProcessInfo;
+use crate::stream::Sink;
+
+/// The default shell, and the one for VMs that have none.
+const PREFERRED: &str = "bash";
+const OTHER: &str = "/bin/sh";
+
+/// Families of earlier shells that are remembered because something of them was left. For one more, the oldest is killed.
+const MOST_FAMILIES: usize = 64;
+
+/// The most bytes of a variable that can be handed to a program (`MAX_ARG_STRLEN`).
+const MOST_VARIABLE: usize = 128 * 1024;
+
+/// The status of a command that was ended.
+const KILLED: i32 = 128 + libc::SIGKILL;
+
+/// Variables that a shell sets for itself.
+const OWN_VARIABLES: [&str; 3] = ["_", "SHLVL", "PWD"];
+
+/// How a context begins, also when it is reset.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The shell's program; none for bash where the VM has it, else sh.
+    pub shell: Option<String>,
+    /// The working directory; none for the VM's home.
+    pub cwd: Option<String>,
+    /// Added to the VM's environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// A context's shell and what it will begin with again.
+pub struct Session {
+    vm: Arc<VmSide>,
+    origin: Origin,
+    /// The program of its shell, once one has started.
+    program: Option<String>,
+    shell: Option<Shell>,
+    /// Whether a shell has ended and no result has said so.
+    lost: bool,
+    status: i32,
+    cwd: Option<String>,
+    /// The exported variables when the last command ended; none before the first shell.
+    env: Option<Vec<(String, String)>>,
+    /// The exported variables of a new shell.
+    first_names: BTreeSet<String>,
+    earlier_families: Vec<Call>,
+}
+
+/// How a command ended.
+pub struct CommandEnd {
+    /// What became of it.
+    pub outcome: EndOutcome,
+    /// What ended it, if it did not end by itself.
+    pub why: Option<Why>,
+    /// Whether the shell was started again, before it or after it.
+    pub restarted: bool,
+    /// What it left running.
+    pub left: Vec<ProcessInfo>,
+}
+
+/// What became of a command.
+pub enum EndOutcome {
+    /// It ended with this status, having used that.
+    Status(i32, Used),
+    /// The shell ended.
+    Shell(Exit),
+}
+
+impl Session {
+    /// A context that has no shell yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a shell that cannot be a context's.
+    pub fn new(vm: VmSide, origin: Origin) -> Result<Self, Error> {
+        if let Some(shell) = &origin.shell {
+            ShellKind::of(shell)?;
+        }
+        Ok(Self {
+            vm: Arc::new(vm),
+            program: origin.shell.clone(),
+            cwd: origin.cwd.clone(),
+            origin,
+            shell: None,
+            lost: false,
+            status: 0,
+            env: None,
+            first_names: BTreeSet::new(),
+            earlier_families: Vec::new(),
+        })
+    }
+
+    /// Makes sure that there is a shell, with pipes of its own.
+    pub async fn prepare(&mut self, view: &Mutex<View>) -> Result<(), Error> {
+        if let Some(shell) = &mut self.shell
+            && let Some(Gone(exit)) = shell.ended()
+        {
+            self.lose(exit).await?;
+        }
+        if let Some(shell) = &mut self.shell
+            && let Err(error) = shell.renew_outputs(self.status).await
+        {
+            tracing::debug!(%error, "a context's shell is given up");
+            kill(&self.vm.control, shell.call).await;
+            self.shell = None;
+            self.lost = true;
+        }
+        if self.shell.is_none() {
+            self.start().await?;
+        }
+        self.show(view);
+        Ok(())
+    }
+
+    async fn start(&mut self) -> Result<(), Error> {
+        let env = self.env.clone().unwrap_or_else(|| self.origin.env.clone());
+        let env: Vec<(String, String)> = env
+            .into_iter()
+            .filter(|(name, value)| {
+                !OWN_VARIABLES.contains(&&**name) && name.len() + value.len() < MOST_VARIABLE
+            })
+            .collect();
+        let cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
+        let is_again = self.env.is_some();
+        let started = match self.start_in(&env, &cwd).await {
+            // It was removed since the last command.
+            Err(Error::System { path: Some(path), .. }) if is_again && path == cwd => {
+                self.start_in(&env, &self.vm.home.clone()).await
+            }
+            other => other,
+        };
+        let (shell, report) = started?;
+        self.shell = Some(shell);
+        if is_again {
+            self.unset_others(&env).await;
+        } else {
+            self.note(&report);
+            self.first_names = self.env.iter().flatten().map(|(name, _)| name.clone()).collect();
+            self.status = 0;
+        }
+        Ok(())
+    }
+
+    async fn start_in(&mut self, env: &[(String, String)], cwd: &str) -> Result<(Shell, Report), Error> {
+        let program = self.program.clone().unwrap_or_else(|| PREFERRED.to_owned());
+        match Shell::start(&self.vm, &program, env.to_vec(), cwd).await {
+            Err(Error::System {
+                errno: libc::ENOENT,
+                path: Some(path),
+                ..
+            }) if self.program.is_none() && path == PREFERRED => {
+                let started = Shell::start(&self.vm, OTHER, env.to_vec(), cwd).await?;
+                self.program = Some(OTHER.to_owned());
+                Ok(started)
+            }
+            started => {
+                let started = started?;
+                self.program = Some(program);
+                Ok(started)
+            }
+        }
+    }
+
+    /// Unsets what a new shell has and the last one had not.
+    async fn unset_others(&mut self, env: &[(String, String)]) {
+        let names: Vec<&str> = self
+            .first_names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !OWN_VARIABLES.contains(name) && !env.iter().any(|(other, _)| other == name))
+            .collect();
+        let (Some(shell), Some(program)) = (&mut self.shell, &self.program) else {
+            return;
+        };
+        if let (false, Ok(kind)) = (names.is_empty(), ShellKind::of(program)) {
+            shell.command(&kind.unset(&names), 0).await;
+        }
+    }
+
+    /// Begins a command, on the calling thread, if that can be done at once.
+    pub fn begin(&mut self, text: &str) -> Option<Begun> {
+        let status = self.status;
+        self.shell.as_mut()?.begin(text, status)
+    }
+
+    /// Runs a command, or the rest of one that has begun.
+    pub async fn run(
+        &mut self,
+        view: &Mutex<View>,
+        text: &str,
+        begun: Option<Begun>,
+        bounds: &Bounds<'_>,
+        stdout: &mut impl Sink,
+        stderr: &mut impl Sink,
+    ) -> Result<CommandEnd, Error> {
+        let shell = self.shell.as_mut().ok_or(Error::Disposed)?;
+        view.lock().command = Some(text.to_owned());
+        let (outcome, why) = shell.run(text, self.status, begun, bounds, stdout, stderr).await;
+        view.lock().command = None;
+        let (outcome, left) = match outcome {
+            Outcome::Ended(report) => {
+                let used = shell.used();
+                let left = shell.take_left().await?;
+                // A command that was given up has no status of its own.
+                self.status = if why.is_some() { KILLED } else { report.status };
+                self.note(&report);
+                (EndOutcome::Status(report.status, used), left)
+            }
+            Outcome::Gone(exit) => {
+                let mut exit = exit.ok_or(Error::Disposed)?;
+                self.status = exit.code;
+                let lost = exit.clone();
+                exit.background.retain(|process| !shell.had_left(process.pid));
+                self.lose(Some(lost)).await?;
+                (EndOutcome::Shell(exit), Vec::new())
+            }
+        };
+        self.show(view);
+        Ok(CommandEnd {
+            outcome,
+            why,
+            restarted: std::mem::take(&mut self.lost),
+            left,
+        })
+    }
+
+    fn note(&mut self, report: &Report) {
+        if let Some(environment) = &report.environment {
+            self.env = Some(exported(environment));
+        }
+        if let Some(cwd) = self.shell.as_ref().and_then(Shell::working_directory) {
+            self.cwd = Some(cwd);
+        }
+    }
+
+    /// Its shell has ended.
+    async fn lose(&mut self, exit: Option<Exit>) -> Result<(), Error> {
+        let exit = exit.ok_or(Error::Disposed)?;
+        let shell = self.shell.take();
+        self.lost = true;
+        if let Some(mut shell) = shell
+            && !exit.background.is_empty()
+        {
+            shell.give_outputs_away();
+            if self.earlier_families.len() >= MOST_FAMILIES {
+                let oldest = self.earlier_families.remove(0);
+                kill(&self.vm.control, oldest).await;
+            }
+            self.earlier_families.push(shell.call);
+        }
+        Ok(())
+    }
+
+    /// Ends everything of it, and makes it what it was at first.
+    pub async fn reset(&mut self, view: &Mutex<View>) {
+        let families = std::mem::take(&mut self.earlier_families);
+        let shell = self.shell.take();
+        for family in families.into_iter().chain(shell.map(|shell| shell.call)) {
+            kill(&self.vm.control, family).await;
+        }
+        self.lost = false;
+        self.status = 0;
+        self.cwd.clone_from(&self.origin.cwd);
+        self.env = None;
+        self.show(view);
+    }
+
+    fn show(&self, view: &Mutex<View>) {
+        let mut view = view.lock();
+        view.shell = self.program.clone().unwrap_or_default();
+        view.pid = self.shell.as_ref().map(|shell| shell.pid);
+        view.cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
+        view.env = self.env.clone().unwrap_or_default();
+    }
+}

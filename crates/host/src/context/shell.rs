@@ -1,0 +1,647 @@
+//! One shell of a context, from its start to its end.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent_vm_protocol::message::{Call, Exit, Interrupt, KnownProcess, Request, Spawn, Stdio, Target};
+use tokio::sync::{oneshot, watch};
+
+use super::control_socket::{ControlSocket, Report};
+use super::look::{Look, Used, Waiting};
+use super::shell_kind::ShellKind;
+use crate::abort::Abort;
+use crate::control::{Control, StartedProgram};
+use crate::error::Error;
+use crate::leftover::{self, Discard, Leftovers};
+use crate::process_table::{self, ProcessInfo, Status};
+use crate::runtime;
+use crate::stream::{Sink, Source, StreamKind};
+
+/// How long a shell may take until it reads its first command.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a shell may take for a command of the host, after which it is given up.
+const OWN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a shell that has reported is looked at without a pause, once for each command. It needs a few microseconds of a processor to
+/// come to its next read.
+const KEEN: Duration = Duration::from_millis(4);
+
+/// Between two looks after that, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// How long a shell may go on after its command was interrupted, before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Between two interrupts: a trap may come when the shell does not heed it.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How often, and how far apart, a process that a command left is looked at until it has executed its program.
+const SETTLING: u32 = 10;
+const SETTLING_PAUSE: Duration = Duration::from_millis(1);
+
+/// The program that holds the ends of new pipes until a shell has opened them, and ends when its standard input does.
+const HOLDER: [&str; 3] = ["/bin/sh", "-c", "read -r _"];
+
+/// What a shell needs of its VM.
+pub struct VmSide {
+    /// The conversation with init.
+    pub control: Arc<Control>,
+    /// Streams of what has ended.
+    pub leftovers: Arc<Leftovers>,
+    /// The VM's `/proc`.
+    pub proc_fd: Arc<OwnedFd>,
+    /// Init's pid there.
+    pub init: i32,
+    /// Whether everything there is the VM's.
+    pub whole: bool,
+    /// Where a program starts that is given no working directory.
+    pub home: String,
+}
+
+/// A shell that runs, or has ended without anybody having looked yet.
+pub struct Shell {
+    vm: Arc<VmSide>,
+    kind: ShellKind,
+    /// The number of its family.
+    pub call: Call,
+    /// Its pid.
+    pub pid: u32,
+    exit: oneshot::Receiver<Exit>,
+    /// What `exit` has brought.
+    gone: Option<Gone>,
+    socket: ControlSocket,
+    /// None while processes that earlier commands left may have them.
+    outputs: Option<[Source; 2]>,
+    look: Look,
+    /// While this is open, the program that holds the pipes lives, for a shell that opens them again.
+    holder_stdin_fd: Option<OwnedFd>,
+    /// What earlier commands left running, by pid and start.
+    left: BTreeMap<u32, u64>,
+    used: Used,
+}
+
+/// A command that the shell has, or has a part of.
+pub struct Begun {
+    message: Vec<u8>,
+    sent: usize,
+}
+
+/// How a command is ended before it ends by itself.
+pub struct Bounds<'a> {
+    /// After that long.
+    pub timeout: Option<Duration>,
+    /// By its caller.
+    pub abort: &'a Abort,
+    /// By a reset or the deletion of its context: when the number changes.
+    pub resets: watch::Receiver<u64>,
+}
+
+/// Why a command was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    TimedOut,
+    Aborted,
+    Reset,
+}
+
+/// The end of a shell: nothing is known of that if the VM ended.
+#[derive(Debug, Clone)]
+pub struct Gone(pub Option<Exit>);
+
+/// What became of a command.
+pub enum Outcome {
+    /// It ended, and the shell waits for the next.
+    Ended(Report),
+    /// The shell ended, and none of what init says of that if the VM did.
+    Gone(Option<Exit>),
+}
+
+impl Shell {
+    /// Starts `program`, and waits until it reads commands.
+    pub async fn start(
+        vm: &Arc<VmSide>,
+        program: &str,
+        env: Vec<(String, String)>,
+        cwd: &str,
+    ) -> Result<(Self, Report), Error> {
+        let kind = ShellKind::of(program)?;
+        let request = spawn_request(
+            vm.control.call(),
+            program.to_owned(),
+            kind.arguments(program),
+            env,
+            cwd,
+            Stdio::Context,
+        );
+        let StartedProgram { call, pid, exit, fds } = started(&vm.control, request).await?;
+        let opened = Self::open(vm, kind, call, pid, exit, fds);
+        let ready = match opened {
+            Ok(mut shell) => match shell.first_report().await {
+                Ok(report) => Ok((shell, report)),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        if ready.is_err() {
+            kill(&vm.control, call).await;
+        }
+        ready
+    }
+
+    fn open(
+        vm: &Arc<VmSide>,
+        kind: ShellKind,
+        call: Call,
+        pid: u32,
+        exit: oneshot::Receiver<Exit>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| Error::system(&error, "epoll_ctl");
+        let [socket, stdout, stderr]: [OwnedFd; 3] =
+            fds.try_into().map_err(|_| Error::missing_descriptor())?;
+        Ok(Self {
+            vm: Arc::clone(vm),
+            kind,
+            call,
+            pid,
+            exit,
+            gone: None,
+            socket: ControlSocket::new(socket).map_err(failed)?,
+            outputs: Some([
+                Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
+                Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
+            ]),
+            look: Look::at(&vm.proc_fd, pid).map_err(|error| Error::system(&error, "openat"))?,
+            holder_stdin_fd: None,
+            left: BTreeMap::new(),
+            used: Used::default(),
+        })
+    }
+
+    async fn first_report(&mut self) -> Result<Report, Error> {
+        let never = Abort::default();
+        let (_reset, resets) = watch::channel(0);
+        let bounds = Bounds {
+            timeout: Some(START_DEADLINE),
+            abort: &never,
+            resets,
+        };
+        let mut outputs = self.outputs.take();
+        let driver = self.kind.driver();
+        let outcome = self
+            .follow(&driver, &bounds, outputs.as_mut(), &mut Nothing, &mut Nothing)
+            .await;
+        self.outputs = outputs;
+        self.used = self.look.used();
+        match outcome {
+            (Outcome::Ended(report), None) => Ok(report),
+            (Outcome::Gone(None), None) => Err(Error::Disposed),
+            _ => Err(Error::System {
+                errno: libc::EIO,
+                syscall: "start the shell of a context".into(),
+                path: None,
+            }),
+        }
+    }
+
+    /// Whether it has ended, and how: nothing is known of that if the VM ended.
+    pub fn ended(&mut self) -> Option<Gone> {
+        if self.gone.is_none() {
+            self.gone = match self.exit.try_recv() {
+                Ok(exit) => Some(Gone(Some(exit))),
+                Err(oneshot::error::TryRecvError::Closed) => Some(Gone(None)),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+            };
+        }
+        self.gone.clone()
+    }
+
+    /// Sends `text`, on the calling thread, if the shell can run it at once. Otherwise nothing was sent.
+    pub fn begin(&mut self, text: &str, status: i32) -> Option<Begun> {
+        if self.outputs.is_none() || self.ended().is_some() {
+            return None;
+        }
+        let message = self.kind.message(status, text);
+        let sent = self.socket.send_now(&message).ok()?;
+        Some(Begun { message, sent })
+    }
+
+    /// Runs `text` with `status` as that of the command before, unless it has begun already. What it prints goes to the sinks.
+    pub async fn run(
+        &mut self,
+        text: &str,
+        status: i32,
+        begun: Option<Begun>,
+        bounds: &Bounds<'_>,
+        stdout: &mut impl Sink,
+        stderr: &mut impl Sink,
+    ) -> (Outcome, Option<Why>) {
+        let message = match begun {
+            Some(Begun { mut message, sent }) => message.split_off(sent),
+            None => self.kind.message(status, text),
+        };
+        let mut outputs = self.outputs.take();
+        let outcome = self
+            .follow(&message, bounds, outputs.as_mut(), stdout, stderr)
+            .await;
+        self.outputs = outputs;
+        outcome
+    }
+
+    async fn follow(
+        &mut self,
+        message: &[u8],
+        bounds: &Bounds<'_>,
+        outputs: Option<&mut [Source; 2]>,
+        stdout: &mut impl Sink,
+        stderr: &mut impl Sink,
+    ) -> (Outcome, Option<Why>) {
+        let (over_sender, over) = watch::channel(false);
+        let Self {
+            vm,
+            kind,
+            call,
+            exit,
+            socket,
+            look,
+            left,
+            ..
+        } = self;
+        let spared = left.iter().map(|(pid, start)| KnownProcess {
+            pid: *pid,
+            start: *start,
+        });
+        let spared: Vec<KnownProcess> = spared.collect();
+        let ending = async {
+            let outcome = until_end(message, exit, socket, look).await;
+            over_sender.send_replace(true);
+            outcome
+        };
+        let interrupting = interrupt_on(&vm.control, *call, *kind, bounds, &spared, over.clone());
+        let pumping = async {
+            if let Some([out, err]) = outputs {
+                let (mut out_over, mut err_over) = (over.clone(), over.clone());
+                tokio::join!(out.pump(&mut out_over, stdout), err.pump(&mut err_over, stderr));
+            }
+        };
+        let (outcome, why, ()) = tokio::join!(ending, interrupting, pumping);
+        (outcome, why)
+    }
+
+    /// What the last command used.
+    pub fn used(&mut self) -> Used {
+        let before = std::mem::replace(&mut self.used, self.look.used());
+        Used {
+            user_us: self.used.user_us.saturating_sub(before.user_us),
+            system_us: self.used.system_us.saturating_sub(before.system_us),
+            rss_bytes: self.used.rss_bytes,
+        }
+    }
+
+    /// Its working directory.
+    pub fn working_directory(&self) -> Option<String> {
+        self.look.working_directory()
+    }
+
+    /// What the last command has left running. From then on what that prints is dropped.
+    pub async fn take_left(&mut self) -> Result<Vec<ProcessInfo>, Error> {
+        if !self.look.may_have_children() {
+            self.left.clear();
+            return Ok(Vec::new());
+        }
+        let (known, new) = settled_below(&self.vm, self.pid, &self.left).await?;
+        self.left = known;
+        if !new.is_empty() {
+            self.left
+                .extend(new.iter().map(|process| (process.pid, process.start_ticks)));
+            self.give_outputs_away();
+        }
+        Ok(new)
+    }
+
+    /// Whether an earlier command left a process of that number.
+    pub fn had_left(&self, pid: u32) -> bool {
+        self.left.contains_key(&pid)
+    }
+
+    /// From now on what comes through its pipes is dropped.
+    pub fn give_outputs_away(&mut self) {
+        let Some(outputs) = self.outputs.take() else {
+            return;
+        };
+        let [stdout, stderr] = outputs;
+        let streams = [Some((stdout, Discard)), Some((stderr, Discard))];
+        let (vm, call, pid) = (Arc::clone(&self.vm), self.call, self.pid);
+        drop(tokio::spawn(async move {
+            leftover::read_on(&vm.leftovers, &vm.control, call, pid, streams).await;
+        }));
+    }
+
+    /// Makes sure that it has pipes of its own for the next command.
+    ///
+    /// # Errors
+    /// If it has not, and is of no more use.
+    pub async fn renew_outputs(&mut self, status: i32) -> Result<(), Error> {
+        if self.outputs.is_some() {
+            return Ok(());
+        }
+        let [program, arguments @ ..] = HOLDER.map(str::to_owned);
+        let vm = Arc::clone(&self.vm);
+        let request = spawn_request(
+            vm.control.call(),
+            program,
+            arguments.into(),
+            Vec::new(),
+            "/",
+            Stdio::Pipes,
+        );
+        let holder = started(&vm.control, request).await?;
+        self.redirect_to(holder.pid, holder.fds, status).await
+    }
+
+    async fn redirect_to(&mut self, pid: u32, fds: Vec<OwnedFd>, status: i32) -> Result<(), Error> {
+        let failed = |error: std::io::Error| Error::system(&error, "epoll_ctl");
+        let [stdin, stdout, stderr]: [OwnedFd; 3] =
+            fds.try_into().map_err(|_| Error::missing_descriptor())?;
+        let outputs = [
+            Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
+            Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
+        ];
+        let refused = || Error::System {
+            errno: libc::EIO,
+            syscall: "renew the output of a context".into(),
+            path: None,
+        };
+        let command = self.kind.redirect(pid);
+        let has_written = |source: &Source| {
+            let mut bytes = Vec::with_capacity(2);
+            crate::sys::read(source.fd(), &mut bytes, 2).is_ok() && bytes == b"x"
+        };
+        if !self.command(&command, status).await || !outputs.iter().all(has_written) {
+            return Err(refused());
+        }
+        self.outputs = Some(outputs);
+        self.holder_stdin_fd = self.kind.opens_outputs_again().then_some(stdin);
+        Ok(())
+    }
+
+    /// Runs a command that no call asked for, and drops its output. Whether it succeeded.
+    pub async fn command(&mut self, text: &str, status: i32) -> bool {
+        let never = Abort::default();
+        let (_reset, resets) = watch::channel(0);
+        let bounds = Bounds {
+            timeout: Some(OWN_DEADLINE),
+            abort: &never,
+            resets,
+        };
+        let ended = self
+            .run(text, status, None, &bounds, &mut Nothing, &mut Nothing)
+            .await;
+        matches!(ended, (Outcome::Ended(Report { status: 0, .. }), None))
+    }
+}
+
+impl VmSide {
+    async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
+        let (proc_fd, init, whole) = (Arc::clone(&self.proc_fd), self.init, self.whole);
+        let helpers = self.control.helpers();
+        let runtime = runtime::guest().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let reading = runtime.spawn_blocking(move || process_table::read(&proc_fd, init, &helpers, whole));
+        // It does not panic, and the runtime is never shut down.
+        let table = reading.await.map_err(|_| Error::Disposed)?;
+        table
+            .map_err(|error| Error::system(&error, "open"))?
+            .ok_or(Error::Disposed)
+    }
+}
+
+/// What descends from the process `shell`.
+pub async fn below_all(vm: &VmSide, shell: u32) -> Result<Vec<ProcessInfo>, Error> {
+    Ok(settled_below(vm, shell, &BTreeMap::new()).await?.1)
+}
+
+/// As [`below`], a little later if some of them have not executed their programs yet.
+async fn settled_below(
+    vm: &VmSide,
+    shell: u32,
+    known: &BTreeMap<u32, u64>,
+) -> Result<(BTreeMap<u32, u64>, Vec<ProcessInfo>), Error> {
+    for _ in 0..SETTLING {
+        let found = below(&vm.processes().await?, shell, known);
+        if found.1.iter().all(|process| !process.is_copy) {
+            return Ok(found);
+        }
+        tokio::time::sleep(SETTLING_PAUSE).await;
+    }
+    Ok(below(&vm.processes().await?, shell, known))
+}
+
+/// The living processes below `shell`: those that are `known` or descend from such, by pid and start, and the others.
+fn below(
+    table: &[ProcessInfo],
+    shell: u32,
+    known: &BTreeMap<u32, u64>,
+) -> (BTreeMap<u32, u64>, Vec<ProcessInfo>) {
+    let mut children: BTreeMap<u32, Vec<&ProcessInfo>> = BTreeMap::new();
+    for process in table {
+        children.entry(process.ppid).or_default().push(process);
+    }
+    let (mut old, mut new) = (BTreeMap::new(), Vec::new());
+    let mut next = vec![(shell, false)];
+    while let Some((parent, parent_is_known)) = next.pop() {
+        for child in children.remove(&parent).into_iter().flatten() {
+            let is_known = parent_is_known || known.get(&child.pid) == Some(&child.start_ticks);
+            next.push((child.pid, is_known));
+            if child.status == Status::Exited {
+                continue;
+            }
+            if is_known {
+                old.insert(child.pid, child.start_ticks);
+            } else {
+                new.push(child.clone());
+            }
+        }
+    }
+    new.sort_by_key(|process| process.pid);
+    (old, new)
+}
+
+/// Sends a command, and waits until it has ended.
+async fn until_end(
+    message: &[u8],
+    exit: &mut oneshot::Receiver<Exit>,
+    socket: &mut ControlSocket,
+    look: &Look,
+) -> Outcome {
+    let sent = tokio::select! {
+        biased;
+        exit = &mut *exit => return Outcome::Gone(exit.ok()),
+        sent = socket.send(message) => sent,
+    };
+    if sent.is_err() {
+        return Outcome::Gone(exit.await.ok());
+    }
+    let mut latest: Option<Report> = None;
+    let mut first_look: Option<Instant> = None;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(report) = latest.take() {
+            if look.waits() != Waiting::No {
+                return Outcome::Ended(report);
+            }
+            latest = Some(report);
+            if first_look.get_or_insert_with(Instant::now).elapsed() < KEEN {
+                // The shell may wait for this thread's processor.
+                std::thread::yield_now();
+                tokio::task::yield_now().await;
+                match exit.try_recv() {
+                    Ok(exit) => return Outcome::Gone(Some(exit)),
+                    Err(oneshot::error::TryRecvError::Closed) => return Outcome::Gone(None),
+                    Err(oneshot::error::TryRecvError::Empty) => continue,
+                }
+            }
+        }
+        let resting = async {
+            if latest.is_some() {
+                tokio::time::sleep(pause).await;
+            } else {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            exit = &mut *exit => return Outcome::Gone(exit.ok()),
+            report = socket.report() => match report {
+                Ok(report) => latest = Some(report),
+                // The shell has become another program, or is about to end.
+                Err(_) => return Outcome::Gone(exit.await.ok()),
+            },
+            () = resting => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Ends the command when its bounds say so. Returns when it is `over`, and nothing more will be killed.
+async fn interrupt_on(
+    control: &Control,
+    family: Call,
+    kind: ShellKind,
+    bounds: &Bounds<'_>,
+    spared: &[KnownProcess],
+    mut over: watch::Receiver<bool>,
+) -> Option<Why> {
+    let deadline = async {
+        match bounds.timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => pending().await,
+        }
+    };
+    let mut resets = bounds.resets.clone();
+    let why = tokio::select! {
+        biased;
+        _ = over.wait_for(|over| *over) => return None,
+        // An error would say that the context is gone.
+        _ = resets.changed() => Why::Reset,
+        () = bounds.abort.aborted() => Why::Aborted,
+        () = deadline => Why::TimedOut,
+    };
+    if why == Why::Reset {
+        kill(control, family).await;
+    } else {
+        let begun = Instant::now();
+        while !*over.borrow() {
+            let signal = if begun.elapsed() < GRACE {
+                kind.interrupt()
+            } else {
+                libc::SIGKILL
+            };
+            interrupt(control, family, signal, spared.to_vec()).await;
+            tokio::select! {
+                biased;
+                _ = over.wait_for(|over| *over) => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+    // An error would say that nobody waits for it any more.
+    drop(over.wait_for(|over| *over).await);
+    Some(why)
+}
+
+async fn interrupt(control: &Control, family: Call, signal: i32, spared: Vec<KnownProcess>) {
+    let call = control.call();
+    let request = Request::Interrupt(Box::new(Interrupt {
+        call,
+        family,
+        signal,
+        spared,
+    }));
+    if let Err(error) = control.ask(call, request, Vec::new()).await {
+        tracing::debug!(%error, family, "an interrupt was not carried out");
+    }
+}
+
+/// Kills everything of a family.
+pub async fn kill(control: &Control, family: Call) {
+    let call = control.call();
+    let target = Target::Family(family);
+    if let Err(error) = control
+        .ask(call, Request::Kill { call, target }, Vec::new())
+        .await
+    {
+        tracing::debug!(%error, family, "a kill was not carried out");
+    }
+}
+
+fn spawn_request(
+    call: Call,
+    program: String,
+    arguments: Vec<String>,
+    env: Vec<(String, String)>,
+    cwd: &str,
+    stdio: Stdio,
+) -> Spawn {
+    Spawn {
+        call,
+        program,
+        arguments,
+        env,
+        cwd: cwd.to_owned(),
+        stdio,
+        argv0: None,
+        report_background: true,
+        brief: false,
+    }
+}
+
+async fn started(control: &Control, request: Spawn) -> Result<StartedProgram, Error> {
+    let (sender, receiver) = oneshot::channel();
+    let on_start = Box::new(move |started| drop(sender.send(started)));
+    control.start(request.call, &Request::Spawn(Box::new(request)), on_start);
+    receiver.await.unwrap_or(Err(Error::Disposed))
+}
+
+/// Drops what it takes.
+struct Nothing;
+
+impl Sink for Nothing {
+    async fn make_room(&mut self) {}
+
+    fn take(
+        &mut self,
+        wanted: usize,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> std::io::Result<usize>,
+    ) -> std::io::Result<usize> {
+        let mut buffer = crate::pool::take();
+        let taken = buffer.append(|bytes| read(bytes, wanted));
+        crate::pool::give(buffer);
+        taken
+    }
+
+    async fn finish(&mut self) {}
+}
