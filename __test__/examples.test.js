@@ -46,8 +46,11 @@ test("agent-loop finds a bug, stops an endless loop, and fixes the bug", async (
   const { code, stdout, stderr } = await example("agent-loop");
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout.match(/^ {2}run: .*/gm)).toEqual([
+    "  run: exit code 0",
     "  run: exit code 1",
+    "  run: exit code 0",
     "  run: took too long, and was killed after 2 s",
+    "  run: exit code 0",
     "  run: exit code 0",
   ]);
   expect(stdout).toContain("model: It sorts numbers as text.");

@@ -1,22 +1,16 @@
-// A model that follows a script, in place of one behind an API. It gets the whole conversation and answers with one
-// tool call, or with a final message. Like a real model it makes a mistake and corrects it after seeing a tool's
-// result.
+// A model that follows a script, in place of one behind an API. It gets the whole conversation and answers with one command for
+// its shell, or with a last word. Like a real one it makes a mistake on the way, and learns of it by what the shell answers.
 
-const edit = (body) => ({
-  name: "write_file",
-  input: {
-    path: "median.js",
-    content: `"use strict";
+const edit = (body) => `cat > median.js <<'END'
+"use strict";
 
-/** The median of some numbers; for an even count, the mean of the two in the middle. */
+/** The middle one of some numbers; of an even count, the mean of the two in the middle. */
 function median(numbers) {
 ${body}
 }
 
 module.exports = { median };
-`,
-  },
-});
+END`;
 
 const endless = `  const sorted = [...numbers];
   for (let done = false; !done;) sorted.sort((a, b) => a - b);
@@ -27,20 +21,21 @@ const right = `  const sorted = numbers.toSorted((a, b) => a - b);
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;`;
 
 const script = [
-  () => ({ text: "I look at what there is.", tool: { name: "read_file", input: { path: "median.js" } } }),
+  () => ({ text: "I look at what there is.", command: "cat median.js" }),
   (result) => ({
     text: result.includes("numbers.sort()")
       ? "It sorts numbers as text. I see what the checks say."
       : "I run the checks.",
-    tool: { name: "run", input: { command: "node check.js", seconds: 30 } },
+    command: "check() { node check.js; }; check",
+    seconds: 30,
   }),
-  () => ({ text: "I sort them as numbers.", tool: edit(endless) }),
-  () => ({ text: "Again.", tool: { name: "run", input: { command: "node check.js", seconds: 2 } } }),
+  () => ({ text: "I sort them as numbers.", command: edit(endless) }),
+  () => ({ text: "Again.", command: "check", seconds: 2 }),
   (result) => ({
     text: result.includes("took too long") ? "My loop never ends." : "It fails still.",
-    tool: edit(right),
+    command: edit(right),
   }),
-  () => ({ text: "Once more.", tool: { name: "run", input: { command: "node check.js", seconds: 30 } } }),
+  () => ({ text: "Once more.", command: "check", seconds: 30 }),
   (result) => ({ text: result.includes("all checks passed") ? "Fixed: all checks pass." : "I give up." }),
 ];
 

@@ -545,7 +545,7 @@ async fn interrupt_on(
     let why = tokio::select! {
         biased;
         _ = over.wait_for(|over| *over) => return None,
-        // An error would say that the context is gone.
+        // An error means that the context is gone.
         _ = resets.changed() => Why::Reset,
         () = bounds.abort.aborted() => Why::Aborted,
         () = deadline => Why::TimedOut,
@@ -568,7 +568,7 @@ async fn interrupt_on(
             }
         }
     }
-    // An error would say that nobody waits for it any more.
+    // An error means that nothing waits for it any more.
     drop(over.wait_for(|over| *over).await);
     Some(why)
 }
