@@ -173,7 +173,8 @@ test.each(levels)(
     const processes = descendants(server.child.pid);
     expect(processes.length).toBeGreaterThan(3);
     server.child.kill("SIGKILL");
-    await until(() => running(processes).length === 0);
+    // At its priority even the end of the program is slow on a busy machine.
+    await until(() => running(processes).length === 0, 200);
   },
-  120_000,
+  240_000,
 );
