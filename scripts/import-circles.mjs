@@ -1,26 +1,15 @@
 // Finds Rust files that import each other, directly or around a circle. An import through `pub use` counts as an import
 // from the file that defines the item. Tests inside files do not count.
 //
-//   node scripts/import-circles.mjs [--except crates/init/src/deputy ...]
+//   node scripts/import-circles.mjs
 //
-// Looks at the addon and at every crate. `--except` permits circles that are wholly within these files and directories.
+// Looks at the addon and at every crate.
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./step.mjs";
 
-const [flag, ...exceptions] = process.argv.slice(2);
-if (flag !== undefined && (flag !== "--except" || exceptions.length === 0)) {
-  console.error("usage: node scripts/import-circles.mjs [--except FILE_OR_DIRECTORY...]");
-  process.exit(2);
-}
-
 /** The directories with the sources of one crate each. */
 const crates = ["src", ...readdirSync(join(root, "crates")).map((name) => `crates/${name}/src`), "crates/init/seccomp"];
-
-/** Whether a circle within the file at `path` is permitted. */
-function isException(path) {
-  return exceptions.some((exception) => path === exception || path.startsWith(`${exception}/`));
-}
 
 /** The module path of a file: `[]` for lib.rs, `["run", "exec"]` for run/exec.rs. */
 function moduleOf(file) {
@@ -153,7 +142,6 @@ function circlesOf(imports) {
 for (const crate of crates.filter((crate) => existsSync(join(root, crate)))) {
   const imports = importsOf(modulesOf(crate));
   for (const on of circlesOf(imports)) {
-    if (on.every((file) => isException(`${crate}/${file}`))) continue;
     process.exitCode = 1;
     console.error(`${crate}: ${on.length} files import each other around a circle:`);
     for (const file of on) {

@@ -1,7 +1,13 @@
 //! The messages between init and its deputy, over a separate channel.
 
+use std::time::Duration;
+
 use agent_vm_protocol::message::{BootStep, Failure, Spawn};
 use serde::{Deserialize, Serialize};
+
+/// For how long an errand is sent again while the kernel refuses its descriptors. Init serves no other request
+/// meanwhile.
+pub const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A request from init.
 #[derive(Debug, Serialize, Deserialize)]

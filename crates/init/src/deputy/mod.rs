@@ -26,7 +26,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use self::errand::{Answer, Errand};
+use self::errand::{Answer, DESCRIPTORS_PATIENCE, Errand};
 use crate::boot::BootError;
 use crate::landlock_domain::LandlockDomain;
 use crate::spawn::{Cgroup, Spawner, Started, stdio};
@@ -42,10 +42,6 @@ const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How many times a stopped deputy gets SIGCONT before init replaces it.
 const RESUMES: u32 = 4;
-
-/// For how long an errand is sent again while the kernel refuses its descriptors. Init serves no other request
-/// meanwhile.
-const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How many deputies in turn get an errand, if each is killed before it begins the errand.
 const TRIES: u32 = 3;

@@ -7,11 +7,11 @@ use agent_vm_protocol::message::BootStep;
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::errno::Errno;
 
-use super::errand::{Answer, Errand};
-use super::{DESCRIPTORS_PATIENCE, sys};
+use super::errand::{Answer, DESCRIPTORS_PATIENCE, Errand};
+use super::sys;
 use crate::landlock_domain::{DomainError, LandlockDomain};
 use crate::spawn::{Cgroup, Spawner};
-use crate::{mediate, seccomp, sys as main_sys};
+use crate::{helper, mediate, seccomp, sys as main_sys};
 
 /// How many times it kills the remaining processes once init is gone. A single pass kills all, because the kernel lets
 /// nothing fork meanwhile; more passes kill what was just entering.
@@ -52,7 +52,8 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
     domain.enter()?;
     // A process that programs may signal must not have init's descriptors: above all not the control socket, which must
     // be closed when init ends.
-    sys::close_all_but(&[channel.as_fd(), spawner.fd()]);
+    // The only error is that of a kernel before 5.9, which has no Landlock to be in.
+    let _ = helper::close_all_but(&[channel.as_fd(), spawner.fd()]);
     // Everything depends on this check: the VM also ends by a signal to all processes that the domain lets this one
     // reach.
     if sys::may_signal_parent() {

@@ -1,8 +1,6 @@
 //! System calls of the deputy.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-
 use libc::pid_t;
 use nix::errno::Errno;
 
@@ -20,14 +18,6 @@ pub unsafe fn fork(child: impl FnOnce()) -> Result<pid_t, Errno> {
         unsafe { libc::_exit(0) };
     }
     Ok(pid)
-}
-
-/// Closes every descriptor except the standard ones and `kept`.
-pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
-    // SAFETY: the closed descriptors belong to init's structures, which the copy of init never uses.
-    // The only error is that of a kernel before 5.9, which has no Landlock to be in.
-    let _ = unsafe { crate::sys::close_all_but(&mut numbers) };
 }
 
 /// Whether this process may signal its parent.

@@ -60,7 +60,10 @@ pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>) {
         sys::log(&error);
         return;
     }
-    helper::close_all_but(&[channel.as_fd()]);
+    if let Err(errno) = helper::close_all_but(&[channel.as_fd()]) {
+        sys::log(&errno);
+        return;
+    }
     helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds));
 }
 

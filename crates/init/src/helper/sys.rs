@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use agent_vm_vfork::sys::ChildOptions;
 use libc::pid_t;
+use nix::errno::Errno;
 
 /// Runs `child` in a copy of this process, which ends when `child` returns. Returns the copy's pid and a descriptor for
 /// it.
@@ -52,21 +53,8 @@ fn found(pidfd: BorrowedFd<'_>, flags: i32) -> Option<bool> {
 }
 
 /// Closes every descriptor except the standard ones and `kept`, for a copy of init that does not use init's structures.
-pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
-    numbers.sort_unstable();
-    let mut first: u32 = 3;
-    for number in numbers {
-        if first < number {
-            close_range(first, number - 1);
-        }
-        first = number + 1;
-    }
-    close_range(first, u32::MAX);
-}
-
-fn close_range(first: u32, last: u32) {
-    // SAFETY: takes integers only; the closed descriptors belong to init's structures, which the copy of init never
-    // uses.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    // SAFETY: the closed descriptors belong to init's structures, which the copy of init does not use.
+    unsafe { crate::sys::close_all_but(&mut numbers) }
 }

@@ -5,7 +5,8 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 
-use super::{Asked, Caller};
+use super::caller::Caller;
+use super::sys::Asked;
 
 /// One call.
 pub struct AskedCall {

@@ -11,7 +11,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::arguments::NamedFile;
-use super::{Caller, Replaced};
+use super::caller::Caller;
+use super::replaced::Replaced;
 use crate::sys::openat2;
 
 /// `S_ISUID` and `S_ISGID`.

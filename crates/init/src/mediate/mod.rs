@@ -19,14 +19,12 @@
 //! Landlock decides.
 
 mod arguments;
+mod caller;
 mod ground;
 mod replaced;
 mod sys;
 
-use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use agent_vm_protocol::{Channel, Frame};
@@ -38,15 +36,13 @@ use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
 use serde::{Deserialize, Serialize};
 
 use self::arguments::{AskedCall, Change, Times};
+use self::caller::Caller;
 use crate::helper::{self, Finished, Helper};
 use crate::sys::MEDIATOR_NAME;
 
 pub use ground::{Ground, OwnMounts};
 pub use replaced::Replaced;
 pub use sys::{Asked, listen};
-
-/// `PATH_MAX`, including the final zero byte.
-const PATH_BOUND: usize = 4096;
 
 /// Receives calls, and has a helper answer them, one at a time, because a program can lock its memory and its files.
 #[derive(Debug)]
@@ -233,17 +229,17 @@ fn log_unanswered(answered: Result<(), Errno>) {
 fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
     let mut kept = vec![channel.as_fd(), proc_fd];
     kept.extend(ground.fds());
-    helper::close_all_but(&kept);
+    if let Err(errno) = helper::close_all_but(&kept) {
+        crate::sys::log(&errno);
+        return;
+    }
     helper::serve(channel, |Errand(asked), fds| {
         let mut fds = fds.into_iter();
         // Otherwise this process had no room for them; init answers the call when this process is gone.
         let (Some(source_fd), Some(caller_fd)) = (fds.next(), fds.next()) else {
             std::process::exit(1);
         };
-        let caller = Caller {
-            fd: caller_fd,
-            memory: fds.next().map(File::from),
-        };
+        let caller = Caller::new(caller_fd, fds.next());
         log_unanswered(answer(&asked, &caller, source_fd.as_fd(), proc_fd, ground));
         (Answered, Vec::new())
     });
@@ -302,60 +298,5 @@ fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Grou
             &modified,
             UtimensatFlags::FollowSymlink,
         ),
-    }
-}
-
-/// The thread that made the call, as its directory in `/proc`.
-pub struct Caller {
-    fd: OwnedFd,
-    memory: Option<File>,
-}
-
-impl Caller {
-    fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-
-    /// Reads `buffer.len()` bytes of its memory.
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-        self.memory()?
-            .read_exact_at(buffer, address)
-            .map_err(|_| Errno::EFAULT)
-    }
-
-    /// Reads the string at `address`.
-    fn read_string(&self, address: u64) -> Result<CString, Errno> {
-        const PAGE: usize = 4096;
-        let memory = self.memory()?;
-        let mut bytes = Vec::new();
-        while bytes.len() < PATH_BOUND {
-            // Reads up to the end of a page, because the next page may not exist.
-            let from = address.wrapping_add(bytes.len() as u64);
-            let mut page = vec![0; PAGE - from as usize % PAGE];
-            let length = memory.read_at(&mut page, from).map_err(|_| Errno::EFAULT)?;
-            if length == 0 {
-                return Err(Errno::EFAULT);
-            }
-            bytes.extend_from_slice(&page[..length]);
-            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
-                bytes.truncate(end);
-                return CString::new(bytes).map_err(|_| Errno::EINVAL);
-            }
-        }
-        Err(Errno::ENAMETOOLONG)
-    }
-
-    fn memory(&self) -> Result<&File, Errno> {
-        self.memory.as_ref().ok_or(Errno::EPERM)
-    }
-
-    /// Opens with `O_PATH` what its descriptor `number` refers to, or otherwise its working directory.
-    fn open(&self, number: Option<i32>) -> Result<OwnedFd, Errno> {
-        let link = number.map_or_else(|| "cwd".to_owned(), |number| format!("fd/{number}"));
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        openat(&self.fd, link.as_str(), flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::ENOENT => Errno::EBADF,
-            _ => Errno::EPERM,
-        })
     }
 }
