@@ -114,6 +114,24 @@ if (ROOT) {
     expect(outside().size).toBeGreaterThan(8);
   });
 
+  // A program that lists a directory of /proc can hold the lock of that directory, in that instance, for as long as it likes.
+  test("init and the host look up processes in an instance of /proc that programs do not have", async () => {
+    const { vm, init } = await withInit(() => boot());
+    const { stdout } = await vm.exec("stat -c %d /proc");
+    const PROC = 0x9fa0;
+    const instances = held(init.pid)
+      .map(({ number }) => `/proc/${init.pid}/fd/${number}/.`)
+      .filter((directory) =>
+        attempt(
+          () => fs.statfsSync(directory).type === PROC,
+          () => false,
+        ),
+      )
+      .map((directory) => fs.statSync(directory).dev);
+    expect(instances.length).toBeGreaterThan(0);
+    expect(instances).not.toContain(Number(stdout));
+  });
+
   test("no descriptor of a prebooted VM leads to a host directory", async () => {
     await boot({ limits });
     // From the end of its boot on it has the directory for its first command.

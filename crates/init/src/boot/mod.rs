@@ -46,7 +46,7 @@ use crate::{network, seccomp};
 #[derive(Debug)]
 #[allow(clippy::struct_field_names, reason = "descriptors are named so")]
 pub struct Booted {
-    /// The VM's `/proc`.
+    /// A `/proc` that shows the VM.
     pub proc_fd: OwnedFd,
     /// The listening socket for the host, if the VM has one.
     pub listener_fd: Option<OwnedFd>,
@@ -69,6 +69,8 @@ pub struct Asks {
 
 /// A VM with a root of its own.
 struct Sandbox {
+    /// An instance of its `/proc` that is only init's.
+    proc_fd: OwnedFd,
     listener_fd: Option<OwnedFd>,
     asks: Option<Asks>,
 }
@@ -81,16 +83,24 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
-    let (mut listener_fd, mut asks, mut domain) = (None, None, None);
+    let (mut own_proc_fd, mut listener_fd, mut asks, mut domain) = (None, None, None, None);
     // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
-        Isolation::Namespaces => Sandbox { listener_fd, asks } = namespaces(boot, attachments, &cgrouping)?,
+        Isolation::Namespaces => {
+            let sandbox = namespaces(boot, attachments, &cgrouping)?;
+            own_proc_fd = Some(sandbox.proc_fd);
+            (listener_fd, asks) = (sandbox.listener_fd, sandbox.asks);
+        }
         Isolation::Landlock => domain = Some(landlock(boot)?),
         Isolation::None => unconfined()?,
     }
-    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let proc_fd = open("/proc", flags, Mode::empty()).at(BootStep::OpenProc)?;
+    let proc_fd = if let Some(fd) = own_proc_fd {
+        fd
+    } else {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        open("/proc", flags, Mode::empty()).at(BootStep::OpenProc)?
+    };
     Ok(Booted {
         proc_fd,
         listener_fd,
@@ -114,6 +124,7 @@ fn namespaces(
     let own_mounts = std::mem::take(&mut root.own_mounts);
     // Before the pivot: the kernel lets a user namespace mount /proc only while it sees the host's whole /proc.
     let proc_fd = proc::mount(root.fd.as_fd())?;
+    let own_proc_fd = proc::of_init()?;
     if let Some(shown) = boot.hardware {
         hardware::show(&root.fd, shown, attachments)?;
         cgroups::show(root.fd.as_fd(), &boot.cgroups.shown, attachments)?;
@@ -160,7 +171,11 @@ fn namespaces(
         listener_fd,
         own_mounts,
     });
-    Ok(Sandbox { listener_fd, asks })
+    Ok(Sandbox {
+        proc_fd: own_proc_fd,
+        listener_fd,
+        asks,
+    })
 }
 
 fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
