@@ -7,7 +7,7 @@ use std::path::Path;
 use agent_vm_protocol::message::RootEntry;
 
 use super::directories::Rootfs;
-use super::host_files::{Node, Tree};
+use super::host_files::{Node, ShownTree};
 use super::options::{Network, Options};
 
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
@@ -116,7 +116,7 @@ fn with_user(table: &str, entry: &str) -> String {
 
 /// Files below `/etc` that the VM has in place of those in `files`, which are the host's. The ones of [`names_of_host`]
 /// are empty, because they are covered by mounts.
-pub fn own_files(files: &Tree) -> Vec<(String, Node)> {
+pub fn own_files(files: &ShownTree) -> Vec<(String, Node)> {
     let mut own: Vec<(&str, Node)> = [
         ("/etc/passwd", format!("{ROOT}{USER}{NOBODY}").as_str()),
         (

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use agent_vm_protocol::message::{BindSource, RootEntry};
 
 use super::directories::{Rootfs, depth};
-use super::host_files::Tree;
+use super::host_files::ShownTree;
 use super::options::Options;
 use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, SOFTWARE_BINS, USR};
 use super::server_node::ServerNode;
@@ -72,7 +72,7 @@ pub fn entries(
 }
 
 /// The host's files and directories that a VM may read and execute if it sees them at their own paths.
-pub fn readable(options: &Options, files: &Tree) -> Vec<String> {
+pub fn readable(options: &Options, files: &ShownTree) -> Vec<String> {
     let mut paths: Vec<String> = host_programs_once()
         .iter()
         // A link can always be followed; whether its target can be read is a separate question.

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::id::ContextId;
 use super::session::Session;
-use super::view::View;
+use super::view::ContextView;
 use crate::error::Error;
 
 /// The most contexts of one VM. Each has a process in the VM, and three descriptors of the server.
@@ -24,7 +24,7 @@ pub struct Context {
     /// Its shell. A command that runs holds it; others wait for it, in order.
     pub session: Arc<tokio::sync::Mutex<Session>>,
     /// What is known of it while a command runs.
-    pub view: Mutex<View>,
+    pub view: Mutex<ContextView>,
     /// How often it was reset; one that was deleted has no sender's value any more.
     pub resets: watch::Sender<u64>,
     /// A permit for each command that may be added.

@@ -30,7 +30,7 @@ pub struct ControlSocket {
     fd: AsyncFd<OwnedFd>,
     /// The shell, as this process sees it: who wrote first, before it had read any command.
     writer: Option<libc::pid_t>,
-    received: Received,
+    received: ReceivedReport,
 }
 
 impl ControlSocket {
@@ -39,7 +39,7 @@ impl ControlSocket {
         Ok(Self {
             fd: sys::watch(fd, Interest::READABLE | Interest::WRITABLE)?,
             writer: None,
-            received: Received::default(),
+            received: ReceivedReport::default(),
         })
     }
 
@@ -88,7 +88,7 @@ impl ControlSocket {
 
 /// What the shell wrote and what is no whole report yet.
 #[derive(Debug, Default)]
-struct Received {
+struct ReceivedReport {
     bytes: Vec<u8>,
     /// How many of them have no end of a report in them.
     searched: usize,
@@ -96,7 +96,7 @@ struct Received {
     overflowed: bool,
 }
 
-impl Received {
+impl ReceivedReport {
     fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > MOST_BYTES {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn reports(pieces: &[&[u8]]) -> Vec<(i32, Option<Vec<u8>>)> {
-        let mut received = Received::default();
+        let mut received = ReceivedReport::default();
         let mut found = Vec::new();
         for piece in pieces {
             received.add(piece);

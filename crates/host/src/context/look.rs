@@ -12,7 +12,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 /// Whether a shell waits for its next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum ShellWaiting {
     Yes,
     No,
     /// The kernel does not let this process look.
@@ -32,14 +32,14 @@ pub struct Used {
 
 /// A process's directory in the VM's `/proc`. It stays that process's: nothing is in it any more once the process is gone.
 #[derive(Debug)]
-pub struct Look {
+pub struct ShellLook {
     directory_fd: OwnedFd,
     children: String,
     /// What its standard input was before it had read a command.
     socket: OsString,
 }
 
-impl Look {
+impl ShellLook {
     /// At the process `pid`.
     pub fn at(proc_fd: &OwnedFd, pid: u32) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -52,22 +52,24 @@ impl Look {
     }
 
     /// Whether the process waits in a read of the socket.
-    pub fn waits(&self) -> Waiting {
+    pub fn waits(&self) -> ShellWaiting {
         let mut buffer = [0; 256];
         let length = match self.read("syscall", &mut buffer) {
             Ok(length) => length,
-            Err(Errno::EPERM | Errno::EACCES | Errno::ENOENT | Errno::ENOSYS) => return Waiting::Unknown,
-            Err(_) => return Waiting::No,
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOENT | Errno::ENOSYS) => {
+                return ShellWaiting::Unknown;
+            }
+            Err(_) => return ShellWaiting::No,
         };
         if self.socket.is_empty() {
-            return Waiting::Unknown;
+            return ShellWaiting::Unknown;
         }
         if !is_wait(&buffer[..length]) {
-            return Waiting::No;
+            return ShellWaiting::No;
         }
         match readlinkat(&self.directory_fd, "fd/0") {
-            Ok(link) if link == self.socket => Waiting::Yes,
-            _ => Waiting::No,
+            Ok(link) if link == self.socket => ShellWaiting::Yes,
+            _ => ShellWaiting::No,
         }
     }
 

@@ -4,7 +4,7 @@
 //! the shell's own process and with standard input at end-of-file. A shell saves a descriptor that it redirects at a number from 10
 //! on and closes it when it executes a program, so no program has the socket.
 //!
-//! **The end of a command** is what the kernel says: the shell's process waits in a read of the socket ([`Look`]). Before it does,
+//! **The end of a command** is what the kernel says: the shell's process waits in a read of the socket ([`ShellLook`]). Before it does,
 //! it reports the status and its exported environment, on the same socket, where the kernel names the process that wrote
 //! (`SCM_CREDENTIALS`): what anybody else writes is dropped. So nothing that a command prints, and no other process, can end it.
 //! Where the kernel does not let the server look, the shell's own report counts.
@@ -30,4 +30,4 @@ mod view;
 pub use contexts::{Context, Contexts, MOST_COMMANDS};
 pub use id::ContextId;
 pub use session::{EndOutcome, Origin, Session};
-pub use shell::{Begun, Bounds, VmSide, Why, below_all};
+pub use shell::{Begun, CommandBounds, VmSide, Why, below_all};

@@ -8,9 +8,9 @@ use agent_vm_protocol::message::{Call, Exit};
 use super::control_socket::Report;
 use super::environment::exported;
 use super::look::Used;
-use super::shell::{Begun, Bounds, Gone, Outcome, Shell, VmSide, Why, kill};
+use super::shell::{Begun, CommandBounds, CommandOutcome, ContextShell, Gone, VmSide, Why, kill};
 use super::shell_kind::ShellKind;
-use super::view::View;
+use super::view::ContextView;
 use parking_lot::Mutex;
 
 use crate::error::Error;
@@ -50,7 +50,7 @@ pub struct Session {
     origin: Origin,
     /// The program of its shell, once one has started.
     program: Option<String>,
-    shell: Option<Shell>,
+    shell: Option<ContextShell>,
     /// Whether a shell has ended and no result has said so.
     lost: bool,
     status: i32,
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Makes sure that there is a shell, with pipes of its own.
-    pub async fn prepare(&mut self, view: &Mutex<View>) -> Result<(), Error> {
+    pub async fn prepare(&mut self, view: &Mutex<ContextView>) -> Result<(), Error> {
         if let Some(shell) = &mut self.shell
             && let Some(Gone(exit)) = shell.ended()
         {
@@ -156,15 +156,19 @@ impl Session {
         Ok(())
     }
 
-    async fn start_in(&mut self, env: &[(String, String)], cwd: &str) -> Result<(Shell, Report), Error> {
+    async fn start_in(
+        &mut self,
+        env: &[(String, String)],
+        cwd: &str,
+    ) -> Result<(ContextShell, Report), Error> {
         let program = self.program.clone().unwrap_or_else(|| PREFERRED.to_owned());
-        match Shell::start(&self.vm, &program, env.to_vec(), cwd).await {
+        match ContextShell::start(&self.vm, &program, env.to_vec(), cwd).await {
             Err(Error::System {
                 errno: libc::ENOENT,
                 path: Some(path),
                 ..
             }) if self.program.is_none() && path == PREFERRED => {
-                let started = Shell::start(&self.vm, OTHER, env.to_vec(), cwd).await?;
+                let started = ContextShell::start(&self.vm, OTHER, env.to_vec(), cwd).await?;
                 self.program = Some(OTHER.to_owned());
                 Ok(started)
             }
@@ -201,10 +205,10 @@ impl Session {
     /// Runs a command, or the rest of one that has begun.
     pub async fn run(
         &mut self,
-        view: &Mutex<View>,
+        view: &Mutex<ContextView>,
         text: &str,
         begun: Option<Begun>,
-        bounds: &Bounds<'_>,
+        bounds: &CommandBounds<'_>,
         stdout: &mut impl Sink,
         stderr: &mut impl Sink,
     ) -> Result<CommandEnd, Error> {
@@ -213,7 +217,7 @@ impl Session {
         let (outcome, why) = shell.run(text, self.status, begun, bounds, stdout, stderr).await;
         view.lock().command = None;
         let (outcome, left) = match outcome {
-            Outcome::Ended(report) => {
+            CommandOutcome::Ended(report) => {
                 let used = shell.used();
                 let left = shell.take_left().await?;
                 // A command that was given up has no status of its own.
@@ -221,7 +225,7 @@ impl Session {
                 self.note(&report);
                 (EndOutcome::Status(report.status, used), left)
             }
-            Outcome::Gone(exit) => {
+            CommandOutcome::Gone(exit) => {
                 let mut exit = exit.ok_or(Error::Disposed)?;
                 self.status = exit.code;
                 let lost = exit.clone();
@@ -243,7 +247,7 @@ impl Session {
         if let Some(environment) = &report.environment {
             self.env = Some(exported(environment));
         }
-        if let Some(cwd) = self.shell.as_ref().and_then(Shell::working_directory) {
+        if let Some(cwd) = self.shell.as_ref().and_then(ContextShell::working_directory) {
             self.cwd = Some(cwd);
         }
     }
@@ -267,7 +271,7 @@ impl Session {
     }
 
     /// Ends everything of it, and makes it what it was at first.
-    pub async fn reset(&mut self, view: &Mutex<View>) {
+    pub async fn reset(&mut self, view: &Mutex<ContextView>) {
         let families = std::mem::take(&mut self.earlier_families);
         let shell = self.shell.take();
         for family in families.into_iter().chain(shell.map(|shell| shell.call)) {
@@ -280,7 +284,7 @@ impl Session {
         self.show(view);
     }
 
-    fn show(&self, view: &Mutex<View>) {
+    fn show(&self, view: &Mutex<ContextView>) {
         let mut view = view.lock();
         view.shell = self.program.clone().unwrap_or_default();
         view.pid = self.shell.as_ref().map(|shell| shell.pid);

@@ -10,7 +10,7 @@ use agent_vm_protocol::message::{Call, Exit, Interrupt, KnownProcess, Request, S
 use tokio::sync::{oneshot, watch};
 
 use super::control_socket::{ControlSocket, Report};
-use super::look::{Look, Used, Waiting};
+use super::look::{ShellLook, ShellWaiting, Used};
 use super::shell_kind::ShellKind;
 use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
@@ -64,7 +64,7 @@ pub struct VmSide {
 }
 
 /// A shell that runs, or has ended without anybody having looked yet.
-pub struct Shell {
+pub struct ContextShell {
     vm: Arc<VmSide>,
     kind: ShellKind,
     /// The number of its family.
@@ -77,7 +77,7 @@ pub struct Shell {
     socket: ControlSocket,
     /// None while processes that earlier commands left may have them.
     outputs: Option<[Source; 2]>,
-    look: Look,
+    look: ShellLook,
     /// While this is open, the program that holds the pipes lives, for a shell that opens them again.
     holder_stdin_fd: Option<OwnedFd>,
     /// What earlier commands left running, by pid and start.
@@ -92,7 +92,7 @@ pub struct Begun {
 }
 
 /// How a command is ended before it ends by itself.
-pub struct Bounds<'a> {
+pub struct CommandBounds<'a> {
     /// After that long.
     pub timeout: Option<Duration>,
     /// By its caller.
@@ -114,14 +114,14 @@ pub enum Why {
 pub struct Gone(pub Option<Exit>);
 
 /// What became of a command.
-pub enum Outcome {
+pub enum CommandOutcome {
     /// It ended, and the shell waits for the next.
     Ended(Report),
     /// The shell ended, and none of what init says of that if the VM did.
     Gone(Option<Exit>),
 }
 
-impl Shell {
+impl ContextShell {
     /// Starts `program`, and waits until it reads commands.
     pub async fn start(
         vm: &Arc<VmSide>,
@@ -176,7 +176,7 @@ impl Shell {
                 Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
                 Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
             ]),
-            look: Look::at(&vm.proc_fd, pid).map_err(|error| Error::system(&error, "openat"))?,
+            look: ShellLook::at(&vm.proc_fd, pid).map_err(|error| Error::system(&error, "openat"))?,
             holder_stdin_fd: None,
             left: BTreeMap::new(),
             used: Used::default(),
@@ -186,7 +186,7 @@ impl Shell {
     async fn first_report(&mut self) -> Result<Report, Error> {
         let never = Abort::default();
         let (_reset, resets) = watch::channel(0);
-        let bounds = Bounds {
+        let bounds = CommandBounds {
             timeout: Some(START_DEADLINE),
             abort: &never,
             resets,
@@ -199,8 +199,8 @@ impl Shell {
         self.outputs = outputs;
         self.used = self.look.used();
         match outcome {
-            (Outcome::Ended(report), None) => Ok(report),
-            (Outcome::Gone(None), None) => Err(Error::Disposed),
+            (CommandOutcome::Ended(report), None) => Ok(report),
+            (CommandOutcome::Gone(None), None) => Err(Error::Disposed),
             _ => Err(Error::System {
                 errno: libc::EIO,
                 syscall: "start the shell of a context".into(),
@@ -237,10 +237,10 @@ impl Shell {
         text: &str,
         status: i32,
         begun: Option<Begun>,
-        bounds: &Bounds<'_>,
+        bounds: &CommandBounds<'_>,
         stdout: &mut impl Sink,
         stderr: &mut impl Sink,
-    ) -> (Outcome, Option<Why>) {
+    ) -> (CommandOutcome, Option<Why>) {
         let message = match begun {
             Some(Begun { mut message, sent }) => message.split_off(sent),
             None => self.kind.message(status, text),
@@ -256,11 +256,11 @@ impl Shell {
     async fn follow(
         &mut self,
         message: &[u8],
-        bounds: &Bounds<'_>,
+        bounds: &CommandBounds<'_>,
         outputs: Option<&mut [Source; 2]>,
         stdout: &mut impl Sink,
         stderr: &mut impl Sink,
-    ) -> (Outcome, Option<Why>) {
+    ) -> (CommandOutcome, Option<Why>) {
         let (over_sender, over) = watch::channel(false);
         let Self {
             vm,
@@ -394,7 +394,7 @@ impl Shell {
     pub async fn command(&mut self, text: &str, status: i32) -> bool {
         let never = Abort::default();
         let (_reset, resets) = watch::channel(0);
-        let bounds = Bounds {
+        let bounds = CommandBounds {
             timeout: Some(OWN_DEADLINE),
             abort: &never,
             resets,
@@ -402,7 +402,7 @@ impl Shell {
         let ended = self
             .run(text, status, None, &bounds, &mut Nothing, &mut Nothing)
             .await;
-        matches!(ended, (Outcome::Ended(Report { status: 0, .. }), None))
+        matches!(ended, (CommandOutcome::Ended(Report { status: 0, .. }), None))
     }
 }
 
@@ -476,23 +476,23 @@ async fn until_end(
     message: &[u8],
     exit: &mut oneshot::Receiver<Exit>,
     socket: &mut ControlSocket,
-    look: &Look,
-) -> Outcome {
+    look: &ShellLook,
+) -> CommandOutcome {
     let sent = tokio::select! {
         biased;
-        exit = &mut *exit => return Outcome::Gone(exit.ok()),
+        exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
         sent = socket.send(message) => sent,
     };
     if sent.is_err() {
-        return Outcome::Gone(exit.await.ok());
+        return CommandOutcome::Gone(exit.await.ok());
     }
     let mut latest: Option<Report> = None;
     let mut first_look: Option<Instant> = None;
     let mut pause = FIRST_PAUSE;
     loop {
         if let Some(report) = latest.take() {
-            if look.waits() != Waiting::No {
-                return Outcome::Ended(report);
+            if look.waits() != ShellWaiting::No {
+                return CommandOutcome::Ended(report);
             }
             latest = Some(report);
             if first_look.get_or_insert_with(Instant::now).elapsed() < KEEN {
@@ -500,8 +500,8 @@ async fn until_end(
                 std::thread::yield_now();
                 tokio::task::yield_now().await;
                 match exit.try_recv() {
-                    Ok(exit) => return Outcome::Gone(Some(exit)),
-                    Err(oneshot::error::TryRecvError::Closed) => return Outcome::Gone(None),
+                    Ok(exit) => return CommandOutcome::Gone(Some(exit)),
+                    Err(oneshot::error::TryRecvError::Closed) => return CommandOutcome::Gone(None),
                     Err(oneshot::error::TryRecvError::Empty) => continue,
                 }
             }
@@ -515,11 +515,11 @@ async fn until_end(
         };
         tokio::select! {
             biased;
-            exit = &mut *exit => return Outcome::Gone(exit.ok()),
+            exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
             report = socket.report() => match report {
                 Ok(report) => latest = Some(report),
                 // The shell has become another program, or is about to end.
-                Err(_) => return Outcome::Gone(exit.await.ok()),
+                Err(_) => return CommandOutcome::Gone(exit.await.ok()),
             },
             () = resting => pause = (pause * 2).min(LONGEST_PAUSE),
         }
@@ -531,7 +531,7 @@ async fn interrupt_on(
     control: &Control,
     family: Call,
     kind: ShellKind,
-    bounds: &Bounds<'_>,
+    bounds: &CommandBounds<'_>,
     spared: &[KnownProcess],
     mut over: watch::Receiver<bool>,
 ) -> Option<Why> {

@@ -2,7 +2,7 @@
 
 /// What is known of a context while a command runs.
 #[derive(Debug, Clone, Default)]
-pub struct View {
+pub struct ContextView {
     /// The program of its shell.
     pub shell: String,
     /// The pid of its shell; none while there is none.

@@ -12,7 +12,7 @@ use super::printed::{Collector, KeptBytes};
 use crate::abort::Abort;
 use crate::boot::Isolation;
 use crate::context::{
-    Begun, Bounds, Context, ContextId, EndOutcome, Origin, Session, VmSide, Why, below_all,
+    Begun, CommandBounds, Context, ContextId, EndOutcome, Origin, Session, VmSide, Why, below_all,
 };
 use crate::credit::Credit;
 use crate::error::Error;
@@ -209,7 +209,7 @@ impl ContextRun {
             Some((session, begun)) => (session, Some(begun)),
             None => (next_turn(&context, &resets, &abort).await?, None),
         };
-        let bounds = Bounds {
+        let bounds = CommandBounds {
             timeout: exec.timeout,
             abort: &abort,
             resets,

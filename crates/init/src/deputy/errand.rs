@@ -11,7 +11,7 @@ pub const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A request from init.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Errand {
+pub enum DeputyErrand {
     /// Starts a program. Attached, in this order: a pipe for the program's own report, its standard descriptors, and
     /// the descriptors of its [`Cgroup`](crate::spawn::Cgroup).
     Start {
@@ -28,7 +28,7 @@ pub enum Errand {
 
 /// A reply from the deputy.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum DeputyAnswer {
     /// The deputy is in the Landlock domain. Attached: the descriptor on which the kernel asks about the calls that
     /// init decides.
     Ready,

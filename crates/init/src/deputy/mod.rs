@@ -26,7 +26,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use self::errand::{Answer, DESCRIPTORS_PATIENCE, Errand};
+use self::errand::{DESCRIPTORS_PATIENCE, DeputyAnswer, DeputyErrand};
 use crate::boot::BootError;
 use crate::landlock_domain::LandlockDomain;
 use crate::spawn::{Cgroup, Spawner, Started, stdio};
@@ -51,12 +51,12 @@ const TRIES: u32 = 3;
 pub struct Deputy {
     domain: LandlockDomain,
     spawner: Spawner,
-    running: Option<Running>,
+    running: Option<RunningDeputy>,
     listeners: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningDeputy {
     pid: pid_t,
     channel: Channel,
 }
@@ -128,13 +128,13 @@ impl Deputy {
         }
         .map_err(|errno| BootError::of(BootStep::StartDeputy, errno))?;
         drop(theirs);
-        self.running = Some(Running { pid, channel });
+        self.running = Some(RunningDeputy { pid, channel });
         match self.answer() {
-            Ok((Answer::Ready, fds)) => {
+            Ok((DeputyAnswer::Ready, fds)) => {
                 self.listeners.extend(fds);
                 Ok(())
             }
-            Ok((Answer::NotReady { step, errno }, _)) => {
+            Ok((DeputyAnswer::NotReady { step, errno }, _)) => {
                 self.running = None;
                 Err(BootError::of(step, Errno::from_raw(errno)))
             }
@@ -178,7 +178,7 @@ impl Deputy {
         let (report_fd, child_report_fd) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| failure(errno, "pipe2"))?;
         let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);
-        let errand = Errand::Start {
+        let errand = DeputyErrand::Start {
             spawn: Box::new(request.clone()),
             marker: marker.map(|(name, value)| (name.to_owned(), value.to_owned())),
             into: into.is_some(),
@@ -191,8 +191,8 @@ impl Deputy {
             .chain(join)
             .collect();
         match self.send_and_wait(&errand, fds) {
-            Ok((Answer::Started(pid), _)) => Ok(Some(pid)),
-            Ok((Answer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
+            Ok((DeputyAnswer::Started(pid), _)) => Ok(Some(pid)),
+            Ok((DeputyAnswer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
             Ok(_) => Err(failure(Errno::EPROTO, "clone")),
             Err(Undone::Lost) => match reported(report_fd) {
                 (pid, None) => Ok(pid),
@@ -206,9 +206,9 @@ impl Deputy {
 
     fn send_and_wait(
         &mut self,
-        errand: &Errand,
+        errand: &DeputyErrand,
         fds: Vec<OwnedFd>,
-    ) -> Result<(Answer, Vec<OwnedFd>), Undone> {
+    ) -> Result<(DeputyAnswer, Vec<OwnedFd>), Undone> {
         let frame = Frame::new(errand, fds).map_err(|_| Undone::Refused(failure(Errno::E2BIG, "sendmsg")))?;
         // A deputy that was killed before it had the errand is replaced.
         for _ in 0..TRIES {
@@ -245,11 +245,11 @@ impl Deputy {
         }
     }
 
-    fn answer(&mut self) -> Result<(Answer, Vec<OwnedFd>), Undone> {
+    fn answer(&mut self) -> Result<(DeputyAnswer, Vec<OwnedFd>), Undone> {
         let deadline = Instant::now() + DEADLINE;
         let mut buffer = Vec::new();
         while let Some(running) = &self.running {
-            match running.channel.receive::<Answer>(&mut buffer) {
+            match running.channel.receive::<DeputyAnswer>(&mut buffer) {
                 Ok(Some(answer)) => return Ok(answer),
                 Err(ReceiveError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !wait(&running.channel, PollFlags::POLLIN, deadline, running.pid) {

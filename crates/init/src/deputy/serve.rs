@@ -7,7 +7,7 @@ use agent_vm_protocol::message::BootStep;
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::errno::Errno;
 
-use super::errand::{Answer, DESCRIPTORS_PATIENCE, Errand};
+use super::errand::{DESCRIPTORS_PATIENCE, DeputyAnswer, DeputyErrand};
 use super::sys;
 use crate::landlock_domain::{DomainError, LandlockDomain};
 use crate::spawn::{Cgroup, Spawner};
@@ -21,12 +21,12 @@ const LAST_PASSES: u32 = 3;
 pub fn serve(channel: &Channel, domain: &LandlockDomain, spawner: &mut Spawner) {
     match enter(channel, domain, spawner) {
         Ok(listener) => {
-            if send(channel, &Answer::Ready, vec![listener]) {
+            if send(channel, &DeputyAnswer::Ready, vec![listener]) {
                 run(channel, spawner);
             }
         }
         Err(error) => {
-            let answer = Answer::NotReady {
+            let answer = DeputyAnswer::NotReady {
                 step: error.step,
                 errno: error.errno as i32,
             };
@@ -69,7 +69,7 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
 fn run(channel: &Channel, spawner: &mut Spawner) {
     let mut buffer = Vec::new();
     loop {
-        let (errand, fds) = match channel.receive::<Errand>(&mut buffer) {
+        let (errand, fds) = match channel.receive::<DeputyErrand>(&mut buffer) {
             Ok(Some(errand)) => errand,
             Err(ReceiveError::Socket(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 if main_sys::wait_readable(channel).is_err() {
@@ -80,7 +80,7 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
             Ok(None) | Err(_) => return,
         };
         let (answer, fds) = match errand {
-            Errand::Start {
+            DeputyErrand::Start {
                 spawn,
                 marker,
                 into,
@@ -100,8 +100,8 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                 };
                 let marker = marker.as_ref().map(|(name, value)| (&**name, &**value));
                 match spawner.launch(&spawn, &fds, cgroup, marker, Some(report_fd.as_fd())) {
-                    Ok(pid) => (Answer::Started(pid), Vec::new()),
-                    Err(error) => (Answer::Failed(error), Vec::new()),
+                    Ok(pid) => (DeputyAnswer::Started(pid), Vec::new()),
+                    Err(error) => (DeputyAnswer::Failed(error), Vec::new()),
                 }
             }
         };
@@ -112,6 +112,6 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
 }
 
 /// Returns whether it was sent. There is always room, because init takes each reply before it sends the next errand.
-fn send(channel: &Channel, answer: &Answer, fds: Vec<OwnedFd>) -> bool {
+fn send(channel: &Channel, answer: &DeputyAnswer, fds: Vec<OwnedFd>) -> bool {
     Frame::new(answer, fds).is_ok_and(|frame| channel.send_patiently(&frame, DESCRIPTORS_PATIENCE).is_ok())
 }

@@ -14,7 +14,7 @@ use crate::landlock_domain::LandlockDomain;
 use crate::sys;
 
 /// Carries out the steps, one after another.
-pub type FileHelper = Helper<Ticket, Answer>;
+pub type FileHelper = Helper<Ticket, StepAnswer>;
 
 /// Identifies a step.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Ticket {
 
 /// The result of a step.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum StepAnswer {
     /// Attached: the opened file.
     Opened,
     /// The attributes, as in `statx(2)`.
@@ -67,12 +67,12 @@ pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>) {
     helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds));
 }
 
-fn step(step: &FileStep, fds: Vec<OwnedFd>) -> (Answer, Vec<OwnedFd>) {
+fn step(step: &FileStep, fds: Vec<OwnedFd>) -> (StepAnswer, Vec<OwnedFd>) {
     match super::step(step, &mut Attachments::new(fds)) {
-        Ok(Outcome::Opened(fd)) => (Answer::Opened, vec![fd]),
-        Ok(Outcome::Attributes(attributes)) => (Answer::Attributes(*attributes), Vec::new()),
-        Ok(Outcome::Removed(count)) => (Answer::Removed(count), Vec::new()),
-        Ok(Outcome::Done) => (Answer::Done, Vec::new()),
-        Err(error) => (Answer::Failed(error), Vec::new()),
+        Ok(Outcome::Opened(fd)) => (StepAnswer::Opened, vec![fd]),
+        Ok(Outcome::Attributes(attributes)) => (StepAnswer::Attributes(*attributes), Vec::new()),
+        Ok(Outcome::Removed(count)) => (StepAnswer::Removed(count), Vec::new()),
+        Ok(Outcome::Done) => (StepAnswer::Done, Vec::new()),
+        Err(error) => (StepAnswer::Failed(error), Vec::new()),
     }
 }

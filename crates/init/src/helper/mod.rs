@@ -58,10 +58,10 @@ const TRIES: u32 = 3;
 #[derive(Debug)]
 pub struct Helper<T, A> {
     name: &'static CStr,
-    running: Option<Running>,
+    running: Option<RunningHelper>,
     at_work: Option<AtWork<T>>,
-    queue: VecDeque<Waiting<T>>,
-    given_up: Vec<Process>,
+    queue: VecDeque<QueuedErrand<T>>,
+    given_up: Vec<HelperProcess>,
     buffer: Vec<u8>,
     answers: PhantomData<A>,
 }
@@ -71,14 +71,14 @@ pub struct Helper<T, A> {
 pub type Finished<T, A> = (T, Result<(A, Vec<OwnedFd>), Errno>);
 
 #[derive(Debug)]
-struct Process {
+struct HelperProcess {
     pid: pid_t,
     pidfd: OwnedFd,
 }
 
 #[derive(Debug)]
-struct Running {
-    process: Process,
+struct RunningHelper {
+    process: HelperProcess,
     channel: Channel,
 }
 
@@ -90,7 +90,7 @@ struct AtWork<T> {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct QueuedErrand<T> {
     ticket: T,
     frame: Frame,
     since: Instant,
@@ -117,7 +117,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
 
     /// Adds an errand, after earlier ones. [`advance`](Self::advance) sends it.
     pub fn submit(&mut self, ticket: T, errand: Frame) {
-        self.queue.push_back(Waiting {
+        self.queue.push_back(QueuedErrand {
             ticket,
             frame: errand,
             since: Instant::now(),
@@ -225,13 +225,13 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
     }
 
     fn give_up(&mut self) {
-        if let Some(Running { process, .. }) = self.running.take() {
+        if let Some(RunningHelper { process, .. }) = self.running.take() {
             let _ended = main_sys::pidfd_send_signal(process.pidfd.as_fd(), libc::SIGKILL);
             self.given_up.push(process);
         }
     }
 
-    fn send(&mut self, waiting: &Waiting<T>, serve: &impl Fn(&Channel)) -> Result<(), Unsent> {
+    fn send(&mut self, waiting: &QueuedErrand<T>, serve: &impl Fn(&Channel)) -> Result<(), Unsent> {
         for _ in 0..TRIES {
             match self.start(serve)?.channel.send(&waiting.frame) {
                 Ok(()) => return Ok(()),
@@ -250,7 +250,7 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
     }
 
     /// The running process, or a new one.
-    fn start(&mut self, serve: &impl Fn(&Channel)) -> Result<&Running, Unsent> {
+    fn start(&mut self, serve: &impl Fn(&Channel)) -> Result<&RunningHelper, Unsent> {
         if self.running.is_none() {
             if self.given_up.len() >= MOST_GIVEN_UP {
                 return Err(Unsent::Never(Errno::EAGAIN));
@@ -264,8 +264,8 @@ impl<T, A: DeserializeOwned> Helper<T, A> {
                 serve(&theirs);
             })
             .map_err(refused)?;
-            self.running = Some(Running {
-                process: Process { pid, pidfd },
+            self.running = Some(RunningHelper {
+                process: HelperProcess { pid, pidfd },
                 channel,
             });
         }

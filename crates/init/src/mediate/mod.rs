@@ -52,12 +52,12 @@ pub struct Mediator {
     sources: Vec<Rc<OwnedFd>>,
     /// The index of the descriptor to check first next time.
     next: usize,
-    helper: Helper<Pending, Answered>,
+    helper: Helper<PendingCall, Answered>,
 }
 
 /// A call that a helper answers, and the descriptor on which it was received.
 #[derive(Debug)]
-struct Pending {
+struct PendingCall {
     asked: Asked,
     source: Rc<OwnedFd>,
 }
@@ -65,7 +65,7 @@ struct Pending {
 /// The helper's errand. Attached: the descriptor on which the call was received, the caller's directory in `/proc` and,
 /// if it may be read, the caller's memory.
 #[derive(Debug, Serialize, Deserialize)]
-struct Errand(Asked);
+struct AskedErrand(Asked);
 
 /// The call was answered, unless the kernel refused that, which init's log then contains.
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Mediator {
     }
 
     /// A waiting call, taken from each source in turn.
-    fn receive(&mut self) -> Option<Pending> {
+    fn receive(&mut self) -> Option<PendingCall> {
         let mut ended = Vec::new();
         let mut found = None;
         for step in 0..self.sources.len() {
@@ -156,7 +156,7 @@ impl Mediator {
                 Ok(asked) => {
                     self.next = index + 1;
                     let source = Rc::clone(source);
-                    found = Some(Pending { asked, source });
+                    found = Some(PendingCall { asked, source });
                     break;
                 }
                 // The caller was killed meanwhile, or a signal arrived.
@@ -171,8 +171,8 @@ impl Mediator {
 
     /// Gives a call to the helper. Init opens the caller's memory itself, because only an ancestor may do so where Yama
     /// restricts tracing.
-    fn begin(&mut self, pending: Pending, proc_fd: BorrowedFd<'_>) {
-        let Pending { asked, source } = &pending;
+    fn begin(&mut self, pending: PendingCall, proc_fd: BorrowedFd<'_>) {
+        let PendingCall { asked, source } = &pending;
         let opened = || -> Result<Vec<OwnedFd>, Errno> {
             // The thread's directory is opened before the kernel confirms that the thread still waits. Another thread
             // may have its id by then, but the descriptor stays with this one.
@@ -191,14 +191,14 @@ impl Mediator {
             let source_fd = source.try_clone().map_err(|_| Errno::EAGAIN)?;
             Ok([source_fd, caller_fd].into_iter().chain(memory_fd).collect())
         };
-        match opened().and_then(|fds| Frame::new(&Errand(*asked), fds).map_err(|_| Errno::EAGAIN)) {
+        match opened().and_then(|fds| Frame::new(&AskedErrand(*asked), fds).map_err(|_| Errno::EAGAIN)) {
             Ok(frame) => self.helper.submit(pending, frame),
             Err(errno) => refuse(&pending, errno),
         }
     }
 }
 
-fn finish(finished: Vec<Finished<Pending, Answered>>) {
+fn finish(finished: Vec<Finished<PendingCall, Answered>>) {
     for (pending, answered) in finished {
         if let Err(errno) = answered {
             refuse(&pending, errno);
@@ -207,7 +207,7 @@ fn finish(finished: Vec<Finished<Pending, Answered>>) {
 }
 
 /// Answers a call that the helper cannot answer, or has not answered.
-fn refuse(pending: &Pending, errno: Errno) {
+fn refuse(pending: &PendingCall, errno: Errno) {
     let (source, asked) = (pending.source.as_fd(), &pending.asked);
     let answered = if sys::Open::of(asked).is_some() {
         sys::go_on(source, asked)
@@ -233,7 +233,7 @@ fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
         crate::sys::log(&errno);
         return;
     }
-    helper::serve(channel, |Errand(asked), fds| {
+    helper::serve(channel, |AskedErrand(asked), fds| {
         let mut fds = fds.into_iter();
         // Otherwise this process had no room for them; init answers the call when this process is gone.
         let (Some(source_fd), Some(caller_fd)) = (fds.next(), fds.next()) else {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::Vm;
 use crate::control::{Attachments, Control, ControlError};
 use crate::deputy::Deputy;
-use crate::files::helper::{Answer, Ticket, serve};
+use crate::files::helper::{StepAnswer, Ticket, serve};
 
 impl Vm {
     /// Begins a step. [`advance_files`](Self::advance_files) sends its reply.
@@ -40,16 +40,18 @@ impl Vm {
         for (ticket, answered) in finished {
             let call = ticket.call;
             let (reply, fds) = match answered {
-                Ok((Answer::Opened, fds)) if fds.is_empty() => {
+                Ok((StepAnswer::Opened, fds)) if fds.is_empty() => {
                     // Init has no room for the descriptor.
                     let error = ticket.failure(Errno::EMFILE);
                     (Reply::Failed { call, error }, fds)
                 }
-                Ok((Answer::Opened, fds)) => (Reply::Opened { call }, fds),
-                Ok((Answer::Attributes(attributes), fds)) => (Reply::Attributes { call, attributes }, fds),
-                Ok((Answer::Removed(count), fds)) => (Reply::Removed { call, count }, fds),
-                Ok((Answer::Done, fds)) => (Reply::Done { call }, fds),
-                Ok((Answer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),
+                Ok((StepAnswer::Opened, fds)) => (Reply::Opened { call }, fds),
+                Ok((StepAnswer::Attributes(attributes), fds)) => {
+                    (Reply::Attributes { call, attributes }, fds)
+                }
+                Ok((StepAnswer::Removed(count), fds)) => (Reply::Removed { call, count }, fds),
+                Ok((StepAnswer::Done, fds)) => (Reply::Done { call }, fds),
+                Ok((StepAnswer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),
                 Err(errno) => {
                     let error = ticket.failure(errno);
                     (Reply::Failed { call, error }, Vec::new())

@@ -78,11 +78,11 @@ pub enum CgroupStep {
 }
 
 /// Attaches the step to a system call's error.
-pub(super) trait At<T> {
+pub(super) trait AtCgroupStep<T> {
     fn at(self, step: CgroupStep) -> Result<T, CgroupError>;
 }
 
-impl<T> At<T> for io::Result<T> {
+impl<T> AtCgroupStep<T> for io::Result<T> {
     fn at(self, step: CgroupStep) -> Result<T, CgroupError> {
         self.map_err(|source| CgroupError::Step { step, source })
     }

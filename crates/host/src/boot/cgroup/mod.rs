@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use super::options::Resources;
 use controller::Subsystem;
 use directory::{Directory, give};
-use error::At;
+use error::AtCgroupStep;
 use file::{set, set_if_there, tasks};
 use lease::Lease;
 use place::{CgroupPlaces, LimitPlace};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::controller::Subsystem;
 use super::directory::{CgroupDirectory, Directory};
-use super::error::{At, CgroupError, CgroupStep};
+use super::error::{AtCgroupStep, CgroupError, CgroupStep};
 use super::file::{set, set_if_there, tasks};
 use super::lease::Lease;
 use super::place::CgroupPlaces;

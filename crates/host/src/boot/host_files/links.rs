@@ -1,6 +1,6 @@
 //! Links that no package owns.
 
-use super::tree::{Node, Tree};
+use super::tree::{Node, ShownTree};
 
 /// Links that no package owns may lead here: these are the programs' own files.
 const PROGRAMS: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/dev/null"];
@@ -10,7 +10,7 @@ const LINKED: usize = 32;
 
 /// Shows those of `links`, which are paths with targets, whose targets are shown: such a link only tells which of several
 /// files is in use.
-pub(super) fn show(tree: &mut Tree, mut links: Vec<(String, String)>) {
+pub(super) fn show(tree: &mut ShownTree, mut links: Vec<(String, String)>) {
     for _ in 0..LINKED {
         let before = links.len();
         links.retain(|(path, target)| {

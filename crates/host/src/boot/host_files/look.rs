@@ -15,7 +15,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use super::large::is_large_and_open;
 use super::listing::{self, directory_flags};
 use super::packages::Packages;
-use super::tree::{Copied, Node, Stamp, Tree, ancestors};
+use super::tree::{Copied, Node, ShownTree, Stamp, ancestors};
 use super::users::{READ, SEARCH, Users, allows, kind};
 use super::{links, names};
 use crate::boot::own_paths::HOST_FILES;
@@ -45,7 +45,7 @@ const LINKS: usize = 4096;
 const TARGET: usize = 1024;
 
 /// The tree of files that packages own or lists name.
-pub fn look() -> Tree {
+pub fn look() -> ShownTree {
     let packages = Packages::read();
     let mut look = Look::new(&packages, names::listed().into_iter().collect());
     for top in HOST_FILES {
@@ -55,7 +55,7 @@ pub fn look() -> Tree {
 }
 
 /// Adds a requested path below `/etc`, whatever its owner, to `tree`.
-pub fn ask(tree: &mut Tree, path: &str) -> Result<(), nix::Error> {
+pub fn ask(tree: &mut ShownTree, path: &str) -> Result<(), nix::Error> {
     let packages = Packages::default();
     let mut look = Look::new(&packages, HashSet::from([PathBuf::from(path)]));
     look.tree = std::mem::take(tree);
@@ -97,7 +97,7 @@ struct Look<'a> {
     listed: HashSet<PathBuf>,
     /// Directories above listed paths.
     above_listed: HashSet<PathBuf>,
-    tree: Tree,
+    tree: ShownTree,
     copied: usize,
     loose_copied: usize,
     loose_entries: usize,
@@ -118,7 +118,7 @@ impl<'a> Look<'a> {
             users: Users::now(),
             above_listed: above.collect(),
             listed,
-            tree: Tree::default(),
+            tree: ShownTree::default(),
             copied: 0,
             loose_copied: 0,
             loose_entries: 0,
@@ -394,7 +394,7 @@ impl<'a> Look<'a> {
     }
 
     /// The tree, with the links whose targets it shows.
-    fn finish(mut self) -> Tree {
+    fn finish(mut self) -> ShownTree {
         links::show(&mut self.tree, self.links);
         self.tree
     }

@@ -37,14 +37,14 @@ use super::options::{HostFiles, Options};
 use tree::Stamp;
 
 pub use error::HostFileError;
-pub use tree::{Node, Tree};
+pub use tree::{Node, ShownTree};
 
 /// How many compositions have a holder; the least recently used one is ended first.
 const HELD: usize = 4;
 
 /// What is shown by all VMs that request nothing else.
 struct Base {
-    tree: Tree,
+    tree: ShownTree,
     /// Changes when packages were installed or files were generated.
     signs: [(PathBuf, Option<Stamp>); 5],
     user: (Uid, Gid, Vec<Gid>),
@@ -102,7 +102,7 @@ pub fn generation() -> u64 {
 
 /// The tree of a VM that sees the host's files at their own paths. Files that have changed since they were checked are
 /// checked again.
-pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
+pub fn tree_in_place(wanted: &HostFiles) -> Result<ShownTree, BootError> {
     let base = base(|base| base.tree.is_current());
     let asked = asked(wanted)?;
     let mut tree = merged(&base.tree, &asked, wanted);
@@ -112,8 +112,8 @@ pub fn tree_in_place(wanted: &HostFiles) -> Result<Tree, BootError> {
 }
 
 /// The requested files, in their current state.
-fn asked(wanted: &HostFiles) -> Result<Tree, BootError> {
-    let mut tree = Tree::default();
+fn asked(wanted: &HostFiles) -> Result<ShownTree, BootError> {
+    let mut tree = ShownTree::default();
     for path in &wanted.etc {
         let at = |source| HostFileError::Unreadable {
             path: path.clone(),
@@ -128,7 +128,7 @@ fn asked(wanted: &HostFiles) -> Result<Tree, BootError> {
     Ok(tree)
 }
 
-fn merged(base: &Tree, asked: &Tree, wanted: &HostFiles) -> Tree {
+fn merged(base: &ShownTree, asked: &ShownTree, wanted: &HostFiles) -> ShownTree {
     let mut tree = base.clone();
     for (path, node) in &asked.nodes {
         let is_bound = tree::ancestors(path).any(|above| matches!(tree.nodes.get(above), Some(Node::Bind)));
@@ -202,7 +202,7 @@ pub fn entries(options: &Options, fds: &mut Vec<OwnedFd>) -> Result<Vec<RootEntr
 }
 
 impl HeldTree {
-    fn make(key: Key, mut tree: Tree) -> Result<Self, BootError> {
+    fn make(key: Key, mut tree: ShownTree) -> Result<Self, BootError> {
         for (path, node) in etc::own_files(&tree) {
             tree.replace(&path, node);
         }
@@ -273,7 +273,7 @@ impl HeldTree {
 }
 
 /// Paths below the host's files where the VM mounts something, because nothing can be made there later.
-fn points(options: &Options, base: &Tree) -> Vec<(String, bool)> {
+fn points(options: &Options, base: &ShownTree) -> Vec<(String, bool)> {
     let mounts = options.mounts.iter().filter(|mount| {
         let path = &mount.path;
         let top = top_of(path);

@@ -43,7 +43,7 @@ pub struct Copied {
 
 /// What is shown, by absolute, normalized paths. Directories on the way need no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct ShownTree {
     pub nodes: BTreeMap<String, Node>,
     /// Directories in which nothing on the host has to be hidden.
     pub whole: BTreeSet<String>,
@@ -80,7 +80,7 @@ impl Stamp {
     }
 }
 
-impl Tree {
+impl ShownTree {
     /// Whether everything on the host is still as it was checked.
     pub fn is_current(&self) -> bool {
         self.seen
@@ -224,7 +224,7 @@ mod tests {
             std::fs::write(root.join(file), "").unwrap();
         }
         let top = root.to_str().unwrap();
-        let mut tree = Tree::default();
+        let mut tree = ShownTree::default();
         tree.nodes.insert(top.to_owned(), Node::Bind);
         tree.whole.insert(top.to_owned());
         tree.hide(&format!("{top}/a/b/secret"));
