@@ -11,11 +11,18 @@ const defaults = require("./defaults");
  * Where a program runs, and how it is ended at its timeout.
  * @param {import("./members").Bare<CheckedRun>} options
  */
-function programOptions({ env = [], cwd, argv0, timeout = defaults.timeout, ...kill }) {
+function programOptions({ env = [], cwd, argv0, timeout = defaults.timeout, killSignal, killGrace }) {
   const { SIGKILL, [defaults.killSignal]: asks } = os.constants.signals;
-  const { killSignal = kill.killGrace === undefined ? SIGKILL : asks, killGrace = defaults.killGrace } = kill;
-  // SIGKILL leaves nothing to wait for.
-  return { env, cwd, argv0, timeout, killSignal: killSignal === SIGKILL ? undefined : killSignal, killGrace };
+  const first = killSignal ?? (killGrace === undefined ? SIGKILL : asks);
+  return {
+    env,
+    cwd,
+    argv0,
+    timeout,
+    // SIGKILL leaves nothing to wait for.
+    killSignal: first === SIGKILL ? undefined : first,
+    killGrace: killGrace ?? defaults.killGrace,
+  };
 }
 
 module.exports = { programOptions };
