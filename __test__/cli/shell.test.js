@@ -48,6 +48,8 @@ test("the terminal is raw while the shell runs: Ctrl-C reaches the program, and 
   type("echo be''gun; sleep 1000");
   await until(() => /^begun$/m.test(screen()));
   tmux("send-keys", "-t", "it", "C-c");
+  // What is typed before the shell reads its next line is shown by the terminal, and by the shell again.
+  await until(() => /user@[^\n]*\$\s*$/.test(screen().slice(screen().lastIndexOf("begun"))));
   type("echo still here");
   await until(() => /^still here$/m.test(screen()));
   expect(screen().match(/echo still here/g)).toHaveLength(1);
