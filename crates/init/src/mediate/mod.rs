@@ -52,12 +52,12 @@ pub struct Mediator {
     sources: Vec<Rc<OwnedFd>>,
     /// The index of the descriptor to check first next time.
     next: usize,
-    helper: Helper<PendingCall, Answered>,
+    helper: Helper<UnansweredCall, Answered>,
 }
 
 /// A call that a helper answers, and the descriptor on which it was received.
 #[derive(Debug)]
-struct PendingCall {
+struct UnansweredCall {
     asked: Asked,
     source: Rc<OwnedFd>,
 }
@@ -135,7 +135,7 @@ impl Mediator {
     }
 
     /// A waiting call, taken from each source in turn.
-    fn receive(&mut self) -> Option<PendingCall> {
+    fn receive(&mut self) -> Option<UnansweredCall> {
         let mut ended = Vec::new();
         let mut found = None;
         for step in 0..self.sources.len() {
@@ -156,7 +156,7 @@ impl Mediator {
                 Ok(asked) => {
                     self.next = index + 1;
                     let source = Rc::clone(source);
-                    found = Some(PendingCall { asked, source });
+                    found = Some(UnansweredCall { asked, source });
                     break;
                 }
                 // The caller was killed meanwhile, or a signal arrived.
@@ -171,8 +171,8 @@ impl Mediator {
 
     /// Gives a call to the helper. Init opens the caller's memory itself, because only an ancestor may do so where Yama
     /// restricts tracing.
-    fn begin(&mut self, pending: PendingCall, proc_fd: BorrowedFd<'_>) {
-        let PendingCall { asked, source } = &pending;
+    fn begin(&mut self, pending: UnansweredCall, proc_fd: BorrowedFd<'_>) {
+        let UnansweredCall { asked, source } = &pending;
         let opened = || -> Result<Vec<OwnedFd>, Errno> {
             // The thread's directory is opened before the kernel confirms that the thread still waits. Another thread
             // may have its id by then, but the descriptor stays with this one.
@@ -198,7 +198,7 @@ impl Mediator {
     }
 }
 
-fn finish(finished: Vec<Finished<PendingCall, Answered>>) {
+fn finish(finished: Vec<Finished<UnansweredCall, Answered>>) {
     for (pending, answered) in finished {
         if let Err(errno) = answered {
             refuse(&pending, errno);
@@ -207,7 +207,7 @@ fn finish(finished: Vec<Finished<PendingCall, Answered>>) {
 }
 
 /// Answers a call that the helper cannot answer, or has not answered.
-fn refuse(pending: &PendingCall, errno: Errno) {
+fn refuse(pending: &UnansweredCall, errno: Errno) {
     let (source, asked) = (pending.source.as_fd(), &pending.asked);
     let answered = if sys::Open::of(asked).is_some() {
         sys::go_on(source, asked)
