@@ -1,8 +1,8 @@
 //! Bounds on how many calls of one VM may run at a time, for calls that use the server's resources.
 
-use std::sync::Arc;
-
 use tokio::sync::Semaphore;
+
+use crate::guest_threads::GuestThreads;
 
 /// The maximum number of simultaneous listings of one VM, each of which may need a hundred descriptors. More listings
 /// wait.
@@ -16,10 +16,6 @@ const READS: usize = 8;
 /// few are ever in front of another VM's read.
 const WAITING_READS: usize = 1;
 
-/// The maximum number of threads that do blocking work on what programs of one VM may hold locked: a file, the memory of a
-/// process. More work waits.
-const GUEST_THREADS: usize = 4;
-
 /// The maximum number of connections of one VM that are being made; each uses a descriptor. Another one is refused.
 pub const MAX_CONNECTING: usize = 1024;
 
@@ -31,8 +27,8 @@ pub struct CallBounds {
     pub reads: Semaphore,
     /// One permit for each read that waits for its share of memory.
     pub waiting_reads: Semaphore,
-    /// One permit for each thread that may have to wait for a program.
-    pub guest_threads: Arc<Semaphore>,
+    /// Threads for work that may have to wait for a program.
+    pub guest_threads: GuestThreads,
     /// One permit for each connection that is being made.
     pub connecting: Semaphore,
 }
@@ -44,7 +40,7 @@ impl CallBounds {
             listings: Semaphore::new(LISTINGS),
             reads: Semaphore::new(READS),
             waiting_reads: Semaphore::new(WAITING_READS),
-            guest_threads: Arc::new(Semaphore::new(GUEST_THREADS)),
+            guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
         }
     }

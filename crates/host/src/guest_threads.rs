@@ -1,26 +1,34 @@
-//! Blocking work that may have to wait for a VM's programs: they can hold the lock of a file, or of their own memory,
-//! for as long as they like.
+//! Blocking work that may have to wait for a VM's programs: they can hold the lock of a file, of their own memory, or of an
+//! `execve` that is under way, for as long as they like.
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::Error;
 use crate::runtime;
-use crate::vm::Vm;
 
-impl Vm {
-    /// Runs `work` on a thread that may block. Each VM has a few such threads; more work waits for one.
-    pub(crate) async fn on_guest_thread<T: Send + 'static>(
+/// The maximum number of such threads of one VM. More work waits.
+const GUEST_THREADS: usize = 4;
+
+/// The threads of one VM.
+#[derive(Debug, Clone)]
+pub struct GuestThreads(Arc<Semaphore>);
+
+impl GuestThreads {
+    /// Those of a new VM.
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(GUEST_THREADS)))
+    }
+
+    /// Runs `work` on one of them, as soon as one is free.
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let threads = Arc::clone(&self.shared().bounds.guest_threads);
-        let permit = tokio::select! {
-            // The semaphore is never closed.
-            permit = threads.acquire_owned() => permit.map_err(|_| Error::Disposed)?,
-            () = self.ended() => return Err(Error::Disposed),
-        };
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.0).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Disposed)?;
         let runtime = runtime::guest().map_err(|error| Error::system(&error, "epoll_create"))?;
         let (sender, done) = oneshot::channel();
         drop(runtime.spawn_blocking(move || {

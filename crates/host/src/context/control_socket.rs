@@ -12,6 +12,9 @@ use crate::sys;
 /// The most bytes that are kept of a report. The kernel lets a program have at most 6 MiB of arguments and environment.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
+/// The most bytes of the end of a report, behind the NUL that begins it.
+const END_BYTES: usize = 16;
+
 /// What is read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -65,7 +68,8 @@ impl ControlSocket {
     /// The shell's next report. Fails once nobody holds the other end. Can be cancelled without loss.
     pub async fn report(&mut self) -> io::Result<Report> {
         loop {
-            if let Some(report) = self.received.take() {
+            // Of several only the last counts: the shell has gone on since the others.
+            if let Some(report) = std::iter::from_fn(|| self.received.take()).last() {
                 return Ok(report);
             }
             // A process that writes all the time must not have the I/O thread to itself.
@@ -112,7 +116,13 @@ impl ReceivedReport {
         loop {
             let at = self.searched + memchr::memchr(0, &self.bytes[self.searched..])?;
             let rest = &self.bytes[at + 1..];
+            let rest = &rest[..rest.len().min(END_BYTES)];
             let Some(end) = memchr::memchr(0, rest) else {
+                if rest.len() == END_BYTES {
+                    // No status is that long, and what was searched is not searched again.
+                    self.searched = at + 1;
+                    continue;
+                }
                 self.searched = at;
                 return None;
             };

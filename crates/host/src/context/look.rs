@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -12,7 +13,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 /// Whether a shell waits for its next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShellWaiting {
+enum ShellWaiting {
     Yes,
     No,
     /// The kernel does not let this process look.
@@ -51,8 +52,24 @@ impl ShellLook {
         })
     }
 
+    /// Whether the process waits in a read of the socket, or comes to that within `patience`; also where the kernel does not let
+    /// this process look. Waits itself while the process executes another program.
+    pub fn waits_within(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            if self.waits() != ShellWaiting::No {
+                return true;
+            }
+            if begun.elapsed() >= patience {
+                return false;
+            }
+            // The shell may wait for this thread's processor.
+            std::thread::yield_now();
+        }
+    }
+
     /// Whether the process waits in a read of the socket.
-    pub fn waits(&self) -> ShellWaiting {
+    fn waits(&self) -> ShellWaiting {
         let mut buffer = [0; 256];
         let length = match self.read("syscall", &mut buffer) {
             Ok(length) => length,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,14 @@ use agent_vm_protocol::message::{Call, Exit, Interrupt, KnownProcess, Request, S
 use tokio::sync::{oneshot, watch};
 
 use super::control_socket::{ControlSocket, Report};
-use super::look::{ShellLook, ShellWaiting, Used};
+use super::look::{ShellLook, Used};
 use super::shell_kind::ShellKind;
 use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
 use crate::error::Error;
+use crate::guest_threads::GuestThreads;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::process_table::{self, ProcessInfo, Status};
-use crate::runtime;
 use crate::stream::{Sink, Source, StreamKind};
 
 /// How long a shell may take until it reads its first command.
@@ -26,8 +27,8 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shell may take for a command of the host, after which it is given up.
 const OWN_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How long a shell that has reported is looked at without a pause, once for each command. It needs a few microseconds of a processor to
-/// come to its next read.
+/// How long a shell that has reported is looked at without a pause, once for each command. It needs a few microseconds of a
+/// processor to come to its next read.
 const KEEN: Duration = Duration::from_millis(4);
 
 /// Between two looks after that, at first and at most.
@@ -49,6 +50,8 @@ const HOLDER: [&str; 3] = ["/bin/sh", "-c", "read -r _"];
 
 /// What a shell needs of its VM.
 pub struct VmSide {
+    /// Threads for work that may have to wait for the VM's programs.
+    pub guest_threads: GuestThreads,
     /// The conversation with init.
     pub control: Arc<Control>,
     /// Streams of what has ended.
@@ -77,7 +80,7 @@ pub struct ContextShell {
     socket: ControlSocket,
     /// None while processes that earlier commands left may have them.
     outputs: Option<[Source; 2]>,
-    look: ShellLook,
+    look: Arc<ShellLook>,
     /// While this is open, the program that holds the pipes lives, for a shell that opens them again.
     holder_stdin_fd: Option<OwnedFd>,
     /// What earlier commands left running, by pid and start.
@@ -176,7 +179,7 @@ impl ContextShell {
                 Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
                 Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
             ]),
-            look: ShellLook::at(&vm.proc_fd, pid).map_err(|error| Error::system(&error, "openat"))?,
+            look: Arc::new(ShellLook::at(&vm.proc_fd, pid).map_err(|error| Error::system(&error, "openat"))?),
             holder_stdin_fd: None,
             left: BTreeMap::new(),
             used: Used::default(),
@@ -278,7 +281,7 @@ impl ContextShell {
         });
         let spared: Vec<KnownProcess> = spared.collect();
         let ending = async {
-            let outcome = until_end(message, exit, socket, look).await;
+            let outcome = until_end(message, exit, socket, look, &vm.guest_threads).await;
             over_sender.send_replace(true);
             outcome
         };
@@ -410,13 +413,13 @@ impl VmSide {
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
         let (proc_fd, init, whole) = (Arc::clone(&self.proc_fd), self.init, self.whole);
         let helpers = self.control.helpers();
-        let runtime = runtime::guest().map_err(|error| Error::system(&error, "epoll_create"))?;
-        let reading = runtime.spawn_blocking(move || process_table::read(&proc_fd, init, &helpers, whole));
-        // It does not panic, and the runtime is never shut down.
-        let table = reading.await.map_err(|_| Error::Disposed)?;
-        table
-            .map_err(|error| Error::system(&error, "open"))?
-            .ok_or(Error::Disposed)
+        self.guest_threads
+            .run(move || {
+                process_table::read(&proc_fd, init, &helpers, whole)
+                    .map_err(|error| Error::system(&error, "open"))?
+                    .ok_or(Error::Disposed)
+            })
+            .await
     }
 }
 
@@ -476,7 +479,8 @@ async fn until_end(
     message: &[u8],
     exit: &mut oneshot::Receiver<Exit>,
     socket: &mut ControlSocket,
-    look: &ShellLook,
+    look: &Arc<ShellLook>,
+    threads: &GuestThreads,
 ) -> CommandOutcome {
     let sent = tokio::select! {
         biased;
@@ -487,32 +491,8 @@ async fn until_end(
         return CommandOutcome::Gone(exit.await.ok());
     }
     let mut latest: Option<Report> = None;
-    let mut first_look: Option<Instant> = None;
-    let mut pause = FIRST_PAUSE;
+    let mut waiting = pin!(until_waiting(look, threads));
     loop {
-        if let Some(report) = latest.take() {
-            if look.waits() != ShellWaiting::No {
-                return CommandOutcome::Ended(report);
-            }
-            latest = Some(report);
-            if first_look.get_or_insert_with(Instant::now).elapsed() < KEEN {
-                // The shell may wait for this thread's processor.
-                std::thread::yield_now();
-                tokio::task::yield_now().await;
-                match exit.try_recv() {
-                    Ok(exit) => return CommandOutcome::Gone(Some(exit)),
-                    Err(oneshot::error::TryRecvError::Closed) => return CommandOutcome::Gone(None),
-                    Err(oneshot::error::TryRecvError::Empty) => continue,
-                }
-            }
-        }
-        let resting = async {
-            if latest.is_some() {
-                tokio::time::sleep(pause).await;
-            } else {
-                pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
             exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
@@ -521,8 +501,27 @@ async fn until_end(
                 // The shell has become another program, or is about to end.
                 Err(_) => return CommandOutcome::Gone(exit.await.ok()),
             },
-            () = resting => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = &mut waiting, if latest.is_some() => {
+                if let Some(report) = latest.take() {
+                    return CommandOutcome::Ended(report);
+                }
+            }
         }
+    }
+}
+
+/// Returns once the shell waits for a command. To look is to wait where the shell is in the middle of `execve`, so the I/O
+/// thread does not.
+async fn until_waiting(look: &Arc<ShellLook>, threads: &GuestThreads) {
+    let (mut keen, mut pause) = (KEEN, FIRST_PAUSE);
+    loop {
+        let look = Arc::clone(look);
+        if let Ok(true) = threads.run(move || Ok(look.waits_within(keen))).await {
+            return;
+        }
+        keen = Duration::ZERO;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

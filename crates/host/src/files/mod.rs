@@ -197,13 +197,13 @@ impl Vm {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let id = self.shared().guest_id;
-        self.on_guest_thread(move || {
+        let work = move || {
             let guest = sys::AsGuest::enter(id).map_err(|error| Error::system(&error, "setfsuid"))?;
             let result = work();
             guest.restore();
             result
-        })
-        .await
+        };
+        self.shared().bounds.guest_threads.run(work).await
     }
 }
 

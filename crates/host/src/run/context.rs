@@ -348,6 +348,7 @@ fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
 
 fn vm_side(shared: &Shared) -> VmSide {
     VmSide {
+        guest_threads: shared.bounds.guest_threads.clone(),
         control: Arc::clone(&shared.control),
         leftovers: Arc::clone(&shared.leftovers),
         proc_fd: Arc::clone(&shared.proc_fd),

@@ -81,12 +81,12 @@ impl Vm {
         let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
         let whole = shared.isolation == Isolation::Namespaces;
         let helpers = shared.control.helpers();
-        self.on_guest_thread(move || {
+        let work = move || {
             let table = process_table::read(&proc_fd, init, &helpers, whole)
                 .map_err(|error| Error::system(&error, "open"))?;
             table.map(|table| describe(&table)).ok_or(Error::Disposed)
-        })
-        .await
+        };
+        shared.bounds.guest_threads.run(work).await
     }
 
     /// Pauses or resumes the reading of one of a process's output streams. Once the process has exited, what it wrote itself is

@@ -45,7 +45,7 @@ async fn kill_processes(shared: &Shared) {
     loop {
         let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
         let whole = shared.isolation == Isolation::Namespaces;
-        if let Ok(runtime) = runtime::guest() {
+        if let Ok(runtime) = runtime::handle() {
             let killing = runtime.spawn_blocking(move || {
                 if let Err(error) = process_table::kill_all(&proc_fd, init, whole) {
                     tracing::error!(%error, "what runs in a VM cannot be killed");
