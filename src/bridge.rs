@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Credit, Error, Event, Events};
+use agent_vm_host::{Credit, Error, Event, Events, OnOutput, OnResult};
 use napi::Status as NapiStatus;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
@@ -24,6 +24,32 @@ impl Bridge {
         Self {
             dispatch: Arc::new(dispatch),
         }
+    }
+
+    /// Sends the output of an exec call as it arrives.
+    pub fn exec_output(&self, call: f64) -> OnOutput {
+        let bridge = self.clone();
+        Box::new(move |stream, data, credit| {
+            bridge.send(Message::ExecOutput {
+                call,
+                stream,
+                data,
+                credit,
+            });
+        })
+    }
+
+    /// Settles an exec call.
+    pub fn exec_result(&self, call: f64, as_bytes: bool) -> OnResult {
+        let bridge = self.clone();
+        Box::new(move |result| match result {
+            Ok(result) => bridge.send(Message::ExecEnded {
+                call,
+                result,
+                as_bytes,
+            }),
+            Err(error) => bridge.settle(call, Err(error)),
+        })
     }
 
     /// Sends one message.

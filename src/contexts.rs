@@ -1,12 +1,12 @@
 //! Calls of the native class about contexts.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{ContextExec, ContextId, ContextRequest, KeptBytes, OnOutput};
+use agent_vm_host::{ContextExec, ContextId, ContextRequest, KeptBytes};
 use napi_derive::napi;
 
 use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known};
-use crate::wire::{self, ContextExecOptions, ContextOptions, Message};
+use crate::wire::{self, ContextExecOptions, ContextOptions};
 
 #[napi]
 impl NativeVm {
@@ -38,18 +38,6 @@ impl NativeVm {
         options: ContextExecOptions,
         abortable: bool,
     ) -> Answer {
-        let bridge = self.bridge.clone();
-        let on_output: Option<OnOutput> = options.streams.then(|| {
-            let bridge = bridge.clone();
-            Box::new(move |stream, data, credit| {
-                bridge.send(Message::ExecOutput {
-                    call,
-                    stream,
-                    data,
-                    credit,
-                });
-            }) as OnOutput
-        });
         let exec = ContextExec {
             command,
             timeout: wire::timeout(options.timeout, None, 0.0).map(|timeout| timeout.after),
@@ -57,21 +45,12 @@ impl NativeVm {
                 head: options.head_bytes as usize,
                 tail: options.tail_bytes as usize,
             },
-            on_output,
-        };
-        let as_bytes = options.bytes;
-        let on_result = move |result| match result {
-            Ok(result) => bridge.send(Message::ExecEnded {
-                call,
-                result,
-                as_bytes,
-            }),
-            Err(error) => bridge.settle(call, Err(error)),
+            on_output: options.streams.then(|| self.bridge.exec_output(call)),
         };
         let begun = self
             .slot
             .vm()
-            .and_then(|vm| vm.exec_in_context(&context, exec, Box::new(on_result)));
+            .and_then(|vm| vm.exec_in_context(&context, exec, self.bridge.exec_result(call, options.bytes)));
         match begun {
             Ok(abort) => {
                 if abortable {

@@ -3,15 +3,13 @@
 //! A `command_line` is a program and its arguments in one string, separated by NULs.
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-use agent_vm_host::{
-    Exec, KeptBytes, OnOutput, PendingWrite, ProcessId, ShellId, ShellRequest, SpawnRequest, Stream,
-};
+use agent_vm_host::{Exec, KeptBytes, PendingWrite, ProcessId, ShellId, ShellRequest, SpawnRequest, Stream};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
 use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known};
-use crate::wire::{self, ExecOptions, Message, ShellOptions, SpawnOptions, replay_value, status_value};
+use crate::wire::{self, ExecOptions, ShellOptions, SpawnOptions, replay_value, status_value};
 
 #[napi]
 impl NativeVm {
@@ -29,18 +27,6 @@ impl NativeVm {
             Ok(vm) => vm,
             Err(error) => return Some(known(Err(error))),
         };
-        let bridge = self.bridge.clone();
-        let on_output: Option<OnOutput> = options.streams.then(|| {
-            let bridge = bridge.clone();
-            Box::new(move |stream, data, credit| {
-                bridge.send(Message::ExecOutput {
-                    call,
-                    stream,
-                    data,
-                    credit,
-                });
-            }) as OnOutput
-        });
         let exec = Exec {
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: wire::timeout(options.timeout, options.kill_signal, options.kill_grace),
@@ -48,19 +34,10 @@ impl NativeVm {
                 head: options.head_bytes as usize,
                 tail: options.tail_bytes as usize,
             },
-            on_output,
+            on_output: options.streams.then(|| self.bridge.exec_output(call)),
             command: wire::command(&command_line, options.env, options.cwd, options.argv0),
         };
-        let as_bytes = options.bytes;
-        let on_result = move |result| match result {
-            Ok(result) => bridge.send(Message::ExecEnded {
-                call,
-                result,
-                as_bytes,
-            }),
-            Err(error) => bridge.settle(call, Err(error)),
-        };
-        let abort = vm.exec(exec, Box::new(on_result));
+        let abort = vm.exec(exec, self.bridge.exec_result(call, options.bytes));
         if abortable {
             self.slot.remember(call as u64, abort);
         }
