@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::environment::Environment;
 use super::sys::{receive_named, send};
 use crate::sys;
 
-/// The most bytes that are kept of a report. The kernel lets a program have at most 6 MiB of arguments and environment.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes that are kept of a report: with the usual limit on a stack, a program gets at most 2 MiB of arguments and
+/// environment, and a VM may have many contexts.
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// The most bytes of the end of a report, behind the NUL that begins it.
 const END_BYTES: usize = 16;
@@ -19,12 +21,12 @@ const END_BYTES: usize = 16;
 const READ_BYTES: usize = 16 * 1024;
 
 /// What a shell reports when it has run a command.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Report {
     /// The status of the command.
     pub status: i32,
     /// Its exported variables, as shell text; none if they were too many bytes.
-    pub environment: Option<Vec<u8>>,
+    pub environment: Option<Environment>,
 }
 
 /// The host's end.
@@ -134,8 +136,9 @@ impl ReceivedReport {
                 continue;
             };
             let whole = !std::mem::take(&mut self.overflowed);
-            let environment = whole.then(|| self.bytes[..at].to_vec());
+            let environment = whole.then(|| Environment::new(&self.bytes[..at]));
             self.bytes.drain(..=at + 1 + end);
+            self.bytes.shrink_to(READ_BYTES);
             self.searched = 0;
             return Some(Report { status, environment });
         }
@@ -152,7 +155,10 @@ mod tests {
         for piece in pieces {
             received.add(piece);
             while let Some(report) = received.take() {
-                found.push((report.status, report.environment));
+                found.push((
+                    report.status,
+                    report.environment.map(|text| text.bytes().to_vec()),
+                ));
             }
         }
         found
@@ -175,6 +181,18 @@ mod tests {
     #[test]
     fn what_is_no_report_ends_none() {
         assert_eq!(reports(&[b"\0\0S\0Sx\0S-\0 S0\0"]), []);
+    }
+
+    #[test]
+    fn a_flood_behind_the_end_of_a_text_is_searched_once() {
+        let mut received = ReceivedReport::default();
+        received.add(b"\0");
+        received.add(&[b'x'; READ_BYTES]);
+        assert!(received.take().is_none());
+        assert_eq!(received.searched, 1);
+        received.add(b"\0S5\0");
+        assert_eq!(received.take().map(|report| report.status), Some(5));
+        assert!(received.bytes.capacity() <= 2 * READ_BYTES);
     }
 
     #[test]

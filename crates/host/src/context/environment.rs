@@ -1,12 +1,41 @@
 //! The exported variables that a shell prints: lines such as `declare -x NAME="value"` and `export NAME='value'`, with the
 //! quotes of bash, zsh and the shells of POSIX.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The maximum number of variables; more are passed over.
+const MOST_VARIABLES: usize = 4096;
+
+/// What a shell has printed of its exported variables. Kept as it came, and read only where somebody asks: a command may print
+/// any amount of short lines.
+#[derive(Debug, Clone)]
+pub struct Environment(Arc<[u8]>);
+
+impl Environment {
+    /// Of this text.
+    pub fn new(text: &[u8]) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    #[cfg(test)]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The variables, with their values, by name.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        exported(&self.0)
+    }
+}
+
 /// The variables in `text`, with their values. Text that is no such line is passed over; so are variables whose names no shell takes
 /// and those without a value.
-pub fn exported(text: &[u8]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
+fn exported(text: &[u8]) -> Vec<(String, String)> {
+    let mut found = BTreeMap::new();
     let mut rest = text;
-    while !rest.is_empty() {
+    while !rest.is_empty() && found.len() < MOST_VARIABLES {
         match line(rest) {
             Some((pair, after)) => {
                 found.extend(pair);
@@ -15,7 +44,7 @@ pub fn exported(text: &[u8]) -> Vec<(String, String)> {
             None => rest = after_newline(rest),
         }
     }
-    found
+    found.into_iter().collect()
 }
 
 fn after_newline(text: &[u8]) -> &[u8] {
@@ -135,6 +164,19 @@ fn ansi<'a>(mut text: &'a [u8], value: &mut Vec<u8>) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_shell_prints_is_bounded_however_short_its_lines_are() {
+        let again = Environment::new(&b"export a=\n".repeat(100_000));
+        assert_eq!(again.variables(), [("a".to_owned(), String::new())]);
+        let many: String = (0..100_000)
+            .map(|number| format!("export v{number}=\n"))
+            .collect();
+        assert_eq!(
+            Environment::new(many.as_bytes()).variables().len(),
+            MOST_VARIABLES
+        );
+    }
 
     fn pairs(text: &str) -> Vec<(String, String)> {
         exported(text.as_bytes())

@@ -28,6 +28,7 @@ mod sys;
 mod view;
 
 pub use contexts::{Context, Contexts, MOST_COMMANDS};
+pub use environment::Environment;
 pub use id::ContextId;
 pub use session::{EndOutcome, Origin, Session};
 pub use shell::{Begun, CommandBounds, VmSide, Why, below_all};

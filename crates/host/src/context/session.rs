@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_vm_protocol::message::{Call, Exit};
 
 use super::control_socket::Report;
-use super::environment::exported;
+use super::environment::Environment;
 use super::look::Used;
 use super::shell::{Begun, CommandBounds, CommandOutcome, ContextShell, Gone, VmSide, Why, kill};
 use super::shell_kind::ShellKind;
@@ -56,7 +56,7 @@ pub struct Session {
     status: i32,
     cwd: Option<String>,
     /// The exported variables when the last command ended; none before the first shell.
-    env: Option<Vec<(String, String)>>,
+    env: Option<Environment>,
     /// The exported variables of a new shell.
     first_names: BTreeSet<String>,
     earlier_families: Vec<Call>,
@@ -128,7 +128,10 @@ impl Session {
     }
 
     async fn start(&mut self) -> Result<(), Error> {
-        let env = self.env.clone().unwrap_or_else(|| self.origin.env.clone());
+        let env = match &self.env {
+            Some(environment) => environment.variables(),
+            None => self.origin.env.clone(),
+        };
         let env: Vec<(String, String)> = env
             .into_iter()
             .filter(|(name, value)| {
@@ -150,7 +153,8 @@ impl Session {
             self.unset_others(&env).await;
         } else {
             self.note(&report);
-            self.first_names = self.env.iter().flatten().map(|(name, _)| name.clone()).collect();
+            let variables = self.env.as_ref().map(Environment::variables).unwrap_or_default();
+            self.first_names = variables.into_iter().map(|(name, _)| name).collect();
             self.status = 0;
         }
         Ok(())
@@ -182,11 +186,12 @@ impl Session {
 
     /// Unsets what a new shell has and the last one had not.
     async fn unset_others(&mut self, env: &[(String, String)]) {
+        let kept: BTreeSet<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
         let names: Vec<&str> = self
             .first_names
             .iter()
             .map(String::as_str)
-            .filter(|name| !OWN_VARIABLES.contains(name) && !env.iter().any(|(other, _)| other == name))
+            .filter(|name| !OWN_VARIABLES.contains(name) && !kept.contains(name))
             .collect();
         let (Some(shell), Some(program)) = (&mut self.shell, &self.program) else {
             return;
@@ -245,7 +250,7 @@ impl Session {
 
     fn note(&mut self, report: &Report) {
         if let Some(environment) = &report.environment {
-            self.env = Some(exported(environment));
+            self.env = Some(environment.clone());
         }
         if let Some(cwd) = self.shell.as_ref().and_then(ContextShell::working_directory) {
             self.cwd = Some(cwd);
@@ -289,6 +294,6 @@ impl Session {
         view.shell = self.program.clone().unwrap_or_default();
         view.pid = self.shell.as_ref().map(|shell| shell.pid);
         view.cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
-        view.env = self.env.clone().unwrap_or_default();
+        view.env.clone_from(&self.env);
     }
 }

@@ -1,5 +1,7 @@
 //! What calls see of a context without waiting for its commands.
 
+use super::environment::Environment;
+
 /// What is known of a context while a command runs.
 #[derive(Debug, Clone, Default)]
 pub struct ContextView {
@@ -9,8 +11,8 @@ pub struct ContextView {
     pub pid: Option<u32>,
     /// Its working directory when its last command ended.
     pub cwd: String,
-    /// Its exported variables then.
-    pub env: Vec<(String, String)>,
+    /// What it printed of its exported variables then; none before the first command.
+    pub env: Option<Environment>,
     /// The command that runs.
     pub command: Option<String>,
     /// Whether it was deleted.

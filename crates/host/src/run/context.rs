@@ -12,7 +12,8 @@ use super::printed::{Collector, KeptBytes};
 use crate::abort::Abort;
 use crate::boot::Isolation;
 use crate::context::{
-    Begun, CommandBounds, Context, ContextId, EndOutcome, Origin, Session, VmSide, Why, below_all,
+    Begun, CommandBounds, Context, ContextId, EndOutcome, Environment, Origin, Session, VmSide, Why,
+    below_all,
 };
 use crate::credit::Credit;
 use crate::error::Error;
@@ -339,7 +340,7 @@ fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
         shell: view.shell,
         pid: view.pid,
         cwd: view.cwd,
-        env: view.env,
+        env: view.env.as_ref().map(Environment::variables).unwrap_or_default(),
         waiting: taken.saturating_sub(usize::from(view.command.is_some())),
         command: view.command,
         processes,
