@@ -19,8 +19,7 @@ const { requireSuccess } = require("./lib/command-failed");
 const { exec, execText } = require("./lib/exec");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
-const { VmProcess } = require("./lib/handles/vm-process");
-const { VmShell } = require("./lib/handles/vm-shell");
+const { VmProcess, VmShell } = require("./lib/handles");
 const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
@@ -211,7 +210,7 @@ class AgentVm extends EventEmitter {
     this.#calls.requireVm();
     if (checked.signal?.aborted) throw aborted(checked.signal);
     const told = diagnostics.begin("spawn", { vm: this, file: program, args: programArgs });
-    return new VmProcess(await this.#processes.spawn(program, programArgs, checked, told), this.#calls);
+    return new VmProcess(await this.#processes.spawn(program, programArgs, checked, told));
   }
 
   /** @type {Contract["writeProcessStdin"]} */
@@ -301,8 +300,8 @@ class AgentVm extends EventEmitter {
   async getHandle(id) {
     const checked = typeof id === "string" ? check.shellId("id", id) : check.pid("id", id);
     this.#calls.requireVm();
-    if (typeof checked === "string") return new VmShell(this.#shells.get(checked), this.#calls);
-    return new VmProcess(this.#processes.get(checked), this.#calls);
+    if (typeof checked === "string") return new VmShell(this.#shells.get(checked));
+    return new VmProcess(this.#processes.get(checked));
   }
 
   // ---- everything in the VM
@@ -329,7 +328,7 @@ class AgentVm extends EventEmitter {
   async openShell(options) {
     const checked = check.members("options", options, check.shell);
     this.#calls.requireVm();
-    return new VmShell(await this.#shells.open(checked), this.#calls);
+    return new VmShell(await this.#shells.open(checked));
   }
 
   /** @type {Contract["writeShell"]} */

@@ -1,7 +1,8 @@
 // The types of agent-vm/rivetkit and agent-vm/client: checked by `npm run lint:types`, never run.
 import { type ActorHandle, createClient } from "agent-vm/client";
 import { agentOs } from "agent-vm/rivetkit";
-import type { OpenedShell, SpawnedProcess } from "agent-vm";
+import type { Duplex, Readable, Writable } from "node:stream";
+import type { ExitStatus, OpenedShell, SpawnedProcess } from "agent-vm";
 import { setup } from "rivetkit";
 
 const vm = agentOs<{ token: string }>({
@@ -37,8 +38,12 @@ agent.on("processClose", ({ pid }): number => pid);
 agent.pauseProcessOutput(1, "stdout").then((nothing): void => nothing);
 agent.spawn("true").then((spawned): SpawnedProcess => spawned);
 agent.openShell().then((opened): OpenedShell => opened);
-// @ts-expect-error -- streams cannot be sent
-agent.spawn("true").then(({ stdout }) => stdout);
+agent.spawn("true", [], { cwd: "/tmp" }).then(({ stdout, stdin }): [Readable, Writable] => [stdout, stdin]);
+agent.openShell().then(({ stream, exited }): [Duplex, Promise<ExitStatus>] => [stream, exited]);
+agent.getHandle(1).then(({ lines }) => lines);
+agent.getHandle("shell-1").then((shell): Promise<void> => shell.resize(80, 24));
+// @ts-expect-error -- a shell has no standard input of its own
+agent.getHandle("shell-1").then(({ stdin }) => stdin);
 await agent.dispose();
 
 // @ts-expect-error -- no such call

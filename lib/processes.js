@@ -4,6 +4,7 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
+const check = require("./arguments");
 const { AgentVmError } = require("./error");
 const { Followed } = require("./followed");
 const { programOptions } = require("./program");
@@ -14,6 +15,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @import { Calls } from "./calls" */
 /** @import { InContext } from "./followed" */
 /** @import { StreamName } from "./handles/output" */
+/** @import { ProcessBackend } from "./handles/vm-process" */
 /** @import { ExitValues } from "./wire" */
 
 /** @typedef {(data: Uint8Array) => void} OnData */
@@ -21,10 +23,14 @@ const { commandLine, exitStatus } = require("./wire");
 /** How many exited processes are kept, for the output of their children; the addon remembers as many. */
 const EXITED = 1024;
 
-/** A spawned process. `start` names it in the addon's calls: unlike the pid, no other process ever gets the same. */
+/**
+ * A spawned process. `start` names it in the addon's calls: unlike the pid, no other process ever gets the same.
+ * @implements {ProcessBackend}
+ */
 class Process extends Followed {
   pid;
   start;
+  #calls;
   /** @type {OnData | undefined} */
   onStdout;
   /** @type {OnData | undefined} */
@@ -53,6 +59,28 @@ class Process extends Followed {
     });
     this.pid = pid;
     this.start = start;
+    this.#calls = calls;
+  }
+
+  /** @type {ProcessBackend["stdin"]} */
+  get stdin() {
+    const { pid, start } = this;
+    return {
+      write: (data) => this.#calls.ask("writeProcessStdin", pid, data, start),
+      close: () => this.#calls.ask("closeProcessStdin", pid, start),
+    };
+  }
+
+  async killAll() {
+    this.#calls.requireVm();
+    await this.#calls.ask("killProcess", this.pid, this.start);
+  }
+
+  /** @param {unknown} signal */
+  async signal(signal) {
+    const number = check.signal("signal", signal);
+    this.#calls.requireVm();
+    if (this.exit === undefined) await this.#calls.ask("signalProcess", this.pid, number, this.start);
   }
 }
 

@@ -3,6 +3,7 @@
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 
+const check = require("./arguments");
 const { AgentVmError, systemError } = require("./error");
 const defaults = require("./defaults");
 const { Followed } = require("./followed");
@@ -12,6 +13,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @import { CheckedShell } from "./arguments" */
 /** @import { Calls } from "./calls" */
 /** @import { InContext } from "./followed" */
+/** @import { ShellBackend } from "./handles/vm-shell" */
 /** @import { ExitStatus } from "../index" */
 /** @import { ExitValues, Pairs } from "./wire" */
 
@@ -20,9 +22,13 @@ const { commandLine, exitStatus } = require("./wire");
 /** How many exited shells are kept, for the output of their jobs; the addon remembers as many. */
 const EXITED = 1024;
 
-/** A shell. */
+/**
+ * A shell.
+ * @implements {ShellBackend}
+ */
 class Shell extends Followed {
   shellId;
+  #calls;
 
   /**
    * @param {string} shellId
@@ -42,6 +48,22 @@ class Shell extends Followed {
       whenEnded: (_, onEnd) => calls.when(onEnd, "shellOutputEnded", shellId),
     });
     this.shellId = shellId;
+    this.#calls = calls;
+  }
+
+  /** @type {ShellBackend["write"]} */
+  write = (data) => this.#calls.ask("writeShell", this.shellId, data);
+
+  /** @type {ShellBackend["resize"]} */
+  async resize(cols, rows) {
+    const [checkedCols, checkedRows] = [check.size("cols", cols), check.size("rows", rows)];
+    this.#calls.requireVm();
+    await this.#calls.ask("resizeShell", this.shellId, checkedCols, checkedRows);
+  }
+
+  async close() {
+    this.#calls.requireVm();
+    await this.#calls.ask("closeShell", this.shellId);
   }
 }
 

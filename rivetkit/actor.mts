@@ -15,6 +15,8 @@ import { ACTION_MS, Calls, type Carried, type Connection } from "./calls.mjs";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
+import { bare } from "./counted.mjs";
+import { handleMethods } from "./handle-methods.mjs";
 import { type Use, methods } from "./methods.mjs";
 import type { AgentOsActions, AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import {
@@ -28,8 +30,12 @@ import {
   PART,
   PIECE,
   POSITIONS,
+  READ,
+  type Read,
+  type ReadRequest,
   STOPPING,
   TAKE,
+  UNREAD,
   encodedSize,
 } from "./wire.mjs";
 
@@ -195,6 +201,9 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     [TAKE]: (c, id, incarnation, after) =>
       started(c).calls.take(connected(c), id as string, incarnation as string, after as number),
     [ABORT]: (c, id, incarnation) => started(c).calls.abort(connected(c), id as string, incarnation as string),
+    [READ]: (c, id, incarnation, request): Promise<Read> =>
+      started(c).calls.read(connected(c), id as string, incarnation as string, request as ReadRequest),
+    [UNREAD]: (c, id) => started(c).calls.unread(connected(c), id as string),
     [POSITIONS]: (c) => started(c).machine.positions(),
   };
   // A client that may not connect may not call either, but rivetkit calls the hook only for connections.
@@ -265,8 +274,7 @@ function connected(c: ActionSide): Connection {
 }
 
 async function invoke(machine: Machine, carried: Carried, method: string, args: unknown[]): Promise<unknown> {
-  if (!Object.hasOwn(methods, method)) throw failure("INVALID_ARGUMENT", `An agent-vm actor has no call ${method}`);
-  const call: (use: Use, ...args: never[]) => Promise<unknown> = methods[method as keyof typeof methods];
+  const call = methodOf(method, bare(carried).handles === true);
   try {
     // The VM checks the arguments: here they can be anything that a client sent.
     return await machine.run(() => call({ machine, ...carried }, ...(args as never[])));
@@ -276,6 +284,14 @@ async function invoke(machine: Machine, carried: Carried, method: string, args: 
     if (!isRivetErrorLike(known)) machine.warn(`${method} failed`, error);
     throw known;
   }
+}
+
+type Method = (use: Use, ...args: never[]) => Promise<unknown>;
+
+function methodOf(method: string, handles: boolean): Method {
+  if (Object.hasOwn(methods, method)) return methods[method as keyof typeof methods];
+  if (handles && Object.hasOwn(handleMethods, method)) return handleMethods[method as keyof typeof handleMethods];
+  throw failure("INVALID_ARGUMENT", `An agent-vm actor has no call ${method}`);
 }
 
 function started(c: { vars: AgentOsVars }): Running {

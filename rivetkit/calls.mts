@@ -5,6 +5,8 @@ import { Claim, Share } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import { Live } from "./live.mjs";
 import { PlainCalls } from "./plain.mjs";
+import { Readings } from "./readings.mjs";
+import type { LocalOutput } from "#handles";
 import {
   type Answer,
   type Begin,
@@ -16,6 +18,10 @@ import {
   NotEncoded,
   PART_BYTES,
   PIECE_BYTES,
+  type Read,
+  type ReadRequest,
+  STDERR,
+  STDOUT,
   type Taken,
   TooLarge,
   decode,
@@ -64,7 +70,12 @@ export interface Carried {
   readonly signal?: AbortSignal | undefined;
   /** The signal and output that the client follows while the call runs. */
   readonly live?: Live | undefined;
+  /** Whether the client is ours, which makes handles of what spawn and openShell return. */
+  readonly handles?: boolean;
 }
+
+/** The method that resolves to the output of a process or shell. */
+export const OUTPUT = "handleOutput";
 
 /** Runs a call. */
 export type Run = (method: string, args: unknown[], carried: Carried) => Promise<unknown>;
@@ -106,6 +117,7 @@ export interface Connection {
 /** What this start of the actor has of one client. */
 class Client {
   readonly share = new Share();
+  readonly readings: Readings;
   readonly connections = new Set<string>();
   readonly calls = new Map<string, Call>();
   /**
@@ -125,6 +137,11 @@ class Client {
   left = 0;
   /** Whether it is gone for good: no client will fetch the answers of its running calls. */
   gone = false;
+
+  /** `actor` is the same object for all clients of an actor. */
+  constructor(actor: object) {
+    this.readings = new Readings(actor, this.share);
+  }
 }
 
 export class Calls {
@@ -297,6 +314,31 @@ export class Calls {
     return taken;
   }
 
+  /** Takes output of a process or shell for a handle, from a reading that the first such request begins. */
+  async read(connection: Connection, id: string, incarnation: string, request: ReadRequest): Promise<Read> {
+    check(isId(id) && typeof request === "object" && request !== null);
+    const { of, streams, after } = request;
+    check(Number.isSafeInteger(after) && after >= 0 && typeof of === "object" && of !== null);
+    check(Array.isArray(streams) && streams.length > 0 && streams.length <= 2);
+    check(new Set(streams).size === streams.length && streams.every((kind) => kind === STDOUT || kind === STDERR));
+    if (incarnation !== this.#incarnation) return { state: "stale", incarnation: this.#incarnation };
+    const client = this.#client(connection);
+    const claim = new Claim(client.share);
+    const output = async (): Promise<LocalOutput> =>
+      (await this.#run(OUTPUT, [of], { claim, handles: true })) as LocalOutput;
+    const names = streams.map((kind) => (kind === STDERR ? "stderr" : "stdout"));
+    const taken = await client.readings.take(id, output, names, after, this.#holdMs);
+    // The client has left meanwhile.
+    if (client.gone) client.readings.drop();
+    this.#sweep();
+    return taken;
+  }
+
+  unread(connection: Connection, id: string): void {
+    check(isId(id));
+    this.#client(connection).readings.end(id);
+  }
+
   /** The client's signal has aborted. A call that has not arrived yet will not start. */
   abort(connection: Connection, id: string, incarnation: string): void {
     check(isId(id));
@@ -320,7 +362,7 @@ export class Calls {
     if (client?.connections.has(id)) return client;
     // The end of the connection has been handled already, so nothing would clean up later.
     if (!isOpen()) throw failure("VM_DISPOSED", "The connection has closed");
-    if (!client) this.#clients.set(name, (client = new Client()));
+    if (!client) this.#clients.set(name, (client = new Client(this)));
     client.connections.add(id);
     return client;
   }
@@ -331,6 +373,7 @@ export class Calls {
    */
   #leave(name: string, client: Client): void {
     client.gone = true;
+    client.readings.drop();
     for (const id of [...client.uploads.keys()]) drop(client, id);
     for (const [id, live] of client.lives) this.#dropLive(client, id, live);
     for (const call of client.calls.values()) if (call.settled) this.#end(call);
@@ -411,7 +454,7 @@ export class Calls {
       outcome: turn(client, after, this.#holdMs)
         .then(() => {
           call.waitsFor = undefined;
-          const running = this.#run(method, args, { claim, live, signal: live?.signal });
+          const running = this.#run(method, args, { claim, live, signal: live?.signal, handles: true });
           begun();
           return running;
         })
@@ -477,11 +520,12 @@ export class Calls {
         for (const [id, live] of client.lives) {
           if (live.ended && live.touched < before) this.#dropLive(client, id, live);
         }
+        client.readings.sweep(before);
         // The client is taken for gone; nobody will fetch the answers of its running calls.
         if (client.connections.size === 0 && client.left < before) this.#leave(name, client);
       }
-      for (const { calls, uploads, lives, connections } of this.#clients.values()) {
-        if (calls.size > 0 || uploads.size > 0 || lives.size > 0 || connections.size === 0) return;
+      for (const { calls, uploads, lives, readings, connections } of this.#clients.values()) {
+        if (calls.size + uploads.size + lives.size + readings.size > 0 || connections.size === 0) return;
       }
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;

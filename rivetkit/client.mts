@@ -54,7 +54,7 @@ export interface Listening<E extends EventSchemaConfig> extends AsyncDisposable 
  * subscriptions closes after a second, so that the actor can sleep. A call whose connection is lost continues over the next
  * one; if the VM has ended by then, it rejects with VM_DISPOSED.
  */
-export type ActorHandle<AD extends AnyActorDefinition> = RivetHandle<AD> & VariantsOf<AD> & Listening<EventsOf<AD>>;
+export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetHandle<AD> & Listening<EventsOf<AD>>;
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]

@@ -2,7 +2,7 @@
 // within their client's memory.
 import { constants } from "node:buffer";
 import { types } from "node:util";
-import type { AgentVm, ContextExecOptions, ExecOptions, ExecResult, SpawnOptions, SpawnedProcess } from "agent-vm";
+import type { AgentVm, ContextExecOptions, ExecOptions, ExecResult, SpawnOptions, VmProcess } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
@@ -127,8 +127,8 @@ export async function spawnCounted(
   claim: Claim,
   live: Live | undefined,
   args: Parameters<AgentVm["spawn"]>,
-  onStart: (process: SpawnedProcess) => void,
-): Promise<SpawnedProcess> {
+  onStart: (process: VmProcess) => void,
+): Promise<VmProcess> {
   const [command, words, sent] = args;
   refuseUnsent("options", sent);
   const options =
@@ -138,9 +138,9 @@ export async function spawnCounted(
   const input = typeof stdin === "string" ? Buffer.from(stdin) : stdin;
   // The VM refuses invalid arguments.
   if (rest === undefined || !types.isUint8Array(input)) {
-    const { pid } = await vm.spawn(command, words, options);
-    onStart({ pid });
-    return { pid };
+    const process = await vm.spawn(command, words, options);
+    onStart(process);
+    return process;
   }
   if (input.byteLength > MOST_INPUT) {
     const message = `The stdin of a process that an actor spawns has at most ${MOST_INPUT} bytes: use writeProcessStdin for more`;
@@ -149,12 +149,12 @@ export async function spawnCounted(
   const held = claim.apart(input.byteLength);
   try {
     delete rest.stdin;
-    const { pid } = await vm.spawn(command, words, rest);
-    onStart({ pid });
+    const process = await vm.spawn(command, words, rest);
+    onStart(process);
     // It fails if nothing can read the input any more, which the process's exit also shows.
-    const written = vm.writeProcessStdin(pid, input).catch(() => {});
+    const written = vm.writeProcessStdin(process.pid, input).catch(() => {});
     void written.finally(() => held.release());
-    return { pid };
+    return process;
   } catch (error) {
     held.release();
     throw error;

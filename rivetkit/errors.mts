@@ -5,9 +5,9 @@ import { UserError } from "rivetkit";
 /** Converts a known error with its code and message; others become rivetkit's `internal_error`, without details. */
 export function toClient(error: unknown): unknown {
   if (!(error instanceof AgentVmError)) return error;
-  const { errno, syscall, path } = error;
+  const { errno, syscall, path, truncatedBytes } = error;
   const metadata = Object.fromEntries(
-    Object.entries({ errno, syscall, path }).filter(([, value]) => value !== undefined),
+    Object.entries({ errno, syscall, path, truncatedBytes }).filter(([, value]) => value !== undefined),
   );
   return failure(error.code, error.message, metadata);
 }

@@ -3,6 +3,7 @@
 import { type ActorHandleRaw, RivetError } from "rivetkit/client";
 import { successOf } from "./checked.mjs";
 import { type Kept, aborted, follow, partsOf, split } from "./following.mjs";
+import { HANDLES, type HandleLink, handleOf } from "./handles.mjs";
 import { ConnectionLost, Session, isPassing } from "./session.mjs";
 import { Streams } from "./streams.mjs";
 import {
@@ -60,6 +61,9 @@ const ORDERED: ReadonlyMap<string, string> = new Map([
   ["closeProcessStdin", "process"],
   ["writeShell", "shell"],
   ["resizeShell", "shell"],
+  ["handleWrite", "handle"],
+  ["handleEnd", "handle"],
+  ["handleResize", "handle"],
 ]);
 
 interface Call {
@@ -86,7 +90,7 @@ function newCall(method: string, after: string | undefined, kept: Kept): Call {
 /** The error for a call that the actor did not start. */
 class NotTaken extends Error {}
 
-export class Link {
+export class Link implements HandleLink {
   readonly #handle: ActorHandleRaw;
   /**
    * The name by which the actor knows this client over all its connections. It is secret, because it gives access to
@@ -100,6 +104,8 @@ export class Link {
   #pending = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #disposals = 0;
+  /** Wakes what waits between its steps. */
+  readonly #wakes = new Set<() => void>();
   /** Calls that have been answered, to report with the next request. */
   #done: string[] = [];
   /** The last unanswered call of each order. */
@@ -122,11 +128,22 @@ export class Link {
     const { sent, kept } = split(method, args);
     const { signal } = kept;
     if (signal?.aborted) throw aborted(signal);
-    const order = ORDERED.has(method) ? `${ORDERED.get(method)}:${String(args[0])}` : undefined;
+    const order = orderOf(method, args[0]);
     const call = newCall(method, order === undefined ? undefined : this.#last.get(order), kept);
     const run = this.#run(call, args, sent, order);
     const outcome = signal ? this.#abortable(call, signal, run) : run.finally(() => (call.over = true));
     return kept.check === true ? successOf(outcome) : outcome;
+  }
+
+  callFor(incarnation: string, method: string, args: unknown[]): Promise<unknown> {
+    const order = orderOf(method, args[0]);
+    const call = newCall(method, order === undefined ? undefined : this.#last.get(order), {});
+    call.sentTo = incarnation;
+    return this.#run(call, args, args, order).finally(() => (call.over = true));
+  }
+
+  newId(): string {
+    return newId();
   }
 
   async #run(call: Call, args: unknown[], sent: unknown[], order: string | undefined): Promise<unknown> {
@@ -151,7 +168,7 @@ export class Link {
           const value = await this.#carry(session, session.incarnation, call, sent);
           this.streams.noticeResult(method, value);
           if (method === "spawn" && partsOf(kept)) void this.#followProcess(call, session.incarnation);
-          return value;
+          return HANDLES.has(method) ? handleOf(this, session.incarnation, method, value) : value;
         } catch (error) {
           if (disposals !== this.#disposals || !isPassing(error)) throw error;
           session.close();
@@ -219,29 +236,47 @@ export class Link {
 
   /** Delivers a spawned process's output until the process, the VM or the handle has ended. */
   async #followProcess(call: Call, incarnation: string): Promise<void> {
+    let resumed: Session | undefined;
+    try {
+      await this.steps(
+        incarnation,
+        () => {},
+        async (session) => {
+          if (session !== resumed && call.kept.signal?.aborted) await session.action(ABORT, [call.id, incarnation]);
+          resumed = session;
+          return this.#take(session, incarnation, call);
+        },
+      );
+    } catch {
+      // The VM has ended, or the actor cannot be reached. Calls report that; the callbacks need no report.
+    } finally {
+      call.ended();
+    }
+  }
+
+  async steps(incarnation: string, wake: () => void, step: (session: Session) => Promise<boolean>): Promise<void> {
     const disposals = this.#disposals;
     this.#pending++;
+    this.#wakes.add(wake);
     clearTimeout(this.#idle);
     const tries = new Tries(WELL_MS);
     try {
       for (;;) {
         const session = await this.#connected();
-        if (disposals !== this.#disposals || session.incarnation !== incarnation) return;
+        if (disposals !== this.#disposals) throw disposed();
+        if (session.incarnation !== incarnation) throw vmGone();
         tries.begin();
         try {
-          if (call.kept.signal?.aborted) await session.action(ABORT, [call.id, incarnation]);
-          while (!(await this.#take(session, incarnation, call))) continue;
+          while (!(await step(session))) if (disposals !== this.#disposals) throw disposed();
           return;
         } catch (error) {
-          if (disposals !== this.#disposals || !isPassing(error)) return;
+          if (disposals !== this.#disposals || !isPassing(error)) throw error;
           session.close();
           await tries.failed(error);
         }
       }
-    } catch {
-      // The actor cannot be reached. Calls report that; the callbacks need no report.
     } finally {
-      call.ended();
+      this.#wakes.delete(wake);
       this.#pending--;
       this.#rest();
     }
@@ -277,6 +312,7 @@ export class Link {
     this.streams.clear();
     clearTimeout(this.#idle);
     this.#disconnect();
+    for (const wake of [...this.#wakes]) wake();
   }
 
   #disconnect(): void {
@@ -477,6 +513,15 @@ async function inWindow(count: number, send: (index: number) => Promise<unknown>
     while (next < count) await send(next++);
   };
   await Promise.all(Array.from({ length: Math.min(WINDOW, count) }, lane));
+}
+
+function orderOf(method: string, about: unknown): string | undefined {
+  const kind = ORDERED.get(method);
+  if (kind === undefined) return undefined;
+  if (kind !== "handle") return `${kind}:${String(about)}`;
+  const { pid, shellId } = about as { pid?: number; shellId?: string };
+  // The order is that of the calls by id.
+  return shellId === undefined ? `process:${pid}` : `shell:${shellId}`;
 }
 
 function newId(): string {

@@ -1,9 +1,11 @@
 // One start of an actor, with the VM that it boots on first use. It emits the VM's events, and keeps the actor awake
 // while anything runs. It does not know how calls reach it.
 import { randomUUID } from "node:crypto";
-import { AgentVm, type ExitStatus } from "agent-vm";
+import { AgentVm, type ExitStatus, type VmProcess as ProcessHandle, type VmShell as ShellHandle } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
+import { VmProcess } from "#handles";
 import { Gate } from "./budget.mjs";
+import { EarlyOutputs } from "./early.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
@@ -32,6 +34,8 @@ export class Machine {
   readonly #options: AgentOsOptions;
   readonly #actor: ActorSide;
   #vm: AgentVm | undefined;
+  /** How many VMs this start has booted. */
+  #boots = 0;
   #booting: Promise<AgentVm> | undefined;
   #calls = 0;
   #letSleep: (() => void) | undefined;
@@ -42,6 +46,8 @@ export class Machine {
   readonly #listings = new Gate(LISTINGS);
   readonly #processEnds = new Waits<number>();
   readonly #shellEnds = new Waits<string>();
+  /** The first output of what our client has just started. */
+  readonly early = new EarlyOutputs();
 
   constructor(actor: ActorSide, options: AgentOsOptions) {
     this.#actor = actor;
@@ -71,6 +77,7 @@ export class Machine {
     if (persist) options.home = await homeOf(persist.directory, this.#actor.actorId);
     const vm = await AgentVm.create(options);
     this.#vm = vm;
+    this.#boots++;
     vm.on("processOutput", (event) => {
       this.#processes.sent(event.pid, event.seq, event.data.byteLength);
       for (const part of inParts(event)) this.#send("processOutput", part);
@@ -112,6 +119,26 @@ export class Machine {
       this.#processes.started(what.pid);
       this.#processEnds.renewed(what.pid);
     } else this.#shells.started(what.shellId);
+  }
+
+  /** How handles of our client name a process of the running VM. */
+  processNamed(vm: AgentVm, handle: ProcessHandle): { pid: number; token: string } {
+    return { pid: handle.pid, token: `${this.#bootOf(vm)}.${VmProcess.backendOf(handle).start}` };
+  }
+
+  /** How they name a shell. A VM gives no shell's id twice. */
+  shellNamed(vm: AgentVm, { shellId }: ShellHandle): { shellId: string; token: string } {
+    return { shellId, token: `${this.#bootOf(vm)}.` };
+  }
+
+  /** Whether a token names something of a VM that has ended. */
+  tokenIsOld(token: string | undefined): boolean {
+    return typeof token === "string" && (this.#vm === undefined || !token.startsWith(`${this.#boots}.`));
+  }
+
+  /** 0 for a VM that has ended. */
+  #bootOf(vm: AgentVm): number {
+    return vm === this.#vm ? this.#boots : 0;
   }
 
   /** Like AgentVm.waitProcessExit. When the signal aborts, the VM keeps nothing of the caller. */

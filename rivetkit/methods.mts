@@ -13,6 +13,7 @@ import {
   spawnCounted,
 } from "./counted.mjs";
 import { failure } from "./errors.mjs";
+import { handedOut } from "./handle-methods.mjs";
 import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
 import type {
@@ -32,6 +33,8 @@ export interface Use {
   readonly signal?: AbortSignal | undefined;
   /** The signal and output that the client follows while the call runs. */
   readonly live?: Live | undefined;
+  /** Whether the client is ours, which makes handles of what spawn and openShell return. */
+  readonly handles?: boolean;
 }
 
 export type Methods = {
@@ -61,12 +64,13 @@ export const methods: Methods = {
 
   spawn: async (use, ...args) => {
     const { machine, claim } = use;
-    const { live } = own(use);
+    const { live, handles } = own(use);
     const vm = await machine.boot();
-    return spawnCounted(vm, claim, live, args, (process) => {
-      machine.started(process);
-      live?.outlive(machine.waitProcess(vm, process.pid));
+    const process = await spawnCounted(vm, claim, live, args, (started) => {
+      machine.started(started);
+      live?.outlive(machine.waitProcess(vm, started.pid));
     });
+    return handles ? handedOut(use, machine.processNamed(vm, process), process, live) : { pid: process.pid };
   },
   writeProcessStdin: async ({ machine }, pid, data) => (await withProcess(machine, pid)).writeProcessStdin(pid, data),
   closeProcessStdin: async ({ machine }, pid) => (await withProcess(machine, pid)).closeProcessStdin(pid),
@@ -88,10 +92,13 @@ export const methods: Methods = {
   allProcesses: (use) => listing(use, async () => (await use.machine.running())?.allProcesses() ?? []),
   processTree: (use) => listing(use, async () => (await use.machine.running())?.processTree() ?? []),
 
-  openShell: async ({ machine }, ...args) => {
-    const { shellId } = await (await machine.boot()).openShell(...args);
+  openShell: async (use, ...args) => {
+    const { machine } = use;
+    const vm = await machine.boot();
+    const shell = await vm.openShell(...args);
+    const { shellId } = shell;
     machine.started({ shellId });
-    return { shellId };
+    return own(use).handles ? handedOut(use, machine.shellNamed(vm, shell), shell) : { shellId };
   },
   writeShell: async ({ machine }, shellId, data) => (await withShell(machine, shellId)).writeShell(shellId, data),
   resizeShell: async ({ machine }, shellId, cols, rows) =>
@@ -121,9 +128,9 @@ export const methods: Methods = {
 };
 
 /** Reads own members only: members that other code in the server added to Object.prototype do not count. */
-function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined } {
-  const { signal, live } = bare(use);
-  return { signal, live };
+function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined; handles: boolean | undefined } {
+  const { signal, live, handles } = bare(use);
+  return { signal, live, handles };
 }
 
 function listing<T>(use: Use, call: () => Promise<T>): Promise<T> {

@@ -17,6 +17,8 @@ import type {
   ShellExitEvent,
   SpawnOptions,
   SpawnedProcess,
+  VmProcess,
+  VmShell,
 } from "agent-vm";
 
 /**
@@ -113,9 +115,12 @@ export interface RemoteCalls extends Pick<
   exec(command: string, options?: RemoteExecOptions | RemoteContextExecOptions): Promise<ExecResult>;
   /** As `AgentVm.execFile`. */
   execFile(file: string, args?: string[], options?: RemoteExecOptions): Promise<ExecResult>;
-  /** As `AgentVm.spawn`; the actor's `processOutput` events bring the output too. `stdin` is at most 64 MiB. */
+  /**
+   * As `AgentVm.spawn`; the actor's `processOutput` events bring the output too. `stdin` is at most 64 MiB. With `agent-vm/client`
+   * it resolves to a handle, see `RemoteVariants`.
+   */
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<SpawnedProcess>;
-  /** As `AgentVm.openShell`. */
+  /** As `AgentVm.openShell`. With `agent-vm/client` it resolves to a handle. */
   openShell(options?: OpenShellOptions): Promise<OpenedShell>;
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
@@ -124,10 +129,27 @@ export interface RemoteCalls extends Pick<
 }
 
 /**
- * Calls whose result has another type by an option. rivetkit's types know one type of each action, the one in `RemoteCalls`; the
- * handles of `agent-vm/client` have these too.
+ * Calls whose result has another type with `agent-vm/client`: by an option, or because the client makes a handle of it. rivetkit's
+ * types know one type of each action, the one in `RemoteCalls`.
+ *
+ * The handles are those of an `AgentVm`, over the actor. Each belongs to the VM that ran when it was made: when that has ended, its
+ * calls reject with VM_DISPOSED. Their errors are rivetkit's, with `code`. In addition to what `VmProcess` says:
+ * - `exited` also rejects: if the actor cannot be reached for a minute, or the actor's handle is disposed.
+ * - A stream that is read keeps the connection, and the actor awake, until it ends or is destroyed. Over a lost connection it
+ *   continues where it was. It fails with VM_DISPOSED when the VM ends before the stream.
+ * - The actor holds 384 KiB of each such stream, in addition to what the client holds, and pauses the process when that is full.
+ * - When another process has the pid, calls of the older handle reject with PROCESS_NOT_FOUND.
+ * - In a browser there is no `stdin`, `stdout`, `stderr` and `stream`: they need Node.js. The other members are there.
  */
 export interface RemoteVariants {
+  /** As `AgentVm.spawn`. */
+  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<VmProcess>;
+  /** As `AgentVm.openShell`. */
+  openShell(options?: OpenShellOptions): Promise<VmShell>;
+  /** As `AgentVm.getHandle`. rivetkit's plain client has no such call. */
+  getHandle(pid: number): Promise<VmProcess>;
+  /** As `AgentVm.getHandle`. */
+  getHandle(shellId: string): Promise<VmShell>;
   /** As `AgentVm.exec`, with bytes. */
   exec(command: string, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   /** As `AgentVm.execFile`, with bytes. */

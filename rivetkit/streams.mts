@@ -1,6 +1,7 @@
 // A handle's listeners, and the position of each of the VM's streams. After a lost connection, the listeners get what
 // they missed, once and in order, before new events.
-import type { ExitStatus, ProcessOutputEvent, ShellDataEvent } from "agent-vm";
+import type { ProcessOutputEvent, ShellDataEvent } from "agent-vm";
+import { disposedStatus } from "./handles.mjs";
 import { type Session, isCode } from "./session.mjs";
 import { POSITIONS, type Positions, type StreamPosition } from "./wire.mjs";
 
@@ -29,13 +30,6 @@ const MOST_POSITIONS = 65_536;
  * one reads on.
  */
 const HELD_BACK = 4096;
-
-const disposed: ExitStatus = {
-  exitCode: 137,
-  signal: "SIGKILL",
-  reason: "disposed",
-  usage: { userMs: 0, systemMs: 0, maxRssBytes: 0 },
-};
 
 /**
  * The part of an event that is new, if any. Output that was read to catch up may be ahead of the events that contain
@@ -246,10 +240,10 @@ export class Streams {
     for (const [id, { exited, closed }] of this.#positions) {
       ran ||= !exited;
       if (typeof id === "string") {
-        if (!exited) this.#emit("shellExit", { shellId: id, ...disposed });
+        if (!exited) this.#emit("shellExit", { shellId: id, ...disposedStatus });
         continue;
       }
-      if (!exited) this.#emit("processExit", { pid: id, ...disposed });
+      if (!exited) this.#emit("processExit", { pid: id, ...disposedStatus });
       if (!closed) this.#emit("processClose", { pid: id });
     }
     this.#positions.clear();

@@ -14,6 +14,8 @@ export const PIECE = "agentVmPiece";
 export const POSITIONS = "agentVmPositions";
 export const TAKE = "agentVmTake";
 export const ABORT = "agentVmAbort";
+export const READ = "agentVmRead";
+export const UNREAD = "agentVmUnread";
 
 /**
  * The size of an upload's part: 60,000 characters in base64, below rivetkit's default maxIncomingMessageSize of 65,536.
@@ -77,6 +79,29 @@ export type Taken =
       next: number;
       /** Whether this is the end of the output. */
       end: boolean;
+    }
+  | { state: "stale"; incarnation: string };
+
+/** Which process or shell a handle is of. `token` is another one for each, so that none is taken for another by its id. */
+export type HandleOf = { pid: number; token?: string } | { shellId: string; token?: string };
+
+/** What a client reads of the output of a process or shell. */
+export interface ReadRequest {
+  of: HandleOf;
+  /** One stream or both; of a shell, STDOUT. */
+  streams: (typeof STDOUT | typeof STDERR)[];
+  /** How many bytes of all streams the client has, or has passed over. */
+  after: number;
+}
+export type Read =
+  | {
+      state: "read";
+      /** For each chunk in order, its stream and its bytes in base64. */
+      chunks: [typeof STDOUT | typeof STDERR, string][];
+      /** The `after` of the next request. */
+      next: number;
+      /** The streams that have ended, and of which the client now has everything. */
+      ended: (typeof STDOUT | typeof STDERR)[];
     }
   | { state: "stale"; incarnation: string };
 

@@ -3,7 +3,7 @@
 
 const { AgentVmError } = require("../error");
 
-/** @import { Output, StreamName } from "./output" */
+/** @import { ReadableOutput, StreamName } from "./output" */
 
 /** @typedef {{ stream: StreamName, line: string }} Line */
 
@@ -45,7 +45,8 @@ class Splitter {
   #extend(piece) {
     this.#rest += piece;
     if (++this.#pieces * PIECE_COST < this.#rest.length + MOST_WAITING) return;
-    this.#rest = Buffer.from(this.#rest, "utf16le").toString("utf16le");
+    // Browsers have no Buffer.
+    if (typeof Buffer !== "undefined") this.#rest = Buffer.from(this.#rest, "utf16le").toString("utf16le");
     this.#pieces = 0;
   }
 
@@ -85,15 +86,19 @@ class Lines {
   #open = 2;
   /** @type {{ error: unknown } | undefined} */
   #failure;
-  /** @type {ReturnType<Output["read"]> | undefined} */
+  /** @type {ReturnType<ReadableOutput["read"]> | undefined} */
   #tap;
 
-  /** @param {Output} output */
+  /** @param {ReadableOutput} output */
   constructor(output) {
     try {
       this.#tap = output.read(["stdout", "stderr"], {
         onData: (data, stream) => this.#add(stream, data),
         onStreamEnd: (stream) => void this.#add(stream, undefined),
+        onError: (error) => {
+          this.#fail(error);
+          this.#serve();
+        },
       });
     } catch (error) {
       this.#fail(error);

@@ -19,10 +19,18 @@ const { AgentVmError } = require("../error");
  */
 
 /**
- * What a reader is called with. `onData` returns whether the reader has room for more.
+ * What a reader is called with. `onData` returns whether the reader has room for more; `seq` counts the bytes of all
+ * streams before `data`. Outputs of an actor, which may be out of reach, also call `onError`, which ends the reading.
  * @typedef {object} Reader
- * @property {(data: Uint8Array, stream: StreamName) => boolean} onData
+ * @property {(data: Uint8Array, stream: StreamName, seq: number) => boolean} onData
  * @property {(stream: StreamName) => void} onStreamEnd
+ * @property {(error: Error) => void} [onError]
+ */
+
+/**
+ * What a stream reads from: an `Output`, or that of a client's process.
+ * @typedef {object} ReadableOutput
+ * @property {(streams: readonly StreamName[], reader: Reader) => { resume(): void, close(): void }} read
  */
 
 class Output {
@@ -42,6 +50,11 @@ class Output {
     this.#calls = calls;
   }
 
+  /** How many bytes events have delivered, of all streams. */
+  get delivered() {
+    return this.#delivered;
+  }
+
   /** Whether anybody reads it as a stream. */
   get isRead() {
     return this.#taps !== undefined;
@@ -58,7 +71,7 @@ class Output {
     if (this.#taps === undefined) return;
     for (const tap of this.#taps) {
       try {
-        tap.take(stream, data);
+        tap.take(stream, data, seq);
       } catch (error) {
         // A listener of the reader threw. The other readers still get the chunk.
         process.nextTick(() => {
@@ -69,20 +82,23 @@ class Output {
   }
 
   /**
-   * Reads these streams from the first byte on. Throws LIMIT_EXCEEDED, with `truncatedBytes`, if bytes that events have
-   * delivered are no longer kept.
+   * Reads these streams from the byte `after` on, which counts the bytes of all streams and is at most `delivered`. Throws
+   * LIMIT_EXCEEDED, with `truncatedBytes`, if bytes that events have delivered are no longer kept.
    * @param {readonly StreamName[]} streams
    * @param {Reader} reader
    */
-  read(streams, reader) {
+  read(streams, reader, after = 0) {
     const delivered = this.#delivered;
     // Events bring all that comes after those bytes.
     const [chunks, truncatedBytes] = delivered === 0 ? [[], 0] : this.#calls.kept();
-    if (truncatedBytes > 0) throw truncated(Math.min(truncatedBytes, delivered));
+    const lost = Math.min(truncatedBytes, delivered) - after;
+    if (lost > 0) throw truncated(lost);
     const tap = new Tap(this, streams, reader);
     (this.#taps ??= new Set()).add(tap);
     for (const [stream, data, seq] of chunks) {
-      if (seq < delivered) tap.take(stream, data.subarray(0, delivered - seq));
+      const skipped = Math.max(0, after - seq);
+      const fresh = data.subarray(skipped, Math.max(0, delivered - seq));
+      if (fresh.byteLength > 0) tap.take(stream, fresh, seq + skipped);
     }
     tap.watch(this.#calls.whenEnded);
     return tap;
@@ -153,9 +169,10 @@ class Tap {
   /**
    * @param {StreamName} stream
    * @param {Uint8Array} data
+   * @param {number} seq
    */
-  take(stream, data) {
-    if (!this.#open.has(stream) || this.#reader.onData(data, stream) || this.#isHolding) return;
+  take(stream, data, seq) {
+    if (!this.#open.has(stream) || this.#reader.onData(data, stream, seq) || this.#isHolding) return;
     this.#isHolding = true;
     for (const each of this.#open) this.#output.hold(this, each);
   }

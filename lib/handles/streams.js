@@ -5,7 +5,7 @@ const { Duplex, Readable, Writable } = require("node:stream");
 
 const { ByteQueue } = require("./byte-queue");
 
-/** @import { Output, StreamName } from "./output" */
+/** @import { ReadableOutput, StreamName } from "./output" */
 
 /**
  * The writing half of the options of a stream.
@@ -31,7 +31,7 @@ const SMALL = 4096;
 
 /**
  * One stream of an output, from its first byte to its end.
- * @param {Output} output
+ * @param {ReadableOutput} output
  * @param {StreamName} stream
  */
 function readableOf(output, stream) {
@@ -52,7 +52,7 @@ function writableOf(input) {
 
 /**
  * A terminal: its output, and what a person would type. `end()` ends the writing, and tells the programs nothing.
- * @param {Output} output
+ * @param {ReadableOutput} output
  * @param {Pick<InputCalls, "write">} input
  */
 function duplexOf(output, input) {
@@ -74,7 +74,7 @@ class Source {
   #stream;
   /** @type {Readable | undefined} */
   #readable;
-  /** @type {ReturnType<Output["read"]> | undefined} */
+  /** @type {ReturnType<ReadableOutput["read"]> | undefined} */
   #tap;
   #queue = new ByteQueue();
   /** Whether the stream has asked for more than it got. */
@@ -84,7 +84,7 @@ class Source {
   #pushing;
 
   /**
-   * @param {Output} output
+   * @param {ReadableOutput} output
    * @param {StreamName} stream
    */
   constructor(output, stream) {
@@ -102,6 +102,7 @@ class Source {
           this.#ended = true;
           this.#push();
         },
+        onError: (error) => readable.destroy(error),
       });
     } catch (error) {
       readable.destroy(/** @type {Error} */ (error));

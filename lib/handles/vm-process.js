@@ -1,21 +1,30 @@
 "use strict";
 // The handle of a spawned process. It has the members of the process that have no form as a value: its streams, its end.
 
-const check = require("../arguments");
 const { systemError } = require("../error");
 const { Lines } = require("./lines");
-const { readableOf, writableOf } = require("./streams");
+const { readableOf, writableOf } = require("#streams");
 
 /** @import { VmProcess as Contract } from "../../index" */
-/** @import { Calls } from "../calls" */
-/** @import { Process } from "../processes" */
+/** @import { ReadableOutput } from "./output" */
+/** @import { InputCalls } from "./streams" */
+
+/**
+ * The process that a handle is of, in this server's VM or in an actor's. No other process is ever taken for it.
+ * @typedef {object} ProcessBackend
+ * @property {number} pid
+ * @property {ReadableOutput} output
+ * @property {InputCalls} stdin
+ * @property {() => ReturnType<Contract["kill"]>} killAll
+ * @property {(signal: unknown) => ReturnType<Contract["kill"]>} signal
+ * @property {() => Contract["exited"]} untilExit
+ */
 
 /** @implements {Contract} */
 class VmProcess {
   /** Its only enumerable member, so that a handle compares, and is sent, as `{ pid }`. */
   pid;
   #process;
-  #calls;
   /** @type {Contract["stdin"] | undefined} */
   #stdin;
   /** @type {Contract["stdout"] | undefined} */
@@ -25,14 +34,18 @@ class VmProcess {
   /** @type {Contract["exited"] | undefined} */
   #exited;
 
-  /**
-   * @param {Process} process
-   * @param {Calls} calls
-   */
-  constructor(process, calls) {
+  /** @param {ProcessBackend} process */
+  constructor(process) {
     this.pid = process.pid;
     this.#process = process;
-    this.#calls = calls;
+  }
+
+  /**
+   * @template {ProcessBackend} P
+   * @param {VmProcess} handle
+   */
+  static backendOf(handle) {
+    return /** @type {P} */ (handle.#process);
   }
 
   get stdin() {
@@ -41,13 +54,10 @@ class VmProcess {
   }
 
   #newStdin() {
-    const { pid, start } = this.#process;
-    const stdin = writableOf({
-      write: (data) => this.#calls.ask("writeProcessStdin", pid, data, start),
-      close: () => this.#calls.ask("closeProcessStdin", pid, start),
-    });
+    const stdin = writableOf(this.#process.stdin);
     // Nobody reads it any more.
-    void this.exited.then(() => stdin.destroy());
+    const destroy = () => void stdin.destroy();
+    void this.exited.then(destroy, destroy);
     return stdin;
   }
 
@@ -72,11 +82,8 @@ class VmProcess {
 
   /** @type {Contract["kill"]} */
   async kill(signal) {
-    const { pid, start, exit } = this.#process;
-    const number = signal === undefined ? undefined : check.signal("signal", signal);
-    this.#calls.requireVm();
-    if (number === undefined) await this.#calls.ask("killProcess", pid, start);
-    else if (exit === undefined) await this.#calls.ask("signalProcess", pid, number, start);
+    if (signal === undefined) await this.#process.killAll();
+    else await this.#process.signal(signal);
   }
 
   async [Symbol.asyncDispose]() {

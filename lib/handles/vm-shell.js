@@ -1,39 +1,51 @@
 "use strict";
 // The handle of a shell. It has the members of the shell that have no form as a value: its stream, its end.
 
-const check = require("../arguments");
 const { systemError } = require("../error");
-const { duplexOf } = require("./streams");
+const { duplexOf } = require("#streams");
 
 /** @import { VmShell as Contract } from "../../index" */
-/** @import { Calls } from "../calls" */
-/** @import { Shell } from "../shells" */
+/** @import { ReadableOutput } from "./output" */
+/** @import { InputCalls } from "./streams" */
+
+/**
+ * The shell that a handle is of, in this server's VM or in an actor's.
+ * @typedef {object} ShellBackend
+ * @property {string} shellId
+ * @property {ReadableOutput} output
+ * @property {InputCalls["write"]} write
+ * @property {(cols: unknown, rows: unknown) => Promise<void>} resize
+ * @property {() => Promise<void>} close
+ * @property {() => Contract["exited"]} untilExit
+ */
 
 /** @implements {Contract} */
 class VmShell {
   /** Its only enumerable member, so that a handle compares, and is sent, as `{ shellId }`. */
   shellId;
   #shell;
-  #calls;
   /** @type {Contract["stream"] | undefined} */
   #stream;
   /** @type {Contract["exited"] | undefined} */
   #exited;
 
-  /**
-   * @param {Shell} shell
-   * @param {Calls} calls
-   */
-  constructor(shell, calls) {
+  /** @param {ShellBackend} shell */
+  constructor(shell) {
     this.shellId = shell.shellId;
     this.#shell = shell;
-    this.#calls = calls;
+  }
+
+  /**
+   * @template {ShellBackend} S
+   * @param {VmShell} handle
+   */
+  static backendOf(handle) {
+    return /** @type {S} */ (handle.#shell);
   }
 
   get stream() {
-    this.#stream ??= duplexOf(this.#shell.output, {
-      write: (data) => this.#calls.ask("writeShell", this.#shell.shellId, data),
-    });
+    const { output, write } = this.#shell;
+    this.#stream ??= duplexOf(output, { write });
     return this.#stream;
   }
 
@@ -44,14 +56,11 @@ class VmShell {
 
   /** @type {Contract["resize"]} */
   async resize(cols, rows) {
-    const [checkedCols, checkedRows] = [check.size("cols", cols), check.size("rows", rows)];
-    this.#calls.requireVm();
-    await this.#calls.ask("resizeShell", this.#shell.shellId, checkedCols, checkedRows);
+    await this.#shell.resize(cols, rows);
   }
 
   async close() {
-    this.#calls.requireVm();
-    await this.#calls.ask("closeShell", this.#shell.shellId);
+    await this.#shell.close();
   }
 
   async [Symbol.asyncDispose]() {

@@ -1,0 +1,107 @@
+// The calls of a client's handles, which the public calls about a pid or a shell's id lack: they name the process or shell
+// itself, not what has its id now. Only our client makes them.
+import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import { type LocalOutput, type LocalProcess, type LocalShell, VmProcess, VmShell } from "#handles";
+import { bare } from "./counted.mjs";
+import { failure } from "./errors.mjs";
+import type { Live } from "./live.mjs";
+import type { Machine } from "./machine.mjs";
+import type { Use } from "./methods.mjs";
+import type { HandleOf } from "./wire.mjs";
+
+type HandleMethod = (use: Use, ...args: never[]) => Promise<unknown>;
+
+export const handleMethods = {
+  getHandle: async (use: Use, id: unknown): Promise<HandleOf> => {
+    const vm = await use.machine.running();
+    if (typeof id === "string") {
+      if (!vm) throw shellNotFound(id);
+      return use.machine.shellNamed(vm, await vm.getHandle(id));
+    }
+    if (!vm && Number.isInteger(id) && (id as number) > 0) throw processNotFound(id as number);
+    // The VM says what is wrong with the id.
+    const checked = vm ?? (await use.machine.boot());
+    return use.machine.processNamed(checked, await checked.getHandle(id as number));
+  },
+  handleOutput: async (use: Use, of: HandleOf): Promise<LocalOutput> => {
+    const target = bare(of);
+    const { output } = "pid" in target ? await processOf(use, target) : await shellOf(use, target);
+    return use.machine.early.of(keyOf(target), output);
+  },
+  handleReady: async (use: Use, of: HandleOf): Promise<void> => use.machine.early.end(keyOf(bare(of))),
+  handleWrite: async (use: Use, of: HandleOf, data: unknown): Promise<void> => {
+    const target = bare(of);
+    const vm = await use.machine.running();
+    if ("pid" in target) {
+      await processOf(use, target);
+      // The check of the token is followed by the call at once, so no other process has the pid.
+      await vm?.writeProcessStdin(target.pid, data as Uint8Array);
+    } else {
+      await shellOf(use, target);
+      await vm?.writeShell(target.shellId, data as Uint8Array);
+    }
+  },
+  handleEnd: async (use: Use, of: HandleOf): Promise<void> => (await processOf(use, bare(of))).stdin.close(),
+  handleKill: async (use: Use, of: HandleOf): Promise<void> => (await processOf(use, bare(of))).killAll(),
+  handleSignal: async (use: Use, of: HandleOf, signal: unknown): Promise<void> =>
+    (await processOf(use, bare(of))).signal(signal),
+  handleResize: async (use: Use, of: HandleOf, cols: unknown, rows: unknown): Promise<void> =>
+    (await shellOf(use, bare(of))).resize(cols, rows),
+  handleClose: async (use: Use, of: HandleOf): Promise<void> => (await shellOf(use, bare(of))).close(),
+  handleWait: async (use: Use, of: HandleOf): Promise<ExitStatus> => {
+    const target = bare(of);
+    return "pid" in target ? (await processOf(use, target)).untilExit() : (await shellOf(use, target)).untilExit();
+  },
+} satisfies Record<string, HandleMethod>;
+
+/**
+ * What our client gets of something that it has started. Its first output waits for the client, which may read it; output that
+ * goes to callbacks does not.
+ */
+export function handedOut<T extends HandleOf>(use: Use, named: T, handle: ProcessHandle | ShellHandle, live?: Live): T {
+  if (live?.onStdout || live?.onStderr) return named;
+  const { early } = use.machine;
+  const claim = use.claim.apart(0);
+  if ("pid" in handle) early.begin(keyOf(named), VmProcess.backendOf(handle).output, ["stdout", "stderr"], claim);
+  else early.begin(keyOf(named), VmShell.backendOf(handle).output, ["stdout"], claim);
+  return named;
+}
+
+function keyOf(of: HandleOf): string {
+  const { token } = of;
+  return "pid" in of ? `process ${of.pid} ${token}` : `shell ${of.shellId} ${token}`;
+}
+
+async function processOf({ machine }: Use, of: HandleOf): Promise<LocalProcess> {
+  if (!("pid" in of)) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
+  const { pid, token } = of;
+  const vm = await machine.running();
+  refuseOld(machine, token);
+  if (!vm) throw processNotFound(pid);
+  const handle = await vm.getHandle(pid);
+  if (token !== undefined && machine.processNamed(vm, handle).token !== token) throw processNotFound(pid);
+  return VmProcess.backendOf(handle);
+}
+
+async function shellOf({ machine }: Use, of: HandleOf): Promise<LocalShell> {
+  if (!("shellId" in of)) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
+  const { shellId, token } = of;
+  const vm = await machine.running();
+  refuseOld(machine, token);
+  if (!vm) throw shellNotFound(shellId);
+  const handle = await vm.getHandle(shellId);
+  if (token !== undefined && machine.shellNamed(vm, handle).token !== token) throw shellNotFound(shellId);
+  return VmShell.backendOf(handle);
+}
+
+function refuseOld(machine: Machine, token: string | undefined): void {
+  if (machine.tokenIsOld(token)) throw failure("VM_DISPOSED", "The VM that the handle is of has ended");
+}
+
+function processNotFound(pid: number): Error {
+  return failure("PROCESS_NOT_FOUND", `Process not found: ${pid}`);
+}
+
+function shellNotFound(shellId: string): Error {
+  return failure("SHELL_NOT_FOUND", `Shell not found: ${shellId}`);
+}

@@ -1,0 +1,230 @@
+// The actor's half of a client's handles: readings of the output of processes and shells. A reading holds a bounded part of
+// the output until its client has taken it, and then pauses the writer. After a lost connection, the client asks for chunks
+// again; so a chunk is kept until the client asks for what follows it.
+import type { LocalOutput, StreamName } from "#handles";
+import { Claim, type Share } from "./budget.mjs";
+import { failure, toClient } from "./errors.mjs";
+import { PIECE_BYTES, type Read, STDERR, STDOUT, toBase64 } from "./wire.mjs";
+
+/** The maximum number of readings of one client, and of all clients of an actor. */
+export const MOST_READINGS_OF_ONE = 256;
+export const MOST_READINGS = 1024;
+/** The output that a reading holds before its writer is paused; what is on its way at that moment still comes. */
+const MOST_WAITING = PIECE_BYTES;
+/** What a chunk, and a reading, counts in addition to its bytes. */
+const OVERHEAD = 256;
+/** The maximum number of chunks in one answer. */
+const MOST_CHUNKS = 1024;
+
+type Kind = typeof STDOUT | typeof STDERR;
+interface Chunk {
+  readonly kind: Kind;
+  readonly data: Uint8Array;
+  /** How many bytes of all streams precede it. */
+  readonly seq: number;
+}
+
+const kindOf = (stream: StreamName): Kind => (stream === "stderr" ? STDERR : STDOUT);
+
+class Reading {
+  readonly #claim: Claim;
+  /** Undefined while kept output arrives. */
+  #tap: { resume(): void; close(): void } | undefined;
+  #chunks: Chunk[] = [];
+  #first = 0;
+  #bytes = 0;
+  readonly #ended = new Set<Kind>();
+  #failed: unknown;
+  #waiting: (() => void) | undefined;
+  /** When its client last asked for output. */
+  touched = Date.now();
+  readonly #streams: number;
+
+  /** Throws LIMIT_EXCEEDED if the output after `after` is no longer kept. */
+  constructor(output: LocalOutput, streams: readonly StreamName[], after: number, claim: Claim) {
+    this.#claim = claim;
+    this.#streams = streams.length;
+    this.#tap = output.read(
+      streams,
+      {
+        onData: (data, stream, seq) => this.#add({ kind: kindOf(stream), data, seq }),
+        onStreamEnd: (stream) => {
+          this.#ended.add(kindOf(stream));
+          this.#waiting?.();
+        },
+      },
+      after,
+    );
+    if (this.#failed !== undefined) this.#tap.close();
+  }
+
+  get ended(): boolean {
+    return this.#ended.size === this.#streams || this.#failed !== undefined;
+  }
+
+  /** The output from the byte `after` on, once there is some; drops the output before it. */
+  async take(after: number, holdMs: number): Promise<Extract<Read, { state: "read" }>> {
+    this.touched = Date.now();
+    this.#drop((chunk) => chunk.seq + chunk.data.byteLength <= after);
+    if (this.#bytes < MOST_WAITING) this.#tap?.resume();
+    if (this.#first === this.#chunks.length && !this.ended) await this.#more(holdMs);
+    this.touched = Date.now();
+    const chunks: [Kind, string][] = [];
+    const open = new Set<Kind>();
+    let next = after;
+    let bytes = 0;
+    for (const { kind, data, seq } of this.#chunks.slice(this.#first)) {
+      const fresh = data.subarray(Math.max(0, after - seq));
+      const fits = chunks.length < MOST_CHUNKS && (bytes === 0 || bytes + fresh.byteLength <= PIECE_BYTES);
+      if (!fits || open.size > 0) {
+        // What comes later must not overtake it.
+        open.add(kind);
+        continue;
+      }
+      bytes += fresh.byteLength;
+      chunks.push([kind, toBase64(fresh)]);
+      next = seq + data.byteLength;
+    }
+    if (chunks.length === 0 && this.#failed !== undefined) throw this.#failed;
+    return { state: "read", chunks, next, ended: [...this.#ended].filter((kind) => !open.has(kind)) };
+  }
+
+  /** Ends the reading: the writer is no longer paused for it. */
+  drop(): void {
+    this.#tap?.close();
+    this.#chunks = [];
+    this.#first = 0;
+    this.#bytes = 0;
+    this.#claim.release();
+    this.#waiting?.();
+  }
+
+  #add(chunk: Chunk): boolean {
+    if (this.#failed !== undefined) return true;
+    try {
+      this.#claim.take(chunk.data.byteLength + OVERHEAD);
+    } catch (error) {
+      // What came before it can still be taken.
+      this.#failed = error;
+      this.#tap?.close();
+      this.#waiting?.();
+      return true;
+    }
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.data.byteLength + OVERHEAD;
+    this.#waiting?.();
+    return this.#bytes < MOST_WAITING;
+  }
+
+  #drop(isTaken: (chunk: Chunk) => boolean): void {
+    for (let chunk = this.#chunks[this.#first]; chunk && isTaken(chunk); chunk = this.#chunks[this.#first]) {
+      this.#claim.give(chunk.data.byteLength + OVERHEAD);
+      this.#bytes -= chunk.data.byteLength + OVERHEAD;
+      this.#chunks[this.#first++] = NOTHING;
+    }
+    // Removes the entries once they are half of the array, so that each chunk is moved at most once on average.
+    if (2 * this.#first < this.#chunks.length) return;
+    this.#chunks = this.#chunks.slice(this.#first);
+    this.#first = 0;
+  }
+
+  /** Resolves when there is output, at the end, after `holdMs`, or when another request waits. */
+  async #more(holdMs: number): Promise<void> {
+    this.#waiting?.();
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        if (this.#waiting === wake) this.#waiting = undefined;
+        resolve();
+      };
+      const timer = setTimeout(wake, holdMs);
+      this.#waiting = wake;
+    });
+  }
+}
+
+/** Replaces a chunk that was dropped, to free the chunk's bytes. */
+const NOTHING: Chunk = { kind: STDOUT, data: new Uint8Array(0), seq: 0 };
+
+/** The readings of one client, by the ids that the client chose. */
+export class Readings {
+  static readonly #counts = new WeakMap<object, number>();
+  readonly #actor: object;
+  readonly #share: Share;
+  readonly #readings = new Map<string, Reading>();
+
+  /** `actor` is the same object for all clients of an actor. */
+  constructor(actor: object, share: Share) {
+    this.#actor = actor;
+    this.#share = share;
+  }
+
+  get size(): number {
+    return this.#readings.size;
+  }
+
+  /** Takes output from a reading, which begins at the byte `after` of the output if there is none of that id. */
+  async take(
+    id: string,
+    output: () => Promise<LocalOutput>,
+    streams: readonly StreamName[],
+    after: number,
+    holdMs: number,
+  ): Promise<Read> {
+    const reading = this.#readings.get(id) ?? (await this.#begin(id, output, streams, after));
+    return reading.take(after, holdMs);
+  }
+
+  async #begin(
+    id: string,
+    output: () => Promise<LocalOutput>,
+    streams: readonly StreamName[],
+    after: number,
+  ): Promise<Reading> {
+    const source = await output();
+    // Another request has begun it meanwhile.
+    const begun = this.#readings.get(id);
+    if (begun) return begun;
+    const all = this.#all;
+    if (this.#readings.size >= MOST_READINGS_OF_ONE || all >= MOST_READINGS) {
+      const message = `One client reads at most ${MOST_READINGS_OF_ONE} streams of handles at a time, and an actor has at most ${MOST_READINGS} of them`;
+      throw failure("LIMIT_EXCEEDED", message);
+    }
+    if (after > source.delivered) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
+    const claim = new Claim(this.#share);
+    claim.take(OVERHEAD);
+    try {
+      const reading = new Reading(source, streams, after, claim);
+      this.#readings.set(id, reading);
+      this.#all = all + 1;
+      return reading;
+    } catch (error) {
+      claim.release();
+      throw toClient(error);
+    }
+  }
+
+  end(id: string): void {
+    const reading = this.#readings.get(id);
+    if (!this.#readings.delete(id)) return;
+    this.#all--;
+    reading?.drop();
+  }
+
+  /** Drops the ended readings that were not asked for since then. */
+  sweep(before: number): void {
+    for (const [id, { ended, touched }] of this.#readings) if (ended && touched < before) this.end(id);
+  }
+
+  drop(): void {
+    for (const id of [...this.#readings.keys()]) this.end(id);
+  }
+
+  get #all(): number {
+    return Readings.#counts.get(this.#actor) ?? 0;
+  }
+
+  set #all(count: number) {
+    Readings.#counts.set(this.#actor, count);
+  }
+}
