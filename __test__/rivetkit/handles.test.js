@@ -234,11 +234,13 @@ test("getHandle rejects as that of an AgentVm does, and boots no VM for an id", 
 
 test("after its VM has died, nothing of the next VM is taken for what a handle is of", async () => {
   const run = server.evaluate(async ({ agent, failure, pause }) => {
+    const died = new Promise((resolve) => agent.once("vmShutdown", resolve));
     const handle = await agent.spawn("sh", ["-c", "echo before; sleep 1000"]);
     const shell = await agent.openShell({ command: "sh" });
     const [output, { exited }] = [handle.stdout.toArray(), handle];
     await pause("running");
     const ended = [Buffer.concat(await output).toString(), (await exited).reason];
+    await died;
     // The ids of another VM begin again.
     let process;
     do process = await agent.spawn("sleep", ["1001"]);
