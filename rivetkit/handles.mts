@@ -196,7 +196,7 @@ class RemoteReading implements Reading {
     this.#waiting?.();
   }
 
-  /** Delivers some output. Resolves to whether nothing more is to be read. */
+  /** Delivers some output. Resolves to whether that was the last. */
   async #step(session: Session): Promise<boolean> {
     // Takes nothing before there is room: the actor then pauses the writer.
     if (this.#isFull && !this.#isClosed && !session.gone) await this.#room(session);
