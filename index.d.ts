@@ -18,6 +18,7 @@ export type AgentVmErrorCode =
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
   | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
   | "ABORTED" // the call's AbortSignal was aborted; the signal's reason is the error's `cause`
+  | "ETIMEDOUT" // what a call waits for has not happened within its `timeout`, or a listener's queue is full
   | "ENOENT"
   | "EACCES"
   | "EEXIST"
@@ -348,6 +349,13 @@ export interface AgentVmEvents {
   shellExit: [ShellExitEvent];
   /** The proxy refused a connection from inside. The program gets its answer after this event. */
   networkDenied: [NetworkDeniedEvent];
+  /**
+   * A port has its first listener inside. Emitted for each port that is listened on while this or `portClosed` has a listener here,
+   * also for those that were open before. A port that is open for a few milliseconds only may go unnoticed.
+   */
+  portOpened: [ListeningPort];
+  /** A port that `portOpened` reported has no listener inside any more. Not emitted when the VM ends. */
+  portClosed: [PortClosedEvent];
   /** The VM has ended. Emitted after the exit events of all its processes and shells. */
   exit: [VmExitEvent];
 }
@@ -394,6 +402,23 @@ export interface NetworkDeniedEvent {
   port: number;
   /** The reason, for people. */
   reason: string;
+}
+/** A TCP port inside that a process listens on. */
+export interface ListeningPort {
+  /** From 1 to 65,535. */
+  port: number;
+  /** The address that the listener is bound to, such as "127.0.0.1", "0.0.0.0" or "::". */
+  address: string;
+  /**
+   * The process that holds the listener; of several, the one that started first. Null if it cannot be found: the process has opened
+   * it a moment ago, the VM has more than 65,536 open files, or the server may not look at its processes (docs/waiting.md).
+   */
+  pid: number | null;
+}
+/** A port inside that nothing listens on any more. */
+export interface PortClosedEvent {
+  /** From 1 to 65,535. */
+  port: number;
 }
 /** Why a VM ended. */
 export interface VmExitEvent {
@@ -718,6 +743,20 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   fetch(port: number, request: Request | string | URL, init?: RequestInit): Promise<Response>;
 
+  // waiting
+  /**
+   * The TCP ports that the VM's own processes listen on, by port and address; also with `network: "host"`. At most 4,096 of IPv4
+   * and 4,096 of IPv6. Empty with isolation "landlock", where there is no network. Rejects with ISOLATION_UNAVAILABLE where the VM
+   * shares the host's network and the server may not look at its processes.
+   */
+  listPorts(): Promise<ListeningPort[]>;
+  /**
+   * Resolves when a process of the VM listens on the TCP port, at an address that `connect` and `fetch` reach (127.0.0.1, ::1 or
+   * all addresses); at once if one does. Rejects with ETIMEDOUT, ABORTED, VM_DISPOSED when the VM ends, LIMIT_EXCEEDED while 1,024
+   * calls of the VM wait for something, and ISOLATION_UNAVAILABLE as `listPorts` and with isolation "landlock".
+   */
+  waitForPort(port: number, options?: WaitOptions): Promise<ListeningPort>;
+
   // lifetime
   /**
    * How many spawned processes and shells run, and how many execs are pending; not what they left in the background. An actor
@@ -759,6 +798,14 @@ export interface DoctorCheck {
   detail: string;
   /** How to get what is missing. Absent where `ok` is true. */
   remedy?: string;
+}
+
+/** Options of the calls that wait. */
+export interface WaitOptions {
+  /** Milliseconds, after which the call rejects with ETIMEDOUT. Default 0: none. */
+  timeout?: number;
+  /** An abort ends the wait, and the call rejects with ABORTED. */
+  signal?: AbortSignal;
 }
 
 /** What a VM uses, and its traffic. File calls and connections are not counted. */

@@ -5,7 +5,6 @@
 // Loaded first: if a bundler left out the files required below, this reports the cause.
 require("./lib/bundled");
 
-const { EventEmitter } = require("node:events");
 const os = require("node:os");
 
 const check = require("./lib/arguments");
@@ -17,6 +16,7 @@ const { AgentVmError, invalid, aborted } = require("./lib/error");
 const { emitEvent } = require("./lib/events");
 const { requireSuccess } = require("./lib/command-failed");
 const { exec, execText } = require("./lib/exec");
+const { FollowedEmitter, listenersChanged } = require("./lib/followed-emitter");
 const fetching = require("./lib/fetch");
 const files = require("./lib/files");
 const { VmProcess, VmShell } = require("./lib/handles");
@@ -46,10 +46,10 @@ function shellArguments(command) {
 }
 
 /**
- * @extends {EventEmitter<AgentVmEvents>}
+ * @extends {FollowedEmitter<AgentVmEvents>}
  * @implements {Contract}
  */
-class AgentVm extends EventEmitter {
+class AgentVm extends FollowedEmitter {
   #calls;
   #processes;
   #shells;
@@ -59,6 +59,7 @@ class AgentVm extends EventEmitter {
   #enforcement;
   /** @type {Promise<void> | undefined} */
   #disposal;
+  #followsPorts = false;
   /** Releases what the VM has reserved on the host. */
   #unclaim = () => {};
 
@@ -460,6 +461,19 @@ class AgentVm extends EventEmitter {
     return fetching.fetch(asked, this.#ports);
   }
 
+  /** @type {Contract["listPorts"]} */
+  async listPorts() {
+    return this.#askJson("listPorts");
+  }
+
+  /** @type {Contract["waitForPort"]} */
+  async waitForPort(port, options) {
+    const checked = check.port("port", port);
+    const { timeout = defaults.timeout, signal } = check.members("options", options, check.waiting);
+    this.#calls.requireVm();
+    return this.#calls.waitJson("waitForPort", signal, checked, timeout);
+  }
+
   // ---- lifetime
 
   get activeCount() {
@@ -509,6 +523,12 @@ class AgentVm extends EventEmitter {
   #askJson(method, ...values) {
     this.#calls.requireVm();
     return this.#calls.askJson(method, ...values);
+  }
+
+  /** Asks the addon for the events that somebody listens to, where they cost something. */
+  [listenersChanged]() {
+    const follows = this.listenerCount("portOpened") + this.listenerCount("portClosed") > 0;
+    if (follows !== this.#followsPorts) this.#calls.attempt("followPorts", (this.#followsPorts = follows));
   }
 
   /** @param {Event} event */

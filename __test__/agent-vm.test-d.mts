@@ -19,6 +19,7 @@ import type {
   ExecResult,
   ExitStatus,
   IsolationLevel,
+  ListeningPort,
   Mount,
   NetworkAllowList,
   NetworkDeniedEvent,
@@ -106,6 +107,14 @@ const socket: Duplex = await vm.connect(3000);
 const response: Response = await vm.fetch(3000, "/", { method: "POST" });
 const held: Enforcement | null = vm.enforcement.memoryBytes;
 const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level;
+
+const _ports: ListeningPort[] = await vm.listPorts();
+const opened: ListeningPort = await vm.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) });
+const _holder: number | null = opened.pid;
+vm.on("portOpened", ({ port, address, pid }): [number, string, number | null] => [port, address, pid]);
+vm.on("portClosed", ({ port }): number => port);
+// @ts-expect-error: no such option
+await vm.waitForPort(3000, { interval: 1 });
 
 // The output of an exec is text, or with an option bytes.
 const bytes: ExecResult<Uint8Array> = await vm.exec("true", { encoding: "buffer", keepOutput: "tail", check: true });

@@ -26,6 +26,8 @@ agent.listContexts().then(([first]): string | undefined => first?.cwd);
 // @ts-expect-error -- the context has the environment
 await agent.exec("true", { contextId, env: {} });
 agent.vmFetch(3000, "/", { method: "POST", body: "x" }).then((response): Uint8Array => response.body);
+agent.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) }).then(({ pid }): number | null => pid);
+agent.listPorts().then(([first]): string | undefined => first?.address);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {
   const event: [number, "stdout" | "stderr", Uint8Array, number] = [pid, stream, data, seq];

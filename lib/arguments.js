@@ -325,6 +325,7 @@ const read = { __proto__: null, maxBytes: integer(0, defaults.maxFileBytes) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
+const waiting = { __proto__: /** @type {null} */ (null), timeout: milliseconds, signal: abortSignal };
 const shell = { __proto__: null, command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
 const after = { __proto__: null, after: position };
 
@@ -360,6 +361,7 @@ module.exports = {
   exec,
   contextExec,
   context,
+  waiting,
   shell,
   after,
 };

@@ -15,7 +15,10 @@ const { execResult, nativeError, parse } = require("./wire");
 /** @import { Bare } from "./members" */
 /** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
-const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Exit, Lost } = MessageKind;
+const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Ports, Exit, Lost } = MessageKind;
+
+/** The kinds of messages after which the addon may wait with the next one until this turn of the event loop is over. */
+const HAS_CREDIT = new Set([ProcessOutput, ShellData, ExecOutput, Piece, Ports]);
 
 /** @typedef {(data: Uint8Array) => void} OnData */
 
@@ -108,8 +111,7 @@ class Calls {
     const self = new WeakRef(this);
     this.#native = new NativeVm((...message) => {
       const kind = message[0];
-      // The addon may wait with the next message of the same kind until this turn is over.
-      if (kind === ProcessOutput || kind === ShellData || kind === ExecOutput || kind === Piece) followTurn();
+      if (HAS_CREDIT.has(kind)) followTurn();
       const calls = self.deref();
       if (calls === undefined) return;
       try {
@@ -169,6 +171,20 @@ class Calls {
    */
   connect(port, signal) {
     return this.#call("connect", undefined, [port, signal !== undefined], undefined, signal);
+  }
+
+  /**
+   * Makes a call whose result arrives as JSON. An abort of `signal`, if given, ends the call.
+   * @template {"waitForPort"} M
+   * @param {M} method
+   * @param {AbortSignal | undefined} signal
+   * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
+   */
+  async waitJson(method, signal, ...values) {
+    if (signal?.aborted) throw aborted(signal);
+    const asked = /** @type {ValuesOf<M>} */ ([signal !== undefined, ...values]);
+    const text = await this.#call(method, undefined, asked, undefined, signal);
+    return parse(/** @type {Json<ResultOf<M> extends Json<infer T> ? T : never>} */ (text));
   }
 
   /**

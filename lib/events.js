@@ -2,12 +2,13 @@
 // Emits a VM's events, each in the asynchronous context of the call that caused it.
 
 const { MessageKind } = require("./native");
+const { parse } = require("./wire");
 
 /** @import { EventEmitter } from "node:events" */
 /** @import { AgentVmEvents, ExitStatus } from "../index" */
 /** @import { Event } from "./wire" */
 
-const { ProcessOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Exit } = MessageKind;
+const { ProcessOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Ports, Exit } = MessageKind;
 
 /**
  * Calls the callbacks and listeners of one event.
@@ -49,6 +50,13 @@ function emitEvent(vm, processes, shells, event) {
     case NetworkDenied: {
       const [, host, port, reason] = event;
       vm.emit("networkDenied", { host, port, reason });
+      return;
+    }
+    case Ports: {
+      for (const change of parse(event[1])) {
+        if (typeof change === "number") vm.emit("portClosed", { port: change });
+        else vm.emit("portOpened", change);
+      }
       return;
     }
     case Exit: {

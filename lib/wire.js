@@ -7,7 +7,7 @@ const os = require("node:os");
 
 const { AgentVmError } = require("./error");
 
-/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ProcessOutputReplay, ShellReplay } from "../index" */
+/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, ProcessOutputReplay, ShellReplay } from "../index" */
 /** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
@@ -65,6 +65,11 @@ const { AgentVmError } = require("./error");
 /** @typedef {ExecResult | ExecResult<Uint8Array>} AnyExecResult */
 
 /**
+ * A port on which a process listens now, or the number of one on which none does any more.
+ * @typedef {ListeningPort | number} PortChange
+ */
+
+/**
  * What a VM reports on its own.
  * @typedef {[kind: MessageKind.ProcessOutput, pid: number, isStderr: boolean, data: Uint8Array, seq: number, start: number]
  *   | [kind: MessageKind.ProcessExit, pid: number, status: ExitValues, start: number, closed: boolean]
@@ -72,6 +77,7 @@ const { AgentVmError } = require("./error");
  *   | [kind: MessageKind.ShellData, shellId: string, data: Uint8Array, seq: number]
  *   | [kind: MessageKind.ShellExit, shellId: string, status: ExitValues]
  *   | [kind: MessageKind.NetworkDenied, host: string, port: number, reason: string]
+ *   | [kind: MessageKind.Ports, changes: Json<PortChange[]>]
  *   | [kind: MessageKind.Exit, disposed: boolean]} Event
  */
 

@@ -48,7 +48,9 @@ export const MOST_UPLOADS = 1024;
 export const MOST_LIVE_OF_ONE = 1024;
 export const MOST_LIVE = 4096;
 /** The calls that can have these options. */
-const LIVE: ReadonlySet<string> = new Set(["exec", "execFile", "spawn", "vmFetch"]);
+const LIVE: ReadonlySet<string> = new Set(["exec", "execFile", "spawn", "vmFetch", "waitForPort"]);
+/** The calls that only wait: nobody needs them any more once their client has left. */
+const WAITS: ReadonlySet<string> = new Set(["waitForPort"]);
 /** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;
 /** How many ids of a client's finished calls are remembered. */
@@ -95,6 +97,8 @@ interface Call {
   readonly waiting: Set<() => void>;
   outcome: Promise<{ value: unknown } | { bytes: Uint8Array } | { error: unknown }>;
   readonly claim: Claim;
+  /** Ends a call that only waits. */
+  readonly leave: AbortController | undefined;
   touched: number;
 }
 
@@ -376,7 +380,10 @@ export class Calls {
     client.readings.drop();
     for (const id of [...client.uploads.keys()]) drop(client, id);
     for (const [id, live] of client.lives) this.#dropLive(client, id, live);
-    for (const call of client.calls.values()) if (call.settled) this.#end(call);
+    for (const call of client.calls.values()) {
+      if (call.settled) this.#end(call);
+      else call.leave?.abort();
+    }
     client.calls.clear();
     this.#clients.delete(name);
   }
@@ -444,17 +451,21 @@ export class Calls {
   ): void {
     let begun: () => void = () => {};
     const held = claim.bytes;
+    const leave = WAITS.has(method) ? new AbortController() : undefined;
+    const signals = [live?.signal, leave?.signal].filter((each) => each !== undefined);
+    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     const call: Call = {
       started: new Promise((resolve) => (begun = resolve)),
       waitsFor: after,
       settled: false,
       waiting: new Set(),
       claim,
+      leave,
       touched: Date.now(),
       outcome: turn(client, after, this.#holdMs)
         .then(() => {
           call.waitsFor = undefined;
-          const running = this.#run(method, args, { claim, live, signal: live?.signal, handles: true });
+          const running = this.#run(method, args, { claim, live, signal, handles: true });
           begun();
           return running;
         })

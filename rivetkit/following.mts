@@ -9,6 +9,7 @@ const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean
   ["execFile", { at: 2, streams: true }],
   ["spawn", { at: 2, streams: true }],
   ["vmFetch", { at: 2, streams: false }],
+  ["waitForPort", { at: 1, streams: false }],
 ]);
 
 /** The calls whose options may have `check`. */

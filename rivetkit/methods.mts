@@ -1,7 +1,7 @@
 // How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
 // have it.
 import { types } from "node:util";
-import type { AgentVm, ExecOptions, ExitStatus } from "agent-vm";
+import type { AgentVm, ExecOptions, ExitStatus, WaitOptions } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -123,6 +123,9 @@ export const methods: Methods = {
   delete: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
   deleteFile: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
 
+  listPorts: async ({ machine }) => (await machine.running())?.listPorts() ?? [],
+  waitForPort: async (use, port, options) => (await use.machine.boot()).waitForPort(port, withSignal(use, options)),
+
   vmFetch: async (use, port, url, init) =>
     vmFetch(await use.machine.boot(), use.claim, own(use).signal, port, url, init),
 };
@@ -131,6 +134,16 @@ export const methods: Methods = {
 function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined; handles: boolean | undefined } {
   const { signal, live, handles } = bare(use);
   return { signal, live, handles };
+}
+
+/** The options of a wait, with the signal of its client. */
+function withSignal(use: Use, options: WaitOptions | undefined): WaitOptions | undefined {
+  refuseUnsent("options", options);
+  const { signal } = own(use);
+  // The VM refuses anything that is not an object.
+  if (!signal || (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))))
+    return options;
+  return Object.assign(bare(options ?? {}), { signal });
 }
 
 function listing<T>(use: Use, call: () => Promise<T>): Promise<T> {

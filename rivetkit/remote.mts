@@ -99,6 +99,7 @@ export interface RemoteCalls extends Pick<
   | "waitShellExit"
   | "listShells"
   | "readShell"
+  | "listPorts"
   | "readFile"
   | "writeFile"
   | "readFiles"
@@ -122,6 +123,11 @@ export interface RemoteCalls extends Pick<
   spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<SpawnedProcess>;
   /** As `AgentVm.openShell`. With `agent-vm/client` it resolves to a handle. */
   openShell(options?: OpenShellOptions): Promise<OpenedShell>;
+  /**
+   * As `AgentVm.waitForPort`. The wait keeps the actor awake, and ends when its client is gone. rivetkit's plain client cannot send
+   * `signal`.
+   */
+  waitForPort: AgentVm["waitForPort"];
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */

@@ -14,4 +14,5 @@ mod sys;
 mod turn;
 mod value;
 mod vm;
+mod waiting;
 mod wire;

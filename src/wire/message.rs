@@ -4,7 +4,7 @@ use agent_vm_host::{Credit, Error, Event, ExecResult, Stream};
 use bytes::Bytes;
 use napi_derive::napi;
 
-use super::results::{error_value, exec_values, status_value};
+use super::results::{error_value, exec_values, port_change, status_value};
 use crate::turn;
 use crate::value::Value;
 
@@ -32,6 +32,8 @@ pub enum MessageKind {
     ShellExit,
     /// The proxy refused a destination. Values: host, port, reason.
     NetworkDenied,
+    /// Ports were opened or closed. Value: the changes, as JSON.
+    Ports,
     /// The VM has ended. Value: whether it was disposed.
     Exit,
     /// A message without a call could not be delivered. Value: the error.
@@ -217,6 +219,11 @@ fn event_values(event: Event) -> Vec<Value> {
                 port,
                 Value::text(reason),
             ]
+        }
+        Event::Ports { changes, credit } => {
+            turn::return_credit(credit);
+            let changes: Vec<_> = changes.iter().map(port_change).collect();
+            vec![MessageKind::Ports.into(), Value::json(&changes.into())]
         }
         Event::Exit { disposed } => vec![MessageKind::Exit.into(), Value::Bool(disposed)],
     }

@@ -22,6 +22,6 @@ pub use options::{
     timeout,
 };
 pub use results::{
-    context, context_summary, diagnosis, enforcement, error_value, io_stats, listed_entries, names,
-    process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
+    context, context_summary, diagnosis, enforcement, error_value, io_stats, listed_entries, listening_port,
+    names, process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
 };

@@ -4,7 +4,8 @@ use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
     Attributes, BackgroundProcess, ContextInfo, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus,
-    IoStats, OutputReplay, Printed, ProcessId, ProcessInfo, ShellInfo, SpawnedProcessInfo, Status, Stream,
+    IoStats, ListeningPort, OutputReplay, PortChange, Printed, ProcessId, ProcessInfo, ShellInfo,
+    SpawnedProcessInfo, Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -44,6 +45,19 @@ pub fn shell(shell: &ShellInfo) -> serde_json::Value {
         "running": shell.exit_code.is_none(),
         "exitCode": shell.exit_code,
     })
+}
+
+/// A `ListeningPort`.
+pub fn listening_port(port: &ListeningPort) -> serde_json::Value {
+    json!({ "port": port.port, "address": port.address.to_string(), "pid": port.pid })
+}
+
+/// A `PortChange` of lib/wire.js: a port, or the number of one that is closed.
+pub fn port_change(change: &PortChange) -> serde_json::Value {
+    match change {
+        PortChange::Opened(port) => listening_port(port),
+        PortChange::Closed(port) => json!(port),
+    }
 }
 
 /// A `ContextSummary`.

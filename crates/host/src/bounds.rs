@@ -19,6 +19,9 @@ const WAITING_READS: usize = 1;
 /// The maximum number of connections of one VM that are being made; each uses a descriptor. Another one is refused.
 pub const MAX_CONNECTING: usize = 1024;
 
+/// The maximum number of a VM's calls that wait for something to happen in it. Another one is refused.
+pub const MAX_WAITING: usize = 1024;
+
 /// The bounds of one VM. No semaphore is ever closed.
 pub struct CallBounds {
     /// One permit for each listing.
@@ -31,6 +34,8 @@ pub struct CallBounds {
     pub guest_threads: GuestThreads,
     /// One permit for each connection that is being made.
     pub connecting: Semaphore,
+    /// One permit for each call that waits for something to happen.
+    pub waiting: Semaphore,
 }
 
 impl CallBounds {
@@ -42,6 +47,7 @@ impl CallBounds {
             waiting_reads: Semaphore::new(WAITING_READS),
             guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
+            waiting: Semaphore::new(MAX_WAITING),
         }
     }
 }

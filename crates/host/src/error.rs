@@ -40,6 +40,9 @@ pub enum Error {
     /// A configured or built-in limit was exceeded.
     #[error("{0}")]
     LimitExceeded(String),
+    /// What the call waits for has not happened in the time that the caller gave it.
+    #[error("{0}")]
+    TimedOut(String),
     /// The caller's `AbortSignal` aborted the call.
     #[error("The operation was aborted")]
     Aborted,
@@ -106,6 +109,7 @@ impl Error {
             Self::ContextNotFound(_) => "CONTEXT_NOT_FOUND".into(),
             Self::StdinClosed(_) => "STDIN_CLOSED".into(),
             Self::LimitExceeded(_) => "LIMIT_EXCEEDED".into(),
+            Self::TimedOut(_) => errno_name(libc::ETIMEDOUT),
             Self::Aborted | Self::ContextReset(_) => "ABORTED".into(),
             Self::System { errno, .. } => errno_name(*errno),
             Self::FileTooLarge { .. } => errno_name(libc::EFBIG),

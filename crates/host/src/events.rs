@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::credit::Credit;
+use crate::listening::ListeningPort;
 use crate::output_log::Stream;
 use crate::shell_id::ShellId;
 
@@ -77,11 +78,27 @@ pub enum Event {
         /// Returned when the receiver has room for more; only then does the program get its error.
         credit: Credit,
     },
+    /// Processes of the VM have begun or ceased to listen on ports.
+    Ports {
+        /// What has changed since the last such event.
+        changes: Vec<PortChange>,
+        /// Returned when the receiver has room for more.
+        credit: Credit,
+    },
     /// The VM is gone. This is the last event.
     Exit {
         /// Whether `dispose` was called; otherwise init ended by itself.
         disposed: bool,
     },
+}
+
+/// What has changed about a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortChange {
+    /// A process listens on it now.
+    Opened(ListeningPort),
+    /// No process listens on it any more.
+    Closed(u16),
 }
 
 /// How a process or shell ended.

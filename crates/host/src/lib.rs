@@ -19,6 +19,7 @@ mod guest_threads;
 mod input;
 mod io_counters;
 mod leftover;
+mod listening;
 mod loopback;
 mod output_log;
 mod placement;
@@ -34,17 +35,19 @@ mod shell_id;
 mod stream;
 mod sys;
 mod vm;
+mod waiting;
 
 pub use abort::Abort;
 pub use agent_vm_protocol::message::{Attributes, Limits};
 pub use context::ContextId;
 pub use credit::Credit;
 pub use error::Error;
-pub use events::{Event, Events, ExitStatus, Reason};
+pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
     Content, DirectoryEntry, EntryKind, MAX_FILE, OnEntries, Share, WalkRequest, copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
+pub use listening::ListeningPort;
 pub use output_log::{Chunk, OutputLog, Replay, Stream};
 pub use placement::receive_here;
 pub use process_table::{ProcessInfo, Status};

@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::events::Events;
 use crate::io_counters::IoCounters;
 use crate::leftover::Leftovers;
+use crate::listening::{NetworkSight, PortWatch};
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::shell_id::ShellId;
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub replay_budget: Mutex<ReplayBudget>,
     pub bounds: CallBounds,
     pub isolation: Isolation,
+    pub network: NetworkSight,
+    pub ports: PortWatch,
     pub enforcement: Enforcement,
     /// The VM's own `/proc`.
     pub proc_fd: Arc<OwnedFd>,
@@ -64,6 +67,7 @@ impl Shared {
     pub fn new(
         machine: Machine,
         isolation: Isolation,
+        network: NetworkSight,
         replay_bytes: usize,
         events: Arc<dyn Events>,
     ) -> io::Result<Self> {
@@ -89,6 +93,8 @@ impl Shared {
             replay_budget: Mutex::default(),
             bounds: CallBounds::new(),
             isolation,
+            network,
+            ports: PortWatch::new(),
             enforcement,
             proc_fd: Arc::new(proc_fd),
             guest_id: host.guest_id(),

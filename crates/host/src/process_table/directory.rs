@@ -31,6 +31,11 @@ impl ProcDirectory {
         Self::at(&self.fd, &format!("task/{other}")).ok()
     }
 
+    /// The numbers of the descriptors that the process has open, unsorted.
+    pub fn descriptors(&self) -> io::Result<Vec<i32>> {
+        Ok(numbers(&self.fd, "fd")?)
+    }
+
     /// Opens a file in it.
     pub fn file(&self, name: &str) -> io::Result<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;

@@ -7,6 +7,7 @@ mod clock;
 mod command_line;
 mod directory;
 mod kill;
+mod members;
 
 use std::collections::HashMap;
 use std::io;
@@ -16,10 +17,11 @@ use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants, numbers};
 use nix::unistd::{SysconfVar, sysconf};
 
 pub use self::command_line::{CommandLine, parse_command_line};
+pub use self::directory::ProcDirectory;
 pub use self::kill::kill_all;
+pub use self::members::{Member, members};
 
 use self::command_line::Allowance;
-use self::directory::ProcDirectory;
 
 /// A process.
 #[derive(Debug, Clone)]

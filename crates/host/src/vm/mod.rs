@@ -16,6 +16,7 @@ use crate::boot::{self, Enforcement, HostSide, Isolation, Network, Options};
 use crate::control::ReplyAndFds;
 use crate::error::Error;
 use crate::events::Events;
+use crate::listening::NetworkSight;
 use crate::proxy::{Connector, Dialer, Own, Proxy};
 use crate::runtime;
 use crate::shared::Shared;
@@ -59,6 +60,17 @@ fn connector(shared: &Arc<Shared>) -> Connector {
     })
 }
 
+/// Whose network the VM has, where `listener` is the socket of its proxy.
+fn network_sight(options: &Options, listener: Option<&OwnedFd>) -> NetworkSight {
+    if options.isolation != Isolation::Namespaces || options.network == Network::Host {
+        return NetworkSight::Host;
+    }
+    let inode = |listener| nix::sys::stat::fstat(listener).map(|stat| stat.st_ino);
+    NetworkSight::Own {
+        proxy: listener.and_then(|listener| inode(listener).ok()),
+    }
+}
+
 /// Bytes that a VM's processes and shells have exchanged with the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoStats {
@@ -86,7 +98,14 @@ impl Vm {
         let pidfd =
             nix::unistd::dup(machine.host.pidfd()).map_err(|error| Error::system(&error.into(), "dup"))?;
         let listener = machine.listener.take();
-        let shared = Shared::new(machine, options.isolation, replay_bytes, Arc::clone(&events));
+        let network = network_sight(options, listener.as_ref());
+        let shared = Shared::new(
+            machine,
+            options.isolation,
+            network,
+            replay_bytes,
+            Arc::clone(&events),
+        );
         let shared = Arc::new(shared.map_err(failed)?);
         let proxy = match (listener, &options.network) {
             (Some(listener), Network::Allow(rules)) => {

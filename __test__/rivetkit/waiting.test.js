@@ -1,0 +1,62 @@
+"use strict";
+// Waiting over an actor.
+const { startServer } = require("../fixture/rivetkit/servers");
+
+let server;
+beforeAll(async () => {
+  server = await startServer();
+});
+
+test("a client waits for a port as in a VM", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const none = await agent.listPorts();
+    const late = await failure(agent.waitForPort(3000, { timeout: 1 }));
+    const controller = new AbortController();
+    const aborted = failure(agent.waitForPort(3000, { signal: controller.signal }));
+    const waiting = agent.waitForPort(3000);
+    const { pid } = await agent.spawn("python3", ["-m", "http.server", "3000"]);
+    const found = await waiting;
+    const { status } = await agent.vmFetch(3000, "/");
+    controller.abort();
+    return {
+      none,
+      late,
+      isOurs: found.pid === pid,
+      found,
+      status,
+      listed: await agent.listPorts(),
+      aborted: await aborted,
+      wrong: await failure(agent.waitForPort(0)),
+      odd: await failure(agent.waitForPort(3000, [])),
+    };
+  });
+  expect(seen).toMatchObject({
+    none: [],
+    late: { group: "user", code: "ETIMEDOUT", message: "Nothing listens on port 3000 of the VM after 1 ms" },
+    isOurs: true,
+    found: { port: 3000, address: "0.0.0.0" },
+    status: 200,
+    listed: [{ port: 3000, address: "0.0.0.0" }],
+    // The port was open when the signal aborted.
+    aborted: { resolved: { port: 3000 } },
+    wrong: { code: "INVALID_ARGUMENT" },
+    odd: { code: "INVALID_ARGUMENT" },
+  });
+});
+
+test("an abort ends a client's wait, and a plain client cannot send its signal", async () => {
+  const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
+    const controller = new AbortController();
+    const waiting = failure(agent.waitForPort(4000, { signal: controller.signal }));
+    await agent.exec("true");
+    controller.abort();
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const signal = await failure(plain.waitForPort(4000, { signal: {} }));
+    return { aborted: await waiting, signal, late: await failure(plain.waitForPort(4000, { timeout: 1 })) };
+  });
+  expect(seen).toMatchObject({
+    aborted: { code: "ABORTED" },
+    signal: { code: "INVALID_ARGUMENT", message: expect.stringContaining("options.signal") },
+    late: { code: "ETIMEDOUT" },
+  });
+});

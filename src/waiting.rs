@@ -1,0 +1,49 @@
+//! Calls of the native class that wait for what happens in the VM, and those about its ports.
+
+use agent_vm_host::Abort;
+use napi_derive::napi;
+
+use crate::value::Value;
+use crate::vm::{Answer, NativeVm};
+use crate::wire;
+
+#[napi]
+impl NativeVm {
+    /// Resolves to the ports that processes listen on, as JSON.
+    #[napi(ts_return_type = "Answer<Json<ListeningPort[]>>")]
+    pub fn list_ports(&self, call: f64) -> Answer {
+        self.ask(call, |vm| async move {
+            let ports = vm.list_ports().await?;
+            let list: Vec<_> = ports.iter().map(wire::listening_port).collect();
+            Ok(Value::json(&list.into()))
+        })
+    }
+
+    /// Resolves to the port, as JSON, when a process listens on it. A timeout of 0 means none. With `abortable`, `abort` can end
+    /// the call until `forget`.
+    #[napi(ts_return_type = "Answer<Json<ListeningPort>>")]
+    pub fn wait_for_port(&self, call: f64, abortable: bool, port: u16, timeout: f64) -> Answer {
+        let patience = wire::timeout(timeout, None, 0.0).map(|timeout| timeout.after);
+        let abort = Abort::default();
+        if abortable {
+            self.slot.remember(call as u64, abort.clone());
+        }
+        let answer = self.ask(call, move |vm| async move {
+            let found = vm.wait_for_port(port, patience, &abort).await?;
+            Ok(Value::json(&wire::listening_port(&found)))
+        });
+        if answer.is_some() {
+            self.forget(call);
+        }
+        answer
+    }
+
+    /// Begins or ceases to send messages about ports.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn follow_ports(&self, _call: f64, on: bool) -> Value {
+        self.now(|vm| {
+            vm.follow_ports(on);
+            Ok(Value::Undefined)
+        })
+    }
+}
