@@ -4,12 +4,13 @@
 /** A piece of at least this size is kept as it is. */
 const LARGE = 4096;
 const BLOCK = 16 * 1024;
+const NONE = Buffer.alloc(0);
 
 class ByteQueue {
   /** @type {Uint8Array[]} */
   #blocks = [];
   /** A block with free room, and how much of it is used. */
-  #open = Buffer.alloc(0);
+  #open = NONE;
   #used = 0;
   bytes = 0;
 
@@ -40,7 +41,7 @@ class ByteQueue {
 
   #close() {
     if (this.#used > 0) this.#blocks.push(this.#open.subarray(0, this.#used));
-    this.#open = Buffer.alloc(0);
+    this.#open = NONE;
     this.#used = 0;
   }
 }

@@ -4,6 +4,7 @@
 const { Duplex, Readable, Writable } = require("node:stream");
 
 const { ByteQueue } = require("./byte-queue");
+const { Loop } = require("./iteration");
 
 /** @import { ReadableOutput, StreamName } from "./output" */
 
@@ -15,10 +16,13 @@ const { ByteQueue } = require("./byte-queue");
  * @property {(done: (error?: Error | null) => void) => void} final
  */
 
-/** Bytes that wait for a stream before its process is paused; what is on its way at that moment still comes. */
-const MOST_WAITING = 256 * 1024;
 /** Bytes that a stream holds itself. */
 const HIGH_WATER = 256 * 1024;
+/**
+ * Bytes that wait for a stream's reader, those that the stream holds included, before its process is paused; what is on
+ * its way at that moment still comes.
+ */
+const MOST_WAITING = 2 * HIGH_WATER;
 /** A smaller piece takes many times the memory of its bytes. */
 const SMALL = 4096;
 
@@ -82,6 +86,8 @@ class Source {
   #ended = false;
   /** @type {NodeJS.Immediate | undefined} */
   #pushing;
+  /** @type {Loop | undefined} */
+  #loop;
 
   /**
    * @param {ReadableOutput} output
@@ -95,9 +101,10 @@ class Source {
   /** @param {Readable} readable */
   start(readable) {
     this.#readable = readable;
+    Object.defineProperty(readable, Symbol.asyncIterator, { value: () => this.#iterate(readable) });
     try {
       this.#tap = this.#output.read([this.#stream], {
-        onData: (data) => this.#add(data),
+        onData: (data) => this.#add(readable, data),
         onStreamEnd: () => {
           this.#ended = true;
           this.#push();
@@ -113,7 +120,7 @@ class Source {
   read() {
     this.#wanted = true;
     this.#push();
-    if (this.#queue.bytes < MOST_WAITING) this.#tap?.resume();
+    this.#resume();
   }
 
   /**
@@ -127,22 +134,81 @@ class Source {
     done(error);
   }
 
-  /** @param {Uint8Array} data */
-  #add(data) {
-    if (this.#wanted && this.#queue.bytes === 0 && (data.byteLength >= SMALL || this.#readable?.readableLength === 0)) {
-      this.#wanted = this.#readable?.push(data) ?? false;
+  /**
+   * @param {Readable} readable
+   * @param {Uint8Array} data
+   */
+  #add(readable, data) {
+    const loop = this.#directLoop(readable);
+    if (loop) {
+      if (this.#queue.bytes > 0 || readable.readableLength > 0 || !loop.wake(data)) this.#queue.add(data);
+      return this.#hasRoom();
+    }
+    if (this.#wanted && this.#queue.bytes === 0 && (data.byteLength >= SMALL || readable.readableLength === 0)) {
+      this.#wanted = readable.push(data);
       return true;
     }
     // What its reader has not caught up with waits here, where small pieces are joined.
     this.#queue.add(data);
     if (this.#wanted) this.#pushing ??= setImmediate(() => this.#push());
-    return this.#queue.bytes < MOST_WAITING;
+    return this.#hasRoom();
   }
 
   #push() {
     this.#pushing = undefined;
     while (this.#wanted && this.#queue.bytes > 0) this.#wanted = this.#readable?.push(this.#queue.take()) ?? false;
     if (this.#ended && this.#queue.bytes === 0) this.#readable?.push(null);
+  }
+
+  #resume() {
+    if (this.#hasRoom()) this.#tap?.resume();
+  }
+
+  #hasRoom() {
+    return this.#queue.bytes + (this.#readable?.readableLength ?? 0) < MOST_WAITING;
+  }
+
+  // ---- `for await`
+
+  /** @param {Readable} readable */
+  #iterate(readable) {
+    const loop = new Loop(readable, () => this.#take(readable));
+    this.#loop = loop;
+    return loop.chunks();
+  }
+
+  /**
+   * The next chunk for a loop over the stream.
+   * @param {Readable} readable
+   */
+  #take(readable) {
+    if (readable.destroyed) return null;
+    if (this.#directLoop(readable) === undefined) {
+      this.#push();
+    } else if (readable.readableLength === 0) {
+      const chunk = this.#queue.take();
+      if (chunk !== undefined) {
+        if (this.#ended) this.#push();
+        this.#resume();
+        return chunk;
+      }
+      if (this.#wanted && !this.#ended) return null;
+    }
+    return readable.read();
+  }
+
+  /**
+   * The loop that gets its chunks directly, not through the stream. There is none if anything else looks at what comes
+   * through the stream, or before the stream knows that it is read.
+   * @param {Readable} readable
+   */
+  #directLoop(readable) {
+    const isDirect =
+      readable.readableDidRead &&
+      readable.readableEncoding === null &&
+      readable.listenerCount("readable") === 1 &&
+      readable.listenerCount("data") === 0;
+    return isDirect ? this.#loop : undefined;
   }
 }
 
