@@ -4,6 +4,9 @@
 //! every line if it sleeps, and the thread wakes the reader; on a virtual machine, waking an idle processor costs more
 //! than processing the line. So while much data arrives, the reader does not sleep: it reads again after a pause in
 //! which its processor stays busy, and both find more data at a time.
+//!
+//! A program that writes large blocks to a terminal in raw mode is faster than that thread. It fills the terminal and
+//! waits for the reader, so after a read of all that the kernel had room for there is no pause.
 
 use std::hint;
 use std::io;
@@ -26,6 +29,10 @@ pub const BACKLOG: usize = 256 * 1024;
 /// Less than this is delivered at once, since a user may be waiting for the echo of a key.
 const MUCH: usize = 1024;
 
+/// A read of at least this many bytes has emptied a full buffer: that of the line discipline, less the byte that it
+/// keeps free (`N_TTY_BUF_SIZE` in `n_tty.c`). The program may be waiting for room, and a pause would keep it waiting.
+const FULL: usize = 4096 - 1;
+
 /// The pause between two reads. With half of it the writer spends its time on waking others; with twice of it the
 /// writer waits for room.
 const PAUSE: Duration = Duration::from_micros(20);
@@ -44,9 +51,13 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
     let mut in_vain = 0;
     let drained = loop {
         let length = data.len() - before;
+        let mut was_full = false;
         match sys::read(fd, data, room - length) {
             Ok(0) => break true,
-            Ok(_) => in_vain = 0,
+            Ok(read) => {
+                in_vain = 0;
+                was_full = read >= FULL;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.raw_os_error() == Some(libc::EIO) => break false,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && length > 0 => {
@@ -64,10 +75,10 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
         if length < MUCH {
             break true;
         }
-        if load::mark_busy(fd.as_raw_fd()) {
-            pause();
-        } else {
+        if !load::mark_busy(fd.as_raw_fd()) {
             in_vain = LOOKS;
+        } else if !was_full {
+            pause();
         }
     };
     Ok(Piece {
