@@ -8,6 +8,7 @@ require("./lib/bundled");
 const os = require("node:os");
 
 const check = require("./lib/arguments");
+const { withArity } = require("./lib/arity");
 const { Calls } = require("./lib/calls");
 const { contextInfo, contextOf, execInContext } = require("./lib/contexts");
 const defaults = require("./lib/defaults");
@@ -540,6 +541,8 @@ class AgentVm extends FollowedEmitter {
     emitEvent(this, this.#processes, this.#shells, event);
   }
 }
+
+withArity(AgentVm);
 
 /**
  * The types of index.d.ts, except that callers cannot call the constructors.

@@ -1,6 +1,7 @@
 "use strict";
 // The handle of a spawned process. It has the members of the process that have no form as a value: its streams, its end.
 
+const { withArity } = require("../arity");
 const { systemError } = require("../error");
 const { Lines } = require("./lines");
 const { readableOf, writableOf } = require("#streams");
@@ -96,5 +97,7 @@ class VmProcess {
     }
   }
 }
+
+withArity(VmProcess);
 
 exports.VmProcess = VmProcess;

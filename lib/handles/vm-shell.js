@@ -1,6 +1,7 @@
 "use strict";
 // The handle of a shell. It has the members of the shell that have no form as a value: its stream, its end.
 
+const { withArity } = require("../arity");
 const { systemError } = require("../error");
 const { duplexOf } = require("#streams");
 
@@ -73,5 +74,7 @@ class VmShell {
     }
   }
 }
+
+withArity(VmShell);
 
 exports.VmShell = VmShell;
