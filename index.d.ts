@@ -664,27 +664,56 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   // UTF-8 is listed with U+FFFD for each invalid sequence; a recursive delete removes it, but no path names it. A result larger than a
   // JavaScript value can be is LIMIT_EXCEEDED, of every call.
   /**
-   * Reads a whole file. Rejects with EFBIG for a file of more than `maxBytes`, or of 2 GiB or more, and with ENOENT, EACCES,
-   * EISDIR. All VMs together read at most 256 MiB at the same time: a call waits for its turn, and a larger file is read alone.
-   * Files of up to 1 MiB do not wait for larger ones.
+   * Reads a file, or from `offset` on `length` bytes of it. Resolves to bytes, or with `encoding` to a string. Rejects with EFBIG
+   * if that is more than `maxBytes`, or 2 GiB or more, and with ENOENT, EACCES, EISDIR. All VMs together read at most 256 MiB at
+   * the same time: a call waits for its turn, and a larger file is read alone. Files of up to 1 MiB do not wait for larger ones.
    */
-  readFile(path: string, options?: ReadFileOptions): Promise<Uint8Array>;
+  readFile(path: string, options?: ReadFileOptions & object): Promise<Uint8Array>;
+  /** The same, decoded with this encoding, such as "utf8". */
+  readFile(path: string, options: BufferEncoding | ReadFileTextOptions): Promise<string>;
   /**
    * Writes a whole file, a string as UTF-8. Creates missing parent directories; a new file has mode 0644. Follows a symbolic
    * link, and truncates an existing file first. Rejects with EACCES, EISDIR, EROFS, and with ENOSPC, after writing what had room.
    */
-  writeFile(path: string, content: string | Uint8Array): Promise<void>;
+  writeFile(path: string, content: string | Uint8Array, options?: WriteFileOptions): Promise<void>;
+  /** Appends to a file, a string as UTF-8. Creates the file if it is missing, and no directories (ENOENT). */
+  appendFile(path: string, content: string | Uint8Array, options?: AppendFileOptions): Promise<void>;
   /** Reads several files. The results are in the order of `paths`; a file that cannot be read has `content` null. */
-  readFiles(paths: string[], options?: ReadFileOptions): Promise<ReadFileResult[]>;
+  readFiles(paths: string[], options?: ReadFileOptions & object): Promise<ReadFileResult[]>;
+  /** The same, decoded with this encoding. */
+  readFiles(paths: string[], options: BufferEncoding | ReadFileTextOptions): Promise<ReadFileResult<string>[]>;
   /** Writes several files. The results are in the order of `entries`; one that fails does not stop the others. */
   writeFiles(entries: WriteFileEntry[]): Promise<WriteFileResult[]>;
+  /**
+   * Cuts a file off at `length` bytes, 0 by default, or extends it with zeros, which take no room. Rejects with ENOENT, EISDIR,
+   * EACCES, EFBIG.
+   */
+  truncate(path: string, length?: number): Promise<void>;
+  /**
+   * Sets the permissions of a file, and its set-user-id, set-group-id and sticky bits: a number such as 0o755, or octal digits in
+   * a string. A symbolic link is followed. Set-id bits are as for programs inside: without effect, and EPERM on directories of the
+   * host. Rejects with EPERM for a file of another user.
+   */
+  chmod(path: string, mode: number | string): Promise<void>;
+  /** Sets the times of a file: the last access, and the last change of the content. A symbolic link is followed. */
+  utimes(path: string, atime: FileTime, mtime: FileTime): Promise<void>;
+  /** Creates a symbolic link at `path` that contains `target`, which need not exist. Rejects with EEXIST, ENOENT. */
+  symlink(target: string, path: string): Promise<void>;
+  /** What a symbolic link contains. Rejects with EINVAL for anything else. */
+  readlink(path: string): Promise<string>;
+  /** The absolute path of an existing file, without symbolic links, `.` and `..`. Rejects with ENOENT, ELOOP. */
+  realpath(path: string): Promise<string>;
   /** Makes a directory of mode 0755. Rejects with EEXIST if the path exists, and with ENOENT if the parent does not. */
   mkdir(path: string, options?: MkdirOptions): Promise<void>;
+  /** Makes a directory of mode 0700 whose name is `prefix` and six random letters or digits. Resolves to its path. */
+  mkdtemp(prefix: string): Promise<string>;
   /**
    * The names in a directory, without `.` and `..`, in no particular order. Rejects with ENOENT, ENOTDIR, EACCES, and with
    * LIMIT_EXCEEDED for more than 1,000,000 names or 64 MiB of names.
    */
   readdir(path: string): Promise<string[]>;
+  /** The names in a directory with their types, within the same bounds. A symbolic link is not followed. */
+  readdirEntries(path: string): Promise<NamedEntry[]>;
   /**
    * All entries below a directory; symbolic links are listed and not followed. Rejects with ENOENT, ENOTDIR, EACCES, and with
    * LIMIT_EXCEEDED for more than 1,000,000 names, 64 MiB of paths, or a directory that is more than 4,096 levels deep and that
@@ -693,6 +722,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   readdirRecursive(path: string, options?: ReaddirRecursiveOptions): Promise<DirectoryEntry[]>;
   /** The attributes of a file; symbolic links are followed. Rejects with ENOENT, ENOTDIR, EACCES, ELOOP. */
   stat(path: string): Promise<VmStat>;
+  /** The attributes of a file, or of the symbolic link itself. */
+  lstat(path: string): Promise<VmStat>;
   /** Whether the path exists, as far as the VM's user can see. */
   exists(path: string): Promise<boolean>;
   /**
@@ -1210,20 +1241,51 @@ export interface ShellInfo {
 // ---------------------------------------------------------------- files
 /** Options of `readFile` and `readFiles`. */
 export interface ReadFileOptions {
-  /** The size limit of each file, in bytes, from 0 to 2,147,483,647. Default 2,147,483,647: 2 GiB less one byte. */
+  /**
+   * The size limit of what is read of each file, in bytes, from 0 to 2,147,483,647. Default 2,147,483,647: 2 GiB less one byte.
+   */
   maxBytes?: number;
+  /** The position of the first byte that is read. Default 0. After the end of the file nothing is read. */
+  offset?: number;
+  /** How many bytes are read, or fewer if the file ends before. Default: up to the end. */
+  length?: number;
+  /** "buffer" for bytes. Default "buffer". */
+  encoding?: "buffer";
+}
+/** Options of `readFile` and `readFiles`, for text. */
+export interface ReadFileTextOptions extends Omit<ReadFileOptions, "encoding"> {
+  /** An encoding of Node.js, such as "utf8", whose invalid sequences become U+FFFD. */
+  encoding: BufferEncoding;
 }
 /** A file of `readFiles`. */
-export interface ReadFileResult {
+export interface ReadFileResult<Content = Uint8Array> {
   /** The path from the call. */
   path: string;
   /** The content; null if the file cannot be read. */
-  content: Uint8Array | null;
+  content: Content | null;
   /** Why the file cannot be read. */
   error?: string;
+  /** The code of that error. */
+  code?: AgentVmErrorCode;
 }
+/** Options of `writeFile`. */
+export interface WriteFileOptions {
+  /**
+   * The mode that the file gets, also if it exists, as for `chmod`. Default: a new file has 0644, another one keeps its mode.
+   */
+  mode?: number | string;
+  /** The time of the last change that the file gets. Default: now. */
+  mtime?: FileTime;
+}
+/** Options of `appendFile`. */
+export interface AppendFileOptions {
+  /** The permissions of a new file, less the umask 022. Default 0644. */
+  mode?: number | string;
+}
+/** A time of a file: a Date, or seconds since the Unix epoch to the microsecond, such as `stat.mtimeMs / 1000`. */
+export type FileTime = Date | number;
 /** A file for `writeFiles`. */
-export interface WriteFileEntry {
+export interface WriteFileEntry extends WriteFileOptions {
   /** The path; missing parent directories are created. */
   path: string;
   /** The whole content, a string as UTF-8. */
@@ -1237,6 +1299,17 @@ export interface WriteFileResult {
   success: boolean;
   /** Why it was not. */
   error?: string;
+  /** The code of that error. */
+  code?: AgentVmErrorCode;
+}
+/** An entry of `readdirEntries`. */
+export interface NamedEntry {
+  /** The name in the directory. */
+  name: string;
+  /** The path of the directory in the call, and the name. */
+  path: string;
+  /** The type; of a symbolic link itself. */
+  type: "file" | "directory" | "symlink" | "fifo" | "socket" | "characterDevice" | "blockDevice";
 }
 /** Options of `mkdir`. */
 export interface MkdirOptions {
@@ -1286,7 +1359,7 @@ export interface VmStat {
   gid: number;
   /** Whether it is a directory. */
   isDirectory: boolean;
-  /** Always false, because `stat` follows symbolic links. */
+  /** Whether it is a symbolic link, which only `lstat` reports. */
   isSymbolicLink: boolean;
   /** The last read access: milliseconds since the Unix epoch, with fractions. */
   atimeMs: number;

@@ -19,6 +19,7 @@ const { requireSuccess } = require("./lib/command-failed");
 const { exec, execText } = require("./lib/exec");
 const { FollowedEmitter, listenersChanged } = require("./lib/followed-emitter");
 const fetching = require("./lib/fetch");
+const checkFile = require("./lib/file-arguments");
 const files = require("./lib/files");
 const { VmProcess, VmShell } = require("./lib/handles");
 const { MessageKind } = require("./lib/native");
@@ -373,38 +374,95 @@ class AgentVm extends FollowedEmitter {
 
   // ---- files
 
-  /** @type {Contract["readFile"]} */
+  /**
+   * @param {string} path
+   * @param {any} [options]
+   * @returns {Promise<any>} In the form that `options` asks for.
+   */
   async readFile(path, options) {
     const file = check.path("path", path);
-    const { maxBytes = defaults.maxFileBytes } = check.members("options", options, check.read);
-    return this.#ask("readFile", file, maxBytes);
+    const checked = checkFile.readOptions(options);
+    this.#calls.requireVm();
+    return files.readFile(this.#calls, file, checked);
   }
 
   /** @type {Contract["writeFile"]} */
-  async writeFile(path, content) {
-    await this.#ask("writeFile", check.path("path", path), check.data("content", content));
+  async writeFile(path, content, options) {
+    const [file, data] = [check.path("path", path), check.data("content", content)];
+    const { mode, mtime } = check.members("options", options, checkFile.attributes);
+    await this.#ask("writeFile", file, data, mode, mtime);
   }
 
-  /** @type {Contract["readFiles"]} */
+  /** @type {Contract["appendFile"]} */
+  async appendFile(path, content, options) {
+    const [file, data] = [check.path("path", path), check.data("content", content)];
+    const { mode } = check.members("options", options, checkFile.append);
+    await this.#ask("appendFile", file, data, mode);
+  }
+
+  /**
+   * @param {string[]} paths
+   * @param {any} [options]
+   * @returns {Promise<any>} In the same way.
+   */
   async readFiles(paths, options) {
     const checked = check.paths("paths", paths);
-    const { maxBytes = defaults.maxFileBytes } = check.members("options", options, check.read);
+    const checkedOptions = checkFile.readOptions(options);
     this.#calls.requireVm();
-    return files.readFiles(this.#calls, checked, maxBytes);
+    return files.readFiles(this.#calls, checked, checkedOptions);
   }
 
   /** @type {Contract["writeFiles"]} */
   async writeFiles(entries) {
-    const checked = check.files("entries", entries);
+    const checked = checkFile.files("entries", entries);
     this.#calls.requireVm();
     return files.writeFiles(this.#calls, checked);
+  }
+
+  /** @type {Contract["truncate"]} */
+  async truncate(path, length) {
+    const file = check.path("path", path);
+    await this.#ask("truncate", file, length === undefined ? 0 : checkFile.bytes("length", length));
+  }
+
+  /** @type {Contract["chmod"]} */
+  async chmod(path, mode) {
+    await this.#ask("chmod", check.path("path", path), checkFile.mode("mode", mode));
+  }
+
+  /** @type {Contract["utimes"]} */
+  async utimes(path, atime, mtime) {
+    const file = check.path("path", path);
+    await this.#ask("utimes", file, checkFile.time("atime", atime), checkFile.time("mtime", mtime));
+  }
+
+  /** @type {Contract["symlink"]} */
+  async symlink(target, path) {
+    await this.#ask("symlink", check.text("target", target), check.path("path", path));
+  }
+
+  /** @type {Contract["readlink"]} */
+  async readlink(path) {
+    return this.#ask("readlink", check.path("path", path));
+  }
+
+  /** @type {Contract["realpath"]} */
+  async realpath(path) {
+    return this.#ask("realpath", check.path("path", path));
   }
 
   /** @type {Contract["mkdir"]} */
   async mkdir(path, options) {
     const directory = check.path("path", path);
     const { recursive = false } = check.members("options", options, check.recursive);
-    await this.#ask("mkdir", directory, recursive);
+    await this.#ask("mkdir", directory, 0o777, recursive);
+  }
+
+  /** @type {Contract["mkdtemp"]} */
+  async mkdtemp(prefix) {
+    const checked = check.path("prefix", prefix);
+    this.#calls.requireVm();
+    return files.mkdtemp(this.#calls, checked);
   }
 
   /** @type {Contract["readdir"]} */
@@ -412,6 +470,13 @@ class AgentVm extends FollowedEmitter {
     const directory = check.path("path", path);
     this.#calls.requireVm();
     return this.#calls.list("readdir", directory);
+  }
+
+  /** @type {Contract["readdirEntries"]} */
+  async readdirEntries(path) {
+    const directory = check.path("path", path);
+    this.#calls.requireVm();
+    return files.readdirEntries(this.#calls, directory);
   }
 
   /** @type {Contract["readdirRecursive"]} */
@@ -424,7 +489,12 @@ class AgentVm extends FollowedEmitter {
 
   /** @type {Contract["stat"]} */
   async stat(path) {
-    return this.#askJson("stat", check.path("path", path));
+    return this.#askJson("stat", check.path("path", path), true);
+  }
+
+  /** @type {Contract["lstat"]} */
+  async lstat(path) {
+    return this.#askJson("stat", check.path("path", path), false);
   }
 
   /** @type {Contract["exists"]} */

@@ -21,6 +21,7 @@ import type {
   IsolationLevel,
   ListeningPort,
   Mount,
+  NamedEntry,
   NetworkAllowList,
   NetworkDeniedEvent,
   OpenedShell,
@@ -266,8 +267,27 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
   await vm.readFiles(["/etc/hostname"], { maxBytes: 100 });
   // @ts-expect-error maxBytes is a number.
   await vm.readFile("/etc/hostname", { maxBytes: "100" });
-  // @ts-expect-error readFile has no encoding.
-  await vm.readFile("/etc/hostname", "utf8");
+  const text: string = await vm.readFile("/etc/hostname", "utf8");
+  const part: string = await vm.readFile("/etc/hostname", { encoding: "latin1", offset: 1, length: 2 });
+  const bytesOfPart: Uint8Array = await vm.readFile("/etc/hostname", { encoding: "buffer", offset: 1 });
+  const texts: ReadFileResult<string>[] = await vm.readFiles(["/etc/hostname"], "utf8");
+  // @ts-expect-error It is no encoding.
+  await vm.readFile("/etc/hostname", "utf9");
+  // @ts-expect-error With an encoding it is a string.
+  const wrong: Uint8Array = await vm.readFile("/etc/hostname", { encoding: "hex" });
+  await vm.writeFile("/tmp/x", "x", { mode: 0o600, mtime: new Date() });
+  await vm.writeFiles([{ path: "/tmp/x", content: "x", mode: "755", mtime: 1.5 }]);
+  await vm.appendFile("/tmp/x", "y");
+  await vm.truncate("/tmp/x");
+  await vm.chmod("/tmp/x", "755");
+  await vm.utimes("/tmp/x", 1.5, new Date());
+  // @ts-expect-error A time is no string.
+  await vm.utimes("/tmp/x", "1", "2");
+  await vm.symlink("x", "/tmp/y");
+  const paths: string[] = [await vm.readlink("/tmp/y"), await vm.realpath("/tmp/y"), await vm.mkdtemp("/tmp/z-")];
+  const entries: NamedEntry[] = await vm.readdirEntries("/tmp");
+  const { isSymbolicLink }: VmStat = await vm.lstat("/tmp/y");
+  void [text, part, bytesOfPart, texts, wrong, paths, entries, isSymbolicLink];
   const { outputCut } = await vm.readProcessOutput(1);
   const { outputsCut } = await vm.stats();
   return [outputCut, (await vm.readShell("shell-1")).outputCut, outputsCut];

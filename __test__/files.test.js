@@ -66,7 +66,7 @@ test("a batch reports each file by itself", async () => {
   ]);
   expect(written).toEqual([
     { path: "/home/user/one", success: true },
-    { path: "/etc/two", success: false, error: expect.stringContaining("EROFS") },
+    { path: "/etc/two", success: false, error: expect.stringContaining("EROFS"), code: "EROFS" },
   ]);
   const read = await vm.readFiles(["/home/user/one", "/missing"]);
   expect(read[0].content.toString()).toBe("1");

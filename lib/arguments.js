@@ -7,7 +7,6 @@ const os = require("node:os");
 const nodePath = require("node:path");
 const { types } = require("node:util");
 
-const defaults = require("./defaults");
 const { invalid } = require("./error");
 const { holders, member } = require("./members");
 const { printable } = require("./printable");
@@ -251,27 +250,6 @@ function paths(name, value) {
   return texts(name, value ?? null).map((item, index) => absolutePath(`${name}[${index}]`, item));
 }
 
-/** @typedef {Bare<{ path: string, content: Uint8Array }>} File */
-
-/**
- * Files to write: each has a path, and its content as bytes.
- * @type {Check<File[]>}
- */
-function files(name, value) {
-  if (!Array.isArray(value)) throw invalid(`${name} must be an array of { path, content }, not ${show(value)}`);
-  return each(value, (entry, index) => {
-    const { path, content } = members(`${name}[${index}]`, entry, {
-      __proto__: null,
-      path: absolutePath,
-      content: data,
-    });
-    if (path === undefined) throw invalid(`${name}[${index}].path must be a string, not undefined`);
-    if (content === undefined)
-      throw invalid(`${name}[${index}].content must be a string or a Uint8Array, not undefined`);
-    return { __proto__: null, path, content };
-  });
-}
-
 /** @type {Check<string>} */
 function contextId(name, value) {
   return text(name, value);
@@ -321,7 +299,6 @@ const contextExec = {
   check: boolean,
 };
 const context = { __proto__: /** @type {null} */ (null), cwd: absolutePath, env, shell: program };
-const read = { __proto__: null, maxBytes: integer(0, defaults.maxFileBytes) };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
@@ -339,8 +316,6 @@ module.exports = {
   oneOf,
   env,
   integer,
-  files,
-  read,
   recursive,
   walk,
   port,

@@ -153,7 +153,7 @@ class Calls {
   /**
    * Makes a call whose result is an array that arrives in pieces, so that a large array does not block the event
    * loop.
-   * @template {"readdir" | "readdirRecursive"} M
+   * @template {keyof ListedBy} M
    * @param {M} method
    * @param {ValuesOf<M>} values
    */

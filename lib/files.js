@@ -1,11 +1,14 @@
 "use strict";
 // File calls that need more than one call of the addon.
 
+const { constants: bufferConstants } = require("node:buffer");
+const { randomBytes } = require("node:crypto");
+
 const { AgentVmError, systemError } = require("./error");
 const { execText } = require("./exec");
 
-/** @import { ReadFileResult, WriteFileResult } from "../index" */
-/** @import { File } from "./arguments" */
+/** @import { NamedEntry, ReadFileResult, WriteFileResult } from "../index" */
+/** @import { File, ReadOptions } from "./file-arguments" */
 /** @import { Calls } from "./calls" */
 
 /** The number of files that one call reads or writes at the same time. */
@@ -29,17 +32,39 @@ async function each(items, work) {
 }
 
 /**
+ * The content of a file in the form that the options ask for.
+ * @param {Calls} calls
+ * @param {string} path
+ * @param {ReadOptions} options
+ * @returns {Promise<string | Uint8Array>}
+ */
+async function readFile(calls, path, { maxBytes, encoding, offset, length }) {
+  const content = await calls.ask("readFile", path, maxBytes, offset, length);
+  if (encoding === "buffer") return content;
+  try {
+    return content.toString(encoding);
+  } catch (cause) {
+    throw new AgentVmError(
+      "LIMIT_EXCEEDED",
+      `${path} is longer than a string can be, ${bufferConstants.MAX_STRING_LENGTH} characters: read it without an encoding, or in parts`,
+      { __proto__: null, path, cause },
+    );
+  }
+}
+
+/**
  * @param {Calls} calls
  * @param {readonly string[]} paths
- * @param {number} maxBytes
- * @returns {Promise<ReadFileResult[]>}
+ * @param {ReadOptions} options
+ * @returns {Promise<ReadFileResult<string | Uint8Array>[]>}
  */
-function readFiles(calls, paths, maxBytes) {
+function readFiles(calls, paths, options) {
   return each(paths, async (path) => {
     try {
-      return { path, content: await calls.ask("readFile", path, maxBytes) };
+      return { path, content: await readFile(calls, path, options) };
     } catch (error) {
-      return { path, content: null, error: systemError(error).message };
+      const { code, message } = systemError(error);
+      return { path, content: null, error: message, code };
     }
   });
 }
@@ -50,14 +75,60 @@ function readFiles(calls, paths, maxBytes) {
  * @returns {Promise<WriteFileResult[]>}
  */
 function writeFiles(calls, entries) {
-  return each(entries, async ({ path, content }) => {
+  return each(entries, async ({ path, content, mode, mtime }) => {
     try {
-      await calls.ask("writeFile", path, content);
+      await calls.ask("writeFile", path, content, mode, mtime);
       return { path, success: true };
     } catch (error) {
-      return { path, success: false, error: systemError(error).message };
+      const { code, message } = systemError(error);
+      return { path, success: false, error: message, code };
     }
   });
+}
+
+/**
+ * The entries of a directory with their types.
+ * @param {Calls} calls
+ * @param {string} directory
+ * @returns {Promise<NamedEntry[]>}
+ */
+async function readdirEntries(calls, directory) {
+  const entries = await calls.list("readdirEntries", directory);
+  const prefix = directory.endsWith("/") ? directory : `${directory}/`;
+  return entries.map(([name, type]) => ({ name, path: `${prefix}${name}`, type }));
+}
+
+/** The letters of the names that mkdtemp makes, and how many a name has, as in mkdtemp(3). */
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const NAME_LETTERS = 6;
+/** How many names are tried. Only a program inside that guesses makes more than two necessary. */
+const NAMES = 100;
+
+/**
+ * Creates a directory with a new name.
+ * @param {Calls} calls
+ * @param {string} prefix
+ */
+async function mkdtemp(calls, prefix) {
+  for (let left = NAMES; ; left--) {
+    const letters = Array.from(randomBytes(NAME_LETTERS), (byte) => LETTERS[byte % LETTERS.length]);
+    const path = `${prefix}${letters.join("")}`;
+    try {
+      await calls.ask("mkdir", path, 0o700, false);
+      return path;
+    } catch (thrown) {
+      const error = systemError(thrown);
+      if (error.code === "EEXIST" && left > 1) continue;
+      if (error.syscall === undefined) throw error;
+      const { errno, message } = error;
+      throw new AgentVmError(error.code, message, {
+        __proto__: null,
+        errno,
+        syscall: "mkdtemp",
+        path: `${prefix}XXXXXX`,
+      });
+    }
+  }
 }
 
 /** @param {string} path */
@@ -86,4 +157,4 @@ async function move(calls, from, to) {
   }
 }
 
-module.exports = { readFiles, writeFiles, move };
+module.exports = { readFile, readFiles, writeFiles, readdirEntries, mkdtemp, move };

@@ -7,7 +7,7 @@ const os = require("node:os");
 
 const { AgentVmError } = require("./error");
 
-/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, ProcessOutputReplay, ShellReplay } from "../index" */
+/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, NamedEntry, ProcessOutputReplay, ShellReplay } from "../index" */
 /** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
@@ -112,7 +112,7 @@ const { AgentVmError } = require("./error");
 
 /**
  * The item types of lists that arrive in pieces.
- * @typedef {{ readdir: string, readdirRecursive: DirectoryEntry }} ListedBy
+ * @typedef {{ readdir: string, readdirEntries: [name: string, type: NamedEntry["type"]], readdirRecursive: DirectoryEntry }} ListedBy
  */
 
 /** @typedef {[name: string, value: string][]} Pairs */

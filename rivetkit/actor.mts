@@ -17,7 +17,7 @@ import { removeHome } from "./home.mjs";
 import { Machine } from "./machine.mjs";
 import { bare } from "./counted.mjs";
 import { handleMethods } from "./handle-methods.mjs";
-import { type Use, methods } from "./methods.mjs";
+import { type Use, argumentsOf, methods } from "./methods.mjs";
 import type { AgentOsActions, AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import {
   ABORT,
@@ -275,6 +275,7 @@ function connected(c: ActionSide): Connection {
 
 async function invoke(machine: Machine, carried: Carried, method: string, args: unknown[]): Promise<unknown> {
   const call = methodOf(method, bare(carried).handles === true);
+  refuseExtra(method, args);
   try {
     // The VM checks the arguments: here they can be anything that a client sent.
     return await machine.run(() => call({ machine, ...carried }, ...(args as never[])));
@@ -283,6 +284,16 @@ async function invoke(machine: Machine, carried: Carried, method: string, args: 
     // The cause is logged here, because rivetkit tells its log and the client only that there was an error.
     if (!isRivetErrorLike(known)) machine.warn(`${method} failed`, error);
     throw known;
+  }
+}
+
+/** The VM does so too, for calls that get all arguments of their client. */
+function refuseExtra(method: string, args: unknown[]): void {
+  // Our own client alone makes the calls of handles.
+  if (!Object.hasOwn(methods, method)) return;
+  const most = argumentsOf(method as keyof typeof methods);
+  if (args.slice(most).some((extra) => extra !== undefined)) {
+    throw failure("INVALID_ARGUMENT", `${method} takes at most ${most} arguments, not ${args.length}`);
   }
 }
 

@@ -2,7 +2,15 @@
 // within their client's memory.
 import { constants } from "node:buffer";
 import { types } from "node:util";
-import type { AgentVm, ContextExecOptions, ExecOptions, ExecResult, SpawnOptions, VmProcess } from "agent-vm";
+import type {
+  AgentVm,
+  ContextExecOptions,
+  ExecOptions,
+  ExecResult,
+  ReadFileResult,
+  SpawnOptions,
+  VmProcess,
+} from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
@@ -170,32 +178,45 @@ function followedBy(live: Live | undefined): SpawnOptions {
 
 interface ReadOptions {
   maxBytes?: number;
+  offset?: number;
+  length?: number;
+  encoding?: BufferEncoding | "buffer";
 }
 
-/** Like AgentVm.readFile, for a file of at most CALL_BYTES. */
-export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): Promise<Uint8Array> {
-  const [path, options] = args as [string, ReadOptions?];
-  const read: (path: string, options?: ReadOptions) => Promise<Uint8Array> = vm.readFile.bind(vm);
+/** Like AgentVm.readFile, for at most CALL_BYTES of a file. */
+export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): Promise<Uint8Array | string> {
+  const [path, given, ...extra] = args as [string, unknown, ...unknown[]];
+  const options = typeof given === "string" ? { encoding: given } : given;
+  const read = vm.readFile.bind(vm) as (path: string, ...rest: unknown[]) => Promise<Uint8Array>;
   // The VM reports what is wrong with the options.
-  if (!isReadOptions(options)) return read(path, options);
-  const { maxBytes = CALL_BYTES } = bare<ReadOptions>(options);
+  if (!isReadOptions(options)) return read(path, given, ...extra);
+  const { encoding = "buffer", ...rest } = bare<ReadOptions>(options);
+  const { maxBytes = CALL_BYTES, offset = 0, length = Number.MAX_SAFE_INTEGER } = rest;
   const most = Math.min(maxBytes, CALL_BYTES);
   // If the file cannot be read, reading it reports the error.
   const size = await vm.stat(path).then(
     (stat) => stat.size,
     () => 0,
   );
-  const tooLarge = (): Error => failure("LIMIT_EXCEEDED", `A file that an actor reads has at most ${CALL_BYTES} bytes`);
-  if (size > CALL_BYTES && maxBytes > CALL_BYTES - 1) throw tooLarge();
+  const wanted = Math.min(Math.max(size - offset, 0), length);
+  const tooLarge = (): Error =>
+    failure(
+      "LIMIT_EXCEEDED",
+      `An actor reads at most ${CALL_BYTES} bytes of a file: read it in parts, with offset and length`,
+    );
+  if (wanted > CALL_BYTES && maxBytes > CALL_BYTES - 1) throw tooLarge();
   const own = claim.part();
   try {
-    for (let room = Math.min(size + READ_AHEAD, most); ; room = Math.min(8 * room, most)) {
+    for (let room = Math.min(wanted + READ_AHEAD, most); ; room = Math.min(8 * room, most)) {
       own.set(room);
       try {
-        const bytes = await read(path, Object.assign(bare(options), { maxBytes: room }));
+        const bytes = await read(path, Object.assign(bare(rest), { maxBytes: room }), ...extra);
         if (bytes.byteLength > most) throw tooLarge();
         own.set(bytes.byteLength);
-        return bytes;
+        if (encoding === "buffer") return bytes;
+        const text = decoded(bytes, encoding);
+        own.set(2 * text.length);
+        return text;
       } catch (error) {
         if (!isCode(error, "EFBIG")) throw error;
         if (room >= most) throw maxBytes > CALL_BYTES - 1 ? tooLarge() : error;
@@ -207,11 +228,25 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
   }
 }
 
+function decoded(bytes: Uint8Array, encoding: BufferEncoding): string {
+  try {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
+  } catch {
+    throw failure(
+      "LIMIT_EXCEEDED",
+      "The file is longer than a string can be: read it without an encoding, or in parts",
+    );
+  }
+}
+
 function isReadOptions(options: unknown): options is ReadOptions | undefined {
   if (options === undefined) return true;
   if (!isObject(options)) return false;
-  const { maxBytes } = bare<ReadOptions>(options);
-  return maxBytes === undefined || (Number.isSafeInteger(maxBytes) && maxBytes >= 0);
+  const { maxBytes, offset, length, encoding } = bare<ReadOptions>(options);
+  return (
+    [maxBytes, offset, length].every((each) => each === undefined || (Number.isSafeInteger(each) && each >= 0)) &&
+    (encoding === undefined || encoding === "buffer" || Buffer.isEncoding(encoding))
+  );
 }
 
 function isObject(options: unknown): options is object {
@@ -227,20 +262,28 @@ export function bare<T extends object>(options: T | undefined): T {
 }
 
 function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
+  return codeOf(error) === code;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
 /**
  * Like AgentVm.readFiles, for files of at most CALL_BYTES each. Larger files, and files for which there is no room,
  * have an `error`.
  */
-export async function readFilesCounted(vm: AgentVm, claim: Claim, args: unknown[]): ReturnType<AgentVm["readFiles"]> {
-  const [paths, options] = args as [string[], ReadOptions?];
-  const readAll: (paths: string[], options?: ReadOptions) => ReturnType<AgentVm["readFiles"]> = vm.readFiles.bind(vm);
+export async function readFilesCounted(
+  vm: AgentVm,
+  claim: Claim,
+  args: unknown[],
+): Promise<ReadFileResult<Uint8Array | string>[]> {
+  const [paths, options, ...extra] = args as [string[], unknown, ...unknown[]];
+  const readAll = vm.readFiles.bind(vm) as (paths: string[], ...rest: unknown[]) => Promise<ReadFileResult[]>;
   // The VM checks all paths before it reads any.
-  if (!Array.isArray(paths) || !paths.every(isPath) || !isReadOptions(options)) return readAll(paths, options);
-  await readAll([], options);
-  const results: Awaited<ReturnType<AgentVm["readFiles"]>> = [];
+  if (!Array.isArray(paths) || !paths.every(isPath)) return readAll(paths, options, ...extra);
+  await readAll([], options, ...extra);
+  const results: ReadFileResult<Uint8Array | string>[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
     while (next < paths.length) {
@@ -249,7 +292,9 @@ export async function readFilesCounted(vm: AgentVm, claim: Claim, args: unknown[
       try {
         results[index] = { path, content: await readCounted(vm, claim, [path, options]) };
       } catch (error) {
-        results[index] = { path, content: null, error: error instanceof Error ? error.message : String(error) };
+        const code = codeOf(error);
+        const why = error instanceof Error ? error.message : String(error);
+        results[index] = { path, content: null, error: why, ...(code !== undefined && { code }) };
       }
     }
   };

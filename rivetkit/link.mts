@@ -2,6 +2,7 @@
 // connection.
 import { type ActorHandleRaw, RivetError } from "rivetkit/client";
 import { successOf } from "./checked.mjs";
+import { withSeconds } from "./file-times.mjs";
 import { type Kept, aborted, follow, partsOf, split } from "./following.mjs";
 import { HANDLES, type HandleLink, handleOf } from "./handles.mjs";
 import { ConnectionLost, Session, isPassing } from "./session.mjs";
@@ -125,7 +126,7 @@ export class Link implements HandleLink {
   }
 
   async call(method: string, args: unknown[]): Promise<unknown> {
-    const { sent, kept } = split(method, args);
+    const { sent, kept } = split(method, withSeconds(method, args));
     const { signal } = kept;
     if (signal?.aborted) throw aborted(signal);
     const order = orderOf(method, args[0]);

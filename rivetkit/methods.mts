@@ -1,7 +1,7 @@
 // How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
 // have it.
 import { types } from "node:util";
-import type { AgentVm, ExecOptions, ExitStatus, WaitOptions } from "agent-vm";
+import { AgentVm, type ExecOptions, type ExitStatus, type ReadFileResult, type WaitOptions } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -110,14 +110,27 @@ export const methods: Methods = {
   readShell: (use, shellId, options) =>
     listing(use, async () => (await withShell(use.machine, shellId)).readShell(shellId, options)),
 
-  readFile: async ({ machine, claim }, ...args) => readCounted(await machine.boot(), claim, args),
+  // The types are those of the results without an encoding, which RemoteVariants adds.
+  readFile: async ({ machine, claim }, ...args) =>
+    readCounted(await machine.boot(), claim, args) as Promise<Uint8Array>,
   writeFile: async ({ machine }, ...args) => (await machine.boot()).writeFile(...args),
-  readFiles: async ({ machine, claim }, ...args) => readFilesCounted(await machine.boot(), claim, args),
+  appendFile: async ({ machine }, ...args) => (await machine.boot()).appendFile(...args),
+  readFiles: async ({ machine, claim }, ...args) =>
+    readFilesCounted(await machine.boot(), claim, args) as Promise<ReadFileResult[]>,
   writeFiles: async ({ machine }, ...args) => (await machine.boot()).writeFiles(...args),
+  truncate: async ({ machine }, ...args) => (await machine.boot()).truncate(...args),
+  chmod: async ({ machine }, ...args) => (await machine.boot()).chmod(...args),
+  utimes: async ({ machine }, ...args) => (await machine.boot()).utimes(...args),
+  symlink: async ({ machine }, ...args) => (await machine.boot()).symlink(...args),
+  readlink: async ({ machine }, ...args) => (await machine.boot()).readlink(...args),
+  realpath: async ({ machine }, ...args) => (await machine.boot()).realpath(...args),
+  mkdtemp: async ({ machine }, ...args) => (await machine.boot()).mkdtemp(...args),
   mkdir: async ({ machine }, ...args) => (await machine.boot()).mkdir(...args),
   readdir: (use, ...args) => listing(use, async () => (await use.machine.boot()).readdir(...args)),
   readdirRecursive: (use, ...args) => listing(use, async () => (await use.machine.boot()).readdirRecursive(...args)),
+  readdirEntries: (use, ...args) => listing(use, async () => (await use.machine.boot()).readdirEntries(...args)),
   stat: async ({ machine }, ...args) => (await machine.boot()).stat(...args),
+  lstat: async ({ machine }, ...args) => (await machine.boot()).lstat(...args),
   exists: async ({ machine }, ...args) => (await machine.boot()).exists(...args),
   move: async ({ machine }, ...args) => (await machine.boot()).move(...args),
   delete: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
@@ -129,6 +142,12 @@ export const methods: Methods = {
   vmFetch: async (use, port, url, init) =>
     vmFetch(await use.machine.boot(), use.claim, own(use).signal, port, url, init),
 };
+
+/** How many arguments a call has; no method here may ignore a further one. */
+export function argumentsOf(method: keyof Methods): number {
+  if (method === "vmFetch") return 3;
+  return AgentVm.prototype[method === "deleteFile" ? "delete" : method].length;
+}
 
 /** Reads own members only: members that other code in the server added to Object.prototype do not count. */
 function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefined; handles: boolean | undefined } {
@@ -197,7 +216,14 @@ async function vmFetch(
 ): Promise<VmFetchResult> {
   if (typeof init !== "object" || init === null) throw failure("INVALID_ARGUMENT", "init must be an object");
   refuseUnsent("init", init);
-  const { method, headers, body } = bare(init);
+  const { method, headers, body, signal: _signal, ...unknown } = bare(init);
+  const [key] = Object.keys(unknown);
+  if (key !== undefined) {
+    throw failure(
+      "INVALID_ARGUMENT",
+      `init has no member ${JSON.stringify(key)}; there are method, headers, body, signal`,
+    );
+  }
   // A number, or an object with a length, would become an array of that length.
   if (body !== undefined && typeof body !== "string" && !types.isUint8Array(body)) {
     throw failure("INVALID_ARGUMENT", "init.body must be a string or a Uint8Array");

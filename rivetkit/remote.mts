@@ -13,6 +13,9 @@ import type {
   ProcessCloseEvent,
   ProcessExitEvent,
   ProcessOutputEvent,
+  ReadFileOptions,
+  ReadFileResult,
+  ReadFileTextOptions,
   ShellDataEvent,
   ShellExitEvent,
   SpawnOptions,
@@ -100,14 +103,22 @@ export interface RemoteCalls extends Pick<
   | "listShells"
   | "readShell"
   | "listPorts"
-  | "readFile"
   | "writeFile"
-  | "readFiles"
+  | "appendFile"
   | "writeFiles"
+  | "truncate"
+  | "chmod"
+  | "utimes"
+  | "symlink"
+  | "readlink"
+  | "realpath"
   | "mkdir"
+  | "mkdtemp"
   | "readdir"
+  | "readdirEntries"
   | "readdirRecursive"
   | "stat"
+  | "lstat"
   | "exists"
   | "move"
   | "delete"
@@ -128,6 +139,10 @@ export interface RemoteCalls extends Pick<
    * `signal`.
    */
   waitForPort: AgentVm["waitForPort"];
+  /** As `AgentVm.readFile`, for at most 256 MiB at a time. */
+  readFile(path: string, options?: ReadFileOptions & object): Promise<Uint8Array>;
+  /** As `AgentVm.readFiles`, in the same way. */
+  readFiles(paths: string[], options?: ReadFileOptions & object): Promise<ReadFileResult[]>;
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
@@ -160,6 +175,10 @@ export interface RemoteVariants {
   exec(command: string, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   /** As `AgentVm.execFile`, with bytes. */
   execFile(file: string, args: string[] | undefined, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
+  /** As `AgentVm.readFile`, with text. */
+  readFile(path: string, options: BufferEncoding | ReadFileTextOptions): Promise<string>;
+  /** As `AgentVm.readFiles`, with text. */
+  readFiles(paths: string[], options: BufferEncoding | ReadFileTextOptions): Promise<ReadFileResult<string>[]>;
 }
 
 /** The actor's actions. rivetkit's client types remove the first parameter, the actor's context. */

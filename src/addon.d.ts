@@ -16,18 +16,34 @@ export declare class NativeVm {
   resetContext(call: number, context: string): Answer<void>
   /** Ends a context. */
   deleteContext(call: number, context: string): Answer<void>
-  /** Resolves to the content, if the file has at most `max_bytes`. */
-  readFile(call: number, path: string, maxBytes: number): Answer<Buffer>
+  /** Resolves to the content from `offset` on, of at most `length` bytes, if that is at most `max_bytes`. */
+  readFile(call: number, path: string, maxBytes: number, offset?: number | undefined | null, length?: number | undefined | null): Answer<Buffer>
   /** Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards. */
-  writeFile(call: number, path: string, content: Uint8Array): Answer<void>
+  writeFile(call: number, path: string, content: Uint8Array, mode?: number | undefined | null, mtimeMs?: number | undefined | null): Answer<void>
+  /** Appends to a file. The content is copied, as that of `write_file`. */
+  appendFile(call: number, path: string, content: Uint8Array, mode?: number | undefined | null): Answer<void>
+  /** Cuts a file off, or extends it with zeros. */
+  truncate(call: number, path: string, length: number): Answer<void>
+  /** Changes a file's mode. */
+  chmod(call: number, path: string, mode: number): Answer<void>
+  /** Changes a file's times. */
+  utimes(call: number, path: string, atimeMs: number, mtimeMs: number): Answer<void>
+  /** Creates a symbolic link at `path`. */
+  symlink(call: number, target: string, path: string): Answer<void>
+  /** Resolves to what a symbolic link contains. */
+  readlink(call: number, path: string): Answer<string>
+  /** Resolves to the absolute path without symbolic links. */
+  realpath(call: number, path: string): Answer<string>
   /** Creates a directory. */
-  mkdir(call: number, path: string, recursive: boolean): Answer<void>
+  mkdir(call: number, path: string, mode: number, recursive: boolean): Answer<void>
   /** Sends the names in pieces, each a JSON array, and then resolves. */
   readdir(call: number, path: string): Answer<void>
+  /** Sends names and types in pieces, each a JSON array of `[name, type]`, and then resolves. */
+  readdirEntries(call: number, path: string): Answer<void>
   /** Sends the entries in pieces, each a JSON array, and then resolves. */
   readdirRecursive(call: number, path: string, maxDepth: number | undefined | null, exclude: Array<string>): Answer<void>
-  /** Resolves to the attributes, as JSON. */
-  stat(call: number, path: string): Answer<Json<VmStat>>
+  /** Resolves to the attributes, as JSON; to those of a symbolic link itself, if `follow` is false. */
+  stat(call: number, path: string, follow: boolean): Answer<Json<VmStat>>
   /** Resolves to whether the path exists. */
   exists(call: number, path: string): Answer<boolean>
   /** Renames or moves a file or directory. */

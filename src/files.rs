@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Abort, DirectoryEntry, OnEntries, WalkRequest, copied};
+use agent_vm_host::{Abort, DirectoryEntry, OnEntries, ReadRequest, WalkRequest, WriteRequest, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
@@ -13,28 +13,114 @@ use crate::wire;
 
 #[napi]
 impl NativeVm {
-    /// Resolves to the content, if the file has at most `max_bytes`.
+    /// Resolves to the content from `offset` on, of at most `length` bytes, if that is at most `max_bytes`.
     #[napi(ts_return_type = "Answer<Buffer>")]
-    pub fn read_file(&self, call: f64, path: String, max_bytes: f64) -> Answer {
+    pub fn read_file(
+        &self,
+        call: f64,
+        path: String,
+        max_bytes: f64,
+        offset: Option<f64>,
+        length: Option<f64>,
+    ) -> Answer {
+        let request = ReadRequest {
+            path,
+            offset: offset.unwrap_or(0.0) as u64,
+            length: length.map(|length| length as u64),
+            most: max_bytes as u64,
+        };
         self.ask(call, move |vm| async move {
-            vm.read_file(path, max_bytes as u64).await.map(Value::Content)
+            vm.read_file(request).await.map(Value::Content)
         })
     }
 
     /// Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn write_file(&self, call: f64, path: String, content: Uint8Array) -> Answer {
-        let content = copied(&content);
+    pub fn write_file(
+        &self,
+        call: f64,
+        path: String,
+        content: Uint8Array,
+        mode: Option<u32>,
+        mtime_ms: Option<f64>,
+    ) -> Answer {
+        let request = WriteRequest {
+            path,
+            content: copied(&content),
+            mode,
+            mtime_ms,
+        };
         self.ask(call, |vm| async move {
-            vm.write_file(path, content).await.map(|()| Value::Undefined)
+            vm.write_file(request).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Appends to a file. The content is copied, as that of `write_file`.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn append_file(&self, call: f64, path: String, content: Uint8Array, mode: Option<u32>) -> Answer {
+        let content = copied(&content);
+        self.ask(call, move |vm| async move {
+            vm.append_file(path, content, mode)
+                .await
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Cuts a file off, or extends it with zeros.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn truncate(&self, call: f64, path: String, length: f64) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.truncate(path, length as u64).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Changes a file's mode.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn chmod(&self, call: f64, path: String, mode: u32) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.chmod(path, mode).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Changes a file's times.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn utimes(&self, call: f64, path: String, atime_ms: f64, mtime_ms: f64) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.utimes(path, atime_ms, mtime_ms)
+                .await
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Creates a symbolic link at `path`.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn symlink(&self, call: f64, target: String, path: String) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.symlink(target, path).await.map(|()| Value::Undefined)
+        })
+    }
+
+    /// Resolves to what a symbolic link contains.
+    #[napi(ts_return_type = "Answer<string>")]
+    pub fn readlink(&self, call: f64, path: String) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.readlink(path).await.map(Value::lossy_text)
+        })
+    }
+
+    /// Resolves to the absolute path without symbolic links.
+    #[napi(ts_return_type = "Answer<string>")]
+    pub fn realpath(&self, call: f64, path: String) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.realpath(path).await.map(Value::lossy_text)
         })
     }
 
     /// Creates a directory.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn mkdir(&self, call: f64, path: String, recursive: bool) -> Answer {
+    pub fn mkdir(&self, call: f64, path: String, mode: u32, recursive: bool) -> Answer {
         self.ask(call, move |vm| async move {
-            vm.mkdir(path, recursive).await.map(|()| Value::Undefined)
+            vm.mkdir(path, mode, recursive).await.map(|()| Value::Undefined)
         })
     }
 
@@ -43,7 +129,20 @@ impl NativeVm {
     pub fn readdir(&self, call: f64, path: String) -> Answer {
         let on_entries = self.in_pieces(call, wire::names);
         self.ask(call, |vm| async move {
-            vm.readdir(path, on_entries).await.map(|()| Value::Undefined)
+            vm.readdir(path, false, on_entries)
+                .await
+                .map(|()| Value::Undefined)
+        })
+    }
+
+    /// Sends names and types in pieces, each a JSON array of `[name, type]`, and then resolves.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn readdir_entries(&self, call: f64, path: String) -> Answer {
+        let on_entries = self.in_pieces(call, wire::typed_names);
+        self.ask(call, |vm| async move {
+            vm.readdir(path, true, on_entries)
+                .await
+                .map(|()| Value::Undefined)
         })
     }
 
@@ -72,11 +171,13 @@ impl NativeVm {
         Arc::new(move |entries, credit| send_piece(describe(&entries), credit))
     }
 
-    /// Resolves to the attributes, as JSON.
+    /// Resolves to the attributes, as JSON; to those of a symbolic link itself, if `follow` is false.
     #[napi(ts_return_type = "Answer<Json<VmStat>>")]
-    pub fn stat(&self, call: f64, path: String) -> Answer {
-        self.ask(call, |vm| async move {
-            vm.stat(path).await.map(|attributes| wire::stat(&attributes))
+    pub fn stat(&self, call: f64, path: String, follow: bool) -> Answer {
+        self.ask(call, move |vm| async move {
+            vm.stat(path, follow)
+                .await
+                .map(|attributes| wire::stat(&attributes))
         })
     }
 

@@ -38,7 +38,7 @@ test("a file of more than maxBytes is not read, and the error names the bound", 
   expect(sparse).toMatchObject({ content: null, error: expect.stringMatching(/^EFBIG/) });
 });
 
-test.each([["utf8"], [{ maxBytes: -1 }], [{ maxBytes: "5" }], [{ maxBytes: 2 ** 31 }], [{ encoding: "utf8" }], [null]])(
+test.each([["utf9"], [{ maxBytes: -1 }], [{ maxBytes: "5" }], [{ maxBytes: 2 ** 31 }], [{ encoding: "utf9" }], [null]])(
   "readFile(path, %j) is an invalid argument",
   async (options) => {
     const vm = await boot();

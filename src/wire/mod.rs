@@ -24,4 +24,5 @@ pub use options::{
 pub use results::{
     context, context_summary, diagnosis, enforcement, error_value, io_stats, listed_entries, listening_port,
     names, process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
+    typed_names,
 };

@@ -201,11 +201,29 @@ impl<'a> ListedEntry<'a> {
             r#type: match entry.kind {
                 EntryKind::Directory => "directory",
                 EntryKind::Symlink => "symlink",
-                EntryKind::File => "file",
+                _ => "file",
             },
             size: entry.size,
         }
     }
+}
+
+/// A piece of `readdirEntries`: a list of `[name, type]`.
+pub fn typed_names(entries: &[DirectoryEntry]) -> String {
+    let kind = |kind| match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Fifo => "fifo",
+        EntryKind::Socket => "socket",
+        EntryKind::CharacterDevice => "characterDevice",
+        EntryKind::BlockDevice => "blockDevice",
+    };
+    let names: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.name.as_str(), kind(entry.kind)))
+        .collect();
+    to_json(&names)
 }
 
 /// A `VmStat`.

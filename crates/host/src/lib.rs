@@ -44,7 +44,8 @@ pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
-    Content, DirectoryEntry, EntryKind, MAX_FILE, OnEntries, Share, WalkRequest, copied, remove_tree,
+    Content, DirectoryEntry, EntryKind, MAX_FILE, OnEntries, ReadRequest, Share, WalkRequest, WriteRequest,
+    copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
 pub use listening::ListeningPort;

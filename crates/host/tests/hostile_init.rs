@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{
-    Abort, Command, EndRequest, Event, Events, Exec, KeptBytes, Limits, ProcessId, ShellRequest,
-    SpawnRequest, Timeout, Vm, runtime,
+    Abort, Command, EndRequest, Event, Events, Exec, KeptBytes, Limits, ProcessId, ReadRequest, ShellRequest,
+    SpawnRequest, Timeout, Vm, WriteRequest, runtime,
 };
 use agent_vm_protocol::message::{
     Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
@@ -249,7 +249,7 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
     };
     let fds: Vec<OwnedFd> = (0..count).map(|_| attachment(random)).collect();
     let number = random.next() as i32;
-    let reply = match random.below(12) {
+    let reply = match random.below(13) {
         0..=3 => Reply::Spawned {
             call,
             pid: random.next() as u32,
@@ -282,6 +282,10 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
                 mode: random.next() as u32,
                 ..Attributes::default()
             },
+        },
+        11 => Reply::Path {
+            call,
+            path: random.bytes(300),
         },
         _ if random.below(20) == 0 => {
             send_raw(channel, &random.bytes(200), &fds);
@@ -398,6 +402,23 @@ fn the_server_goes_on() {
     println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
 }
 
+async fn read_and_write(vm: &Vm) {
+    let read = ReadRequest {
+        path: "/x".into(),
+        offset: 0,
+        length: None,
+        most: 1000,
+    };
+    drop(vm.read_file(read).await);
+    let write = WriteRequest {
+        path: "/x".into(),
+        content: vec![1; 1000],
+        mode: Some(0o600),
+        mtime_ms: Some(1.0),
+    };
+    drop(vm.write_file(write).await);
+}
+
 /// Runs one VM: every kind of call, and then its end. Returns whether it booted.
 fn live(seed: u64) -> bool {
     let events = Arc::new(CountedEnds::default());
@@ -463,9 +484,9 @@ fn live(seed: u64) -> bool {
         );
         let (calls, done) = (vm.clone(), answered(&pending));
         drop(runtime.spawn(async move {
-            drop(calls.read_file("/x".into(), 1000).await);
-            drop(calls.write_file("/x".into(), vec![1; 1000]).await);
-            drop(calls.readdir("/".into(), Arc::new(|_, _| {})).await);
+            read_and_write(&calls).await;
+            drop(calls.readlink("/x".into()).await);
+            drop(calls.readdir("/".into(), true, Arc::new(|_, _| {})).await);
             drop(calls.delete("/x".into(), true).await);
             done();
         }));

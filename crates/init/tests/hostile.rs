@@ -102,7 +102,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
         step: FileStep::Open {
             directory,
             path: path.into(),
-            mode: OpenMode::Read,
+            mode: OpenMode::Read { follow: true },
         },
     };
     for request in [

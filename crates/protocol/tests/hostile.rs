@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Exit, Failure, FileStep,
-    Hardware, Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request, RootEntry,
-    ShownCgroup, Spawn, Stdio, Target, Usage,
+    Attributes, Background, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure,
+    FileStep, Hardware, Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request,
+    RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -123,7 +123,12 @@ fn requests() -> Vec<Request> {
             step: FileStep::Open {
                 directory: Some(0),
                 path: "a/b".into(),
-                mode: OpenMode::Write { parents: true },
+                mode: OpenMode::Write(WriteMode {
+                    parents: true,
+                    create: Some(0o666),
+                    existing: Existing::Empty,
+                    append: false,
+                }),
             },
         },
     ]

@@ -6,31 +6,17 @@
 //! never as whole paths. Each is opened by a relative path from one of a few open directories.
 
 use std::collections::{HashSet, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use agent_vm_protocol::message::OpenMode;
-use nix::dir::{Dir, Type};
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{SFlag, fstatat};
 use tokio::sync::SemaphorePermit;
 
+use super::entries::{Amount, Detail, DirectoryEntry, EntryKind, MAX_BYTES, MAX_ENTRIES, check, list};
+use super::places::{MAX_DEPTH, Places};
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::vm::Vm;
-
-/// The maximum number of names in one listing.
-pub const MAX_ENTRIES: usize = 1_000_000;
-
-/// The maximum total length of the names or paths in one listing, in bytes.
-pub const MAX_BYTES: usize = 64 * 1024 * 1024;
-
-/// The depth of the deepest directory that is listed; the directory where a listing begins has depth 0.
-pub const MAX_DEPTH: u32 = 4096;
-
-/// The maximum number of names read from one directory, including excluded ones: a process may add names as fast as
-/// they are read.
-const MAX_NAMES_READ: usize = 4 * MAX_ENTRIES;
 
 /// The maximum number of names in one piece, and their bytes. JavaScript processes a piece within a millisecond, and
 /// its text fits into the young generation of V8's heap, whose collections are short.
@@ -39,32 +25,6 @@ const PIECE: (usize, usize) = (512, 32 * 1024);
 /// The maximum number of pieces that JavaScript has not processed. It is small because a single path of control
 /// characters is 360 KiB of JSON, which takes milliseconds to parse.
 const AHEAD: usize = 2;
-
-/// The longest relative path from an open directory, in bytes and in names; the kernel allows 4,095 bytes, and 255 for
-/// a name. A listing within its bounds needs about a hundred open directories.
-const LONGEST_WAY: (usize, u32) = (3072, 64);
-
-/// The type of a directory entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// Anything else.
-    File,
-}
-
-/// A directory entry.
-#[derive(Debug, Clone)]
-pub struct DirectoryEntry {
-    /// The name, or in a walk the whole path. Bytes that are not UTF-8 are replaced.
-    pub name: String,
-    /// Its type.
-    pub kind: EntryKind,
-    /// Its size in bytes.
-    pub size: u64,
-}
 
 /// Receives a piece of a listing, on a thread that may block. The piece after the next arrives when [`Credit`] is
 /// dropped.
@@ -81,13 +41,6 @@ pub struct WalkRequest {
     pub exclude: HashSet<String>,
 }
 
-/// A directory that was found: its name, and the directory that contains it.
-struct FoundDirectory {
-    above: usize,
-    name: Vec<u8>,
-    depth: u32,
-}
-
 /// An open directory, from which other directories are opened.
 struct OpenedDirectory {
     fd: OwnedFd,
@@ -101,15 +54,16 @@ struct Pending {
 }
 
 impl Vm {
-    /// The names in a directory, without attributes, in the order of their bytes.
-    pub async fn readdir(&self, path: String, on_entries: OnEntries) -> Result<(), Error> {
+    /// The names in a directory in the order of their bytes, without sizes and, if not `typed`, without types.
+    pub async fn readdir(&self, path: String, typed: bool, on_entries: OnEntries) -> Result<(), Error> {
         let _place = self.listing().await?;
         let mut pieces = Pieces::new(self, path.clone(), on_entries);
         let mode = OpenMode::Directory { follow: true };
         let fd = self.open(None, path.clone().into(), mode).await?;
         let left = pieces.left();
+        let detail = if typed { Detail::Types } else { Detail::Names };
         let names = self
-            .blocking(move || list(fd.as_fd(), &path, None, left, &|_| true))
+            .blocking(move || list(fd.as_fd(), &path, detail, left, &|_| true))
             .await?;
         pieces.add(names.into_iter().map(|name| name.entry)).await?;
         pieces.finish().await
@@ -123,23 +77,20 @@ impl Vm {
         let mode = OpenMode::Directory { follow: true };
         let fd = self.open(None, walk.path.clone().into(), mode).await?;
         let exclude = Arc::new(walk.exclude);
-        let mut places = vec![FoundDirectory {
-            above: 0,
-            name: walk.path.clone().into(),
-            depth: 0,
-        }];
+        let mut places = Places::new(walk.path.clone().into());
         let top = Arc::new(OpenedDirectory { fd, place: 0 });
         let mut pending = Vec::new();
         let mut next = Some((Arc::clone(&top), top));
         while let Some((directory, base)) = next.take() {
-            let depth = places[directory.place].depth;
+            let depth = places.depth(directory.place);
             let enters = walk.max_depth.is_none_or(|most| depth < most);
-            let prefix = path(&places, directory.place);
+            let prefix = places.path(directory.place);
             let (listed, exclude, left) = (Arc::clone(&directory), Arc::clone(&exclude), pieces.left());
             let names = self
                 .blocking(move || {
                     let is_wanted = |name: &str| !exclude.contains(name);
-                    list(listed.fd.as_fd(), &prefix, Some(&prefix), left, &is_wanted)
+                    let detail = Detail::Attributes(&prefix);
+                    list(listed.fd.as_fd(), &prefix, detail, left, &is_wanted)
                 })
                 .await?;
             let first_below = pending.len();
@@ -152,12 +103,7 @@ impl Vm {
                             walk.path
                         )));
                     }
-                    let place = places.len();
-                    places.push(FoundDirectory {
-                        above: directory.place,
-                        name: name.bytes.clone(),
-                        depth: depth + 1,
-                    });
+                    let place = places.add(directory.place, name.bytes.clone());
                     let base = Arc::clone(&base);
                     pending.push(Pending { base, place });
                 }
@@ -175,7 +121,7 @@ impl Vm {
     }
 
     /// Waits until this VM may make one more listing.
-    async fn listing(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) async fn listing(&self) -> Result<SemaphorePermit<'_>, Error> {
         tokio::select! {
             // The semaphore is never closed.
             place = self.shared().bounds.listings.acquire() => place.map_err(|_| Error::Disposed),
@@ -187,11 +133,11 @@ impl Vm {
     /// or not readable.
     async fn open_below(
         &self,
-        places: &[FoundDirectory],
+        places: &Places,
         Pending { base, place }: Pending,
     ) -> Result<Option<(Arc<OpenedDirectory>, Arc<OpenedDirectory>)>, Error> {
-        let way = way(places, base.place, place);
-        let length = way.len();
+        let way = places.way(base.place, place);
+        let is_far = places.is_far(base.place, place, &way);
         let from = base
             .fd
             .try_clone()
@@ -199,12 +145,7 @@ impl Vm {
         match self.open(Some(from), way, OpenMode::DirectoryWithoutLinks).await {
             Ok(fd) => {
                 let opened = Arc::new(OpenedDirectory { fd, place });
-                let names = places[place].depth - places[base.place].depth;
-                let base = if length > LONGEST_WAY.0 || names > LONGEST_WAY.1 {
-                    Arc::clone(&opened)
-                } else {
-                    base
-                };
+                let base = if is_far { Arc::clone(&opened) } else { base };
                 Ok(Some((opened, base)))
             }
             Err(Error::System {
@@ -214,48 +155,11 @@ impl Vm {
             Err(Error::System { errno, syscall, .. }) => Err(Error::System {
                 errno,
                 syscall,
-                path: Some(path(places, place)),
+                path: Some(places.path(place)),
             }),
             Err(error) => Err(error),
         }
     }
-}
-
-/// The names on the way from one directory down to another, the deepest first.
-fn upwards(places: &[FoundDirectory], top: usize, place: usize) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(place), |place| Some(places[*place].above))
-        .take_while(move |place| *place != top)
-        .map(|place| places[place].name.as_slice())
-}
-
-/// The relative path from one directory to another.
-fn way(places: &[FoundDirectory], from: usize, to: usize) -> Vec<u8> {
-    let mut names: Vec<_> = upwards(places, from, to).collect();
-    names.reverse();
-    names.join(&b'/')
-}
-
-/// The whole path of a directory, as the caller sees it.
-fn path(places: &[FoundDirectory], place: usize) -> String {
-    let top = String::from_utf8_lossy(&places[0].name);
-    let names: Vec<_> = upwards(places, 0, place).map(String::from_utf8_lossy).collect();
-    let mut path = if names.is_empty() {
-        top.into_owned()
-    } else {
-        top.trim_end_matches('/').to_owned()
-    };
-    for name in names.iter().rev() {
-        path.push('/');
-        path.push_str(name);
-    }
-    path
-}
-
-/// A number of names and their total bytes.
-#[derive(Debug, Clone, Copy)]
-struct Amount {
-    names: usize,
-    bytes: usize,
 }
 
 /// Delivers a listing in pieces.
@@ -339,99 +243,4 @@ impl<'a> Pieces<'a> {
         }
         Ok(())
     }
-}
-
-fn check(found: Amount, names: usize, bytes: usize, path: &str) -> Result<(), Error> {
-    let bound = if found.names > names {
-        format!("{MAX_ENTRIES} names")
-    } else if found.bytes > bytes {
-        format!("{} MiB of names and paths", MAX_BYTES / 1024 / 1024)
-    } else {
-        return Ok(());
-    };
-    Err(Error::LimitExceeded(format!(
-        "{path} holds more than {bound}, the most that one call lists; list what is in it by itself, give a maxDepth, or \
-         exclude names"
-    )))
-}
-
-/// A name in bytes, and as text.
-struct Name {
-    bytes: Vec<u8>,
-    entry: DirectoryEntry,
-}
-
-/// The content of a directory, sorted by name; with `prefix` before each name, and with attributes, if there is a
-/// prefix. The attributes are the entry's own: a link is not followed.
-fn list(
-    fd: BorrowedFd<'_>,
-    path: &str,
-    prefix: Option<&str>,
-    most: Amount,
-    is_wanted: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Name>, Error> {
-    let failed = |errno: nix::Error, syscall: &str| Error::System {
-        errno: errno as i32,
-        syscall: syscall.into(),
-        path: Some(path.to_owned()),
-    };
-    // Both descriptors share one read position, and nothing else reads from it.
-    let own = fd
-        .try_clone_to_owned()
-        .map_err(|error| Error::system(&error, "dup"))?;
-    let mut directory = Dir::from_fd(own).map_err(|errno| failed(errno, "opendir"))?;
-    let mut names = Vec::new();
-    let mut found = Amount { names: 0, bytes: 0 };
-    for (number, entry) in directory.iter().enumerate() {
-        if number >= MAX_NAMES_READ {
-            return Err(Error::LimitExceeded(format!(
-                "{path} has more than {MAX_NAMES_READ} names, the most that one call reads of a directory"
-            )));
-        }
-        let entry = entry.map_err(|errno| failed(errno, "readdir"))?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let shown = name.to_string_lossy();
-        if !is_wanted(&shown) {
-            continue;
-        }
-        found.names += 1;
-        found.bytes += shown.len() + prefix.map_or(0, |prefix| prefix.len() + 1);
-        check(found, most.names, most.bytes, path)?;
-        let (kind, size) = match prefix {
-            None => (EntryKind::File, 0),
-            Some(_) => kind_and_size(fd, name, entry.file_type()),
-        };
-        names.push(Name {
-            bytes: name.to_bytes().to_vec(),
-            entry: DirectoryEntry {
-                name: shown.into_owned(),
-                kind,
-                size,
-            },
-        });
-    }
-    names.sort_unstable_by(|one, other| one.bytes.cmp(&other.bytes));
-    if let Some(prefix) = prefix {
-        let prefix = prefix.trim_end_matches('/');
-        for name in &mut names {
-            name.entry.name = format!("{prefix}/{}", name.entry.name);
-        }
-    }
-    Ok(names)
-}
-
-fn kind_and_size(fd: BorrowedFd<'_>, name: &std::ffi::CStr, listed: Option<Type>) -> (EntryKind, u64) {
-    let stat = fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    let mode = stat.as_ref().map_or(SFlag::empty(), |stat| {
-        SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT)
-    });
-    let kind = match (mode, listed) {
-        (SFlag::S_IFDIR, _) | (_, Some(Type::Directory)) => EntryKind::Directory,
-        (SFlag::S_IFLNK, _) | (_, Some(Type::Symlink)) => EntryKind::Symlink,
-        _ => EntryKind::File,
-    };
-    (kind, stat.map_or(0, |stat| stat.st_size as u64))
 }

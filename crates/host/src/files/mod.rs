@@ -1,63 +1,56 @@
 //! The VM's files. Init opens, renames and removes, as the VM's user and in the VM's view. The host reads, writes and
 //! lists through the descriptors that init sends, on blocking threads; the data never passes through init.
 
+mod change;
+mod entries;
+mod links;
 mod list;
+mod places;
 mod read;
 mod remove;
 mod share;
 mod sys;
+mod write;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request, is_kernel_interface};
+use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request};
 use agent_vm_remove_tree::Named;
 use nix::errno::Errno;
-use nix::sys::statfs::fstatfs;
 
 use crate::control::ReplyAndFds;
 use crate::error::Error;
 use crate::vm::Vm;
 
-pub use list::{DirectoryEntry, EntryKind, OnEntries, WalkRequest};
-pub use read::{Content, MAX_FILE};
+pub use entries::{DirectoryEntry, EntryKind};
+pub use list::{OnEntries, WalkRequest};
+pub use read::{Content, MAX_FILE, ReadRequest};
 pub use remove::remove_tree;
 pub use share::Share;
+pub use write::WriteRequest;
 
 impl Vm {
-    /// Writes a whole regular file, and creates missing parent directories.
-    pub async fn write_file(&self, path: String, content: Vec<u8>) -> Result<(), Error> {
-        let fd = self
-            .open(None, path.clone().into(), OpenMode::Write { parents: true })
-            .await?;
-        self.blocking(move || write_whole(fd, &path, &content)).await
+    /// Creates a directory with these permissions, less the umask of 022.
+    pub async fn mkdir(&self, path: String, mode: u32, recursive: bool) -> Result<(), Error> {
+        let step = FileStep::Mkdir {
+            directory: None,
+            path: path.into(),
+            mode,
+            recursive,
+        };
+        self.step(step, Vec::new()).await.map(drop)
     }
 
-    /// Creates a directory.
-    pub async fn mkdir(&self, path: String, recursive: bool) -> Result<(), Error> {
-        self.step(FileStep::Mkdir { path, recursive }, Vec::new())
-            .await
-            .map(drop)
-    }
-
-    /// The attributes of a file; a symbolic link is followed.
-    pub async fn stat(&self, path: String) -> Result<Attributes, Error> {
-        self.attributes(path, true).await
-    }
-
-    async fn attributes(&self, path: String, follow: bool) -> Result<Attributes, Error> {
-        match self
-            .step(
-                FileStep::Stat {
-                    directory: None,
-                    path,
-                    follow,
-                },
-                Vec::new(),
-            )
-            .await?
-        {
+    /// The attributes of a file, or of a symbolic link itself if `follow` is false.
+    pub async fn stat(&self, path: String, follow: bool) -> Result<Attributes, Error> {
+        let step = FileStep::Stat {
+            directory: None,
+            path: path.into(),
+            follow,
+        };
+        match self.step(step, Vec::new()).await? {
             (Reply::Attributes { attributes, .. }, _) => Ok(attributes),
             _ => Err(Error::Disposed),
         }
@@ -65,7 +58,7 @@ impl Vm {
 
     /// Whether the path exists.
     pub async fn exists(&self, path: String) -> Result<bool, Error> {
-        match self.stat(path).await {
+        match self.stat(path, true).await {
             Ok(_) => Ok(true),
             Err(Error::System {
                 errno: libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP | libc::ENAMETOOLONG,
@@ -104,7 +97,7 @@ impl Vm {
         let (Ok((from, from_slashes)), Ok((to, to_slashes))) = (named(from), named(&to)) else {
             return Ok(Some(libc::EBUSY));
         };
-        let from = match self.attributes(from.to_owned(), false).await {
+        let from = match self.stat(from.to_owned(), false).await {
             Ok(attributes) => is_directory(&attributes),
             Err(Error::System { errno, .. }) => return Ok(Some(errno)),
             Err(error) => return Err(error),
@@ -113,7 +106,7 @@ impl Vm {
             return Ok(Some(libc::ENOTDIR));
         }
         match self
-            .attributes(to.to_owned(), false)
+            .stat(to.to_owned(), false)
             .await
             .map(|attributes| is_directory(&attributes))
         {
@@ -130,7 +123,7 @@ impl Vm {
     pub async fn delete(&self, path: String, recursive: bool) -> Result<(), Error> {
         let refused = |errno: Errno| failed(&errno.into(), "rmdir", &path);
         let (name, needs_directory) = named(&path).map_err(refused)?;
-        let is_directory = is_directory(&self.attributes(name.to_owned(), false).await?);
+        let is_directory = is_directory(&self.stat(name.to_owned(), false).await?);
         if needs_directory && !is_directory {
             return Err(refused(Errno::ENOTDIR));
         }
@@ -233,15 +226,4 @@ fn regular(fd: OwnedFd, path: &str, syscall: &str) -> Result<(File, u64), Error>
             path: Some(path.into()),
         })
     }
-}
-
-fn write_whole(fd: OwnedFd, path: &str, content: &[u8]) -> Result<(), Error> {
-    let kind = fstatfs(&fd).map_err(|errno| failed(&errno.into(), "fstatfs", path))?;
-    if is_kernel_interface(kind.filesystem_type().0) {
-        // Init has refused it already.
-        return Err(failed(&io::Error::from_raw_os_error(libc::EACCES), "open", path));
-    }
-    let (mut file, _) = regular(fd, path, "write")?;
-    file.write_all(content)
-        .map_err(|error| failed(&error, "write", path))
 }

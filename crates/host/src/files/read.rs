@@ -1,7 +1,8 @@
-//! Reads whole files, within the memory that all reads [share](super::share).
+//! Reads files or parts of them, within the memory that all reads [share](super::share).
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use super::share::Share;
 use super::{failed, regular};
@@ -19,10 +20,31 @@ const FIRST: u64 = 64 * 1024;
 /// How many bytes are read between two checks whether the VM still runs.
 const PIECE: u64 = 8 * 1024 * 1024;
 
+/// A read of a file.
+#[derive(Debug, Clone)]
+pub struct ReadRequest {
+    /// The path of the file.
+    pub path: String,
+    /// The position of the first byte.
+    pub offset: u64,
+    /// How many bytes are read, if the file has that many; without it, all that follow.
+    pub length: Option<u64>,
+    /// The most bytes that are read: more is an error.
+    pub most: u64,
+}
+
+/// The bytes of a file that a read asks for.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    offset: u64,
+    length: u64,
+    most: u64,
+}
+
 /// The content of a file, and the share of memory that it uses until JavaScript has it.
 #[derive(Debug)]
 pub struct Content {
-    /// All bytes of the file.
+    /// The bytes that were asked for.
     pub bytes: Vec<u8>,
     /// Dropped when JavaScript owns the bytes.
     pub share: Share,
@@ -35,10 +57,20 @@ enum Progress {
 }
 
 impl Vm {
-    /// Reads a regular file of at most `most` bytes. The memory of all reads of all VMs is bounded by
+    /// Reads a regular file. The memory of all reads of all VMs is bounded by
     /// [`READ_AT_A_TIME`](super::share::READ_AT_A_TIME); a larger file is read alone.
-    pub async fn read_file(&self, path: String, most: u64) -> Result<Content, Error> {
-        let most = most.min(MAX_FILE);
+    pub async fn read_file(&self, request: ReadRequest) -> Result<Content, Error> {
+        let ReadRequest {
+            path,
+            offset,
+            length,
+            most,
+        } = request;
+        let range = Range {
+            offset,
+            length: length.unwrap_or(u64::MAX),
+            most: most.min(MAX_FILE),
+        };
         // The semaphore is never closed.
         let _place = self
             .shared()
@@ -47,18 +79,25 @@ impl Vm {
             .acquire()
             .await
             .map_err(|_| Error::Disposed)?;
-        let fd = self.open(None, path.clone().into(), OpenMode::Read).await?;
+        let fd = self
+            .open(None, path.clone().into(), OpenMode::Read { follow: true })
+            .await?;
         let (vm, of) = (self.weak(), path.clone());
         let mut read = self
             .blocking(move || {
                 let (file, size) = regular(fd, &of, "read")?;
-                if size > most {
-                    return Err(too_large(&of, most));
+                let wanted = size.saturating_sub(offset).min(range.length);
+                if wanted > range.most {
+                    return Err(too_large(&of, range.most));
                 }
                 // One byte more, so that a read meets the end of a file that has not grown.
-                let needs = if size == 0 { FIRST } else { size + 1 };
+                let needs = if size == 0 {
+                    FIRST.min(range.length)
+                } else {
+                    wanted
+                } + 1;
                 match Share::try_take(needs) {
-                    Some(share) => whole(file, size, share, most, &of, &vm),
+                    Some(share) => whole(file, wanted, share, range, &of, &vm),
                     None => Ok(Progress::Needs(file, needs)),
                 }
             })
@@ -71,51 +110,65 @@ impl Vm {
             let share = Share::take(self, needs).await?;
             let (vm, of) = (self.weak(), path.clone());
             read = self
-                .blocking(move || whole(file, needs, share, most, &of, &vm))
+                .blocking(move || whole(file, needs, share, range, &of, &vm))
                 .await?;
         }
     }
 }
 
-/// Reads a file from its start. If the file is larger than its share, and no larger share is free, returns the file and
-/// the size that it needs.
+/// Reads a range of a file. If the range is larger than its share, and no larger share is free, returns the file and the
+/// size that it needs.
 fn whole(
-    mut file: File,
+    file: File,
     room: u64,
     mut share: Share,
-    most: u64,
+    range: Range,
     path: &str,
     vm: &WeakVm,
 ) -> Result<Progress, Error> {
-    let failed = |error: io::Error| failed(&error, "read", path);
-    file.rewind().map_err(failed)?;
-    let mut bytes = sys::with_room(room.min(most) as usize + 1);
+    let Range {
+        offset, length, most, ..
+    } = range;
+    let mut bytes = sys::with_room(room.min(most).min(length) as usize + 1);
     loop {
         if vm.is_ending() {
             return Err(Error::Disposed);
         }
-        let length = bytes.len() as u64;
-        if length > most {
+        let read = bytes.len() as u64;
+        if read > most {
             return Err(too_large(path, most));
         }
         let allowed = share.bytes().unwrap_or(u64::MAX).min(most + 1);
-        if length >= allowed {
-            let needs = (2 * length).min(most + 1);
+        if read >= allowed && read < length {
+            let needs = (2 * read).min(most + 1);
             if share.try_grow(needs) {
                 continue;
             }
             return Ok(Progress::Needs(file, needs));
         }
-        let piece = PIECE.min(allowed - length);
-        if file
-            .by_ref()
+        let piece = PIECE.min(allowed.saturating_sub(read)).min(length - read);
+        let at = offset.saturating_add(read);
+        let got = At { file: &file, at }
             .take(piece)
             .read_to_end(&mut bytes)
-            .map_err(failed)?
-            == 0
-        {
+            .map_err(|error| failed(&error, "read", path))?;
+        if got == 0 {
             return Ok(Progress::Whole(Content { bytes, share }));
         }
+    }
+}
+
+/// A position in a file. Reading there leaves the file's own position alone, and finds the end of a file that is shorter.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

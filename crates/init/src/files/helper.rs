@@ -11,6 +11,7 @@ use super::Outcome;
 use crate::control::Attachments;
 use crate::helper::{self, Helper};
 use crate::landlock_domain::LandlockDomain;
+use crate::mediate::Ground;
 use crate::sys;
 
 /// Carries out the steps, one after another.
@@ -45,6 +46,8 @@ pub enum StepAnswer {
     Opened,
     /// The attributes, as in `statx(2)`.
     Attributes(Attributes),
+    /// A path.
+    Path(Vec<u8>),
     /// How many names were removed.
     Removed(u32),
     /// The step is done.
@@ -54,23 +57,26 @@ pub enum StepAnswer {
 }
 
 /// Runs in the helper's process, with the programs' rights to files if init has more.
-pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>) {
+pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>, ground: &Ground<'_>) {
     if let Some(Err(error)) = domain.map(LandlockDomain::enter) {
         // Outside of the domain it must not do anything, so each step then fails.
         sys::log(&error);
         return;
     }
-    if let Err(errno) = helper::close_all_but(&[channel.as_fd()]) {
+    let mut kept = vec![channel.as_fd()];
+    kept.extend(ground.fds());
+    if let Err(errno) = helper::close_all_but(&kept) {
         sys::log(&errno);
         return;
     }
-    helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds));
+    helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds, ground));
 }
 
-fn step(step: &FileStep, fds: Vec<OwnedFd>) -> (StepAnswer, Vec<OwnedFd>) {
-    match super::step(step, &mut Attachments::new(fds)) {
+fn step(step: &FileStep, fds: Vec<OwnedFd>, ground: &Ground<'_>) -> (StepAnswer, Vec<OwnedFd>) {
+    match super::step(step, &mut Attachments::new(fds), ground) {
         Ok(Outcome::Opened(fd)) => (StepAnswer::Opened, vec![fd]),
         Ok(Outcome::Attributes(attributes)) => (StepAnswer::Attributes(*attributes), Vec::new()),
+        Ok(Outcome::Path(path)) => (StepAnswer::Path(path), Vec::new()),
         Ok(Outcome::Removed(count)) => (StepAnswer::Removed(count), Vec::new()),
         Ok(Outcome::Done) => (StepAnswer::Done, Vec::new()),
         Err(error) => (StepAnswer::Failed(error), Vec::new()),

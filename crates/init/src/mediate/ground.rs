@@ -80,6 +80,18 @@ impl Ground<'_> {
         }
     }
 
+    /// Whether init may change the attributes of an opened file at all.
+    pub fn includes(&self, file_fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        match self {
+            Self::Directory {
+                directory_fd,
+                replaced,
+            } => contains(*directory_fd, replaced, file_fd),
+            // The kernel decides by the rights of the VM's user.
+            Self::Root(_) => Ok(()),
+        }
+    }
+
     /// Whether the file may get a mode. On a host directory, directories may be set-group-id, which gives their group
     /// to new files in them; nothing else may be set-id.
     pub fn takes(&self, file_fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
@@ -108,9 +120,20 @@ impl Ground<'_> {
 pub struct OwnMounts {
     /// The number of a mount is not reused while the mount exists, and these mounts end with the VM.
     numbers: Vec<u64>,
+    /// Whether programs can change files on these mounts only.
+    are_all: bool,
 }
 
 impl OwnMounts {
+    /// Those of a VM that shows nothing of the host and has its own network: every file that its programs can change is
+    /// on them.
+    pub fn all() -> Self {
+        Self {
+            numbers: Vec::new(),
+            are_all: true,
+        }
+    }
+
     /// Adds the mount on which `fd` is.
     pub fn add(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         // Before Linux 5.8 the number of a mount is not available: all files then count as the host's.
@@ -119,7 +142,7 @@ impl OwnMounts {
     }
 
     fn include(&self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-        Ok(mount_of(fd)?.is_some_and(|number| self.numbers.contains(&number)))
+        Ok(self.are_all || mount_of(fd)?.is_some_and(|number| self.numbers.contains(&number)))
     }
 }
 
@@ -180,19 +203,26 @@ fn held(
     number: i32,
 ) -> Result<OwnedFd, Errno> {
     let fd = caller.open(Some(number))?;
-    let found = fstat(&fd)?;
+    contains(directory, replaced, fd.as_fd())?;
+    Ok(fd)
+}
+
+/// Fails with EPERM unless an opened file is below the VM's directory, or has no name and is not one of the files that
+/// programs read instead of the host's.
+fn contains(directory: BorrowedFd<'_>, replaced: &Replaced, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let found = fstat(fd)?;
     if found.st_nlink == 0 {
         return if replaced.includes(&found)? {
             Err(Errno::EPERM)
         } else {
-            Ok(fd)
+            Ok(())
         };
     }
-    let path = path_of(fd.as_fd())?;
+    let path = path_of(fd)?;
     let inside = path.strip_prefix(path_of(directory)?).map_err(|_| Errno::EPERM)?;
     let there = fstat(resolve(directory, inside, false)?)?;
     if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino) {
-        Ok(fd)
+        Ok(())
     } else {
         Err(Errno::EPERM)
     }

@@ -42,7 +42,7 @@ use crate::sys::MEDIATOR_NAME;
 
 pub use ground::{Ground, OwnMounts};
 pub use replaced::Replaced;
-pub use sys::{Asked, listen};
+pub use sys::{Asked, change_mode, listen};
 
 /// Receives calls, and has a helper answer them, one at a time, because a program can lock its memory and its files.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use agent_vm_protocol::message::{Call, Failure, FileStep, Reply};
 use nix::errno::Errno;
 
 use super::Vm;
+use super::helpers::ground;
 use crate::control::{Attachments, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::files::helper::{StepAnswer, Ticket, serve};
@@ -35,7 +36,8 @@ impl Vm {
     /// Sends the replies of finished steps, and starts the next one.
     pub(super) fn advance_files(&mut self, control: &mut Control) -> Result<(), ControlError> {
         let domain = self.backend.deputy().map(Deputy::domain);
-        let finished = self.files.advance(|channel| serve(channel, domain));
+        let ground = ground(&self.backend, &self.own_mounts);
+        let finished = self.files.advance(|channel| serve(channel, domain, &ground));
         self.introduce_helpers(control)?;
         for (ticket, answered) in finished {
             let call = ticket.call;
@@ -49,6 +51,7 @@ impl Vm {
                 Ok((StepAnswer::Attributes(attributes), fds)) => {
                     (Reply::Attributes { call, attributes }, fds)
                 }
+                Ok((StepAnswer::Path(path), fds)) => (Reply::Path { call, path }, fds),
                 Ok((StepAnswer::Removed(count), fds)) => (Reply::Removed { call, count }, fds),
                 Ok((StepAnswer::Done, fds)) => (Reply::Done { call }, fds),
                 Ok((StepAnswer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),

@@ -5,7 +5,7 @@ use agent_vm_protocol::message::Reply;
 use super::Vm;
 use super::backend::Backend;
 use crate::control::{Control, ControlError};
-use crate::mediate::Ground;
+use crate::mediate::{Ground, OwnMounts};
 use crate::sys;
 
 impl Vm {
@@ -23,13 +23,7 @@ impl Vm {
     /// Answers calls that the kernel asks about.
     pub(super) fn mediate(&mut self, control: &mut Control) -> Result<(), ControlError> {
         if self.mediator.has_sources() {
-            let ground = match &self.backend {
-                Backend::Init(_) => Ground::Root(&self.own_mounts),
-                Backend::Deputy(deputy) => Ground::Directory {
-                    directory_fd: deputy.domain().directory(),
-                    replaced: deputy.domain().replaced(),
-                },
-            };
+            let ground = ground(&self.backend, &self.own_mounts);
             self.mediator.advance(self.table.proc_fd(), &ground);
             self.introduce_helpers(control)?;
         }
@@ -48,5 +42,16 @@ impl Vm {
         }
         let pids = pids.into_iter().map(|pid| pid as u32).collect();
         control.send(&Reply::Helpers { pids }, Vec::new())
+    }
+}
+
+/// Where the files are whose attributes the helpers may change.
+pub(super) fn ground<'a>(backend: &'a Backend, own_mounts: &'a OwnMounts) -> Ground<'a> {
+    match backend {
+        Backend::Init(_) => Ground::Root(own_mounts),
+        Backend::Deputy(deputy) => Ground::Directory {
+            directory_fd: deputy.domain().directory(),
+            replaced: deputy.domain().replaced(),
+        },
     }
 }

@@ -90,7 +90,7 @@ impl Vm {
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
         let mut mediator = Mediator::default();
-        let own_mounts = booted.asks.map_or_else(OwnMounts::default, |asks| {
+        let own_mounts = booted.asks.map_or_else(OwnMounts::all, |asks| {
             mediator.add_sources(vec![asks.listener_fd]);
             asks.own_mounts
         });

@@ -24,16 +24,50 @@ pub enum FileStep {
         /// The directory to which `path` is relative.
         directory: Option<Attached>,
         /// The path of the file.
-        path: String,
+        path: Vec<u8>,
         /// Whether a final symbolic link is followed.
         follow: bool,
     },
-    /// Makes a directory of mode 0777 less the umask; answered with [`Reply::Done`](super::Reply::Done).
+    /// Makes a directory; answered with [`Reply::Done`](super::Reply::Done).
     Mkdir {
+        /// The directory to which `path` is relative.
+        directory: Option<Attached>,
         /// The path of the directory.
-        path: String,
+        path: Vec<u8>,
+        /// Its permissions, less the umask.
+        mode: u32,
         /// Whether missing parents are made too, and an existing directory is no error.
         recursive: bool,
+    },
+    /// Makes a symbolic link; answered with [`Reply::Done`](super::Reply::Done).
+    Symlink {
+        /// The directory to which `path` is relative.
+        directory: Option<Attached>,
+        /// The path of the link.
+        path: Vec<u8>,
+        /// What the link contains.
+        target: Vec<u8>,
+    },
+    /// Reads a symbolic link; answered with [`Reply::Path`](super::Reply::Path).
+    ReadLink {
+        /// The directory to which `path` is relative.
+        directory: Option<Attached>,
+        /// The path of the link.
+        path: Vec<u8>,
+    },
+    /// Finds the absolute path without symbolic links, `.` and `..`; answered with [`Reply::Path`](super::Reply::Path).
+    RealPath {
+        /// The path of the file.
+        path: Vec<u8>,
+    },
+    /// Changes a file's attributes; a final symbolic link is followed. Answered with [`Reply::Done`](super::Reply::Done).
+    Change {
+        /// The directory to which `path` is relative or, if `path` is empty, the file itself.
+        directory: Option<Attached>,
+        /// The path of the file.
+        path: Vec<u8>,
+        /// What is changed.
+        change: Change,
     },
     /// Renames a file; answered with [`Reply::Done`](super::Reply::Done).
     Rename {
@@ -61,16 +95,40 @@ pub enum FileStep {
     },
 }
 
+/// A change of a file's attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Its permissions and the set-user-id, set-group-id and sticky bits, in one of 12 bits each. Set-id bits are refused
+    /// (EPERM) where a program would be refused them.
+    Mode(u32),
+    /// Its times. A missing one stays as it is.
+    Times {
+        /// The last access.
+        accessed: Option<Time>,
+        /// The last change of the content.
+        modified: Option<Time>,
+    },
+}
+
+/// A time since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Time {
+    /// Whole seconds; negative before the epoch.
+    pub seconds: i64,
+    /// The rest, from 0 to 999,999,999.
+    pub nanoseconds: u32,
+}
+
 /// The purpose of opening a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpenMode {
     /// To read.
-    Read,
-    /// To write. The file is emptied first, and made if it is missing (with mode 0666 less the umask).
-    Write {
-        /// Whether missing directories on the way are made.
-        parents: bool,
+    Read {
+        /// Whether a final symbolic link is followed; otherwise ELOOP.
+        follow: bool,
     },
+    /// To write. Files of kernel file systems are refused (EACCES).
+    Write(WriteMode),
     /// To list a directory. ENOTDIR for anything else.
     Directory {
         /// Whether a final symbolic link is followed.
@@ -78,6 +136,30 @@ pub enum OpenMode {
     },
     /// To list the directory at the end of a path without symbolic links; ELOOP if there is one.
     DirectoryWithoutLinks,
+}
+
+/// How a file is opened to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteMode {
+    /// Whether missing directories on the way are made.
+    pub parents: bool,
+    /// The permissions of a new file, less the umask; without them the file must exist.
+    pub create: Option<u32>,
+    /// What happens to a file that exists.
+    pub existing: Existing,
+    /// Whether each write goes to the end of the file.
+    pub append: bool,
+}
+
+/// What happens to a file that is opened to write and exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Existing {
+    /// It is emptied.
+    Empty,
+    /// It keeps its content.
+    Keep,
+    /// EEXIST, for a symbolic link too.
+    Refuse,
 }
 
 /// Whether files on a file system of this kind (`statfs(2)`, `f_type`) belong to the kernel: writing to them changes

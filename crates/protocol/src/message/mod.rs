@@ -18,7 +18,7 @@ pub use boot::{
     BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, LandlockFiles, Launch, Limits,
     MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
-pub use file::{Attributes, FileStep, OpenMode, is_kernel_interface};
+pub use file::{Attributes, Change, Existing, FileStep, OpenMode, Time, WriteMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
 pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
 pub use step::BootStep;
@@ -232,6 +232,13 @@ pub enum Reply {
         call: Call,
         /// The attributes, as in `statx(2)`.
         attributes: Attributes,
+    },
+    /// A path that a step has read.
+    Path {
+        /// The request's number.
+        call: Call,
+        /// The path, in any bytes but NUL.
+        path: Vec<u8>,
     },
     /// Another init runs. Attached: a descriptor for its process, whose parent is the host.
     Launched {
