@@ -18,6 +18,7 @@ export type AgentVmErrorCode =
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
   | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
   | "ABORTED" // the call's AbortSignal was aborted; the signal's reason is the error's `cause`
+  | "OUTPUT_ENDED" // the output of a process or shell has ended without what waitForOutput waits for
   | "ETIMEDOUT" // what a call waits for has not happened within its `timeout`, or a listener's queue is full
   | "ENOENT"
   | "EACCES"
@@ -787,6 +788,16 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * calls of the VM wait for something, and ISOLATION_UNAVAILABLE as `listPorts` and with isolation "landlock".
    */
   waitForPort(port: number, options?: WaitOptions): Promise<ListeningPort>;
+  /**
+   * Resolves when a spawned process (by its pid) or a shell (by its id) has printed a text, or something that a regular expression
+   * matches. Searches the kept output from `after` on, then what follows, each stream by itself, decoded as UTF-8 (invalid sequences
+   * become U+FFFD); the chunks do not matter. A text has at most 16,384 characters, and a match is found if it is at most 64 KiB
+   * long. The flags `g` and `y` of an expression do not count.
+   *
+   * Rejects with OUTPUT_ENDED when nothing can write to the output any more, with ETIMEDOUT, ABORTED, VM_DISPOSED when the VM ends,
+   * LIMIT_EXCEEDED while 1,024 such calls of the VM wait, and PROCESS_NOT_FOUND or SHELL_NOT_FOUND.
+   */
+  waitForOutput(id: number | string, pattern: string | RegExp, options?: WaitForOutputOptions): Promise<OutputMatch>;
 
   // lifetime
   /**
@@ -837,6 +848,29 @@ export interface WaitOptions {
   timeout?: number;
   /** An abort ends the wait, and the call rejects with ABORTED. */
   signal?: AbortSignal;
+}
+
+/** Options of `waitForOutput`. */
+export interface WaitForOutputOptions extends WaitOptions {
+  /** The byte of the output to begin at, counted like `seq`. Default 0. */
+  after?: number;
+}
+/** What `waitForOutput` has found. */
+export interface OutputMatch {
+  /** The stream that the process wrote to; "stdout" for a shell. */
+  stream: "stdout" | "stderr";
+  /** What matched. */
+  text: string;
+  /** What the groups of a regular expression matched, in their order; undefined for a group that took no part. */
+  groups: (string | undefined)[];
+  /** What the named groups matched. */
+  named: Record<string, string | undefined>;
+  /** The position of the first byte of the match, counted like `seq` of the events. */
+  seq: number;
+  /** The position after the match: the next call's `after`, to continue there. */
+  nextSeq: number;
+  /** How many bytes from `after` on were not searched because they are no longer kept (`limits.replayBytes`). */
+  truncatedBytes: number;
 }
 
 /** What a VM uses, and its traffic. File calls and connections are not counted. */

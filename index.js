@@ -32,6 +32,7 @@ const { Ports } = require("./lib/ports");
 const { statsOf, treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
 const { Shells } = require("./lib/shells");
+const { OutputWaits } = require("./lib/wait-for-output");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
 /** @import { AgentVm as Contract, AgentVmEvents } from "./index" */
@@ -56,6 +57,7 @@ class AgentVm extends FollowedEmitter {
   #processes;
   #shells;
   #ports;
+  #outputWaits;
   #isolation;
   /** @type {import("./index").AgentVm["enforcement"] | undefined} */
   #enforcement;
@@ -79,6 +81,7 @@ class AgentVm extends FollowedEmitter {
     this.#processes = new Processes(this.#calls);
     this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
+    this.#outputWaits = new OutputWaits(this.#calls);
   }
 
   /** @type {(typeof Contract)["create"]} */
@@ -543,6 +546,20 @@ class AgentVm extends FollowedEmitter {
     const { timeout = defaults.timeout, signal } = check.members("options", options, check.waiting);
     this.#calls.requireVm();
     return this.#calls.waitJson("waitForPort", signal, checked, timeout);
+  }
+
+  /** @type {Contract["waitForOutput"]} */
+  async waitForOutput(id, pattern, options) {
+    const checked = typeof id === "string" ? check.shellId("id", id) : check.pid("id", id);
+    const wanted = check.pattern("pattern", pattern);
+    const { after = 0, timeout = defaults.timeout, signal } = check.members("options", options, check.waitingOutput);
+    this.#calls.requireVm();
+    const wait = { pattern: wanted, after, timeout, signal };
+    if (typeof checked === "number") {
+      const process = this.#processes.get(checked);
+      return this.#outputWaits.wait(process, { ...wait, name: `process ${checked}`, streams: check.streams });
+    }
+    return this.#outputWaits.wait(this.#shells.get(checked), { ...wait, name: checked, streams: ["stdout"] });
   }
 
   // ---- lifetime

@@ -25,6 +25,7 @@ import type {
   NetworkAllowList,
   NetworkDeniedEvent,
   OpenedShell,
+  OutputMatch,
   OutputReplay,
   ProcessCloseEvent,
   ProcessInfo,
@@ -114,6 +115,11 @@ const opened: ListeningPort = await vm.waitForPort(3000, { timeout: 1, signal: A
 const _holder: number | null = opened.pid;
 vm.on("portOpened", ({ port, address, pid }): [number, string, number | null] => [port, address, pid]);
 vm.on("portClosed", ({ port }): number => port);
+const printed: OutputMatch = await vm.waitForOutput(pid, /ready/, { after: 1, timeout: 1 });
+const _shown: [string, (string | undefined)[], number] = [printed.text, printed.groups, printed.nextSeq];
+await vm.waitForOutput("shell-1", "$ ", { signal: AbortSignal.timeout(1) });
+// @ts-expect-error: text or an expression
+await vm.waitForOutput(pid, 1);
 // @ts-expect-error: no such option
 await vm.waitForPort(3000, { interval: 1 });
 

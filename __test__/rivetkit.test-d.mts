@@ -27,6 +27,7 @@ agent.listContexts().then(([first]): string | undefined => first?.cwd);
 await agent.exec("true", { contextId, env: {} });
 agent.vmFetch(3000, "/", { method: "POST", body: "x" }).then((response): Uint8Array => response.body);
 agent.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) }).then(({ pid }): number | null => pid);
+agent.waitForOutput(1, /x/, { after: 1 }).then(({ nextSeq }): number => nextSeq);
 agent.listPorts().then(([first]): string | undefined => first?.address);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {

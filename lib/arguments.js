@@ -31,6 +31,9 @@ const { printable } = require("./printable");
  * @typedef {{ [name in Exclude<keyof C, "__proto__">]?: C[name] extends Check<infer T> ? Exclude<T, undefined> : never }} Checked
  */
 
+/** The longest text to look for in output: what is searched together has at least as many bytes. */
+const MOST_PATTERN = 16_384;
+
 /** @typedef {Checked<typeof exec>} CheckedExec */
 /** @typedef {Checked<typeof contextExec>} CheckedContextExec */
 /** @typedef {Checked<typeof run>} CheckedRun */
@@ -302,7 +305,21 @@ const context = { __proto__: /** @type {null} */ (null), cwd: absolutePath, env,
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
+/**
+ * A text or a regular expression to look for in output. The flags `g` and `y` do not count.
+ * @type {Check<string | RegExp>}
+ */
+function pattern(name, value) {
+  if (types.isRegExp(value)) return value;
+  if (typeof value !== "string") throw invalid(`${name} must be a string or a RegExp, not ${show(value)}`);
+  if (value === "" || value.length > MOST_PATTERN) {
+    throw invalid(`${name} must have from 1 to ${MOST_PATTERN} characters, not ${value.length}`);
+  }
+  return value;
+}
+
 const waiting = { __proto__: /** @type {null} */ (null), timeout: milliseconds, signal: abortSignal };
+const waitingOutput = { ...waiting, __proto__: /** @type {null} */ (null), after: position };
 const shell = { __proto__: null, command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
 const after = { __proto__: null, after: position };
 
@@ -336,7 +353,9 @@ module.exports = {
   exec,
   contextExec,
   context,
+  pattern,
   waiting,
+  waitingOutput,
   shell,
   after,
 };

@@ -8,10 +8,16 @@ const { Output } = require("./handles/output");
 
 /** @typedef {<R, A extends unknown[]>(action: (...args: A) => R, ...args: A) => R} InContext */
 
+/** @typedef {(stream: StreamName, data: Uint8Array, seq: number) => void} OnChunk */
+
 class Followed {
   /** Runs a function in the asynchronous context of the call that started it. */
   inContext;
   output;
+  /** The addon's calls about it. */
+  calls;
+  /** @type {Set<OnChunk> | undefined} */
+  #watchers;
   /** @type {ExitStatus | undefined} */
   exit;
   /** @type {((exit: ExitStatus) => void)[] | undefined} */
@@ -23,6 +29,7 @@ class Followed {
    */
   constructor(inContext, calls) {
     this.inContext = inContext;
+    this.calls = calls;
     this.output = new Output(calls);
   }
 
@@ -33,9 +40,23 @@ class Followed {
    * @param {number} seq
    */
   deliver(stream, data, seq) {
+    for (const watcher of this.#watchers ?? []) watcher(stream, data, seq);
     const { output } = this;
     if (output.isRead) this.inContext(() => output.deliver(stream, data, seq));
     else output.deliver(stream, data, seq);
+  }
+
+  /**
+   * Calls `onChunk` with each chunk from now on, without holding the program up. The returned function ends that.
+   * @param {OnChunk} onChunk
+   */
+  watch(onChunk) {
+    const watchers = (this.#watchers ??= new Set());
+    watchers.add(onChunk);
+    return () => {
+      watchers.delete(onChunk);
+      if (watchers.size === 0 && this.#watchers === watchers) this.#watchers = undefined;
+    };
   }
 
   /** Resolves when it has exited and its exit event was emitted. Never rejects. */

@@ -48,8 +48,8 @@ class Process extends Followed {
    */
   constructor(pid, start, inContext, calls) {
     super(inContext, {
-      kept() {
-        const [chunks, , truncatedBytes] = calls.now("readProcessOutput", pid, 0, start);
+      kept(after = 0) {
+        const [chunks, , truncatedBytes] = calls.now("readProcessOutput", pid, after, start);
         return [chunks, truncatedBytes];
       },
       // Without a VM, or a record of the process, nothing is read that could be paused.

@@ -37,8 +37,8 @@ class Shell extends Followed {
    */
   constructor(shellId, inContext, calls) {
     super(inContext, {
-      kept() {
-        const [chunks, , truncatedBytes] = calls.now("readShell", shellId, 0);
+      kept(after = 0) {
+        const [chunks, , truncatedBytes] = calls.now("readShell", shellId, after);
         return [chunks, truncatedBytes];
       },
       // Without a VM, or a record of the shell, nothing is read that could be paused.

@@ -1,5 +1,6 @@
 // `agent-vm/client`: rivetkit's client, whose actor handles also listen, carry calls of any size, and survive the loss of
 // their connection. It runs in browsers too.
+import type { WaitForOutputOptions } from "agent-vm";
 import type {
   AnyActorDefinition,
   EventSchemaConfig,
@@ -18,6 +19,7 @@ import {
   createClient as createRivetClient,
 } from "rivetkit/client";
 import { Link } from "./link.mjs";
+import { type OutputLink, waitForMatch } from "./output-wait.mjs";
 import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import type { Listener } from "./streams.mjs";
 
@@ -129,6 +131,11 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     return off;
   };
   const dispose = async (): Promise<void> => link.dispose();
+  const outputLink: OutputLink = {
+    call: (method, args) => link.call(method, args),
+    on: add(false),
+    isOver: (id) => link.streams.isOver(id),
+  };
   const own = new Map<string | symbol, unknown>([
     ["on", add(false)],
     ["once", add(true)],
@@ -141,6 +148,14 @@ function listening(raw: ActorHandleRaw, link: Link): object {
       if (own.has(name)) return own.get(name);
       if (typeof name === "symbol" || name === "then" || name in ActorHandleRaw.prototype) {
         return Reflect.get(target, name);
+      }
+      // The client matches regular expressions itself, so that none of a client's runs in the server.
+      if (name === "waitForOutput") {
+        return (...args: unknown[]) => {
+          const [id, pattern, options] = args;
+          if (!(pattern instanceof RegExp)) return link.call(name, args);
+          return waitForMatch(outputLink, id as number | string, pattern, options as WaitForOutputOptions);
+        };
       }
       return action(link, name);
     },

@@ -138,6 +138,15 @@ export const methods: Methods = {
 
   listPorts: async ({ machine }) => (await machine.running())?.listPorts() ?? [],
   waitForPort: async (use, port, options) => (await use.machine.boot()).waitForPort(port, withSignal(use, options)),
+  waitForOutput: async (use, id, pattern, options) => {
+    const { machine } = use;
+    const vm = typeof id === "string" ? await withShell(machine, id) : await withProcess(machine, id);
+    // An expression of a client could keep the server busy for as long as the client likes.
+    if (typeof pattern !== "string") {
+      throw failure("INVALID_ARGUMENT", "pattern must be a string; createClient of agent-vm/client takes a RegExp too");
+    }
+    return vm.waitForOutput(id, pattern, withSignal(use, options));
+  },
 
   vmFetch: async (use, port, url, init) =>
     vmFetch(await use.machine.boot(), use.claim, own(use).signal, port, url, init),

@@ -10,6 +10,7 @@ import type {
   NetworkDeniedEvent,
   OpenShellOptions,
   OpenedShell,
+  OutputMatch,
   ProcessCloseEvent,
   ProcessExitEvent,
   ProcessOutputEvent,
@@ -20,6 +21,7 @@ import type {
   ShellExitEvent,
   SpawnOptions,
   SpawnedProcess,
+  WaitForOutputOptions,
   VmProcess,
   VmShell,
 } from "agent-vm";
@@ -143,6 +145,11 @@ export interface RemoteCalls extends Pick<
   readFile(path: string, options?: ReadFileOptions & object): Promise<Uint8Array>;
   /** As `AgentVm.readFiles`, in the same way. */
   readFiles(paths: string[], options?: ReadFileOptions & object): Promise<ReadFileResult[]>;
+  /**
+   * As `AgentVm.waitForOutput`, for a text. `agent-vm/client` also takes a regular expression, see `RemoteVariants`. The wait keeps the
+   * actor awake, and ends when its client is gone.
+   */
+  waitForOutput(id: number | string, pattern: string, options?: WaitForOutputOptions): Promise<OutputMatch>;
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
@@ -171,6 +178,11 @@ export interface RemoteVariants {
   getHandle(pid: number): Promise<VmProcess>;
   /** As `AgentVm.getHandle`. */
   getHandle(shellId: string): Promise<VmShell>;
+  /**
+   * As `AgentVm.waitForOutput`. The client itself matches a regular expression, against the events of the output and what is kept of
+   * it, so none runs in the server. For a shell the wait then ends with `shellExit`.
+   */
+  waitForOutput(id: number | string, pattern: string | RegExp, options?: WaitForOutputOptions): Promise<OutputMatch>;
   /** As `AgentVm.exec`, with bytes. */
   exec(command: string, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   /** As `AgentVm.execFile`, with bytes. */

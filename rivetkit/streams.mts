@@ -91,6 +91,12 @@ export class Streams {
     this.#emptied();
   }
 
+  /** Whether the end of this output was delivered, or reported with the subscription. */
+  isOver(id: Id): boolean {
+    const position = this.#positions.get(id);
+    return position !== undefined && (typeof id === "string" ? position.exited : position.closed);
+  }
+
   clear(): void {
     this.#listeners.clear();
     this.#subscribed.clear();

@@ -60,3 +60,53 @@ test("an abort ends a client's wait, and a plain client cannot send its signal",
     late: { code: "ETIMEDOUT" },
   });
 });
+
+test("a client waits for output, and matches its expressions itself", async () => {
+  const seen = await server.evaluate(async ({ agent, createPlainClient, endpoint, failure }) => {
+    const { pid } = await agent.spawn("sh", ["-c", "echo before; read line; echo got $line; read line; exit 2"]);
+    const before = await agent.waitForOutput(pid, /bef(ore)/);
+    const text = agent.waitForOutput(pid, "got this");
+    const expression = agent.waitForOutput(pid, /got (?<what>\w+)\n/, { after: before.nextSeq });
+    await agent.writeProcessStdin(pid, "this\n");
+    const ended = [failure(agent.waitForOutput(pid, "never")), failure(agent.waitForOutput(pid, /never/))];
+    const late = await failure(agent.waitForOutput(pid, /never/, { timeout: 1 }));
+    const controller = new AbortController();
+    const aborted = failure(agent.waitForOutput(pid, /never/, { signal: controller.signal }));
+    controller.abort();
+    const found = [await text, await expression];
+    await agent.writeProcessStdin(pid, "\n");
+    const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
+    const ends = (await Promise.all(ended)).map(({ code }) => code);
+    const after = [
+      await agent.waitForOutput(pid, /got/),
+      await failure(agent.waitForOutput(pid, /never/)),
+      await failure(agent.waitForOutput(9999, /x/)),
+      await failure(plain.waitForOutput(pid, { source: "x", flags: "" })),
+      await plain.waitForOutput(pid, "got"),
+    ];
+    const { shellId } = await agent.openShell({ command: "sh", env: { PS1: "ready> " } });
+    const prompt = await agent.waitForOutput(shellId, /ready> /);
+    const last = failure(agent.waitForOutput(shellId, /never/));
+    await agent.closeShell(shellId);
+    return { before, found, ends, late, aborted: await aborted, after, prompt, last: await last };
+  });
+  expect(seen).toMatchObject({
+    before: { text: "before", groups: ["ore"], seq: 0, nextSeq: 6, stream: "stdout", truncatedBytes: 0 },
+    found: [
+      { text: "got this", seq: 7, nextSeq: 15 },
+      { groups: ["this"], named: { what: "this" }, seq: 7, nextSeq: 16 },
+    ],
+    ends: ["OUTPUT_ENDED", "OUTPUT_ENDED"],
+    late: { code: "ETIMEDOUT" },
+    aborted: { code: "ABORTED" },
+    after: [
+      { seq: 7 },
+      { code: "OUTPUT_ENDED" },
+      { code: "PROCESS_NOT_FOUND" },
+      { code: "INVALID_ARGUMENT", message: expect.stringContaining("agent-vm/client") },
+      { text: "got", seq: 7 },
+    ],
+    prompt: { text: "ready> ", seq: 0 },
+    last: { code: "OUTPUT_ENDED" },
+  });
+});

@@ -11,7 +11,7 @@ const { AgentVmError } = require("../error");
 /**
  * The addon's calls about one process or shell.
  * @typedef {object} OutputCalls
- * @property {() => [chunks: Chunk[], truncatedBytes: number]} kept Returns the kept output from its first byte on.
+ * @property {(after?: number) => [chunks: Chunk[], truncatedBytes: number]} kept Returns the kept output, from its first byte on or from another.
  * @property {(stream: StreamName, paused: boolean) => void} pause Pauses or resumes the host's reading.
  * @property {(stream: StreamName) => void} close Closes the host's reading end.
  * @property {(stream: StreamName, onEnd: () => void) => () => void} whenEnded
