@@ -344,6 +344,8 @@ export interface AgentVmEvents {
    * then is dropped, once another spawned process has the pid.
    */
   processClose: [ProcessCloseEvent];
+  /** A spawned process has written to one of its `descriptors`. */
+  descriptorOutput: [DescriptorOutputEvent];
   /** A shell's terminal has shown output. */
   shellData: [ShellDataEvent];
   /** A shell has exited. Emitted after all output that the shell itself wrote, unless `closeShell` ended it. */
@@ -380,6 +382,17 @@ export interface ProcessExitEvent extends ExitStatus {
 export interface ProcessCloseEvent {
   /** The pid that `spawn` returned. */
   pid: number;
+}
+/** A chunk of what a process writes to one of its `descriptors`. */
+export interface DescriptorOutputEvent {
+  /** The pid that `spawn` returned. */
+  pid: number;
+  /** The number of the descriptor in the process. */
+  fd: number;
+  /** The bytes, at most 64 KiB. */
+  data: Uint8Array;
+  /** How many bytes of this descriptor came before. */
+  seq: number;
 }
 /** A chunk of a terminal's output. */
 export interface ShellDataEvent {
@@ -555,7 +568,11 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * output, which is also kept for `readProcessOutput`. Its standard input is a pipe that stays open until `closeProcessStdin`.
    * While the process runs, it keeps the VM and Node.js alive. Rejects as `execFile`.
    */
-  spawn(command: string, args?: string[], options?: SpawnOptions): Promise<VmProcess>;
+  spawn<const D extends ProcessDescriptors = ProcessDescriptors>(
+    command: string,
+    args?: string[],
+    options?: SpawnOptions<D>,
+  ): Promise<VmProcess<D>>;
   /**
    * A handle of a spawned process, or of a shell, by what `spawn` or `openShell` returned. Each call makes a handle of its own,
    * whose streams begin at the first byte. Rejects with PROCESS_NOT_FOUND or SHELL_NOT_FOUND.
@@ -1072,7 +1089,18 @@ export interface BackgroundProcess {
  * Options of `spawn`: those of `exec`, except that `stdin` is written first and the pipe stays open, that `onStdout` and
  * `onStderr` are called beside the events, and that an aborted process ends with reason "signal".
  */
-export interface SpawnOptions extends Omit<ExecOptions, "maxOutputBytes" | "keepOutput" | "check" | "encoding"> {}
+export interface SpawnOptions<D extends ProcessDescriptors = ProcessDescriptors> extends Omit<
+  ExecOptions,
+  "maxOutputBytes" | "keepOutput" | "check" | "encoding"
+> {
+  /**
+   * Pipes beside the standard streams, such as `{ 3: "output", 4: "input" }`: the program has these descriptors and no others.
+   * `VmProcess.descriptors` has their streams. Default: none.
+   */
+  descriptors?: D;
+}
+/** Pipes by their numbers in the program: it writes to an "output", and reads from an "input". */
+export type ProcessDescriptors = { readonly [N in 3 | 4 | 5 | 6 | 7 | 8 | 9]?: "input" | "output" };
 /** What names a spawned process. */
 export interface SpawnedProcess {
   /** The pid inside, as `echo $$` prints it. It names the process in all calls and events. */
@@ -1098,7 +1126,7 @@ export interface SpawnedProcess {
  * const { exitCode } = await child.exited;
  * ```
  */
-export interface VmProcess extends SpawnedProcess {
+export interface VmProcess<D extends ProcessDescriptors = ProcessDescriptors> extends SpawnedProcess {
   /**
    * Standard input. A write fails with STDIN_CLOSED if no process reads it any more. `end()` closes it, and so does `destroy()`.
    * It is destroyed, without an error, when the process has exited.
@@ -1108,6 +1136,18 @@ export interface VmProcess extends SpawnedProcess {
   readonly stdout: Readable;
   /** Standard error. */
   readonly stderr: Readable;
+  /**
+   * The streams of the pipes that `options.descriptors` asked for, by number: Readable for an output, with the bounds of `stdout`,
+   * and Writable for an input, as `stdin`; a write that no process reads fails with EPIPE. `limits.replayBytes` holds for each by
+   * itself.
+   */
+  readonly descriptors: {
+    readonly [N in keyof D]: D[N] extends "input"
+      ? Writable
+      : D[N] extends "output"
+        ? Readable
+        : Readable | Writable | undefined;
+  };
   /**
    * Both streams by lines, in the order of arrival, without their line ends (`\n` or `\r\n`), decoded as UTF-8: invalid
    * sequences become U+FFFD. What follows the last line end is the last line. Each call reads from the first byte. At most 64 KiB

@@ -212,11 +212,13 @@ class AgentVm extends FollowedEmitter {
   async spawn(command, args, options) {
     const program = check.program("command", command);
     const programArgs = check.texts("args", args);
-    const checked = check.members("options", options, check.run);
+    const checked = check.members("options", options, check.spawn);
     this.#calls.requireVm();
     if (checked.signal?.aborted) throw aborted(checked.signal);
     const told = diagnostics.begin("spawn", { vm: this, file: program, args: programArgs });
-    return new VmProcess(await this.#processes.spawn(program, programArgs, checked, told));
+    const process = await this.#processes.spawn(program, programArgs, checked, told);
+    // It has the pipes that the options ask for.
+    return /** @type {any} */ (new VmProcess(process));
   }
 
   /** @type {Contract["writeProcessStdin"]} */

@@ -153,6 +153,17 @@ for await (const { stream, line } of child.lines()) {
 }
 const ended: ExitStatus = await child.exited;
 await child.kill("SIGTERM");
+await vm
+  .spawn("sh", [], { descriptors: { 3: "output", 4: "input" } })
+  .then(({ descriptors }): [Readable, Writable] => [descriptors[3], descriptors[4]]);
+// @ts-expect-error -- there is no pipe 5
+await vm.spawn("sh", [], { descriptors: { 3: "output" } }).then(({ descriptors }) => descriptors[5]);
+// @ts-expect-error -- 2 is standard error
+await vm.spawn("sh", [], { descriptors: { 2: "output" } });
+// @ts-expect-error -- no such direction
+await vm.spawn("sh", [], { descriptors: { 3: "pipe" } });
+await vm.getHandle(1).then(({ descriptors }): Readable | Writable | undefined => descriptors[3]);
+vm.on("descriptorOutput", ({ pid, fd, data, seq }): [number, number, Uint8Array, number] => [pid, fd, data, seq]);
 const ofPid: VmProcess = await vm.getHandle(child.pid);
 const shell: VmShell = await vm.openShell();
 const terminal: Duplex = shell.stream;

@@ -7,6 +7,7 @@ const os = require("node:os");
 const nodePath = require("node:path");
 const { types } = require("node:util");
 
+const { pipeNumbers } = require("./descriptors");
 const { invalid } = require("./error");
 const { holders, member } = require("./members");
 const { printable } = require("./printable");
@@ -37,6 +38,7 @@ const MOST_PATTERN = 16_384;
 /** @typedef {Checked<typeof exec>} CheckedExec */
 /** @typedef {Checked<typeof contextExec>} CheckedContextExec */
 /** @typedef {Checked<typeof run>} CheckedRun */
+/** @typedef {Checked<typeof spawn>} CheckedSpawn */
 /** @typedef {Checked<typeof shell>} CheckedShell */
 
 /**
@@ -280,6 +282,15 @@ const run = {
   onStdout: callback,
   onStderr: callback,
 };
+/** @type {Check<Bare<import("./descriptors").PipeNumbers>>} */
+function descriptors(name, value) {
+  if (!isPlainObject(value)) {
+    throw invalid(`${name} must be an object such as { 3: "output", 4: "input" }, not ${show(value)}`);
+  }
+  return pipeNumbers(name, Object.entries(value));
+}
+
+const spawn = { ...run, __proto__: null, descriptors };
 const exec = {
   ...run,
   __proto__: null,
@@ -350,6 +361,7 @@ module.exports = {
   stream,
   members,
   run,
+  spawn,
   exec,
   contextExec,
   context,

@@ -15,10 +15,11 @@ const { execResult, nativeError, parse } = require("./wire");
 /** @import { Bare } from "./members" */
 /** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
-const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, ShellData, Ports, Exit, Lost } = MessageKind;
+const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, DescriptorOutput, ShellData, Ports, Exit, Lost } =
+  MessageKind;
 
 /** The kinds of messages after which the addon may wait with the next one until this turn of the event loop is over. */
-const HAS_CREDIT = new Set([ProcessOutput, ShellData, ExecOutput, Piece, Ports]);
+const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutput, Piece, Ports]);
 
 /** @typedef {(data: Uint8Array) => void} OnData */
 

@@ -8,7 +8,8 @@ const { parse } = require("./wire");
 /** @import { AgentVmEvents, ExitStatus } from "../index" */
 /** @import { Event } from "./wire" */
 
-const { ProcessOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Ports, Exit } = MessageKind;
+const { ProcessOutput, DescriptorOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Ports, Exit } =
+  MessageKind;
 
 /**
  * Calls the callbacks and listeners of one event.
@@ -23,6 +24,11 @@ function emitEvent(vm, processes, shells, event) {
       const [, pid, isStderr, data, seq, start] = event;
       const stream = isStderr ? "stderr" : "stdout";
       processes.onOutput(start, stream, data, seq, () => vm.emit("processOutput", { pid, stream, data, seq }));
+      return;
+    }
+    case DescriptorOutput: {
+      const [, pid, fd, data, seq, start] = event;
+      processes.onDescriptorOutput(start, fd, data, seq, () => vm.emit("descriptorOutput", { pid, fd, data, seq }));
       return;
     }
     case ProcessExit: {

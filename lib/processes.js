@@ -5,13 +5,14 @@ const { AsyncLocalStorage } = require("node:async_hooks");
 
 const { follow } = require("./abort");
 const check = require("./arguments");
+const { pipesOf } = require("./descriptors");
 const { AgentVmError } = require("./error");
 const { Followed } = require("./followed");
 const { programOptions } = require("./program");
 const { commandLine, exitStatus } = require("./wire");
 
 /** @import { ExitStatus } from "../index" */
-/** @import { CheckedRun } from "./arguments" */
+/** @import { CheckedSpawn } from "./arguments" */
 /** @import { Calls } from "./calls" */
 /** @import { InContext } from "./followed" */
 /** @import { StreamName } from "./handles/output" */
@@ -30,6 +31,8 @@ const EXITED = 1024;
 class Process extends Followed {
   pid;
   start;
+  /** Its pipes beside the standard streams, by number. */
+  pipes;
   #calls;
   /** @type {OnData | undefined} */
   onStdout;
@@ -43,10 +46,11 @@ class Process extends Followed {
   /**
    * @param {number} pid
    * @param {number} start
+   * @param {import("./descriptors").PipeNumbers} numbers
    * @param {InContext} inContext
    * @param {Calls} calls
    */
-  constructor(pid, start, inContext, calls) {
+  constructor(pid, start, numbers, inContext, calls) {
     super(inContext, {
       kept(after = 0) {
         const [chunks, , truncatedBytes] = calls.now("readProcessOutput", pid, after, start);
@@ -59,6 +63,7 @@ class Process extends Followed {
     });
     this.pid = pid;
     this.start = start;
+    this.pipes = pipesOf(calls, pid, start, numbers);
     this.#calls = calls;
   }
 
@@ -104,18 +109,19 @@ class Processes {
    * Starts a process. `told` publishes the diagnostic that is under way, if there is one.
    * @param {string} program
    * @param {readonly string[]} args
-   * @param {CheckedRun} options
+   * @param {CheckedSpawn} options
    * @param {Process["told"]} told
    * @returns {Promise<Process>}
    */
   async spawn(program, args, options, told) {
     const { stdin, signal, onStdout, onStderr } = options;
+    const { inputs = [], outputs = [] } = options.descriptors ?? { __proto__: null };
     const inContext = AsyncLocalStorage.snapshot();
     /** @type {Process | undefined} */
     let process;
     /** @param {import("./wire").SpawnedValues} values */
     const onStart = ([pid, start]) => {
-      process = new Process(pid, start, inContext, this.#calls);
+      process = new Process(pid, start, { inputs, outputs }, inContext, this.#calls);
       process.onStdout = onStdout;
       process.onStderr = onStderr;
       process.told = told;
@@ -132,7 +138,7 @@ class Processes {
     };
     try {
       /** @type {import("./members").Bare<import("../src/addon").SpawnOptions>} */
-      const request = { __proto__: null, ...programOptions(options) };
+      const request = { __proto__: null, ...programOptions(options), inputs, outputs };
       await this.#calls.start("spawn", onStart, commandLine(program, args), request, stdin);
     } catch (error) {
       told?.({ error });
@@ -174,6 +180,24 @@ class Processes {
         inContext(emit);
       }
     }
+  }
+
+  /**
+   * Gives output of another pipe to its stream, and then emits its event.
+   * @param {number} start
+   * @param {number} number
+   * @param {Uint8Array} data
+   * @param {number} seq
+   * @param {() => void} emit
+   */
+  onDescriptorOutput(start, number, data, seq, emit) {
+    const process = this.#processes.get(start);
+    const pipe = process?.pipes.get(number);
+    if (process === undefined || pipe === undefined || !("output" in pipe)) return emit();
+    process.inContext(() => {
+      pipe.output.deliver("stdout", data, seq);
+      emit();
+    });
   }
 
   /**

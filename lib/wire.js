@@ -72,6 +72,7 @@ const { AgentVmError } = require("./error");
 /**
  * What a VM reports on its own.
  * @typedef {[kind: MessageKind.ProcessOutput, pid: number, isStderr: boolean, data: Uint8Array, seq: number, start: number]
+ *   | [kind: MessageKind.DescriptorOutput, pid: number, fd: number, data: Uint8Array, seq: number, start: number]
  *   | [kind: MessageKind.ProcessExit, pid: number, status: ExitValues, start: number, closed: boolean]
  *   | [kind: MessageKind.ProcessClose, pid: number, start: number]
  *   | [kind: MessageKind.ShellData, shellId: string, data: Uint8Array, seq: number]

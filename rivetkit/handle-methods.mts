@@ -1,13 +1,25 @@
 // The calls of a client's handles, which the public calls about a pid or a shell's id lack: they name the process or shell
 // itself, not what has its id now. Only our client makes them.
+import { types } from "node:util";
 import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
-import { type LocalOutput, type LocalProcess, type LocalShell, VmProcess, VmShell } from "#handles";
+import {
+  type InputCalls,
+  type LocalOutput,
+  type LocalProcess,
+  type LocalShell,
+  type StreamName,
+  VmProcess,
+  VmShell,
+} from "#handles";
 import { bare } from "./counted.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
 import type { Use } from "./methods.mjs";
 import type { HandleOf } from "./wire.mjs";
+
+/** Of pipes beside the standard streams. */
+const NUMBERS = [3, 4, 5, 6, 7, 8, 9];
 
 type HandleMethod = (use: Use, ...args: never[]) => Promise<unknown>;
 
@@ -25,14 +37,21 @@ export const handleMethods = {
   },
   handleOutput: async (use: Use, of: HandleOf): Promise<LocalOutput> => {
     const target = bare(of);
-    const { output } = "pid" in target ? await processOf(use, target) : await shellOf(use, target);
+    const output =
+      "pid" in target ? outputOf(await processOf(use, target), target.fd) : (await shellOf(use, target)).output;
     return use.machine.early.of(keyOf(target), output);
   },
-  handleReady: async (use: Use, of: HandleOf): Promise<void> => use.machine.early.end(keyOf(bare(of))),
+  handleReady: async (use: Use, of: HandleOf): Promise<void> => {
+    const target = bare(of);
+    for (const fd of [undefined, ...NUMBERS]) use.machine.early.end(keyOf({ ...target, fd } as HandleOf));
+  },
   handleWrite: async (use: Use, of: HandleOf, data: unknown): Promise<void> => {
     const target = bare(of);
     const vm = await use.machine.running();
-    if ("pid" in target) {
+    if ("pid" in target && target.fd !== undefined) {
+      if (!types.isUint8Array(data)) throw failure("INVALID_ARGUMENT", "data must be a Uint8Array");
+      await inputOf(await processOf(use, target), target.fd).write(data);
+    } else if ("pid" in target) {
       await processOf(use, target);
       // The check of the token is followed by the call at once, so no other process has the pid.
       await vm?.writeProcessStdin(target.pid, data as Uint8Array);
@@ -41,7 +60,11 @@ export const handleMethods = {
       await vm?.writeShell(target.shellId, data as Uint8Array);
     }
   },
-  handleEnd: async (use: Use, of: HandleOf): Promise<void> => (await processOf(use, bare(of))).stdin.close(),
+  handleEnd: async (use: Use, of: HandleOf): Promise<void> => {
+    const target = bare(of);
+    const process = await processOf(use, target);
+    await inputOf(process, "pid" in target ? target.fd : undefined).close();
+  },
   handleKill: async (use: Use, of: HandleOf): Promise<void> => (await processOf(use, bare(of))).killAll(),
   handleSignal: async (use: Use, of: HandleOf, signal: unknown): Promise<void> =>
     (await processOf(use, bare(of))).signal(signal),
@@ -61,15 +84,19 @@ export const handleMethods = {
 export function handedOut<T extends HandleOf>(use: Use, named: T, handle: ProcessHandle | ShellHandle, live?: Live): T {
   if (live?.onStdout || live?.onStderr) return named;
   const { early } = use.machine;
-  const claim = use.claim.apart(0);
-  if ("pid" in handle) early.begin(keyOf(named), VmProcess.backendOf(handle).output, ["stdout", "stderr"], claim);
-  else early.begin(keyOf(named), VmShell.backendOf(handle).output, ["stdout"], claim);
+  const begin = (of: HandleOf, output: LocalOutput, streams: StreamName[]): void =>
+    early.begin(keyOf(of), output, streams, use.claim.apart(0));
+  if ("pid" in handle) {
+    const { output, pipes } = VmProcess.backendOf(handle);
+    begin(named, output, ["stdout", "stderr"]);
+    for (const [fd, pipe] of pipes) if ("output" in pipe) begin({ ...named, fd }, pipe.output, ["stdout"]);
+  } else begin(named, VmShell.backendOf(handle).output, ["stdout"]);
   return named;
 }
 
 function keyOf(of: HandleOf): string {
   const { token } = of;
-  return "pid" in of ? `process ${of.pid} ${token}` : `shell ${of.shellId} ${token}`;
+  return "pid" in of ? `process ${of.pid} ${token} ${of.fd}` : `shell ${of.shellId} ${token}`;
 }
 
 async function processOf({ machine }: Use, of: HandleOf): Promise<LocalProcess> {
@@ -92,6 +119,20 @@ async function shellOf({ machine }: Use, of: HandleOf): Promise<LocalShell> {
   const handle = await vm.getHandle(shellId);
   if (token !== undefined && machine.shellNamed(vm, handle).token !== token) throw shellNotFound(shellId);
   return VmShell.backendOf(handle);
+}
+
+/** The output of a process, or of one of its other pipes. */
+function outputOf({ output, pipes }: LocalProcess, fd: number | undefined): LocalOutput {
+  const pipe = fd === undefined ? { output } : pipes.get(fd);
+  if (pipe && "output" in pipe) return pipe.output;
+  throw failure("INVALID_ARGUMENT", "The process has no such output");
+}
+
+/** Its standard input, or another one. */
+function inputOf({ stdin, pipes }: LocalProcess, fd: number | undefined): InputCalls {
+  const pipe = fd === undefined ? { input: stdin } : pipes.get(fd);
+  if (pipe && "input" in pipe) return pipe.input;
+  throw failure("INVALID_ARGUMENT", "The process has no such input");
 }
 
 function refuseOld(machine: Machine, token: string | undefined): void {

@@ -2,6 +2,7 @@
 // leaves Node.js's streams out.
 import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
 import {
+  type InputCalls,
   type ProcessBackend,
   type ReadableOutput,
   type Reader,
@@ -42,7 +43,11 @@ export function handleOf(link: HandleLink, incarnation: string, method: string, 
   const { pid, shellId, token } = Object(value) as { pid?: unknown; shellId?: unknown; token?: unknown };
   const named = typeof token === "string" ? { token } : {};
   const isNew = method !== "getHandle" && typeof token === "string";
-  if (Number.isSafeInteger(pid)) return processHandle(link, incarnation, { pid: pid as number, ...named }, isNew);
+  if (Number.isSafeInteger(pid)) {
+    const { inputs, outputs } = Object(value) as { inputs?: unknown; outputs?: unknown };
+    const numbers = { inputs: numbersOf(inputs), outputs: numbersOf(outputs) };
+    return processHandle(link, incarnation, { pid: pid as number, ...named }, isNew, numbers);
+  }
   if (typeof shellId === "string") return shellHandle(link, incarnation, { shellId, ...named }, isNew);
   return value;
 }
@@ -51,9 +56,11 @@ export function handleOf(link: HandleLink, incarnation: string, method: string, 
  * Says to the actor that the first output need not wait any longer: when the readings that the caller has begun at once have
  * arrived there.
  */
-function ready(link: HandleLink, incarnation: string, of: HandleOf, output: RemoteOutput): void {
+function ready(link: HandleLink, incarnation: string, of: HandleOf, outputs: RemoteOutput[]): void {
   setTimeout(() => {
-    void Promise.allSettled(output.begun()).then(() => link.callFor(incarnation, "handleReady", [of]).catch(() => {}));
+    void Promise.allSettled(outputs.flatMap((output) => output.begun())).then(() =>
+      link.callFor(incarnation, "handleReady", [of]).catch(() => {}),
+    );
   });
 }
 
@@ -62,21 +69,29 @@ function processHandle(
   incarnation: string,
   of: HandleOf & { pid: number },
   isNew: boolean,
+  { inputs, outputs }: { inputs: number[]; outputs: number[] },
 ): ProcessHandle {
   const output = new RemoteOutput(link, incarnation, of, ["stdout", "stderr"]);
-  if (isNew) ready(link, incarnation, of, output);
+  const outputOf = (fd: number): RemoteOutput => new RemoteOutput(link, incarnation, { ...of, fd }, ["stdout"]);
+  const others = outputs.map((fd) => [fd, { output: outputOf(fd) }] as const);
+  if (isNew) ready(link, incarnation, of, [output, ...others.map(([, pipe]) => pipe.output)]);
   let exited: Promise<ExitStatus> | undefined;
   let isOver = false;
   const call = (method: string, ...args: unknown[]): Promise<void> =>
     link.callFor(incarnation, method, [of, ...args]) as Promise<void>;
+  const input = (which: HandleOf): InputCalls => ({
+    write: (data) => link.callFor(incarnation, "handleWrite", [which, data]) as Promise<void>,
+    // The end of the process has closed it.
+    close: async () => (isOver ? undefined : void (await link.callFor(incarnation, "handleEnd", [which]))),
+  });
   const process: ProcessBackend = {
     pid: of.pid,
     output,
-    stdin: {
-      write: (data) => call("handleWrite", data),
-      // The end of the process has closed it.
-      close: async () => (isOver ? undefined : call("handleEnd")),
-    },
+    stdin: input(of),
+    pipes: new Map<number, { output: ReadableOutput } | { input: InputCalls }>([
+      ...others,
+      ...inputs.map((fd) => [fd, { input: input({ ...of, fd }) }] as const),
+    ]),
     killAll: () => call("handleKill"),
     signal: (signal) => call("handleSignal", signal),
     untilExit: () => (exited ??= untilExit(link, incarnation, of, () => (isOver = true))),
@@ -91,7 +106,7 @@ function shellHandle(
   isNew: boolean,
 ): ShellHandle {
   const output = new RemoteOutput(link, incarnation, of, ["stdout"]);
-  if (isNew) ready(link, incarnation, of, output);
+  if (isNew) ready(link, incarnation, of, [output]);
   const call = (method: string, ...args: unknown[]): Promise<void> =>
     link.callFor(incarnation, method, [of, ...args]) as Promise<void>;
   const shell: ShellBackend = {
@@ -255,6 +270,11 @@ class RemoteReading implements Reading {
     session.action(UNREAD, [this.#id]).catch(() => {});
     return true;
   }
+}
+
+/** The numbers in an actor's answer that a pipe may have. */
+function numbersOf(list: unknown): number[] {
+  return Array.isArray(list) ? list.filter((fd) => Number.isInteger(fd) && fd >= 3 && fd <= 9) : [];
 }
 
 function nameOf(kind: unknown): StreamName {

@@ -520,7 +520,8 @@ function orderOf(method: string, about: unknown): string | undefined {
   const kind = ORDERED.get(method);
   if (kind === undefined) return undefined;
   if (kind !== "handle") return `${kind}:${String(about)}`;
-  const { pid, shellId } = about as { pid?: number; shellId?: string };
+  const { pid, shellId, fd } = about as { pid?: number; shellId?: string; fd?: number };
+  if (fd !== undefined) return `process:${pid}:${fd}`;
   // The order is that of the calls by id.
   return shellId === undefined ? `process:${pid}` : `shell:${shellId}`;
 }

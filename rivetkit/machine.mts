@@ -11,7 +11,7 @@ import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
-import type { Positions } from "./wire.mjs";
+import type { Positions, ProcessNamed } from "./wire.mjs";
 
 /** The part of the actor's context that a machine needs. */
 export interface ActorSide {
@@ -122,8 +122,12 @@ export class Machine {
   }
 
   /** How handles of our client name a process of the running VM. */
-  processNamed(vm: AgentVm, handle: ProcessHandle): { pid: number; token: string } {
-    return { pid: handle.pid, token: `${this.#bootOf(vm)}.${VmProcess.backendOf(handle).start}` };
+  processNamed(vm: AgentVm, handle: ProcessHandle): ProcessNamed {
+    const { start, pipes } = VmProcess.backendOf(handle);
+    const numbers = (end: "input" | "output"): number[] =>
+      [...pipes].filter(([, pipe]) => end in pipe).map(([number]) => number);
+    const token = `${this.#bootOf(vm)}.${start}`;
+    return { pid: handle.pid, token, inputs: numbers("input"), outputs: numbers("output") };
   }
 
   /** How they name a shell. A VM gives no shell's id twice. */

@@ -12,6 +12,7 @@ import type {
   OpenedShell,
   OutputMatch,
   ProcessCloseEvent,
+  ProcessDescriptors,
   ProcessExitEvent,
   ProcessOutputEvent,
   ReadFileOptions,
@@ -171,7 +172,11 @@ export interface RemoteCalls extends Pick<
  */
 export interface RemoteVariants {
   /** As `AgentVm.spawn`. */
-  spawn(command: string, args?: string[], options?: RemoteSpawnOptions): Promise<VmProcess>;
+  spawn<const D extends ProcessDescriptors = ProcessDescriptors>(
+    command: string,
+    args?: string[],
+    options?: SpawnOptions<D>,
+  ): Promise<VmProcess<D>>;
   /** As `AgentVm.openShell`. */
   openShell(options?: OpenShellOptions): Promise<VmShell>;
   /** As `AgentVm.getHandle`. rivetkit's plain client has no such call. */

@@ -82,8 +82,10 @@ export type Taken =
     }
   | { state: "stale"; incarnation: string };
 
-/** Which process or shell a handle is of. `token` is another one for each, so that none is taken for another by its id. */
-export type HandleOf = { pid: number; token?: string } | { shellId: string; token?: string };
+/** Which process or shell a handle is of, or which of the process's other pipes. `token` is another one for each, so that none is taken for another by its id. */
+export type HandleOf = { pid: number; token?: string; fd?: number } | { shellId: string; token?: string };
+/** How spawn and getHandle name a process to our client: with the numbers of its pipes beside the standard streams. */
+export type ProcessNamed = { pid: number; token: string; inputs: number[]; outputs: number[] };
 
 /** What a client reads of the output of a process or shell. */
 export interface ReadRequest {

@@ -16,6 +16,16 @@ export declare class NativeVm {
   resetContext(call: number, context: string): Answer<void>
   /** Ends a context. */
   deleteContext(call: number, context: string): Answer<void>
+  /** The kept output of a pipe. */
+  readDescriptor(call: number, pid: number, number: number, after: number, start?: number | undefined | null): Answer<Replay>
+  /** Writes to a pipe. */
+  writeDescriptor(call: number, pid: number, number: number, data: Uint8Array, start?: number | undefined | null): Answer<void>
+  /** Closes a pipe that the process reads, after everything that was written to it. */
+  closeDescriptorInput(call: number, pid: number, number: number, start?: number | undefined | null): Answer<void>
+  /** Pauses or resumes the reading of a pipe. */
+  pauseDescriptor(call: number, pid: number, number: number, paused: boolean, start?: number | undefined | null): Answer<void>
+  /** Resolves when everything of a pipe has been emitted. */
+  descriptorEnded(call: number, pid: number, number: number, start?: number | undefined | null): Answer<void>
   /** Resolves to the content from `offset` on, of at most `length` bytes, if that is at most `max_bytes`. */
   readFile(call: number, path: string, maxBytes: number, offset?: number | undefined | null, length?: number | undefined | null): Answer<Buffer>
   /** Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards. */
@@ -279,22 +289,24 @@ export declare enum MessageKind {
   ExecOutput = 3,
   /** Output of a process. Values: pid, whether it is stderr, bytes, seq, start. */
   ProcessOutput = 4,
+  /** Output of a process on another pipe. Values: pid, number, bytes, seq, start. */
+  DescriptorOutput = 5,
   /** A process has exited. Values: pid, status, start, whether its streams have ended. */
-  ProcessExit = 5,
+  ProcessExit = 6,
   /** The streams of a process that has exited have ended. Values: pid, start. */
-  ProcessClose = 6,
+  ProcessClose = 7,
   /** Output of a shell. Values: shell, bytes, seq. */
-  ShellData = 7,
+  ShellData = 8,
   /** A shell has exited. Values: shell, status. */
-  ShellExit = 8,
+  ShellExit = 9,
   /** The proxy refused a destination. Values: host, port, reason. */
-  NetworkDenied = 9,
+  NetworkDenied = 10,
   /** Ports were opened or closed. Value: the changes, as JSON. */
-  Ports = 10,
+  Ports = 11,
   /** The VM has ended. Value: whether it was disposed. */
-  Exit = 11,
+  Exit = 12,
   /** A message without a call could not be delivered. Value: the error. */
-  Lost = 12,
+  Lost = 13,
 }
 
 /** A host directory that the VM shows. */
@@ -338,6 +350,10 @@ export interface SpawnOptions {
   killGrace: number
   /** The program's own name for it, instead of the one that it was called by. */
   argv0?: string | undefined
+  /** The numbers of the pipes that the program reads beside its standard input. */
+  inputs: readonly number[]
+  /** The numbers of the pipes that the program writes to beside its standard outputs. */
+  outputs: readonly number[]
 }
 
 /**

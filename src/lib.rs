@@ -6,6 +6,7 @@
 
 mod bridge;
 mod contexts;
+mod descriptors;
 mod files;
 mod host_files;
 mod log;

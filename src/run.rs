@@ -54,6 +54,7 @@ impl NativeVm {
         stdin: Option<Uint8Array>,
     ) -> Answer {
         let request = SpawnRequest {
+            pipes: wire::pipes(&options.inputs, &options.outputs),
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: wire::timeout(options.timeout, options.kill_signal, options.kill_grace),
             command: wire::command(&command_line, options.env, options.cwd, options.argv0),
@@ -96,7 +97,7 @@ impl NativeVm {
         self.written(call, self.slot.vm().and_then(|vm| vm.write_shell(&shell, data)))
     }
 
-    fn written(&self, call: f64, write: HostResult<Option<PendingWrite>>) -> Answer {
+    pub(crate) fn written(&self, call: f64, write: HostResult<Option<PendingWrite>>) -> Answer {
         match write {
             Ok(Some(pending)) => self.later(call, async {
                 pending.finished().await.map(|()| Value::Undefined)
@@ -266,7 +267,7 @@ impl NativeVm {
 }
 
 /// The process that `start`, the number of its call, started; without one, the newest with that pid.
-fn process_id(pid: u32, start: Option<f64>) -> ProcessId {
+pub(crate) fn process_id(pid: u32, start: Option<f64>) -> ProcessId {
     ProcessId {
         pid,
         start: start.map(|start| start as u64),

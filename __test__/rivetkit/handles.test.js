@@ -192,6 +192,38 @@ test("streams continue where they were when the connection is cut", async () => 
   expect(seen).toEqual({ stdout: expected.map((line) => `${line}\n`).join(""), lines: expected, exitCode: 9 });
 });
 
+test("descriptors of a process are streams of its handle, also of one that getHandle makes", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const child = await agent.spawn("sh", ["-c", "cat <&4 >&3; yes | head -c 3000000 >&5"], {
+      descriptors: { 3: "output", 4: "input", 5: "output" },
+    });
+    const five = child.descriptors[5].toArray();
+    const three = (await agent.getHandle(child.pid)).descriptors[3].toArray();
+    child.descriptors[4].write("through ");
+    child.descriptors[4].end("it");
+    const seen = { keys: Object.keys(child.descriptors), three: Buffer.concat(await three).toString() };
+    seen.five = Buffer.concat(await five).length;
+    seen.exitCode = (await child.exited).exitCode;
+    const unread = await agent.spawn("sh", ["-c", "exec 3<&-; echo ready; sleep 1000"], {
+      descriptors: { 3: "input" },
+    });
+    await unread.lines().next();
+    const input = unread.descriptors[3];
+    seen.write = (await new Promise((resolve) => input.on("error", resolve).write("x"))).code;
+    await unread.kill();
+    seen.refused = (await failure(agent.spawn("true", [], { descriptors: { 2: "input" } }))).code;
+    return seen;
+  });
+  expect(seen).toEqual({
+    keys: ["3", "4", "5"],
+    three: "through it",
+    five: 3_000_000,
+    exitCode: 0,
+    write: "EPIPE",
+    refused: "INVALID_ARGUMENT",
+  });
+});
+
 test("openShell resolves to a handle with the terminal as a stream", async () => {
   const seen = await server.evaluate(async ({ agent, until }) => {
     const shell = await agent.openShell({ command: "sh" });

@@ -23,6 +23,7 @@ export interface ProcessBackend {
   readonly pid: number;
   readonly output: ReadableOutput;
   readonly stdin: InputCalls;
+  readonly pipes: ReadonlyMap<number, { readonly output: ReadableOutput } | { readonly input: InputCalls }>;
   killAll(): Promise<void>;
   signal(signal: unknown): Promise<void>;
   untilExit(): Promise<ExitStatus>;
@@ -45,6 +46,7 @@ export interface LocalOutput extends ReadableOutput {
 export interface LocalProcess extends ProcessBackend {
   readonly start: number;
   readonly output: LocalOutput;
+  readonly pipes: ReadonlyMap<number, { readonly output: LocalOutput } | { readonly input: InputCalls }>;
 }
 export interface LocalShell extends ShellBackend {
   readonly output: LocalOutput;

@@ -16,6 +16,7 @@ const { readableOf, writableOf } = require("#streams");
  * @property {number} pid
  * @property {ReadableOutput} output
  * @property {InputCalls} stdin
+ * @property {ReadonlyMap<number, import("../descriptors").PipeEnd>} pipes
  * @property {() => ReturnType<Contract["kill"]>} killAll
  * @property {(signal: unknown) => ReturnType<Contract["kill"]>} signal
  * @property {() => Contract["exited"]} untilExit
@@ -32,6 +33,8 @@ class VmProcess {
   #stdout;
   /** @type {Contract["stderr"] | undefined} */
   #stderr;
+  /** @type {Contract["descriptors"] | undefined} */
+  #descriptors;
   /** @type {Contract["exited"] | undefined} */
   #exited;
 
@@ -55,11 +58,15 @@ class VmProcess {
   }
 
   #newStdin() {
-    const stdin = writableOf(this.#process.stdin);
+    return this.#untilExit(writableOf(this.#process.stdin));
+  }
+
+  /** @param {Contract["stdin"]} writable */
+  #untilExit(writable) {
     // Nobody reads it any more.
-    const destroy = () => void stdin.destroy();
+    const destroy = () => void writable.destroy();
     void this.exited.then(destroy, destroy);
-    return stdin;
+    return writable;
   }
 
   get stdout() {
@@ -70,6 +77,23 @@ class VmProcess {
   get stderr() {
     this.#stderr ??= readableOf(this.#process.output, "stderr");
     return this.#stderr;
+  }
+
+  get descriptors() {
+    this.#descriptors ??= this.#newDescriptors();
+    return this.#descriptors;
+  }
+
+  #newDescriptors() {
+    const descriptors = Object.create(null);
+    for (const [number, pipe] of this.#process.pipes) {
+      /** @type {Contract["stdin"] | Contract["stdout"] | undefined} */
+      let stream;
+      const get = () =>
+        (stream ??= "output" in pipe ? readableOf(pipe.output, "stdout") : this.#untilExit(writableOf(pipe.input)));
+      Object.defineProperty(descriptors, number, { get, enumerable: true });
+    }
+    return /** @type {Contract["descriptors"]} */ (Object.freeze(descriptors));
   }
 
   get exited() {

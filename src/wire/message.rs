@@ -22,6 +22,8 @@ pub enum MessageKind {
     ExecOutput,
     /// Output of a process. Values: pid, whether it is stderr, bytes, seq, start.
     ProcessOutput,
+    /// Output of a process on another pipe. Values: pid, number, bytes, seq, start.
+    DescriptorOutput,
     /// A process has exited. Values: pid, status, start, whether its streams have ended.
     ProcessExit,
     /// The streams of a process that has exited have ended. Values: pid, start.
@@ -164,6 +166,24 @@ fn event_values(event: Event) -> Vec<Value> {
                 Value::Bool(stream == Stream::Stderr),
                 Value::Chunk(data),
                 seq,
+                Value::Number(start as f64),
+            ]
+        }
+        Event::DescriptorOutput {
+            pid,
+            number,
+            data,
+            seq,
+            start,
+            credit,
+        } => {
+            turn::return_credit(credit);
+            vec![
+                MessageKind::DescriptorOutput.into(),
+                Value::Number(f64::from(pid)),
+                Value::Number(f64::from(number)),
+                Value::Chunk(data),
+                Value::Number(seq as f64),
                 Value::Number(start as f64),
             ]
         }

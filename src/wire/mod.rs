@@ -18,7 +18,7 @@ mod results;
 
 pub use message::Message;
 pub use options::{
-    BootRequest, ContextExecOptions, ContextOptions, ExecOptions, ShellOptions, SpawnOptions, command,
+    BootRequest, ContextExecOptions, ContextOptions, ExecOptions, ShellOptions, SpawnOptions, command, pipes,
     timeout,
 };
 pub use results::{

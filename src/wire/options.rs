@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_vm_host::boot::{HostFiles, Isolation, Mount, Network, Options, Resources, ServerNode};
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
-use agent_vm_host::{Command, EndRequest, Limits, Timeout};
+use agent_vm_host::{Command, EndRequest, Limits, MorePipes, PipeDirection, Timeout};
 use napi::Status;
 use napi_derive::napi;
 
@@ -325,6 +325,12 @@ pub struct SpawnOptions {
     /// The program's own name for it, instead of the one that it was called by.
     #[napi(ts_type = "string | undefined")]
     pub argv0: Option<String>,
+    /// The numbers of the pipes that the program reads beside its standard input.
+    #[napi(ts_type = "readonly number[]")]
+    pub inputs: Vec<u8>,
+    /// The numbers of the pipes that the program writes to beside its standard outputs.
+    #[napi(ts_type = "readonly number[]")]
+    pub outputs: Vec<u8>,
 }
 
 /// The options of `openShell`.
@@ -364,4 +370,15 @@ pub fn command(command_line: &str, env: Pairs, cwd: Option<String>, argv0: Optio
         cwd,
         argv0,
     }
+}
+
+/// The pipes of a program beside its standard streams.
+pub fn pipes(inputs: &[u8], outputs: &[u8]) -> MorePipes {
+    let inputs = inputs.iter().map(|number| (*number, PipeDirection::Input));
+    let outputs = outputs.iter().map(|number| (*number, PipeDirection::Output));
+    inputs
+        .chain(outputs)
+        .fold(MorePipes::default(), |pipes, (number, direction)| {
+            pipes.with(number, direction)
+        })
 }

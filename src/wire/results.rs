@@ -257,6 +257,7 @@ fn stream_value(stream: Stream) -> Value {
     Value::Name(match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
+        Stream::Descriptor(_) => "descriptor",
     })
 }
 

@@ -31,6 +31,21 @@ pub enum Event {
         /// Returned when the receiver has room for more.
         credit: Credit,
     },
+    /// A spawned process has written to one of its pipes beside the standard streams.
+    DescriptorOutput {
+        /// The pid of the process.
+        pid: u32,
+        /// The pipe's number in the process.
+        number: u8,
+        /// The bytes that it wrote.
+        data: Bytes,
+        /// The position of the first byte, counted for this pipe.
+        seq: u64,
+        /// The number of the call that started the process.
+        start: u64,
+        /// Returned when the receiver has room for more.
+        credit: Credit,
+    },
     /// A spawned process has ended. Comes after everything that it wrote itself.
     ProcessExit {
         /// The pid of the process.

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::control::Control;
 use crate::credit::CreditReturned;
+use crate::join::join_all;
 use crate::stream::{Chunks, Source, read_rest};
 
 /// The maximum number of streams kept for one VM; for another one, the VM's oldest is closed.
@@ -172,13 +173,13 @@ pub(crate) async fn read_on<R: Reader>(
     control: &Control,
     family: Call,
     leader: u32,
-    streams: [Option<(Source, R)>; 2],
+    streams: impl IntoIterator<Item = Option<(Source, R)>>,
 ) {
     let (over_sender, over) = watch::channel(false);
-    let [first, second] = streams;
-    let first = read_one(leftovers, first, over.clone());
-    let second = read_one(leftovers, second, over);
-    let reading = async { tokio::join!(first, second) };
+    let streams = streams
+        .into_iter()
+        .map(|stream| read_one(leftovers, stream, over.clone()));
+    let reading = join_all(streams);
     tokio::pin!(reading);
     tokio::select! {
         biased;

@@ -18,6 +18,7 @@ mod files;
 mod guest_threads;
 mod input;
 mod io_counters;
+mod join;
 mod leftover;
 mod listening;
 mod loopback;
@@ -39,6 +40,7 @@ mod waiting;
 
 pub use abort::Abort;
 pub use agent_vm_protocol::message::{Attributes, Limits};
+pub use agent_vm_protocol::message::{MorePipes, PipeDirection};
 pub use context::ContextId;
 pub use credit::Credit;
 pub use error::Error;

@@ -13,6 +13,8 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// A pipe of that number. It has a log of its own.
+    Descriptor(u8),
 }
 
 /// Consecutive bytes of one stream.

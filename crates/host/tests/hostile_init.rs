@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent_vm_host::boot::{Isolation, Network, Options, Resources};
 use agent_vm_host::{
-    Abort, Command, EndRequest, Event, Events, Exec, KeptBytes, Limits, ProcessId, ReadRequest, ShellRequest,
-    SpawnRequest, Timeout, Vm, WriteRequest, runtime,
+    Abort, Command, EndRequest, Event, Events, Exec, KeptBytes, Limits, MorePipes, ProcessId, ReadRequest,
+    ShellRequest, SpawnRequest, Timeout, Vm, WriteRequest, runtime,
 };
 use agent_vm_protocol::message::{
     Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
@@ -470,6 +470,7 @@ fn live(seed: u64) -> bool {
                 command: command(),
                 stdin: vec![1; 100_000],
                 timeout: Some(timeout(round)),
+                pipes: MorePipes::default(),
             },
             Box::new(move |_| done()),
         );

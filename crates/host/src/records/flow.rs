@@ -18,6 +18,12 @@ pub struct Flow {
     changed: Notify,
 }
 
+/// The flow of a stream that a program does not have.
+pub static NO_FLOW: Flow = Flow {
+    state: Mutex::new(FlowState::Ended),
+    changed: Notify::const_new(),
+};
+
 impl Flow {
     /// The flow of a stream that is read.
     pub fn new() -> Self {

@@ -11,7 +11,7 @@ mod store;
 
 pub use flow::Flow;
 pub use process::{SpawnedProcess, SpawnedProcessInfo};
-pub use record::{NewRecord, OutputReplay, Record};
+pub use record::{Descriptor, NewRecord, OutputReplay, Record};
 pub use replay_budget::ReplayBudget;
 pub use shell::{Shell, ShellInfo};
 pub use store::Records;

@@ -1,5 +1,6 @@
 //! The record of a process or shell: everything whose output is emitted as events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_vm_protocol::message::Call;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::flow::Flow;
+use super::flow::{Flow, NO_FLOW};
 use crate::error::Error;
 use crate::events::{ExitStatus, Reason};
 use crate::input::Input;
@@ -31,6 +32,22 @@ pub struct NewRecord {
 impl NewRecord {
     /// The record, once its standard input is open.
     pub fn with_input(self, input: Arc<Input>) -> Record {
+        self.with_pipes(input, BTreeMap::new())
+    }
+
+    /// The same, with the inputs among its other pipes, and `None` for the outputs.
+    pub fn with_pipes(self, input: Arc<Input>, pipes: BTreeMap<u8, Option<Arc<Input>>>) -> Record {
+        let descriptor = |input: Option<Arc<Input>>| match input {
+            Some(input) => Descriptor::Input(input),
+            None => Descriptor::Output {
+                log: Arc::new(Mutex::new(OutputLog::new(self.replay_bytes))),
+                flow: Flow::new(),
+            },
+        };
+        let descriptors = pipes
+            .into_iter()
+            .map(|(number, input)| (number, descriptor(input)))
+            .collect();
         Record {
             call: self.call,
             pid: self.pid,
@@ -40,9 +57,24 @@ impl NewRecord {
             log: Arc::new(Mutex::new(OutputLog::new(self.replay_bytes))),
             stdout: Flow::new(),
             stderr: Flow::new(),
+            descriptors,
             status: watch::Sender::new(None),
         }
     }
+}
+
+/// A pipe of a program beside its standard streams.
+#[derive(Debug)]
+pub enum Descriptor {
+    /// The program reads from it.
+    Input(Arc<Input>),
+    /// The program writes to it.
+    Output {
+        /// What is kept of it.
+        log: Arc<Mutex<OutputLog>>,
+        /// Whether it is read, and has ended.
+        flow: Flow,
+    },
 }
 
 /// The record of a process or a shell.
@@ -62,6 +94,7 @@ pub struct Record {
     pub log: Arc<Mutex<OutputLog>>,
     stdout: Flow,
     stderr: Flow,
+    descriptors: BTreeMap<u8, Descriptor>,
     status: watch::Sender<Option<ExitStatus>>,
 }
 
@@ -106,12 +139,54 @@ impl Record {
         match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
+            Stream::Descriptor(number) => match self.descriptors.get(&number) {
+                Some(Descriptor::Output { flow, .. }) => flow,
+                _ => &NO_FLOW,
+            },
         }
     }
 
     /// Keeps a chunk of its output, and returns the position of the chunk's first byte.
     pub fn append(&self, stream: Stream, data: &Bytes) -> u64 {
-        self.log.lock().append(stream, data)
+        self.log(stream).lock().append(stream, data)
+    }
+
+    /// What is kept of a stream: together with the other of the standard streams, and of each other pipe by itself.
+    pub fn log(&self, stream: Stream) -> &Arc<Mutex<OutputLog>> {
+        match stream {
+            Stream::Stdout | Stream::Stderr => &self.log,
+            Stream::Descriptor(number) => match self.descriptors.get(&number) {
+                Some(Descriptor::Output { log, .. }) => log,
+                _ => &self.log,
+            },
+        }
+    }
+
+    /// All that is kept.
+    pub fn logs(&self) -> impl Iterator<Item = &Arc<Mutex<OutputLog>>> {
+        let others = self
+            .descriptors
+            .values()
+            .filter_map(|descriptor| match descriptor {
+                Descriptor::Input(_) => None,
+                Descriptor::Output { log, .. } => Some(log),
+            });
+        [&self.log].into_iter().chain(others)
+    }
+
+    /// A pipe beside the standard streams.
+    pub fn descriptor(&self, number: u8) -> Option<&Descriptor> {
+        self.descriptors.get(&number)
+    }
+
+    /// Closes all inputs: the program has ended.
+    pub fn fail_inputs(&self) {
+        self.input.fail();
+        for descriptor in self.descriptors.values() {
+            if let Descriptor::Input(input) = descriptor {
+                input.fail();
+            }
+        }
     }
 
     /// The kept output from position `after` on.

@@ -3,16 +3,26 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use agent_vm_protocol::message::{MorePipes, PipeDirection};
+
 use crate::error::Error;
 use crate::input::Input;
 use crate::stream::{Source, StreamKind};
 use crate::{runtime, sys};
 
-/// The host's ends of the three pipes of a program.
+/// The host's end of a pipe of a program beside its standard streams.
+pub(super) enum MorePipe {
+    Input(Arc<Input>),
+    Output(Source),
+}
+
+/// The host's ends of the pipes of a program.
 pub(super) struct Pipes {
     pub stdin: Arc<Input>,
     pub stdout: Source,
     pub stderr: Source,
+    /// By their numbers in the program.
+    pub more: Vec<(u8, MorePipe)>,
 }
 
 /// The host's side of a program's terminal.
@@ -27,10 +37,19 @@ impl Pipes {
     /// Takes over the descriptors that init attached for [`Stdio::Pipes`](agent_vm_protocol::message::Stdio::Pipes),
     /// and writes `stdin`.
     pub fn open(fds: Vec<OwnedFd>, stdin: &[u8]) -> Result<Self, Error> {
+        Self::open_with(fds, stdin, MorePipes::default())
+    }
+
+    /// The same for [`Stdio::MorePipes`](agent_vm_protocol::message::Stdio::MorePipes).
+    pub fn open_with(fds: Vec<OwnedFd>, stdin: &[u8], more: MorePipes) -> Result<Self, Error> {
         let mut fds = fds.into_iter();
         let input = fds.next().ok_or_else(Error::missing_descriptor)?;
         let input = Input::new(input).map_err(|error| Error::system(&error, "ioctl"))?;
         let (stdout, stderr) = (open_source(fds.next())?, open_source(fds.next())?);
+        let more = more
+            .iter()
+            .map(|(number, direction)| Ok((number, MorePipe::open(fds.next(), direction)?)))
+            .collect::<Result<_, Error>>()?;
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
         // A program may end without reading its input.
         drop(input.write(stdin, runtime)?);
@@ -38,6 +57,7 @@ impl Pipes {
             stdin: input,
             stdout,
             stderr,
+            more,
         })
     }
 
@@ -48,6 +68,19 @@ impl Pipes {
             stdin: Input::closed(),
             stdout: open_source(fds.next())?,
             stderr: open_source(fds.next())?,
+            more: Vec::new(),
+        })
+    }
+}
+
+impl MorePipe {
+    fn open(fd: Option<OwnedFd>, direction: PipeDirection) -> Result<Self, Error> {
+        Ok(match direction {
+            PipeDirection::Input => {
+                let fd = fd.ok_or_else(Error::missing_descriptor)?;
+                Self::Input(Input::new(fd).map_err(|error| Error::system(&error, "ioctl"))?)
+            }
+            PipeDirection::Output => Self::Output(open_source(fd)?),
         })
     }
 }

@@ -126,6 +126,7 @@ impl ExecRun {
             stdin,
             mut stdout,
             mut stderr,
+            more: _,
         } = match self.open(fds) {
             Ok(pipes) => pipes,
             Err(error) => {

@@ -16,6 +16,7 @@ use crate::control::StartedProgram;
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::events::{Event, ExitStatus};
+use crate::join::join_all;
 use crate::leftover;
 use crate::output_log::Stream;
 use crate::records::{Flow, NewRecord, Record};
@@ -57,7 +58,7 @@ pub(super) trait Recorded: Send + Sync + Sized + 'static {
 }
 
 /// The output streams of a program.
-pub(super) type Outputs = [Option<(Source, Stream)>; 2];
+pub(super) type Outputs = Vec<Option<(Source, Stream)>>;
 
 /// Starts `command`. `attach` takes over the descriptors of its streams; then `on_start` is called, before any of its
 /// events.
@@ -104,10 +105,12 @@ pub(super) fn start<R: Recorded>(
                 end.status()
             };
             let (status, outputs) = tokio::join!(ending, deliver(&shared, &*recorded, outputs, exited));
-            recorded.record().input.fail();
+            recorded.record().fail_inputs();
             let closed = outputs.iter().all(Option::is_none);
             shared.events.emit(recorded.exit_event(status, closed));
-            shared.replay_budget.lock().add(&recorded.record().log);
+            for log in recorded.record().logs() {
+                shared.replay_budget.lock().add(log);
+            }
             recorded.note_exit(&shared);
             recorded.record().set_status(status);
             drop(running);
@@ -155,15 +158,18 @@ async fn deliver<R: Recorded>(
         flow.end();
         None
     };
-    let [first, second] = outputs;
-    let (first, second) = tokio::join!(deliver_one(first, exited.clone()), deliver_one(second, exited));
-    [first, second]
+    join_all(
+        outputs
+            .into_iter()
+            .map(|output| deliver_one(output, exited.clone())),
+    )
+    .await
 }
 
 /// Reads what processes that the program left running still write, so that their pipes are neither full nor broken.
 async fn read_on<R: Recorded>(shared: &Arc<Shared>, recorded: &Arc<R>, outputs: Outputs) {
     let record = recorded.record();
-    let streams = outputs.map(|output| {
+    let streams = outputs.into_iter().map(|output| {
         let (source, stream) = output?;
         let later = LaterOutput {
             shared: Arc::clone(shared),
@@ -207,7 +213,7 @@ impl<R: Recorded> leftover::Reader for LaterOutput<R> {
             stream,
         } = self;
         (!shared.has_ended() && recorded.owns_later_output(shared)).then(|| {
-            let log = &recorded.record().log;
+            let log = recorded.record().log(*stream);
             let held = log.lock().held();
             let returned = emit(shared, &**recorded, *stream, data);
             let has_grown = log.lock().held() > held;
@@ -219,7 +225,7 @@ impl<R: Recorded> leftover::Reader for LaterOutput<R> {
     }
 
     fn cut(&self) {
-        self.recorded.record().log.lock().cut();
+        self.recorded.record().log(self.stream).lock().cut();
     }
 }
 

@@ -14,6 +14,7 @@ mod background;
 mod command;
 mod command_result;
 mod context;
+mod descriptor_calls;
 mod exec;
 mod exit;
 mod follow;

@@ -112,7 +112,7 @@ impl Vm {
         Ok(())
     }
 
-    fn process(&self, id: ProcessId) -> Result<Arc<SpawnedProcess>, Error> {
+    pub(super) fn process(&self, id: ProcessId) -> Result<Arc<SpawnedProcess>, Error> {
         let processes = self.shared().processes.lock();
         let process = match id.start {
             Some(start) => processes.started_by(start),

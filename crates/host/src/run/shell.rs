@@ -48,7 +48,7 @@ impl Vm {
                 let record = new_record.with_input(input);
                 record.flow(Stream::Stderr).end();
                 let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows));
-                Ok((shell, [Some((output, Stream::Stdout)), None]))
+                Ok((shell, vec![Some((output, Stream::Stdout))]))
             },
             |started: Result<&Shell, Error>| on_open(started.map(|shell| shell.id)),
         );

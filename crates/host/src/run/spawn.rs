@@ -1,11 +1,12 @@
 //! Starts a process whose output is emitted as events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent_vm_protocol::message::Stdio;
+use agent_vm_protocol::message::{MorePipes, Stdio};
 use bytes::Bytes;
 
-use super::attached::Pipes;
+use super::attached::{MorePipe, Pipes};
 use super::command::Command;
 use super::exit::Timeout;
 use super::follow::{self, Recorded};
@@ -26,6 +27,8 @@ pub struct SpawnRequest {
     pub stdin: Vec<u8>,
     /// After this time everything that it started is killed.
     pub timeout: Option<Timeout>,
+    /// Its pipes beside the standard streams.
+    pub pipes: MorePipes,
 }
 
 /// Receives the pid of a started process. Called exactly once.
@@ -38,22 +41,39 @@ impl Vm {
             command,
             stdin,
             timeout,
+            pipes: more,
         } = request;
+        let stdio = if more.is_empty() {
+            Stdio::Pipes
+        } else {
+            Stdio::MorePipes(more)
+        };
         follow::start(
             self.shared(),
             command,
-            Stdio::Pipes,
+            stdio,
             timeout,
             move |shared, fds, new_record| {
-                let pipes = Pipes::open(fds, &stdin)?;
+                let pipes = Pipes::open_with(fds, &stdin, more)?;
                 shared.io_counters.add_input(stdin.len());
-                let process = SpawnedProcess {
-                    record: new_record.with_input(pipes.stdin),
-                };
-                let outputs = [
+                let mut outputs = vec![
                     Some((pipes.stdout, Stream::Stdout)),
                     Some((pipes.stderr, Stream::Stderr)),
                 ];
+                let mut descriptors = BTreeMap::new();
+                for (number, pipe) in pipes.more {
+                    let input = match pipe {
+                        MorePipe::Input(input) => Some(input),
+                        MorePipe::Output(source) => {
+                            outputs.push(Some((source, Stream::Descriptor(number))));
+                            None
+                        }
+                    };
+                    descriptors.insert(number, input);
+                }
+                let process = SpawnedProcess {
+                    record: new_record.with_pipes(pipes.stdin, descriptors),
+                };
                 Ok((process, outputs))
             },
             |started: Result<&SpawnedProcess, Error>| {
@@ -81,6 +101,16 @@ impl Recorded for SpawnedProcess {
     }
 
     fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event {
+        if let Stream::Descriptor(number) = stream {
+            return Event::DescriptorOutput {
+                pid: self.record.pid,
+                number,
+                data,
+                seq,
+                start: self.record.call,
+                credit,
+            };
+        }
         Event::ProcessOutput {
             pid: self.record.pid,
             stream,

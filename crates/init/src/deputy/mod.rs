@@ -153,7 +153,7 @@ impl Deputy {
             let (host_fds, child_fds) = stdio(request.stdio)?;
             let terminal_fd = match request.stdio {
                 Stdio::Terminal { .. } => share(child_fds.last().map(AsFd::as_fd))?,
-                Stdio::Output | Stdio::Pipes | Stdio::Context => None,
+                Stdio::Output | Stdio::Pipes | Stdio::MorePipes(_) | Stdio::Context => None,
             };
             if let Some(pid) = self.try_spawn(request, child_fds, cgroup, marker)? {
                 return Ok(Started {

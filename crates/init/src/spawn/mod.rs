@@ -15,7 +15,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use agent_vm_protocol::message::{Failure, Spawn, Stdio};
+use agent_vm_protocol::message::{Failure, PipeDirection, Spawn, Stdio};
 use agent_vm_vfork::sys::Stack;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -119,7 +119,8 @@ impl Spawner {
             [stdin, stdout, stderr, ..] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             [] => sys::thrice(&self.null_fd),
         };
-        sys::start(&mut self.stack, &plan, stdio, cgroup).map_err(|error| failure(&error, request))
+        let more = more(request.stdio, child_fds)?;
+        sys::start(&mut self.stack, &plan, stdio, &more, cgroup).map_err(|error| failure(&error, request))
     }
 
     fn plan(&self, request: &Spawn, marker: Option<(&str, &str)>) -> Result<Plan, Failure> {
@@ -177,23 +178,55 @@ fn directory(path: &str) -> Result<OwnedFd, Failure> {
     })
 }
 
-/// The host's ends of a program's standard descriptors, and the program's ends.
+/// The child's ends of its other pipes, with their numbers in the program.
+fn more(stdio: Stdio, child_fds: &[OwnedFd]) -> Result<Vec<(u8, BorrowedFd<'_>)>, Failure> {
+    let Stdio::MorePipes(pipes) = stdio else {
+        return Ok(Vec::new());
+    };
+    let fds = child_fds.get(3..).unwrap_or_default();
+    let more: Vec<_> = pipes
+        .iter()
+        .map(|(number, _)| number)
+        .zip(fds.iter().map(AsFd::as_fd))
+        .collect();
+    if more.len() < pipes.iter().count() {
+        // The deputy had no room for them.
+        return Err(failed(Errno::EMFILE, "recvmsg"));
+    }
+    Ok(more)
+}
+
+/// The host's ends of a program's descriptors, and the program's ends.
 pub fn stdio(stdio: Stdio) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno, "pipe2"));
+    let three_pipes = || {
+        let (in_read, in_write) = pipe()?;
+        let (out_read, out_write) = pipe()?;
+        let (err_read, err_write) = pipe()?;
+        Ok((
+            vec![in_write, out_read, err_read],
+            vec![in_read, out_write, err_write],
+        ))
+    };
     Ok(match stdio {
         Stdio::Output => {
             let (out_read, out_write) = pipe()?;
             let (err_read, err_write) = pipe()?;
             (vec![out_read, err_read], vec![out_write, err_write])
         }
-        Stdio::Pipes => {
-            let (in_read, in_write) = pipe()?;
-            let (out_read, out_write) = pipe()?;
-            let (err_read, err_write) = pipe()?;
-            (
-                vec![in_write, out_read, err_read],
-                vec![in_read, out_write, err_write],
-            )
+        Stdio::Pipes => three_pipes()?,
+        Stdio::MorePipes(more) => {
+            let (mut host_fds, mut child_fds) = three_pipes()?;
+            for (_, direction) in more.iter() {
+                let (read, write) = pipe()?;
+                let (host_fd, child_fd) = match direction {
+                    PipeDirection::Input => (write, read),
+                    PipeDirection::Output => (read, write),
+                };
+                host_fds.push(host_fd);
+                child_fds.push(child_fd);
+            }
+            (host_fds, child_fds)
         }
         Stdio::Context => {
             let (ours, theirs) = sys::named_socket_pair().map_err(|errno| failed(errno, "socketpair"))?;

@@ -7,6 +7,7 @@
 mod boot;
 mod file;
 mod hold;
+mod pipes;
 mod program;
 mod step;
 
@@ -20,6 +21,7 @@ pub use boot::{
 };
 pub use file::{Attributes, Change, Existing, FileStep, OpenMode, Time, WriteMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
+pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
 pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
 pub use step::BootStep;
 

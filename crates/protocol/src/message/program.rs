@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Call;
+use super::{Call, MorePipes};
 
 /// A program to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub enum Stdio {
     Output,
     /// Three pipes. Attached to [`Reply::Spawned`](super::Reply::Spawned): stdin, stdout, stderr.
     Pipes,
+    /// Three pipes, and others. Attached to [`Reply::Spawned`](super::Reply::Spawned): stdin, stdout, stderr, and the others by their
+    /// numbers.
+    MorePipes(MorePipes),
     /// For the shell of a context: a stream socket as standard input, on which the kernel names each writer, and pipes for the rest.
     /// What the shell starts has the shell as parent when its own parent has ended (`PR_SET_CHILD_SUBREAPER`), so all of that
     /// descends from the shell. Attached to [`Reply::Spawned`](super::Reply::Spawned): the other end of the socket, stdout, stderr.

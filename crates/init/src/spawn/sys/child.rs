@@ -38,6 +38,9 @@ pub enum Step {
     Execute,
 }
 
+/// One more than the highest number of a pipe beside the standard descriptors.
+pub const MORE: usize = 10;
+
 /// The memory that the child reads and writes; it points into a [`Plan`](super::Plan).
 pub struct ChildMemory {
     pub candidates: *const *const c_char,
@@ -48,6 +51,9 @@ pub struct ChildMemory {
     /// -1 for none.
     pub join: RawFd,
     pub stdio: [RawFd; 3],
+    /// By number, the pipes to put there; -1 for none. All are above these numbers, as are `directory` and `report_fd` if there are
+    /// any.
+    pub more: [RawFd; MORE],
     pub open_files: libc::rlimit,
     pub terminal: bool,
     pub subreaper: bool,
@@ -107,13 +113,24 @@ unsafe fn run(shared: &mut ChildMemory) -> Step {
                 return Step::Descriptors;
             }
         }
+        let mut kept = [-1; MORE + 2];
+        for (number, fd) in shared.more.iter().enumerate() {
+            if *fd >= 0 {
+                if libc::dup2(*fd, number as c_int) < 0 {
+                    return Step::Descriptors;
+                }
+                kept[number] = number as c_int;
+            }
+        }
+        kept[MORE] = shared.directory;
+        kept[MORE + 1] = shared.report_fd;
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
             return Step::Limit;
         }
-        // From here on the child has no descriptor of init to which a path could lead. Two descriptors stay open: the
-        // working directory until the next step, and the report's pipe until the program runs. A pipe is not a
-        // directory and cannot be executed, so no path leads through it.
-        if close_all_but(&mut [shared.directory, shared.report_fd]).is_err() {
+        // From here on the child has no descriptor of init to which a path could lead. Beside the program's own pipes two
+        // descriptors stay open: the working directory until the next step, and the report's pipe until the program
+        // runs. A pipe is not a directory and cannot be executed, so no path leads through it.
+        if close_all_but(&mut kept).is_err() {
             return Step::Close;
         }
         if libc::fchdir(shared.directory) < 0 {

@@ -20,6 +20,7 @@ use crate::seccomp;
 use crate::sys::errno_of;
 
 pub use self::child::Step;
+use self::descriptors::Placed;
 pub use self::descriptors::{duplicate, named_socket_pair, terminal_slave, thrice};
 
 use self::child::{ChildMemory, child};
@@ -66,14 +67,20 @@ pub struct ChildError {
     pub errno: Errno,
 }
 
-/// Starts the planned program with `stdio` as its standard descriptors, in `cgroup` if given. Returns its pid once it
-/// has executed.
+/// Starts the planned program with `stdio` as its standard descriptors and `more` as others, in `cgroup` if given. Returns
+/// its pid once it has executed.
 pub fn start(
     stack: &mut Stack,
     plan: &Plan,
     stdio: [BorrowedFd<'_>; 3],
+    more: &[(u8, BorrowedFd<'_>)],
     cgroup: Cgroup<'_>,
 ) -> Result<libc::pid_t, ChildError> {
+    let placed =
+        Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, more).map_err(|errno| ChildError {
+            step: Step::Descriptors,
+            errno,
+        })?;
     let candidates = pointers(&plan.candidates);
     let arguments = pointers(&plan.arguments);
     let environment = pointers(&plan.environment);
@@ -87,16 +94,17 @@ pub fn start(
         arguments: arguments.as_ptr(),
         script_arguments: script_arguments.as_mut_ptr(),
         environment: environment.as_ptr(),
-        directory: plan.directory_fd.as_raw_fd(),
+        directory: placed.directory,
         join: cgroup.join.map_or(-1, |fd| fd.as_raw_fd()),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
+        more: placed.more,
         open_files: libc::rlimit {
             rlim_cur: plan.open_files.0,
             rlim_max: plan.open_files.1,
         },
         terminal: plan.terminal,
         subreaper: plan.subreaper,
-        report_fd: plan.report_fd.unwrap_or(-1),
+        report_fd: placed.report,
         step: Step::None,
         errno: 0,
     };
@@ -177,7 +185,7 @@ mod tests {
             sibling: false,
             report_fd: None,
         };
-        start(stack, &plan, thrice(stdio), Cgroup::default())
+        start(stack, &plan, thrice(stdio), &[], Cgroup::default())
     }
 
     fn open(path: &Path) -> OwnedFd {
