@@ -4,9 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
+/// A future, and its output once it has one.
+type Joined<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
+
 /// The outputs of all futures, in their order, once all have one. Each poll polls all that have none, so there must be few.
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<(Pin<Box<F>>, Option<F::Output>)> = futures
+    let mut all: Vec<Joined<F>> = futures
         .into_iter()
         .map(|future| (Box::pin(future), None))
         .collect();
