@@ -69,11 +69,14 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
             Err(error) => return Err(error),
         }
         let length = data.len() - before;
-        if length == room || began.elapsed() >= HOLD {
+        if length == room {
             break false;
         }
         if length < MUCH {
             break true;
+        }
+        if began.elapsed() >= HOLD {
+            break false;
         }
         if !load::mark_busy(fd.as_raw_fd()) {
             in_vain = LOOKS;
