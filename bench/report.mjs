@@ -25,7 +25,12 @@ export const number = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : va
 /** Titles are Markdown; this removes the marks for a terminal and a picture. */
 export const plain = (title) => title.replaceAll("`", "");
 
-const names = { bwrap: "bubblewrap", "agentos-0.1": "agentOS 0.1", "agentos-0.2": "agentOS 0.2" };
+const names = {
+  "agent-vm-events": "agent-vm's events",
+  bwrap: "bubblewrap",
+  "agentos-0.1": "agentOS 0.1",
+  "agentos-0.2": "agentOS 0.2",
+};
 
 /** The name of a contender in published texts. */
 export const nameOf = (contender) => names[contender] ?? contender;

@@ -8,6 +8,8 @@ export async function open() {
   vm.on("processOutput", ({ pid, data }) => onData.get(pid)?.(data));
   vm.on("shellData", ({ shellId, data }) => onData.get(shellId)?.(data));
   return {
+    /** For metrics of what no peer has. */
+    vm,
     async exec(command, { maxBytes } = {}) {
       return (await vm.exec(command, maxBytes ? { maxOutputBytes: maxBytes } : undefined)).stdout;
     },
