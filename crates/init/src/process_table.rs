@@ -12,8 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-/// How much of a process's environment is searched. The kernel allows up to 6 MiB; ours rarely exceeds 8 KiB.
-const ENVIRONMENT_BYTES: u64 = 1024 * 1024;
+/// The maximum size of `/proc/<pid>/limits`: 17 lines of at most 80 bytes. The kernel produces all of it for one
+/// `read(2)`.
+const LIMITS_BYTES: usize = 2048;
+
+/// The line of `/proc/<pid>/limits` about `RLIMIT_LOCKS`.
+const LOCKS: &[u8] = b"Max file locks";
 
 /// The maximum length of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
 const NAME_BYTES: u64 = 16;
@@ -31,8 +35,8 @@ pub struct Process {
     pub pgid: pid_t,
     /// Its session.
     pub sid: pid_t,
-    /// Whether it is a copy of its parent that has not executed a program yet.
-    pub is_copy: bool,
+    /// Whether it is past its `execve`, as far as init can see. Until then it has its parent's name or none.
+    pub has_executed: bool,
     /// Whether its first thread has ended, so that `/proc/<pid>` shows nothing of its memory.
     is_headless: bool,
     /// The number of its threads. The first one counts until the process is reaped, even if it ended before the others.
@@ -60,7 +64,7 @@ impl Process {
             ppid: stat.ppid,
             pgid: stat.pgid,
             sid: stat.sid,
-            is_copy: stat.is_copy(),
+            has_executed: stat.has_executed(),
             is_headless: stat.is_headless(),
             threads: stat.threads,
             start: stat.start,
@@ -231,35 +235,15 @@ impl ProcessTable {
         Some(path[name..].to_vec())
     }
 
-    /// The environment that the process was started with, at most [`ENVIRONMENT_BYTES`] of it. Empty for a process that the VM may
-    /// not read because it made itself untraceable, and for one in the middle of `execve`.
-    pub fn environment(&self, process: &Process) -> Vec<u8> {
-        let task = if process.is_headless {
-            self.living_thread(process.pid)
-        } else {
-            Some(process.pid)
-        };
-        let Some(task) = task else { return Vec::new() };
-        let mut bytes = Vec::new();
-        let read = self
-            .open(task, "environ")
-            .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes));
-        if read.is_err() {
-            bytes.clear();
-        }
-        bytes
-    }
-
-    /// Whether init is its parent.
-    pub fn is_child_of_init(&self, process: &Process) -> bool {
-        process.ppid == self.init
-    }
-
-    /// A living thread of a process, other than the first: each has a directory in `/proc` by its id, although it is
-    /// not listed.
-    fn living_thread(&self, pid: pid_t) -> Option<pid_t> {
-        let threads = self.numbers(&format!("{pid}/task"));
-        threads.into_iter().find(|&thread| thread != pid)
+    /// The hard limit on its file locks (`RLIMIT_LOCKS`); `None` if there is none, or if it has just been reaped.
+    pub fn lock_limit(&self, pid: pid_t) -> Option<u64> {
+        let mut buffer = [0; LIMITS_BYTES];
+        let length = self.open(pid, "limits").ok()?.read(&mut buffer).ok()?;
+        let mut lines = buffer[..length].split(|&byte| byte == b'\n');
+        let line = lines.find_map(|line| line.strip_prefix(LOCKS))?;
+        // The soft limit, the hard limit, and the unit.
+        let hard = std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?;
+        hard.parse().ok()
     }
 
     fn pids(&self) -> Vec<pid_t> {

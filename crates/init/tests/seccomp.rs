@@ -312,23 +312,41 @@ fn a_filter_of_ones_own_is_had_without_a_log() {
 }
 
 #[test]
-fn the_limit_on_core_dumps_is_read_and_not_set() {
+fn the_limits_on_core_dumps_and_file_locks_are_read_and_not_set() {
     const RLIMIT_CORE: c_long = 4;
+    const RLIMIT_LOCKS: c_long = 10;
     const RLIMIT_NOFILE: c_long = 7;
-    for high in [0, 1 << 32] {
-        // The kernel refuses the address before it reads it, so no limit is set.
-        for bad in [1, 1 << 32, -4096] {
-            let core = RLIMIT_CORE | high;
-            assert_eq!(answer(libc::SYS_setrlimit, [core, bad]), 0);
-            assert_eq!(answer(libc::SYS_prlimit64, [0, core, bad, 0]), 0);
+    for limit in [RLIMIT_CORE, RLIMIT_LOCKS] {
+        for high in [0, 1 << 32] {
+            // The kernel refuses the address before it reads it, so no limit is set.
+            for bad in [1, 1 << 32, -4096] {
+                assert_eq!(answer(libc::SYS_setrlimit, [limit | high, bad]), 0);
+                for process in [0, c_long::from(std::process::id()), 1 << 32] {
+                    assert_eq!(answer(libc::SYS_prlimit64, [process, limit | high, bad, 0]), 0);
+                }
+            }
+            assert_eq!(answer(libc::SYS_prlimit64, [0, limit | high, 0, 0]), 0);
         }
-        assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE | high, 0, 0]), 0);
+        // To return the limit, the kernel would write to the address.
+        assert_eq!(answer(libc::SYS_prlimit64, [0, limit, 0, -4096]), EFAULT);
+        assert_eq!(answer(libc::SYS_prlimit64, [1, limit, 1, 0]), EPERM);
     }
-    // To return the limit, the kernel would write to the address.
-    assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_CORE, 0, -4096]), EFAULT);
     assert_eq!(answer(libc::SYS_setrlimit, [RLIMIT_NOFILE, -4096]), EFAULT);
     assert_eq!(answer(libc::SYS_prlimit64, [0, RLIMIT_NOFILE, -4096, 0]), EFAULT);
-    assert_eq!(answer(libc::SYS_prlimit64, [1, RLIMIT_CORE, 1, 0]), EPERM);
+}
+
+#[test]
+fn init_alone_sets_the_limit_on_file_locks() {
+    let with = |key: u64| {
+        // SAFETY: the kernel refuses the address before it reads it.
+        under_filter(|| unsafe {
+            libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_LOCKS, -4096, 0, 0, key)
+        })
+    };
+    assert_eq!(with(KEY), EFAULT);
+    for wrong in (0..64).map(|bit| KEY ^ 1 << bit).chain([0, u64::MAX, !KEY]) {
+        assert_eq!(with(wrong), 0, "{wrong:#x}");
+    }
 }
 
 #[test]

@@ -9,8 +9,14 @@ pub const STAT_BYTES: usize = 2048;
 /// From the kernel's flags for a process (`include/linux/sched.h`).
 const PF_FORKNOEXEC: u64 = 0x40;
 
-/// The number of fields between the last one below and the wait status.
+/// The numbers of fields between the last one below and the start of the program's code, the end of its environment,
+/// and the wait status.
+const UNTIL_START_CODE: usize = 1;
+const UNTIL_ENV_END: usize = 26;
 const UNTIL_EXIT_CODE: usize = 27;
+
+/// What the kernel reports as the start of the code of a process that the caller may not trace.
+const HIDDEN_CODE: u64 = 1;
 
 /// The fields of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +100,14 @@ impl<'a> Stat<'a> {
         self.flags & PF_FORKNOEXEC != 0
     }
 
+    /// Whether it has executed a program and the kernel has placed the program's arguments, which is the last step of
+    /// `execve`. True for a process that the caller may not trace as soon as it has executed: the kernel hides the rest.
+    #[must_use]
+    pub fn has_executed(&self) -> bool {
+        let number = |skipped| Fields(self.rest).after::<u64>(skipped).unwrap_or(0);
+        !self.is_copy() && (number(UNTIL_ENV_END) != 0 || number(UNTIL_START_CODE) == HIDDEN_CODE)
+    }
+
     /// The wait status (`wait(2)`) of a process that has ended; 0 if the kernel does not report it to the caller.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
@@ -154,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_executed_once_its_arguments_are_placed_or_hidden() {
+        let with = |flags: &str, start_code: &str, env_end: &str| {
+            let line = LINE.replacen(" 4194368 ", &format!(" {flags} "), 1);
+            let line = line.replacen(
+                " 18446744073709551615 1 ",
+                &format!(" 18446744073709551615 {start_code} "),
+                1,
+            );
+            let line = line.replacen(" 7 35584", &format!(" {env_end} 35584"), 1);
+            Stat::parse(line.as_bytes()).unwrap().has_executed()
+        };
+        assert!(with("4194304", "94", "7"));
+        assert!(with("4194304", "1", "0"));
+        assert!(!with("4194304", "94", "0"));
+        assert!(!with("4194304", "0", "0"));
+        assert!(!with("4194368", "94", "7"));
+        assert!(!with("4194368", "1", "0"));
+    }
+
+    #[test]
     fn a_file_that_is_cut_off_is_refused_or_read_as_far_as_it_goes() {
         let line = with_name(b"x");
         let whole = line.iter().rposition(|&byte| byte == b'3').unwrap();
@@ -172,5 +206,6 @@ mod tests {
         assert!(line.len() < STAT_BYTES);
         assert_eq!(stat.pid, std::process::id() as pid_t);
         assert!(stat.threads > 0 && stat.rss > 0 && !stat.is_copy() && !stat.is_headless());
+        assert!(stat.has_executed());
     }
 }

@@ -18,6 +18,8 @@ use crate::error::Error;
 
 const NO_USERS: &str =
     "Leave the container CAP_SETUID, CAP_SETGID and CAP_CHOWN, or run the server as an ordinary user";
+const LOW_LIMIT: &str = "Start the server without a hard limit on file locks, which the kernel does not enforce: `prlimit \
+     --locks=unlimited node server.js` as root, or `LimitLOCKS=infinity` in its unit; or in a cgroup that is delegated to it";
 const DIAGNOSE: &str = "AgentVm.doctor() reports what this host lacks";
 
 /// An error, or the cause of one, for which there is a remedy.
@@ -90,6 +92,7 @@ impl Remedy for LandlockError {
                 BootStep::OpenFiles | BootStep::ReachFiles => {
                     "Let TMPDIR of the server be a directory that everybody may search, such as /tmp"
                 }
+                BootStep::MarkPrograms => LOW_LIMIT,
                 _ => DIAGNOSE,
             },
         }
@@ -127,6 +130,10 @@ impl From<BootError> for Error {
                 step: BootStep::Mount(path),
                 errno,
             } => at(&io::Error::from_raw_os_error(*errno), "mount", path.clone()),
+            BootError::SetUp {
+                step: BootStep::MarkPrograms,
+                errno: libc::EPERM,
+            } => unavailable(with(&Errno::EPERM), LOW_LIMIT),
             BootError::Launch(LaunchError { errno, .. }) | BootError::SetUp { errno, .. } => {
                 let source = io::Error::from_raw_os_error(*errno);
                 // The server lacks a resource, which does not mean that the host cannot isolate.

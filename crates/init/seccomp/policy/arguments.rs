@@ -87,14 +87,16 @@ fn seccomp() -> Check {
 }
 
 const RLIMIT_CORE: u32 = 4;
+const RLIMIT_LOCKS: u32 = 10;
 
-/// The limit on core dumps is 1 and stays 1: at 0 the kernel still runs the host's handler (`core(5)`). A program that
-/// disables its own core dumps (such as `GnuPG`) exits if that fails, so the answer is success; no core is dumped anyway.
+/// Two limits stay as they are. The one on core dumps is 1: at 0 the kernel still runs the host's handler (`core(5)`).
+/// A program that disables its own core dumps (such as `GnuPG`) exits if that fails, so the answer is success; no core
+/// is dumped anyway. The one on file locks, which the kernel does not enforce, is the mark of the program's family.
 fn setrlimit() -> Check {
     check(
         both("setrlimit", 160, 164),
         SUCCESS,
-        vec![vec![is_not(0, RLIMIT_CORE)]],
+        vec![vec![is_not(0, RLIMIT_CORE), is_not(0, RLIMIT_LOCKS)]],
     )
 }
 
@@ -102,7 +104,10 @@ fn setrlimit() -> Check {
 fn prlimit64() -> Check {
     let mut check = spare_init(both("prlimit64", 302, 261));
     check.steps.push(Step {
-        allow_if: vec![vec![is_not(1, RLIMIT_CORE)], vec![null(2)]],
+        allow_if: vec![
+            vec![is_not(1, RLIMIT_CORE), is_not(1, RLIMIT_LOCKS)],
+            vec![null(2)],
+        ],
         otherwise: Otherwise::Fails(SUCCESS),
     });
     check

@@ -17,8 +17,8 @@ pub enum DeputyErrand {
     Start {
         /// The program.
         spawn: Box<Spawn>,
-        /// A variable that is added to its environment last.
-        marker: Option<(String, String)>,
+        /// Its limit on file locks, if it is marked.
+        mark: Option<u64>,
         /// Whether a directory of cgroup version 2 is attached.
         into: bool,
         /// Whether the `tasks` file of a cgroup of version 1 is attached.

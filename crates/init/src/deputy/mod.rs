@@ -147,7 +147,7 @@ impl Deputy {
         &mut self,
         request: &Spawn,
         cgroup: Cgroup<'_>,
-        marker: Option<(&str, &str)>,
+        mark: Option<u64>,
     ) -> Result<Started, Failure> {
         for _ in 0..TRIES {
             let (host_fds, child_fds) = stdio(request.stdio)?;
@@ -155,7 +155,7 @@ impl Deputy {
                 Stdio::Terminal { .. } => share(child_fds.last().map(AsFd::as_fd))?,
                 Stdio::Output | Stdio::Pipes | Stdio::MorePipes(_) | Stdio::Context => None,
             };
-            if let Some(pid) = self.try_spawn(request, child_fds, cgroup, marker)? {
+            if let Some(pid) = self.try_spawn(request, child_fds, cgroup, mark)? {
                 return Ok(Started {
                     pid,
                     host_fds,
@@ -172,7 +172,7 @@ impl Deputy {
         request: &Spawn,
         child_fds: Vec<OwnedFd>,
         cgroup: Cgroup<'_>,
-        marker: Option<(&str, &str)>,
+        mark: Option<u64>,
     ) -> Result<Option<pid_t>, Failure> {
         // A program can kill the deputy before the deputy has replied. The program's own report takes precedence.
         let (report_fd, child_report_fd) =
@@ -180,7 +180,7 @@ impl Deputy {
         let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);
         let errand = DeputyErrand::Start {
             spawn: Box::new(request.clone()),
-            marker: marker.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            mark,
             into: into.is_some(),
             join: join.is_some(),
         };

@@ -82,7 +82,7 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
         let (answer, fds) = match errand {
             DeputyErrand::Start {
                 spawn,
-                marker,
+                mark,
                 into,
                 join,
             } => {
@@ -98,8 +98,7 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                     into: into_fd.as_ref().map(AsFd::as_fd),
                     join: join_fd.as_ref().map(AsFd::as_fd),
                 };
-                let marker = marker.as_ref().map(|(name, value)| (&**name, &**value));
-                match spawner.launch(&spawn, &fds, cgroup, marker, Some(report_fd.as_fd())) {
+                match spawner.launch(&spawn, &fds, cgroup, mark, Some(report_fd.as_fd())) {
                     Ok(pid) => (DeputyAnswer::Started(pid), Vec::new()),
                     Err(error) => (DeputyAnswer::Failed(error), Vec::new()),
                 }

@@ -11,29 +11,6 @@ const BACKGROUND_BOUND: usize = 512;
 const COMMAND_BYTES: usize = 24 * 1024;
 const COMMAND_BOUND: usize = 4096;
 
-/// The processes that a family left running.
-#[derive(Debug, Default)]
-pub struct Left {
-    /// Those that are known.
-    pub processes: Vec<Process>,
-    /// Those that may belong to the family too: they are in the middle of `execve`, where no mark can be read.
-    pub hidden: Vec<Process>,
-}
-
-impl Left {
-    /// The processes about which more will be known in a moment.
-    pub fn unsettled(&self, table: &ProcessTable) -> impl Iterator<Item = &Process> {
-        let is_unsettled = |process: &&Process| !is_settled(process, table);
-        self.processes.iter().filter(is_unsettled).chain(&self.hidden)
-    }
-}
-
-/// Whether a process is past the time between `fork` and the end of `execve`, in which it has its parent's name or
-/// none.
-fn is_settled(process: &Process, table: &ProcessTable) -> bool {
-    !process.is_copy && !table.command_line(process.pid, 1).is_empty()
-}
-
 /// The report about processes that were left running.
 pub fn background(left: &[Process], table: &ProcessTable) -> Vec<Background> {
     let left = &left[..left.len().min(BACKGROUND_BOUND)];

@@ -1,8 +1,8 @@
 //! Families: everything that one spawned program has started, while any of it may be left.
 //!
-//! With a cgroup, the family is the processes in it. Without one, it is the session and the group of its first process
-//! (while these ids are still its own), their descendants, and every process with the family's mark in its environment.
-//! A process that forks twice, leaves the session and clears its environment is then found only at the end of the VM.
+//! With a cgroup, the family is the processes in it. Without one, it is every process with the family's mark
+//! ([`marks`]), the session and the group of its first process (while these ids are still its own), and the descendants
+//! of all these.
 
 mod awaited;
 mod background;
@@ -11,6 +11,7 @@ mod cgroup_file;
 mod cgroups;
 mod marks;
 pub mod memory;
+pub mod sys;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,19 +22,21 @@ use agent_vm_protocol::message::{Call, Target};
 use libc::pid_t;
 use nix::errno::Errno;
 
-pub use self::background::{Left, background};
+pub use self::background::background;
 pub use self::cgroups::{Cgrouping, FamilyCgroups};
-pub use self::marks::MARKER;
 
 use self::awaited::Awaited;
 use self::cgroup::Leaf;
 use self::cgroups::CgroupPools;
-use self::marks::{Marked, Marks};
+use self::marks::Marks;
 use crate::process_table::{Process, ProcessTable};
-use crate::sys::{self, Reaped};
+use crate::sys::{Reaped, has_children};
 
 /// How many ended families that are not empty are checked at a time.
 const SWEEP: usize = 16;
+
+/// How many times init looks for what a family left, while its own children change.
+const LOOKS: u32 = 4;
 
 /// One family.
 #[derive(Debug)]
@@ -61,16 +64,23 @@ pub struct Families {
 }
 
 impl Families {
-    /// No family yet.
-    pub fn new(cgrouping: Cgrouping, salt: u64) -> Self {
-        Self {
+    /// No family yet. `salt` distinguishes this VM's marks. EPERM if no cgroup identifies families and the server's own
+    /// limit does not let init mark them.
+    pub fn new(cgrouping: Cgrouping, salt: u64) -> Result<Self, Errno> {
+        let pools = CgroupPools::new(cgrouping);
+        let marks = if pools.name_families() {
+            Marks::none()
+        } else {
+            Marks::new(salt)?
+        };
+        Ok(Self {
             known: BTreeMap::new(),
             leaders: BTreeMap::new(),
-            pools: CgroupPools::new(cgrouping),
-            marks: Marks::new(salt),
+            pools,
+            marks,
             swept: 0,
             awaited: Awaited::default(),
-        }
+        })
     }
 
     /// The cgroups for a family that is about to start.
@@ -93,9 +103,9 @@ impl Families {
         self.pools.prepare()
     }
 
-    /// The value of [`MARKER`] for a family's processes, if no cgroup identifies them.
-    pub fn mark(&self, call: Call) -> Option<String> {
-        (!self.has_cgroups()).then(|| self.marks.of(call))
+    /// The limit on file locks for a family's processes, if no cgroup identifies them.
+    pub fn mark(&self, call: Call) -> Option<u64> {
+        self.marks.of(call)
     }
 
     /// Adds a family whose first process runs; `terminal_fd` keeps its terminal open, if it has one.
@@ -174,18 +184,18 @@ impl Families {
     }
 
     /// Records that the first process of a family was reaped, and returns what it left running, if that was requested.
-    pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Left, Errno> {
+    pub fn leader_ended(&mut self, call: Call, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
         let Some(family) = self.known.get_mut(&call) else {
-            return Ok(Left::default());
+            return Ok(Vec::new());
         };
         let Some(leader) = family.leader.take() else {
-            return Ok(Left::default());
+            return Ok(Vec::new());
         };
         let report = family.report_background;
         family.terminal_fd = None;
         self.leaders.remove(&leader);
         match &family.cgroups.leaf {
-            _ if !sys::has_children() => self.forget(call)?,
+            _ if !has_children() => self.forget(call)?,
             Some(leaf) if leaf.is_populated()? => {
                 if report {
                     return self.left(call, leader, table);
@@ -200,47 +210,40 @@ impl Families {
                 }
             }
         }
-        Ok(Left::default())
+        Ok(Vec::new())
     }
 
     /// The processes that are left of a family whose first process, with the pid `leader`, has just ended.
-    pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Left, Errno> {
-        let mut left = Left::default();
-        if let Some(leaf) = self.leaf(call) {
-            left.processes = leaf
-                .pids()?
-                .into_iter()
-                .filter_map(|pid| table.get(pid))
-                .collect();
-        } else {
-            let marked = self.marked(call, Some(leader), table);
-            (left.processes, left.hidden) = (marked.members, marked.hidden);
-            left.hidden
-                .retain(|process| !self.leaders.contains_key(&process.pid));
-        }
-        left.processes.retain(Process::is_alive);
-        Ok(left)
+    pub fn left(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Result<Vec<Process>, Errno> {
+        let Some(leaf) = self.leaf(call) else {
+            return Ok(self.left_unless_moving(call, leader, table));
+        };
+        let processes = leaf.pids()?.into_iter().filter_map(|pid| table.get(pid));
+        Ok(processes.filter(Process::is_alive).collect())
     }
 
-    /// The processes of a family, where no cgroup identifies them.
-    pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Marked {
+    /// The same where no cgroup identifies the family. A process that has no parent left and forks and ends while the
+    /// table is read is not found, nor is its child; but then init has other children than before, and looks again.
+    fn left_unless_moving(&self, call: Call, leader: pid_t, table: &ProcessTable) -> Vec<Process> {
+        let mut left = Vec::new();
+        let mut before = table.children_of_init();
+        for _ in 0..LOOKS {
+            left = self.marked(call, Some(leader), table);
+            let after = table.children_of_init();
+            if before == after {
+                break;
+            }
+            before = after;
+        }
+        left
+    }
+
+    /// The living processes of a family, where no cgroup identifies them.
+    pub fn marked(&self, call: Call, leader: Option<pid_t>, table: &ProcessTable) -> Vec<Process> {
         if self.has_cgroups() {
-            return Marked::default();
+            return Vec::new();
         }
         self.marks.members(call, leader, table)
-    }
-
-    /// Whether a process that may belong to any family is in the middle of `execve`: during that it shows no mark, and
-    /// if its parent has ended, nothing else assigns it.
-    pub fn is_any_unassignable(&self, table: &ProcessTable) -> bool {
-        let orphans: Vec<Process> = match table.children_of_init() {
-            Some(children) => children.into_iter().filter_map(|pid| table.get(pid)).collect(),
-            None => table.all(),
-        };
-        orphans
-            .iter()
-            .filter(|process| process.is_alive() && !self.leaders.contains_key(&process.pid))
-            .any(|process| table.command_line(process.pid, 1).is_empty())
     }
 
     /// Frees the cgroups of ended families that are empty by now. Called when orphans were reaped.
@@ -306,7 +309,7 @@ impl Families {
 
     /// The awaited families with living processes. `None` if a process lives that may belong to any.
     fn living(&self, table: &ProcessTable) -> Option<BTreeSet<Call>> {
-        if !sys::has_children() {
+        if !has_children() {
             return Some(BTreeSet::new());
         }
         if !self.has_cgroups() {

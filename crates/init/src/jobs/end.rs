@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Background, Call, Exit, Reply};
 
-use crate::family::{Families, Left, background};
+use crate::family::{Families, background};
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::Reaped;
 
@@ -19,7 +19,7 @@ const SETTLE_BUSY: Duration = Duration::from_millis(190);
 #[derive(Debug)]
 pub(super) struct End {
     reaped: Reaped,
-    left: Left,
+    left: Vec<Process>,
     until: Instant,
 }
 
@@ -27,7 +27,7 @@ impl End {
     pub(super) fn of(reaped: Reaped) -> Self {
         Self {
             reaped,
-            left: Left::default(),
+            left: Vec::new(),
             until: Instant::now() + SETTLE,
         }
     }
@@ -41,7 +41,11 @@ impl End {
     ) -> bool {
         // The end is reported even if it is unknown what was left running.
         self.left = families.left(call, self.reaped.pid, table).unwrap_or_default();
-        let mut unsettled = self.left.unsettled(table).peekable();
+        let mut unsettled = self
+            .left
+            .iter()
+            .filter(|process| !process.has_executed)
+            .peekable();
         if unsettled.peek().is_none() || now >= self.until + SETTLE_BUSY {
             return true;
         }
@@ -51,7 +55,7 @@ impl End {
     pub(super) fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
         Reply::Exited {
             call,
-            exit: exit(&self.reaped, background(&self.left.processes, table)),
+            exit: exit(&self.reaped, background(&self.left, table)),
         }
     }
 }

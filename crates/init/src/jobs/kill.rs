@@ -70,8 +70,7 @@ impl FamilyKill {
     }
 }
 
-/// How many passes must find nothing before that counts as the end, although processes start all the time, or although
-/// nothing shows to which family a process belongs.
+/// How many passes must find nothing before that counts as the end, although processes start all the time.
 const EMPTY_PASSES: u32 = 16;
 
 /// Kills processes that have no cgroup. Stops all of them, so that they start nothing more and no parent changes; kills
@@ -84,8 +83,6 @@ pub(super) struct Search {
     stopped: BTreeMap<pid_t, Process>,
     stopping_passes: u32,
     empty_passes: u32,
-    /// How many of the empty passes cannot have missed anything.
-    sure_passes: u32,
     held: Held,
 }
 
@@ -133,7 +130,6 @@ impl Search {
             stopped: BTreeMap::new(),
             stopping_passes: 0,
             empty_passes: 0,
-            sure_passes: 0,
             held: Held::default(),
         }
     }
@@ -145,13 +141,10 @@ impl Search {
         now: Instant,
     ) -> Result<bool, Errno> {
         let newest = table.newest();
-        // Before the search, so that every process that can be assigned by now is found.
-        let is_sure = !matches!(self.whom, Whom::Family(_)) || !families.is_any_unassignable(table);
         let found = self.find(families, table);
         if found.is_empty() {
             self.empty_passes += 1;
-            self.sure_passes += u32::from(is_sure);
-            let is_over = self.sure_passes >= 2 && newest == table.newest();
+            let is_over = self.empty_passes >= 2 && newest == table.newest();
             if !is_over && self.empty_passes < EMPTY_PASSES {
                 return Ok(false);
             }
@@ -161,7 +154,7 @@ impl Search {
             };
             return leader.map_or(Ok(true), |leader| self.held.pass(leader, table, now));
         }
-        (self.empty_passes, self.sure_passes) = (0, 0);
+        self.empty_passes = 0;
         self.stopping_passes += 1;
         let is_known = |p: &&Process| {
             self.stopped
@@ -185,7 +178,7 @@ impl Search {
 
     fn find(&mut self, families: &Families, table: &ProcessTable) -> Vec<Process> {
         match &mut self.whom {
-            Whom::Family(call) => families.marked(*call, families.leader(*call), table).members,
+            Whom::Family(call) => families.marked(*call, families.leader(*call), table),
             Whom::Tree(known) => {
                 let mut processes = table.all();
                 let members = below(&processes, known);

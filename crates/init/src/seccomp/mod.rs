@@ -32,6 +32,7 @@
 //! | `sync` | 0, nothing is done | flushes all file systems of the host; it has no error to answer with |
 //! | `seccomp` with `SECCOMP_FILTER_FLAG_LOG` | EINVAL | writes to the host's log |
 //! | `setrlimit` `prlimit64` of `RLIMIT_CORE` | 0, nothing is done | the limit is 1, at which the kernel dumps to no file and to no handler; at 0 it would run the handler |
+//! | `setrlimit` `prlimit64` of `RLIMIT_LOCKS` (init's own has a [`key`]) | 0, nothing is done | the kernel does not enforce it, and its value marks a program's family ([`family`](crate::family)) where there is no cgroup |
 //! | `bpf` `perf_event_open` `userfaultfd` | EPERM | the kernel's own instruments, and an exploit's |
 //! | `add_key` `request_key` `keyctl` | EPERM | keyrings are not namespaced |
 //! | `open_by_handle_at` `name_to_handle_at` `lookup_dcookie` | EPERM | reach files by number, past every mount |
@@ -107,13 +108,13 @@ static ASKED_ELSEWHERE: &[libc::sock_filter] =
 static WITHOUT_NAMESPACES: &[libc::sock_filter] =
     &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_shared_host.rs"));
 
-/// Distinguishes init's own `clone3`, `openat2` and `fchmodat` from those of programs, which are under the same filter:
+/// Distinguishes init's own `clone3`, `openat2`, `prlimit64` and `fchmodat` from those of programs, which are under the same filter:
 /// init passes this number as a sixth argument, which none of these calls has. Each VM has a different number, which is
 /// only in the memory of init and its deputy, where programs cannot read it. A process that is not under [`confine`]
 /// has no number to pass.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// The sixth argument for `clone3`, `openat2` and `fchmodat`.
+/// The sixth argument for `clone3`, `openat2`, `prlimit64` and `fchmodat`.
 pub fn key() -> u64 {
     KEY.load(Ordering::Relaxed)
 }
@@ -130,8 +131,8 @@ pub enum SetIds {
 }
 
 /// The part of the filter before a table, which handles the calls with a key, by their number and whatever the entry.
-/// If the kernel `asks` about modes, init changes them with the key; a `fchmodat` without the key continues to the
-/// table.
+/// Without the key some of them continue to the table: `prlimit64`, and `fchmodat` if the kernel `asks` about modes, so
+/// that init changes them. The others are refused.
 ///
 /// Both halves of the key are compared before either decides. Otherwise the time for a wrong key would show whether one
 /// half is right, and an attacker could try 32 bits twice.
@@ -144,56 +145,44 @@ fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
     /// The offsets of the sixth argument in `seccomp_data`, on a little-endian machine.
     const LOW: u32 = 56;
     const HIGH: u32 = 60;
-    let is_fchmodat = |jt, jf| instruction(BPF_JMP | BPF_JEQ | BPF_K, jt, jf, libc::SYS_fchmodat as u32);
-    let refuse = instruction(
-        BPF_RET | BPF_K,
-        0,
-        0,
-        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-    );
-    let load_number = instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, NUMBER);
-    // Every other call continues after all of these.
-    let (others, wrong_key) = if asks {
-        (
-            vec![
-                instruction(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, libc::SYS_openat2 as u32),
-                is_fchmodat(0, 12),
-            ],
-            vec![load_number, is_fchmodat(1, 0), refuse],
-        )
-    } else {
-        (
-            vec![instruction(
-                BPF_JMP | BPF_JEQ | BPF_K,
-                0,
-                10,
-                libc::SYS_openat2 as u32,
-            )],
-            vec![refuse],
-        )
-    };
-    let mut program = vec![
-        load_number,
-        instruction(
-            BPF_JMP | BPF_JEQ | BPF_K,
-            others.len() as u8,
-            0,
-            libc::SYS_clone3 as u32,
-        ),
-    ];
-    program.extend(others);
-    program.extend([
-        instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, LOW),
+    let load = |offset| instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset);
+    let answer = |value| instruction(BPF_RET | BPF_K, 0, 0, value);
+    let mut free = vec![libc::SYS_prlimit64];
+    if asks {
+        free.push(libc::SYS_fchmodat);
+    }
+    let locked = [libc::SYS_clone3, libc::SYS_openat2];
+    let calls: Vec<_> = locked.iter().chain(&free).copied().collect();
+
+    let compare = [
+        load(LOW),
         instruction(BPF_ALU | BPF_XOR | BPF_K, 0, 0, key as u32),
         instruction(BPF_ST, 0, 0, 0),
-        instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, HIGH),
+        load(HIGH),
         instruction(BPF_ALU | BPF_XOR | BPF_K, 0, 0, (key >> 32) as u32),
         instruction(BPF_LDX | BPF_MEM, 0, 0, 0),
         instruction(BPF_ALU | BPF_OR | BPF_X, 0, 0, 0),
         instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
-        instruction(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ]);
-    program.extend(wrong_key);
+        answer(libc::SECCOMP_RET_ALLOW),
+        load(NUMBER),
+    ];
+    let refuse = answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+    // Each jump skips the rest of its own list, and what it names after that.
+    let jump = |call, met: usize, unmet: usize| {
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, met as u8, unmet as u8, call as u32)
+    };
+    let mut program = vec![load(NUMBER)];
+    for (at, call) in calls.iter().enumerate() {
+        let left = calls.len() - at - 1;
+        let is_last = left == 0;
+        let past = compare.len() + free.len() + 1;
+        program.push(jump(*call, left, if is_last { past } else { 0 }));
+    }
+    program.extend(compare);
+    for (at, call) in free.iter().enumerate() {
+        program.push(jump(*call, free.len() - at, 0));
+    }
+    program.push(refuse);
     program
 }
 
@@ -207,8 +196,9 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 }
 
 /// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself can
-/// still use `clone3`, `openat2` and `fchmodat` with `key`, which no other process may guess: for a program's own
-/// cgroup, for paths that must not leave a directory, and for the modes that it is asked about. Returns the descriptor
+/// still use `clone3`, `openat2`, `prlimit64` and `fchmodat` with `key`, which no other process may guess: for a
+/// program's own cgroup, for paths that must not leave a directory, for the mark of a program's family, and for the modes
+/// that it is asked about. Returns the descriptor
 /// on which the kernel asks, with [`SetIds::Asked`].
 ///
 /// There is one filter for init and programs, and none for each program: compiling and freeing a filter takes 4 % of

@@ -84,15 +84,15 @@ impl Spawner {
         self.null_fd.as_fd()
     }
 
-    /// Starts the program of `request` in `cgroup`, with `marker` in its environment.
+    /// Starts the program of `request` in `cgroup`, with `mark` as its limit on file locks.
     pub fn start(
         &mut self,
         request: &Spawn,
         cgroup: Cgroup<'_>,
-        marker: Option<(&str, &str)>,
+        mark: Option<u64>,
     ) -> Result<Started, Failure> {
         let (host_fds, mut child_fds) = stdio(request.stdio)?;
-        let pid = self.launch(request, &child_fds, cgroup, marker, None)?;
+        let pid = self.launch(request, &child_fds, cgroup, mark, None)?;
         let is_terminal = matches!(request.stdio, Stdio::Terminal { .. });
         Ok(Started {
             pid,
@@ -108,10 +108,11 @@ impl Spawner {
         request: &Spawn,
         child_fds: &[OwnedFd],
         cgroup: Cgroup<'_>,
-        marker: Option<(&str, &str)>,
+        mark: Option<u64>,
         report_fd: Option<BorrowedFd<'_>>,
     ) -> Result<libc::pid_t, Failure> {
-        let mut plan = self.plan(request, marker)?;
+        let mut plan = self.plan(request)?;
+        plan.mark = mark;
         plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
         let stdio = match child_fds {
             [terminal] => sys::thrice(terminal),
@@ -123,13 +124,11 @@ impl Spawner {
         sys::start(&mut self.stack, &plan, stdio, &more, cgroup).map_err(|error| failure(&error, request))
     }
 
-    fn plan(&self, request: &Spawn, marker: Option<(&str, &str)>) -> Result<Plan, Failure> {
-        // The marker comes last, so that no request can override it.
+    fn plan(&self, request: &Spawn) -> Result<Plan, Failure> {
         let added: BTreeMap<&str, &str> = request
             .env
             .iter()
             .map(|(name, value)| (&**name, &**value))
-            .chain(marker)
             .collect();
         let kept = self.env.iter().filter(|(name, _)| !added.contains_key(&**name));
         let environment = kept
@@ -155,6 +154,7 @@ impl Spawner {
             environment: strings,
             directory_fd: directory(&request.cwd)?,
             open_files: self.open_files,
+            mark: None,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             subreaper: matches!(request.stdio, Stdio::Context),
             sibling: self.sibling,
@@ -281,7 +281,7 @@ fn failure(error: &ChildError, request: &Spawn) -> Failure {
         Step::Terminal => ("ioctl", None),
         Step::Subreaper => ("prctl", None),
         Step::Descriptors => ("dup2", None),
-        Step::Limit => ("setrlimit", None),
+        Step::Limit | Step::Mark => ("setrlimit", None),
         Step::Directory | Step::Reach => ("chdir", Some(&request.cwd)),
         Step::Close => ("close_range", None),
         Step::Execute => ("execve", Some(&request.program)),

@@ -88,6 +88,8 @@ impl Vm {
         let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files)
             .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
+        let families = Families::new(booted.cgrouping, salt)
+            .map_err(|errno| BootError::of(BootStep::MarkPrograms, errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
         let mut mediator = Mediator::default();
         let own_mounts = booted.asks.map_or_else(OwnMounts::all, |asks| {
@@ -106,7 +108,7 @@ impl Vm {
         Ok(Self {
             children,
             backend,
-            families: Families::new(booted.cgrouping, salt),
+            families,
             jobs: Jobs::default(),
             held_starts: HeldStarts::default(),
             table,

@@ -2,7 +2,7 @@
 
 use super::{TURN, Vm};
 use crate::control::{Control, ControlError};
-use crate::family::{Left, background};
+use crate::family::background;
 use crate::jobs::exit;
 use crate::sys::{self, Waited};
 
@@ -46,13 +46,13 @@ impl Vm {
                         .unwrap_or_else(|errno| {
                             // Its end matters most; processes that are left can be killed anyway.
                             sys::log(&errno);
-                            Left::default()
+                            Vec::new()
                         });
-                    if left.unsettled(&self.table).next().is_some() {
+                    if left.iter().any(|process| !process.has_executed) {
                         self.held_starts.report(call, control)?;
                         self.jobs.tell_end(call, reaped);
                     } else {
-                        let exit = exit(&reaped, background(&left.processes, &self.table));
+                        let exit = exit(&reaped, background(&left, &self.table));
                         self.held_starts.report_end(call, exit, control)?;
                     }
                 }

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 
 use super::Vm;
 use super::backend::Backend;
-use crate::family::MARKER;
 use crate::spawn::Cgroup;
 
 /// Why a family could not get its cgroups.
@@ -37,11 +36,10 @@ impl Vm {
     fn try_spawn(&mut self, request: &Spawn) -> Result<Option<(pid_t, Vec<OwnedFd>)>, Failure> {
         let cgroups = self.families.take_cgroups().map_err(place_failed)?;
         let mark = self.families.mark(request.call);
-        let marker = mark.as_deref().map(|mark| (MARKER, mark));
         let cgroup = Cgroup::of(&cgroups);
         let started = match &mut self.backend {
-            Backend::Init(spawner) => spawner.start(request, cgroup, marker),
-            Backend::Deputy(deputy) => deputy.spawn(request, cgroup, marker),
+            Backend::Init(spawner) => spawner.start(request, cgroup, mark),
+            Backend::Deputy(deputy) => deputy.spawn(request, cgroup, mark),
         };
         match started {
             Ok(started) => {

@@ -173,6 +173,8 @@ pub enum BootStep {
     LimitMessageQueues,
     #[error("limit the locked memory")]
     LimitLockedMemory,
+    #[error("mark programs by their limit on file locks")]
+    MarkPrograms,
     #[error("limit inotify")]
     LimitInotify,
     #[error("forbid user namespaces inside")]

@@ -8,6 +8,7 @@ use std::ptr;
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 
+use crate::family::sys::set_lock_limits;
 use crate::sys::close_all_but;
 
 /// The step at which a child failed.
@@ -28,6 +29,8 @@ pub enum Step {
     Descriptors,
     /// `setrlimit(2)`.
     Limit,
+    /// The same, of the limit that marks the family.
+    Mark,
     /// `fchdir(2)`.
     Directory,
     /// `close_range(2)`.
@@ -55,6 +58,7 @@ pub struct ChildMemory {
     /// any.
     pub more: [RawFd; MORE],
     pub open_files: libc::rlimit,
+    pub mark: Option<u64>,
     pub terminal: bool,
     pub subreaper: bool,
     pub report_fd: RawFd,
@@ -126,6 +130,11 @@ unsafe fn run(shared: &mut ChildMemory) -> Step {
         kept[MORE + 1] = shared.report_fd;
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
             return Step::Limit;
+        }
+        if let Some(mark) = shared.mark
+            && set_lock_limits(mark, mark).is_err()
+        {
+            return Step::Mark;
         }
         // From here on the child has no descriptor of init to which a path could lead. Beside the program's own pipes two
         // descriptors stay open: the working directory until the next step, and the report's pipe until the program

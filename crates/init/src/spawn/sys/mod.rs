@@ -47,6 +47,8 @@ pub struct Plan {
     pub directory_fd: OwnedFd,
     /// The soft and the hard limit on open files.
     pub open_files: (u64, u64),
+    /// The limit on file locks that marks its family, if any.
+    pub mark: Option<u64>,
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
     /// Whether it becomes the parent of its descendants whose own parents end.
@@ -102,6 +104,7 @@ pub fn start(
             rlim_cur: plan.open_files.0,
             rlim_max: plan.open_files.1,
         },
+        mark: plan.mark,
         terminal: plan.terminal,
         subreaper: plan.subreaper,
         report_fd: placed.report,
@@ -180,6 +183,7 @@ mod tests {
             environment: Vec::new(),
             directory_fd,
             open_files: (100, 100),
+            mark: None,
             terminal: false,
             subreaper: false,
             sibling: false,
