@@ -491,9 +491,9 @@ export interface ResourceUsage {
  * SHELL_NOT_FOUND. A pid names the newest process that `spawn`
  * returned it for; once another process has the number, calls on the old record do nothing.
  *
- * **Limits of the kernel.** One argument, and the command of `exec`, has at most 128 KiB: E2BIG. Where the server has no
- * cgroup of its own, a process that forks twice, calls setsid and clears its environment is found only by `dispose`;
- * `AgentVm.doctor()` reports that. Everywhere else kill, timeout and abort end all processes that a command started.
+ * **Limits of the kernel.** One argument, and the command of `exec`, has at most 128 KiB: E2BIG. Kill, timeout
+ * and abort end all processes that a command started. Only with `isolation: "none"`, and where the server has no cgroup of its own,
+ * a process that sets its limit on file locks, forks twice and calls setsid is found only by `dispose`.
  *
  * @example
  * ```js

@@ -10,7 +10,6 @@ const path = require("node:path");
 const { descendants, running } = require("../fixture/processes");
 const { sleep, until } = require("../fixture/promises");
 const { nodeScript } = require("../fixture/server-process");
-const { served } = require("../fixture/limits");
 const { boot } = require("../fixture/vm");
 
 /** Python that holds the lock of `file`, and says so. */
@@ -128,8 +127,32 @@ test.each([
   120_000,
 );
 
+/**
+ * Python that holds the lock of its own memory. With the argument "busy" it keeps every processor busy; with "asks" it asks
+ * for a mode, for which init's helper reads that memory.
+ */
+const MEMORY_HOLDER = `
+import ctypes, mmap, os, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+block = mmap.mmap(-1, 256 << 20)
+block.write(bytes(256 << 20))
+address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+for _ in range(4 * os.cpu_count() if "busy" in sys.argv else 0):
+    if os.fork() == 0:
+        while True: pass
+def ask():
+    while True: libc.chmod(b"/nowhere", 0o2755)
+for _ in range(4 if "asks" in sys.argv else 0): threading.Thread(target=ask, daemon=True).start()
+def lock():
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while True:
+        for right in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE): libc.mprotect(ctypes.c_void_p(address), 256 << 20, right)
+print("on", flush=True)
+lock()
+`;
+
 test.each(levels)(
-  "a program that holds its own memory's lock holds up nobody who answers its calls (%s)",
+  "a program that holds its own memory's lock holds up nobody who answers its calls, or asks about it (%s)",
   async (_level, level) => {
     const vm = await boot({
       ...level,
@@ -137,32 +160,31 @@ test.each(levels)(
     });
     let said = "";
     vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
-    await vm.spawn("python3", [
-      "-c",
-      `
-import ctypes, mmap, os, threading
-libc = ctypes.CDLL(None, use_errno=True)
-block = mmap.mmap(-1, 256 << 20)
-block.write(bytes(256 << 20))
-address = ctypes.addressof(ctypes.c_char.from_buffer(block))
-for _ in range(4 * os.cpu_count()):
-    if os.fork() == 0:
-        while True: pass
-def ask():
-    while True: libc.chmod(b"/nowhere", 0o2755)
-for _ in range(4): threading.Thread(target=ask, daemon=True).start()
-def lock():
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    while True:
-        for right in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE): libc.mprotect(ctypes.c_void_p(address), 256 << 20, right)
-print("on", flush=True)
-lock()
-`,
-    ]);
+    const { pid } = await vm.spawn("python3", ["-c", MEMORY_HOLDER, "busy", "asks"]);
     await until(() => said !== "");
     expect(said).toBe("on\n");
-    // Without cgroups, init reads the memory of programs to learn what a command has started, and waits.
-    await expectService(vm, served["memory limit"] ? commands(vm) : []);
+    const tables = [vm.allProcesses(), vm.allProcesses()];
+    await expectService(vm, [...commands(vm), ...tables]);
+    for (const table of await Promise.all(tables)) {
+      expect(table.find((process) => process.pid === pid)).toMatchObject({ command: "python3", status: "running" });
+    }
+  },
+  120_000,
+);
+
+test.each(levels)(
+  "a command that leaves programs which hold their own memory's locks ends, names them and holds up nobody (%s)",
+  async (_level, level) => {
+    const vm = await boot(level);
+    const { stdout: home } = await vm.exec('printf %s "$HOME"');
+    await vm.writeFile(`${home}/holder.py`, MEMORY_HOLDER);
+    const { background } = await vm.exec(`
+      for how in busy "" ""; do python3 ~/holder.py $how >> ~/said & done
+      until [ "$(grep -c on ~/said)" = 3 ]; do sleep 0.1; done; true`);
+    expect(background.filter(({ command }) => command === "python3").length).toBeGreaterThanOrEqual(3);
+    const daemon = vm.exec("setsid -f sleep 1000");
+    await expectService(vm, [...commands(vm), daemon, vm.allProcesses()]);
+    expect((await daemon).background).toMatchObject([{ command: "sleep", args: ["1000"] }]);
   },
   120_000,
 );

@@ -137,8 +137,7 @@ fn cgroup() -> DoctorCheck {
     DoctorCheck {
         name: "cgroup",
         ok: false,
-        detail: "no cgroup v2 to make directories in: a process that forks twice, calls setsid and clears its environment \
-                 is found only by dispose"
+        detail: "no cgroup v2 to make directories in: kill looks through all processes of the VM for what a command started"
             .into(),
         remedy: Some(
             "Start the server in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes node server.js`, or \

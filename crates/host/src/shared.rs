@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::io_counters::IoCounters;
 use crate::leftover::Leftovers;
 use crate::listening::{NetworkSight, PortWatch};
+use crate::process_table::ProcessLook;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::shell_id::ShellId;
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub enforcement: Enforcement,
     /// The VM's own `/proc`.
     pub proc_fd: Arc<OwnedFd>,
+    /// Reads the processes in it.
+    pub process_look: Arc<ProcessLook>,
     /// The id of the VM's user on the host, if it differs from the server's.
     pub guest_id: Option<u32>,
     /// Init's pid in the VM's `/proc`.
@@ -80,7 +83,11 @@ impl Shared {
             host,
             ..
         } = machine;
+        let proc_fd = Arc::new(proc_fd);
+        let whole = isolation == Isolation::Namespaces;
+        let init = if whole { 1 } else { host.pid() };
         Ok(Self {
+            process_look: Arc::new(ProcessLook::new(Arc::clone(&proc_fd), init, whole)),
             control: Arc::new(Control::new(channel, helpers)?),
             home,
             events,
@@ -96,13 +103,9 @@ impl Shared {
             network,
             ports: PortWatch::new(),
             enforcement,
-            proc_fd: Arc::new(proc_fd),
+            proc_fd,
             guest_id: host.guest_id(),
-            init: if isolation == Isolation::Namespaces {
-                1
-            } else {
-                host.pid()
-            },
+            init,
             host_side: Mutex::new(Some(host)),
             disposing: AtomicBool::new(false),
             ending: AtomicBool::new(false),

@@ -19,7 +19,7 @@ use agent_vm_host::{
     ShellRequest, SpawnRequest, Timeout, Vm, WriteRequest, runtime,
 };
 use agent_vm_protocol::message::{
-    Attributes, Background, Boot, BootStep, Exit, Failure, Reply, Request, Usage,
+    Attributes, Boot, BootStep, Exit, Failure, KnownProcess, Reply, Request, Usage,
 };
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
@@ -231,11 +231,9 @@ fn exit(random: &mut Random) -> Exit {
             max_rss_kib: random.next(),
         },
         background: vec![
-            Background {
+            KnownProcess {
                 pid: u32::MAX,
-                command_line: vec![0; 100],
-                name: vec![0xff; 100],
-                executable: Some(vec![0xff; 100]),
+                start: random.next(),
             };
             random.below(50) as usize
         ],

@@ -1,15 +1,15 @@
-//! The VM's processes, read from `/proc`.
+//! The VM's processes, read from `/proc`: only from files that the kernel writes without a lock that a program can hold, such
+//! as that of the program's memory (`cmdline`, `environ`, `maps`).
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use agent_vm_proc_stat::{STAT_BYTES, Stat, numbers};
 use libc::pid_t;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 /// The maximum size of `/proc/<pid>/limits`: 17 lines of at most 80 bytes. The kernel produces all of it for one
@@ -18,9 +18,6 @@ const LIMITS_BYTES: usize = 2048;
 
 /// The line of `/proc/<pid>/limits` about `RLIMIT_LOCKS`.
 const LOCKS: &[u8] = b"Max file locks";
-
-/// The maximum length of a process's name (`TASK_COMM_LEN`), which ends with a newline in place of the NUL.
-const NAME_BYTES: u64 = 16;
 
 /// One process, from `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,40 +196,6 @@ impl ProcessTable {
                 .filter(|pid| !self.helpers.contains(pid))
                 .collect(),
         )
-    }
-
-    /// The command line, up to `limit` bytes.
-    pub fn command_line(&self, pid: pid_t, limit: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let read = self
-            .open(pid, "cmdline")
-            .and_then(|file| file.take(limit as u64).read_to_end(&mut bytes));
-        // A process that has just ended has no command line, nor does one that has cleared it.
-        if read.is_err() {
-            bytes.clear();
-        }
-        bytes
-    }
-
-    /// The kernel's name for it, which it can change; empty if it has just ended.
-    pub fn name(&self, pid: pid_t) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let read = self
-            .open(pid, "comm")
-            .and_then(|file| file.take(NAME_BYTES).read_to_end(&mut bytes));
-        if read.is_err() || bytes.last() != Some(&b'\n') {
-            bytes.clear();
-        }
-        bytes.pop();
-        bytes
-    }
-
-    /// The name of the file that it executes, if known.
-    pub fn executable(&self, pid: pid_t) -> Option<Vec<u8>> {
-        let path = readlinkat(self.proc_fd.as_fd(), format!("{pid}/exe").as_str()).ok()?;
-        let path = path.as_bytes();
-        let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
-        Some(path[name..].to_vec())
     }
 
     /// The hard limit on its file locks (`RLIMIT_LOCKS`); `None` if there is none, or if it has just been reaped.

@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
-    Attributes, Background, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure,
-    FileStep, Hardware, Isolation, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply, Request,
-    RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
+    Attributes, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure, FileStep,
+    Hardware, Isolation, KnownProcess, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply,
+    Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -174,12 +174,7 @@ fn exit() -> Exit {
         signal: 9,
         oom: true,
         usage: Usage::default(),
-        background: vec![Background {
-            pid: 3,
-            command_line: b"sleep\x001000\x00".into(),
-            name: Vec::new(),
-            executable: Some(b"sleep".into()),
-        }],
+        background: vec![KnownProcess { pid: 3, start: 1000 }],
     }
 }
 

@@ -18,7 +18,7 @@ use crate::control::{Control, StartedProgram};
 use crate::error::Error;
 use crate::guest_threads::GuestThreads;
 use crate::leftover::{self, Discard, Leftovers};
-use crate::process_table::{self, ProcessInfo, Status};
+use crate::process_table::{ProcessInfo, ProcessLook, Status};
 use crate::stream::{Sink, Source, StreamKind};
 
 /// How long a shell may take until it reads its first command.
@@ -52,16 +52,14 @@ const HOLDER: [&str; 3] = ["/bin/sh", "-c", "read -r _"];
 pub struct VmSide {
     /// Threads for work that may have to wait for the VM's programs.
     pub guest_threads: GuestThreads,
+    /// Reads the VM's processes.
+    pub process_look: Arc<ProcessLook>,
     /// The conversation with init.
     pub control: Arc<Control>,
     /// Streams of what has ended.
     pub leftovers: Arc<Leftovers>,
     /// The VM's `/proc`.
     pub proc_fd: Arc<OwnedFd>,
-    /// Init's pid there.
-    pub init: i32,
-    /// Whether everything there is the VM's.
-    pub whole: bool,
     /// Where a program starts that is given no working directory.
     pub home: String,
 }
@@ -411,15 +409,7 @@ impl ContextShell {
 
 impl VmSide {
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
-        let (proc_fd, init, whole) = (Arc::clone(&self.proc_fd), self.init, self.whole);
-        let helpers = self.control.helpers();
-        self.guest_threads
-            .run(move || {
-                process_table::read(&proc_fd, init, &helpers, whole)
-                    .map_err(|error| Error::system(&error, "open"))?
-                    .ok_or(Error::Disposed)
-            })
-            .await
+        self.process_look.all(self.control.helpers()).await
     }
 }
 

@@ -10,6 +10,9 @@ use super::directory::ProcDirectory;
 /// 6 MiB, but reading it costs the server time and memory.
 const COMMAND_LINE_BYTES: usize = 128 * 1024;
 
+/// The same for a process that a command left.
+const BRIEF_BYTES: usize = 4 * 1024;
+
 /// The maximum number of bytes of all command lines in one table; after that, each is cut to [`LEAST_BYTES`].
 const TABLE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -58,20 +61,34 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
 }
 
-/// How many bytes may still be read from the following command lines.
-#[derive(Debug)]
-pub struct Allowance(usize);
+/// How many bytes may still be read from the following command lines, and from one.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    left: usize,
+    one: usize,
+}
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self(TABLE_BYTES)
+        Self {
+            left: TABLE_BYTES,
+            one: COMMAND_LINE_BYTES,
+        }
     }
 }
 
 impl Allowance {
-    /// Reads the command line of a process, up to the bounds.
+    /// For the processes that a command left.
+    pub fn brief() -> Self {
+        Self {
+            one: BRIEF_BYTES,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the command line of a process, up to the bounds. Waits for as long as the process holds its memory's lock.
     pub fn read(&mut self, directory: &ProcDirectory) -> io::Result<Vec<u8>> {
-        let limit = self.0.clamp(LEAST_BYTES, COMMAND_LINE_BYTES);
+        let limit = self.left.clamp(LEAST_BYTES, self.one);
         let mut file = directory.file("cmdline")?;
         let mut line = Vec::new();
         let mut piece = [0; 4096];
@@ -83,7 +100,7 @@ impl Allowance {
             }
         }
         line.truncate(limit);
-        self.0 = self.0.saturating_sub(line.len());
+        self.left = self.left.saturating_sub(line.len());
         Ok(line)
     }
 }

@@ -9,7 +9,8 @@ use super::{family_of, numbers, open};
 use crate::sys;
 
 /// Sends SIGKILL to every process of the VM and to those that work for its init; to init as well if `whole`. Reads
-/// nothing that a program can keep locked. The arguments are the same as for [`read`](super::read).
+/// nothing that a program can keep locked. The arguments are the same as for
+/// [`members`](super::members).
 pub fn kill_all(proc_fd: &OwnedFd, init: i32, whole: bool) -> io::Result<()> {
     let mut pids = numbers(proc_fd, ".")?;
     let family = if whole {

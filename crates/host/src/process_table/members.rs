@@ -27,8 +27,9 @@ impl Member {
     }
 }
 
-/// The VM's processes in the order of their starts, without init and those that work for it. The arguments are the same as
-/// for [`read`](super::read). `None` if init is gone. Reads nothing that a program can keep locked.
+/// The VM's processes in the order of their starts, without init, whose pid in this `/proc` is `init`, and its `helpers`. If
+/// `whole`, the `/proc` contains the VM's processes only; otherwise only the descendants of init belong to the VM. `None`
+/// if init is gone. Reads nothing that a program can keep locked.
 pub fn members(
     proc_fd: &OwnedFd,
     init: i32,

@@ -1,12 +1,13 @@
 //! The processes that run in a VM, read from the VM's own `/proc` through a descriptor that init sent.
 //!
-//! The host reads them, not init: a process whose command line is slow to read (its memory may map a slow file) delays
-//! only the caller.
+//! The host reads them, not init: a process whose command line is slow to read delays only the caller, and that not for
+//! long ([`look`]).
 
 mod clock;
 mod command_line;
 mod directory;
 mod kill;
+mod look;
 mod members;
 
 use std::collections::HashMap;
@@ -16,12 +17,12 @@ use std::os::fd::OwnedFd;
 use agent_vm_proc_stat::{STAT_BYTES, Stat, descendants, numbers};
 use nix::unistd::{SysconfVar, sysconf};
 
-pub use self::command_line::{CommandLine, parse_command_line};
 pub use self::directory::ProcDirectory;
 pub use self::kill::kill_all;
+pub use self::look::ProcessLook;
 pub use self::members::{Member, members};
 
-use self::command_line::Allowance;
+use self::command_line::{CommandLine, parse_command_line};
 
 /// A process.
 #[derive(Debug, Clone)]
@@ -71,49 +72,6 @@ pub enum Status {
     Exited,
 }
 
-/// The process table, by pid; `None` if init, and with it the VM, is gone. `init` is a pid in this `/proc`, and `helpers`
-/// are those of the processes that work for init; none of these is listed. If `whole`, the `/proc` contains only the VM's
-/// processes; otherwise only the descendants of init belong to the VM. Fails if the server has no free descriptor.
-pub fn read(
-    proc_fd: &OwnedFd,
-    init: i32,
-    helpers: &[u32],
-    whole: bool,
-) -> io::Result<Option<Vec<ProcessInfo>>> {
-    let Some(mut pids) = unless_gone(numbers(proc_fd, ".").map_err(Into::into))? else {
-        return Ok(None);
-    };
-    pids.retain(|pid| *pid != init && !helpers.contains(&(*pid as u32)));
-    pids.sort_unstable();
-    let family = if whole {
-        None
-    } else {
-        Some(family_of(proc_fd, &pids, init)?)
-    };
-    let boot_ms = clock::boot_time_ms();
-    let mut allowance = Allowance::default();
-    let mut found = Vec::with_capacity(pids.len());
-    for pid in pids {
-        // Open one process at a time: a VM may have more processes than the server has descriptors.
-        let mut buffer = [0; STAT_BYTES];
-        let Some((stat, directory)) = open(proc_fd, pid, &mut buffer)? else {
-            continue;
-        };
-        let is_ours = match &family {
-            // Another process may have this pid by now.
-            Some(family) => family.get(&pid) == Some(&stat.start),
-            None => true,
-        };
-        if is_ours {
-            found.push(describe(&stat, directory, init, boot_ms, &mut allowance)?);
-        }
-    }
-    // Checked last: while init lives, everything found before was the VM's.
-    let mut buffer = [0; STAT_BYTES];
-    let init = open(proc_fd, init, &mut buffer)?;
-    Ok(init.is_some_and(|(stat, _)| !stat.is_headless()).then_some(found))
-}
-
 /// `None` if the process has ended meanwhile. Having no free descriptor is an error.
 fn unless_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
     match looked {
@@ -149,15 +107,10 @@ fn family_of(proc_fd: &OwnedFd, pids: &[i32], init: i32) -> io::Result<HashMap<i
     Ok(of_family.map(|(pid, _, start)| (pid, start)).collect())
 }
 
-fn describe(
-    stat: &Stat<'_>,
-    directory: ProcDirectory,
-    init: i32,
-    boot_ms: u64,
-    allowance: &mut Allowance,
-) -> io::Result<ProcessInfo> {
-    let (status, directory) = match stat.is_headless() {
-        // The other threads still run, and their files have what the first thread's lack.
+/// The state of a process, and the directory of a thread of it that has what the files of an ended one lack.
+fn with_status(stat: &Stat<'_>, directory: ProcDirectory) -> (Status, ProcDirectory) {
+    match stat.is_headless() {
+        // The other threads still run.
         true if stat.threads > 1 => {
             let other = directory.other_thread(stat.pid);
             (Status::Running, other.unwrap_or(directory))
@@ -165,13 +118,23 @@ fn describe(
         true => (Status::Exited, directory),
         false if stat.is_stopped() => (Status::Stopped, directory),
         false => (Status::Running, directory),
-    };
+    }
+}
+
+/// Describes a process whose command line is `line`. Reads nothing that a program can keep locked.
+fn describe(
+    stat: &Stat<'_>,
+    status: Status,
+    directory: &ProcDirectory,
+    line: &[u8],
+    init: i32,
+    boot_ms: u64,
+) -> ProcessInfo {
     let executable = directory.link("exe");
     let executable = executable.as_ref().map(|path| path.to_string_lossy());
     let executable = executable.as_deref();
-    let line = unless_gone(allowance.read(&directory))?.unwrap_or_default();
     let kernel_name = String::from_utf8_lossy(stat.name);
-    let CommandLine { name, arguments } = parse_command_line(&line, &kernel_name, executable);
+    let CommandLine { name, arguments } = parse_command_line(line, &kernel_name, executable);
     let mut buffer = [0; STAT_BYTES];
     let memory = match status {
         Status::Running if stat.is_headless() => directory.stat(&mut buffer).ok().and_then(Stat::parse),
@@ -180,7 +143,7 @@ fn describe(
     let ticks = system(SysconfVar::CLK_TCK);
     let start_time_ms = boot_ms + stat.start * 1000 / ticks;
     let has_exited = status == Status::Exited;
-    Ok(ProcessInfo {
+    ProcessInfo {
         pid: stat.pid as u32,
         ppid: if stat.ppid == init { 0 } else { stat.ppid as u32 },
         pgid: stat.pgid,
@@ -198,13 +161,13 @@ fn describe(
         start_ticks: stat.start,
         is_copy: stat.is_copy(),
         exit_time_ms: if has_exited {
-            clock::last_ran_ms(&directory).map(|time| time.max(start_time_ms))
+            clock::last_ran_ms(directory).map(|time| time.max(start_time_ms))
         } else {
             None
         },
         rss_bytes: memory.as_ref().unwrap_or(stat).rss * system(SysconfVar::PAGE_SIZE),
         cpu_ms: (stat.utime + stat.stime) * 1000 / ticks,
-    })
+    }
 }
 
 /// A system variable, such as the number of bytes in a page.

@@ -1,8 +1,11 @@
 //! Processes that a command left running.
 
-use agent_vm_protocol::message::Background;
+use std::sync::Arc;
 
-use crate::process_table::{CommandLine, parse_command_line};
+use agent_vm_protocol::message::KnownProcess;
+
+use crate::error::Error;
+use crate::process_table::{ProcessInfo, ProcessLook, Status};
 
 /// A process that outlived the command that started it.
 #[derive(Debug)]
@@ -16,16 +19,22 @@ pub struct BackgroundProcess {
 }
 
 impl BackgroundProcess {
-    /// Converts the form that init reports.
-    pub(super) fn of(left: &Background) -> Self {
-        let executable = left.executable.as_deref().map(String::from_utf8_lossy);
-        let name = String::from_utf8_lossy(&left.name);
-        let CommandLine { name, arguments } =
-            parse_command_line(&left.command_line, &name, executable.as_deref());
+    /// Converts an entry of the process table.
+    pub(super) fn of(process: &ProcessInfo) -> Self {
         Self {
-            pid: left.pid,
-            command: name,
-            args: arguments,
+            pid: process.pid,
+            command: process.command.clone(),
+            args: process.args.clone(),
         }
     }
+}
+
+/// Those of the processes that have not ended meanwhile, as in the process table.
+pub(super) async fn left_running(
+    look: &Arc<ProcessLook>,
+    left: &[KnownProcess],
+) -> Result<Vec<BackgroundProcess>, Error> {
+    let found = look.these(left.to_vec()).await?;
+    let running = found.iter().filter(|process| process.status != Status::Exited);
+    Ok(running.map(BackgroundProcess::of).collect())
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, watch};
 
-use super::background::BackgroundProcess;
+use super::background::{BackgroundProcess, left_running};
 use super::command_result::{ExecResult, OnOutput, OnResult};
 use super::printed::{Collector, KeptBytes};
 use crate::abort::Abort;
-use crate::boot::Isolation;
 use crate::context::{
     Begun, CommandBounds, Context, ContextId, EndOutcome, Environment, Origin, Session, VmSide, Why,
     below_all,
@@ -19,7 +18,6 @@ use crate::credit::Credit;
 use crate::error::Error;
 use crate::events::{ExitStatus, Reason};
 use crate::output_log::Stream;
-use crate::process_table::ProcessInfo;
 use crate::shared::Shared;
 use crate::stream::{Chunks, Sink, StreamKind};
 use crate::vm::Vm;
@@ -152,7 +150,10 @@ impl Vm {
             Some(pid) => below_all(&vm_side(self.shared()), pid).await?,
             None => Vec::new(),
         };
-        Ok(info(&context, processes.iter().map(background).collect()))
+        Ok(info(
+            &context,
+            processes.iter().map(BackgroundProcess::of).collect(),
+        ))
     }
 
     /// Ends what runs in a context, and makes it what it was at first.
@@ -243,8 +244,8 @@ impl ContextRun {
         }
         let timed_out = ended.why == Some(Why::TimedOut);
         let background = match &ended.outcome {
-            EndOutcome::Status(..) => ended.left.iter().map(background).collect(),
-            EndOutcome::Shell(exit) => exit.background.iter().map(BackgroundProcess::of).collect(),
+            EndOutcome::Status(..) => ended.left.iter().map(BackgroundProcess::of).collect(),
+            EndOutcome::Shell(exit) => left_running(&shared.process_look, &exit.background).await?,
         };
         Ok(ExecResult {
             status: status(&ended.outcome, timed_out),
@@ -324,14 +325,6 @@ fn status(outcome: &EndOutcome, timed_out: bool) -> ExitStatus {
     }
 }
 
-fn background(process: &ProcessInfo) -> BackgroundProcess {
-    BackgroundProcess {
-        pid: process.pid,
-        command: process.command.clone(),
-        args: process.args.clone(),
-    }
-}
-
 fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
     let view = context.view.lock().clone();
     let taken = crate::context::MOST_COMMANDS - context.places.available_permits();
@@ -349,12 +342,11 @@ fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
 
 fn vm_side(shared: &Shared) -> VmSide {
     VmSide {
+        process_look: Arc::clone(&shared.process_look),
         guest_threads: shared.bounds.guest_threads.clone(),
         control: Arc::clone(&shared.control),
         leftovers: Arc::clone(&shared.leftovers),
         proc_fd: Arc::clone(&shared.proc_fd),
-        init: shared.init,
-        whole: shared.isolation == Isolation::Namespaces,
         home: shared.home.clone(),
     }
 }

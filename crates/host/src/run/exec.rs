@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::attached::{Pipes, ended_pipe, open_source};
-use super::background::BackgroundProcess;
+use super::background::left_running;
 use super::command::Command;
 use super::command_result::{ExecResult, OnOutput, OnResult};
 use super::exit::{ProgramEnd, Timeout, kill_all, until_exit};
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::io_counters::IoCounters;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
+use crate::process_table::ProcessLook;
 use crate::stream::{Chunks, Source, StreamEnd, StreamKind, read_rest};
 use crate::vm::Vm;
 
@@ -67,6 +68,7 @@ impl Vm {
             control: Arc::clone(&shared.control),
             io_counters: Arc::clone(&shared.io_counters),
             leftovers: Arc::clone(&shared.leftovers),
+            process_look: Arc::clone(&shared.process_look),
             stdin,
             timeout,
             kept,
@@ -91,6 +93,7 @@ struct ExecRun {
     control: Arc<Control>,
     io_counters: Arc<IoCounters>,
     leftovers: Arc<Leftovers>,
+    process_look: Arc<ProcessLook>,
     stdin: Vec<u8>,
     timeout: Option<Timeout>,
     kept: KeptBytes,
@@ -163,7 +166,15 @@ impl ExecRun {
         if ended.exit.is_none() {
             return Err(Error::Disposed);
         }
-        Ok(result(ended, out, err))
+        let result = tokio::select! {
+            biased;
+            () = self.abort.aborted() => Err(Error::Aborted),
+            result = self.result(ended, out, err) => result,
+        };
+        if matches!(result, Err(Error::Aborted)) {
+            kill_all(&self.control, call).await;
+        }
+        result
     }
 
     /// The result of a short command that has ended already: its pipes are read without being watched.
@@ -177,7 +188,7 @@ impl ExecRun {
             timed_out: false,
             aborted: false,
         };
-        Ok(result(ended, out, err))
+        self.result(ended, out, err).await
     }
 
     /// Reads what the command's background processes still write, so that their pipe is neither full nor broken.
@@ -236,23 +247,24 @@ impl ExecRun {
         (collector.into_printed(), end)
     }
 
+    async fn result(&self, ended: ProgramEnd, stdout: Printed, stderr: Printed) -> Result<ExecResult, Error> {
+        let background = match &ended.exit {
+            // After a timeout the list may contain processes that were killed with it.
+            Some(exit) if !ended.timed_out => left_running(&self.process_look, &exit.background).await?,
+            _ => Vec::new(),
+        };
+        Ok(ExecResult {
+            status: ended.status(),
+            stdout,
+            stderr,
+            timed_out: ended.timed_out,
+            context_restarted: None,
+            background,
+        })
+    }
+
     fn collector(&self) -> Collector<'_> {
         Collector::new(self.kept, &self.io_counters)
-    }
-}
-
-fn result(ended: ProgramEnd, stdout: Printed, stderr: Printed) -> ExecResult {
-    ExecResult {
-        status: ended.status(),
-        stdout,
-        stderr,
-        timed_out: ended.timed_out,
-        context_restarted: None,
-        // After a timeout the list may contain processes that were killed with it.
-        background: match ended.exit {
-            Some(exit) if !ended.timed_out => exit.background.iter().map(BackgroundProcess::of).collect(),
-            _ => Vec::new(),
-        },
     }
 }
 
@@ -283,6 +295,7 @@ mod tests {
     /// received.
     fn follow_ended(brief: bool, listens: bool, aborted: bool, fds: Vec<OwnedFd>) -> EndedExec {
         let (ours, _init) = Channel::pair().unwrap();
+        let proc_fd = Arc::new(std::fs::File::open("/proc").unwrap().into());
         let (exit_sender, exit) = oneshot::channel();
         let (sender, receiver) = mpsc::channel();
         let on_output: OnOutput = Box::new(move |stream, data, _credit| sender.send((stream, data)).unwrap());
@@ -294,6 +307,7 @@ mod tests {
                 control: Arc::new(control),
                 io_counters: Arc::default(),
                 leftovers: Arc::new(Leftovers::new()),
+                process_look: Arc::new(ProcessLook::new(proc_fd, 1, true)),
                 stdin: Vec::new(),
                 timeout: None,
                 kept: KeptBytes { head: 1000, tail: 0 },

@@ -6,12 +6,12 @@ use agent_vm_protocol::message::{Request, Target};
 
 use super::input::{PendingWrite, write};
 use super::process_id::ProcessId;
-use crate::boot::Isolation;
 use crate::error::Error;
 use crate::events::ExitStatus;
 use crate::output_log::Stream;
-use crate::process_table::{self, ProcessInfo};
+use crate::process_table::ProcessInfo;
 use crate::records::{OutputReplay, SpawnedProcess, SpawnedProcessInfo};
+use crate::runtime;
 use crate::vm::Vm;
 
 impl Vm {
@@ -78,15 +78,11 @@ impl Vm {
         describe: impl FnOnce(&[ProcessInfo]) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let shared = self.shared();
-        let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
-        let whole = shared.isolation == Isolation::Namespaces;
-        let helpers = shared.control.helpers();
-        let work = move || {
-            let table = process_table::read(&proc_fd, init, &helpers, whole)
-                .map_err(|error| Error::system(&error, "open"))?;
-            table.map(|table| describe(&table)).ok_or(Error::Disposed)
-        };
-        shared.bounds.guest_threads.run(work).await
+        let table = shared.process_look.all(shared.control.helpers()).await?;
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let described = runtime.spawn_blocking(move || describe(&table)).await;
+        // The description does not panic, and the runtime is never shut down.
+        described.map_err(|_| Error::Disposed)
     }
 
     /// Pauses or resumes the reading of one of a process's output streams. Once the process has exited, what it wrote itself is

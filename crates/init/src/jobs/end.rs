@@ -1,14 +1,14 @@
-//! Reports the end of a family's first process, with the names of the processes that it left running.
+//! Reports the end of a family's first process, and which processes it left running.
 
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Background, Call, Exit, Reply};
+use agent_vm_protocol::message::{Call, Exit, KnownProcess, Reply};
 
 use crate::family::{Families, background};
 use crate::process_table::{Process, ProcessTable};
 use crate::sys::Reaped;
 
-/// How long the report is delayed so that these processes have their names: immediately after `command &`, the command
+/// How long the report is delayed until these processes have their names: immediately after `command &`, the command
 /// is still a copy of the shell.
 const SETTLE: Duration = Duration::from_millis(10);
 
@@ -52,16 +52,16 @@ impl End {
         now >= self.until && !unsettled.any(Process::is_runnable)
     }
 
-    pub(super) fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
+    pub(super) fn reply(&self, call: Call) -> Reply {
         Reply::Exited {
             call,
-            exit: exit(&self.reaped, background(&self.left, table)),
+            exit: exit(&self.reaped, background(&self.left)),
         }
     }
 }
 
 /// Init's report to the host about the end of a family's first process.
-pub fn exit(reaped: &Reaped, background: Vec<Background>) -> Exit {
+pub fn exit(reaped: &Reaped, background: Vec<KnownProcess>) -> Exit {
     Exit {
         code: reaped.code,
         signal: reaped.signal,

@@ -158,7 +158,7 @@ impl Jobs {
                 return true;
             }
             let reply = match job.kind.pass(job.call, families, &mut processes, now) {
-                Ok(true) => job.kind.reply(job.call, table),
+                Ok(true) => job.kind.reply(job.call),
                 Ok(false) if now < job.deadline => {
                     job.due = now + job.pause;
                     job.pause = (job.pause * 2).min(LONGEST_PAUSE);
@@ -208,9 +208,9 @@ impl JobKind {
     }
 
     /// The reply to the host when the job has ended.
-    fn reply(&self, call: Call, table: &ProcessTable) -> Reply {
+    fn reply(&self, call: Call) -> Reply {
         match self {
-            Self::End(end) => end.reply(call, table),
+            Self::End(end) => end.reply(call),
             Self::Family(_) | Self::Search(_) | Self::HangUp(_) => Reply::Done { call },
         }
     }

@@ -52,7 +52,7 @@ impl Vm {
                         self.held_starts.report(call, control)?;
                         self.jobs.tell_end(call, reaped);
                     } else {
-                        let exit = exit(&reaped, background(&left, &self.table));
+                        let exit = exit(&reaped, background(&left));
                         self.held_starts.report_end(call, exit, control)?;
                     }
                 }

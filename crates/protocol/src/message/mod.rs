@@ -22,7 +22,7 @@ pub use boot::{
 pub use file::{Attributes, Change, Existing, FileStep, OpenMode, Time, WriteMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
-pub use program::{Background, Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
+pub use program::{Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
 pub use step::BootStep;
 
 /// The host's number for one request; also the id of the family that a [`Request::Spawn`] starts.

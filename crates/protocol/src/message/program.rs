@@ -97,7 +97,7 @@ pub struct Exit {
     /// The resources that it used, including those of the children it waited for (`getrusage(2)`).
     pub usage: Usage,
     /// The processes that are left of its family, if requested.
-    pub background: Vec<Background>,
+    pub background: Vec<KnownProcess>,
 }
 
 /// The resources that a process used.
@@ -109,18 +109,4 @@ pub struct Usage {
     pub system_us: u64,
     /// The largest resident set size of any one process, in KiB.
     pub max_rss_kib: u64,
-}
-
-/// A process that outlived the command that started it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Background {
-    /// Its pid in the VM's pid namespace.
-    pub pid: u32,
-    /// Its command line from `/proc`, at most 4 KiB: arguments that each end with a NUL.
-    pub command_line: Vec<u8>,
-    /// The kernel's name for it (`/proc/PID/comm`), if its command line contains no name; empty otherwise.
-    pub name: Vec<u8>,
-    /// The name of the file that it executes, if its command line may not contain it: that is empty, or begins with a
-    /// title.
-    pub executable: Option<Vec<u8>>,
 }
