@@ -757,6 +757,27 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   move(from: string, to: string): Promise<void>;
   /**
+   * Copies a file, a symbolic link or, with `recursive`, a directory with everything below it, as `fs.cp` with
+   * `verbatimSymlinks`: links are copied as links, and missing parents of `to` are made. A directory is merged into an existing
+   * one. A copy has the permissions of its original without set-user-id and set-group-id, and holes stay holes.
+   *
+   * Rejects with EISDIR for a directory without `recursive` or onto something else, ENOTDIR for something else onto a directory,
+   * EINVAL onto itself or into itself and for devices, FIFOs and sockets, and LIMIT_EXCEEDED within the bounds of
+   * `readdirRecursive`. What was copied so far stays.
+   */
+  copy(from: string, to: string, options?: CopyOptions): Promise<void>;
+  /**
+   * A stream of a file's bytes, or with an encoding of strings, from `start` to `end`. It reads as it is read, so a stream that
+   * nobody reads holds `highWaterMark` bytes and one open file. The streams of a VM have at most 256 files open: LIMIT_EXCEEDED.
+   * Errors, those of opening the file too, are emitted as `error`, with the codes of `readFile`.
+   */
+  createReadStream(path: string, options?: BufferEncoding | ReadStreamOptions): Readable;
+  /**
+   * A stream that writes a file as it is written. The file is closed when all is written (`finish`, then `close`) or when the
+   * stream is destroyed. Unlike `writeFile` it makes no directories (ENOENT).
+   */
+  createWriteStream(path: string, options?: WriteStreamOptions): Writable;
+  /**
    * Deletes a file, a link or an empty directory. Rejects with ENOENT, ENOTEMPTY, EACCES, and with EBUSY for a mount point, also
    * with `recursive`: what is on another mount is not deleted. If a recursive call fails, what was deleted so far stays
    * deleted.
@@ -1384,6 +1405,46 @@ export interface NamedEntry {
   path: string;
   /** The type; of a symbolic link itself. */
   type: "file" | "directory" | "symlink" | "fifo" | "socket" | "characterDevice" | "blockDevice";
+}
+/** Options of `copy`. */
+export interface CopyOptions {
+  /** Copies a directory with everything below it. Default false. */
+  recursive?: boolean;
+  /** Replaces existing files and links. Default true. */
+  force?: boolean;
+  /** With `force: false`, an existing file or link is EEXIST. Default false: it is kept, and the copy goes on. */
+  errorOnExist?: boolean;
+  /** Gives files the times of their originals. Default false. */
+  preserveTimestamps?: boolean;
+}
+/** Options of `createReadStream`. */
+export interface ReadStreamOptions {
+  /** The position of the first byte. Default 0. */
+  start?: number;
+  /** The position of the last byte, which is read too. Default: the end of the file. */
+  end?: number;
+  /** Emits strings in this encoding; "buffer" for bytes. Default "buffer". */
+  encoding?: BufferEncoding | "buffer";
+  /** How many bytes the stream reads ahead. Default 65,536. */
+  highWaterMark?: number;
+  /** An abort destroys the stream with ABORTED. Default: none. */
+  signal?: AbortSignal;
+}
+/** Options of `createWriteStream`. */
+export interface WriteStreamOptions {
+  /**
+   * "w" empties an existing file, "a" appends to it, "r+" writes over it. "wx" and "ax" reject with EEXIST if it exists; "r+"
+   * with ENOENT if it does not. Default "w".
+   */
+  flags?: "w" | "wx" | "a" | "ax" | "r+";
+  /** The position of the first byte; of no effect with "a" and "ax". Default 0. */
+  start?: number;
+  /** The permissions of a new file, less the umask 022. Default 0644. */
+  mode?: number | string;
+  /** How many bytes `write` takes before it returns false. Default 65,536. */
+  highWaterMark?: number;
+  /** An abort destroys the stream with ABORTED. Default: none. */
+  signal?: AbortSignal;
 }
 /** Options of `mkdir`. */
 export interface MkdirOptions {

@@ -20,6 +20,7 @@ const { exec, execText } = require("./lib/exec");
 const { FollowedEmitter, listenersChanged } = require("./lib/followed-emitter");
 const fetching = require("./lib/fetch");
 const checkFile = require("./lib/file-arguments");
+const fileStreams = require("./lib/file-streams");
 const files = require("./lib/files");
 const { VmProcess, VmShell } = require("./lib/handles");
 const { MessageKind } = require("./lib/native");
@@ -82,6 +83,7 @@ class AgentVm extends FollowedEmitter {
     this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
     this.#outputWaits = new OutputWaits(this.#calls);
+    fileStreams.register(this, this.#calls);
   }
 
   /** @type {(typeof Contract)["create"]} */
@@ -512,6 +514,28 @@ class AgentVm extends FollowedEmitter {
     const [source, target] = [check.path("from", from), check.path("to", to)];
     this.#calls.requireVm();
     await files.move(this.#calls, source, target);
+  }
+
+  /** @type {Contract["copy"]} */
+  async copy(from, to, options) {
+    const [source, target] = [check.path("from", from), check.path("to", to)];
+    const checked = check.members("options", options, checkFile.copy);
+    const { recursive = false, force = true, errorOnExist = false, preserveTimestamps = false } = checked;
+    /** @type {import("./lib/members").Bare<import("./src/addon").CopyOptions>} */
+    const how = { __proto__: null, recursive, force, errorOnExist, preserveTimestamps };
+    await this.#ask("copy", source, target, how);
+  }
+
+  /** @type {Contract["createReadStream"]} */
+  createReadStream(path, options) {
+    this.#calls.requireVm();
+    return fileStreams.readStreamOf(fileStreams.filesOf(this), path, options);
+  }
+
+  /** @type {Contract["createWriteStream"]} */
+  createWriteStream(path, options) {
+    this.#calls.requireVm();
+    return fileStreams.writeStreamOf(fileStreams.filesOf(this), path, options);
   }
 
   /** @type {Contract["delete"]} */

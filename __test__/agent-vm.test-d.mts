@@ -304,6 +304,12 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
   const paths: string[] = [await vm.readlink("/tmp/y"), await vm.realpath("/tmp/y"), await vm.mkdtemp("/tmp/z-")];
   const entries: NamedEntry[] = await vm.readdirEntries("/tmp");
   const { isSymbolicLink }: VmStat = await vm.lstat("/tmp/y");
+  await vm.copy("/tmp/x", "/tmp/z", { recursive: true, force: false, errorOnExist: true, preserveTimestamps: true });
+  const readable: Readable = vm.createReadStream("/tmp/x", { start: 1, end: 2, encoding: "utf8", highWaterMark: 10 });
+  const writable: Writable = vm.createWriteStream("/tmp/x", { flags: "wx", mode: 0o600, signal: AbortSignal.abort() });
+  // @ts-expect-error These flags read too.
+  vm.createWriteStream("/tmp/x", { flags: "w+" });
+  void [vm.createReadStream("/tmp/x", "utf8"), readable, writable];
   void [text, part, bytesOfPart, texts, wrong, paths, entries, isSymbolicLink];
   const { outputCut } = await vm.readProcessOutput(1);
   const { outputsCut } = await vm.stats();

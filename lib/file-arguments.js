@@ -93,6 +93,13 @@ function readOptions(value) {
 /** @typedef {Bare<{ path: string, content: Uint8Array, mode: number | undefined, mtime: number | undefined }>} File */
 
 const attributes = { __proto__: /** @type {null} */ (null), mode, mtime: time };
+const copy = {
+  __proto__: /** @type {null} */ (null),
+  recursive: check.boolean,
+  force: check.boolean,
+  errorOnExist: check.boolean,
+  preserveTimestamps: check.boolean,
+};
 const append = { __proto__: /** @type {null} */ (null), mode };
 
 /**
@@ -116,4 +123,4 @@ function files(name, value) {
   });
 }
 
-module.exports = { append, attributes, bytes, encoding, files, mode, readOptions, time };
+module.exports = { append, attributes, bytes, copy, encoding, files, mode, readOptions, time };

@@ -18,10 +18,13 @@ import {
   type ExtractActorsFromRegistry,
   createClient as createRivetClient,
 } from "rivetkit/client";
+import { type RemoteStreams, remoteStreams } from "./file-streams.mjs";
 import { Link } from "./link.mjs";
 import { type OutputLink, waitForMatch } from "./output-wait.mjs";
 import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import type { Listener } from "./streams.mjs";
+
+export type { RemoteStreams } from "./file-streams.mjs";
 
 type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
   ? E extends EventSchemaConfig
@@ -60,7 +63,7 @@ export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetH
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]
-    ? RemoteVariants
+    ? RemoteVariants & RemoteStreams
     : unknown
   : unknown;
 
@@ -142,6 +145,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     ["off", (name: string, callback: Listener) => link.streams.remove(name, callback)],
     ["dispose", dispose],
     [Symbol.asyncDispose, dispose],
+    ...Object.entries(remoteStreams((method, args) => link.call(method, args))),
   ]);
   return new Proxy(raw, {
     get(target, name) {

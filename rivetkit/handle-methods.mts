@@ -2,6 +2,7 @@
 // itself, not what has its id now. Only our client makes them.
 import { types } from "node:util";
 import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import type { WriteHow } from "#file-streams";
 import {
   type InputCalls,
   type LocalOutput,
@@ -75,7 +76,63 @@ export const handleMethods = {
     const target = bare(of);
     return "pid" in target ? (await processOf(use, target)).untilExit() : (await shellOf(use, target)).untilExit();
   },
+  fileOpenToRead: async ({ machine }: Use, path: unknown): Promise<string> =>
+    machine.files.open(await machine.boot(), (files) => files.openToRead(filePath(path))),
+  fileOpenToWrite: async ({ machine }: Use, path: unknown, how: unknown): Promise<string> =>
+    machine.files.open(await machine.boot(), (files) => files.openToWrite(filePath(path), writeHow(how))),
+  fileRead: async (
+    { machine, claim }: Use,
+    token: unknown,
+    position: unknown,
+    length: unknown,
+  ): Promise<Uint8Array> => {
+    if (!isCount(position) || !isCount(length) || length > MOST_READ) throw notOurs();
+    // Until the call counts its result.
+    const own = claim.part();
+    own.set(length);
+    try {
+      return await machine.files.use(token, (files, opened) => files.read(opened, position, length));
+    } finally {
+      own.release();
+    }
+  },
+  fileWrite: async ({ machine }: Use, token: unknown, bytes: unknown, position: unknown): Promise<void> => {
+    if (!types.isUint8Array(bytes) || (position !== undefined && !isCount(position))) throw notOurs();
+    await machine.files.use(token, (files, opened) => files.write(opened, bytes, position));
+  },
+  fileKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.use(token, async () => {}),
+  fileClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.close(token),
 } satisfies Record<string, HandleMethod>;
+
+/** The most that one read of a stream takes. */
+const MOST_READ = 1024 * 1024;
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** The addon takes whatever path it gets. */
+function filePath(path: unknown): string {
+  if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) throw notOurs();
+  return path;
+}
+
+function writeHow(how: unknown): WriteHow {
+  if (typeof how !== "object" || how === null) throw notOurs();
+  const { create, empty, exclusive, append } = bare(how as Partial<WriteHow>);
+  if (create !== undefined && (!isCount(create) || create > 0o7777)) throw notOurs();
+  for (const flag of [empty, exclusive, append]) if (typeof flag !== "boolean") throw notOurs();
+  return {
+    ...(create !== undefined && { create }),
+    empty: empty === true,
+    exclusive: exclusive === true,
+    append: append === true,
+  };
+}
+
+function notOurs(): Error {
+  return failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
+}
 
 /**
  * What our client gets of something that it has started. Its first output waits for the client, which may read it; output that

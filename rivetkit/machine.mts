@@ -9,6 +9,7 @@ import { EarlyOutputs } from "./early.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
+import { OpenFiles } from "./open-files.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
 import type { Positions, ProcessNamed } from "./wire.mjs";
@@ -44,6 +45,8 @@ export class Machine {
   readonly #processes = new Ledger<number>();
   readonly #shells = new Ledger<string>();
   readonly #listings = new Gate(LISTINGS);
+  /** What streams of clients have open; the actor stays awake meanwhile. */
+  readonly files = new OpenFiles(() => this.#settle());
   readonly #processEnds = new Waits<number>();
   readonly #shellEnds = new Waits<string>();
   /** The first output of what our client has just started. */
@@ -103,6 +106,7 @@ export class Machine {
     vm.on("networkDenied", (event) => this.#send("networkDenied", event));
     vm.on("exit", ({ reason }) => {
       if (this.#vm === vm) this.#vm = undefined;
+      this.files.clear();
       if (reason === "died") this.#send("vmShutdown", { reason: "error" });
       this.#settle();
     });
@@ -233,7 +237,7 @@ export class Machine {
   }
 
   #busy(): boolean {
-    return !this.#stopped && (this.#calls > 0 || (this.#vm?.activeCount ?? 0) > 0);
+    return !this.#stopped && (this.#calls > 0 || this.files.size > 0 || (this.#vm?.activeCount ?? 0) > 0);
   }
 }
 

@@ -132,6 +132,7 @@ export const methods: Methods = {
   stat: async ({ machine }, ...args) => (await machine.boot()).stat(...args),
   lstat: async ({ machine }, ...args) => (await machine.boot()).lstat(...args),
   exists: async ({ machine }, ...args) => (await machine.boot()).exists(...args),
+  copy: async ({ machine }, ...args) => (await machine.boot()).copy(...args),
   move: async ({ machine }, ...args) => (await machine.boot()).move(...args),
   delete: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
   deleteFile: async ({ machine }, ...args) => (await machine.boot()).delete(...args),

@@ -123,6 +123,7 @@ export interface RemoteCalls extends Pick<
   | "stat"
   | "lstat"
   | "exists"
+  | "copy"
   | "move"
   | "delete"
 > {

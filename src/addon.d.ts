@@ -26,6 +26,21 @@ export declare class NativeVm {
   pauseDescriptor(call: number, pid: number, number: number, paused: boolean, start?: number | undefined | null): Answer<void>
   /** Resolves when everything of a pipe has been emitted. */
   descriptorEnded(call: number, pid: number, number: number, start?: number | undefined | null): Answer<void>
+  /** Copies a file or a tree. */
+  copy(call: number, from: string, to: string, options: CopyOptions): Answer<void>
+  /** Opens a file to read. Resolves to its number. */
+  openToRead(call: number, path: string): Answer<number>
+  /** Opens a file to write. Resolves to its number. */
+  openToWrite(call: number, path: string, options: WriteStreamOptions): Answer<number>
+  /** Resolves to up to `length` bytes of an open file, at most 1 MiB; fewer at the end of the file. */
+  readOpened(call: number, file: number, position: number, length: number): Answer<Buffer>
+  /**
+   * Writes to an open file: at a position, or after what was written before. The content is copied before this
+   * returns.
+   */
+  writeOpened(call: number, file: number, content: Uint8Array, position?: number | undefined | null): Answer<void>
+  /** Closes an open file. It is no error if the VM has ended, which closes all files. */
+  closeOpened(call: number, file: number): Answer<void>
   /** Resolves to the content from `offset` on, of at most `length` bytes, if that is at most `max_bytes`. */
   readFile(call: number, path: string, maxBytes: number, offset?: number | undefined | null, length?: number | undefined | null): Answer<Buffer>
   /** Writes a whole file. The content is copied before this returns, so that the caller may change it afterwards. */
@@ -218,6 +233,14 @@ export interface ContextOptions {
   cwd?: string | undefined
 }
 
+/** Options of a copy. */
+export interface CopyOptions {
+  recursive: boolean
+  force: boolean
+  errorOnExist: boolean
+  preserveTimestamps: boolean
+}
+
 /** Ends a turn of the event loop. Must be called once after every turn in which output was emitted. */
 export declare function endTurn(): void
 
@@ -381,4 +404,13 @@ export interface VmPaths {
   hostFiles: Array<string>
   /** The packages of the software that the VM shows. */
   software: string
+}
+
+/** How a file is opened to write. */
+export interface WriteStreamOptions {
+  /** The permissions of a new file; without them the file must exist. */
+  create?: number
+  empty: boolean
+  exclusive: boolean
+  append: boolean
 }

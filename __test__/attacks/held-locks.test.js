@@ -6,6 +6,7 @@
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
+const { finished } = require("node:stream/promises");
 
 const { descendants, running } = require("../fixture/processes");
 const { sleep, until } = require("../fixture/promises");
@@ -105,7 +106,17 @@ test.each(levels)(
     const write = () => vm.writeFile(file, "x");
     const first = await heldUp(write);
     // More than the VM has threads for.
-    const waiting = [first, ...Array.from({ length: 12 }, () => settled(write()))];
+    const calls = [
+      write,
+      () => vm.appendFile(file, "x"),
+      () => vm.truncate(file, 1),
+      () => vm.chmod(file, 0o600),
+      () => vm.utimes(file, 1, 2),
+      () => vm.copy(`${file}-other`, file),
+      () => finished(vm.createWriteStream(file, { flags: "r+" }).end("x")),
+    ];
+    await vm.writeFile(`${file}-other`, "x");
+    const waiting = [first, ...[...calls, ...calls].map((call) => settled(call()))];
     // All was done while these waited, or the lock was not held and nothing was shown.
     expect(await expectServiceBeside(vm, waiting)).toContain(false);
   },

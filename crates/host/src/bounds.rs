@@ -3,6 +3,7 @@
 use tokio::sync::Semaphore;
 
 use crate::guest_threads::GuestThreads;
+use crate::open_files::OpenFiles;
 
 /// The maximum number of simultaneous listings of one VM, each of which may need a hundred descriptors. More listings
 /// wait.
@@ -34,6 +35,8 @@ pub struct CallBounds {
     pub guest_threads: GuestThreads,
     /// One permit for each connection that is being made.
     pub connecting: Semaphore,
+    /// The files that streams have open.
+    pub open_files: OpenFiles,
     /// One permit for each call that waits for something to happen.
     pub waiting: Semaphore,
 }
@@ -47,6 +50,7 @@ impl CallBounds {
             waiting_reads: Semaphore::new(WAITING_READS),
             guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
+            open_files: OpenFiles::default(),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }

@@ -22,6 +22,7 @@ mod join;
 mod leftover;
 mod listening;
 mod loopback;
+mod open_files;
 mod output_log;
 mod placement;
 mod pool;
@@ -46,8 +47,8 @@ pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
-    Content, DirectoryEntry, EntryKind, MAX_FILE, OnEntries, ReadRequest, Share, WalkRequest, WriteRequest,
-    copied, remove_tree,
+    Content, CopyRequest, DirectoryEntry, EntryKind, ExistingCopy, MAX_FILE, OnEntries, OpenRequest,
+    ReadRequest, Share, WalkRequest, WriteRequest, copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
 pub use listening::ListeningPort;

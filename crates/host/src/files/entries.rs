@@ -163,7 +163,7 @@ fn kind_and_size(fd: BorrowedFd<'_>, name: &CStr, listed: Option<EntryKind>) -> 
 
 impl EntryKind {
     /// The type in a file's mode (`inode(7)`).
-    fn of(mode: u32) -> Self {
+    pub(super) fn of(mode: u32) -> Self {
         match SFlag::from_bits_truncate(mode) & SFlag::S_IFMT {
             SFlag::S_IFDIR => Self::Directory,
             SFlag::S_IFLNK => Self::Symlink,

@@ -2,9 +2,12 @@
 //! lists through the descriptors that init sends, on blocking threads; the data never passes through init.
 
 mod change;
+mod content;
+mod copy;
 mod entries;
 mod links;
 mod list;
+mod opened;
 mod places;
 mod read;
 mod remove;
@@ -24,8 +27,10 @@ use crate::control::ReplyAndFds;
 use crate::error::Error;
 use crate::vm::Vm;
 
+pub use copy::{CopyRequest, ExistingCopy};
 pub use entries::{DirectoryEntry, EntryKind};
 pub use list::{OnEntries, WalkRequest};
+pub use opened::OpenRequest;
 pub use read::{Content, MAX_FILE, ReadRequest};
 pub use remove::remove_tree;
 pub use share::Share;

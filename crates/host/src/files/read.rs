@@ -159,9 +159,9 @@ fn whole(
 }
 
 /// A position in a file. Reading there leaves the file's own position alone, and finds the end of a file that is shorter.
-struct At<'a> {
-    file: &'a File,
-    at: u64,
+pub(super) struct At<'a> {
+    pub file: &'a File,
+    pub at: u64,
 }
 
 impl Read for At<'_> {

@@ -78,6 +78,7 @@ pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Pro
         Err(error) => tracing::error!(%error, "a VM's end cannot be watched"),
     }
     shared.control.close();
+    shared.bounds.open_files.close_all();
     if let Some(proxy) = proxy {
         proxy.stop().await;
     }

@@ -1,0 +1,215 @@
+"use strict";
+// Streams over files of a VM, in this server or in an actor's. The file stays open there; each read and each write is a
+// call, made when the stream asks for it.
+
+const { Readable, Writable } = require("node:stream");
+
+const check = require("./arguments");
+const { follow } = require("./abort");
+const { aborted } = require("./error");
+const checkFile = require("./file-arguments");
+
+/** @import { AgentVm } from "../index" */
+/** @typedef {import("./file-streams").FileBackend} FileBackend */
+/** @typedef {import("./file-streams").OpenedFile} OpenedFile */
+/** @typedef {(error?: Error | null) => void} Done */
+
+/** The bytes that a stream holds by default, and the most that one read or write takes. */
+const HIGH_WATER = 64 * 1024;
+const MOST_AT_ONCE = 1024 * 1024;
+
+const highWaterMark = check.integer(1, 2 ** 30);
+const reading = {
+  __proto__: /** @type {null} */ (null),
+  start: checkFile.bytes,
+  end: checkFile.bytes,
+  encoding: checkFile.encoding,
+  highWaterMark,
+  signal: check.abortSignal,
+};
+const writing = {
+  __proto__: /** @type {null} */ (null),
+  flags: check.oneOf("w", "wx", "a", "ax", "r+"),
+  start: checkFile.bytes,
+  mode: checkFile.mode,
+  highWaterMark,
+  signal: check.abortSignal,
+};
+
+/** @type {WeakMap<AgentVm, FileBackend>} */
+const backends = new WeakMap();
+
+/**
+ * Closes the file of a stream that was dropped before its end.
+ * @type {FinalizationRegistry<{ backend: FileBackend, opened: OpenedFile }>}
+ */
+const dropped = new FinalizationRegistry(({ backend, opened }) => backend.close(opened));
+
+/** The file behind a stream. It is opened when the stream is constructed, and closed when the stream is destroyed. */
+class StreamFile {
+  #backend;
+  #open;
+  /** @type {OpenedFile | undefined} */
+  #opened;
+  /** @type {(() => void) | undefined} */
+  #unfollow;
+
+  /**
+   * @param {FileBackend} backend
+   * @param {() => Promise<OpenedFile>} open
+   */
+  constructor(backend, open) {
+    this.#backend = backend;
+    this.#open = open;
+  }
+
+  get opened() {
+    // A stream reads and writes only after it was constructed.
+    return /** @type {OpenedFile} */ (this.#opened);
+  }
+
+  /** @param {Done} done */
+  async open(done) {
+    try {
+      const opened = await this.#open();
+      this.#opened = opened;
+      dropped.register(this, { backend: this.#backend, opened }, this);
+    } catch (error) {
+      done(/** @type {Error} */ (error));
+      return;
+    }
+    done();
+  }
+
+  /**
+   * Destroys the stream when the signal aborts.
+   * @param {Readable | Writable} stream
+   * @param {AbortSignal | undefined} signal
+   */
+  follow(stream, signal) {
+    if (signal === undefined) return;
+    const abort = () => void stream.destroy(aborted(signal));
+    if (signal.aborted) abort();
+    else this.#unfollow = follow(signal, abort);
+  }
+
+  close() {
+    this.#unfollow?.();
+    if (this.#opened === undefined) return;
+    dropped.unregister(this);
+    this.#backend.close(this.#opened);
+    this.#opened = undefined;
+  }
+}
+
+/**
+ * @param {FileBackend} backend
+ * @param {unknown} path
+ * @param {unknown} options
+ */
+function readStreamOf(backend, path, options) {
+  const file = check.path("path", path);
+  const given = typeof options === "string" ? { __proto__: null, encoding: options } : options;
+  const checked = check.members("options", given, reading);
+  const { start = 0, end = Number.MAX_SAFE_INTEGER, encoding = "buffer" } = checked;
+  const streamFile = new StreamFile(backend, () => backend.openToRead(file));
+  let position = start;
+  /** @this {Readable} @param {number} size */
+  async function read(size) {
+    const length = Math.min(size, MOST_AT_ONCE, end - position + 1);
+    try {
+      const bytes = length > 0 ? await backend.read(streamFile.opened, position, length) : undefined;
+      if (!bytes?.byteLength) return void this.push(null);
+      position += bytes.byteLength;
+      this.push(bytes);
+    } catch (error) {
+      this.destroy(/** @type {Error} */ (error));
+    }
+  }
+  const stream = new Readable({
+    highWaterMark: checked.highWaterMark ?? HIGH_WATER,
+    ...(encoding === "buffer" ? {} : { encoding }),
+    construct: (done) => void streamFile.open(done),
+    read,
+    destroy: (error, done) => {
+      streamFile.close();
+      done(error);
+    },
+  });
+  streamFile.follow(stream, checked.signal);
+  return stream;
+}
+
+/**
+ * @param {FileBackend} backend
+ * @param {unknown} path
+ * @param {unknown} options
+ */
+function writeStreamOf(backend, path, options) {
+  const file = check.path("path", path);
+  const checked = check.members("options", options, writing);
+  const { flags = "w", start, mode = 0o666 } = checked;
+  const append = flags.startsWith("a");
+  const how = {
+    ...(flags === "r+" ? {} : { create: mode }),
+    empty: flags === "w",
+    exclusive: flags.endsWith("x"),
+    append,
+  };
+  const streamFile = new StreamFile(backend, () => backend.openToWrite(file, how));
+  // What is appended goes to the end of the file, wherever that is.
+  let position = append ? undefined : (start ?? 0);
+  /** @param {Uint8Array} bytes @param {Done} done */
+  const write = async (bytes, done) => {
+    try {
+      for (let at = 0; at < bytes.byteLength; at += MOST_AT_ONCE) {
+        const part = bytes.subarray(at, at + MOST_AT_ONCE);
+        await backend.write(streamFile.opened, part, position);
+        if (position !== undefined) position += part.byteLength;
+      }
+    } catch (error) {
+      done(/** @type {Error} */ (error));
+      return;
+    }
+    done();
+  };
+  const stream = new Writable({
+    highWaterMark: checked.highWaterMark ?? HIGH_WATER,
+    construct: (done) => void streamFile.open(done),
+    write: (chunk, _encoding, done) => void write(chunk, done),
+    writev: (chunks, done) => void write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
+    destroy: (error, done) => {
+      streamFile.close();
+      done(error);
+    },
+  });
+  streamFile.follow(stream, checked.signal);
+  return stream;
+}
+
+/**
+ * Makes the files of a VM known to `filesOf`.
+ * @param {AgentVm} vm
+ * @param {import("./calls").Calls} calls
+ */
+function register(vm, calls) {
+  backends.set(vm, {
+    openToRead: (path) => calls.ask("openToRead", path),
+    openToWrite: (path, how) => {
+      /** @type {import("./members").Bare<import("../src/addon").WriteStreamOptions>} */
+      const options = { ...how, __proto__: null };
+      return calls.ask("openToWrite", path, options);
+    },
+    read: (opened, position, length) => calls.ask("readOpened", Number(opened), position, length),
+    write: (opened, bytes, position) => calls.ask("writeOpened", Number(opened), bytes, position),
+    close: (opened) => calls.attempt("closeOpened", Number(opened)),
+  });
+}
+
+/** @param {AgentVm} vm */
+function filesOf(vm) {
+  // The constructor has registered it.
+  return /** @type {FileBackend} */ (backends.get(vm));
+}
+
+module.exports = { filesOf, readStreamOf, register, writeStreamOf };
