@@ -674,6 +674,19 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * those bytes of events that are before `nextSeq`, because `data` has them.
    */
   readShell(shellId: string, options?: ReplayOptions): Promise<ShellReplay>;
+  /**
+   * What a person sees on a shell's terminal. `openShell` with `screen: true` has it drawn from the first byte on; without, the
+   * first call draws it from the kept output. Rejects with LIMIT_EXCEEDED if the terminal has no screen (more than 1,024 columns
+   * or rows, more than 65,536 cells, or one column), or if the screens of the VM have more than 262,144 cells together; those of
+   * shells that have exited make room. Rejects with ETIMEDOUT if drawing what the terminal has brought takes longer than 10 s.
+   */
+  readScreen(shellId: string, options?: ReadScreenOptions): Promise<ShellScreen>;
+  /**
+   * Resolves to the screen as soon as its text, the lines joined by "\n", contains the string or matches the RegExp. Rejects with
+   * ETIMEDOUT, with ABORTED, or with SHELL_NOT_FOUND if the shell ends before; otherwise as `readScreen`. A screen that is
+   * shown and overwritten within 10 ms may be missed.
+   */
+  waitForScreen(shellId: string, pattern: string | RegExp, options?: WaitOptions): Promise<ShellScreen>;
 
   // files
   // Paths are absolute, and resolve inside as the VM's user sees them; no symbolic link leads out. ELOOP for a magic link of
@@ -1289,6 +1302,48 @@ export interface OpenShellOptions {
   cols?: number;
   /** Rows, from 1 to 65,535. Default 24. */
   rows?: number;
+  /**
+   * Whether the shell's screen is drawn from the first byte on, for `readScreen` and `waitForScreen`. A program that writes
+   * faster than its screen is drawn then waits, and sizes that a screen cannot have are refused (LIMIT_EXCEEDED). Default false.
+   */
+  screen?: boolean;
+}
+/** Options of `readScreen`. All are optional. */
+export interface ReadScreenOptions {
+  /**
+   * A position in the output, such as `nextSeq` of the screen before: waits until the shell has written beyond it, and 10 ms
+   * more, or has ended. Default: reads at once.
+   */
+  after?: number;
+  /** Ends the wait: rejects with ABORTED. */
+  signal?: AbortSignal;
+}
+/** What a person sees on a shell's terminal. Colors are left out. */
+export interface ShellScreen {
+  /** The number of rows. */
+  rows: number;
+  /** The number of columns. */
+  cols: number;
+  /**
+   * The text of the rows from top to bottom, each without the blanks at its end. A wide character has two columns of the screen. Of the
+   * combining characters of one cell, six are kept.
+   */
+  lines: string[];
+  /** Where the cursor is: row and column from 0, and whether it shows. */
+  cursor: { row: number; col: number; visible: boolean };
+  /** The title that programs set for the terminal's window, at most 1,024 bytes; "" if they set none. */
+  title: string;
+  /** Whether the alternate screen shows, which full-screen programs such as vim use. */
+  alternateScreen: boolean;
+  /**
+   * False if output or sizes were dropped before the screen was drawn, so it may lack something. A shell with `screen: true`
+   * stays exact.
+   */
+  exact: boolean;
+  /** The position after the last byte that is drawn, counted like `seq`. */
+  nextSeq: number;
+  /** How the shell ended; null while it runs. Then the screen is the last one of what the shell wrote itself. */
+  exited: ExitStatus | null;
 }
 /** What names a shell. */
 export interface OpenedShell {

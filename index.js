@@ -32,6 +32,7 @@ const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
 const { statsOf, treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
+const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
 const { OutputWaits } = require("./lib/wait-for-output");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
@@ -377,6 +378,16 @@ class AgentVm extends FollowedEmitter {
     const id = check.shellId("shellId", shellId);
     const { after = 0 } = check.members("options", options, check.after);
     return shellReplay(await this.#ask("readShell", id, after));
+  }
+
+  /** @type {Contract["readScreen"]} */
+  async readScreen(shellId, options) {
+    return readScreen(this.#calls, shellId, options);
+  }
+
+  /** @type {Contract["waitForScreen"]} */
+  async waitForScreen(shellId, pattern, options) {
+    return waitForScreen(this.#calls, shellId, pattern, options);
   }
 
   // ---- files

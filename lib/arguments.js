@@ -331,7 +331,16 @@ function pattern(name, value) {
 
 const waiting = { __proto__: /** @type {null} */ (null), timeout: milliseconds, signal: abortSignal };
 const waitingOutput = { ...waiting, __proto__: /** @type {null} */ (null), after: position };
-const shell = { __proto__: null, command: program, args: texts, env, cwd: absolutePath, cols: size, rows: size };
+const shell = {
+  __proto__: null,
+  command: program,
+  args: texts,
+  env,
+  cwd: absolutePath,
+  cols: size,
+  rows: size,
+  screen: boolean,
+};
 const after = { __proto__: null, after: position };
 
 module.exports = {

@@ -175,16 +175,27 @@ class Calls {
   }
 
   /**
-   * Makes a call whose result arrives as JSON. An abort of `signal`, if given, ends the call.
+   * Makes a call that an abort of `signal`, if given, ends.
+   * @template {"readScreen" | "waitForPort"} M
+   * @param {M} method
+   * @param {AbortSignal | undefined} signal
+   * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
+   */
+  async abortable(method, signal, ...values) {
+    if (signal?.aborted) throw aborted(signal);
+    const asked = /** @type {ValuesOf<M>} */ ([signal !== undefined, ...values]);
+    return this.#call(method, undefined, asked, undefined, signal);
+  }
+
+  /**
+   * Makes such a call whose result arrives as JSON.
    * @template {"waitForPort"} M
    * @param {M} method
    * @param {AbortSignal | undefined} signal
    * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
    */
   async waitJson(method, signal, ...values) {
-    if (signal?.aborted) throw aborted(signal);
-    const asked = /** @type {ValuesOf<M>} */ ([signal !== undefined, ...values]);
-    const text = await this.#call(method, undefined, asked, undefined, signal);
+    const text = await this.abortable(method, signal, ...values);
     return parse(/** @type {Json<ResultOf<M> extends Json<infer T> ? T : never>} */ (text));
   }
 

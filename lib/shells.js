@@ -113,11 +113,11 @@ class Shells {
    */
   async #open(options, inContext) {
     const { command, args = [], env = [], cwd } = options;
-    const { cols = defaults.terminal.cols, rows = defaults.terminal.rows } = options;
+    const { cols = defaults.terminal.cols, rows = defaults.terminal.rows, screen = false } = options;
     /** @type {Pairs} */
     const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", defaults.terminal.type]];
     /** @type {Bare<import("../src/addon").ShellOptions>} */
-    const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows };
+    const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows, screen };
     /** @type {Shell | undefined} */
     let shell;
     /** @param {string} shellId */

@@ -7,7 +7,7 @@ const os = require("node:os");
 
 const { AgentVmError } = require("./error");
 
-/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, NamedEntry, ProcessOutputReplay, ShellReplay } from "../index" */
+/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, NamedEntry, ProcessOutputReplay, ShellReplay, ShellScreen } from "../index" */
 /** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
@@ -43,6 +43,11 @@ const { AgentVmError } = require("./error");
  * @typedef {[
  *   chunks: Chunk[], nextSeq: number, truncatedBytes: number, status: ExitValues | undefined, outputCut: boolean,
  * ]} Replay
+ */
+
+/**
+ * A shell's screen, and how the shell ended, if it has.
+ * @typedef {[screen: Json<Omit<ShellScreen, "exited">>, status: ExitValues | undefined]} ScreenValues
  */
 
 /** @typedef {[bytesIn: number, bytesOut: number, outputsCut: number]} IoStats */
@@ -238,4 +243,12 @@ function shellReplay([chunks, nextSeq, truncatedBytes, status, outputCut]) {
   return { data, nextSeq, truncatedBytes, exited: status ? exitStatus(status) : null, outputCut };
 }
 
-module.exports = { commandLine, execResult, exitStatus, nativeError, parse, processReplay, shellReplay };
+/**
+ * @param {ScreenValues} values
+ * @returns {ShellScreen}
+ */
+function shellScreen([screen, status]) {
+  return { ...parse(screen), exited: status ? exitStatus(status) : null };
+}
+
+module.exports = { commandLine, execResult, exitStatus, nativeError, parse, processReplay, shellReplay, shellScreen };

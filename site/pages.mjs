@@ -21,6 +21,7 @@ export const parts = [
       "docs/processes.md": "Processes",
       "docs/contexts.md": "Contexts",
       "docs/shells.md": "Shells",
+      "docs/screen.md": "Screens",
       "docs/waiting.md": "Waiting",
       "docs/files.md": "Files",
       "docs/host-files.md": "Host files",

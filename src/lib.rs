@@ -12,6 +12,7 @@ mod files;
 mod host_files;
 mod log;
 mod run;
+mod screens;
 mod sys;
 mod turn;
 mod value;

@@ -72,6 +72,7 @@ impl NativeVm {
         let request = ShellRequest {
             cols: options.cols,
             rows: options.rows,
+            screen: options.screen,
             command: wire::command(&command_line, options.env, options.cwd, None),
         };
         let bridge = self.bridge.clone();

@@ -15,6 +15,7 @@ mod message;
 mod options;
 mod own_paths;
 mod results;
+mod screen;
 
 pub use message::Message;
 pub use options::{
@@ -26,3 +27,4 @@ pub use results::{
     names, process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
     typed_names,
 };
+pub use screen::screen_value;

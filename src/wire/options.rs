@@ -346,6 +346,8 @@ pub struct ShellOptions {
     pub cols: u16,
     /// The number of rows of the terminal.
     pub rows: u16,
+    /// Whether its screen is drawn from its first byte on.
+    pub screen: bool,
 }
 
 /// Converts a timeout in milliseconds; 0 means none.

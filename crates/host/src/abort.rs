@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// A handle to abort a running command, or a connection that is being made.
+/// A handle to abort a running command, a connection that is being made, or a wait for a screen.
 #[derive(Debug, Clone, Default)]
 pub struct Abort(Arc<Notify>);
 

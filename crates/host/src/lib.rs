@@ -32,6 +32,7 @@ pub mod proxy;
 mod records;
 mod run;
 pub mod runtime;
+mod screen;
 mod shared;
 mod shell_id;
 mod stream;
@@ -61,5 +62,6 @@ pub use run::{
     KeptBytes, OnContext, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed, ProcessId,
     ShellRequest, SpawnRequest, Timeout,
 };
+pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;
 pub use vm::{IoStats, Vm, VmSlot};

@@ -3,6 +3,7 @@
 //! Positions count all bytes ever appended, of both streams together. Bytes beyond the bound remove the oldest ones.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -161,6 +162,12 @@ impl OutputLog {
     pub fn held(&self) -> usize {
         let runs = self.runs.len() + usize::from(!self.gathered.is_empty());
         self.length + runs * RUN_COST
+    }
+
+    /// The positions of the kept bytes.
+    #[must_use]
+    pub fn kept(&self) -> Range<u64> {
+        self.end - self.length as u64..self.end
     }
 
     /// Records that a stream was closed although processes might still have written to it.

@@ -39,6 +39,13 @@ pub(crate) fn proxy() -> io::Result<&'static Handle> {
     PROXY.handle()
 }
 
+/// The runtime whose thread draws the screens of all VMs, started by the first call. Programs decide how much there is to
+/// draw; so screens use one processor at most.
+pub(crate) fn screens() -> io::Result<&'static Handle> {
+    static SCREENS: RuntimeThread = RuntimeThread::new("agent-vm-screen", "agent-vm-screens", 1);
+    SCREENS.handle()
+}
+
 /// A thread and its blocking threads.
 struct RuntimeThread {
     name: &'static str,

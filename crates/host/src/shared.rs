@@ -18,6 +18,7 @@ use crate::leftover::Leftovers;
 use crate::listening::{NetworkSight, PortWatch};
 use crate::process_table::ProcessLook;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
+use crate::screen::{ScreenRoom, Turns};
 use crate::shell_id::ShellId;
 
 /// The state that a VM's calls and tasks share. It does not keep the VM alive: [`Vm`](crate::Vm) does.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub contexts: Mutex<Contexts>,
     pub replay_budget: Mutex<ReplayBudget>,
     pub bounds: CallBounds,
+    pub screen_room: ScreenRoom,
+    pub screen_turns: Turns,
     pub isolation: Isolation,
     pub network: NetworkSight,
     pub ports: PortWatch,
@@ -99,6 +102,8 @@ impl Shared {
             contexts: Mutex::default(),
             replay_budget: Mutex::default(),
             bounds: CallBounds::new(),
+            screen_room: ScreenRoom::default(),
+            screen_turns: Turns::new(),
             isolation,
             network,
             ports: PortWatch::new(),

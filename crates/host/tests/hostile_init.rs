@@ -478,6 +478,7 @@ fn live(seed: u64) -> bool {
                 command: command(),
                 cols: 80,
                 rows: 24,
+                screen: true,
             },
             Box::new(move |_| done()),
         );

@@ -1,7 +1,7 @@
 //! The life of a process or a shell, from its start to the end of everything that it leaves running: record, events,
 //! exit.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -33,6 +33,14 @@ pub(super) trait Recorded: Send + Sync + Sized + 'static {
 
     /// Marks it as exited in the VM's records, which may then forget the oldest.
     fn note_exit(&self, shared: &Shared);
+
+    /// Called with each chunk of its output, which begins at position `seq`, when the chunk is kept.
+    fn note_output(&self, _: &Bytes, _seq: u64) {}
+
+    /// Waits until it can take more output.
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 
     /// The event for a chunk of its output.
     fn output_event(&self, stream: Stream, data: Bytes, seq: u64, credit: Credit) -> Event;
@@ -144,6 +152,7 @@ async fn deliver<R: Recorded>(
             sink: Chunks::new(source.kind(), |data| emit(shared, recorded, stream, data).wait()),
             flow,
             exited: exited.clone(),
+            room: || recorded.room(),
         };
         let end = tokio::select! {
             biased;
@@ -200,6 +209,7 @@ impl<R: Recorded> LaterOutput<R> {
 impl<R: Recorded> leftover::Reader for LaterOutput<R> {
     async fn room(&self) {
         self.flow().unpaused().await;
+        self.recorded.room().await;
     }
 
     async fn closing(&self) {
@@ -240,6 +250,7 @@ fn emit<R: Recorded>(shared: &Shared, recorded: &R, stream: Stream, data: Bytes)
     let (credit, returned) = Credit::new();
     shared.io_counters.add_output(data.len());
     let seq = recorded.record().append(stream, &data);
+    recorded.note_output(&data, seq);
     shared
         .events
         .emit(recorded.output_event(stream, data, seq, credit));

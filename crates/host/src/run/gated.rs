@@ -9,13 +9,15 @@ use crate::stream::Sink;
 
 /// A sink without room while its stream is paused. Once the program has exited there is room again: what the program
 /// wrote itself, which is no more than its pipe holds, comes before its exit event.
-pub(super) struct Gated<'a, S> {
+pub(super) struct Gated<'a, S, R> {
     pub sink: S,
     pub flow: &'a Flow,
     pub exited: watch::Receiver<bool>,
+    /// Waits for what else must have room, which always comes.
+    pub room: R,
 }
 
-impl<S: Sink + Send> Sink for Gated<'_, S> {
+impl<S: Sink + Send, R: Fn() -> F + Send, F: Future<Output = ()> + Send> Sink for Gated<'_, S, R> {
     async fn make_room(&mut self) {
         if self.flow.is_paused() {
             tokio::select! {
@@ -24,6 +26,7 @@ impl<S: Sink + Send> Sink for Gated<'_, S> {
                 _ = self.exited.wait_for(|exited| *exited) => {}
             }
         }
+        (self.room)().await;
         self.sink.make_room().await;
     }
 

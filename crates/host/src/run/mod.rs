@@ -23,6 +23,8 @@ mod input;
 mod printed;
 mod process_calls;
 mod process_id;
+mod screen;
+mod screen_calls;
 mod shell;
 mod shell_calls;
 mod spawn;

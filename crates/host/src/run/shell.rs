@@ -8,11 +8,13 @@ use bytes::Bytes;
 use super::attached::TerminalEnds;
 use super::command::Command;
 use super::follow::{self, Recorded};
+use super::screen;
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::events::{Event, ExitStatus};
 use crate::output_log::Stream;
 use crate::records::{Record, Shell};
+use crate::screen::Size;
 use crate::shared::Shared;
 use crate::shell_id::ShellId;
 use crate::vm::Vm;
@@ -25,6 +27,8 @@ pub struct ShellRequest {
     pub cols: u16,
     /// The number of rows of its terminal.
     pub rows: u16,
+    /// Whether its screen is drawn from its first byte on.
+    pub screen: bool,
 }
 
 /// Receives the name of an opened shell. Called exactly once.
@@ -33,7 +37,16 @@ pub type OnOpen = Box<dyn FnOnce(Result<ShellId, Error>) + Send>;
 impl Vm {
     /// Opens a shell; its name goes to `on_open` before any of its events.
     pub fn open_shell(&self, request: ShellRequest, on_open: OnOpen) {
-        let ShellRequest { command, cols, rows } = request;
+        let ShellRequest {
+            command,
+            cols,
+            rows,
+            screen,
+        } = request;
+        let size = match screen.then(|| Size::of_screen(cols, rows)).transpose() {
+            Ok(size) => size,
+            Err(error) => return on_open(Err(error)),
+        };
         follow::start(
             self.shared(),
             command,
@@ -47,7 +60,8 @@ impl Vm {
                 } = TerminalEnds::open(fds)?;
                 let record = new_record.with_input(input);
                 record.flow(Stream::Stderr).end();
-                let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows));
+                let screen = size.map(|size| screen::from_start(shared, size)).transpose()?;
+                let shell = Shell::new(shared.next_shell(), record, master_fd, (cols, rows), screen);
                 Ok((shell, vec![Some((output, Stream::Stdout))]))
             },
             |started: Result<&Shell, Error>| on_open(started.map(|shell| shell.id)),
@@ -69,6 +83,17 @@ impl Recorded for Shell {
 
     fn note_exit(&self, shared: &Shared) {
         shared.shells.lock().exited(self.record.call);
+    }
+
+    fn note_output(&self, data: &Bytes, seq: u64) {
+        self.draw(data, seq);
+    }
+
+    /// While too much waits to be drawn, there is none.
+    async fn room(&self) {
+        if let Some(screen) = self.screen() {
+            screen.room().await;
+        }
     }
 
     fn output_event(&self, _: Stream, data: Bytes, seq: u64, credit: Credit) -> Event {

@@ -71,7 +71,8 @@ impl Vm {
         Ok(())
     }
 
-    fn shell(&self, name: &str) -> Result<Arc<Shell>, Error> {
+    /// The shell with this name.
+    pub(super) fn shell(&self, name: &str) -> Result<Arc<Shell>, Error> {
         ShellId::parse(name)
             .and_then(|id| self.shared().shells.lock().get(&id))
             .ok_or_else(|| Error::ShellNotFound(name.to_owned()))
