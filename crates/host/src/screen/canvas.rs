@@ -71,7 +71,7 @@ impl Canvas {
         self.printed = 0;
     }
 
-    /// Changes the size, and wraps the lines of the ordinary screen anew.
+    /// Changes the size, and wraps the lines of the ordinary screen again.
     pub fn resize(&mut self, size: Size) {
         self.term.resize(size);
         self.size = size;
@@ -130,14 +130,14 @@ impl Canvas {
         (self.region.0..self.region.1).contains(&self.row())
     }
 
-    /// The row that is `count` rows higher, but for one that a margin keeps from being left.
+    /// The row that is `count` rows higher, or the top margin if that comes first.
     fn above(&self, count: usize) -> usize {
         let (row, (top, _)) = (self.row(), self.region);
         let least = if row >= top { top } else { 0 };
         row.saturating_sub(count).max(least)
     }
 
-    /// The row that is `count` rows lower, in the same way.
+    /// The row that is `count` rows lower, or the bottom margin if that comes first.
     fn below(&self, count: usize) -> usize {
         let (row, (_, end)) = (self.row(), self.region);
         let end = if row < end { end } else { self.size.screen_lines() };

@@ -277,7 +277,7 @@ impl Drawn {
         self.current.advance(length);
         self.seq += length as u64;
         if drawn.is_err() {
-            self.begin_anew();
+            self.empty();
         }
         length
     }
@@ -286,13 +286,13 @@ impl Drawn {
         self.size = size;
         let emulator = &mut self.emulator;
         if catch_unwind(AssertUnwindSafe(|| emulator.resize(size))).is_err() {
-            self.begin_anew();
+            self.empty();
         }
     }
 
     /// After a fault: with an empty screen, which is not exact.
-    fn begin_anew(&mut self) {
-        tracing::warn!("a screen was drawn anew after a fault of the emulator");
+    fn empty(&mut self) {
+        tracing::warn!("a screen was emptied after a fault of the emulator");
         self.emulator = Emulator::new(self.size);
         self.exact = false;
     }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// The fewest columns of a screen: a wide character has two, and the emulator wraps lines anew into no fewer.
+/// The fewest columns of a screen: a wide character has two, and the emulator cannot wrap lines into fewer.
 const MIN_COLS: u16 = 2;
 
 /// The most rows of a screen, and the most columns.
