@@ -18,7 +18,7 @@ export type AgentVmErrorCode =
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
   | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
   | "ABORTED" // the call's AbortSignal was aborted; the signal's reason is the error's `cause`
-  | "OUTPUT_ENDED" // the output of a process or shell has ended without what waitForOutput waits for
+  | "OUTPUT_ENDED" // the output of a process or shell has ended without what waitForOutput or waitForScreen waits for
   | "ETIMEDOUT" // what a call waits for has not happened within its `timeout`, or a listener's queue is full
   | "ENOENT"
   | "EACCES"
@@ -683,7 +683,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   readScreen(shellId: string, options?: ReadScreenOptions): Promise<ShellScreen>;
   /**
    * Resolves to the screen as soon as its text, the lines joined by "\n", contains the string or matches the RegExp. Rejects with
-   * ETIMEDOUT, with ABORTED, or with SHELL_NOT_FOUND if the shell ends before; otherwise as `readScreen`. A screen that is
+   * ETIMEDOUT, with ABORTED, or with OUTPUT_ENDED if the shell ends before; otherwise as `readScreen`. A screen that is
    * shown and overwritten within 10 ms may be missed.
    */
   waitForScreen(shellId: string, pattern: string | RegExp, options?: WaitOptions): Promise<ShellScreen>;

@@ -34,8 +34,10 @@ import type {
   ProcessTreeNode,
   ReadFileResult,
   ResourceUsage,
+  ReadScreenOptions,
   ShellInfo,
   ShellReplay,
+  ShellScreen,
   Software,
   SoftwarePackage,
   SpawnedProcess,
@@ -110,6 +112,12 @@ const response: Response = await vm.fetch(3000, "/", { method: "POST" });
 const held: Enforcement | null = vm.enforcement.memoryBytes;
 const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level;
 
+const screened: VmShell = await vm.openShell({ screen: true });
+const screen: ShellScreen = await vm.waitForScreen(screened.shellId, /x/, { timeout: 1 });
+const screenRead: ReadScreenOptions = { after: screen.nextSeq, signal: AbortSignal.timeout(1) };
+const { lines: _lines, exited: _exited }: ShellScreen = await vm.readScreen(screened.shellId, screenRead);
+// @ts-expect-error -- a pattern is a text or an expression
+await vm.waitForScreen(screened.shellId, 7);
 const _ports: ListeningPort[] = await vm.listPorts();
 const opened: ListeningPort = await vm.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) });
 const _holder: number | null = opened.pid;

@@ -28,6 +28,8 @@ await agent.exec("true", { contextId, env: {} });
 agent.vmFetch(3000, "/", { method: "POST", body: "x" }).then((response): Uint8Array => response.body);
 agent.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) }).then(({ pid }): number | null => pid);
 agent.waitForOutput(1, /x/, { after: 1 }).then(({ nextSeq }): number => nextSeq);
+agent.readScreen("shell-1", { after: 1 }).then(({ lines, cursor: { row } }): [string[], number] => [lines, row]);
+agent.waitForScreen("shell-1", /x/, { timeout: 1 }).then(({ exact }): boolean => exact);
 agent.listPorts().then(([first]): string | undefined => first?.address);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {

@@ -137,7 +137,7 @@ test("waitForScreen ends with a match, a timeout, an abort and the end of the sh
   expect([await aborted, await read]).toEqual(["ABORTED", "ABORTED"]);
   await vm.writeShell(shell.shellId, "\n");
   await late;
-  expect(await ended).toBe("SHELL_NOT_FOUND");
+  expect(await ended).toBe("OUTPUT_ENDED");
   expect(await shown("later")).toBe("ready");
 });
 

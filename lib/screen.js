@@ -2,30 +2,20 @@
 // What a shell's screen shows, and the wait until it shows something.
 
 const timers = require("node:timers");
-const { types } = require("node:util");
 
 const { follow } = require("./abort");
 const check = require("./arguments");
 const defaults = require("./defaults");
-const { AgentVmError, aborted, invalid, systemError } = require("./error");
+const { AgentVmError, aborted, systemError } = require("./error");
 const { shellScreen } = require("./wire");
 
 /** @import { ShellScreen } from "../index" */
-/** @import { Check } from "./arguments" */
 /** @import { Calls } from "./calls" */
 
 const readOptions = { __proto__: /** @type {null} */ (null), after: check.after.after, signal: check.abortSignal };
 
 /** The longest time that a timer of Node.js can have, in milliseconds: 24 days. */
 const LONGEST_TIMER = 0x7fffffff;
-
-/** @type {Check<string | RegExp>} */
-function pattern(name, value) {
-  if (typeof value === "string") return value;
-  if (!types.isRegExp(value)) throw invalid(`${name} must be a string or a RegExp, not ${check.show(value)}`);
-  // A copy without the flags that make a match depend on the one before.
-  return new RegExp(value.source, value.flags.replace(/[gy]/g, ""));
-}
 
 /**
  * Reads a shell's screen, after the checks of the arguments.
@@ -49,7 +39,7 @@ async function readScreen(calls, shellId, options) {
  */
 async function waitForScreen(calls, shellId, wanted, options) {
   const id = check.shellId("shellId", shellId);
-  const checked = pattern("pattern", wanted);
+  const checked = check.pattern("pattern", wanted);
   const { timeout = defaults.timeout, signal } = check.members("options", options, check.waiting);
   calls.requireVm();
   if (signal?.aborted) throw aborted(signal);
@@ -82,25 +72,29 @@ async function waitForScreen(calls, shellId, wanted, options) {
  * @param {AbortSignal} signal
  */
 async function untilMatch(calls, shellId, wanted, signal) {
+  const matches = matcher(wanted);
   /** @type {number | undefined} */
   let after;
   for (;;) {
     const screen = await read(calls, shellId, after, signal);
-    if (matches(screen, wanted)) return screen;
+    if (matches(screen)) return screen;
     if (screen.exited) {
-      throw new AgentVmError("SHELL_NOT_FOUND", `Shell not found: ${shellId} ended before its screen matched`);
+      throw new AgentVmError("OUTPUT_ENDED", `The output of ${shellId} has ended before its screen matched`);
     }
     after = screen.nextSeq;
   }
 }
 
 /**
- * @param {ShellScreen} screen
+ * A function that says whether a screen has a text or matches a regular expression.
  * @param {string | RegExp} wanted
+ * @returns {(screen: ShellScreen) => boolean}
  */
-function matches({ lines }, wanted) {
-  const text = lines.join("\n");
-  return typeof wanted === "string" ? text.includes(wanted) : wanted.test(text);
+function matcher(wanted) {
+  if (typeof wanted === "string") return ({ lines }) => lines.join("\n").includes(wanted);
+  // A copy without the flags that make a match depend on the one before.
+  const expression = new RegExp(wanted.source, wanted.flags.replace(/[gy]/g, ""));
+  return ({ lines }) => expression.test(lines.join("\n"));
 }
 
 /**

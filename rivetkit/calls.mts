@@ -48,9 +48,18 @@ export const MOST_UPLOADS = 1024;
 export const MOST_LIVE_OF_ONE = 1024;
 export const MOST_LIVE = 4096;
 /** The calls that can have these options. */
-const LIVE: ReadonlySet<string> = new Set(["exec", "execFile", "spawn", "vmFetch", "waitForPort", "waitForOutput"]);
+const LIVE: ReadonlySet<string> = new Set([
+  "exec",
+  "execFile",
+  "spawn",
+  "vmFetch",
+  "waitForPort",
+  "waitForOutput",
+  "readScreen",
+  "waitForScreen",
+]);
 /** The calls that only wait: nobody needs them any more once their client has left. */
-const WAITS: ReadonlySet<string> = new Set(["waitForPort", "waitForOutput"]);
+const WAITS: ReadonlySet<string> = new Set(["waitForPort", "waitForOutput", "readScreen", "waitForScreen"]);
 /** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;
 /** How many ids of a client's finished calls are remembered. */

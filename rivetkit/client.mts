@@ -1,6 +1,6 @@
 // `agent-vm/client`: rivetkit's client, whose actor handles also listen, carry calls of any size, and survive the loss of
 // their connection. It runs in browsers too.
-import type { WaitForOutputOptions } from "agent-vm";
+import type { WaitForOutputOptions, WaitOptions } from "agent-vm";
 import type {
   AnyActorDefinition,
   EventSchemaConfig,
@@ -22,6 +22,7 @@ import { type RemoteStreams, remoteStreams } from "./file-streams.mjs";
 import { Link } from "./link.mjs";
 import { type OutputLink, waitForMatch } from "./output-wait.mjs";
 import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
+import { waitForScreenMatch } from "./screen-wait.mjs";
 import type { Listener } from "./streams.mjs";
 
 export type { RemoteStreams } from "./file-streams.mjs";
@@ -159,6 +160,13 @@ function listening(raw: ActorHandleRaw, link: Link): object {
           const [id, pattern, options] = args;
           if (!(pattern instanceof RegExp)) return link.call(name, args);
           return waitForMatch(outputLink, id as number | string, pattern, options as WaitForOutputOptions);
+        };
+      }
+      if (name === "waitForScreen") {
+        return (...args: unknown[]) => {
+          const [id, pattern, options] = args;
+          if (!(pattern instanceof RegExp)) return link.call(name, args);
+          return waitForScreenMatch(outputLink.call, id as string, pattern, options as WaitOptions);
         };
       }
       return action(link, name);

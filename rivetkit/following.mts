@@ -11,6 +11,8 @@ const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean
   ["vmFetch", { at: 2, streams: false }],
   ["waitForPort", { at: 1, streams: false }],
   ["waitForOutput", { at: 2, streams: false }],
+  ["readScreen", { at: 1, streams: false }],
+  ["waitForScreen", { at: 2, streams: false }],
 ]);
 
 /** The calls whose options may have `check`. */

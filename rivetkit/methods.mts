@@ -1,7 +1,7 @@
 // How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
 // have it.
 import { types } from "node:util";
-import { AgentVm, type ExecOptions, type ExitStatus, type ReadFileResult, type WaitOptions } from "agent-vm";
+import { AgentVm, type ExecOptions, type ExitStatus, type ReadFileResult } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -109,6 +109,13 @@ export const methods: Methods = {
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
   readShell: (use, shellId, options) =>
     listing(use, async () => (await withShell(use.machine, shellId)).readShell(shellId, options)),
+  readScreen: async (use, shellId, options) =>
+    (await withShell(use.machine, shellId)).readScreen(shellId, withSignal(use, options)),
+  waitForScreen: async (use, shellId, pattern, options) => {
+    const vm = await withShell(use.machine, shellId);
+    refuseExpression(pattern);
+    return vm.waitForScreen(shellId, pattern, withSignal(use, options));
+  },
 
   // The types are those of the results without an encoding, which RemoteVariants adds.
   readFile: async ({ machine, claim }, ...args) =>
@@ -142,10 +149,7 @@ export const methods: Methods = {
   waitForOutput: async (use, id, pattern, options) => {
     const { machine } = use;
     const vm = typeof id === "string" ? await withShell(machine, id) : await withProcess(machine, id);
-    // An expression of a client could keep the server busy for as long as the client likes.
-    if (typeof pattern !== "string") {
-      throw failure("INVALID_ARGUMENT", "pattern must be a string; createClient of agent-vm/client takes a RegExp too");
-    }
+    refuseExpression(pattern);
     return vm.waitForOutput(id, pattern, withSignal(use, options));
   },
 
@@ -165,14 +169,21 @@ function own(use: Use): { signal: AbortSignal | undefined; live: Live | undefine
   return { signal, live, handles };
 }
 
+/** An expression of a client could keep the server busy for as long as the client likes. */
+function refuseExpression(pattern: unknown): void {
+  if (typeof pattern !== "string") {
+    throw failure("INVALID_ARGUMENT", "pattern must be a string; createClient of agent-vm/client takes a RegExp too");
+  }
+}
+
 /** The options of a wait, with the signal of its client. */
-function withSignal(use: Use, options: WaitOptions | undefined): WaitOptions | undefined {
+function withSignal<T extends { signal?: AbortSignal }>(use: Use, options: T | undefined): T | undefined {
   refuseUnsent("options", options);
   const { signal } = own(use);
   // The VM refuses anything that is not an object.
   if (!signal || (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))))
     return options;
-  return Object.assign(bare(options ?? {}), { signal });
+  return Object.assign(bare(options ?? {}), { signal }) as unknown as T;
 }
 
 function listing<T>(use: Use, call: () => Promise<T>): Promise<T> {

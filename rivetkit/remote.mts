@@ -20,9 +20,11 @@ import type {
   ReadFileTextOptions,
   ShellDataEvent,
   ShellExitEvent,
+  ShellScreen,
   SpawnOptions,
   SpawnedProcess,
   WaitForOutputOptions,
+  WaitOptions,
   VmProcess,
   VmShell,
 } from "agent-vm";
@@ -105,6 +107,7 @@ export interface RemoteCalls extends Pick<
   | "waitShellExit"
   | "listShells"
   | "readShell"
+  | "readScreen"
   | "listPorts"
   | "writeFile"
   | "appendFile"
@@ -152,6 +155,8 @@ export interface RemoteCalls extends Pick<
    * actor awake, and ends when its client is gone.
    */
   waitForOutput(id: number | string, pattern: string, options?: WaitForOutputOptions): Promise<OutputMatch>;
+  /** As `AgentVm.waitForScreen`, for a text, in the same way. */
+  waitForScreen(shellId: string, pattern: string, options?: WaitOptions): Promise<ShellScreen>;
   /** `delete`, under its name in agentOS. */
   deleteFile: AgentVm["delete"];
   /** Sends an HTTP request to a port inside, as `AgentVm.fetch`. The response's body is at most 256 MiB. */
@@ -189,6 +194,8 @@ export interface RemoteVariants {
    * it, so none runs in the server. For a shell the wait then ends with `shellExit`.
    */
   waitForOutput(id: number | string, pattern: string | RegExp, options?: WaitForOutputOptions): Promise<OutputMatch>;
+  /** As `AgentVm.waitForScreen`. The client itself matches a regular expression, on the screens that it reads. */
+  waitForScreen(shellId: string, pattern: string | RegExp, options?: WaitOptions): Promise<ShellScreen>;
   /** As `AgentVm.exec`, with bytes. */
   exec(command: string, options: RemoteExecBufferOptions): Promise<ExecResult<Uint8Array>>;
   /** As `AgentVm.execFile`, with bytes. */

@@ -89,3 +89,14 @@ test("a program cannot type into its own terminal (TIOCSTI)", async () => {
   expect(await vm.waitShell(shellId)).toBe(1);
   expect(seen).toContain("Operation not permitted");
 });
+
+test("a shell's screen shows a full-screen program and follows a resize", async () => {
+  const vm = await boot(landlock);
+  const shell = await vm.openShell({ command: "vim", args: ["-u", "NONE", "-N"], screen: true });
+  const drawn = await vm.waitForScreen(shell.shellId, "VIM - Vi IMproved");
+  expect(drawn).toMatchObject({ rows: 24, alternateScreen: true, exact: true });
+  await shell.resize(100, 10);
+  await vm.waitForScreen(shell.shellId, /^(~\n){7,}/m);
+  expect(await vm.readScreen(shell.shellId)).toMatchObject({ rows: 10, cols: 100 });
+  await shell.close();
+});
