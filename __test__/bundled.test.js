@@ -137,6 +137,8 @@ test("`external` leaves agent-vm/rivetkit out as well", async () => {
   expect((await run(process.execPath, [back])).stdout).toBe("function\n");
 });
 
+const libFile = (name) => `lib/${name}.js`;
+
 test("agent-vm/client is bundled for a browser without a module of Node.js, and without the server's side", async () => {
   const { metafile } = await esbuild.build({
     stdin: { contents: 'export { createClient } from "agent-vm/client";', resolveDir: app },
@@ -149,7 +151,13 @@ test("agent-vm/client is bundled for a browser without a module of Node.js, and 
   });
   const inputs = Object.keys(metafile.inputs).map((name) => path.relative(root, path.resolve(name)));
   expect(inputs).toContain("dist/rivetkit/client.mjs");
-  expect(inputs.filter((name) => name === "index.js" || name.startsWith("lib/"))).toEqual([]);
+  // Handles are the same on both sides of an actor; what calls the addon, and Node.js's streams, stay out.
+  const serverSide = [
+    "index.js",
+    ...["arguments", "calls", "file-streams", "handles/streams", "native", "wire"].map(libFile),
+  ];
+  expect(inputs.filter((name) => serverSide.includes(name))).toEqual([]);
+  expect(inputs).toEqual(expect.arrayContaining([libFile("no-file-streams"), libFile("handles/no-streams")]));
   const imported = Object.values(metafile.outputs).flatMap((output) => output.imports);
   expect(imported).toEqual([]);
 });
