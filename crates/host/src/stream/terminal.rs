@@ -6,7 +6,8 @@
 //! which its processor stays busy, and both find more data at a time.
 //!
 //! A program that writes large blocks to a terminal in raw mode is faster than that thread. It fills the terminal and
-//! waits for the reader, so after a read of all that the kernel had room for there is no pause.
+//! waits for the reader, often for the reader's processor. So after a read of all that the kernel had room for there is
+//! no pause: the reader reads again, which waits for that thread, and sleeps if there is nothing.
 
 use std::hint;
 use std::io;
@@ -49,9 +50,9 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
     let before = data.len();
     let began = Instant::now();
     let mut in_vain = 0;
+    let mut was_full = false;
     let drained = loop {
         let length = data.len() - before;
-        let mut was_full = false;
         match sys::read(fd, data, room - length) {
             Ok(0) => break true,
             Ok(read) => {
@@ -61,7 +62,7 @@ pub fn gather(fd: BorrowedFd<'_>, data: &mut Vec<u8>, room: usize) -> io::Result
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.raw_os_error() == Some(libc::EIO) => break false,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && length > 0 => {
-                if in_vain == LOOKS {
+                if was_full || in_vain == LOOKS {
                     break true;
                 }
                 in_vain += 1;
