@@ -42,7 +42,8 @@ impl ControlSocket {
     /// Takes over the socket. Must be called within the runtime.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            fd: sys::watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+            // Without writability: the shell would wake this process with each read.
+            fd: sys::watch(fd, Interest::READABLE)?,
             writer: None,
             received: ReceivedReport::default(),
         })
@@ -59,7 +60,9 @@ impl ControlSocket {
             match send(self.fd.get_ref().as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.fd.writable().await?.clear_ready();
+                    let fd = self.fd.get_ref().try_clone()?;
+                    let writable = sys::watch(fd, Interest::WRITABLE)?;
+                    drop(writable.writable().await?);
                 }
                 Err(error) => return Err(error),
             }

@@ -1,15 +1,25 @@
 //! What the kernel says of a context's shell.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
+
+/// The kernel functions in which a read of a Unix socket sleeps, of several versions of Linux.
+const READS_OF_A_SOCKET: [&[u8]; 3] = [
+    b"unix_stream_read_generic",
+    b"unix_stream_data_wait",
+    b"unix_stream_recvmsg",
+];
 
 /// Whether a shell waits for its next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +45,13 @@ pub struct Used {
 #[derive(Debug)]
 pub struct ShellLook {
     directory_fd: OwnedFd,
-    children: String,
+    // Open as long as the shell lives, because opening a file of `/proc` costs several times as much as reading it.
+    stat: File,
+    children: File,
+    /// None where the kernel has no such file.
+    wchan: Option<File>,
+    /// Whether `wchan` has been of no use: the shell waited, and the kernel function was not known.
+    wchan_is_useless: AtomicBool,
     /// What its standard input was before it had read a command.
     socket: OsString,
 }
@@ -46,10 +62,37 @@ impl ShellLook {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory_fd = openat(proc_fd, pid.to_string().as_str(), flags, Mode::empty())?;
         Ok(Self {
+            stat: open(&directory_fd, "stat")?,
+            children: open(&directory_fd, &format!("task/{pid}/children"))?,
+            wchan: open(&directory_fd, "wchan").ok(),
+            wchan_is_useless: AtomicBool::new(false),
             socket: readlinkat(&directory_fd, "fd/0").unwrap_or_default(),
             directory_fd,
-            children: format!("task/{pid}/children"),
         })
+    }
+
+    /// Whether [`waits_now`](Self::waits_now) can say yes.
+    pub fn may_see_now(&self) -> bool {
+        self.wchan.is_some() && !self.wchan_is_useless.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process waits in a read of the socket, as far as the kernel says without waiting for the process itself: it
+    /// sleeps where a read of a Unix socket sleeps, and its standard input is the socket. While a command runs, it is not.
+    pub fn waits_now(&self) -> bool {
+        self.sleeps_in_read() && self.has_socket_as_input()
+    }
+
+    fn sleeps_in_read(&self) -> bool {
+        let Some(wchan) = &self.wchan else { return false };
+        let mut buffer = [0; 64];
+        let length = wchan.read_at(&mut buffer, 0).unwrap_or(0);
+        let function = &buffer[..length];
+        READS_OF_A_SOCKET.iter().any(|name| function.starts_with(name))
+    }
+
+    fn has_socket_as_input(&self) -> bool {
+        !self.socket.is_empty()
+            && readlinkat(&self.directory_fd, "fd/0").is_ok_and(|link| link == self.socket)
     }
 
     /// Whether the process waits in a read of the socket, or comes to that within `patience`; also where the kernel does not let
@@ -57,7 +100,11 @@ impl ShellLook {
     pub fn waits_within(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         loop {
-            if self.waits() != ShellWaiting::No {
+            let waiting = self.waits();
+            if waiting != ShellWaiting::No {
+                if waiting == ShellWaiting::Yes && !self.sleeps_in_read() {
+                    self.wchan_is_useless.store(true, Ordering::Relaxed);
+                }
                 return true;
             }
             if begun.elapsed() >= patience {
@@ -71,7 +118,8 @@ impl ShellLook {
     /// Whether the process waits in a read of the socket.
     fn waits(&self) -> ShellWaiting {
         let mut buffer = [0; 256];
-        let length = match self.read("syscall", &mut buffer) {
+        let read = open(&self.directory_fd, "syscall").and_then(|file| file.read_at(&mut buffer, 0));
+        let length = match read.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)) {
             Ok(length) => length,
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOENT | Errno::ENOSYS) => {
                 return ShellWaiting::Unknown;
@@ -81,18 +129,16 @@ impl ShellLook {
         if self.socket.is_empty() {
             return ShellWaiting::Unknown;
         }
-        if !is_wait(&buffer[..length]) {
-            return ShellWaiting::No;
-        }
-        match readlinkat(&self.directory_fd, "fd/0") {
-            Ok(link) if link == self.socket => ShellWaiting::Yes,
-            _ => ShellWaiting::No,
+        if is_wait(&buffer[..length]) && self.has_socket_as_input() {
+            ShellWaiting::Yes
+        } else {
+            ShellWaiting::No
         }
     }
 
     /// Whether it may have children.
     pub fn may_have_children(&self) -> bool {
-        !matches!(self.read(&self.children, &mut [0; 16]), Ok(0))
+        !matches!(self.children.read_at(&mut [0; 16], 0), Ok(0))
     }
 
     /// Its working directory; none if it was removed or cannot be named as text.
@@ -107,20 +153,19 @@ impl ShellLook {
     /// What it has used so far.
     pub fn used(&self) -> Used {
         let mut buffer = [0; 1024];
-        let length = self.read("stat", &mut buffer).unwrap_or(0);
+        let length = self.stat.read_at(&mut buffer, 0).unwrap_or(0);
         used(&buffer[..length]).unwrap_or_default()
     }
+}
 
-    fn read(&self, file: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let fd = openat(
-            &self.directory_fd,
-            file,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let read = std::fs::File::from(fd).read(buffer);
-        read.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-    }
+fn open(directory_fd: &OwnedFd, file: &str) -> io::Result<File> {
+    let fd = openat(
+        directory_fd,
+        file,
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    Ok(fd.into())
 }
 
 /// Whether `/proc/<pid>/syscall` reports a read of descriptor 0, or of a wait before it.

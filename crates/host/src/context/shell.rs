@@ -31,6 +31,9 @@ const OWN_DEADLINE: Duration = Duration::from_secs(3);
 /// processor to come to its next read.
 const KEEN: Duration = Duration::from_millis(4);
 
+/// How much of that the I/O thread does itself, in turn with its other work.
+const KEEN_HERE: Duration = Duration::from_micros(200);
+
 /// Between two looks after that, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
@@ -500,9 +503,18 @@ async fn until_end(
     }
 }
 
-/// Returns once the shell waits for a command. To look is to wait where the shell is in the middle of `execve`, so the I/O
-/// thread does not.
+/// Returns once the shell waits for a command. The I/O thread sees that by itself where the kernel says what the shell sleeps in. To
+/// look closer is to wait where the shell is in the middle of `execve`, so another thread does.
 async fn until_waiting(look: &Arc<ShellLook>, threads: &GuestThreads) {
+    let begun = Instant::now();
+    while look.may_see_now() && begun.elapsed() < KEEN_HERE {
+        if look.waits_now() {
+            return;
+        }
+        // The shell may wait for this thread's processor.
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    }
     let (mut keen, mut pause) = (KEEN, FIRST_PAUSE);
     loop {
         let look = Arc::clone(look);
