@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,8 @@ pub struct ShellLook {
     wchan: Option<File>,
     /// Whether `wchan` has been of no use: the shell waited, and the kernel function was not known.
     wchan_is_useless: AtomicBool,
-    /// What its standard input was before it had read a command.
-    socket: OsString,
+    /// What its standard input was before it had read a command; empty where the kernel does not say.
+    socket: OnceLock<OsString>,
 }
 
 impl ShellLook {
@@ -66,9 +67,15 @@ impl ShellLook {
             children: open(&directory_fd, &format!("task/{pid}/children"))?,
             wchan: open(&directory_fd, "wchan").ok(),
             wchan_is_useless: AtomicBool::new(false),
-            socket: readlinkat(&directory_fd, "fd/0").unwrap_or_default(),
+            socket: OnceLock::new(),
             directory_fd,
         })
+    }
+
+    /// Remembers what the process has as its standard input, the socket. To be called when it has written its first report: only
+    /// then it has surely executed its program, and before that the kernel does not let this process look.
+    pub fn know_socket(&self) {
+        self.socket.get_or_init(|| readlinkat(&self.directory_fd, "fd/0").unwrap_or_default());
     }
 
     /// Whether [`waits_now`](Self::waits_now) can say yes.
@@ -91,8 +98,8 @@ impl ShellLook {
     }
 
     fn has_socket_as_input(&self) -> bool {
-        !self.socket.is_empty()
-            && readlinkat(&self.directory_fd, "fd/0").is_ok_and(|link| link == self.socket)
+        let link = readlinkat(&self.directory_fd, "fd/0").ok();
+        link.is_some() && link.as_ref() == self.socket.get()
     }
 
     /// Whether the process waits in a read of the socket, or comes to that within `patience`; also where the kernel does not let
@@ -126,7 +133,7 @@ impl ShellLook {
             }
             Err(_) => return ShellWaiting::No,
         };
-        if self.socket.is_empty() {
+        if self.socket.get().is_none_or(|socket| socket.is_empty()) {
             return ShellWaiting::Unknown;
         }
         if is_wait(&buffer[..length]) && self.has_socket_as_input() {

@@ -490,7 +490,10 @@ async fn until_end(
             biased;
             exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
             report = socket.report() => match report {
-                Ok(report) => latest = Some(report),
+                Ok(report) => {
+                    look.know_socket();
+                    latest = Some(report);
+                }
                 // The shell has become another program, or is about to end.
                 Err(_) => return CommandOutcome::Gone(exit.await.ok()),
             },
