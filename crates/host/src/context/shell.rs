@@ -48,8 +48,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 const SETTLING: u32 = 10;
 const SETTLING_PAUSE: Duration = Duration::from_millis(1);
 
-/// The program that holds the ends of new pipes until a shell has opened them, and ends when its standard input does.
-const HOLDER: [&str; 3] = ["/bin/sh", "-c", "read -r _"];
+/// The program that holds the ends of new pipes until a shell has opened them, and ends when its standard input does. Before it has
+/// executed, the kernel may not let the shell open them; so it writes first.
+const HOLDER: [&str; 3] = ["/bin/sh", "-c", "printf x; read -r _"];
 
 /// What a shell needs of its VM.
 pub struct VmSide {
@@ -372,7 +373,7 @@ impl ContextShell {
         let failed = |error: std::io::Error| Error::system(&error, "epoll_ctl");
         let [stdin, stdout, stderr]: [OwnedFd; 3] =
             fds.try_into().map_err(|_| Error::missing_descriptor())?;
-        let outputs = [
+        let mut outputs = [
             Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
             Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
         ];
@@ -381,6 +382,10 @@ impl ContextShell {
             syscall: "renew the output of a context".into(),
             path: None,
         };
+        let written = tokio::time::timeout(OWN_DEADLINE, outputs[0].read()).await;
+        if !written.is_ok_and(|data| data.is_some_and(|data| *data == *b"x")) {
+            return Err(refused());
+        }
         let command = self.kind.redirect(pid);
         let has_written = |source: &Source| {
             let mut bytes = Vec::with_capacity(2);
