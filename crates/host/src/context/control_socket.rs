@@ -2,11 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::environment::Environment;
+use super::exports::{ExportsKnown, answer};
+use super::shell_kind::ShellKind;
 use super::sys::{receive_named, send};
 use crate::sys;
 
@@ -20,47 +23,57 @@ const END_BYTES: usize = 16;
 /// What is read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What a shell reports when it has run a command.
+/// The most bytes that are read of a shell at once, without a wait in between.
+const MOST_AT_ONCE: usize = 4 * MOST_BYTES;
+
+/// What a shell writes.
 #[derive(Debug)]
-pub struct Report {
-    /// The status of the command.
-    pub status: i32,
-    /// Its exported variables, as shell text; none if they were too many bytes.
-    pub environment: Option<Environment>,
+enum Report {
+    /// It has run a command: the status, and the text before that.
+    Status(i32, Option<Environment>),
+    /// It was asked for its exported variables: shell text, or none if they were too many bytes or it could not print them.
+    Exports(Option<Environment>),
 }
 
 /// The host's end.
 #[derive(Debug)]
 pub struct ControlSocket {
-    fd: AsyncFd<OwnedFd>,
+    fd: Arc<OwnedFd>,
+    /// While this process waits for a report. Otherwise what the shell writes wakes nobody.
+    watched: Option<AsyncFd<Arc<OwnedFd>>>,
     /// The shell, as this process sees it: who wrote first, before it had read any command.
     writer: Option<libc::pid_t>,
     received: ReceivedReport,
+    /// The question for the exported variables; none if each status comes with them.
+    question: Option<&'static [u8]>,
+    exports: Arc<ExportsKnown>,
 }
 
 impl ControlSocket {
-    /// Takes over the socket. Must be called within the runtime.
-    pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            // Without writability: the shell would wake this process with each read.
-            fd: sys::watch(fd, Interest::READABLE)?,
+    /// Takes over the socket.
+    pub fn new(fd: OwnedFd, kind: ShellKind, exports: Arc<ExportsKnown>) -> Self {
+        Self {
+            fd: Arc::new(fd),
+            watched: None,
             writer: None,
             received: ReceivedReport::default(),
-        })
+            question: kind.question(),
+            exports,
+        }
     }
 
     /// Sends as many bytes as the socket takes now.
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        send(self.fd.get_ref().as_fd(), bytes)
+        send(self.fd.as_fd(), bytes)
     }
 
     /// Sends all of `bytes`.
     pub async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match send(self.fd.get_ref().as_fd(), bytes) {
+            match send(self.fd.as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let fd = self.fd.get_ref().try_clone()?;
+                    let fd = self.fd.try_clone()?;
                     let writable = sys::watch(fd, Interest::WRITABLE)?;
                     drop(writable.writable().await?);
                 }
@@ -70,29 +83,108 @@ impl ControlSocket {
         Ok(())
     }
 
-    /// The shell's next report. Fails once nobody holds the other end. Can be cancelled without loss.
-    pub async fn report(&mut self) -> io::Result<Report> {
-        loop {
-            // Of several only the last counts: the shell has gone on since the others.
-            if let Some(report) = std::iter::from_fn(|| self.received.take()).last() {
-                return Ok(report);
-            }
-            // A process that writes all the time must not have the I/O thread to itself.
-            tokio::task::yield_now().await;
-            let mut ready = self.fd.readable().await?;
-            let mut buffer = [0; READ_BYTES];
-            match receive_named(self.fd.get_ref().as_fd(), &mut buffer) {
-                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok((length, writer)) => {
-                    if *self.writer.get_or_insert(writer) == writer {
-                        self.received.add(&buffer[..length]);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) => return Err(error),
-            }
+    /// Asks for the exported variables, if there is a question.
+    pub fn ask(&self) {
+        let Some(question) = self.question else { return };
+        // Without an answer, what was known stays.
+        if self.send_now(question).is_ok_and(|sent| sent == question.len()) {
+            self.exports.send_modify(|exports| exports.asked = true);
         }
     }
+
+    /// The status that the shell reports next. Fails once nobody holds the other end. Can be cancelled without loss.
+    pub async fn report(&mut self) -> io::Result<i32> {
+        loop {
+            if let Some(status) = self.take() {
+                return Ok(status);
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// Waits until the shell has answered what it was asked. Can be cancelled without loss.
+    pub async fn answered(&mut self) -> io::Result<()> {
+        loop {
+            self.take();
+            if !self.exports.borrow().asked {
+                return Ok(());
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// Reads what has arrived; returns the last status in it.
+    pub fn drain(&mut self) -> Option<i32> {
+        let (mut status, mut length) = (self.take(), 0);
+        while length < MOST_AT_ONCE
+            && let Ok(received @ 1..) = self.receive_now()
+        {
+            length += received;
+            status = self.take().or(status);
+        }
+        status
+    }
+
+    /// Stops waiting for what the shell writes.
+    pub fn rest(&mut self) {
+        self.watched = None;
+    }
+
+    /// Takes what was received; returns the last status in it: the shell has gone on since the others.
+    fn take(&mut self) -> Option<i32> {
+        let mut last = None;
+        while let Some(report) = self.received.take() {
+            match report {
+                Report::Status(status, text) => {
+                    last = Some(status);
+                    if self.question.is_none() {
+                        answer(&self.exports, text);
+                    }
+                }
+                Report::Exports(text) => answer(&self.exports, text),
+            }
+        }
+        last
+    }
+
+    async fn receive(&mut self) -> io::Result<()> {
+        // A process that writes all the time must not have the I/O thread to itself.
+        tokio::task::yield_now().await;
+        let watched = match self.watched.take() {
+            Some(watched) => watched,
+            None => sys::watch(Arc::clone(&self.fd), Interest::READABLE)?,
+        };
+        let watched = self.watched.insert(watched);
+        let mut ready = watched.readable().await?;
+        let received = receive_into(&self.fd, &mut self.writer, &mut self.received);
+        match received {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready.clear_ready();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive_now(&mut self) -> io::Result<usize> {
+        receive_into(&self.fd, &mut self.writer, &mut self.received)
+    }
+}
+
+/// Receives bytes, and keeps those of the shell. Returns how many there were.
+fn receive_into(
+    fd: &OwnedFd,
+    shell: &mut Option<libc::pid_t>,
+    received: &mut ReceivedReport,
+) -> io::Result<usize> {
+    let mut buffer = [0; READ_BYTES];
+    let (length, writer) = receive_named(fd.as_fd(), &mut buffer)?;
+    if length > 0 && *shell.get_or_insert(writer) == writer {
+        received.add(&buffer[..length]);
+    }
+    Ok(length)
 }
 
 /// What the shell wrote and what is no whole report yet.
@@ -116,7 +208,8 @@ impl ReceivedReport {
         }
     }
 
-    /// The first whole report: text, and behind it a NUL, `S`, the status, and a NUL.
+    /// The first whole report: text, and behind it a NUL, what it is, and a NUL. That is `S` and a status, `E` for exported
+    /// variables, or `N` if the shell could not print them.
     fn take(&mut self) -> Option<Report> {
         loop {
             let at = self.searched + memchr::memchr(0, &self.bytes[self.searched..])?;
@@ -124,28 +217,41 @@ impl ReceivedReport {
             let rest = &rest[..rest.len().min(END_BYTES)];
             let Some(end) = memchr::memchr(0, rest) else {
                 if rest.len() == END_BYTES {
-                    // No status is that long, and what was searched is not searched again.
+                    // No end is that long, and what was searched is not searched again.
                     self.searched = at + 1;
                     continue;
                 }
                 self.searched = at;
                 return None;
             };
-            let status = rest[..end]
-                .strip_prefix(b"S")
-                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            let Some(status) = status else {
+            let whole = !self.overflowed;
+            let text = || whole.then(|| Environment::new(&self.bytes[..at]));
+            let report = match &rest[..end] {
+                b"E" => Some(Report::Exports(text())),
+                b"N" => Some(Report::Exports(None)),
+                [b'S', digits @ ..] => status(digits).map(|status| Report::Status(status, text())),
+                _ => None,
+            };
+            let Some(report) = report else {
                 self.searched = at + 1;
                 continue;
             };
-            let whole = !std::mem::take(&mut self.overflowed);
-            let environment = whole.then(|| Environment::new(&self.bytes[..at]));
+            self.overflowed = false;
             self.bytes.drain(..=at + 1 + end);
             self.bytes.shrink_to(READ_BYTES);
             self.searched = 0;
-            return Some(Report { status, environment });
+            return Some(report);
         }
     }
+}
+
+/// A status as a shell prints it.
+fn status(digits: &[u8]) -> Option<i32> {
+    std::str::from_utf8(digits)
+        .ok()?
+        .parse::<u8>()
+        .ok()
+        .map(i32::from)
 }
 
 #[cfg(test)]
@@ -158,10 +264,11 @@ mod tests {
         for piece in pieces {
             received.add(piece);
             while let Some(report) = received.take() {
-                found.push((
-                    report.status,
-                    report.environment.map(|text| text.bytes().to_vec()),
-                ));
+                let (status, text) = match report {
+                    Report::Status(status, text) => (status, text),
+                    Report::Exports(text) => (-1, text),
+                };
+                found.push((status, text.map(|text| text.bytes().to_vec())));
             }
         }
         found
@@ -174,16 +281,21 @@ mod tests {
     }
 
     #[test]
-    fn two_reports_at_once_are_two() {
+    fn several_reports_at_once_are_several() {
         assert_eq!(
-            reports(&[b"a\0S0\0b\0S1\0c"]),
-            [(0, Some(b"a".to_vec())), (1, Some(b"b".to_vec()))]
+            reports(&[b"a\0S0\0b\0E\0\0S1\0\0N\0c"]),
+            [
+                (0, Some(b"a".to_vec())),
+                (-1, Some(b"b".to_vec())),
+                (1, Some(Vec::new())),
+                (-1, None),
+            ]
         );
     }
 
     #[test]
     fn what_is_no_report_ends_none() {
-        assert_eq!(reports(&[b"\0\0S\0Sx\0S-\0 S0\0"]), []);
+        assert_eq!(reports(&[b"\0\0S\0Sx\0S-\0 S0\0S256\0E1\0"]), []);
     }
 
     #[test]
@@ -194,7 +306,7 @@ mod tests {
         assert!(received.take().is_none());
         assert_eq!(received.searched, 1);
         received.add(b"\0S5\0");
-        assert_eq!(received.take().map(|report| report.status), Some(5));
+        assert!(matches!(received.take(), Some(Report::Status(5, _))));
         assert!(received.bytes.capacity() <= 2 * READ_BYTES);
     }
 

@@ -75,7 +75,8 @@ impl ShellLook {
     /// Remembers what the process has as its standard input, the socket. To be called when it has written its first report: only
     /// then it has surely executed its program, and before that the kernel does not let this process look.
     pub fn know_socket(&self) {
-        self.socket.get_or_init(|| readlinkat(&self.directory_fd, "fd/0").unwrap_or_default());
+        self.socket
+            .get_or_init(|| readlinkat(&self.directory_fd, "fd/0").unwrap_or_default());
     }
 
     /// Whether [`waits_now`](Self::waits_now) can say yes.

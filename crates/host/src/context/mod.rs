@@ -5,9 +5,13 @@
 //! on and closes it when it executes a program, so no program has the socket.
 //!
 //! **The end of a command** is what the kernel says: the shell's process waits in a read of the socket ([`ShellLook`]). Before it does,
-//! it reports the status and its exported environment, on the same socket, where the kernel names the process that wrote
-//! (`SCM_CREDENTIALS`): what anybody else writes is dropped. So nothing that a command prints, and no other process, can end it.
+//! it reports the status, on the same socket, where the kernel names the process that wrote (`SCM_CREDENTIALS`): what anybody else
+//! writes is dropped. So nothing that a command prints, and no other process, can end it.
 //! Where the kernel does not let the server look, the shell's own report counts.
+//!
+//! **The exported variables** outlive the shell, so the server knows them before each command. bash writes each of them by itself; it
+//! is asked when a command has ended, and answers while its caller has the result, before it reads the next command. The other
+//! shells write them at once, with each status.
 //!
 //! **Output** goes through two pipes that live as long as the shell. A command that leaves processes running may leave them these
 //! pipes; then the host drops what they bring from then on, and before the next command the shell opens two new ones, through the
@@ -18,8 +22,11 @@
 
 mod contexts;
 mod control_socket;
+mod descendants;
 mod environment;
+mod exports;
 mod id;
+mod interrupt;
 mod look;
 mod session;
 mod shell;
@@ -28,7 +35,8 @@ mod sys;
 mod view;
 
 pub use contexts::{Context, Contexts, MOST_COMMANDS};
-pub use environment::Environment;
+pub use descendants::below_all;
 pub use id::ContextId;
+pub use interrupt::{CommandBounds, Why};
 pub use session::{EndOutcome, Origin, Session};
-pub use shell::{Begun, CommandBounds, VmSide, Why, below_all};
+pub use shell::{Begun, VmSide};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use agent_vm_protocol::message::{Call, Exit};
 
-use super::control_socket::Report;
 use super::environment::Environment;
+use super::exports::{Exports, ExportsKnown};
+use super::interrupt::{CommandBounds, Why, kill};
 use super::look::Used;
-use super::shell::{Begun, CommandBounds, CommandOutcome, ContextShell, Gone, VmSide, Why, kill};
+use super::shell::{Begun, CommandOutcome, ContextShell, Gone, VmSide};
 use super::shell_kind::ShellKind;
 use super::view::ContextView;
 use parking_lot::Mutex;
@@ -55,8 +56,7 @@ pub struct Session {
     lost: bool,
     status: i32,
     cwd: Option<String>,
-    /// The exported variables when the last command ended; none before the first shell.
-    env: Option<Environment>,
+    exports: Arc<ExportsKnown>,
     /// The exported variables of a new shell.
     first_names: BTreeSet<String>,
     earlier_families: Vec<Call>,
@@ -99,7 +99,7 @@ impl Session {
             shell: None,
             lost: false,
             status: 0,
-            env: None,
+            exports: Arc::new(ExportsKnown::new(Exports::default())),
             first_names: BTreeSet::new(),
             earlier_families: Vec::new(),
         })
@@ -110,6 +110,7 @@ impl Session {
         if let Some(shell) = &mut self.shell
             && let Some(Gone(exit)) = shell.ended()
         {
+            shell.read_last_exports();
             self.lose(exit).await?;
         }
         if let Some(shell) = &mut self.shell
@@ -128,7 +129,8 @@ impl Session {
     }
 
     async fn start(&mut self) -> Result<(), Error> {
-        let env = match &self.env {
+        let before = self.exports.borrow().text.clone();
+        let env = match &before {
             Some(environment) => environment.variables(),
             None => self.origin.env.clone(),
         };
@@ -139,7 +141,7 @@ impl Session {
             })
             .collect();
         let cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
-        let is_again = self.env.is_some();
+        let is_again = before.is_some();
         let started = match self.start_in(&env, &cwd).await {
             // It was removed since the last command.
             Err(Error::System { path: Some(path), .. }) if is_again && path == cwd => {
@@ -147,32 +149,33 @@ impl Session {
             }
             other => other,
         };
-        let (shell, report) = started?;
-        self.shell = Some(shell);
+        self.shell = Some(started?);
         if is_again {
             self.unset_others(&env).await;
+            self.exports.send_modify(|exports| exports.text = before);
         } else {
-            self.note(&report);
-            let variables = self.env.as_ref().map(Environment::variables).unwrap_or_default();
+            self.note();
+            let exports = self.exports.borrow();
+            let variables = exports
+                .text
+                .as_ref()
+                .map(Environment::variables)
+                .unwrap_or_default();
             self.first_names = variables.into_iter().map(|(name, _)| name).collect();
             self.status = 0;
         }
         Ok(())
     }
 
-    async fn start_in(
-        &mut self,
-        env: &[(String, String)],
-        cwd: &str,
-    ) -> Result<(ContextShell, Report), Error> {
+    async fn start_in(&mut self, env: &[(String, String)], cwd: &str) -> Result<ContextShell, Error> {
         let program = self.program.clone().unwrap_or_else(|| PREFERRED.to_owned());
-        match ContextShell::start(&self.vm, &program, env.to_vec(), cwd).await {
+        match ContextShell::start(&self.vm, &program, env.to_vec(), cwd, &self.exports).await {
             Err(Error::System {
                 errno: libc::ENOENT,
                 path: Some(path),
                 ..
             }) if self.program.is_none() && path == PREFERRED => {
-                let started = ContextShell::start(&self.vm, OTHER, env.to_vec(), cwd).await?;
+                let started = ContextShell::start(&self.vm, OTHER, env.to_vec(), cwd, &self.exports).await?;
                 self.program = Some(OTHER.to_owned());
                 Ok(started)
             }
@@ -222,13 +225,14 @@ impl Session {
         let (outcome, why) = shell.run(text, self.status, begun, bounds, stdout, stderr).await;
         view.lock().command = None;
         let (outcome, left) = match outcome {
-            CommandOutcome::Ended(report) => {
+            CommandOutcome::Ended(status) => {
                 let used = shell.used();
                 let left = shell.take_left().await?;
+                shell.ask_exports();
                 // A command that was given up has no status of its own.
-                self.status = if why.is_some() { KILLED } else { report.status };
-                self.note(&report);
-                (EndOutcome::Status(report.status, used), left)
+                self.status = if why.is_some() { KILLED } else { status };
+                self.note();
+                (EndOutcome::Status(status, used), left)
             }
             CommandOutcome::Gone(exit) => {
                 let mut exit = exit.ok_or(Error::Disposed)?;
@@ -248,10 +252,20 @@ impl Session {
         })
     }
 
-    fn note(&mut self, report: &Report) {
-        if let Some(environment) = &report.environment {
-            self.env = Some(environment.clone());
+    /// What is known of the exported variables.
+    pub fn exports(&self) -> Arc<ExportsKnown> {
+        Arc::clone(&self.exports)
+    }
+
+    /// Waits until the shell has answered what it was asked.
+    pub async fn exports_answered(&mut self) {
+        if let Some(shell) = &mut self.shell {
+            // Without an answer, what was known stays.
+            drop(shell.exports_answered().await);
         }
+    }
+
+    fn note(&mut self) {
         if let Some(cwd) = self.shell.as_ref().and_then(ContextShell::working_directory) {
             self.cwd = Some(cwd);
         }
@@ -262,6 +276,7 @@ impl Session {
         let exit = exit.ok_or(Error::Disposed)?;
         let shell = self.shell.take();
         self.lost = true;
+        self.exports.send_modify(|exports| exports.asked = false);
         if let Some(mut shell) = shell
             && !exit.background.is_empty()
         {
@@ -285,7 +300,7 @@ impl Session {
         self.lost = false;
         self.status = 0;
         self.cwd.clone_from(&self.origin.cwd);
-        self.env = None;
+        self.exports.send_replace(Exports::default());
         self.show(view);
     }
 
@@ -294,6 +309,5 @@ impl Session {
         view.shell = self.program.clone().unwrap_or_default();
         view.pid = self.shell.as_ref().map(|shell| shell.pid);
         view.cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
-        view.env.clone_from(&self.env);
     }
 }

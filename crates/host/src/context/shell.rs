@@ -1,16 +1,18 @@
 //! One shell of a context, from its start to its end.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Call, Exit, Interrupt, KnownProcess, Request, Spawn, Stdio, Target};
+use agent_vm_protocol::message::{Call, Exit, KnownProcess, Request, Spawn, Stdio};
 use tokio::sync::{oneshot, watch};
 
-use super::control_socket::{ControlSocket, Report};
+use super::control_socket::ControlSocket;
+use super::descendants::settled_below;
+use super::exports::ExportsKnown;
+use super::interrupt::{CommandBounds, Why, interrupt_on, kill};
 use super::look::{ShellLook, Used};
 use super::shell_kind::ShellKind;
 use crate::abort::Abort;
@@ -18,7 +20,7 @@ use crate::control::{Control, StartedProgram};
 use crate::error::Error;
 use crate::guest_threads::GuestThreads;
 use crate::leftover::{self, Discard, Leftovers};
-use crate::process_table::{ProcessInfo, ProcessLook, Status};
+use crate::process_table::{ProcessInfo, ProcessLook};
 use crate::stream::{Sink, Source, StreamKind};
 
 /// How long a shell may take until it reads its first command.
@@ -37,16 +39,6 @@ const KEEN_HERE: Duration = Duration::from_micros(200);
 /// Between two looks after that, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
-
-/// How long a shell may go on after its command was interrupted, before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Between two interrupts: a trap may come when the shell does not heed it.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// How often, and how far apart, a process that a command left is looked at until it has executed its program.
-const SETTLING: u32 = 10;
-const SETTLING_PAUSE: Duration = Duration::from_millis(1);
 
 /// The program that holds the ends of new pipes until a shell has opened them, and ends when its standard input does. Before it has
 /// executed, the kernel may not let the shell open them; so it writes first.
@@ -96,32 +88,14 @@ pub struct Begun {
     sent: usize,
 }
 
-/// How a command is ended before it ends by itself.
-pub struct CommandBounds<'a> {
-    /// After that long.
-    pub timeout: Option<Duration>,
-    /// By its caller.
-    pub abort: &'a Abort,
-    /// By a reset or the deletion of its context: when the number changes.
-    pub resets: watch::Receiver<u64>,
-}
-
-/// Why a command was ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    TimedOut,
-    Aborted,
-    Reset,
-}
-
 /// The end of a shell: nothing is known of that if the VM ended.
 #[derive(Debug, Clone)]
 pub struct Gone(pub Option<Exit>);
 
 /// What became of a command.
 pub enum CommandOutcome {
-    /// It ended, and the shell waits for the next.
-    Ended(Report),
+    /// It ended with this status, and the shell waits for the next.
+    Ended(i32),
     /// The shell ended, and none of what init says of that if the VM did.
     Gone(Option<Exit>),
 }
@@ -133,7 +107,8 @@ impl ContextShell {
         program: &str,
         env: Vec<(String, String)>,
         cwd: &str,
-    ) -> Result<(Self, Report), Error> {
+        exports: &Arc<ExportsKnown>,
+    ) -> Result<Self, Error> {
         let kind = ShellKind::of(program)?;
         let request = spawn_request(
             vm.control.call(),
@@ -144,12 +119,9 @@ impl ContextShell {
             Stdio::Context,
         );
         let StartedProgram { call, pid, exit, fds } = started(&vm.control, request).await?;
-        let opened = Self::open(vm, kind, call, pid, exit, fds);
+        let opened = Self::open(vm, kind, call, pid, exit, fds, exports);
         let ready = match opened {
-            Ok(mut shell) => match shell.first_report().await {
-                Ok(report) => Ok((shell, report)),
-                Err(error) => Err(error),
-            },
+            Ok(mut shell) => shell.first_report().await.map(|()| shell),
             Err(error) => Err(error),
         };
         if ready.is_err() {
@@ -165,6 +137,7 @@ impl ContextShell {
         pid: u32,
         exit: oneshot::Receiver<Exit>,
         fds: Vec<OwnedFd>,
+        exports: &Arc<ExportsKnown>,
     ) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::system(&error, "epoll_ctl");
         let [socket, stdout, stderr]: [OwnedFd; 3] =
@@ -176,7 +149,7 @@ impl ContextShell {
             pid,
             exit,
             gone: None,
-            socket: ControlSocket::new(socket).map_err(failed)?,
+            socket: ControlSocket::new(socket, kind, Arc::clone(exports)),
             outputs: Some([
                 Source::new(stdout, StreamKind::Pipe).map_err(failed)?,
                 Source::new(stderr, StreamKind::Pipe).map_err(failed)?,
@@ -188,7 +161,7 @@ impl ContextShell {
         })
     }
 
-    async fn first_report(&mut self) -> Result<Report, Error> {
+    async fn first_report(&mut self) -> Result<(), Error> {
         let never = Abort::default();
         let (_reset, resets) = watch::channel(0);
         let bounds = CommandBounds {
@@ -197,14 +170,14 @@ impl ContextShell {
             resets,
         };
         let mut outputs = self.outputs.take();
-        let driver = self.kind.driver();
+        let driver = [&*self.kind.driver(), self.kind.question().unwrap_or_default()].concat();
         let outcome = self
             .follow(&driver, &bounds, outputs.as_mut(), &mut Nothing, &mut Nothing)
             .await;
         self.outputs = outputs;
         self.used = self.look.used();
         match outcome {
-            (CommandOutcome::Ended(report), None) => Ok(report),
+            (CommandOutcome::Ended(_), None) => Ok(()),
             (CommandOutcome::Gone(None), None) => Err(Error::Disposed),
             _ => Err(Error::System {
                 errno: libc::EIO,
@@ -284,6 +257,7 @@ impl ContextShell {
         let spared: Vec<KnownProcess> = spared.collect();
         let ending = async {
             let outcome = until_end(message, exit, socket, look, &vm.guest_threads).await;
+            socket.rest();
             over_sender.send_replace(true);
             outcome
         };
@@ -296,6 +270,23 @@ impl ContextShell {
         };
         let (outcome, why, ()) = tokio::join!(ending, interrupting, pumping);
         (outcome, why)
+    }
+
+    /// Asks the shell for its exported variables, if it does not report them unasked. It answers before it runs another command.
+    pub fn ask_exports(&mut self) {
+        self.socket.ask();
+    }
+
+    /// Reads what the shell has written until it has answered.
+    pub async fn exports_answered(&mut self) -> std::io::Result<()> {
+        let answered = self.socket.answered().await;
+        self.socket.rest();
+        answered
+    }
+
+    /// Reads what the shell, which has ended, had written.
+    pub fn read_last_exports(&mut self) {
+        self.socket.drain();
     }
 
     /// What the last command used.
@@ -411,65 +402,8 @@ impl ContextShell {
         let ended = self
             .run(text, status, None, &bounds, &mut Nothing, &mut Nothing)
             .await;
-        matches!(ended, (CommandOutcome::Ended(Report { status: 0, .. }), None))
+        matches!(ended, (CommandOutcome::Ended(0), None))
     }
-}
-
-impl VmSide {
-    async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
-        self.process_look.all(self.control.helpers()).await
-    }
-}
-
-/// What descends from the process `shell`.
-pub async fn below_all(vm: &VmSide, shell: u32) -> Result<Vec<ProcessInfo>, Error> {
-    Ok(settled_below(vm, shell, &BTreeMap::new()).await?.1)
-}
-
-/// As [`below`], a little later if some of them have not executed their programs yet.
-async fn settled_below(
-    vm: &VmSide,
-    shell: u32,
-    known: &BTreeMap<u32, u64>,
-) -> Result<(BTreeMap<u32, u64>, Vec<ProcessInfo>), Error> {
-    for _ in 0..SETTLING {
-        let found = below(&vm.processes().await?, shell, known);
-        if found.1.iter().all(|process| !process.is_copy) {
-            return Ok(found);
-        }
-        tokio::time::sleep(SETTLING_PAUSE).await;
-    }
-    Ok(below(&vm.processes().await?, shell, known))
-}
-
-/// The living processes below `shell`: those that are `known` or descend from such, by pid and start, and the others.
-fn below(
-    table: &[ProcessInfo],
-    shell: u32,
-    known: &BTreeMap<u32, u64>,
-) -> (BTreeMap<u32, u64>, Vec<ProcessInfo>) {
-    let mut children: BTreeMap<u32, Vec<&ProcessInfo>> = BTreeMap::new();
-    for process in table {
-        children.entry(process.ppid).or_default().push(process);
-    }
-    let (mut old, mut new) = (BTreeMap::new(), Vec::new());
-    let mut next = vec![(shell, false)];
-    while let Some((parent, parent_is_known)) = next.pop() {
-        for child in children.remove(&parent).into_iter().flatten() {
-            let is_known = parent_is_known || known.get(&child.pid) == Some(&child.start_ticks);
-            next.push((child.pid, is_known));
-            if child.status == Status::Exited {
-                continue;
-            }
-            if is_known {
-                old.insert(child.pid, child.start_ticks);
-            } else {
-                new.push(child.clone());
-            }
-        }
-    }
-    new.sort_by_key(|process| process.pid);
-    (old, new)
 }
 
 /// Sends a command, and waits until it has ended.
@@ -480,31 +414,50 @@ async fn until_end(
     look: &Arc<ShellLook>,
     threads: &GuestThreads,
 ) -> CommandOutcome {
+    let exit = match until_waiting_or_gone(message, exit, socket, look, threads).await {
+        Ok(status) => {
+            // The shell wrote before it waited: a later report counts, and an answer is all there.
+            let later = socket.drain();
+            return CommandOutcome::Ended(later.unwrap_or(status));
+        }
+        Err(exit) => exit,
+    };
+    socket.drain();
+    CommandOutcome::Gone(exit)
+}
+
+async fn until_waiting_or_gone(
+    message: &[u8],
+    exit: &mut oneshot::Receiver<Exit>,
+    socket: &mut ControlSocket,
+    look: &Arc<ShellLook>,
+    threads: &GuestThreads,
+) -> Result<i32, Option<Exit>> {
     let sent = tokio::select! {
         biased;
-        exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
+        exit = &mut *exit => return Err(exit.ok()),
         sent = socket.send(message) => sent,
     };
     if sent.is_err() {
-        return CommandOutcome::Gone(exit.await.ok());
+        return Err(exit.await.ok());
     }
-    let mut latest: Option<Report> = None;
+    let mut latest: Option<i32> = None;
     let mut waiting = pin!(until_waiting(look, threads));
     loop {
         tokio::select! {
             biased;
-            exit = &mut *exit => return CommandOutcome::Gone(exit.ok()),
-            report = socket.report() => match report {
-                Ok(report) => {
+            exit = &mut *exit => return Err(exit.ok()),
+            status = socket.report() => match status {
+                Ok(status) => {
                     look.know_socket();
-                    latest = Some(report);
+                    latest = Some(status);
                 }
                 // The shell has become another program, or is about to end.
-                Err(_) => return CommandOutcome::Gone(exit.await.ok()),
+                Err(_) => return Err(exit.await.ok()),
             },
             () = &mut waiting, if latest.is_some() => {
-                if let Some(report) = latest.take() {
-                    return CommandOutcome::Ended(report);
+                if let Some(status) = latest {
+                    return Ok(status);
                 }
             }
         }
@@ -532,78 +485,6 @@ async fn until_waiting(look: &Arc<ShellLook>, threads: &GuestThreads) {
         keen = Duration::ZERO;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Ends the command when its bounds say so. Returns when it is `over`, and nothing more will be killed.
-async fn interrupt_on(
-    control: &Control,
-    family: Call,
-    kind: ShellKind,
-    bounds: &CommandBounds<'_>,
-    spared: &[KnownProcess],
-    mut over: watch::Receiver<bool>,
-) -> Option<Why> {
-    let deadline = async {
-        match bounds.timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => pending().await,
-        }
-    };
-    let mut resets = bounds.resets.clone();
-    let why = tokio::select! {
-        biased;
-        _ = over.wait_for(|over| *over) => return None,
-        // An error means that the context is gone.
-        _ = resets.changed() => Why::Reset,
-        () = bounds.abort.aborted() => Why::Aborted,
-        () = deadline => Why::TimedOut,
-    };
-    if why == Why::Reset {
-        kill(control, family).await;
-    } else {
-        let begun = Instant::now();
-        while !*over.borrow() {
-            let signal = if begun.elapsed() < GRACE {
-                kind.interrupt()
-            } else {
-                libc::SIGKILL
-            };
-            interrupt(control, family, signal, spared.to_vec()).await;
-            tokio::select! {
-                biased;
-                _ = over.wait_for(|over| *over) => {}
-                () = tokio::time::sleep(AGAIN) => {}
-            }
-        }
-    }
-    // An error means that nothing waits for it any more.
-    drop(over.wait_for(|over| *over).await);
-    Some(why)
-}
-
-async fn interrupt(control: &Control, family: Call, signal: i32, spared: Vec<KnownProcess>) {
-    let call = control.call();
-    let request = Request::Interrupt(Box::new(Interrupt {
-        call,
-        family,
-        signal,
-        spared,
-    }));
-    if let Err(error) = control.ask(call, request, Vec::new()).await {
-        tracing::debug!(%error, family, "an interrupt was not carried out");
-    }
-}
-
-/// Kills everything of a family.
-pub async fn kill(control: &Control, family: Call) {
-    let call = control.call();
-    let target = Target::Family(family);
-    if let Err(error) = control
-        .ask(call, Request::Kill { call, target }, Vec::new())
-        .await
-    {
-        tracing::debug!(%error, family, "a kill was not carried out");
     }
 }
 

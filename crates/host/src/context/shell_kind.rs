@@ -76,10 +76,21 @@ impl ShellKind {
         .into_bytes()
     }
 
+    /// What the shell reads to print its exported variables; none if it prints them with each status. That costs bash, which writes
+    /// each of them by itself, as much as the rest of a small command.
+    pub fn question(self) -> Option<&'static [u8]> {
+        (self == Self::Bash).then_some(b"E0000000000")
+    }
+
     /// What the shell reads to run `text` with `status` as that of the command before.
     pub fn message(self, status: i32, text: &str) -> Vec<u8> {
         match self {
-            Self::Bash | Self::Zsh | Self::Fish => format!("{status}\0{text}\0"),
+            // bash counts characters, not bytes; it reads all of these at once, and others byte by byte.
+            Self::Bash if text.is_ascii() && !text.is_empty() => {
+                format!("A{status:03}{:07}{text}", text.len())
+            }
+            Self::Bash => format!("U{status:03}{:07}{text}\0", 0),
+            Self::Zsh | Self::Fish => format!("{status}\0{text}\0"),
             Self::Posix => {
                 let lines = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
                 format!("{status}\n{lines}\n{text}\n")
@@ -142,6 +153,14 @@ mod tests {
         for program in ["", "/", "python3", "bash/", "bash "] {
             assert!(ShellKind::of(program).is_err(), "{program}");
         }
+    }
+
+    #[test]
+    fn bash_reads_a_command_behind_eleven_characters() {
+        assert_eq!(ShellKind::Bash.message(7, "echo"), b"A0070000004echo");
+        assert_eq!(ShellKind::Bash.message(137, "\u{fc}"), b"U1370000000\xc3\xbc\0");
+        assert_eq!(ShellKind::Bash.message(0, ""), b"U0000000000\0");
+        assert_eq!(ShellKind::Bash.question().map(<[u8]>::len), Some(11));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What calls see of a context without waiting for its commands.
 
-use super::environment::Environment;
-
 /// What is known of a context while a command runs.
 #[derive(Debug, Clone, Default)]
 pub struct ContextView {
@@ -11,8 +9,6 @@ pub struct ContextView {
     pub pid: Option<u32>,
     /// Its working directory when its last command ended.
     pub cwd: String,
-    /// What it printed of its exported variables then; none before the first command.
-    pub env: Option<Environment>,
     /// The command that runs.
     pub command: Option<String>,
     /// Whether it was deleted.

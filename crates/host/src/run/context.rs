@@ -11,8 +11,7 @@ use super::command_result::{ExecResult, OnOutput, OnResult};
 use super::printed::{Collector, KeptBytes};
 use crate::abort::Abort;
 use crate::context::{
-    Begun, CommandBounds, Context, ContextId, EndOutcome, Environment, Origin, Session, VmSide, Why,
-    below_all,
+    Begun, CommandBounds, Context, ContextId, EndOutcome, Origin, Session, VmSide, Why, below_all,
 };
 use crate::credit::Credit;
 use crate::error::Error;
@@ -58,7 +57,7 @@ pub struct ContextInfo {
     pub pid: Option<u32>,
     /// Its working directory when its last command ended.
     pub cwd: String,
-    /// Its exported variables then.
+    /// Its exported variables then; not in a list.
     pub env: Vec<(String, String)>,
     /// The command that runs.
     pub command: Option<String>,
@@ -139,7 +138,10 @@ impl Vm {
     #[must_use]
     pub fn list_contexts(&self) -> Vec<ContextInfo> {
         let contexts = self.shared().contexts.lock().all();
-        contexts.iter().map(|context| info(context, Vec::new())).collect()
+        contexts
+            .iter()
+            .map(|context| info(context, Vec::new(), Vec::new()))
+            .collect()
     }
 
     /// One context.
@@ -150,8 +152,11 @@ impl Vm {
             Some(pid) => below_all(&vm_side(self.shared()), pid).await?,
             None => Vec::new(),
         };
+        context.exports_answered().await;
+        let env = context.env();
         Ok(info(
             &context,
+            env,
             processes.iter().map(BackgroundProcess::of).collect(),
         ))
     }
@@ -325,7 +330,7 @@ fn status(outcome: &EndOutcome, timed_out: bool) -> ExitStatus {
     }
 }
 
-fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
+fn info(context: &Context, env: Vec<(String, String)>, processes: Vec<BackgroundProcess>) -> ContextInfo {
     let view = context.view.lock().clone();
     let taken = crate::context::MOST_COMMANDS - context.places.available_permits();
     ContextInfo {
@@ -333,7 +338,7 @@ fn info(context: &Context, processes: Vec<BackgroundProcess>) -> ContextInfo {
         shell: view.shell,
         pid: view.pid,
         cwd: view.cwd,
-        env: view.env.as_ref().map(Environment::variables).unwrap_or_default(),
+        env,
         waiting: taken.saturating_sub(usize::from(view.command.is_some())),
         command: view.command,
         processes,
