@@ -9,6 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::environment::Environment;
 use super::exports::{ExportsKnown, answer};
+use super::look::ShellLook;
 use super::shell_kind::ShellKind;
 use super::sys::{receive_named, send};
 use crate::sys;
@@ -92,13 +93,17 @@ impl ControlSocket {
         }
     }
 
-    /// The status that the shell reports next. Fails once nobody holds the other end. Can be cancelled without loss.
-    pub async fn report(&mut self) -> io::Result<i32> {
+    /// The status that the shell reports next, and whether the shell was seen to wait then. Fails once nobody holds the other end. Can
+    /// be cancelled without loss.
+    ///
+    /// The look comes before the bytes are received: that makes room in the socket, for which the kernel wakes a shell that waits.
+    pub async fn report(&mut self, look: &ShellLook) -> io::Result<(i32, bool)> {
+        let mut waits = false;
         loop {
             if let Some(status) = self.take() {
-                return Ok(status);
+                return Ok((status, waits));
             }
-            self.receive().await?;
+            waits = self.receive(|| look.waits_now()).await?;
         }
     }
 
@@ -109,7 +114,7 @@ impl ControlSocket {
             if !self.exports.borrow().asked {
                 return Ok(());
             }
-            self.receive().await?;
+            self.receive(|| ()).await?;
         }
     }
 
@@ -147,7 +152,8 @@ impl ControlSocket {
         last
     }
 
-    async fn receive(&mut self) -> io::Result<()> {
+    /// Receives what has arrived, and returns what `first` does just before that.
+    async fn receive<T>(&mut self, first: impl FnOnce() -> T) -> io::Result<T> {
         // A process that writes all the time must not have the I/O thread to itself.
         tokio::task::yield_now().await;
         let watched = match self.watched.take() {
@@ -156,13 +162,14 @@ impl ControlSocket {
         };
         let watched = self.watched.insert(watched);
         let mut ready = watched.readable().await?;
+        let first = first();
         let received = receive_into(&self.fd, &mut self.writer, &mut self.received);
         match received {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(first),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 ready.clear_ready();
-                Ok(())
+                Ok(first)
             }
             Err(error) => Err(error),
         }

@@ -228,7 +228,6 @@ impl Session {
             CommandOutcome::Ended(status) => {
                 let used = shell.used();
                 let left = shell.take_left().await?;
-                shell.ask_exports();
                 // A command that was given up has no status of its own.
                 self.status = if why.is_some() { KILLED } else { status };
                 self.note();
@@ -255,6 +254,13 @@ impl Session {
     /// What is known of the exported variables.
     pub fn exports(&self) -> Arc<ExportsKnown> {
         Arc::clone(&self.exports)
+    }
+
+    /// Asks the shell what it exports, for the case that the next command ends it. To be called when a command has ended.
+    pub fn ask_exports(&mut self) {
+        if let Some(shell) = &mut self.shell {
+            shell.ask_exports();
+        }
     }
 
     /// Waits until the shell has answered what it was asked.

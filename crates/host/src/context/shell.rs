@@ -36,6 +36,9 @@ const KEEN: Duration = Duration::from_millis(4);
 /// How much of that the I/O thread does itself, in turn with its other work.
 const KEEN_HERE: Duration = Duration::from_micros(200);
 
+/// How often it looks before it leaves its processor to others, which may keep it for milliseconds.
+const LOOKS_AT_ONCE: u32 = 4;
+
 /// Between two looks after that, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
@@ -447,8 +450,9 @@ async fn until_waiting_or_gone(
         tokio::select! {
             biased;
             exit = &mut *exit => return Err(exit.ok()),
-            status = socket.report() => match status {
-                Ok(status) => {
+            status = socket.report(look) => match status {
+                Ok((status, true)) => return Ok(status),
+                Ok((status, false)) => {
                     look.know_socket();
                     latest = Some(status);
                 }
@@ -467,13 +471,16 @@ async fn until_waiting_or_gone(
 /// Returns once the shell waits for a command. The I/O thread sees that by itself where the kernel says what the shell sleeps in. To
 /// look closer is to wait where the shell is in the middle of `execve`, so another thread does.
 async fn until_waiting(look: &Arc<ShellLook>, threads: &GuestThreads) {
-    let begun = Instant::now();
+    let (begun, mut looks) = (Instant::now(), 0);
     while look.may_see_now() && begun.elapsed() < KEEN_HERE {
         if look.waits_now() {
             return;
         }
-        // The shell may wait for this thread's processor.
-        std::thread::yield_now();
+        looks += 1;
+        if looks > LOOKS_AT_ONCE {
+            // The shell may wait for this thread's processor.
+            std::thread::yield_now();
+        }
         tokio::task::yield_now().await;
     }
     let (mut keen, mut pause) = (KEEN, FIRST_PAUSE);

@@ -128,8 +128,12 @@ impl Vm {
             _place: place,
         };
         spawn_task(async move {
-            let result = run.run(&shared).await;
+            let (session, result) = run.run(&shared).await;
             on_result(result.map_err(|error| or_ended(&shared, error)));
+            // The caller need not wait for that.
+            if let Some(mut session) = session {
+                session.ask_exports();
+            }
         })?;
         Ok(abort)
     }
@@ -203,7 +207,8 @@ struct ContextRun {
 }
 
 impl ContextRun {
-    async fn run(self, shared: &Shared) -> Result<ExecResult, Error> {
+    /// Runs it. Returns the session with the result, if the command had it.
+    async fn run(self, shared: &Shared) -> (Option<OwnedMutexGuard<Session>>, Result<ExecResult, Error>) {
         let Self {
             begun,
             context,
@@ -214,53 +219,69 @@ impl ContextRun {
         } = self;
         let (mut session, begun) = match begun {
             Some((session, begun)) => (session, Some(begun)),
-            None => (next_turn(&context, &resets, &abort).await?, None),
+            None => match next_turn(&context, &resets, &abort).await {
+                Ok(session) => (session, None),
+                Err(error) => return (None, Err(error)),
+            },
         };
-        let bounds = CommandBounds {
-            timeout: exec.timeout,
-            abort: &abort,
-            resets,
-        };
-        let mut stdout = Collector::new(exec.kept, &shared.io_counters);
-        let mut stderr = Collector::new(exec.kept, &shared.io_counters);
-        let ended = match &exec.on_output {
-            None => {
-                session
-                    .run(
-                        &context.view,
-                        &exec.command,
-                        begun,
-                        &bounds,
-                        &mut stdout,
-                        &mut stderr,
-                    )
-                    .await
-            }
-            Some(on_output) => {
-                let mut out = streamed(on_output, Stream::Stdout, &mut stdout);
-                let mut err = streamed(on_output, Stream::Stderr, &mut stderr);
-                session
-                    .run(&context.view, &exec.command, begun, &bounds, &mut out, &mut err)
-                    .await
-            }
-        }?;
-        if ended.why == Some(Why::Aborted) {
-            return Err(Error::Aborted);
-        }
-        let timed_out = ended.why == Some(Why::TimedOut);
-        let background = match &ended.outcome {
-            EndOutcome::Status(..) => ended.left.iter().map(BackgroundProcess::of).collect(),
-            EndOutcome::Shell(exit) => left_running(&shared.process_look, &exit.background).await?,
-        };
-        Ok(ExecResult {
-            status: status(&ended.outcome, timed_out),
-            stdout: stdout.into_printed(),
-            stderr: stderr.into_printed(),
-            timed_out,
-            background,
-            context_restarted: Some(ended.restarted),
-        })
+        let result = run_in(&mut session, begun, &context, resets, &abort, &exec, shared).await;
+        (Some(session), result)
     }
+}
+
+async fn run_in(
+    session: &mut Session,
+    begun: Option<Begun>,
+    context: &Context,
+    resets: watch::Receiver<u64>,
+    abort: &Abort,
+    exec: &ContextExec,
+    shared: &Shared,
+) -> Result<ExecResult, Error> {
+    let bounds = CommandBounds {
+        timeout: exec.timeout,
+        abort,
+        resets,
+    };
+    let mut stdout = Collector::new(exec.kept, &shared.io_counters);
+    let mut stderr = Collector::new(exec.kept, &shared.io_counters);
+    let ended = match &exec.on_output {
+        None => {
+            session
+                .run(
+                    &context.view,
+                    &exec.command,
+                    begun,
+                    &bounds,
+                    &mut stdout,
+                    &mut stderr,
+                )
+                .await
+        }
+        Some(on_output) => {
+            let mut out = streamed(on_output, Stream::Stdout, &mut stdout);
+            let mut err = streamed(on_output, Stream::Stderr, &mut stderr);
+            session
+                .run(&context.view, &exec.command, begun, &bounds, &mut out, &mut err)
+                .await
+        }
+    }?;
+    if ended.why == Some(Why::Aborted) {
+        return Err(Error::Aborted);
+    }
+    let timed_out = ended.why == Some(Why::TimedOut);
+    let background = match &ended.outcome {
+        EndOutcome::Status(..) => ended.left.iter().map(BackgroundProcess::of).collect(),
+        EndOutcome::Shell(exit) => left_running(&shared.process_look, &exit.background).await?,
+    };
+    Ok(ExecResult {
+        status: status(&ended.outcome, timed_out),
+        stdout: stdout.into_printed(),
+        stderr: stderr.into_printed(),
+        timed_out,
+        background,
+        context_restarted: Some(ended.restarted),
+    })
 }
 
 /// Waits until the context's shell is there for the next command.
