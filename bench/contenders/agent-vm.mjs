@@ -13,6 +13,10 @@ export async function open() {
     async exec(command, { maxBytes } = {}) {
       return (await vm.exec(command, maxBytes ? { maxOutputBytes: maxBytes } : undefined)).stdout;
     },
+    async openContext() {
+      const { contextId } = await vm.createContext();
+      return { exec: async (command) => (await vm.exec(command, { contextId })).stdout };
+    },
     async run(file, args) {
       const { pid } = await vm.spawn(file, args);
       return vm.waitProcess(pid);

@@ -8,6 +8,7 @@ import { readdirSync } from "node:fs";
 const order = [
   "exec",
   "execParallel",
+  "contextExec",
   "loopHeld",
   "boot",
   "bootNowAndThen",
