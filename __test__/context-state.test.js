@@ -142,11 +142,12 @@ test("a virtual environment stays active", async () => {
 test("background jobs belong to the context, and what they print later is dropped", async () => {
   const run = await context(vm);
   const started = await run(
-    "(sleep 0.2; echo late; echo late >&2; touch /tmp/printed; sleep 1000) & sleep 1000 & echo now",
+    "(until [ -e /tmp/go ]; do sleep 0.01; done; echo late; echo late >&2; touch /tmp/printed; sleep 1000) & sleep 1000 & echo now",
   );
   expect(started).toMatchObject({ stdout: "now\n", stderr: "" });
   expect(started.background.map(({ command }) => command)).toEqual(expect.arrayContaining(["bash", "sleep"]));
-  expect((await run("jobs -r | wc -l")).stdout).toBe("2\n");
+  expect((await run("jobs -rp | wc -l")).stdout).toBe("2\n");
+  await vm.writeFile("/tmp/go", "");
   await until(() => vm.exists("/tmp/printed"));
   expect(await run("echo next; echo more >&2")).toMatchObject({ stdout: "next\n", stderr: "more\n", background: [] });
   expect(await run("kill %1 %2; wait; jobs -r")).toMatchObject({ stdout: "", contextRestarted: false });
