@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::shell::VmSide;
+use super::vm_side::VmSide;
 use crate::error::Error;
 use crate::process_table::{ProcessInfo, Status};
 

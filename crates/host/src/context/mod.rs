@@ -33,10 +33,12 @@ mod shell;
 mod shell_kind;
 mod sys;
 mod view;
+mod vm_side;
 
 pub use contexts::{Context, Contexts, MOST_COMMANDS};
 pub use descendants::below_all;
 pub use id::ContextId;
 pub use interrupt::{CommandBounds, Why};
 pub use session::{EndOutcome, Origin, Session};
-pub use shell::{Begun, VmSide};
+pub use shell::Begun;
+pub use vm_side::VmSide;

@@ -9,9 +9,10 @@ use super::environment::Environment;
 use super::exports::{Exports, ExportsKnown};
 use super::interrupt::{CommandBounds, Why, kill};
 use super::look::Used;
-use super::shell::{Begun, CommandOutcome, ContextShell, Gone, VmSide};
+use super::shell::{Begun, CommandOutcome, ContextShell, Gone};
 use super::shell_kind::ShellKind;
 use super::view::ContextView;
+use super::vm_side::VmSide;
 use parking_lot::Mutex;
 
 use crate::error::Error;

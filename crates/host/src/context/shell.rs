@@ -15,12 +15,13 @@ use super::exports::ExportsKnown;
 use super::interrupt::{CommandBounds, Why, interrupt_on, kill};
 use super::look::{ShellLook, Used};
 use super::shell_kind::ShellKind;
+use super::vm_side::VmSide;
 use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
 use crate::error::Error;
 use crate::guest_threads::GuestThreads;
-use crate::leftover::{self, Discard, Leftovers};
-use crate::process_table::{ProcessInfo, ProcessLook};
+use crate::leftover::{self, Discard};
+use crate::process_table::ProcessInfo;
 use crate::stream::{Sink, Source, StreamKind};
 
 /// How long a shell may take until it reads its first command.
@@ -46,22 +47,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// The program that holds the ends of new pipes until a shell has opened them, and ends when its standard input does. Before it has
 /// executed, the kernel may not let the shell open them; so it writes first.
 const HOLDER: [&str; 3] = ["/bin/sh", "-c", "printf x; read -r _"];
-
-/// What a shell needs of its VM.
-pub struct VmSide {
-    /// Threads for work that may have to wait for the VM's programs.
-    pub guest_threads: GuestThreads,
-    /// Reads the VM's processes.
-    pub process_look: Arc<ProcessLook>,
-    /// The conversation with init.
-    pub control: Arc<Control>,
-    /// Streams of what has ended.
-    pub leftovers: Arc<Leftovers>,
-    /// The VM's `/proc`.
-    pub proc_fd: Arc<OwnedFd>,
-    /// Where a program starts that is given no working directory.
-    pub home: String,
-}
 
 /// A shell that runs, or has ended without anybody having looked yet.
 pub struct ContextShell {
