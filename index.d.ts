@@ -1492,7 +1492,7 @@ export interface WriteStreamOptions {
    * with ENOENT if it does not. Default "w".
    */
   flags?: "w" | "wx" | "a" | "ax" | "r+";
-  /** The position of the first byte; of no effect with "a" and "ax". Default 0. */
+  /** The position of the first byte; not with "a" and "ax". Default 0. */
   start?: number;
   /** The permissions of a new file, less the umask 022. Default 0644. */
   mode?: number | string;

@@ -176,6 +176,15 @@ test("errors are emitted with their codes, and refused arguments are thrown", as
   }
 });
 
+test("what would have no effect is refused", () => {
+  const refused = expect.objectContaining({ code: "INVALID_ARGUMENT" });
+  expect(() => vm.createReadStream("/x", { start: 2, end: 1 })).toThrow(refused);
+  expect(() => vm.createReadStream("/x", "utf9")).toThrow(refused);
+  expect(() => vm.createWriteStream("/x", { flags: "a", start: 0 })).toThrow(refused);
+  // Only chmod sets such bits.
+  expect(() => vm.createWriteStream("/x", { mode: 0o4755 })).toThrow(refused);
+});
+
 test("a full disk fails the write, and an abort destroys the stream", async () => {
   const small = await boot({ limits: { diskBytes: 4 * 1024 * 1024 } });
   const full = pipeline(async function* () {

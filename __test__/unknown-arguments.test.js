@@ -97,6 +97,7 @@ test.each([
   ["writeFiles", [{ path: "/x", content: "", mode: "rwx" }]],
   ["writeFiles", [{ path: "/x", content: "", mtime: "now" }]],
   ["appendFile", "/x", 1],
+  ["appendFile", "/x", "", { mode: 0o4755 }],
 ])("%s refuses %j %j %j", async (name, ...args) => {
   await expect(vm[name](...args)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });

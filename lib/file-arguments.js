@@ -32,20 +32,27 @@ function encoding(name, value) {
 }
 
 /**
- * Permissions, with the set-user-id, set-group-id and sticky bits.
- * @type {Check<number>}
+ * Bits of a mode up to `most`: a number, or octal digits in a string.
+ * @param {number} most
+ * @returns {Check<number>}
  */
-function mode(name, value) {
-  if (typeof value === "string" && /^[0-7]{1,5}$/.test(value) && Number.parseInt(value, 8) <= 0o7777) {
-    return Number.parseInt(value, 8);
-  }
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0o7777) {
-    throw invalid(
-      `${name} must be a number from 0 to 0o7777, or octal digits in a string like "755", not ${check.show(value)}`,
-    );
-  }
-  return value;
+function bits(most) {
+  return (name, value) => {
+    const number = typeof value === "string" && /^[0-7]{1,5}$/.test(value) ? Number.parseInt(value, 8) : value;
+    if (typeof number !== "number" || !Number.isInteger(number) || number < 0 || number > most) {
+      const octal = `0o${most.toString(8)}`;
+      throw invalid(
+        `${name} must be a number from 0 to ${octal}, or octal digits in a string like "755", not ${check.show(value)}`,
+      );
+    }
+    return number;
+  };
 }
+
+/** Permissions, with the set-user-id, set-group-id and sticky bits. */
+const mode = bits(0o7777);
+/** The permissions with which a file is made. */
+const permissions = bits(0o777);
 
 /**
  * A time as milliseconds since the Unix epoch, from a Date or from seconds.
@@ -100,7 +107,7 @@ const copy = {
   errorOnExist: check.boolean,
   preserveTimestamps: check.boolean,
 };
-const append = { __proto__: /** @type {null} */ (null), mode };
+const append = { __proto__: /** @type {null} */ (null), mode: permissions };
 
 /**
  * Files to write: each has a path, its content as bytes, and attributes.
@@ -123,4 +130,4 @@ function files(name, value) {
   });
 }
 
-module.exports = { append, attributes, bytes, copy, encoding, files, mode, readOptions, time };
+module.exports = { append, attributes, bytes, copy, encoding, files, mode, permissions, readOptions, time };

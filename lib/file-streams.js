@@ -6,7 +6,7 @@ const { Readable, Writable } = require("node:stream");
 
 const check = require("./arguments");
 const { follow } = require("./abort");
-const { aborted } = require("./error");
+const { aborted, invalid } = require("./error");
 const checkFile = require("./file-arguments");
 
 /** @import { AgentVm } from "../index" */
@@ -31,7 +31,7 @@ const writing = {
   __proto__: /** @type {null} */ (null),
   flags: check.oneOf("w", "wx", "a", "ax", "r+"),
   start: checkFile.bytes,
-  mode: checkFile.mode,
+  mode: checkFile.permissions,
   highWaterMark,
   signal: check.abortSignal,
 };
@@ -112,6 +112,7 @@ function readStreamOf(backend, path, options) {
   const given = typeof options === "string" ? { __proto__: null, encoding: options } : options;
   const checked = check.members("options", given, reading);
   const { start = 0, end = Number.MAX_SAFE_INTEGER, encoding = "buffer" } = checked;
+  if (start > end) throw invalid(`start must not be after end, ${end}, but is ${start}`);
   const streamFile = new StreamFile(backend, () => backend.openToRead(file));
   let position = start;
   /** @this {Readable} @param {number} size */
@@ -150,6 +151,7 @@ function writeStreamOf(backend, path, options) {
   const checked = check.members("options", options, writing);
   const { flags = "w", start, mode = 0o666 } = checked;
   const append = flags.startsWith("a");
+  if (append && start !== undefined) throw invalid(`start must be absent with flags "${flags}", which append`);
   const how = {
     ...(flags === "r+" ? {} : { create: mode }),
     empty: flags === "w",
