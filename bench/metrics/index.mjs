@@ -23,6 +23,7 @@ const order = [
   "terminal",
   "terminalRaw",
   "keystroke",
+  "screenRead",
   "files",
   "table",
   "dispose",
