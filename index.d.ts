@@ -11,6 +11,7 @@ export type AgentVmErrorCode =
   | "INVALID_ARGUMENT" // an argument has the wrong type or value; the message names the argument and what is allowed
   | "ISOLATION_UNAVAILABLE" // this host cannot isolate as requested, or the native binary is missing; the message names the cause and the remedy
   | "VM_DISPOSED" // the VM was disposed, or its init has died
+  | "VM_PAUSED" // the VM is paused, and the call would start or use a program; `resume` first
   | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
   | "CONTEXT_NOT_FOUND" // the message is "Context not found: context-9"
@@ -862,6 +863,21 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   readonly enforcement: Readonly<
     Record<"memoryBytes" | "cpus" | "pids" | "openFiles" | "diskBytes", Enforcement | null>
   >;
+  /**
+   * Freezes everything that runs in the VM: programs get no processor time, and do not notice, until `resume`. Resolves when all of
+   * that is frozen. Memory stays as it is.
+   *
+   * While the VM is paused, calls that would start a program, or run a command in a context, reject with VM_PAUSED. Calls about files,
+   * listings, `stats`, kept output, and `kill` of any kind work; `connect` succeeds, and the server inside answers after `resume`.
+   * Signals other than SIGKILL, and input, arrive then. Timeouts go by the clock, and kill.
+   *
+   * Rejects with ISOLATION_UNAVAILABLE if the VM's programs have no cgroups of version 2 (`AgentVm.doctor()`, "cgroup"), and with
+   * ETIMEDOUT if a process cannot be frozen within 5 s because it waits for a device: then everything runs on. A second call does
+   * nothing.
+   */
+  pause(): Promise<void>;
+  /** Lets everything run again. Does nothing if the VM is not paused. */
+  resume(): Promise<void>;
   /** Kills everything inside and frees all resources. A second call resolves with the first. */
   dispose(): Promise<void>;
   /** Calls `dispose`, for `await using`. */

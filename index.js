@@ -601,6 +601,16 @@ class AgentVm extends FollowedEmitter {
 
   // ---- lifetime
 
+  /** @type {Contract["pause"]} */
+  async pause() {
+    await this.#ask("pause");
+  }
+
+  /** @type {Contract["resume"]} */
+  async resume() {
+    await this.#ask("resume");
+  }
+
   get activeCount() {
     return this.#calls.active;
   }

@@ -170,6 +170,8 @@ await vm.spawn("sh", [], { descriptors: { 3: "output" } }).then(({ descriptors }
 await vm.spawn("sh", [], { descriptors: { 2: "output" } });
 // @ts-expect-error -- no such direction
 await vm.spawn("sh", [], { descriptors: { 3: "pipe" } });
+await vm.pause().then((nothing): void => nothing);
+await vm.resume().then((nothing): void => nothing);
 await vm.getHandle(1).then(({ descriptors }): Readable | Writable | undefined => descriptors[3]);
 vm.on("descriptorOutput", ({ pid, fd, data, seq }): [number, number, Uint8Array, number] => [pid, fd, data, seq]);
 const ofPid: VmProcess = await vm.getHandle(child.pid);

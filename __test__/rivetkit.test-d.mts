@@ -46,6 +46,7 @@ agent.openShell().then((opened): OpenedShell => opened);
 agent.spawn("true", [], { cwd: "/tmp" }).then(({ stdout, stdin }): [Readable, Writable] => [stdout, stdin]);
 agent.openShell().then(({ stream, exited }): [Duplex, Promise<ExitStatus>] => [stream, exited]);
 agent.getHandle(1).then(({ lines }) => lines);
+agent.pause().then((nothing): void => nothing);
 agent.getHandle("shell-1").then((shell): Promise<void> => shell.resize(80, 24));
 // @ts-expect-error -- a shell has no standard input of its own
 agent.getHandle("shell-1").then(({ stdin }) => stdin);

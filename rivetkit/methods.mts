@@ -89,6 +89,8 @@ export const methods: Methods = {
     (await withProcess(machine, pid)).resumeProcessOutput(pid, stream),
   closeProcessOutput: async ({ machine }, pid, stream) =>
     (await withProcess(machine, pid)).closeProcessOutput(pid, stream),
+  pause: async ({ machine }) => (await machine.boot()).pause(),
+  resume: async ({ machine }) => (await machine.running())?.resume(),
   allProcesses: (use) => listing(use, async () => (await use.machine.running())?.allProcesses() ?? []),
   processTree: (use) => listing(use, async () => (await use.machine.running())?.processTree() ?? []),
 

@@ -98,6 +98,8 @@ export interface RemoteCalls extends Pick<
   | "pauseProcessOutput"
   | "resumeProcessOutput"
   | "closeProcessOutput"
+  | "pause"
+  | "resume"
   | "allProcesses"
   | "processTree"
   | "writeShell"

@@ -80,6 +80,10 @@ export declare class NativeVm {
    * call until `forget`.
    */
   connect(call: number, port: number, abortable: boolean): Answer<number>
+  /** Freezes everything that runs in the VM. Resolves when all of that is frozen. */
+  pause(call: number): Answer<void>
+  /** Lets everything run again. */
+  resume(call: number): Answer<void>
   /** Runs a command to its end. With `abortable`, `abort` can end the call until `forget`. */
   exec(call: number, commandLine: string, options: ExecOptions, stdin: Uint8Array | undefined | null, abortable: boolean): Answer<never>
   /** Starts a process. Resolves to its pid. */

@@ -6,6 +6,7 @@ describe.each([
   "spawn-output-events",
   "spawn-leftover-output",
   "process-descriptors",
+  "pause",
   "process-flow",
   "throwing-listener",
   "dispose",

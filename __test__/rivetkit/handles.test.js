@@ -2,6 +2,7 @@
 // Handles with `agent-vm/client`: what spawn, openShell and getHandle of an actor resolve to.
 
 const { readFileSync } = require("node:fs");
+const { AgentVm } = require("../..");
 const { descendants } = require("../fixture/processes");
 const { startServer } = require("../fixture/rivetkit/servers");
 
@@ -222,6 +223,21 @@ test("descriptors of a process are streams of its handle, also of one that getHa
     write: "EPIPE",
     refused: "INVALID_ARGUMENT",
   });
+});
+
+test("a client pauses and resumes the actor's VM, where it can be paused", async () => {
+  const { checks } = await AgentVm.doctor();
+  const served = checks.find(({ name }) => name === "cgroup").ok;
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const child = await agent.spawn("cat");
+    const paused = await failure(agent.pause());
+    const exec = await failure(agent.exec("echo runs"));
+    await agent.resume();
+    child.stdin.end("later");
+    const text = Buffer.concat(await child.stdout.toArray()).toString();
+    return [paused.code, exec.code ?? exec.resolved.stdout, text];
+  });
+  expect(seen).toEqual(served ? [undefined, "VM_PAUSED", "later"] : ["ISOLATION_UNAVAILABLE", "runs\n", "later"]);
 });
 
 test("openShell resolves to a handle with the terminal as a stream", async () => {

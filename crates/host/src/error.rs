@@ -22,6 +22,9 @@ pub enum Error {
     /// The VM was disposed or has ended by itself.
     #[error("The VM is gone: it was disposed, or its init has died")]
     Disposed,
+    /// The VM is paused, so no program starts.
+    #[error("The VM is paused: no program starts before resume()")]
+    Paused,
     /// No process with this pid was spawned.
     #[error("Process not found: {0}")]
     ProcessNotFound(u32),
@@ -104,6 +107,7 @@ impl Error {
             Self::InvalidArgument(_) => "INVALID_ARGUMENT".into(),
             Self::IsolationUnavailable { .. } => "ISOLATION_UNAVAILABLE".into(),
             Self::Disposed => "VM_DISPOSED".into(),
+            Self::Paused => "VM_PAUSED".into(),
             Self::ProcessNotFound(_) => "PROCESS_NOT_FOUND".into(),
             Self::ShellNotFound(_) => "SHELL_NOT_FOUND".into(),
             Self::ContextNotFound(_) => "CONTEXT_NOT_FOUND".into(),
@@ -125,6 +129,16 @@ impl From<Failure> for Error {
                 remedy:
                     "Dispose of the VM, make another, and leave directories named agent-vm-* to their servers"
                         .into(),
+            };
+        }
+        if failure.syscall == Failure::PAUSED {
+            return Self::Paused;
+        }
+        if failure.syscall == Failure::FREEZE && failure.errno == libc::EOPNOTSUPP {
+            return Self::IsolationUnavailable {
+                cause: "pause() freezes the cgroups of a VM's programs, and this VM's programs have none".into(),
+                remedy: "Give the server a directory of cgroup version 2, on Linux 5.2 or later: AgentVm.doctor() reports what it lacks"
+                    .into(),
             };
         }
         Self::System {

@@ -52,6 +52,10 @@ pub(crate) struct Shared {
     pub host_side: Mutex<Option<HostSide>>,
     /// Whether `dispose` was called.
     pub disposing: AtomicBool,
+    /// Whether the VM is paused, or about to be.
+    pub paused: AtomicBool,
+    /// The number of the last call that paused or resumed it.
+    pub pause_turn: AtomicU64,
     ending: AtomicBool,
     next_shell: AtomicU64,
     /// How many tasks still have to emit an exit event.
@@ -113,6 +117,8 @@ impl Shared {
             init,
             host_side: Mutex::new(Some(host)),
             disposing: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            pause_turn: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             next_shell: AtomicU64::new(1),
             running: watch::Sender::new(0),

@@ -188,7 +188,8 @@ fn number_of(request: &Request) -> u64 {
         | Request::StopAwaiting { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
         Request::Interrupt(interrupt) => interrupt.call,
-        Request::Signal { call, .. }
+        Request::Freeze { call, .. }
+        | Request::Signal { call, .. }
         | Request::Kill { call, .. }
         | Request::HangUp { call, .. }
         | Request::AwaitEnd { call, .. }

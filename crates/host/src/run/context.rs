@@ -98,6 +98,7 @@ impl Vm {
     ) -> Result<Abort, Error> {
         let shared = Arc::clone(self.shared());
         let context = self.or_ended(shared.contexts.lock().get(name))?;
+        self.require_running()?;
         if exec.command.len() > LONGEST_COMMAND {
             return Err(Error::System {
                 errno: libc::E2BIG,

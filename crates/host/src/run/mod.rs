@@ -20,6 +20,7 @@ mod exit;
 mod follow;
 mod gated;
 mod input;
+mod pause;
 mod printed;
 mod process_calls;
 mod process_id;

@@ -39,6 +39,8 @@ pub struct Leaf {
     name: String,
     fd: OwnedFd,
     killed: Cell<bool>,
+    /// Whether it is frozen, or about to be.
+    frozen: Cell<bool>,
     kills_before: Option<u64>,
 }
 
@@ -91,9 +93,9 @@ impl LeafCgroups {
     /// Takes back an empty directory.
     ///
     /// A directory that was killed is not reused: Linux 6.14 and later compare the count of its kills with that of the
-    /// parent's own cgroup, and at once kill a child that is cloned into it.
+    /// parent's own cgroup, and at once kill a child that is cloned into it. Nor is one that is frozen: no program would start in it.
     pub fn give_back(&mut self, leaf: Leaf) -> Result<(), Errno> {
-        if self.idle.len() < IDLE_BOUND && !leaf.killed.get() {
+        if self.idle.len() < IDLE_BOUND && !leaf.killed.get() && !leaf.frozen.get() {
             self.idle.push(leaf);
             return Ok(());
         }
@@ -111,6 +113,7 @@ impl LeafCgroups {
             name,
             fd,
             killed: Cell::new(false),
+            frozen: Cell::new(false),
             kills_before: None,
         })
     }
@@ -130,6 +133,33 @@ impl Leaf {
             .and_then(|mut file| file.write_all(b"1").map_err(|error| errno_of(&error)));
         // A directory that does not exist contains nothing.
         unless_gone(written, ())
+    }
+
+    /// Freezes its processes, or lets them run again. Returns whether all are frozen, or none. A SIGKILL ends frozen processes.
+    pub fn set_frozen(&self, frozen: bool) -> Result<bool, Errno> {
+        if self.frozen.get() != frozen {
+            let value: &[u8] = if frozen { b"1" } else { b"0" };
+            let written = self
+                .open(c"cgroup.freeze", OFlag::O_WRONLY)
+                .and_then(|mut file| file.write_all(value).map_err(|error| errno_of(&error)));
+            match written {
+                // A directory that does not exist contains nothing.
+                Err(errno) if is_gone(errno) && !self.exists() => return Ok(true),
+                other => other?,
+            }
+            self.frozen.set(frozen);
+        }
+        if !frozen {
+            return Ok(true);
+        }
+        let mut events = String::new();
+        let read = self
+            .open(c"cgroup.events", OFlag::O_RDONLY)
+            .and_then(|mut file| file.read_to_string(&mut events).map_err(|error| errno_of(&error)));
+        unless_gone(read, 0)?;
+        let is_running =
+            events.lines().any(|line| line == "populated 1") && events.lines().any(|line| line == "frozen 0");
+        Ok(!is_running)
     }
 
     /// How many of the family's processes the kernel has killed because memory ran out, if this directory counts them.

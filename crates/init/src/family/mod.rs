@@ -61,6 +61,7 @@ pub struct Families {
     marks: Marks,
     swept: Call,
     awaited: Awaited,
+    frozen: bool,
 }
 
 impl Families {
@@ -80,6 +81,7 @@ impl Families {
             marks,
             swept: 0,
             awaited: Awaited::default(),
+            frozen: false,
         })
     }
 
@@ -176,6 +178,32 @@ impl Families {
             return Ok(false);
         }
         Ok(family.cgroups.kills()? > 0)
+    }
+
+    /// Freezes all families, or lets them run again. Returns whether all are in that state. No family must be added while they
+    /// [are frozen](Self::are_frozen).
+    pub fn set_frozen(&mut self, frozen: bool) -> Result<bool, Errno> {
+        if !self.has_cgroups() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.frozen = frozen;
+        let (mut all, mut failed) = (true, None);
+        for leaf in self
+            .known
+            .values()
+            .filter_map(|family| family.cgroups.leaf.as_ref())
+        {
+            match leaf.set_frozen(frozen) {
+                Ok(is_done) => all &= is_done,
+                Err(errno) => failed = failed.or(Some(errno)),
+            }
+        }
+        failed.map_or(Ok(all), Err)
+    }
+
+    /// Whether all families are frozen, or about to be.
+    pub fn are_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// Whether cgroups identify families.

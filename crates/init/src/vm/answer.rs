@@ -11,6 +11,14 @@ use super::held_starts::Start;
 use crate::control::{Attachments, Control, ControlError};
 use crate::{network, signal, sys};
 
+fn freeze_failed(errno: Errno) -> Failure {
+    Failure {
+        errno: errno as i32,
+        syscall: Failure::FREEZE.into(),
+        path: None,
+    }
+}
+
 impl Vm {
     /// Carries a request out, or begins to.
     pub(super) fn answer(
@@ -53,6 +61,16 @@ impl Vm {
                     Err(error) => (call, Err(error)),
                 }
             }
+            Request::Freeze { call, frozen } => (
+                call,
+                match self.families.set_frozen(frozen) {
+                    Ok(true) => Ok(true),
+                    Ok(false) => Err(freeze_failed(Errno::EAGAIN)),
+                    // A kernel before 5.2 has no such file.
+                    Err(Errno::ENOENT) => Err(freeze_failed(Errno::EOPNOTSUPP)),
+                    Err(errno) => Err(freeze_failed(errno)),
+                },
+            ),
             Request::Signal { call, target, signal } => (
                 call,
                 signal::send(&self.families, &self.table, target, signal).map(|()| true),

@@ -22,6 +22,13 @@ fn place_failed(errno: Errno) -> Failure {
 impl Vm {
     /// Starts a program as a new family.
     pub(super) fn spawn(&mut self, request: &Spawn) -> Result<(pid_t, Vec<OwnedFd>), Failure> {
+        if self.families.are_frozen() {
+            return Err(Failure {
+                errno: Errno::EAGAIN as i32,
+                syscall: Failure::PAUSED.into(),
+                path: None,
+            });
+        }
         match self.try_spawn(request)? {
             Some(started) => Ok(started),
             // A process on the host has removed idle directories of this VM. Init does not wait until that process

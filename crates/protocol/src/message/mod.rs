@@ -46,6 +46,14 @@ pub enum Request {
         /// The environment that [`Boot::env`] did not contain.
         env: Vec<(String, String)>,
     },
+    /// Freeze the cgroup of every family, or let all run again. Answered with [`Reply::Done`] once all are frozen, or with EAGAIN
+    /// while some are not yet; then the request is repeated. While families are frozen, no program starts.
+    Freeze {
+        /// This request's number.
+        call: Call,
+        /// Whether to freeze them.
+        frozen: bool,
+    },
     /// Start a program. Answered with [`Reply::Spawned`], and later [`Reply::Exited`]; or with [`Reply::Ran`], if it is
     /// [brief](Spawn::brief); or with [`Reply::Failed`].
     Spawn(Box<Spawn>),
@@ -131,6 +139,7 @@ impl Request {
             Self::HandOut => "hand out",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
+            Self::Freeze { .. } => "freeze",
             Self::Spawn(_) => "spawn",
             Self::Signal { .. } => "signal",
             Self::Kill { .. } => "kill",
@@ -282,4 +291,10 @@ impl Failure {
     /// The call by which init makes a cgroup for a program. If it fails with `ENOENT` or `ENODEV`, the VM's own cgroup,
     /// in which the new one was to be made, was removed on the host.
     pub const PLACE: &str = "mkdirat";
+
+    /// The name in place of a system call for a program that does not start because families are frozen.
+    pub const PAUSED: &str = "pause";
+
+    /// The name in place of a system call for families that cannot be frozen, or are not yet.
+    pub const FREEZE: &str = "freeze";
 }
