@@ -354,6 +354,11 @@ export interface AgentVmEvents {
   /** The proxy refused a connection from inside. The program gets its answer after this event. */
   networkDenied: [NetworkDeniedEvent];
   /**
+   * The program in a shell's foreground waits for input, as for `waitForIdle`. Emitted once until the shell is written to, or the
+   * program does something else or is another one; also for a shell that waited before this had a listener.
+   */
+  shellWaiting: [ShellWaitingEvent];
+  /**
    * A port has its first listener inside. Emitted for each port that is listened on while this or `portClosed` has a listener here,
    * also for those that were open before. A port that is open for a few milliseconds only may go unnoticed.
    */
@@ -417,6 +422,11 @@ export interface NetworkDeniedEvent {
   port: number;
   /** The reason, for people. */
   reason: string;
+}
+/** A shell that waits for input. */
+export interface ShellWaitingEvent {
+  /** The id that `openShell` returned. */
+  shellId: string;
 }
 /** A TCP port inside that a process listens on. */
 export interface ListeningPort {
@@ -850,6 +860,17 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * LIMIT_EXCEEDED while 1,024 such calls of the VM wait, and PROCESS_NOT_FOUND or SHELL_NOT_FOUND.
    */
   waitForOutput(id: number | string, pattern: string | RegExp, options?: WaitForOutputOptions): Promise<OutputMatch>;
+
+  /**
+   * Resolves when the program in the shell's foreground waits for input: for 100 ms the kernel shows that a thread of it reads the
+   * terminal, or waits until it can (poll, select, epoll), while it neither runs nor prints. What was written to the shell before
+   * the call is taken into account. A shell that waits for its next command counts, and so does any program that asks for
+   * something; a program that computes, sleeps, or waits for a process or for the network does not (docs/waiting.md).
+   *
+   * Rejects with SHELL_NOT_FOUND if there is no such shell or it exits, and otherwise as `waitForPort`; with
+   * ISOLATION_UNAVAILABLE where the kernel does not let the server look.
+   */
+  waitForIdle(shellId: string, options?: WaitOptions): Promise<void>;
 
   // lifetime
   /**

@@ -66,6 +66,7 @@ class AgentVm extends FollowedEmitter {
   /** @type {Promise<void> | undefined} */
   #disposal;
   #followsPorts = false;
+  #followsShells = false;
   /** Releases what the VM has reserved on the host. */
   #unclaim = () => {};
 
@@ -599,6 +600,14 @@ class AgentVm extends FollowedEmitter {
     return this.#outputWaits.wait(this.#shells.get(checked), { ...wait, name: checked, streams: ["stdout"] });
   }
 
+  /** @type {Contract["waitForIdle"]} */
+  async waitForIdle(shellId, options) {
+    const id = check.shellId("shellId", shellId);
+    const { timeout = defaults.timeout, signal } = check.members("options", options, check.waiting);
+    this.#calls.requireVm();
+    await this.#calls.waitJson("waitForIdle", signal, id, timeout);
+  }
+
   // ---- lifetime
 
   /** @type {Contract["pause"]} */
@@ -664,6 +673,8 @@ class AgentVm extends FollowedEmitter {
   [listenersChanged]() {
     const follows = this.listenerCount("portOpened") + this.listenerCount("portClosed") > 0;
     if (follows !== this.#followsPorts) this.#calls.attempt("followPorts", (this.#followsPorts = follows));
+    const waits = this.listenerCount("shellWaiting") > 0;
+    if (waits !== this.#followsShells) this.#calls.attempt("followShells", (this.#followsShells = waits));
   }
 
   /** @param {Event} event */

@@ -126,6 +126,8 @@ vm.on("portClosed", ({ port }): number => port);
 const printed: OutputMatch = await vm.waitForOutput(pid, /ready/, { after: 1, timeout: 1 });
 const _shown: [string, (string | undefined)[], number] = [printed.text, printed.groups, printed.nextSeq];
 await vm.waitForOutput("shell-1", "$ ", { signal: AbortSignal.timeout(1) });
+await vm.waitForIdle("shell-1", { timeout: 1 }).then((nothing: void) => nothing);
+vm.on("shellWaiting", ({ shellId }): string => shellId);
 // @ts-expect-error: text or an expression
 await vm.waitForOutput(pid, 1);
 // @ts-expect-error: no such option

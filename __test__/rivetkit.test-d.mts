@@ -30,6 +30,9 @@ agent.waitForPort(3000, { timeout: 1, signal: AbortSignal.timeout(1) }).then(({ 
 agent.waitForOutput(1, /x/, { after: 1 }).then(({ nextSeq }): number => nextSeq);
 agent.readScreen("shell-1", { after: 1 }).then(({ lines, cursor: { row } }): [string[], number] => [lines, row]);
 agent.waitForScreen("shell-1", /x/, { timeout: 1 }).then(({ exact }): boolean => exact);
+agent.waitForIdle("shell-1", { timeout: 1 }).then((nothing): void => nothing);
+agent.on("portOpened", ({ port }): number => port);
+agent.on("shellWaiting", ({ shellId }): string => shellId);
 agent.listPorts().then(([first]): string | undefined => first?.address);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {

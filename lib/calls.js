@@ -15,11 +15,22 @@ const { execResult, nativeError, parse } = require("./wire");
 /** @import { Bare } from "./members" */
 /** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
 
-const { Settled, Piece, ExecEnded, ExecOutput, ProcessOutput, DescriptorOutput, ShellData, Ports, Exit, Lost } =
-  MessageKind;
+const {
+  Settled,
+  Piece,
+  ExecEnded,
+  ExecOutput,
+  ProcessOutput,
+  DescriptorOutput,
+  ShellData,
+  ShellWaiting,
+  Ports,
+  Exit,
+  Lost,
+} = MessageKind;
 
 /** The kinds of messages after which the addon may wait with the next one until this turn of the event loop is over. */
-const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutput, Piece, Ports]);
+const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutput, Piece, ShellWaiting, Ports]);
 
 /** @typedef {(data: Uint8Array) => void} OnData */
 
@@ -176,7 +187,7 @@ class Calls {
 
   /**
    * Makes a call that an abort of `signal`, if given, ends.
-   * @template {"readScreen" | "waitForPort"} M
+   * @template {"readScreen" | "waitForPort" | "waitForIdle"} M
    * @param {M} method
    * @param {AbortSignal | undefined} signal
    * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
@@ -189,7 +200,7 @@ class Calls {
 
   /**
    * Makes such a call whose result arrives as JSON.
-   * @template {"waitForPort"} M
+   * @template {"waitForPort" | "waitForIdle"} M
    * @param {M} method
    * @param {AbortSignal | undefined} signal
    * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values

@@ -8,8 +8,18 @@ const { parse } = require("./wire");
 /** @import { AgentVmEvents, ExitStatus } from "../index" */
 /** @import { Event } from "./wire" */
 
-const { ProcessOutput, DescriptorOutput, ProcessExit, ProcessClose, ShellData, ShellExit, NetworkDenied, Ports, Exit } =
-  MessageKind;
+const {
+  ProcessOutput,
+  DescriptorOutput,
+  ProcessExit,
+  ProcessClose,
+  ShellData,
+  ShellExit,
+  NetworkDenied,
+  ShellWaiting,
+  Ports,
+  Exit,
+} = MessageKind;
 
 /**
  * Calls the callbacks and listeners of one event.
@@ -56,6 +66,11 @@ function emitEvent(vm, processes, shells, event) {
     case NetworkDenied: {
       const [, host, port, reason] = event;
       vm.emit("networkDenied", { host, port, reason });
+      return;
+    }
+    case ShellWaiting: {
+      const [, shellId] = event;
+      shells.onWaiting(shellId, () => vm.emit("shellWaiting", { shellId }));
       return;
     }
     case Ports: {

@@ -158,6 +158,17 @@ class Shells {
   }
 
   /**
+   * The program in a shell's foreground waits for input. `emit` emits its event.
+   * @param {string} shellId
+   * @param {() => void} emit
+   */
+  onWaiting(shellId, emit) {
+    const shell = this.#shells.get(shellId);
+    if (shell) shell.inContext(emit);
+    else emit();
+  }
+
+  /**
    * Called when a shell has exited; `emit` emits its exit event.
    * @param {string} shellId
    * @param {ExitValues} status

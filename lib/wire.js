@@ -83,6 +83,7 @@ const { AgentVmError } = require("./error");
  *   | [kind: MessageKind.ShellData, shellId: string, data: Uint8Array, seq: number]
  *   | [kind: MessageKind.ShellExit, shellId: string, status: ExitValues]
  *   | [kind: MessageKind.NetworkDenied, host: string, port: number, reason: string]
+ *   | [kind: MessageKind.ShellWaiting, shellId: string]
  *   | [kind: MessageKind.Ports, changes: Json<PortChange[]>]
  *   | [kind: MessageKind.Exit, disposed: boolean]} Event
  */

@@ -14,7 +14,7 @@ import { isRivetErrorLike } from "rivetkit/errors";
 import { ACTION_MS, Calls, type Carried, type Connection } from "./calls.mjs";
 import { failure, toClient } from "./errors.mjs";
 import { removeHome } from "./home.mjs";
-import { Machine } from "./machine.mjs";
+import { Machine, type OnDemand } from "./machine.mjs";
 import { bare } from "./counted.mjs";
 import { handleMethods } from "./handle-methods.mjs";
 import { type Use, argumentsOf, methods } from "./methods.mjs";
@@ -54,6 +54,16 @@ interface Running {
 
 /** The events in the form that rivetkit's definitions use. */
 export type AgentOsEventTokens = { [K in keyof AgentOsEvents]: ReturnType<typeof event<AgentOsEvents[K]>> };
+/** An event for which the VM is looked at while a client is subscribed. rivetkit asks at each subscription whether it may be. */
+function onDemand(name: OnDemand): { canSubscribe: (c: ActionSide) => boolean } {
+  return {
+    canSubscribe: (c) => {
+      const connection = connectionOf(c);
+      if (connection) c.vars.agentVm?.machine.follow(name, connection);
+      return true;
+    },
+  };
+}
 const events: AgentOsEventTokens = {
   processOutput: event(),
   processExit: event(),
@@ -61,6 +71,9 @@ const events: AgentOsEventTokens = {
   shellData: event(),
   shellExit: event(),
   networkDenied: event(),
+  portOpened: event(onDemand("portOpened")),
+  portClosed: event(onDemand("portClosed")),
+  shellWaiting: event(onDemand("shellWaiting")),
   vmBooted: event(),
   vmShutdown: event(),
 };
@@ -219,6 +232,7 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     ...(onConnect ? { onConnect } : {}),
     onDisconnect: async (c, conn) => {
       c.vars.agentVm?.calls.closed(conn.id);
+      c.vars.agentVm?.machine.unfollow(conn.id);
       await onDisconnect?.(c, conn);
     },
     ...(onCreate ? { onCreate } : {}),

@@ -54,12 +54,19 @@ const LIVE: ReadonlySet<string> = new Set([
   "spawn",
   "vmFetch",
   "waitForPort",
+  "waitForIdle",
   "waitForOutput",
   "readScreen",
   "waitForScreen",
 ]);
 /** The calls that only wait: nobody needs them any more once their client has left. */
-const WAITS: ReadonlySet<string> = new Set(["waitForPort", "waitForOutput", "readScreen", "waitForScreen"]);
+const WAITS: ReadonlySet<string> = new Set([
+  "waitForPort",
+  "waitForIdle",
+  "waitForOutput",
+  "readScreen",
+  "waitForScreen",
+]);
 /** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;
 /** How many ids of a client's finished calls are remembered. */

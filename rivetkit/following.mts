@@ -10,6 +10,7 @@ const LIVE: ReadonlyMap<string, { readonly at: number; readonly streams: boolean
   ["spawn", { at: 2, streams: true }],
   ["vmFetch", { at: 2, streams: false }],
   ["waitForPort", { at: 1, streams: false }],
+  ["waitForIdle", { at: 1, streams: false }],
   ["waitForOutput", { at: 2, streams: false }],
   ["readScreen", { at: 1, streams: false }],
   ["waitForScreen", { at: 2, streams: false }],

@@ -1,7 +1,15 @@
 // One start of an actor, with the VM that it boots on first use. It emits the VM's events, and keeps the actor awake
 // while anything runs. It does not know how calls reach it.
 import { randomUUID } from "node:crypto";
-import { AgentVm, type ExitStatus, type VmProcess as ProcessHandle, type VmShell as ShellHandle } from "agent-vm";
+import {
+  AgentVm,
+  type ExitStatus,
+  type ListeningPort,
+  type PortClosedEvent,
+  type VmProcess as ProcessHandle,
+  type ShellWaitingEvent,
+  type VmShell as ShellHandle,
+} from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
 import { VmProcess } from "#handles";
 import { Gate } from "./budget.mjs";
@@ -29,6 +37,9 @@ const LISTINGS = 4;
  */
 const EVENT_BYTES = 32 * 1024;
 
+/** The events that a VM is looked at for, while somebody listens. */
+export type OnDemand = "portOpened" | "portClosed" | "shellWaiting";
+
 export class Machine {
   /** Identifies this start of the actor. */
   readonly incarnation = randomUUID();
@@ -47,6 +58,8 @@ export class Machine {
   readonly #listings = new Gate(LISTINGS);
   /** What streams of clients have open; the actor stays awake meanwhile. */
   readonly files = new OpenFiles(() => this.#settle());
+  /** The connections that are subscribed to each of these events. */
+  readonly #followers = new Map<OnDemand, Set<string>>();
   readonly #processEnds = new Waits<number>();
   readonly #shellEnds = new Waits<string>();
   /** The first output of what our client has just started. */
@@ -110,8 +123,33 @@ export class Machine {
       if (reason === "died") this.#send("vmShutdown", { reason: "error" });
       this.#settle();
     });
+    for (const name of this.#followers.keys()) vm.on(name, this.#onDemand[name]);
     this.#send("vmBooted", {});
     return vm;
+  }
+
+  readonly #onDemand = {
+    portOpened: (event: ListeningPort): void => this.#send("portOpened", event),
+    portClosed: (event: PortClosedEvent): void => this.#send("portClosed", event),
+    shellWaiting: (event: ShellWaitingEvent): void => this.#send("shellWaiting", event),
+  };
+
+  /** A connection is subscribed to the event, until `unfollow`. */
+  follow(name: OnDemand, { id, isOpen }: { readonly id: string; readonly isOpen: () => boolean }): void {
+    // The end of the connection has been handled already, so nothing would end this.
+    if (!isOpen()) return;
+    const followers = this.#followers.get(name) ?? new Set();
+    if (followers.size === 0) this.#vm?.on(name, this.#onDemand[name]);
+    this.#followers.set(name, followers.add(id));
+  }
+
+  /** A connection has closed. */
+  unfollow(id: string): void {
+    for (const [name, followers] of this.#followers) {
+      if (!followers.delete(id) || followers.size > 0) continue;
+      this.#followers.delete(name);
+      this.#vm?.off(name, this.#onDemand[name]);
+    }
   }
 
   /**

@@ -148,6 +148,8 @@ export const methods: Methods = {
 
   listPorts: async ({ machine }) => (await machine.running())?.listPorts() ?? [],
   waitForPort: async (use, port, options) => (await use.machine.boot()).waitForPort(port, withSignal(use, options)),
+  waitForIdle: async (use, shellId, options) =>
+    (await withShell(use.machine, shellId)).waitForIdle(shellId, withSignal(use, options)),
   waitForOutput: async (use, id, pattern, options) => {
     const { machine } = use;
     const vm = typeof id === "string" ? await withShell(machine, id) : await withProcess(machine, id);

@@ -7,10 +7,12 @@ import type {
   ExecBufferOptions,
   ExecOptions,
   ExecResult,
+  ListeningPort,
   NetworkDeniedEvent,
   OpenShellOptions,
   OpenedShell,
   OutputMatch,
+  PortClosedEvent,
   ProcessCloseEvent,
   ProcessDescriptors,
   ProcessExitEvent,
@@ -21,6 +23,7 @@ import type {
   ShellDataEvent,
   ShellExitEvent,
   ShellScreen,
+  ShellWaitingEvent,
   SpawnOptions,
   SpawnedProcess,
   WaitForOutputOptions,
@@ -152,6 +155,8 @@ export interface RemoteCalls extends Pick<
   readFile(path: string, options?: ReadFileOptions & object): Promise<Uint8Array>;
   /** As `AgentVm.readFiles`, in the same way. */
   readFiles(paths: string[], options?: ReadFileOptions & object): Promise<ReadFileResult[]>;
+  /** As `AgentVm.waitForIdle`, with `signal` and an end as `waitForPort`. */
+  waitForIdle: AgentVm["waitForIdle"];
   /**
    * As `AgentVm.waitForOutput`, for a text. `agent-vm/client` also takes a regular expression, see `RemoteVariants`. The wait keeps the
    * actor awake, and ends when its client is gone.
@@ -227,6 +232,15 @@ export interface AgentOsEvents {
   shellExit: ShellExitEvent;
   /** The proxy refused a connection from inside. */
   networkDenied: NetworkDeniedEvent;
+  /**
+   * As the events of `AgentVm`, while a client is subscribed. Ports that were open before are reported when the first client
+   * subscribes; `listPorts` has them for the others.
+   */
+  portOpened: ListeningPort;
+  /** As the event of `AgentVm`. */
+  portClosed: PortClosedEvent;
+  /** As the event of `AgentVm`, also for shells that waited before the first client subscribed. */
+  shellWaiting: ShellWaitingEvent;
   /** The actor's VM has booted, for the first call. */
   vmBooted: Record<string, never>;
   /**

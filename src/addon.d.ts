@@ -166,6 +166,10 @@ export declare class NativeVm {
    * the call until `forget`.
    */
   waitForPort(call: number, abortable: boolean, port: number, timeout: number): Answer<Json<ListeningPort>>
+  /** Resolves when the program in a shell's foreground waits for input. `timeout` and `abortable` as for `wait_for_port`. */
+  waitForIdle(call: number, abortable: boolean, shell: string, timeout: number): Answer<Json<null>>
+  /** Begins or ceases to send messages about shells that wait. */
+  followShells(call: number, on: boolean): Answer<void>
   /** Begins or ceases to send messages about ports. */
   followPorts(call: number, on: boolean): Answer<void>
 }
@@ -333,12 +337,14 @@ export declare enum MessageKind {
   ShellExit = 9,
   /** The proxy refused a destination. Values: host, port, reason. */
   NetworkDenied = 10,
+  /** The program in a shell's foreground waits for input. Value: shell. */
+  ShellWaiting = 11,
   /** Ports were opened or closed. Value: the changes, as JSON. */
-  Ports = 11,
+  Ports = 12,
   /** The VM has ended. Value: whether it was disposed. */
-  Exit = 12,
+  Exit = 13,
   /** A message without a call could not be delivered. Value: the error. */
-  Lost = 13,
+  Lost = 14,
 }
 
 /** A host directory that the VM shows. */

@@ -1,5 +1,7 @@
 //! Calls of the native class that wait for what happens in the VM, and those about its ports.
 
+#![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
+
 use agent_vm_host::Abort;
 use napi_derive::napi;
 
@@ -36,6 +38,33 @@ impl NativeVm {
             self.forget(call);
         }
         answer
+    }
+
+    /// Resolves when the program in a shell's foreground waits for input. `timeout` and `abortable` as for `wait_for_port`.
+    #[napi(ts_return_type = "Answer<Json<null>>")]
+    pub fn wait_for_idle(&self, call: f64, abortable: bool, shell: String, timeout: f64) -> Answer {
+        let patience = wire::timeout(timeout, None, 0.0).map(|timeout| timeout.after);
+        let abort = Abort::default();
+        if abortable {
+            self.slot.remember(call as u64, abort.clone());
+        }
+        let answer = self.ask(call, move |vm| async move {
+            vm.wait_for_idle(&shell, patience, &abort).await?;
+            Ok(Value::json(&serde_json::Value::Null))
+        });
+        if answer.is_some() {
+            self.forget(call);
+        }
+        answer
+    }
+
+    /// Begins or ceases to send messages about shells that wait.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn follow_shells(&self, _call: f64, on: bool) -> Value {
+        self.now(|vm| {
+            vm.follow_shells(on);
+            Ok(Value::Undefined)
+        })
     }
 
     /// Begins or ceases to send messages about ports.

@@ -110,3 +110,34 @@ test("a client waits for output, and matches its expressions itself", async () =
     last: { code: "OUTPUT_ENDED" },
   });
 });
+
+test("events of ports and waiting shells reach the clients that are subscribed", async () => {
+  const seen = await server.evaluate(async ({ agent, createClient, endpoint, until, failure }) => {
+    const opened = [];
+    const closed = [];
+    const waiting = [];
+    const off = agent.on("portOpened", ({ port, pid }) => opened.push([port, typeof pid]));
+    const other = createClient(endpoint).vm.getOrCreate(["test"]);
+    other.on("portClosed", ({ port }) => closed.push(port));
+    other.on("shellWaiting", ({ shellId }) => waiting.push(shellId));
+    const { pid } = await agent.spawn("python3", ["-m", "http.server", "5000"]);
+    await until(() => opened.some(([port]) => port === 5000));
+    const { shellId } = await agent.openShell({ command: "bash" });
+    await agent.waitForIdle(shellId);
+    await until(() => waiting.includes(shellId));
+    await agent.killProcess(pid);
+    await until(() => closed.includes(5000));
+    off();
+    await other.dispose();
+    const late = await failure(agent.waitForIdle(shellId, { signal: AbortSignal.abort() }));
+    const unknown = await failure(agent.waitForIdle("shell-99"));
+    await agent.closeShell(shellId);
+    return { opened: opened.filter(([port]) => port === 5000), closed, late, unknown };
+  });
+  expect(seen).toMatchObject({
+    opened: [[5000, "number"]],
+    closed: [5000],
+    late: { code: "ABORTED" },
+    unknown: { code: "SHELL_NOT_FOUND" },
+  });
+});

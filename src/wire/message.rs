@@ -1,6 +1,6 @@
 //! Messages to JavaScript: events, and answers to calls.
 
-use agent_vm_host::{Credit, Error, Event, ExecResult, Stream};
+use agent_vm_host::{Credit, Error, Event, ExecResult, PortChange, ShellId, Stream};
 use bytes::Bytes;
 use napi_derive::napi;
 
@@ -34,6 +34,8 @@ pub enum MessageKind {
     ShellExit,
     /// The proxy refused a destination. Values: host, port, reason.
     NetworkDenied,
+    /// The program in a shell's foreground waits for input. Value: shell.
+    ShellWaiting,
     /// Ports were opened or closed. Value: the changes, as JSON.
     Ports,
     /// The VM has ended. Value: whether it was disposed.
@@ -148,6 +150,17 @@ fn failed_call(error: &Error, call: f64) -> Vec<Value> {
     ]
 }
 
+fn shell_waiting(shell: ShellId, credit: Credit) -> Vec<Value> {
+    turn::return_credit(credit);
+    vec![MessageKind::ShellWaiting.into(), Value::text(shell.to_string())]
+}
+
+fn ports(changes: &[PortChange], credit: Credit) -> Vec<Value> {
+    turn::return_credit(credit);
+    let changes: Vec<_> = changes.iter().map(port_change).collect();
+    vec![MessageKind::Ports.into(), Value::json(&changes.into())]
+}
+
 fn event_values(event: Event) -> Vec<Value> {
     match event {
         Event::ProcessOutput {
@@ -240,11 +253,8 @@ fn event_values(event: Event) -> Vec<Value> {
                 Value::text(reason),
             ]
         }
-        Event::Ports { changes, credit } => {
-            turn::return_credit(credit);
-            let changes: Vec<_> = changes.iter().map(port_change).collect();
-            vec![MessageKind::Ports.into(), Value::json(&changes.into())]
-        }
+        Event::ShellWaiting { shell, credit } => shell_waiting(shell, credit),
+        Event::Ports { changes, credit } => ports(&changes, credit),
         Event::Exit { disposed } => vec![MessageKind::Exit.into(), Value::Bool(disposed)],
     }
 }

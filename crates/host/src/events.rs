@@ -93,6 +93,13 @@ pub enum Event {
         /// Returned when the receiver has room for more; only then does the program get its error.
         credit: Credit,
     },
+    /// The program in a shell's foreground waits for input.
+    ShellWaiting {
+        /// The shell.
+        shell: ShellId,
+        /// Returned when the receiver has room for more.
+        credit: Credit,
+    },
     /// Processes of the VM have begun or ceased to listen on ports.
     Ports {
         /// What has changed since the last such event.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::io::Interest;
@@ -35,6 +36,8 @@ pub enum Written {
 /// The writing side of a pipe or terminal.
 #[derive(Debug)]
 pub struct Input {
+    /// How many writes there were.
+    writes: AtomicU64,
     state: Mutex<InputState>,
     closed: Notify,
 }
@@ -76,9 +79,15 @@ impl Input {
             ends: false,
         };
         Self {
+            writes: AtomicU64::new(0),
             state: Mutex::new(state),
             closed: Notify::new(),
         }
+    }
+
+    /// How many writes there were so far.
+    pub fn written(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Writes `data` after everything that was written before. `runtime` runs the task that writes the queue.
@@ -87,6 +96,7 @@ impl Input {
     /// [`Error::LimitExceeded`] if more than [`MAX_QUEUED`] bytes would be queued after others; then none of `data` is
     /// written.
     pub fn write(self: &Arc<Self>, data: &[u8], runtime: &tokio::runtime::Handle) -> Result<Written, Error> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         let Some(fd) = state.fd.clone() else {
             return Ok(Written::Closed);

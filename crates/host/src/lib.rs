@@ -37,6 +37,7 @@ mod shared;
 mod shell_id;
 mod stream;
 mod sys;
+mod terminals;
 mod vm;
 mod waiting;
 

@@ -193,6 +193,12 @@ impl OutputLog {
         self.gathered = BytesMut::new();
     }
 
+    /// The number of bytes so far.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The kept output from position `after` on; empty if that position has not been reached yet.
     #[must_use]
     pub fn read(&self, after: u64) -> Replay {

@@ -20,6 +20,7 @@ use crate::process_table::ProcessLook;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::screen::{ScreenRoom, Turns};
 use crate::shell_id::ShellId;
+use crate::terminals::IdleWatch;
 
 /// The state that a VM's calls and tasks share. It does not keep the VM alive: [`Vm`](crate::Vm) does.
 pub(crate) struct Shared {
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub isolation: Isolation,
     pub network: NetworkSight,
     pub ports: PortWatch,
+    pub idle: IdleWatch,
     pub enforcement: Enforcement,
     /// The VM's own `/proc`.
     pub proc_fd: Arc<OwnedFd>,
@@ -111,6 +113,7 @@ impl Shared {
             isolation,
             network,
             ports: PortWatch::new(),
+            idle: IdleWatch::default(),
             enforcement,
             proc_fd,
             guest_id: host.guest_id(),

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_proc_stat::{STAT_BYTES, numbers};
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, fstatat};
 
 /// The directory of a process, or of one of its threads. It stays with that process: once the process is reaped, its
 /// files cannot be opened any more, whatever process has its pid by then.
@@ -34,6 +34,18 @@ impl ProcDirectory {
     /// The numbers of the descriptors that the process has open, unsorted.
     pub fn descriptors(&self) -> io::Result<Vec<i32>> {
         Ok(numbers(&self.fd, "fd")?)
+    }
+
+    /// The numbers of the process's threads, unsorted.
+    pub fn threads(&self) -> io::Result<Vec<i32>> {
+        Ok(numbers(&self.fd, "task")?)
+    }
+
+    /// The number of the device that a link in it leads to; 0 if it leads to none.
+    pub fn device(&self, name: &str) -> Option<u64> {
+        fstatat(&self.fd, name, AtFlags::empty())
+            .ok()
+            .map(|stat| stat.st_rdev)
     }
 
     /// Opens a file in it.

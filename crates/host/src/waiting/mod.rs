@@ -3,5 +3,6 @@
 //! The kernel has no event for these, so the host looks at intervals, while somebody waits and never else, on the VM's guest
 //! threads.
 
+mod idle;
 mod pace;
 mod ports;

@@ -56,6 +56,11 @@ impl Pace {
         (self.changed.elapsed() / PART).clamp(SHORTEST, LONGEST)
     }
 
+    /// The shortest time until the next look, by what the last one has cost.
+    pub fn least(&self) -> Duration {
+        self.took * REST_AFTER_CHANGE
+    }
+
     /// Whether it is time for a whole look. `seems_changed` is what a cheap one has shown.
     pub fn is_due(&self, seems_changed: bool) -> bool {
         let rest = if seems_changed {
