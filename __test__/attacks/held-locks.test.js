@@ -139,6 +139,57 @@ test.each([
 );
 
 /**
+ * Python that holds the lock of `directory`: it lists the directory into memory whose lock it holds, and others wait to change
+ * the directory, so that who looks a new name up there waits behind them.
+ */
+const directoryHolder = (directory) => `
+import ctypes, mmap, os, threading
+directory = ${JSON.stringify(directory)}
+os.makedirs(directory)
+for number in range(2000): open(f"{directory}/{number}", "w").close()
+libc = ctypes.CDLL(None, use_errno=True)
+size = 256 << 20
+block = mmap.mmap(-1, size)
+block.write(bytes(size))
+address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+for _ in range(4 * os.cpu_count()):
+    if os.fork() == 0:
+        while True: pass
+for _ in range(2):
+    if os.fork() == 0:
+        while True:
+            os.mkdir(f"{directory}/made-{os.getpid()}")
+            os.rmdir(f"{directory}/made-{os.getpid()}")
+def list_it():
+    fd = os.open(directory, os.O_RDONLY)
+    while True:
+        os.lseek(fd, 0, 0)
+        libc.syscall(${process.arch === "x64" ? 217 : 61}, fd, ctypes.c_void_p(address), 1 << 20)
+for _ in range(2): threading.Thread(target=list_it, daemon=True).start()
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+print("on", flush=True)
+while True:
+    for right in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE): libc.mprotect(ctypes.c_void_p(address), size, right)
+`;
+
+test.each(levels)(
+  "a program that holds the lock of a directory holds up the starts that name a new directory there alone (%s)",
+  async (_level, options) => {
+    const vm = await boot(options);
+    const { stdout: home } = await vm.exec('printf %s "$HOME"');
+    let said = "";
+    vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
+    await vm.spawn("python3", ["-c", directoryHolder(`${home}/held`)]);
+    await until(() => said !== "");
+    expect(said).toBe("on\n");
+    const start = () => vm.exec("true", { cwd: `${home}/held/missing` });
+    const waiting = [await heldUp(start), settled(start()), settled(start())];
+    expect(await expectServiceBeside(vm, waiting)).toContain(false);
+  },
+  120_000,
+);
+
+/**
  * Python that holds the lock of its own memory. With the argument "busy" it keeps every processor busy; with "asks" it asks
  * for a mode, for which init's helper reads that memory.
  */

@@ -171,7 +171,8 @@ impl ExecRun {
             () = self.abort.aborted() => Err(Error::Aborted),
             result = self.result(ended, out, err) => result,
         };
-        if matches!(result, Err(Error::Aborted)) {
+        if result.is_err() {
+            // The result will not list background processes.
             kill_all(&self.control, call).await;
         }
         result

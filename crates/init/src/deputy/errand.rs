@@ -12,7 +12,7 @@ pub const DESCRIPTORS_PATIENCE: Duration = Duration::from_millis(200);
 /// A request from init.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum DeputyErrand {
-    /// Starts a program. Attached, in this order: a pipe for the program's own report, its standard descriptors, and
+    /// Starts a program. Attached, in this order: a pipe for the program's own report, its working directory, its standard descriptors, and
     /// the descriptors of its [`Cgroup`](crate::spawn::Cgroup).
     Start {
         /// The program.

@@ -146,6 +146,7 @@ impl Deputy {
     pub fn spawn(
         &mut self,
         request: &Spawn,
+        directory_fd: BorrowedFd<'_>,
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
     ) -> Result<Started, Failure> {
@@ -155,7 +156,7 @@ impl Deputy {
                 Stdio::Terminal { .. } => share(child_fds.last().map(AsFd::as_fd))?,
                 Stdio::Output | Stdio::Pipes | Stdio::MorePipes(_) | Stdio::Context => None,
             };
-            if let Some(pid) = self.try_spawn(request, child_fds, cgroup, mark)? {
+            if let Some(pid) = self.try_spawn(request, directory_fd, child_fds, cgroup, mark)? {
                 return Ok(Started {
                     pid,
                     host_fds,
@@ -170,6 +171,7 @@ impl Deputy {
     fn try_spawn(
         &mut self,
         request: &Spawn,
+        directory_fd: BorrowedFd<'_>,
         child_fds: Vec<OwnedFd>,
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
@@ -186,6 +188,7 @@ impl Deputy {
         };
         let fds = [child_report_fd]
             .into_iter()
+            .chain(share(Some(directory_fd))?)
             .chain(child_fds)
             .chain(into)
             .chain(join)

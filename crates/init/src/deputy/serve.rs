@@ -89,16 +89,17 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                 let mut fds = fds;
                 let join_fd = if join { fds.pop() } else { None };
                 let into_fd = if into { fds.pop() } else { None };
-                if fds.is_empty() {
-                    // This process has no room for descriptors, and none arrived.
+                if fds.len() < 2 {
+                    // This process has no room for descriptors, and they did not arrive.
                     return;
                 }
-                let report_fd = fds.remove(0);
+                let (report_fd, directory_fd) = (fds.remove(0), fds.remove(0));
                 let cgroup = Cgroup {
                     into: into_fd.as_ref().map(AsFd::as_fd),
                     join: join_fd.as_ref().map(AsFd::as_fd),
                 };
-                match spawner.launch(&spawn, &fds, cgroup, mark, Some(report_fd.as_fd())) {
+                let directory_fd = directory_fd.as_fd();
+                match spawner.launch(&spawn, directory_fd, &fds, cgroup, mark, Some(report_fd.as_fd())) {
                     Ok(pid) => (DeputyAnswer::Started(pid), Vec::new()),
                     Err(error) => (DeputyAnswer::Failed(error), Vec::new()),
                 }

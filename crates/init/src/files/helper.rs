@@ -1,13 +1,14 @@
 //! The helper that carries out steps on files.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_vm_protocol::Channel;
-use agent_vm_protocol::message::{Attributes, Call, Failure, FileStep};
+use agent_vm_protocol::message::{Attributes, Call, Failure, FileStep, Spawn};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use super::resolve::directory_for_init;
 use crate::control::Attachments;
 use crate::helper::{self, Helper};
 use crate::landlock_domain::LandlockDomain;
@@ -16,6 +17,18 @@ use crate::sys;
 
 /// Carries out the steps, one after another.
 pub type FileHelper = Helper<Ticket, StepAnswer>;
+
+/// Opens working directories for which init might have to wait, one after another.
+pub type DirectoryHelper = Helper<Box<Spawn>, DirectoryAnswer>;
+
+/// How the opening of a working directory ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum DirectoryAnswer {
+    /// Attached: the directory.
+    Opened,
+    /// The kernel's error.
+    Failed(i32),
+}
 
 /// Identifies a step.
 #[derive(Debug)]
@@ -58,18 +71,34 @@ pub enum StepAnswer {
 
 /// Runs in the helper's process, with the programs' rights to files if init has more.
 pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>, ground: &Ground<'_>) {
-    if let Some(Err(error)) = domain.map(LandlockDomain::enter) {
-        // Outside of the domain it must not do anything, so each step then fails.
-        sys::log(&error);
-        return;
-    }
     let mut kept = vec![channel.as_fd()];
     kept.extend(ground.fds());
-    if let Err(errno) = helper::close_all_but(&kept) {
-        sys::log(&errno);
-        return;
+    if enter(domain, &kept) {
+        helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds, ground));
     }
-    helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds, ground));
+}
+
+/// Opens working directories in another helper's process.
+pub fn serve_directories(channel: &Channel, domain: Option<&LandlockDomain>) {
+    if enter(domain, &[channel.as_fd()]) {
+        helper::serve(channel, |path: String, _| {
+            match directory_for_init(path.as_bytes()) {
+                Ok(fd) => (DirectoryAnswer::Opened, vec![fd]),
+                Err(errno) => (DirectoryAnswer::Failed(errno as i32), Vec::new()),
+            }
+        });
+    }
+}
+
+/// Gives up the rights that programs do not have, and all descriptors but `kept`. False if the helper must not go on.
+fn enter(domain: Option<&LandlockDomain>, kept: &[BorrowedFd<'_>]) -> bool {
+    if let Some(Err(error)) = domain.map(LandlockDomain::enter) {
+        // Outside of the domain it must not do anything, so each errand then fails.
+        sys::log(&error);
+        return false;
+    }
+    let closed = helper::close_all_but(kept);
+    closed.inspect_err(|errno| sys::log(errno)).is_ok()
 }
 
 fn step(step: &FileStep, fds: Vec<OwnedFd>, ground: &Ground<'_>) -> (StepAnswer, Vec<OwnedFd>) {

@@ -27,7 +27,7 @@ use crate::control::Attachments;
 use crate::mediate::Ground;
 use resolve::{open_directory, resolve, split};
 
-pub use resolve::directory;
+pub use resolve::cached_directory;
 
 /// How long one step goes on removing names: it must be over before its helper is given up, however slow the disk is.
 const REMOVING: Duration = Duration::from_secs(1);

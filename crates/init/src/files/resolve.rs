@@ -6,8 +6,12 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, readlinkat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::{Pid, getpid, getppid};
 
 use crate::sys::openat2;
+
+/// `RESOLVE_CACHED` (`linux/openat2.h`), since Linux 5.12.
+const CACHED: ResolveFlag = ResolveFlag::from_bits_retain(0x20);
 
 /// Opens `path` without following a magic link.
 pub fn resolve(base: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -49,11 +53,16 @@ pub fn resolve_with(
 /// Whether it is one of the files in `/proc` about init: for init, `/proc/self` is init, and the kernel lets every
 /// process read about itself.
 fn is_inits(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    is_about(fd, getpid())
+}
+
+/// Whether it is one of the files in `/proc` about that process.
+fn is_about(fd: BorrowedFd<'_>, pid: Pid) -> Result<bool, Errno> {
     if fstatfs(fd)?.filesystem_type() != PROC_SUPER_MAGIC {
         return Ok(false);
     }
     let shown = path_of(fd)?;
-    let own = format!("/proc/{}", nix::unistd::getpid());
+    let own = format!("/proc/{pid}");
     Ok(shown
         .strip_prefix(own.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
@@ -68,6 +77,28 @@ pub fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 /// Opens a directory with `O_PATH`, without following a magic link.
 pub fn directory(path: &[u8]) -> Result<OwnedFd, Errno> {
     open_directory(AT_FDCWD, path)
+}
+
+/// Like [`directory`], in a helper of init's: refuses the directories in `/proc` about init, too.
+pub fn directory_for_init(path: &[u8]) -> Result<OwnedFd, Errno> {
+    let fd = directory(path)?;
+    if is_about(fd.as_fd(), getppid())? {
+        Err(Errno::EACCES)
+    } else {
+        Ok(fd)
+    }
+}
+
+/// Like [`directory`], if the kernel has all names on the path in its cache and so needs no lock of a directory, which a
+/// program could hold; `None` otherwise.
+pub fn cached_directory(path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    match resolve_with(AT_FDCWD, path, flags, Mode::empty(), CACHED) {
+        Ok(fd) => Ok(Some(fd)),
+        // EINVAL before Linux 5.12, which cannot say.
+        Err(Errno::EAGAIN | Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Like [`directory`], relative to `base`.

@@ -2,9 +2,9 @@
 //!
 //! A program can hold a lock of the kernel for as long as it likes, such as the lock of a file or of its own memory: it
 //! only has to take the lock at a low priority and keep every processor busy. A process that needs the lock waits, and
-//! often not even SIGKILL ends the wait. Init must not wait, because it also serves timeouts and kills. So it has a
-//! helper for the steps on files that the host asks for ([`files`](crate::files)), and another for the calls that the
-//! kernel asks about ([`mediate`](crate::mediate)).
+//! often not even SIGKILL ends the wait. Init must not wait, because it also serves timeouts and kills. So it has
+//! helpers: for the steps on files that the host asks for ([`files`](crate::files)), for working directories, and for
+//! the calls that the kernel asks about ([`mediate`](crate::mediate)).
 //!
 //! A helper carries out one errand after another. If an errand takes longer than [`DEADLINE`], init kills the helper,
 //! and the next errand goes to a new one. At most [`MOST_GIVEN_UP`] killed helpers may still be waiting for locks.

@@ -2,7 +2,7 @@
 //! calls and executes the program.
 //!
 //! Until the child has closed them, it holds copies of all of init's descriptors, and `/proc/self/fd` names them. So
-//! init opens the working directory first, by a path without magic links, and the child resolves no path until it has
+//! init or a helper opens the working directory first, by a path without magic links, and the child resolves no path until it has
 //! closed the others. The path of a program or of an interpreter, or an entry of PATH, then only reaches the program's
 //! own descriptors.
 
@@ -25,7 +25,6 @@ use nix::unistd::pipe2;
 
 pub use self::cgroup::Cgroup;
 use self::sys::{ChildError, Plan, Step};
-use crate::files;
 
 /// The PATH for finding programs if the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -84,15 +83,16 @@ impl Spawner {
         self.null_fd.as_fd()
     }
 
-    /// Starts the program of `request` in `cgroup`, with `mark` as its limit on file locks.
+    /// Starts the program of `request` in `directory_fd` and `cgroup`, with `mark` as its limit on file locks.
     pub fn start(
         &mut self,
         request: &Spawn,
+        directory_fd: BorrowedFd<'_>,
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
     ) -> Result<Started, Failure> {
         let (host_fds, mut child_fds) = stdio(request.stdio)?;
-        let pid = self.launch(request, &child_fds, cgroup, mark, None)?;
+        let pid = self.launch(request, directory_fd, &child_fds, cgroup, mark, None)?;
         let is_terminal = matches!(request.stdio, Stdio::Terminal { .. });
         Ok(Started {
             pid,
@@ -106,12 +106,13 @@ impl Spawner {
     pub fn launch(
         &mut self,
         request: &Spawn,
+        directory_fd: BorrowedFd<'_>,
         child_fds: &[OwnedFd],
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
         report_fd: Option<BorrowedFd<'_>>,
     ) -> Result<libc::pid_t, Failure> {
-        let mut plan = self.plan(request)?;
+        let mut plan = self.plan(request, directory_fd)?;
         plan.mark = mark;
         plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
         let stdio = match child_fds {
@@ -124,7 +125,7 @@ impl Spawner {
         sys::start(&mut self.stack, &plan, stdio, &more, cgroup).map_err(|error| failure(&error, request))
     }
 
-    fn plan(&self, request: &Spawn) -> Result<Plan, Failure> {
+    fn plan<'a>(&self, request: &Spawn, directory_fd: BorrowedFd<'a>) -> Result<Plan<'a>, Failure> {
         let added: BTreeMap<&str, &str> = request
             .env
             .iter()
@@ -152,7 +153,7 @@ impl Spawner {
             candidates: candidates(&request.program, path)?,
             arguments,
             environment: strings,
-            directory_fd: directory(&request.cwd)?,
+            directory_fd,
             open_files: self.open_files,
             mark: None,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
@@ -170,12 +171,12 @@ fn below(hard: u64) -> u64 {
     hard.saturating_sub(SERVERS_DESCRIPTORS).max(hard / 2)
 }
 
-/// Opens a working directory. The program may lack the right to enter it; `fchdir(2)` checks that.
-fn directory(path: &str) -> Result<OwnedFd, Failure> {
-    files::directory(path.as_bytes()).map_err(|errno| Failure {
+/// Why a program's working directory could not be opened.
+pub fn directory_failed(errno: Errno, path: &str) -> Failure {
+    Failure {
         path: Some(path.to_owned()),
         ..failed(errno, "chdir")
-    })
+    }
 }
 
 /// The child's ends of its other pipes, with their numbers in the program.

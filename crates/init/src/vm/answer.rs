@@ -1,13 +1,10 @@
 //! Answers each request.
 
-use std::time::Instant;
-
 use agent_vm_protocol::message::{Failure, Reply, Request};
 use nix::errno::Errno;
 
 use super::Vm;
 use super::backend::Backend;
-use super::held_starts::Start;
 use crate::control::{Attachments, Control, ControlError};
 use crate::{network, signal, sys};
 
@@ -44,23 +41,7 @@ impl Vm {
                 sys::set_name(sys::NAME);
                 return Ok(());
             }
-            Request::Spawn(spawn) => {
-                let call = spawn.call;
-                let begun = Instant::now();
-                let spawned = self.spawn(&spawn);
-                self.introduce_helpers(control)?;
-                match spawned {
-                    Ok((pid, fds)) => {
-                        let start = Start { call, pid, fds };
-                        return if spawn.brief {
-                            self.held_starts.hold(start, begun, control)
-                        } else {
-                            start.report(control)
-                        };
-                    }
-                    Err(error) => (call, Err(error)),
-                }
-            }
+            Request::Spawn(spawn) => return self.begin_start(control, spawn),
             Request::Freeze { call, frozen } => (
                 call,
                 match self.families.set_frozen(frozen) {

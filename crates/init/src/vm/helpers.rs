@@ -32,7 +32,10 @@ impl Vm {
 
     /// Reports new processes to the host and to what watches them, if there are any.
     pub(super) fn introduce_helpers(&mut self, control: &mut Control) -> Result<(), ControlError> {
-        let mut pids: Vec<_> = self.files.pids().chain(self.mediator.pids()).collect();
+        let mut pids: Vec<_> = {
+            let of_files = self.files.pids().chain(self.directories.pids());
+            of_files.chain(self.mediator.pids()).collect()
+        };
         if let Backend::Deputy(deputy) = &mut self.backend {
             self.mediator.add_sources(deputy.take_listeners());
             pids.extend(deputy.pid());

@@ -22,7 +22,7 @@ use crate::boot::{BootError, Booted};
 use crate::control::{Backlog, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::family::Families;
-use crate::files::helper::FileHelper;
+use crate::files::helper::{DirectoryHelper, FileHelper};
 use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
@@ -61,6 +61,8 @@ pub struct Vm {
     directory: Option<String>,
     /// Carries out steps on files.
     files: FileHelper,
+    /// Opens working directories for which init might have to wait.
+    directories: DirectoryHelper,
     /// Answers the calls that the kernel asks about, if there are any.
     mediator: Mediator,
     /// The mounts with the VM's own files, which decide such calls in a VM with its own root.
@@ -115,6 +117,7 @@ impl Vm {
             pid_namespace,
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
+            directories: DirectoryHelper::new(sys::FILES_NAME),
             mediator,
             own_mounts,
             more_ended: false,
@@ -131,6 +134,7 @@ impl Vm {
     pub fn run(mut self, mut control: Control) -> Result<(), ControlError> {
         let ended = self.serve(&mut control);
         self.files.dismiss();
+        self.directories.dismiss();
         self.mediator.dismiss();
         if !self.pid_namespace {
             // Its channel closes, so it kills what it can reach before it exits too.
@@ -187,6 +191,7 @@ impl Vm {
             for call in self.families.ended(&self.table) {
                 control.send(&Reply::Done { call }, Vec::new())?;
             }
+            self.advance_starts(control)?;
             self.advance_files(control)?;
             self.mediate(control)?;
             self.held_starts.report_due(control)?;
@@ -209,6 +214,7 @@ impl Vm {
             self.held_starts.due(),
             self.families.due(),
             self.files.due(),
+            self.directories.due(),
             self.mediator.due(),
         ];
         let due = due.into_iter().flatten().min();
@@ -219,7 +225,10 @@ impl Vm {
             PollFd::new(control.as_fd(), events),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
-        let helping = self.files.fd().into_iter().chain(self.mediator.fds());
+        let helping = [self.files.fd(), self.directories.fd()]
+            .into_iter()
+            .flatten()
+            .chain(self.mediator.fds());
         watched.extend(helping.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match ppoll(&mut watched, timeout.map(TimeSpec::from_duration), None) {
             Ok(_) => {

@@ -5,7 +5,7 @@ mod child;
 mod descriptors;
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const REAP_PAUSE: Duration = Duration::from_micros(50);
 
 /// Everything that a child needs, prepared before it starts.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// Paths of the program, which are tried in turn as by `execvp(3)`.
     pub candidates: Vec<CString>,
     /// The arguments, beginning with the program's own name.
@@ -44,7 +44,7 @@ pub struct Plan {
     pub environment: Vec<CString>,
     /// The working directory, opened by the caller: the child resolves no path that a program could have prepared. Like
     /// every descriptor of the caller it is greater than 2, because the first three are always open.
-    pub directory_fd: OwnedFd,
+    pub directory_fd: BorrowedFd<'a>,
     /// The soft and the hard limit on open files.
     pub open_files: (u64, u64),
     /// The limit on file locks that marks its family, if any.
@@ -73,7 +73,7 @@ pub struct ChildError {
 /// its pid once it has executed.
 pub fn start(
     stack: &mut Stack,
-    plan: &Plan,
+    plan: &Plan<'_>,
     stdio: [BorrowedFd<'_>; 3],
     more: &[(u8, BorrowedFd<'_>)],
     cgroup: Cgroup<'_>,
@@ -169,6 +169,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 #[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 mod tests {
     use std::fs::File;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
 
     use libc::c_int;
@@ -176,12 +177,12 @@ mod tests {
     use super::*;
 
     /// Starts a program in `directory_fd`.
-    fn start_in(directory_fd: OwnedFd, stack: &mut Stack, stdio: &File) -> Result<libc::pid_t, ChildError> {
+    fn start_in(directory_fd: &OwnedFd, stack: &mut Stack, stdio: &File) -> Result<libc::pid_t, ChildError> {
         let plan = Plan {
             candidates: vec![c"/bin/true".to_owned()],
             arguments: vec![c"true".to_owned()],
             environment: Vec::new(),
-            directory_fd,
+            directory_fd: directory_fd.as_fd(),
             open_files: (100, 100),
             mark: None,
             terminal: false,
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn a_program_starts_in_a_directory_that_is_there() {
         let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
-        let pid = start_in(open(Path::new("/")), &mut stack, &stdio).unwrap();
+        let pid = start_in(&open(Path::new("/")), &mut stack, &stdio).unwrap();
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }
 
@@ -215,7 +216,7 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let directory_fd = open(&directory);
         std::fs::remove_dir(&directory).unwrap();
-        let refused = failure(start_in(directory_fd, &mut stack, &stdio));
+        let refused = failure(start_in(&directory_fd, &mut stack, &stdio));
         assert_eq!(refused, Some((Step::Reach, Errno::ENOENT)));
     }
 
@@ -231,7 +232,7 @@ mod tests {
                 (libc::geteuid() == 0 || libc::unshare(libc::CLONE_NEWUSER) == 0)
                     && libc::chroot(c"/usr".as_ptr()) == 0
             };
-            let refused = failure(start_in(outside, &mut stack, &stdio));
+            let refused = failure(start_in(&outside, &mut stack, &stdio));
             let passed = entered && refused == Some((Step::Reach, Errno::EACCES));
             // SAFETY: ends only this process.
             unsafe { libc::_exit(c_int::from(!passed)) };
