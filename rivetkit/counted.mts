@@ -190,8 +190,9 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
   const read = vm.readFile.bind(vm) as (path: string, ...rest: unknown[]) => Promise<Uint8Array>;
   // The VM reports what is wrong with the options.
   if (!isReadOptions(options)) return read(path, given, ...extra);
-  const { encoding = "buffer", ...rest } = bare<ReadOptions>(options);
-  const { maxBytes = CALL_BYTES, offset = 0, length = Number.MAX_SAFE_INTEGER } = rest;
+  const ofBytes = bare<ReadOptions>(options);
+  const { encoding = "buffer", maxBytes = CALL_BYTES, offset = 0, length = Number.MAX_SAFE_INTEGER } = ofBytes;
+  delete ofBytes.encoding;
   const most = Math.min(maxBytes, CALL_BYTES);
   // If the file cannot be read, reading it reports the error.
   const size = await vm.stat(path).then(
@@ -210,7 +211,7 @@ export async function readCounted(vm: AgentVm, claim: Claim, args: unknown[]): P
     for (let room = Math.min(wanted + READ_AHEAD, most); ; room = Math.min(8 * room, most)) {
       own.set(room);
       try {
-        const bytes = await read(path, Object.assign(bare(rest), { maxBytes: room }), ...extra);
+        const bytes = await read(path, Object.assign(bare(ofBytes), { maxBytes: room }), ...extra);
         if (bytes.byteLength > most) throw tooLarge();
         own.set(bytes.byteLength);
         if (encoding === "buffer") return bytes;
