@@ -9,6 +9,7 @@ const { finished, pipeline } = require("node:stream/promises");
 const { setFlagsFromString } = require("node:v8");
 const { runInNewContext } = require("node:vm");
 
+const { filesOf, writeStreamOf } = require("../lib/file-streams");
 const { directoryForFile } = require("./fixture/directory");
 const { rejection, until } = require("./fixture/promises");
 const { boot, bootForFile, output } = require("./fixture/vm");
@@ -204,4 +205,49 @@ test("a full disk fails the write, and an abort destroys the stream", async () =
   }
   const late = vm.createReadStream("/home/user/f", { signal: controller.signal });
   expect(await rejection(finished(late))).toMatchObject({ code: "ABORTED" });
+});
+
+test("a stream that is destroyed in the middle of a write leaves the files of others alone", async () => {
+  const other = await boot();
+  await other.writeFile("/home/user/first", "first\n");
+  const first = other.createWriteStream("/home/user/first", { flags: "a" });
+  await new Promise((resolve) => first.write("line\n", resolve));
+  const files = filesOf(other);
+  const written = [];
+  const write = async (opened, bytes, position) => {
+    written.push([opened, position]);
+    await files.write(opened, bytes, position);
+    upload.destroy();
+  };
+  const upload = writeStreamOf({ ...files, write }, "/home/user/upload", undefined);
+  upload.end(Buffer.alloc(5 * 1024 * 1024, "Z"));
+  await once(upload, "close");
+  await until(() => written.length > 1);
+  // Each part is for the same file, which is closed.
+  expect(new Set(written.map(([opened]) => opened)).size).toBe(1);
+  first.end("end\n");
+  await finished(first);
+  expect(await other.readFile("/home/user/first", "utf8")).toBe("first\nline\nend\n");
+  expect((await other.stat("/home/user/upload")).size).toBe(1024 * 1024);
+});
+
+test("what is no number of an open file is none, and what is no position is refused", async () => {
+  const other = await boot();
+  await other.writeFile("/home/user/f", "kept");
+  const files = filesOf(other);
+  const how = { empty: false, exclusive: false, append: false };
+  const opened = await files.openToWrite("/home/user/f", how);
+  const bytes = Buffer.from("lost");
+  for (const wrong of [Number.NaN, undefined, -1, -0.5, opened + 0.5, Number.POSITIVE_INFINITY, 2 ** 64, null, ""]) {
+    expect((await rejection(files.write(wrong, bytes, 0))).code).toBe("INVALID_ARGUMENT");
+    expect((await rejection(files.read(wrong, 0, 4))).code).toBe("INVALID_ARGUMENT");
+    files.close(wrong);
+  }
+  for (const position of [Number.NaN, -1, 0.5, Number.POSITIVE_INFINITY]) {
+    expect((await rejection(files.write(opened, bytes, position))).code).toBe("INVALID_ARGUMENT");
+  }
+  // It is still open.
+  await files.write(opened, Buffer.from("K"), 0);
+  expect(await other.readFile("/home/user/f", "utf8")).toBe("Kept");
+  files.close(opened);
 });

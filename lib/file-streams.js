@@ -64,8 +64,9 @@ class StreamFile {
   }
 
   get opened() {
-    // A stream reads and writes only after it was constructed.
-    return /** @type {OpenedFile} */ (this.#opened);
+    // A stream reads and writes only after it was constructed, but may be destroyed at any time.
+    if (this.#opened === undefined) throw invalid("the file of this stream is closed");
+    return this.#opened;
   }
 
   /** @param {Done} done */
@@ -164,9 +165,11 @@ function writeStreamOf(backend, path, options) {
   /** @param {Uint8Array} bytes @param {Done} done */
   const write = async (bytes, done) => {
     try {
+      // The stream may be destroyed meanwhile: all parts are for this file.
+      const { opened } = streamFile;
       for (let at = 0; at < bytes.byteLength; at += MOST_AT_ONCE) {
         const part = bytes.subarray(at, at + MOST_AT_ONCE);
-        await backend.write(streamFile.opened, part, position);
+        await backend.write(opened, part, position);
         if (position !== undefined) position += part.byteLength;
       }
     } catch (error) {

@@ -4,6 +4,7 @@
 use agent_vm_host::{ContextExec, ContextId, ContextRequest, KeptBytes};
 use napi_derive::napi;
 
+use crate::number::named;
 use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known};
 use crate::wire::{self, ContextExecOptions, ContextOptions};
@@ -54,7 +55,7 @@ impl NativeVm {
         match begun {
             Ok(abort) => {
                 if abortable {
-                    self.slot.remember(call as u64, abort);
+                    self.slot.remember(named(call), abort);
                 }
                 None
             }

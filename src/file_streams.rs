@@ -5,6 +5,7 @@ use agent_vm_host::{CopyRequest, ExistingCopy, OpenRequest, copied};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
+use crate::number::{named, whole};
 use crate::value::Value;
 use crate::vm::{Answer, NativeVm};
 
@@ -78,7 +79,7 @@ impl NativeVm {
     #[napi(ts_return_type = "Answer<Buffer>")]
     pub fn read_opened(&self, call: f64, file: f64, position: f64, length: u32) -> Answer {
         self.ask(call, move |vm| async move {
-            vm.read_opened(file as u64, position as u64, length)
+            vm.read_opened(named(file), whole(position)?, length)
                 .await
                 .map(Value::Content)
         })
@@ -90,7 +91,7 @@ impl NativeVm {
     pub fn write_opened(&self, call: f64, file: f64, content: Uint8Array, position: Option<f64>) -> Answer {
         let content = copied(&content);
         self.ask(call, move |vm| async move {
-            vm.write_opened(file as u64, content, position.map(|position| position as u64))
+            vm.write_opened(named(file), content, position.map(whole).transpose()?)
                 .await
                 .map(|()| Value::Undefined)
         })
@@ -100,7 +101,7 @@ impl NativeVm {
     #[napi(ts_return_type = "Answer<void>")]
     pub fn close_opened(&self, _call: f64, file: f64) -> Value {
         self.now(|vm| {
-            vm.close_opened(file as u64);
+            vm.close_opened(named(file));
             Ok(Value::Undefined)
         })
     }

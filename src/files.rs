@@ -7,6 +7,7 @@ use agent_vm_host::{Abort, DirectoryEntry, OnEntries, ReadRequest, WalkRequest, 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
+use crate::number::{named, whole};
 use crate::value::Value;
 use crate::vm::{Answer, NativeVm};
 use crate::wire;
@@ -23,13 +24,13 @@ impl NativeVm {
         offset: Option<f64>,
         length: Option<f64>,
     ) -> Answer {
-        let request = ReadRequest {
-            path,
-            offset: offset.unwrap_or(0.0) as u64,
-            length: length.map(|length| length as u64),
-            most: max_bytes as u64,
-        };
         self.ask(call, move |vm| async move {
+            let request = ReadRequest {
+                path,
+                offset: whole(offset.unwrap_or(0.0))?,
+                length: length.map(whole).transpose()?,
+                most: whole(max_bytes)?,
+            };
             vm.read_file(request).await.map(Value::Content)
         })
     }
@@ -70,7 +71,7 @@ impl NativeVm {
     #[napi(ts_return_type = "Answer<void>")]
     pub fn truncate(&self, call: f64, path: String, length: f64) -> Answer {
         self.ask(call, move |vm| async move {
-            vm.truncate(path, length as u64).await.map(|()| Value::Undefined)
+            vm.truncate(path, whole(length)?).await.map(|()| Value::Undefined)
         })
     }
 
@@ -209,7 +210,7 @@ impl NativeVm {
     pub fn connect(&self, call: f64, port: u16, abortable: bool) -> Answer {
         let abort = Abort::default();
         if abortable {
-            self.slot.remember(call as u64, abort.clone());
+            self.slot.remember(named(call), abort.clone());
         }
         let answer = self.ask(call, move |vm| async move {
             vm.connect(port, &abort).await.map(Value::Descriptor)

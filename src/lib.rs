@@ -11,6 +11,7 @@ mod file_streams;
 mod files;
 mod host_files;
 mod log;
+mod number;
 mod pause;
 mod run;
 mod screens;

@@ -7,6 +7,7 @@ use agent_vm_host::{Exec, KeptBytes, PendingWrite, ProcessId, ShellId, ShellRequ
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
+use crate::number::named;
 use crate::value::Value;
 use crate::vm::{Answer, HostResult, NativeVm, known};
 use crate::wire::{self, ExecOptions, ShellOptions, SpawnOptions, replay_value, status_value};
@@ -39,7 +40,7 @@ impl NativeVm {
         };
         let abort = vm.exec(exec, self.bridge.exec_result(call, options.bytes));
         if abortable {
-            self.slot.remember(call as u64, abort);
+            self.slot.remember(named(call), abort);
         }
         None
     }
@@ -271,7 +272,7 @@ impl NativeVm {
 pub(crate) fn process_id(pid: u32, start: Option<f64>) -> ProcessId {
     ProcessId {
         pid,
-        start: start.map(|start| start as u64),
+        start: start.map(named),
     }
 }
 

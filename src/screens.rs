@@ -4,6 +4,7 @@
 use agent_vm_host::Abort;
 use napi_derive::napi;
 
+use crate::number::named;
 use crate::vm::{Answer, NativeVm};
 use crate::wire;
 
@@ -15,7 +16,7 @@ impl NativeVm {
     pub fn read_screen(&self, call: f64, abortable: bool, shell: String, after: Option<f64>) -> Answer {
         let abort = Abort::default();
         if abortable {
-            self.slot.remember(call as u64, abort.clone());
+            self.slot.remember(named(call), abort.clone());
         }
         let answer = self.ask(call, move |vm| async move {
             let after = after.map(|after| after as u64);

@@ -11,6 +11,7 @@ use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 
 use crate::bridge::{Bridge, Dispatch};
+use crate::number::named;
 use crate::value::Value;
 use crate::wire::{self, BootRequest, error_value};
 
@@ -74,13 +75,13 @@ impl NativeVm {
     /// The call then rejects as aborted.
     #[napi]
     pub fn abort(&self, call: f64) {
-        self.slot.abort(call as u64);
+        self.slot.abort(named(call));
     }
 
     /// Forgets how to abort that call, which has settled.
     #[napi]
     pub fn forget(&self, call: f64) {
-        self.slot.forget(call as u64);
+        self.slot.forget(named(call));
     }
 
     /// The bytes that programs in the VM have received and written, and the number of streams closed at a bound: `[in,

@@ -5,6 +5,7 @@
 use agent_vm_host::Abort;
 use napi_derive::napi;
 
+use crate::number::named;
 use crate::value::Value;
 use crate::vm::{Answer, NativeVm};
 use crate::wire;
@@ -28,7 +29,7 @@ impl NativeVm {
         let patience = wire::timeout(timeout, None, 0.0).map(|timeout| timeout.after);
         let abort = Abort::default();
         if abortable {
-            self.slot.remember(call as u64, abort.clone());
+            self.slot.remember(named(call), abort.clone());
         }
         let answer = self.ask(call, move |vm| async move {
             let found = vm.wait_for_port(port, patience, &abort).await?;
@@ -46,7 +47,7 @@ impl NativeVm {
         let patience = wire::timeout(timeout, None, 0.0).map(|timeout| timeout.after);
         let abort = Abort::default();
         if abortable {
-            self.slot.remember(call as u64, abort.clone());
+            self.slot.remember(named(call), abort.clone());
         }
         let answer = self.ask(call, move |vm| async move {
             vm.wait_for_idle(&shell, patience, &abort).await?;

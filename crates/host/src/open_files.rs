@@ -22,7 +22,8 @@ pub struct OpenedFile {
 /// The files that the streams of one VM have open, by their numbers.
 #[derive(Default)]
 pub struct OpenFiles {
-    next: AtomicU64,
+    /// The last number that was given. The first is 1.
+    last: AtomicU64,
     /// `None` for a file that is being opened.
     files: Mutex<HashMap<u64, Option<Arc<OpenedFile>>>>,
 }
@@ -36,7 +37,7 @@ impl OpenFiles {
                 "the streams of this VM have {MAX_OPEN} files open, the most that a VM may have: end or destroy one"
             )));
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = 1 + self.last.fetch_add(1, Ordering::Relaxed);
         files.insert(number, None);
         Ok(number)
     }
