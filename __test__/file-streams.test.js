@@ -196,13 +196,12 @@ test("a full disk fails the write, and an abort destroys the stream", async () =
   const controller = new AbortController();
   const reason = new Error("enough");
   await vm.writeFile("/home/user/f", content);
-  for (const stream of [
+  const ends = [
     vm.createReadStream("/home/user/f", { signal: controller.signal }),
     vm.createWriteStream("/home/user/h", { signal: controller.signal }),
-  ]) {
-    setImmediate(() => controller.abort(reason));
-    expect(await rejection(finished(stream))).toMatchObject({ code: "ABORTED", cause: reason });
-  }
+  ].map((stream) => rejection(finished(stream)));
+  setImmediate(() => controller.abort(reason));
+  for (const end of ends) expect(await end).toMatchObject({ code: "ABORTED", cause: reason });
   const late = vm.createReadStream("/home/user/f", { signal: controller.signal });
   expect(await rejection(finished(late))).toMatchObject({ code: "ABORTED" });
 });
