@@ -24,8 +24,9 @@ const END_BYTES: usize = 16;
 /// What is read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// The most bytes that are read of a shell at once, without a wait in between.
-const MOST_AT_ONCE: usize = 4 * MOST_BYTES;
+/// The most bytes that are read of a shell at once, without a wait in between. What a shell wrote before it waited fits, because the
+/// socket has no more room.
+const MOST_AT_ONCE: usize = 256 * 1024;
 
 /// What a shell writes.
 #[derive(Debug)]
@@ -198,7 +199,9 @@ fn receive_into(
 #[derive(Debug, Default)]
 struct ReceivedReport {
     bytes: Vec<u8>,
-    /// How many of them have no end of a report in them.
+    /// How many of them are reports that were taken. They are removed all at once: the rest is moved then.
+    taken: usize,
+    /// How many of them have no end of a report in them that was not taken.
     searched: usize,
     /// Whether bytes were dropped.
     overflowed: bool,
@@ -206,6 +209,9 @@ struct ReceivedReport {
 
 impl ReceivedReport {
     fn add(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.searched -= self.taken;
+        self.taken = 0;
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > MOST_BYTES {
             // The end of the report is still to be found, and is short.
@@ -232,7 +238,7 @@ impl ReceivedReport {
                 return None;
             };
             let whole = !self.overflowed;
-            let text = || whole.then(|| Environment::new(&self.bytes[..at]));
+            let text = || whole.then(|| Environment::new(&self.bytes[self.taken..at]));
             let report = match &rest[..end] {
                 b"E" => Some(Report::Exports(text())),
                 b"N" => Some(Report::Exports(None)),
@@ -244,9 +250,13 @@ impl ReceivedReport {
                 continue;
             };
             self.overflowed = false;
-            self.bytes.drain(..=at + 1 + end);
-            self.bytes.shrink_to(READ_BYTES);
-            self.searched = 0;
+            self.taken = at + 2 + end;
+            self.searched = self.taken;
+            if self.taken == self.bytes.len() {
+                self.bytes.clear();
+                self.bytes.shrink_to(READ_BYTES);
+                (self.taken, self.searched) = (0, 0);
+            }
             return Some(report);
         }
     }
@@ -315,6 +325,25 @@ mod tests {
         received.add(b"\0S5\0");
         assert!(matches!(received.take(), Some(Report::Status(5, _))));
         assert!(received.bytes.capacity() <= 2 * READ_BYTES);
+    }
+
+    #[test]
+    fn a_flood_of_reports_is_moved_once() {
+        let mut received = ReceivedReport::default();
+        let flood = b"\0S7\0".repeat(READ_BYTES);
+        received.add(&flood);
+        let begins = received.bytes.as_ptr();
+        for taken in 1..READ_BYTES {
+            assert!(matches!(received.take(), Some(Report::Status(7, _))));
+            assert_eq!((received.taken, received.bytes.len()), (4 * taken, flood.len()));
+        }
+        assert_eq!(received.bytes.as_ptr(), begins);
+        received.add(b"\0S");
+        assert_eq!(received.bytes.len(), 6);
+        assert!(received.take().is_some() && received.take().is_none());
+        received.add(b"8\0");
+        assert!(matches!(received.take(), Some(Report::Status(8, _))));
+        assert!(received.bytes.is_empty());
     }
 
     #[test]

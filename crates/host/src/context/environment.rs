@@ -75,7 +75,10 @@ fn line(text: &[u8]) -> Option<(Option<Pair>, &[u8])> {
     match rest.split_first()? {
         (b'\n', after) => Some((None, after)),
         (b'=', rest) => {
-            let (value, after) = word(rest)?;
+            // No shell prints quotes that do not end. Looking at what is left line by line would cost the square of it.
+            let Some((value, after)) = word(rest) else {
+                return Some((None, &[]));
+            };
             let value = String::from_utf8(value).ok();
             Some((value.map(|value| (name, value)), after))
         }
@@ -176,6 +179,13 @@ mod tests {
             Environment::new(lines.concat().as_bytes()).variables().len(),
             MOST_VARIABLES
         );
+    }
+
+    #[test]
+    fn quotes_that_do_not_end_end_the_text() {
+        // Each of these lines would be read to the end of the text.
+        let text = format!("export A=1\n{}", "export A=\\'\"'\n".repeat(50_000));
+        assert_eq!(pairs(&text), [pair("A", "1")]);
     }
 
     fn pairs(text: &str) -> Vec<(String, String)> {

@@ -92,11 +92,14 @@ pub fn directory_for_init(path: &[u8]) -> Result<OwnedFd, Errno> {
 /// Like [`directory`], if the kernel has all names on the path in its cache and so needs no lock of a directory, which a
 /// program could hold; `None` otherwise.
 pub fn cached_directory(path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    match resolve_with(AT_FDCWD, path, flags, Mode::empty(), CACHED) {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let links = ResolveFlag::RESOLVE_NO_MAGICLINKS | CACHED;
+    match openat2(AT_FDCWD, path, flags, Mode::empty(), links) {
+        // Only a path through /proc would show whose directory it is, and programs can hold locks there too.
+        Ok(fd) if fstatfs(&fd)?.filesystem_type() == PROC_SUPER_MAGIC => Ok(None),
         Ok(fd) => Ok(Some(fd)),
         // EINVAL before Linux 5.12, which cannot say.
-        Err(Errno::EAGAIN | Errno::EINVAL) => Ok(None),
+        Err(Errno::EAGAIN | Errno::EINVAL | Errno::EINTR) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
