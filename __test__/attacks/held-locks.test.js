@@ -43,7 +43,7 @@ const heldUp = (call) =>
     const one = settled(call());
     await sleep(300);
     return !one.isSettled && one;
-  });
+  }, 150);
 
 let shown;
 beforeEach(() => {
@@ -120,7 +120,7 @@ test.each(levels)(
     // All was done while these waited, or the lock was not held and nothing was shown.
     expect(await expectServiceBeside(vm, waiting)).toContain(false);
   },
-  120_000,
+  240_000,
 );
 
 test.each([
@@ -135,7 +135,7 @@ test.each([
     const waiting = [await heldUp(change), settled(change())];
     expect(await expectServiceBeside(vm, waiting)).toContain(false);
   },
-  120_000,
+  240_000,
 );
 
 /**
@@ -186,7 +186,7 @@ test.each(levels)(
     const waiting = [await heldUp(start), settled(start()), settled(start())];
     expect(await expectServiceBeside(vm, waiting)).toContain(false);
   },
-  120_000,
+  240_000,
 );
 
 /**
@@ -231,7 +231,7 @@ test.each(levels)(
       expect(table.find((process) => process.pid === pid)).toMatchObject({ command: "python3", status: "running" });
     }
   },
-  120_000,
+  240_000,
 );
 
 test.each(levels)(
@@ -248,7 +248,7 @@ test.each(levels)(
     await expectService(vm, [...commands(vm), daemon, vm.allProcesses()]);
     expect((await daemon).background).toMatchObject([{ command: "sleep", args: ["1000"] }]);
   },
-  120_000,
+  240_000,
 );
 
 test.each(levels)(
