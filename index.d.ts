@@ -690,6 +690,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * first call draws it from the kept output. Rejects with LIMIT_EXCEEDED if the terminal has no screen (more than 1,024 columns
    * or rows, more than 65,536 cells, or one column), or if the screens of the VM have more than 262,144 cells together; those of
    * shells that have exited make room. Rejects with ETIMEDOUT if drawing what the terminal has brought takes longer than 10 s.
+   *
+   * A VM's screens are read one after the other, with a turn of the event loop between them.
    */
   readScreen(shellId: string, options?: ReadScreenOptions): Promise<ShellScreen>;
   /**
@@ -1352,6 +1354,11 @@ export interface ReadScreenOptions {
    * more, or has ended. Default: reads at once.
    */
   after?: number;
+  /**
+   * A number of resizes, such as `resizes` of the screen before: waits until the terminal has been resized more often, and 10 ms
+   * more, or the shell has ended. With `after` too, waits for the first of both.
+   */
+  resizes?: number;
   /** Ends the wait: rejects with ABORTED. */
   signal?: AbortSignal;
 }
@@ -1374,11 +1381,14 @@ export interface ShellScreen {
   alternateScreen: boolean;
   /**
    * False if output or sizes were dropped before the screen was drawn, so it may lack something. A shell with `screen: true`
-   * stays exact.
+   * stays exact while it runs, unless more than 1,024 resizes wait to be drawn. The screen of a shell that has exited may make room
+   * for others, and is then built again from the kept output.
    */
   exact: boolean;
   /** The position after the last byte that is drawn, counted like `seq`. */
   nextSeq: number;
+  /** How often `resizeShell` had resized the terminal. */
+  resizes: number;
   /** How the shell ended; null while it runs. Then the screen is the last one of what the shell wrote itself. */
   exited: ExitStatus | null;
 }

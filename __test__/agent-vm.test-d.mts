@@ -114,7 +114,11 @@ const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level
 
 const screened: VmShell = await vm.openShell({ screen: true });
 const screen: ShellScreen = await vm.waitForScreen(screened.shellId, /x/, { timeout: 1 });
-const screenRead: ReadScreenOptions = { after: screen.nextSeq, signal: AbortSignal.timeout(1) };
+const screenRead: ReadScreenOptions = {
+  after: screen.nextSeq,
+  resizes: screen.resizes,
+  signal: AbortSignal.timeout(1),
+};
 const { lines: _lines, exited: _exited }: ShellScreen = await vm.readScreen(screened.shellId, screenRead);
 // @ts-expect-error -- a pattern is a text or an expression
 await vm.waitForScreen(screened.shellId, 7);

@@ -40,6 +40,7 @@ test("a screen has the text, the cursor, the title and the rest of what a person
     alternateScreen: false,
     exact: true,
     nextSeq: 39,
+    resizes: 0,
     exited: null,
   });
   await shell.close();
@@ -139,6 +140,63 @@ test("waitForScreen ends with a match, a timeout, an abort and the end of the sh
   await late;
   expect(await ended).toBe("OUTPUT_ENDED");
   expect(await shown("later")).toBe("ready");
+});
+
+test("a wait for a screen looks again after a resize without output", async () => {
+  const shell = await printing("abcdef", { cols: 3, rows: 2 });
+  await vm.waitForScreen(shell.shellId, "def");
+  const waiting = vm.waitForScreen(shell.shellId, /^abcdef$/m);
+  const { nextSeq: after, resizes } = await vm.readScreen(shell.shellId);
+  const reading = vm.readScreen(shell.shellId, { after, resizes });
+  await shell.resize(10, 2);
+  expect(await waiting).toMatchObject({ cols: 10, lines: ["abcdef", ""], resizes: 1, nextSeq: after });
+  expect(await reading).toMatchObject({ cols: 10, resizes: 1 });
+  // One that was before is not waited for.
+  expect((await vm.readScreen(shell.shellId, { resizes })).cols).toBe(10);
+  await shell.close();
+});
+
+test("many reads of a full screen leave turns of the event loop to the rest of the server", async () => {
+  const other = await bootForFile();
+  const fill =
+    "s=$(printf '\\U1d11e%.0s' {1..256}); for row in {1..256}; do printf %s $s; done; printf '\\e]2;full\\a'; read end";
+  const shell = await vm.openShell({ command: "bash", args: ["-c", fill], cols: 256, rows: 256, screen: true });
+  await until(async () => (await vm.readScreen(shell.shellId)).title === "full");
+  const settled = [];
+  const turns = new Set();
+  let turn = 0;
+  const next = () => {
+    turn++;
+    immediate = setImmediate(next);
+  };
+  let immediate = setImmediate(next);
+  const reads = Array.from({ length: 64 }, async () => {
+    const { lines } = await vm.readScreen(shell.shellId);
+    turns.add(turn);
+    settled.push("read");
+    return [...lines.join("")].length;
+  });
+  const stat = other.stat("/tmp").then(() => settled.push("stat"));
+  const timer = new Promise((resolve) => setTimeout(resolve, 1)).then(() => settled.push("timer"));
+  const cells = await Promise.all(reads);
+  await Promise.all([stat, timer]);
+  clearImmediate(immediate);
+  expect(new Set(cells)).toEqual(new Set([65_536]));
+  expect(turns.size).toBe(64);
+  expect(settled.indexOf("stat")).toBeLessThan(32);
+  expect(settled.indexOf("timer")).toBeLessThan(32);
+  await shell.close();
+});
+
+test("a read that is aborted leaves its place to others", async () => {
+  const shell = await printing("ready");
+  await vm.waitForScreen(shell.shellId, "ready");
+  const controller = new AbortController();
+  const aborted = Array.from({ length: 16 }, () => vm.readScreen(shell.shellId, { signal: controller.signal }));
+  controller.abort();
+  await Promise.allSettled(aborted);
+  expect((await vm.readScreen(shell.shellId)).lines[0]).toBe("ready");
+  await shell.close();
 });
 
 test("a screen's arguments and bounds are refused clearly", async () => {

@@ -13,7 +13,7 @@ const { execResult, nativeError, parse } = require("./wire");
 
 /** @import { ContextExecOptions, ExecOptions } from "../src/addon" */
 /** @import { Bare } from "./members" */
-/** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ValuesOf } from "./wire" */
+/** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ScreenPiece, ValuesOf } from "./wire" */
 
 const {
   Settled,
@@ -187,7 +187,7 @@ class Calls {
 
   /**
    * Makes a call that an abort of `signal`, if given, ends.
-   * @template {"readScreen" | "waitForPort" | "waitForIdle"} M
+   * @template {"waitForPort" | "waitForIdle"} M
    * @param {M} method
    * @param {AbortSignal | undefined} signal
    * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
@@ -196,6 +196,20 @@ class Calls {
     if (signal?.aborted) throw aborted(signal);
     const asked = /** @type {ValuesOf<M>} */ ([signal !== undefined, ...values]);
     return this.#call(method, undefined, asked, undefined, signal);
+  }
+
+  /**
+   * Makes such a call whose result arrives as one piece and a value.
+   * @param {"readScreen"} method
+   * @param {AbortSignal | undefined} signal
+   * @param {ValuesOf<"readScreen"> extends [abortable: boolean, ...values: infer V] ? V : never} values
+   */
+  async piece(method, signal, ...values) {
+    if (signal?.aborted) throw aborted(signal);
+    /** @type {[ScreenPiece]} */
+    const list = /** @type {never} */ ([]);
+    const value = await this.#call(method, undefined, [signal !== undefined, ...values], list, signal);
+    return { piece: list[0], value };
   }
 
   /**

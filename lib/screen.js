@@ -12,7 +12,13 @@ const { shellScreen } = require("./wire");
 /** @import { ShellScreen } from "../index" */
 /** @import { Calls } from "./calls" */
 
-const readOptions = { __proto__: /** @type {null} */ (null), after: check.after.after, signal: check.abortSignal };
+const position = check.after.after;
+const readOptions = {
+  __proto__: /** @type {null} */ (null),
+  after: position,
+  resizes: position,
+  signal: check.abortSignal,
+};
 
 /** The longest time that a timer of Node.js can have, in milliseconds: 24 days. */
 const LONGEST_TIMER = 0x7fffffff;
@@ -25,9 +31,9 @@ const LONGEST_TIMER = 0x7fffffff;
  */
 async function readScreen(calls, shellId, options) {
   const id = check.shellId("shellId", shellId);
-  const { after, signal } = check.members("options", options, readOptions);
+  const { after, resizes, signal } = check.members("options", options, readOptions);
   calls.requireVm();
-  return read(calls, id, after, signal);
+  return read(calls, id, { after, resizes }, signal);
 }
 
 /**
@@ -73,15 +79,15 @@ async function waitForScreen(calls, shellId, wanted, options) {
  */
 async function untilMatch(calls, shellId, wanted, signal) {
   const matches = matcher(wanted);
-  /** @type {number | undefined} */
-  let after;
+  /** @type {Change} */
+  let seen = {};
   for (;;) {
-    const screen = await read(calls, shellId, after, signal);
+    const screen = await read(calls, shellId, seen, signal);
     if (matches(screen)) return screen;
     if (screen.exited) {
       throw new AgentVmError("OUTPUT_ENDED", `The output of ${shellId} has ended before its screen matched`);
     }
-    after = screen.nextSeq;
+    seen = { after: screen.nextSeq, resizes: screen.resizes };
   }
 }
 
@@ -98,13 +104,19 @@ function matcher(wanted) {
 }
 
 /**
+ * What to wait for: output beyond a position, or more resizes.
+ * @typedef {{ after?: number | undefined, resizes?: number | undefined }} Change
+ */
+
+/**
  * @param {Calls} calls
  * @param {string} shellId
- * @param {number | undefined} after
+ * @param {Change} change
  * @param {AbortSignal | undefined} signal
  */
-async function read(calls, shellId, after, signal) {
-  return shellScreen(await calls.abortable("readScreen", signal, shellId, after));
+async function read(calls, shellId, { after, resizes }, signal) {
+  const { piece, value } = await calls.piece("readScreen", signal, shellId, after, resizes);
+  return shellScreen(piece, value);
 }
 
 module.exports = { readScreen, waitForScreen };

@@ -45,10 +45,7 @@ const { AgentVmError } = require("./error");
  * ]} Replay
  */
 
-/**
- * A shell's screen, and how the shell ended, if it has.
- * @typedef {[screen: Json<Omit<ShellScreen, "exited">>, status: ExitValues | undefined]} ScreenValues
- */
+/** @typedef {Omit<ShellScreen, "exited">} ScreenPiece */
 
 /** @typedef {[bytesIn: number, bytesOut: number, outputsCut: number]} IoStats */
 
@@ -245,11 +242,13 @@ function shellReplay([chunks, nextSeq, truncatedBytes, status, outputCut]) {
 }
 
 /**
- * @param {ScreenValues} values
+ * A shell's screen, which came as a piece, and how the shell ended, if it has.
+ * @param {ScreenPiece} screen
+ * @param {ExitValues | undefined} status
  * @returns {ShellScreen}
  */
-function shellScreen([screen, status]) {
-  return { ...parse(screen), exited: status ? exitStatus(status) : null };
+function shellScreen(screen, status) {
+  return { ...screen, exited: status ? exitStatus(status) : null };
 }
 
 module.exports = { commandLine, execResult, exitStatus, nativeError, parse, processReplay, shellReplay, shellScreen };

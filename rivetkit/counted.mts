@@ -8,6 +8,7 @@ import type {
   ExecOptions,
   ExecResult,
   ReadFileResult,
+  ShellScreen,
   SpawnOptions,
   VmProcess,
 } from "agent-vm";
@@ -305,6 +306,12 @@ export async function readFilesCounted(
 
 function isPath(path: unknown): boolean {
   return typeof path === "string" && path.startsWith("/") && !path.includes("\0");
+}
+
+/** A screen, whose text may be as long as two million bytes. */
+export function screenCounted(claim: Claim, screen: ShellScreen): ShellScreen {
+  claim.take(screen.lines.reduce((bytes, line) => bytes + 2 * line.length, 0));
+  return screen;
 }
 
 /** The decoded body of a response, of at most CALL_BYTES. */

@@ -10,6 +10,7 @@ import {
   readFilesCounted,
   refuseUnsent,
   responseCounted,
+  screenCounted,
   spawnCounted,
 } from "./counted.mjs";
 import { failure } from "./errors.mjs";
@@ -111,12 +112,15 @@ export const methods: Methods = {
   listShells: async ({ machine }) => (await machine.running())?.listShells() ?? [],
   readShell: (use, shellId, options) =>
     listing(use, async () => (await withShell(use.machine, shellId)).readShell(shellId, options)),
-  readScreen: async (use, shellId, options) =>
-    (await withShell(use.machine, shellId)).readScreen(shellId, withSignal(use, options)),
+  // Not in turn with listings, whose places a wait would hold: the VM reads one screen at a time.
+  readScreen: async (use, shellId, options) => {
+    const vm = await withShell(use.machine, shellId);
+    return screenCounted(use.claim, await vm.readScreen(shellId, withSignal(use, options)));
+  },
   waitForScreen: async (use, shellId, pattern, options) => {
     const vm = await withShell(use.machine, shellId);
     refuseExpression(pattern);
-    return vm.waitForScreen(shellId, pattern, withSignal(use, options));
+    return screenCounted(use.claim, await vm.waitForScreen(shellId, pattern, withSignal(use, options)));
   },
 
   // The types are those of the results without an encoding, which RemoteVariants adds.

@@ -38,17 +38,14 @@ export async function waitForScreenMatch(
 async function untilMatch(call: Call, shellId: string, pattern: RegExp, signal: AbortSignal): Promise<ShellScreen> {
   // A copy without the flags that make a match depend on the one before.
   const expression = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""));
-  let after: number | undefined;
+  let seen: { after?: number; resizes?: number } = {};
   for (;;) {
-    const screen = (await call("readScreen", [
-      shellId,
-      after === undefined ? { signal } : { after, signal },
-    ])) as ShellScreen;
+    const screen = (await call("readScreen", [shellId, { ...seen, signal }])) as ShellScreen;
     if (expression.test(screen.lines.join("\n"))) return screen;
     if (screen.exited) {
       throw failure("OUTPUT_ENDED", `The output of ${shellId} has ended before its screen matched`);
     }
-    after = screen.nextSeq;
+    seen = { after: screen.nextSeq, resizes: screen.resizes };
   }
 }
 

@@ -71,6 +71,12 @@ impl Bridge {
         let bridge = self.clone();
         move |json, credit| bridge.send(Message::Piece { call, json, credit })
     }
+
+    /// Returns a function that sends a call's screen.
+    pub fn screen(&self, call: f64) -> impl Fn(String, Credit) + Send + Sync + 'static {
+        let bridge = self.clone();
+        move |json, credit| bridge.send(Message::Screen { call, json, credit })
+    }
 }
 
 impl Events for Bridge {

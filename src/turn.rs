@@ -39,6 +39,13 @@ pub fn return_listing_credit(credit: Credit) {
     return_within(LISTING_SPAN, credit);
 }
 
+/// Returns the credit of a screen when this turn is over: JavaScript parses a large one for longer than other events may
+/// wait.
+pub fn return_at_end(credit: Credit) {
+    receive_here();
+    TURN.with_borrow_mut(|turn| turn.held.push(credit));
+}
+
 fn return_within(span: Duration, credit: Credit) {
     receive_here();
     TURN.with_borrow_mut(|turn| {

@@ -25,11 +25,23 @@ test("a client reads screens, waits for texts, and matches its expressions itsel
     await agent.writeShell(shellId, "\n");
     const found = [(await text).lines[3], (await expression).lines[3], (await after).exact];
     await agent.writeShell(shellId, "\n");
+    const wide = await agent.openShell({
+      command: "sh",
+      args: ["-c", "printf abcdef; read end"],
+      cols: 3,
+      screen: true,
+    });
+    await agent.waitForScreen(wide.shellId, "def");
+    const resized = [agent.waitForScreen(wide.shellId, /^abcdef$/m), agent.waitForScreen(wide.shellId, "abcdef")];
+    await agent.resizeShell(wide.shellId, 10, 24);
+    const sizes = (await Promise.all(resized)).map(({ cols }) => cols);
+    await agent.closeShell(wide.shellId);
     const codes = async (failures) => (await Promise.all(failures)).map(({ code }) => code);
     const plain = createPlainClient(endpoint).vm.getOrCreate(["test"]);
     return {
       two,
       found,
+      sizes,
       ended: await codes(ended),
       aborted: await codes(aborted),
       late: await codes(late),
@@ -42,6 +54,7 @@ test("a client reads screens, waits for texts, and matches its expressions itsel
   expect(seen).toMatchObject({
     two: { rows: 24, cols: 80, cursor: { row: 2, col: 7, visible: true }, exact: true, exited: null },
     found: ["three", "three", true],
+    sizes: [10, 10],
     ended: ["OUTPUT_ENDED", "OUTPUT_ENDED"],
     aborted: ["ABORTED", "ABORTED"],
     late: ["ETIMEDOUT", "ETIMEDOUT"],

@@ -57,6 +57,8 @@ pub enum Message {
     Settled { call: f64, result: Result<Value, Error> },
     /// A part of a call's result.
     Piece { call: f64, json: String, credit: Credit },
+    /// The only piece of a call's result, of which the next one must wait for the next turn of the event loop.
+    Screen { call: f64, json: String, credit: Credit },
     /// The result of an exec.
     ExecEnded {
         call: f64,
@@ -78,7 +80,9 @@ impl Message {
     /// Replaces a message that cannot be converted: a call then gets an error, so that it settles.
     pub fn instead(&self) -> fn(&Error, f64) -> Vec<Value> {
         match self {
-            Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } => failed_call,
+            Self::Settled { .. } | Self::ExecEnded { .. } | Self::Piece { .. } | Self::Screen { .. } => {
+                failed_call
+            }
             Self::ExecOutput { .. } | Self::Event(_) => {
                 |error, _| vec![MessageKind::Lost.into(), error_value(error)]
             }
@@ -88,7 +92,10 @@ impl Message {
     /// The number of the call that it is about; 0 for none.
     pub fn call(&self) -> f64 {
         match self {
-            Self::Settled { call, .. } | Self::ExecEnded { call, .. } | Self::Piece { call, .. } => *call,
+            Self::Settled { call, .. }
+            | Self::ExecEnded { call, .. }
+            | Self::Piece { call, .. }
+            | Self::Screen { call, .. } => *call,
             Self::ExecOutput { .. } | Self::Event(_) => 0.0,
         }
     }
@@ -112,6 +119,10 @@ impl Message {
             },
             Self::Piece { call, json, credit } => {
                 turn::return_listing_credit(credit);
+                vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
+            }
+            Self::Screen { call, json, credit } => {
+                turn::return_at_end(credit);
                 vec![MessageKind::Piece.into(), Value::Number(call), Value::text(json)]
             }
             Self::ExecEnded {

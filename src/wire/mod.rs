@@ -27,4 +27,4 @@ pub use results::{
     names, process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
     typed_names,
 };
-pub use screen::screen_value;
+pub use screen::screen;

@@ -1,27 +1,60 @@
 //! A shell's screen for JavaScript.
 
-use agent_vm_host::{ExitStatus, ScreenView};
-use serde_json::json;
+use agent_vm_host::{ScreenView, View};
+use serde::Serialize;
 
-use super::results::status_value;
-use crate::value::Value;
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'view> {
+    rows: usize,
+    cols: u16,
+    lines: &'view [String],
+    cursor: Cursor,
+    title: &'view str,
+    alternate_screen: bool,
+    exact: bool,
+    next_seq: u64,
+    resizes: u64,
+}
 
-/// A `ShellScreen` without its exit status, as JSON, and the exit status.
-pub fn screen_value((screen, exited): (ScreenView, Option<ExitStatus>)) -> Value {
+#[derive(Serialize)]
+struct Cursor {
+    row: usize,
+    col: usize,
+    visible: bool,
+}
+
+/// A `ShellScreen` without its exit status, as the only item of a JSON array.
+pub fn screen(screen: &ScreenView, resizes: u64) -> String {
     let ScreenView {
         view,
         exact,
         next_seq,
     } = screen;
-    let json = Value::json(&json!({
-        "rows": view.lines.len(),
-        "cols": view.cols,
-        "lines": view.lines,
-        "cursor": { "row": view.cursor_row, "col": view.cursor_col, "visible": view.cursor_visible },
-        "title": view.title,
-        "alternateScreen": view.alternate_screen,
-        "exact": exact,
-        "nextSeq": next_seq,
-    }));
-    Value::List(vec![json, exited.map_or(Value::Undefined, status_value)])
+    let View {
+        lines,
+        cols,
+        cursor_row,
+        cursor_col,
+        cursor_visible,
+        title,
+        alternate_screen,
+    } = view;
+    let screen = Shown {
+        rows: lines.len(),
+        cols: *cols,
+        lines,
+        cursor: Cursor {
+            row: *cursor_row,
+            col: *cursor_col,
+            visible: *cursor_visible,
+        },
+        title,
+        alternate_screen: *alternate_screen,
+        exact: *exact,
+        next_seq: *next_seq,
+        resizes,
+    };
+    // Nothing in it can fail to become JSON.
+    serde_json::to_string(&[screen]).unwrap_or_default()
 }

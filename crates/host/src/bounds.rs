@@ -1,5 +1,7 @@
 //! Bounds on how many calls of one VM may run at a time, for calls that use the server's resources.
 
+use std::sync::Arc;
+
 use tokio::sync::Semaphore;
 
 use crate::guest_threads::GuestThreads;
@@ -23,6 +25,10 @@ pub const MAX_CONNECTING: usize = 1024;
 /// The maximum number of a VM's calls that wait for something to happen in it. Another one is refused.
 pub const MAX_WAITING: usize = 1024;
 
+/// How many screens of one VM are being read at a time, until JavaScript has them: a large one takes the event loop some
+/// 20 ms. More reads wait, and each read waits for a turn of the event loop.
+const SCREENS: usize = 1;
+
 /// The bounds of one VM. No semaphore is ever closed.
 pub struct CallBounds {
     /// One permit for each listing.
@@ -37,6 +43,8 @@ pub struct CallBounds {
     pub connecting: Semaphore,
     /// The files that streams have open.
     pub open_files: OpenFiles,
+    /// One permit for each screen that JavaScript does not have yet.
+    pub screens: Arc<Semaphore>,
     /// One permit for each call that waits for something to happen.
     pub waiting: Semaphore,
 }
@@ -51,6 +59,7 @@ impl CallBounds {
             guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
             open_files: OpenFiles::default(),
+            screens: Arc::new(Semaphore::new(SCREENS)),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }

@@ -59,9 +59,9 @@ pub use placement::receive_here;
 pub use process_table::{ProcessInfo, Status};
 pub use records::{OutputReplay, ShellInfo, SpawnedProcessInfo};
 pub use run::{
-    BackgroundProcess, Command, ContextExec, ContextInfo, ContextRequest, EndRequest, Exec, ExecResult,
-    KeptBytes, OnContext, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed, ProcessId,
-    ShellRequest, SpawnRequest, Timeout,
+    BackgroundProcess, Command, ContextExec, ContextInfo, ContextRequest, DescribeScreen, EndRequest, Exec,
+    ExecResult, KeptBytes, OnContext, OnOpen, OnOutput, OnResult, OnSpawn, PendingWrite, Printed, ProcessId,
+    ScreenRequest, ShellRequest, SpawnRequest, Timeout,
 };
 pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;

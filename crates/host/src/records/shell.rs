@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::record::Record;
 use crate::error::Error;
@@ -22,6 +22,8 @@ pub struct Shell {
     pub record: Record,
     terminal: Mutex<ShellTerminal>,
     closed: Notify,
+    /// How often its terminal was resized.
+    resizes: watch::Sender<u64>,
     /// Whether it was opened with a screen.
     keeps_screen: bool,
 }
@@ -72,6 +74,7 @@ impl Shell {
                 screen: screen.map(Arc::new),
             }),
             closed: Notify::new(),
+            resizes: watch::Sender::new(0),
         }
     }
 
@@ -164,7 +167,19 @@ impl Shell {
         if let (Some(screen), Ok(size)) = (&terminal.screen, size) {
             screen.resize(size);
         }
+        self.resizes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// How often its terminal was resized.
+    pub fn resizes(&self) -> u64 {
+        *self.resizes.borrow()
+    }
+
+    /// Waits until its terminal was resized again, since it was for the time `resizes`.
+    pub async fn resized(&self, resizes: u64) {
+        // An error would mean that `self` is gone.
+        drop(self.resizes.subscribe().wait_for(|count| *count > resizes).await);
     }
 
     /// Closes the host's writing side of the terminal.

@@ -39,5 +39,6 @@ pub use exit::{EndRequest, Timeout};
 pub use input::PendingWrite;
 pub use printed::{KeptBytes, Printed};
 pub use process_id::ProcessId;
+pub use screen_calls::{DescribeScreen, ScreenRequest};
 pub use shell::{OnOpen, ShellRequest};
 pub use spawn::{OnSpawn, SpawnRequest};

@@ -20,8 +20,14 @@ use super::size::Size;
 use super::title::Title;
 use super::view::View;
 
-/// The most bytes that are drawn at a time. Few bytes can ask for much work: this bounds what one call takes.
+/// The most bytes that are drawn at a time. Few bytes can ask for work on the whole screen: this bounds what one call takes.
 pub const PIECE: usize = 64;
+
+/// The most bytes that are drawn at a time on the largest screens.
+const SMALLEST_PIECE: usize = 4;
+
+/// The most cells of a screen that is drawn in pieces of [`PIECE`]; those of larger screens are smaller accordingly.
+const USUAL_CELLS: usize = 80 * 24;
 
 /// The most characters without a width of their own, such as accents, in one cell; more are ignored.
 const MAX_MARKS: usize = 6;
@@ -64,6 +70,11 @@ impl Canvas {
             title: Title::default(),
             printed: 0,
         }
+    }
+
+    /// The most bytes that are drawn at a time.
+    pub fn piece(&self) -> usize {
+        (PIECE * USUAL_CELLS / self.size.cells()).clamp(SMALLEST_PIECE, PIECE)
     }
 
     /// Called before each piece of output.

@@ -170,31 +170,36 @@ impl Drawing {
         drop(self.arrived.subscribe().wait_for(|end| *end > after).await);
     }
 
-    /// Draws everything that has arrived, and returns what shows.
-    pub async fn read(self: &Arc<Self>) -> Result<ScreenView, Error> {
-        let drawing = Arc::clone(self);
-        // The view is made where drawing is done: a large one takes a while.
-        let reading = async move {
-            let steps = {
-                let mut queue = drawing.queue.lock();
-                drawing.schedule(&mut queue);
-                queue.steps
-            };
-            let mut progress = drawing.progress.subscribe();
-            let drawn = progress.wait_for(|drawn| *drawn >= steps);
-            let in_time = tokio::time::timeout(READ_DEADLINE, drawn)
-                .await
-                .is_ok_and(|drawn| drawn.is_ok());
-            in_time.then(|| drawing.view())
+    /// Waits until everything that has arrived is drawn.
+    pub async fn drawn(self: &Arc<Self>) -> Result<(), Error> {
+        let steps = {
+            let mut queue = self.queue.lock();
+            self.schedule(&mut queue);
+            queue.steps
         };
+        let mut progress = self.progress.subscribe();
+        let drawn = progress.wait_for(|drawn| *drawn >= steps);
+        match tokio::time::timeout(READ_DEADLINE, drawn).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::System {
+                errno: libc::ETIMEDOUT,
+                syscall: "readScreen".into(),
+                path: None,
+            }),
+        }
+    }
+
+    /// Describes what shows, where drawing is done: a large screen takes a while. The description ends even if nobody waits
+    /// for it any longer.
+    pub async fn described<T: Send + 'static>(
+        self: &Arc<Self>,
+        describe: impl FnOnce(ScreenView) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let drawing = Arc::clone(self);
         let runtime = runtime::screens().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let describing = runtime.spawn(async move { describe(drawing.view()) });
         // The task is not aborted, and a panic in it is a bug of this file.
-        let view = runtime.spawn(reading).await.map_err(|_| Error::Disposed)?;
-        view.ok_or_else(|| Error::System {
-            errno: libc::ETIMEDOUT,
-            syscall: "readScreen".into(),
-            path: None,
-        })
+        describing.await.map_err(|_| Error::Disposed)
     }
 
     fn view(&self) -> ScreenView {
@@ -270,7 +275,7 @@ impl Drawn {
     /// Draws a piece of the current output, and returns its length.
     fn feed(&mut self) -> usize {
         let emulator = &mut self.emulator;
-        let piece = Emulator::piece(&self.current);
+        let piece = emulator.piece(&self.current);
         let length = piece.len();
         // A fault of the emulator must not end the server.
         let drawn = catch_unwind(AssertUnwindSafe(|| emulator.draw(piece)));

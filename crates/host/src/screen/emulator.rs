@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alacritty_terminal::vte::ansi::{Processor, Timeout};
 
-use super::canvas::{Canvas, PIECE};
+use super::canvas::Canvas;
 use super::long_strings::LongStrings;
 use super::size::Size;
 use super::view::View;
@@ -41,13 +41,13 @@ impl Emulator {
     }
 
     /// The beginning of `bytes` that one call draws.
-    pub fn piece(bytes: &[u8]) -> &[u8] {
-        &bytes[..bytes.len().min(PIECE)]
+    pub fn piece<'bytes>(&self, bytes: &'bytes [u8]) -> &'bytes [u8] {
+        &bytes[..bytes.len().min(self.canvas.piece())]
     }
 
     /// Draws one piece.
     pub fn draw(&mut self, piece: &[u8]) {
-        let mut rest = Self::piece(piece);
+        let mut rest = self.piece(piece);
         self.canvas.begin_piece();
         while !rest.is_empty() {
             let (part, seen) = self.strings.next_part(rest);
@@ -69,6 +69,7 @@ impl Emulator {
 
 #[cfg(test)]
 mod tests {
+    use super::super::canvas::PIECE;
     use super::*;
 
     fn shown(size: (u16, u16), output: &[u8]) -> View {
@@ -123,6 +124,15 @@ mod tests {
         let view = shown((10, 3), b"a\x1b[65535b");
         // 30 cells and a piece's length.
         assert_eq!(view.lines, ["aaaaaaaaaa", "aaaaaaaaaa", "aaaa"]);
+    }
+
+    #[test]
+    fn a_larger_screen_is_drawn_in_smaller_pieces() {
+        let lengths = [(2, 1), (80, 24), (200, 50), (1024, 64)].map(|size| {
+            let emulator = emulator(size);
+            emulator.piece(&[b'x'; 1000]).len()
+        });
+        assert_eq!(lengths, [64, 64, 12, 4]);
     }
 
     #[test]
