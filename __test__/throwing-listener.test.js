@@ -30,6 +30,27 @@ test("an error in a callback or listener is uncaught, as any emitter's, and noth
   });
 });
 
+test("a listener of portOpened that throws does not lose the other ports", async () => {
+  const script = nodeScript(`
+    let errors = 0;
+    process.on("uncaughtException", () => errors++);
+    const vm = await AgentVm.create();
+    const server = "import socket; held = [socket.create_server(('', 3000 + n)) for n in range(20)]; print('up', flush=True); input()";
+    const { pid } = await vm.spawn("python3", ["-c", server]);
+    await vm.waitForOutput(pid, "up");
+    const opened = [];
+    const closed = [];
+    vm.on("portOpened", ({ port }) => { opened.push(port); throw new Error("opened"); });
+    vm.on("portClosed", ({ port }) => { closed.push(port); throw new Error("closed"); });
+    while (opened.length < 20) await new Promise(setImmediate);
+    await vm.killProcess(pid);
+    while (closed.length < 20) await new Promise(setImmediate);
+    await vm.dispose();
+    console.log(JSON.stringify([new Set(opened).size, new Set(closed).size, errors]));`);
+  const { stdout, code } = await script.ended;
+  expect({ stdout, code }).toEqual({ stdout: "[20,20,40]", code: 0 });
+});
+
 test("without a handler it ends Node.js, with the error's message", async () => {
   const { ended } = nodeScript(`
     const vm = await AgentVm.create();

@@ -75,8 +75,15 @@ function emitEvent(vm, processes, shells, event) {
     }
     case Ports: {
       for (const change of parse(event[1])) {
-        if (typeof change === "number") vm.emit("portClosed", { port: change });
-        else vm.emit("portOpened", change);
+        try {
+          if (typeof change === "number") vm.emit("portClosed", { port: change });
+          else vm.emit("portOpened", change);
+        } catch (error) {
+          // A listener threw: the other changes are still emitted.
+          process.nextTick(() => {
+            throw error;
+          });
+        }
       }
       return;
     }
