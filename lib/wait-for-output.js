@@ -5,20 +5,25 @@ const timers = require("node:timers");
 
 const { follow } = require("./abort");
 const { AgentVmError, aborted, disposed } = require("./error");
-const { OutputSearch } = require("./output-search");
+const { ExpressionSearch } = require("./expression-search");
 const { printable } = require("./printable");
+const turns = require("./search-turns");
+const { TextSearch } = require("./text-search");
 
 /** @import { OutputMatch } from "../index" */
 /** @import { Calls } from "./calls" */
 /** @import { Followed } from "./followed" */
 /** @import { StreamName } from "./handles/output" */
+/** @import { Searcher } from "./search-turns" */
 
-/** The maximum number of such waits of one VM. Each may hold 256 KiB. */
+/** The maximum number of such waits of one VM. */
 const MOST_WAITS = 1024;
-/** How many bytes one wait searches in a turn of the event loop. */
-const TURN_BYTES = 256 * 1024;
+/** How many bytes one wait searches before the next one gets its turn. */
+const SLICE_BYTES = 64 * 1024;
 /** How many bytes may wait to be searched before the program is paused. */
 const QUEUE_BYTES = 1024 * 1024;
+/** What each chunk, and each turn, counts beside its bytes. */
+const CHUNK_BYTES = 512;
 
 /**
  * What is waited for, and until when.
@@ -63,6 +68,7 @@ class OutputWaits {
   }
 }
 
+/** @implements {Searcher} */
 class OutputWait {
   /** @type {Promise<OutputMatch>} */
   outcome;
@@ -81,10 +87,10 @@ class OutputWait {
   #queue = [];
   #queued = 0;
   #isHolding = false;
-  /** @type {NodeJS.Immediate | undefined} */
-  #turn;
   /** How far the output is searched or queued. */
   #position;
+  /** How far it was kept when the wait began. */
+  #keptUntil = 0;
   #truncated = 0;
   /** The streams that have not ended. @type {Set<StreamName>} */
   #open;
@@ -98,30 +104,42 @@ class OutputWait {
     this.#calls = calls;
     this.#followed = followed;
     this.#wait = wait;
-    this.#search = new OutputSearch(wait.pattern);
+    const { pattern, signal, timeout } = wait;
+    this.#search = typeof pattern === "string" ? new TextSearch(pattern) : new ExpressionSearch(pattern);
     this.#position = wait.after;
     this.#open = new Set(wait.streams);
     this.outcome = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#begin();
-  }
-
-  #begin() {
-    const { after, streams, signal, timeout } = this.#wait;
-    const { calls } = this.#followed;
-    const [chunks, truncatedBytes] = calls.kept(after);
-    this.#truncated = truncatedBytes;
-    for (const [stream, data, seq] of chunks) this.#add(stream, data, seq);
-    // Events bring what follows, and also some of what is kept.
-    this.#cancels.push(this.#followed.watch((stream, data, seq) => this.#add(stream, data, seq)));
-    for (const stream of streams) this.#cancels.push(calls.whenEnded(stream, () => this.#end(stream)));
     if (signal) this.#cancels.push(follow(signal, () => this.#fail(aborted(signal))));
     if (timeout > 0) {
       const timer = timers.setTimeout(() => this.#late(), Math.min(timeout, 0x7fffffff));
       this.#cancels.push(() => timers.clearTimeout(timer));
     }
+    // What is kept stays kept until then.
+    if (!turns.beginSearch(this)) this.#hold();
+  }
+
+  begin() {
+    try {
+      this.#begin();
+    } catch (error) {
+      this.#fail(/** @type {Error} */ (error));
+    }
+  }
+
+  #begin() {
+    const { after, streams } = this.#wait;
+    const { calls } = this.#followed;
+    const [chunks, truncatedBytes] = calls.kept(after);
+    this.#truncated = truncatedBytes;
+    for (const [stream, data, seq] of chunks) this.#add(stream, data, seq);
+    this.#keptUntil = this.#position;
+    // Events bring what follows, and also some of what is kept.
+    this.#cancels.push(this.#followed.watch((stream, data, seq) => this.#add(stream, data, seq)));
+    for (const stream of streams) this.#cancels.push(calls.whenEnded(stream, () => this.#end(stream)));
+    turns.searchLater(this);
   }
 
   /**
@@ -133,38 +151,52 @@ class OutputWait {
     const end = seq + data.byteLength;
     if (end <= this.#position) return;
     const known = Math.max(0, this.#position - seq);
-    const fresh = known === 0 ? data : data.subarray(known);
     this.#position = end;
-    this.#queue.push({ stream, data: fresh, seq: seq + known });
-    this.#queued += fresh.byteLength;
-    if (this.#queued > QUEUE_BYTES) this.#hold();
-    this.#searchLater();
-  }
-
-  /** All that comes in one turn of the event loop is searched together, whatever the size of its chunks. */
-  #searchLater() {
-    this.#turn ??= timers.setImmediate(() => {
-      this.#turn = undefined;
-      this.#searchSome();
-    });
-  }
-
-  #searchSome() {
-    let bytes = 0;
-    let taken = 0;
-    let match;
-    for (const { stream, data, seq } of this.#queue) {
-      if (bytes >= TURN_BYTES) break;
-      taken++;
-      bytes += data.byteLength;
-      match = this.#search.add(stream, data, seq);
-      if (match) break;
+    // In slices, each of which is searched in one turn.
+    for (let at = known; at < data.byteLength; at += SLICE_BYTES) {
+      const isWhole = at === 0 && data.byteLength <= SLICE_BYTES;
+      const slice = isWhole ? data : data.subarray(at, at + SLICE_BYTES);
+      this.#queue.push({ stream, data: slice, seq: seq + at });
+      this.#queued += slice.byteLength + CHUNK_BYTES;
     }
-    match ??= this.#search.find();
-    if (match) return this.#found(match);
+    if (this.#queued > QUEUE_BYTES) this.#hold();
+    turns.searchLater(this);
+  }
+
+  /** Searches the next slice of what is queued. What came in small chunks is searched together. */
+  search() {
+    const before = this.#search.searched;
+    let taken = 0;
+    let cost = 0;
+    try {
+      let match;
+      for (const { stream, data, seq } of this.#queue) {
+        if (taken > 0 && cost + data.byteLength > SLICE_BYTES) break;
+        taken++;
+        cost += data.byteLength + CHUNK_BYTES;
+        match = this.#search.add(stream, data, seq);
+        if (match) break;
+      }
+      match ??= this.#search.find();
+      if (match) this.#found(match);
+      else this.#searched(taken, cost);
+    } catch (error) {
+      // An expression may need more stack than there is.
+      this.#fail(/** @type {Error} */ (error));
+    }
+    return this.#search.searched - before + taken * CHUNK_BYTES + CHUNK_BYTES;
+  }
+
+  /**
+   * @param {number} taken
+   * @param {number} cost
+   */
+  #searched(taken, cost) {
     this.#queue.splice(0, taken);
-    this.#queued -= bytes;
-    if (this.#queue.length > 0) return this.#searchLater();
+    this.#queued -= cost;
+    const [first] = this.#queue;
+    if (!first || first.seq >= this.#keptUntil) turns.begun(this);
+    if (first) return turns.searchLater(this);
     this.#release();
     if (this.#open.size === 0) void this.#ended();
   }
@@ -172,7 +204,7 @@ class OutputWait {
   /** @param {StreamName} stream */
   #end(stream) {
     this.#open.delete(stream);
-    if (this.#open.size === 0) this.#searchLater();
+    if (this.#open.size === 0) turns.searchLater(this);
   }
 
   async #ended() {
@@ -216,8 +248,8 @@ class OutputWait {
   #stop() {
     this.#isOver = true;
     this.#queue = [];
+    turns.endSearch(this);
     this.#release();
-    if (this.#turn) timers.clearImmediate(this.#turn);
     for (const cancel of this.#cancels.splice(0)) cancel();
   }
 

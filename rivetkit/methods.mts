@@ -25,6 +25,13 @@ import type {
   VmFetchResult,
 } from "./remote.mjs";
 
+/** What a wait for output holds beside its pattern: places in a queue. */
+const WAIT_BYTES = 64 * 1024;
+/** What it holds for each character of its pattern: the code point, its place in the table, and where it began in either stream. */
+const BYTES_OF_CHARACTER = 22;
+/** A longer pattern is refused. */
+const MOST_PATTERN = 16_384;
+
 /** What a call is run with. */
 export interface Use {
   readonly machine: Machine;
@@ -158,7 +165,13 @@ export const methods: Methods = {
     const { machine } = use;
     const vm = typeof id === "string" ? await withShell(machine, id) : await withProcess(machine, id);
     refuseExpression(pattern);
-    return vm.waitForOutput(id, pattern, withSignal(use, options));
+    const held = use.claim.part();
+    held.set(WAIT_BYTES + BYTES_OF_CHARACTER * Math.min(pattern.length, MOST_PATTERN));
+    try {
+      return await vm.waitForOutput(id, pattern, withSignal(use, options));
+    } finally {
+      held.release();
+    }
   },
 
   vmFetch: async (use, port, url, init) =>

@@ -1,6 +1,6 @@
 // The client's half of waitForOutput with a regular expression: the client matches it, so that no expression of a client runs
 // in the server. It listens to the events, and reads what is kept. It runs in browsers too.
-import { OutputSearch } from "#output-search";
+import { ExpressionSearch } from "#expression-search";
 import type { ExitStatus, OutputMatch, ProcessOutputReplay, ShellReplay, WaitForOutputOptions } from "agent-vm";
 import { RivetError } from "rivetkit/client";
 import { aborted, follow } from "./following.mjs";
@@ -39,7 +39,7 @@ export async function waitForMatch(
   const offs: (() => void)[] = [];
   try {
     return await new Promise<OutputMatch>((resolve, reject) => {
-      const wait = new MatchWait(link, id, new OutputSearch(pattern), after, { resolve, reject });
+      const wait = new MatchWait(link, id, new ExpressionSearch(pattern), after, { resolve, reject });
       const event = typeof id === "string" ? "shellData" : "processOutput";
       const exit = typeof id === "string" ? "shellExit" : "processExit";
       const isOurs = (of: { pid?: number; shellId?: string }): boolean => (of.pid ?? of.shellId) === id;
@@ -73,7 +73,7 @@ class MatchWait {
   readonly name: string;
   readonly #link: OutputLink;
   readonly #id: number | string;
-  readonly #search: OutputSearch;
+  readonly #search: ExpressionSearch;
   readonly #outcome: { resolve(match: OutputMatch): void; reject(error: Error): void };
   #position: number;
   /** The end of the last event that came before all that is kept was read. */
@@ -87,7 +87,7 @@ class MatchWait {
   constructor(
     link: OutputLink,
     id: number | string,
-    search: OutputSearch,
+    search: ExpressionSearch,
     after: number,
     outcome: { resolve(match: OutputMatch): void; reject(error: Error): void },
   ) {

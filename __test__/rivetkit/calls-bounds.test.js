@@ -189,6 +189,36 @@ test("what something else in the server wrote to Object.prototype is no option o
   expect(seen).toEqual({ stdout: "printed\n", chunks: 0, content: "content", method: "GET", counted: 8 + 7 + 3 });
 });
 
+test("a wait for output counts what its text makes it hold, until it ends", async () => {
+  const seen = await evaluate(`${CALLS}
+    const { methods } = await import("${dist}/methods.mjs");
+    const { Claim } = await import("${dist}/budget.mjs");
+    const vm = await AgentVm.create();
+    const use = { machine: { running: async () => vm }, claim: new Claim(new Share()) };
+    const { pid } = await vm.spawn("cat");
+    const wait = (text) => code(() => methods.waitForOutput(use, pid, text));
+    const waits = ["never", "x".repeat(16_384)].map(wait);
+    await new Promise(setImmediate);
+    const held = use.claim.bytes;
+    await vm.closeProcessStdin(pid);
+    const codes = await Promise.all(waits);
+    const left = use.claim.bytes;
+    const tooLong = await wait("x".repeat(50_000_000));
+    new Share().take(SERVER_BYTES / 2);
+    const own = new Claim(new Share());
+    own.take((SERVER_BYTES / 2) * 0.75 - 100_000);
+    const full = await code(() => methods.waitForOutput({ ...use, claim: own }, pid, "x".repeat(16_384)));
+    await vm.dispose();
+    print({ held, codes, left, tooLong, full });`);
+  expect(seen).toEqual({
+    held: 2 * 65_536 + 22 * (5 + 16_384),
+    codes: ["OUTPUT_ENDED", "OUTPUT_ENDED"],
+    left: 0,
+    tooLong: "INVALID_ARGUMENT",
+    full: "LIMIT_EXCEEDED",
+  });
+});
+
 test("a call that arrives after its connection has closed leaves nothing behind", async () => {
   const seen = await evaluate(`${CALLS}
     const calls = new Calls("incarnation", async () => "done");
