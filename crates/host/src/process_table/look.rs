@@ -60,6 +60,19 @@ struct Look {
     progress: Mutex<Progress>,
 }
 
+/// Gives up the thread that looks when nobody waits for the look any more: an aborted call must not leave it behind.
+struct AbandonOnDrop<'a>(&'a Look, &'a Mutex<HashSet<Key>>);
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        let Self(look, held) = self;
+        let mut progress = look.progress.lock();
+        progress.worker = u32::MAX;
+        let waits = progress.waits.take();
+        held.lock().extend(waits.and_then(|(_, key)| key));
+    }
+}
+
 #[derive(Default)]
 struct Progress {
     /// The number of the thread that looks.
@@ -109,6 +122,7 @@ impl ProcessLook {
                 ..Progress::default()
             }),
         });
+        let _abandons = AbandonOnDrop(&look, &self.held);
         for worker in 0..MOST_GIVEN_UP {
             if self.work(&look, worker).await? {
                 return Ok(look.take());
@@ -296,5 +310,24 @@ impl Look {
         progress.done += 1;
         progress.found.extend(described);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_look_gives_its_thread_up() {
+        let look = Look {
+            whom: Whom::These(Vec::new()),
+            progress: Mutex::default(),
+        };
+        let held = Mutex::default();
+        let abandons = AbandonOnDrop(&look, &held);
+        assert!(look.begin(0, (7, 100)).is_some());
+        drop(abandons);
+        assert!(held.lock().contains(&(7, 100)));
+        assert!(!look.end(0, Allowance::default()) && !look.start(0));
     }
 }
