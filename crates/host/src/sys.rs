@@ -1,6 +1,7 @@
 //! System calls on pipes and terminals for which no safe wrapper exists.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -47,6 +48,29 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: FIONBIO reads one int.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw const on) }).map(drop)
+}
+
+/// The major and the minor number of the device that a path leads to, links included; zeros if it leads to something else. From
+/// what the kernel knows: it does not ask a file system's server (FUSE, NFS), which may not answer.
+pub fn cached_device(directory_fd: BorrowedFd<'_>, path: &CStr) -> io::Result<(u32, u32)> {
+    // SAFETY: all-zero is a valid statx.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the path ends with a NUL, and `found` has room for one statx. The C library of old systems has no function for it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            directory_fd.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            &raw mut found,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((found.stx_rdev_major, found.stx_rdev_minor))
 }
 
 /// Whether it is a pipe's end.

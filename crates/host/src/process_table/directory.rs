@@ -1,13 +1,15 @@
 //! A process's directory in `/proc`.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_proc_stat::{STAT_BYTES, numbers};
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+use crate::sys;
 
 /// The directory of a process, or of one of its threads. It stays with that process: once the process is reaped, its
 /// files cannot be opened any more, whatever process has its pid by then.
@@ -41,11 +43,10 @@ impl ProcDirectory {
         Ok(numbers(&self.fd, "task")?)
     }
 
-    /// The number of the device that a link in it leads to; 0 if it leads to none.
-    pub fn device(&self, name: &str) -> Option<u64> {
-        fstatat(&self.fd, name, AtFlags::empty())
-            .ok()
-            .map(|stat| stat.st_rdev)
+    /// The major and the minor number of the device that a link in it leads to; zeros if it leads to something else. Does not
+    /// ask the file system for it: a program may be what answers for that.
+    pub fn device(&self, name: &str) -> Option<(u32, u32)> {
+        sys::cached_device(self.fd.as_fd(), &CString::new(name).ok()?).ok()
     }
 
     /// Opens a file in it.

@@ -5,11 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use agent_vm_proc_stat::{STAT_BYTES, Stat};
-use nix::sys::stat::{major, minor};
-
+use super::descriptors::Descriptors;
 use super::system_call::{WaitsFor, parse};
 use crate::process_table::{Member, ProcDirectory};
+use agent_vm_proc_stat::{STAT_BYTES, Stat};
 
 /// The maximum number of processes of one foreground, and of threads of each, that are looked at.
 const MOST_PROCESSES: usize = 64;
@@ -18,8 +17,11 @@ const MOST_THREADS: usize = 64;
 /// The maximum number of descriptors that are looked at in what one thread waits for.
 const MOST_DESCRIPTORS: u64 = 1024;
 
-/// The device number of /dev/tty, which is each process's own terminal.
-const OWN_TERMINAL: (u64, u64) = (5, 0);
+/// The maximum number of descriptors that one look looks at. All shells have an equal share of them: one does not hide another.
+const MOST_IN_ALL: usize = 65_536;
+
+/// How many other processes are tried to find out whether the kernel lets this process look at all.
+const MOST_TRIED: usize = 64;
 
 /// A shell to look at.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +52,9 @@ impl WaitKey {
 pub enum TerminalState {
     /// One of its threads waits until it can read the terminal.
     Waits(WaitKey),
-    /// Something else.
+    /// Something else, or the kernel does not let this process look at it alone.
     Busy,
-    /// The kernel does not let this process look.
+    /// The kernel does not let this process look at any process.
     Hidden,
 }
 
@@ -80,7 +82,9 @@ pub fn look<K: Copy + Eq + std::hash::Hash>(
         wanted.insert((terminal.device, terminal.foreground), shell.key);
         found.insert(shell.key, TerminalState::Busy);
     }
-    let mut left: HashMap<K, usize> = HashMap::new();
+    let share = MOST_IN_ALL / wanted.len().max(1);
+    let mut left: HashMap<K, (usize, usize)> = HashMap::new();
+    let (mut has_looked, mut refused) = (false, Vec::new());
     for member in members {
         let Some(directory) = member.directory(proc_fd)? else {
             continue;
@@ -91,24 +95,40 @@ pub fn look<K: Copy + Eq + std::hash::Hash>(
         let Some(key) = wanted.get(&(terminal.device, group)) else {
             continue;
         };
-        let looked = left.entry(*key).or_insert(MOST_PROCESSES);
-        if *looked == 0 || matches!(found.get(key), Some(TerminalState::Waits(_))) {
+        let (processes, descriptors) = left.entry(*key).or_insert((MOST_PROCESSES, share));
+        if *processes == 0 || matches!(found.get(key), Some(TerminalState::Waits(_))) {
             continue;
         }
-        *looked -= 1;
-        match state(&directory, member.pid, terminal.device) {
+        *processes -= 1;
+        let descriptors = Descriptors::new(&directory, terminal.device, descriptors);
+        match state(&directory, member.pid, descriptors) {
             Err(libc::EMFILE | libc::ENFILE) => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
-            Err(libc::EPERM | libc::EACCES | libc::ENOSYS) => {
-                found.insert(*key, TerminalState::Hidden);
-            }
+            Err(libc::EPERM | libc::EACCES | libc::ENOSYS) => refused.push(*key),
             // It has ended.
-            Err(_) | Ok(TerminalState::Busy) => {}
+            Err(_) => {}
             Ok(state) => {
+                has_looked = true;
                 found.insert(*key, state);
             }
         }
     }
+    // A program can forbid to look at itself: that says nothing of the others.
+    if !refused.is_empty() && !has_looked && !can_look(proc_fd, members)? {
+        found.extend(refused.into_iter().map(|key| (key, TerminalState::Hidden)));
+    }
     Ok(found)
+}
+
+/// Whether the kernel lets this process look at any of them.
+fn can_look(proc_fd: &OwnedFd, members: &[Member]) -> io::Result<bool> {
+    for member in members.iter().take(MOST_TRIED) {
+        if let Some(directory) = member.directory(proc_fd)?
+            && text(&directory, "syscall").is_ok()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The process group of a process, and its terminal.
@@ -130,14 +150,18 @@ fn of(directory: &ProcDirectory) -> Option<(i32, Terminal)> {
 }
 
 /// What a process in the foreground does. Fails with the kernel's error number.
-fn state(directory: &ProcDirectory, pid: i32, device: u64) -> Result<TerminalState, i32> {
+fn state(
+    directory: &ProcDirectory,
+    pid: i32,
+    mut descriptors: Descriptors<'_>,
+) -> Result<TerminalState, i32> {
     let threads = directory.threads().map_err(number)?;
     for thread in threads.into_iter().take(MOST_THREADS) {
         let call = text(directory, &format!("task/{thread}/syscall"))?;
         let Some(waits_for) = parse(&call) else {
             continue;
         };
-        if waits_for_terminal(directory, waits_for, device)?
+        if waits_for_terminal(directory, waits_for, &mut descriptors)?
             && let Some(switches) = switches(&text(directory, &format!("task/{thread}/status"))?)
         {
             return Ok(TerminalState::Waits(WaitKey {
@@ -150,8 +174,12 @@ fn state(directory: &ProcDirectory, pid: i32, device: u64) -> Result<TerminalSta
     Ok(TerminalState::Busy)
 }
 
-fn waits_for_terminal(directory: &ProcDirectory, waits_for: WaitsFor, device: u64) -> Result<bool, i32> {
-    let is_terminal = |fd: u64| is_terminal(directory, fd, device);
+fn waits_for_terminal(
+    directory: &ProcDirectory,
+    waits_for: WaitsFor,
+    descriptors: &mut Descriptors<'_>,
+) -> Result<bool, i32> {
+    let mut is_terminal = |fd: u64| descriptors.is_terminal(fd);
     match waits_for {
         WaitsFor::Read(fd) => Ok(is_terminal(fd)),
         WaitsFor::Poll { address, count } => {
@@ -159,7 +187,7 @@ fn waits_for_terminal(directory: &ProcDirectory, waits_for: WaitsFor, device: u6
             Ok(polled.chunks_exact(8).any(|entry| {
                 let fd = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
                 let events = i16::from_ne_bytes([entry[4], entry[5]]);
-                events & libc::POLLIN != 0 && u64::try_from(fd).is_ok_and(is_terminal)
+                events & libc::POLLIN != 0 && u64::try_from(fd).is_ok_and(&mut is_terminal)
             }))
         }
         WaitsFor::Select { address, bits } => {
@@ -189,16 +217,6 @@ fn watched_fd(line: &str) -> Option<u64> {
     let fd = words.next()?.parse().ok()?;
     let events = u32::from_str_radix(words.nth(1)?, 16).ok()?;
     (events & libc::EPOLLIN as u32 != 0).then_some(fd)
-}
-
-/// Whether a descriptor of the process is that terminal, or its own one by the name /dev/tty.
-fn is_terminal(directory: &ProcDirectory, fd: u64, device: u64) -> bool {
-    let Some(rdev) = directory.device(&format!("fd/{fd}")) else {
-        return false;
-    };
-    // As the kernel encodes it in `stat`.
-    let encoded = (minor(rdev) & 0xff) | (major(rdev) << 8) | ((minor(rdev) & !0xff) << 12);
-    encoded == device || (major(rdev), minor(rdev)) == OWN_TERMINAL
 }
 
 /// How often the thread has waited, from its `status`.

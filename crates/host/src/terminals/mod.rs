@@ -1,5 +1,6 @@
 //! Whether the program in the foreground of a terminal waits for what a person types, as the kernel shows it in the VM's `/proc`.
 
+mod descriptors;
 mod look;
 mod system_call;
 mod watch;
