@@ -92,6 +92,27 @@ test("calls of a running VM reject with EMFILE, and work again when descriptors 
   expect(running).toBe(0);
 });
 
+test("a wait for a shell goes on without descriptors, and ends when there are some again", async () => {
+  const { early, late } = await withFewDescriptors(
+    150,
+    `${helpers}
+    const vm = await AgentVm.create();
+    const { shellId } = await vm.openShell({ command: "sh" });
+    await prebootedGone(process.pid);
+    take();
+    let settled = false;
+    const waiting = code(vm.waitForIdle(shellId)).finally(() => (settled = true));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const early = settled;
+    give();
+    const late = await waiting;
+    await vm.dispose();
+    console.log(JSON.stringify({ early, late }));
+    process.exit();`,
+  );
+  expect({ early, late }).toEqual({ early: false, late: "ok" });
+});
+
 test("the process table is whole, or an EMFILE, however few descriptors are free", async () => {
   const { counts } = await withFewDescriptors(
     150,

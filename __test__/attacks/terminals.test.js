@@ -4,6 +4,7 @@
 const os = require("node:os");
 
 const { rejection, until } = require("../fixture/promises");
+const { nodeScript } = require("../fixture/server-process");
 const { boot } = require("../fixture/vm");
 
 /** Python whose memory is locked nearly all the time, while its first thread waits for the terminal. */
@@ -64,4 +65,63 @@ time.sleep(1000)`;
   // Input that it does not read changes nothing; it ends by the signal that the terminal makes of it.
   await vm.writeShell(shellId, "\x03");
   expect((await vm.exec("echo served")).stdout).toBe("served\n");
+});
+
+/** Python of which a look takes long: threads that each wait for a thousand pipes. */
+const heavy = `
+import os, select, threading
+reader, _ = os.pipe()
+pipes = [os.dup(reader) for _ in range(1000)]
+def wait():
+    poll = select.poll()
+    for pipe in pipes: poll.register(pipe, select.POLLIN)
+    poll.poll()
+for _ in range(15):
+    if os.fork() == 0: break
+for _ in range(40): threading.Thread(target=wait).start()
+print("wai" + "ting", flush=True)
+wait()
+`;
+
+test("waits that give up leave one look behind at most", async () => {
+  const { ended } = nodeScript(`
+    const fs = require("node:fs");
+    // The threads on which the host does what may have to wait for programs.
+    const threads = () => fs.readdirSync("/proc/self/task").filter((task) =>
+      fs.readFileSync("/proc/self/task/" + task + "/comm", "utf8") === "agent-vm-file\\n").length;
+    const vm = await AgentVm.create();
+    let shown = "";
+    vm.on("shellData", ({ data }) => (shown += Buffer.from(data)));
+    const { shellId } = await vm.openShell({ command: "python3", args: ["-c", ${JSON.stringify(heavy)}] });
+    while (shown.split("waiting").length <= 16) await new Promise((resolve) => setTimeout(resolve, 10));
+    const codes = new Set();
+    let most = 0;
+    for (let turn = 0; turn < 50; turn++) {
+      await vm.waitForIdle(shellId, { timeout: 2 }).catch(({ code }) => codes.add(code));
+      most = Math.max(most, threads());
+    }
+    const { stdout } = await vm.exec("echo content > /tmp/file; echo served");
+    const content = (await vm.readFile("/tmp/file")).toString();
+    await vm.dispose();
+    console.log(JSON.stringify({ codes: [...codes], most, stdout, content }));
+    process.exit();`);
+  const { stdout, stderr } = await ended;
+  expect(stderr).toBe("");
+  const found = { codes: ["ETIMEDOUT"], most: 1, stdout: "served\n", content: "content\n" };
+  expect(JSON.parse(stdout)).toEqual(found);
+}, 60_000);
+
+test("a program that forbids to look at itself does not count as waiting, and the shell below it does", async () => {
+  const vm = await boot();
+  let shown = "";
+  vm.on("shellData", ({ data }) => (shown += Buffer.from(data)));
+  const { shellId } = await vm.openShell({ command: "bash" });
+  await vm.waitForIdle(shellId);
+  const script =
+    "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); print('hid' + 'den', flush=True); time.sleep(1000)";
+  await vm.writeShell(shellId, `python3 -c "${script}"\n`);
+  await until(() => shown.includes("hidden"));
+  expect(await rejection(vm.waitForIdle(shellId, { timeout: 500 }))).toMatchObject({ code: "ETIMEDOUT" });
+  await vm.writeShell(shellId, "\x03");
+  await vm.waitForIdle(shellId);
 });

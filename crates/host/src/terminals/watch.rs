@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::look::TerminalState;
+use crate::error::Error;
 use crate::shell_id::ShellId;
 
 /// The last look at a VM's shells, for all who wait.
 #[derive(Debug, Default)]
 pub struct IdleWatch {
-    /// Locked while somebody looks, so that only one does.
-    pub last: Mutex<Option<Arc<IdleLook>>>,
+    /// Locked during a look, so that there is only one at a time.
+    pub last: Arc<Mutex<Option<Arc<IdleLook>>>>,
     /// Changes each time that JavaScript begins or ceases to listen; odd while it listens.
     pub listening: AtomicU64,
 }
@@ -27,7 +28,7 @@ pub struct IdleLook {
     /// How long it took.
     pub took: Duration,
     /// What it has shown.
-    pub shells: HashMap<ShellId, ShellLook>,
+    pub shells: Result<HashMap<ShellId, ShellLook>, Error>,
 }
 
 /// What a look has shown of one shell.

@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// The time between two looks at a program that waits.
 const CLOSE: Duration = Duration::from_millis(25);
 
+/// How many times as long as a look takes lies between the beginnings of two. See `pace.rs` for how long one who waits rests.
+const REST: u32 = 11;
+
 /// Follows whether one shell has waited for long enough.
 #[derive(Debug, Default)]
 struct Quiet {
@@ -118,10 +121,20 @@ async fn until_idle(shared: &Arc<Shared>, id: ShellId) -> Result<(), Error> {
     let mut quiet = Quiet::default();
     let mut pace = Pace::new();
     loop {
-        let seen = look_at_shells(shared, &mut pace).await?;
+        let seen = last_look(shared, &mut pace).await?;
         // What was seen before the call does not count: the caller may have opened the shell, or written to it, in between.
         if seen.at >= begun {
-            let shell = seen.shells.get(&id);
+            let shells = match &seen.shells {
+                Ok(shells) => shells,
+                // The server has no free descriptor now; it may have one later.
+                Err(Error::System { .. }) => {
+                    quiet = Quiet::default();
+                    rest(&pace, false).await;
+                    continue;
+                }
+                Err(error) => return Err(error.clone()),
+            };
+            let shell = shells.get(&id);
             let shell = shell.ok_or_else(|| Error::ShellNotFound(id.to_string()))?;
             if shell.state == TerminalState::Hidden {
                 return Err(Error::IsolationUnavailable {
@@ -145,11 +158,13 @@ async fn report(shared: &Arc<Shared>, number: u64) {
     let mut pace = Pace::new();
     while shared.idle.listening.load(Ordering::Relaxed) == number {
         let mut close = false;
-        if let Ok(seen) = look_at_shells(shared, &mut pace).await {
-            let shells: HashSet<_> = seen.shells.keys().copied().collect();
+        if let Ok(seen) = last_look(shared, &mut pace).await
+            && let Ok(looks) = &seen.shells
+        {
+            let shells: HashSet<_> = looks.keys().copied().collect();
             quiet.retain(|id, _| shells.contains(id));
             reported.retain(|id, _| shells.contains(id));
-            for (id, shell) in &seen.shells {
+            for (id, shell) in looks {
                 let has_changed = reported.get(id).is_none_or(|before| !before.is_same_wait(shell));
                 if has_changed && reported.remove(id).is_some() {
                     pace.changed();
@@ -177,14 +192,47 @@ async fn rest(pace: &Pace, close: bool) {
     sleep(step.max(pace.least())).await;
 }
 
-/// A look at all shells, at most so old as two looks may be apart: all who wait share it.
-async fn look_at_shells(shared: &Arc<Shared>, pace: &mut Pace) -> Result<Arc<IdleLook>, Error> {
-    let mut last = shared.idle.last.lock().await;
-    if let Some(last) = &*last
-        && last.at.elapsed() < CLOSE.max(last.took * 2)
+/// The last look at all shells, or another one if that is long past: all who wait share it.
+async fn last_look(shared: &Arc<Shared>, pace: &mut Pace) -> Result<Arc<IdleLook>, Error> {
+    let mut last = Arc::clone(&shared.idle.last).lock_owned().await;
+    let look = if let Some(look) = &*last
+        && is_recent(look)
     {
-        return Ok(Arc::clone(last));
+        Arc::clone(look)
+    } else {
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let shared = Arc::clone(shared);
+        // In a task of its own: who waits may give up, but the lock must stay for as long as a guest thread looks.
+        let task = runtime.spawn(async move {
+            let guest_threads = shared.bounds.guest_threads.clone();
+            let look = guest_threads.run(move || Ok(look_at_shells(&shared))).await;
+            let look = Arc::new(look.unwrap_or_else(|error| IdleLook {
+                at: Instant::now(),
+                took: Duration::ZERO,
+                shells: Err(error),
+            }));
+            *last = Some(Arc::clone(&look));
+            look
+        });
+        // The task does not panic, and the runtime is never shut down.
+        task.await.map_err(|_| Error::Disposed)?
+    };
+    pace.looked(look.took);
+    Ok(look)
+}
+
+/// Looks at all running shells.
+fn look_at_shells(shared: &Shared) -> IdleLook {
+    let at = Instant::now();
+    let shells = states(shared);
+    IdleLook {
+        at,
+        took: at.elapsed(),
+        shells,
     }
+}
+
+fn states(shared: &Shared) -> Result<HashMap<ShellId, ShellLook>, Error> {
     let shells: Vec<_> = shared
         .shells
         .lock()
@@ -192,42 +240,36 @@ async fn look_at_shells(shared: &Arc<Shared>, pace: &mut Pace) -> Result<Arc<Idl
         .into_iter()
         .filter(|shell| shell.record.status().is_none())
         .collect();
-    let at = Instant::now();
-    let (proc_fd, init) = (Arc::clone(&shared.proc_fd), shared.init);
-    let helpers = shared.control.helpers();
+    let places: Vec<_> = shells
+        .iter()
+        .map(|shell| LookAt {
+            key: shell.id,
+            pid: shell.record.pid,
+        })
+        .collect();
+    let failed = |error: std::io::Error| Error::system(&error, "open");
     let whole = shared.isolation == Isolation::Namespaces;
-    let work = move || {
-        let places: Vec<_> = shells
-            .iter()
-            .map(|shell| LookAt {
-                key: shell.id,
-                pid: shell.record.pid,
-            })
-            .collect();
-        let failed = |error: std::io::Error| Error::system(&error, "open");
-        let members = members(&proc_fd, init, &helpers, whole)
-            .map_err(failed)?
-            .ok_or(Error::Disposed)?;
-        let states = look(&proc_fd, &members, &places).map_err(failed)?;
-        let looks = shells.iter().map(|shell| {
-            let state = states.get(&shell.id).copied().unwrap_or(TerminalState::Busy);
-            let printed = shell.record.log.lock().end();
-            let written = shell.record.input.written();
-            (
-                shell.id,
-                ShellLook {
-                    state,
-                    printed,
-                    written,
-                },
-            )
-        });
-        Ok(looks.collect::<HashMap<_, _>>())
-    };
-    let shells = shared.bounds.guest_threads.run(work).await?;
-    let took = at.elapsed();
-    pace.looked(took);
-    let look = Arc::new(IdleLook { at, took, shells });
-    *last = Some(Arc::clone(&look));
-    Ok(look)
+    let members = members(&shared.proc_fd, shared.init, &shared.control.helpers(), whole)
+        .map_err(failed)?
+        .ok_or(Error::Disposed)?;
+    let states = look(&shared.proc_fd, &members, &places).map_err(failed)?;
+    let looks = shells.iter().map(|shell| {
+        let state = states.get(&shell.id).copied().unwrap_or(TerminalState::Busy);
+        let printed = shell.record.log.lock().end();
+        let written = shell.record.input.written();
+        (
+            shell.id,
+            ShellLook {
+                state,
+                printed,
+                written,
+            },
+        )
+    });
+    Ok(looks.collect())
+}
+
+/// Whether less time has passed since this look than must lie between two.
+fn is_recent(look: &IdleLook) -> bool {
+    look.at.elapsed() < CLOSE.max(look.took * REST)
 }
