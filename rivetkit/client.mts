@@ -138,6 +138,8 @@ function listening(raw: ActorHandleRaw, link: Link): object {
   const outputLink: OutputLink = {
     call: (method, args) => link.call(method, args),
     on: add(false),
+    onLost: (listener) => link.onLost(listener),
+    track: (id) => link.streams.track(id),
     isOver: (id) => link.streams.isOver(id),
   };
   const own = new Map<string | symbol, unknown>([

@@ -91,7 +91,7 @@ export function follow(signal: AbortSignal, onAbort: () => void): () => void {
   };
 }
 
-function isSignal(value: unknown): boolean {
+export function isSignal(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { aborted: isAborted, addEventListener, removeEventListener } = value as Partial<AbortSignal>;
   return (

@@ -107,6 +107,8 @@ export class Link implements HandleLink {
   #disposals = 0;
   /** Wakes what waits between its steps. */
   readonly #wakes = new Set<() => void>();
+  /** Called when listeners get no events any more. */
+  readonly #whenLost = new Set<(error: Error) => void>();
   /** Calls that have been answered, to report with the next request. */
   #done: string[] = [];
   /** The last unanswered call of each order. */
@@ -145,6 +147,14 @@ export class Link implements HandleLink {
 
   newId(): string {
     return newId();
+  }
+
+  /**
+   * Calls `listener` when the handle is disposed, or the actor cannot be reached. The returned function cancels that.
+   */
+  onLost(listener: (error: Error) => void): () => void {
+    this.#whenLost.add(listener);
+    return () => void this.#whenLost.delete(listener);
   }
 
   async #run(call: Call, args: unknown[], sent: unknown[], order: string | undefined): Promise<unknown> {
@@ -310,6 +320,7 @@ export class Link implements HandleLink {
   /** Closes the connection and removes the listeners. The next call or listener opens another connection. */
   dispose(): void {
     this.#disposals++;
+    for (const lost of [...this.#whenLost]) lost(disposed());
     this.streams.clear();
     clearTimeout(this.#idle);
     this.#disconnect();
@@ -460,8 +471,10 @@ export class Link implements HandleLink {
 
   /** Keeps a connection open while there are listeners. */
   #keepSubscribed(): void {
-    this.#connected().catch(() => {
-      // Calls report the error. Listeners have no way to report it, and wait on.
+    const disposals = this.#disposals;
+    this.#connected().catch((error: unknown) => {
+      // Calls report the error, and so do waits. Listeners have no way to report it, and wait on.
+      if (disposals === this.#disposals) for (const lost of [...this.#whenLost]) lost(error as Error);
       setTimeout(() => {
         if (this.streams.size > 0) this.#keepSubscribed();
       }, 5000);
@@ -520,7 +533,7 @@ function orderOf(method: string, about: unknown): string | undefined {
   const kind = ORDERED.get(method);
   if (kind === undefined) return undefined;
   if (kind !== "handle") return `${kind}:${String(about)}`;
-  const { pid, shellId, fd } = about as { pid?: number; shellId?: string; fd?: number };
+  const { pid, shellId, fd } = Object(about) as { pid?: number; shellId?: string; fd?: number };
   if (fd !== undefined) return `process:${pid}:${fd}`;
   // The order is that of the calls by id.
   return shellId === undefined ? `process:${pid}` : `shell:${shellId}`;

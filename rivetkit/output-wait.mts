@@ -5,6 +5,7 @@ import type { ExitStatus, OutputMatch, ProcessOutputReplay, ShellReplay, WaitFor
 import { RivetError } from "rivetkit/client";
 import { aborted, follow } from "./following.mjs";
 import type { Listener } from "./streams.mjs";
+import { waitOptions } from "./wait-options.mjs";
 
 type StreamName = "stdout" | "stderr";
 
@@ -13,6 +14,13 @@ export interface OutputLink {
   call(method: string, args: unknown[]): Promise<unknown>;
   /** Adds a listener. The returned function removes it. */
   on(name: string, listener: Listener): () => void;
+  /**
+   * Calls `listener` when the events end: the link was disposed, or the actor cannot be reached. The returned function cancels
+   * that.
+   */
+  onLost(listener: (error: Error) => void): () => void;
+  /** The end of the output is reported from now on, also if the actor's VM ends. */
+  track(id: number | string): void;
   /** Whether the end of the output was reported before. */
   isOver(id: number | string): boolean;
 }
@@ -29,12 +37,9 @@ export async function waitForMatch(
   link: OutputLink,
   id: number | string,
   pattern: RegExp,
-  options: WaitForOutputOptions = {},
+  options?: WaitForOutputOptions,
 ): Promise<OutputMatch> {
-  const { after = 0, timeout = 0, signal } = options;
-  if (typeof timeout !== "number" || !(timeout >= 0) || timeout === Number.POSITIVE_INFINITY) {
-    throw failure("INVALID_ARGUMENT", "options.timeout must be a number of milliseconds, 0 or more (0 means none)");
-  }
+  const { after = 0, timeout = 0, signal } = waitOptions(options, ["timeout", "signal", "after"]);
   if (signal?.aborted) throw aborted(signal);
   const offs: (() => void)[] = [];
   try {
@@ -47,6 +52,7 @@ export async function waitForMatch(
       on(event, (chunk: Chunk) => isOurs(chunk) && wait.add(chunk.stream ?? "stdout", chunk.data, chunk.seq));
       on(exit, (end: ExitStatus & Partial<Chunk>) => isOurs(end) && wait.exited(end, typeof id === "string"));
       if (typeof id === "number") on("processClose", (end: Chunk) => isOurs(end) && wait.ended());
+      offs.push(link.onLost(reject));
       if (signal) offs.push(follow(signal, () => reject(aborted(signal))));
       if (timeout > 0) {
         const late = `${wait.name} has not printed ${String(pattern)} after ${timeout} ms`;
@@ -103,6 +109,7 @@ class MatchWait {
   async begin(): Promise<void> {
     do {
       const { chunks, nextSeq, truncatedBytes, exited } = await this.#kept();
+      if (!exited) this.#link.track(this.#id);
       this.#truncated += truncatedBytes;
       for (const { stream, data, seq } of chunks) this.#take(stream, data, seq);
       this.#position = Math.max(this.#position, nextSeq);

@@ -3,6 +3,7 @@
 import type { ShellScreen, WaitOptions } from "agent-vm";
 import { RivetError } from "rivetkit/client";
 import { aborted, follow } from "./following.mjs";
+import { waitOptions } from "./wait-options.mjs";
 
 /** Makes a call of the actor. */
 export type Call = (method: string, args: unknown[]) => Promise<unknown>;
@@ -12,12 +13,9 @@ export async function waitForScreenMatch(
   call: Call,
   shellId: string,
   pattern: RegExp,
-  options: WaitOptions = {},
+  options?: WaitOptions,
 ): Promise<ShellScreen> {
-  const { timeout = 0, signal } = options;
-  if (typeof timeout !== "number" || !(timeout >= 0) || timeout === Number.POSITIVE_INFINITY) {
-    throw failure("INVALID_ARGUMENT", "options.timeout must be a number of milliseconds, 0 or more (0 means none)");
-  }
+  const { timeout = 0, signal } = waitOptions(options, ["timeout", "signal"]);
   if (signal?.aborted) throw aborted(signal);
   const controller = new AbortController();
   const end = (): void => controller.abort();

@@ -97,6 +97,11 @@ export class Streams {
     return position !== undefined && (typeof id === "string" ? position.exited : position.closed);
   }
 
+  /** Reports the end of this output if the VM ends, also if no event has named it before. */
+  track(id: Id): void {
+    if (this.#incarnation !== undefined) this.#position(id);
+  }
+
   clear(): void {
     this.#listeners.clear();
     this.#subscribed.clear();

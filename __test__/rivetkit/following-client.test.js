@@ -78,3 +78,43 @@ test("a call to an actor that never answers rejects after about two minutes", as
   expect(seconds).toBeGreaterThan(60);
   expect(seconds).toBeLessThan(130);
 });
+
+test("a client's wait for output rejects, too, when its actor does not answer any longer", async () => {
+  const seconds = await evaluate(`${LINKED}
+    const { waitForMatch } = await import("${dist}/output-wait.mjs");
+    const { mock } = await import("node:test");
+    const next = setImmediate;
+    mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+    let answers = true;
+    let asked = false;
+    const agent = link({
+      agentVmHello: () => (answers ? agentVmHello() : new Promise(() => {})),
+      agentVmPositions: () => ({ incarnation: "incarnation", processes: [], shells: [] }),
+      agentVmBegin: () => {
+        asked = true;
+        return { state: "done", value: { chunks: [], nextSeq: 0, truncatedBytes: 0, exited: null } };
+      },
+    });
+    const actor = {
+      call: (method, args) => agent.call(method, args),
+      on(name, listener) {
+        const off = agent.streams.add(name, listener, false);
+        agent.listening();
+        return off;
+      },
+      onLost: (listener) => agent.onLost(listener),
+      track: (id) => agent.streams.track(id),
+      isOver: () => false,
+    };
+    let rejectedAt;
+    waitForMatch(actor, 5, /never/).catch(() => (rejectedAt = Date.now()));
+    while (rejectedAt === undefined && Date.now() < 600_000) {
+      mock.timers.tick(100);
+      await new Promise((resolve) => next(resolve));
+      if (asked && Date.now() > 5000) answers = false;
+    }
+    print(rejectedAt / 1000);`);
+  // A silent connection is asked first.
+  expect(seconds).toBeGreaterThan(65);
+  expect(seconds).toBeLessThan(150);
+});

@@ -111,6 +111,58 @@ test("a client waits for output, and matches its expressions itself", async () =
   });
 });
 
+test("dispose of the client's handle ends its waits, and what begins afterwards waits over another connection", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const { pid } = await agent.spawn("cat");
+    const { shellId } = await agent.openShell({ command: "cat" });
+    const ends = [
+      failure(agent.waitForOutput(pid, "never")),
+      failure(agent.waitForOutput(pid, /never/)),
+      failure(agent.waitForOutput(shellId, /never/)),
+      failure(agent.waitForScreen(shellId, /never/)),
+    ];
+    await agent.writeShell(shellId, "begun\n");
+    await agent.waitForOutput(shellId, /begun/);
+    await agent.dispose();
+    const again = agent.waitForOutput(pid, /again/);
+    const messages = (await Promise.all(ends)).map(({ message }) => message);
+    await agent.writeProcessStdin(pid, "again\n");
+    const { text } = await again;
+    // Disposed while it connects.
+    await agent.dispose();
+    const connecting = failure(agent.waitForOutput(pid, /never/));
+    await agent.dispose();
+    const last = await agent.waitForOutput(pid, /again/);
+    await agent.killProcess(pid);
+    await agent.closeShell(shellId);
+    return { messages, text, connecting: (await connecting).message, last: last.text };
+  });
+  const gone = expect.stringMatching(/disposed|lost/);
+  expect(seen).toEqual({ messages: Array(4).fill(gone), text: "again", connecting: gone, last: "again" });
+});
+
+test("options of a wait that the client carries out itself are refused as a VM refuses them", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const { pid } = await agent.spawn("cat");
+    const { shellId } = await agent.openShell({ command: "cat" });
+    const wrong = [null, [], "x", { timout: 5 }, { timeout: -1 }, { timeout: NaN }, { timeout: "5" }, { signal: {} }];
+    const codes = [];
+    for (const pattern of [/never/, "never"]) {
+      for (const options of [...wrong, { after: -1 }, { after: "1" }]) {
+        codes.push((await failure(agent.waitForOutput(pid, pattern, options))).code);
+      }
+      for (const options of [...wrong, { after: 1 }]) {
+        codes.push((await failure(agent.waitForScreen(shellId, pattern, options))).code);
+      }
+    }
+    const unset = await failure(agent.waitForOutput(pid, /never/, { after: undefined, other: undefined, timeout: 1 }));
+    await agent.killProcess(pid);
+    await agent.closeShell(shellId);
+    return { codes, unset: unset.code };
+  });
+  expect(seen).toEqual({ codes: Array(38).fill("INVALID_ARGUMENT"), unset: "ETIMEDOUT" });
+});
+
 test("events of ports and waiting shells reach the clients that are subscribed", async () => {
   const seen = await server.evaluate(async ({ agent, createClient, endpoint, until, failure }) => {
     const opened = [];
