@@ -257,11 +257,14 @@ class RemoteReading implements Reading {
 
   #room(session: Session): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiting = () => {
+      let forget: () => void = () => {};
+      const wake = (): void => {
         this.#waiting = undefined;
+        forget();
         resolve();
       };
-      session.onGone(this.#waiting);
+      this.#waiting = wake;
+      forget = session.onGone(wake);
     });
   }
 

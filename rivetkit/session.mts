@@ -92,8 +92,10 @@ export class Session {
     return this.#gone;
   }
 
-  onGone(listener: () => void): void {
+  /** Calls `listener` at the end of the connection. The returned function cancels that. */
+  onGone(listener: () => void): () => void {
     this.#whenGone.add(listener);
+    return () => void this.#whenGone.delete(listener);
   }
 
   get silentMs(): number {
