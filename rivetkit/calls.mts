@@ -66,6 +66,11 @@ const WAITS: ReadonlySet<string> = new Set([
   "waitForOutput",
   "readScreen",
   "waitForScreen",
+  "waitProcess",
+  "waitProcessExit",
+  "waitShell",
+  "waitShellExit",
+  "handleWait",
 ]);
 /** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;
@@ -90,6 +95,8 @@ export interface Carried {
   readonly live?: Live | undefined;
   /** Whether the client is ours, which makes handles of what spawn and openShell return. */
   readonly handles?: boolean;
+  /** The same object for all calls of one client. */
+  readonly client?: object;
 }
 
 /** The method that resolves to the output of a process or shell. */
@@ -228,12 +235,13 @@ export class Calls {
     args: unknown[],
     deliver: (result: unknown) => unknown,
   ): Promise<unknown> {
-    const claim = new Claim(connection ? this.#client(connection).share : this.#unconnected);
+    const client = connection && this.#client(connection);
+    const claim = new Claim(client?.share ?? this.#unconnected);
     const call = this.#plain.begin(connection?.id ?? "");
     let work: Promise<unknown> = Promise.resolve();
     try {
       claim.take(OVERHEAD + encodedSize(args, CALL_BYTES));
-      work = this.#run(method, args, { claim, signal: call.signal });
+      work = this.#run(method, args, { claim, signal: call.signal, client: client ?? this.#unconnected });
       return deliver(await call.outcome(work));
     } finally {
       call.end();
@@ -347,11 +355,13 @@ export class Calls {
     const output = async (): Promise<LocalOutput> =>
       (await this.#run(OUTPUT, [of], { claim, handles: true })) as LocalOutput;
     const names = streams.map((kind) => (kind === STDERR ? "stderr" : "stdout"));
-    const taken = await client.readings.take(id, output, names, after, this.#holdMs);
-    // The client has left meanwhile.
-    if (client.gone) client.readings.drop();
-    this.#sweep();
-    return taken;
+    try {
+      return await client.readings.take(id, output, names, after, this.#holdMs);
+    } finally {
+      // The client has left meanwhile.
+      if (client.gone) client.readings.drop();
+      this.#sweep();
+    }
   }
 
   unread(connection: Connection, id: string): void {
@@ -398,7 +408,7 @@ export class Calls {
     for (const [id, live] of client.lives) this.#dropLive(client, id, live);
     for (const call of client.calls.values()) {
       if (call.settled) this.#end(call);
-      else call.leave?.abort();
+      else call.leave?.abort(failure("VM_DISPOSED", "The connection has closed"));
     }
     client.calls.clear();
     this.#clients.delete(name);
@@ -481,7 +491,7 @@ export class Calls {
       outcome: turn(client, after, this.#holdMs)
         .then(() => {
           call.waitsFor = undefined;
-          const running = this.#run(method, args, { claim, live, signal, handles: true });
+          const running = this.#run(method, args, { claim, live, signal, handles: true, client });
           begun();
           return running;
         })

@@ -2,7 +2,7 @@
 // itself, not what has its id now. Only our client makes them.
 import { types } from "node:util";
 import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
-import type { WriteHow } from "#file-streams";
+import type { FileBackend, OpenedFile, WriteHow } from "#file-streams";
 import {
   type InputCalls,
   type LocalOutput,
@@ -74,12 +74,13 @@ export const handleMethods = {
   handleClose: async (use: Use, of: HandleOf): Promise<void> => (await shellOf(use, bare(of))).close(),
   handleWait: async (use: Use, of: HandleOf): Promise<ExitStatus> => {
     const target = bare(of);
-    return "pid" in target ? (await processOf(use, target)).untilExit() : (await shellOf(use, target)).untilExit();
+    const named = "pid" in target ? await processOf(use, target) : await shellOf(use, target);
+    return use.machine.waitHandle(named, bare(use).signal);
   },
-  fileOpenToRead: async ({ machine }: Use, path: unknown): Promise<string> =>
-    machine.files.open(await machine.boot(), (files) => files.openToRead(filePath(path))),
-  fileOpenToWrite: async ({ machine }: Use, path: unknown, how: unknown): Promise<string> =>
-    machine.files.open(await machine.boot(), (files) => files.openToWrite(filePath(path), writeHow(how))),
+  fileOpenToRead: (use: Use, path: unknown): Promise<string> =>
+    opened(use, (files) => files.openToRead(filePath(path))),
+  fileOpenToWrite: (use: Use, path: unknown, how: unknown): Promise<string> =>
+    opened(use, (files) => files.openToWrite(filePath(path), writeHow(how))),
   fileRead: async (
     { machine, claim }: Use,
     token: unknown,
@@ -103,6 +104,12 @@ export const handleMethods = {
   fileKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.use(token, async () => {}),
   fileClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.close(token),
 } satisfies Record<string, HandleMethod>;
+
+/** Opens a file for a stream. Returns its token. */
+async function opened(use: Use, open: (files: FileBackend) => Promise<OpenedFile>): Promise<string> {
+  const { machine, client = machine } = bare(use);
+  return machine.files.open(await machine.boot(), client, open);
+}
 
 /** The most that one read of a stream takes. */
 const MOST_READ = 1024 * 1024;
@@ -159,6 +166,7 @@ function keyOf(of: HandleOf): string {
 async function processOf({ machine }: Use, of: HandleOf): Promise<LocalProcess> {
   if (!("pid" in of)) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
   const { pid, token } = of;
+  if (!Number.isInteger(pid)) throw failure("INVALID_ARGUMENT", "pid must be an integer");
   const vm = await machine.running();
   refuseOld(machine, token);
   if (!vm) throw processNotFound(pid);
@@ -170,6 +178,7 @@ async function processOf({ machine }: Use, of: HandleOf): Promise<LocalProcess> 
 async function shellOf({ machine }: Use, of: HandleOf): Promise<LocalShell> {
   if (!("shellId" in of)) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
   const { shellId, token } = of;
+  if (typeof shellId !== "string") throw failure("INVALID_ARGUMENT", "shellId must be a string");
   const vm = await machine.running();
   refuseOld(machine, token);
   if (!vm) throw shellNotFound(shellId);

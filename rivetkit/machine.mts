@@ -11,13 +11,14 @@ import {
   type VmShell as ShellHandle,
 } from "agent-vm";
 import { isRivetErrorCode } from "rivetkit/errors";
-import { VmProcess } from "#handles";
+import { type LocalProcess, type LocalShell, VmProcess } from "#handles";
 import { Gate } from "./budget.mjs";
 import { EarlyOutputs } from "./early.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
 import { OpenFiles } from "./open-files.mjs";
+import { Places } from "./places.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
 import type { Positions, ProcessNamed } from "./wire.mjs";
@@ -36,6 +37,9 @@ const LISTINGS = 4;
  * The maximum output in one event: 43 KiB in base64. A message over 1 MiB would close the connections that receive it.
  */
 const EVENT_BYTES = 32 * 1024;
+
+/** How many calls of one client may wait in the VM at a time: half of those that the VM takes of each kind. */
+export const MOST_WAITS_OF_ONE = 512;
 
 /** The events that a VM is looked at for, while somebody listens. */
 export type OnDemand = "portOpened" | "portClosed" | "shellWaiting";
@@ -62,6 +66,9 @@ export class Machine {
   readonly #followers = new Map<OnDemand, Set<string>>();
   readonly #processEnds = new Waits<number>();
   readonly #shellEnds = new Waits<string>();
+  readonly #handleEnds = new Waits<LocalProcess | LocalShell>();
+  /** The calls that wait in the VM. */
+  readonly waits = new Places(MOST_WAITS_OF_ONE, `One client has at most ${MOST_WAITS_OF_ONE} calls that wait in a VM`);
   /** The first output of what our client has just started. */
   readonly early = new EarlyOutputs();
 
@@ -195,6 +202,11 @@ export class Machine {
   /** Like AgentVm.waitShellExit, with the same abort. */
   waitShell(vm: AgentVm, shellId: string, signal?: AbortSignal): Promise<ExitStatus> {
     return this.#shellEnds.wait(shellId, () => vm.waitShellExit(shellId), signal);
+  }
+
+  /** Waits until what a handle is of has exited, with the same abort. */
+  waitHandle(of: LocalProcess | LocalShell, signal?: AbortSignal): Promise<ExitStatus> {
+    return this.#handleEnds.wait(of, () => of.untilExit(), signal);
   }
 
   /**

@@ -43,6 +43,8 @@ export interface Use {
   readonly live?: Live | undefined;
   /** Whether the client is ours, which makes handles of what spawn and openShell return. */
   readonly handles?: boolean;
+  /** The same object for all calls of one client. */
+  readonly client?: object;
 }
 
 export type Methods = {
@@ -122,12 +124,14 @@ export const methods: Methods = {
   // Not in turn with listings, whose places a wait would hold: the VM reads one screen at a time.
   readScreen: async (use, shellId, options) => {
     const vm = await withShell(use.machine, shellId);
-    return screenCounted(use.claim, await vm.readScreen(shellId, withSignal(use, options)));
+    const screen = await inVm(use, vm, () => vm.readScreen(shellId, withSignal(use, options)));
+    return screenCounted(use.claim, screen);
   },
   waitForScreen: async (use, shellId, pattern, options) => {
     const vm = await withShell(use.machine, shellId);
     refuseExpression(pattern);
-    return screenCounted(use.claim, await vm.waitForScreen(shellId, pattern, withSignal(use, options)));
+    const screen = await inVm(use, vm, () => vm.waitForScreen(shellId, pattern, withSignal(use, options)));
+    return screenCounted(use.claim, screen);
   },
 
   // The types are those of the results without an encoding, which RemoteVariants adds.
@@ -158,9 +162,10 @@ export const methods: Methods = {
   deleteFile: async ({ machine }, ...args) => (await machine.boot()).delete(...args),
 
   listPorts: async ({ machine }) => (await machine.running())?.listPorts() ?? [],
-  waitForPort: async (use, port, options) => (await use.machine.boot()).waitForPort(port, withSignal(use, options)),
+  waitForPort: async (use, port, options) =>
+    inVm(use, await use.machine.boot(), (vm) => vm.waitForPort(port, withSignal(use, options))),
   waitForIdle: async (use, shellId, options) =>
-    (await withShell(use.machine, shellId)).waitForIdle(shellId, withSignal(use, options)),
+    inVm(use, await withShell(use.machine, shellId), (vm) => vm.waitForIdle(shellId, withSignal(use, options))),
   waitForOutput: async (use, id, pattern, options) => {
     const { machine } = use;
     const vm = typeof id === "string" ? await withShell(machine, id) : await withProcess(machine, id);
@@ -168,7 +173,7 @@ export const methods: Methods = {
     const held = use.claim.part();
     held.set(WAIT_BYTES + BYTES_OF_CHARACTER * Math.min(pattern.length, MOST_PATTERN));
     try {
-      return await vm.waitForOutput(id, pattern, withSignal(use, options));
+      return await inVm(use, vm, () => vm.waitForOutput(id, pattern, withSignal(use, options)));
     } finally {
       held.release();
     }
@@ -205,6 +210,17 @@ function withSignal<T extends { signal?: AbortSignal }>(use: Use, options: T | u
   if (!signal || (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))))
     return options;
   return Object.assign(bare(options ?? {}), { signal }) as unknown as T;
+}
+
+/** Runs a call that waits in the VM. */
+function inVm<T>(use: Use, vm: AgentVm, wait: (vm: AgentVm) => Promise<T>): Promise<T> {
+  const { machine } = use;
+  return machine.waits.run(clientOf(use), () => wait(vm));
+}
+
+/** Whom a call's places in the VM count for. */
+function clientOf(use: Use): object {
+  return bare(use).client ?? use.machine;
 }
 
 function listing<T>(use: Use, call: () => Promise<T>): Promise<T> {

@@ -9,6 +9,9 @@ import { PIECE_BYTES, type Read, STDERR, STDOUT, toBase64 } from "./wire.mjs";
 /** The maximum number of readings of one client, and of all clients of an actor. */
 export const MOST_READINGS_OF_ONE = 256;
 export const MOST_READINGS = 1024;
+/** How many each client may have even while others have all of those, and how many are reserved for that. */
+const ALWAYS_READINGS = 16;
+const RESERVE_READINGS = 256;
 /** The output that a reading holds before its writer is paused; what is on its way at that moment still comes. */
 const MOST_WAITING = PIECE_BYTES;
 /** What a chunk, and a reading, counts in addition to its bytes. */
@@ -186,7 +189,9 @@ export class Readings {
     const begun = this.#readings.get(id);
     if (begun) return begun;
     const all = this.#all;
-    if (this.#readings.size >= MOST_READINGS_OF_ONE || all >= MOST_READINGS) {
+    const { size } = this.#readings;
+    const hasRoom = all < MOST_READINGS || (size < ALWAYS_READINGS && all < MOST_READINGS + RESERVE_READINGS);
+    if (size >= MOST_READINGS_OF_ONE || !hasRoom) {
       const message = `One client reads at most ${MOST_READINGS_OF_ONE} streams of handles at a time, and an actor has at most ${MOST_READINGS} of them`;
       throw failure("LIMIT_EXCEEDED", message);
     }

@@ -198,7 +198,8 @@ export interface RemoteVariants {
   getHandle(shellId: string): Promise<VmShell>;
   /**
    * As `AgentVm.waitForOutput`. The client itself matches a regular expression, against the events of the output and what is kept of
-   * it, so none runs in the server. For a shell the wait then ends with `shellExit`.
+   * it, so none runs in the server. For a shell the wait then ends with `shellExit`. The wait also rejects if the actor cannot be
+   * reached for a minute, or the actor's handle is disposed.
    */
   waitForOutput(id: number | string, pattern: string | RegExp, options?: WaitForOutputOptions): Promise<OutputMatch>;
   /** As `AgentVm.waitForScreen`. The client itself matches a regular expression, on the screens that it reads. */
@@ -233,13 +234,13 @@ export interface AgentOsEvents {
   /** The proxy refused a connection from inside. */
   networkDenied: NetworkDeniedEvent;
   /**
-   * As the events of `AgentVm`, while a client is subscribed. Ports that were open before are reported when the first client
-   * subscribes; `listPorts` has them for the others.
+   * As the events of `AgentVm`, from the first subscription of a client until its connection closes. Ports that were open before are
+   * reported when the first client subscribes; `listPorts` has them for the others.
    */
   portOpened: ListeningPort;
   /** As the event of `AgentVm`. */
   portClosed: PortClosedEvent;
-  /** As the event of `AgentVm`, also for shells that waited before the first client subscribed. */
+  /** As the event of `AgentVm`, also for shells that waited before the first client subscribed. It ends as `portOpened` does. */
   shellWaiting: ShellWaitingEvent;
   /** The actor's VM has booted, for the first call. */
   vmBooted: Record<string, never>;

@@ -91,6 +91,84 @@ test("calls that still run for a client that has left count until they end", asy
   expect(seen).toEqual({ begun: ["under way", "LIMIT_EXCEEDED", "under way"], left: true, over: 0 });
 });
 
+/** Calls of clients that the machine of a real VM runs. */
+const MACHINE = `${CALLS}
+    const { Machine } = await import("${dist}/machine.mjs");
+    const { methods } = await import("${dist}/methods.mjs");
+    const { handleMethods } = await import("${dist}/handle-methods.mjs");
+    const machine = new Machine({ actorId: "test", broadcast() {}, keepAwake: (promise) => promise, log: console }, {});
+    const vm = await machine.boot();
+    const run = (method, args, carried) => ({ ...methods, ...handleMethods })[method]({ machine, ...carried }, ...args);
+    const calls = new Calls("incarnation", run, 400);
+    let number = 0;
+    const begin = (own, method, args) => {
+      const request = { id: "call-number-" + number++, method, args, incarnation: "incarnation", done: [] };
+      return calls.begin(own, request).then(({ state }) => state, ({ code }) => code);
+    };
+    const many = (own, length, method, args) =>
+      Promise.all(Array.from({ length }, () => begin(own, method, args))).then(count);`;
+
+test("the waits of clients that have left end, and count no more", async () => {
+  const seen = await evaluate(`${MACHINE}
+    const { pid } = await vm.spawn("sleep", ["1000"]);
+    const { shellId } = await vm.openShell({ command: "cat" });
+    const waits = [
+      ["waitProcess", [pid]],
+      ["waitProcessExit", [pid]],
+      ["waitShell", [shellId]],
+      ["waitShellExit", [shellId]],
+      ["handleWait", [{ pid }]],
+      ["handleWait", [{ shellId }]],
+    ];
+    const begun = [];
+    for (const [index, [method, args]] of waits.entries()) {
+      const own = connection("client-" + index);
+      begun.push(await many(own, 2048, method, args));
+      close(calls, own);
+    }
+    const honest = connection("honest");
+    const last = begin(honest, "handleWait", [{ pid }]);
+    const isTaken = (state) => state === "pending" || state === "done";
+    const later = await Promise.all(Array.from({ length: 100 }, () => begin(honest, "exec", ["true"])));
+    await last;
+    await vm.killProcess(pid);
+    let { state } = await calls.follow(honest, "call-number-" + 6 * 2048, "incarnation");
+    while (state === "pending") ({ state } = await calls.follow(honest, "call-number-" + 6 * 2048, "incarnation"));
+    print({ begun, later: later.filter(isTaken).length, state });
+    await machine.stop("destroy");`);
+  expect(seen).toEqual({ begun: Array(6).fill({ pending: 2048 }), later: 100, state: "done" });
+});
+
+test("one client has at most half of what a VM has for calls that wait, and a part of an actor's readings", async () => {
+  const seen = await evaluate(`${MACHINE}
+    const { pid } = await vm.spawn("sleep", ["1000"]);
+    const flood = connection("flood");
+    const waits = await many(flood, 600, "waitForOutput", [pid, "never"]);
+    const port = await many(flood, 1, "waitForPort", [1]);
+    const [one, other] = [connection("one"), connection("other")];
+    const others = [await many(one, 512, "waitForOutput", [pid, "never"]), await many(one, 1, "waitForIdle", ["shell-9"])];
+    close(calls, flood);
+    const after = await many(other, 512, "waitForOutput", [pid, "never"]);
+    const read = (own) =>
+      calls
+        .read(own, "read-number-" + number++, "incarnation", { of: { pid }, streams: [1], after: 0 })
+        .then(({ state }) => state, ({ code }) => code);
+    const readings = [];
+    for (const name of ["a", "b", "c", "d", "e", "f"]) {
+      const own = connection(name);
+      readings.push(count(await Promise.all(Array.from({ length: 257 }, () => read(own)))));
+    }
+    print({ waits, port, others, after, readings });
+    await machine.stop("destroy");`);
+  expect(seen).toEqual({
+    waits: { pending: 512, LIMIT_EXCEEDED: 88 },
+    port: { LIMIT_EXCEEDED: 1 },
+    others: [{ pending: 512 }, { LIMIT_EXCEEDED: 1 }],
+    after: { pending: 512 },
+    readings: [...Array(4).fill({ read: 256, LIMIT_EXCEEDED: 1 }), ...Array(2).fill({ read: 16, LIMIT_EXCEEDED: 241 })],
+  });
+});
+
 test("requests that wait for a running call, or ask for its pieces, leave nothing in memory", async () => {
   const seen = await evaluate(
     `${CALLS}

@@ -343,6 +343,26 @@ test("dispose of the client's handle of the actor ends what its handles wait for
   });
 });
 
+test("what a client names wrongly is refused", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const { shellId } = await agent.openShell({ command: "cat" });
+    const { pid } = await agent.spawn("cat");
+    const codes = [];
+    for (const of of [{ pid: shellId }, { pid: null }, { pid: 1.5 }, { pid: -1 }, {}, null, "x"]) {
+      for (const call of ["handleKill", "handleWait", "handleEnd"]) codes.push((await failure(agent[call](of))).code);
+    }
+    for (const of of [{ shellId: pid }, { shellId: null }, {}, null, "x"]) {
+      for (const call of ["handleClose", "handleResize", "handleWait"])
+        codes.push((await failure(agent[call](of))).code);
+    }
+    const { running } = await agent.getProcess(pid);
+    await agent.killProcess(pid);
+    await agent.closeShell(shellId);
+    return { codes, running };
+  });
+  expect(seen).toEqual({ codes: Array(36).fill("INVALID_ARGUMENT"), running: true });
+});
+
 test("rivetkit's plain client gets what names the process and the shell, and cannot use the handles' calls", async () => {
   const seen = await server.evaluate(async ({ createPlainClient, endpoint, failure }) => {
     const plain = createPlainClient(endpoint);
