@@ -285,9 +285,14 @@ test("after its VM has died, nothing of the next VM is taken for what a handle i
     const died = new Promise((resolve) => agent.once("vmShutdown", resolve));
     const handle = await agent.spawn("sh", ["-c", "echo before; sleep 1000"]);
     const shell = await agent.openShell({ command: "sh" });
-    const [output, { exited }] = [handle.stdout.toArray(), handle];
+    const { stdout, exited } = handle;
+    let output = "";
+    const over = new Promise((resolve, reject) => stdout.once("end", resolve).once("error", reject));
+    // The actor reads the stream from then on.
+    await new Promise((resolve) => stdout.on("data", (data) => resolve((output += data))));
     await pause("running");
-    const ended = [Buffer.concat(await output).toString(), (await exited).reason];
+    await over;
+    const ended = [output, (await exited).reason];
     await died;
     // The ids of another VM begin again.
     let process;
