@@ -5,6 +5,7 @@ mod backend;
 mod files;
 mod held_starts;
 mod helpers;
+mod queued_starts;
 mod reap;
 mod spawn;
 
@@ -22,7 +23,7 @@ use crate::boot::{BootError, Booted};
 use crate::control::{Backlog, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::family::Families;
-use crate::files::helper::{DirectoryHelper, FileHelper};
+use crate::files::helper::FileHelper;
 use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
 use crate::process_table::{Process, ProcessTable};
@@ -32,6 +33,7 @@ use crate::{signal, sys};
 
 use backend::Backend;
 use held_starts::HeldStarts;
+use queued_starts::QueuedStarts;
 
 /// How many requests are served, or children reaped, before it is the other's turn.
 const TURN: usize = 128;
@@ -62,7 +64,7 @@ pub struct Vm {
     /// Carries out steps on files.
     files: FileHelper,
     /// Opens working directories for which init might have to wait.
-    directories: DirectoryHelper,
+    directories: QueuedStarts,
     /// Answers the calls that the kernel asks about, if there are any.
     mediator: Mediator,
     /// The mounts with the VM's own files, which decide such calls in a VM with its own root.
@@ -117,7 +119,7 @@ impl Vm {
             pid_namespace,
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
-            directories: DirectoryHelper::new(sys::FILES_NAME),
+            directories: QueuedStarts::new(),
             mediator,
             own_mounts,
             more_ended: false,

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use agent_vm_protocol::Frame;
 use agent_vm_protocol::message::{Failure, Reply, Spawn};
 use libc::pid_t;
 use nix::errno::Errno;
@@ -36,12 +35,9 @@ impl Vm {
     ) -> Result<(), ControlError> {
         match files::cached_directory(request.cwd.as_bytes()) {
             Ok(Some(directory_fd)) => self.finish_start(control, &request, Ok(directory_fd)),
-            Ok(None) => match Frame::new(&request.cwd, Vec::new()) {
-                Ok(frame) => {
-                    self.directories.submit(request, frame);
-                    Ok(())
-                }
-                Err(_) => self.finish_start(control, &request, Err(Errno::ENAMETOOLONG)),
+            Ok(None) => match self.directories.submit(request) {
+                Ok(()) => Ok(()),
+                Err((request, errno)) => self.finish_start(control, &request, Err(errno)),
             },
             Err(errno) => self.finish_start(control, &request, Err(errno)),
         }
