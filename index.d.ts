@@ -888,7 +888,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   >;
   /**
    * Freezes everything that runs in the VM: programs get no processor time, and do not notice, until `resume`. Resolves when all of
-   * that is frozen. Memory stays as it is.
+   * that is frozen, or when `resume` is called meanwhile. Memory stays as it is.
    *
    * While the VM is paused, calls that would start a program, or run a command in a context, reject with VM_PAUSED. Calls about files,
    * listings, `stats`, kept output, and `kill` of any kind work; `connect` succeeds, and the server inside answers after `resume`.
@@ -899,7 +899,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    * nothing.
    */
   pause(): Promise<void>;
-  /** Lets everything run again. Does nothing if the VM is not paused. */
+  /** Lets everything run again. Does nothing if the VM is not paused. If it rejects, call it again. */
   resume(): Promise<void>;
   /** Kills everything inside and frees all resources. A second call resolves with the first. */
   dispose(): Promise<void>;

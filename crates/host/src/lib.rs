@@ -24,6 +24,7 @@ mod listening;
 mod loopback;
 mod open_files;
 mod output_log;
+mod pausing;
 mod placement;
 mod pool;
 mod port;

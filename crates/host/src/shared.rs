@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::io_counters::IoCounters;
 use crate::leftover::Leftovers;
 use crate::listening::{NetworkSight, PortWatch};
+use crate::pausing::Pausing;
 use crate::process_table::ProcessLook;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::screen::{ScreenRoom, Turns};
@@ -54,10 +55,8 @@ pub(crate) struct Shared {
     pub host_side: Mutex<Option<HostSide>>,
     /// Whether `dispose` was called.
     pub disposing: AtomicBool,
-    /// Whether the VM is paused, or about to be.
-    pub paused: AtomicBool,
-    /// The number of the last call that paused or resumed it.
-    pub pause_turn: AtomicU64,
+    /// Whether the VM is to be paused.
+    pub pausing: Pausing,
     ending: AtomicBool,
     next_shell: AtomicU64,
     /// How many tasks still have to emit an exit event.
@@ -120,8 +119,7 @@ impl Shared {
             init,
             host_side: Mutex::new(Some(host)),
             disposing: AtomicBool::new(false),
-            paused: AtomicBool::new(false),
-            pause_turn: AtomicU64::new(0),
+            pausing: Pausing::default(),
             ending: AtomicBool::new(false),
             next_shell: AtomicU64::new(1),
             running: watch::Sender::new(0),

@@ -3,76 +3,98 @@
 //! Init freezes the cgroups of all families, and starts no program until they run again. Init itself, and what works for it,
 //! runs on, so everything that needs no program of the VM works. A SIGKILL ends frozen processes.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use agent_vm_protocol::message::{Failure, Request};
 
 use crate::error::Error;
+use crate::pausing::{Turns, Wish};
 use crate::vm::Vm;
 
 /// How long the processes of a VM may take until all are frozen. One that waits for a disk is frozen when that wait is over.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often init is asked whether all are.
-const LOOK: Duration = Duration::from_millis(2);
+/// The pause before init is asked again whether all are. Each is twice as long as the one before, up to [`LONGEST_LOOK`].
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
 impl Vm {
-    /// Freezes everything that runs. If that cannot be done in [`PATIENCE`], everything runs again.
+    /// Freezes everything that runs. If that cannot be done in [`PATIENCE`], everything runs again, unless a later call has
+    /// decided otherwise.
     pub async fn pause(&self) -> Result<(), Error> {
-        let turn = self.take_turn(true);
+        let turn = self.turns(|turns| turns.take(Wish::Freeze));
         let deadline = Instant::now() + PATIENCE;
+        let mut look = FIRST_LOOK;
         loop {
-            let error = match self.freeze(true).await {
+            let error = match self.try_to_freeze().await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // A later call has decided otherwise.
-            if self.shared().pause_turn.load(Ordering::SeqCst) != turn {
-                return Ok(());
-            }
             if !is_not_yet(&error) || Instant::now() > deadline {
-                self.take_turn(false);
-                // What is wrong with the VM is the error of the freezing.
-                drop(self.freeze(false).await);
-                return Err(self.explained(error));
+                let error = self.explained(error);
+                if let Some(turn) = self.turns(|turns| turns.take_after_failure(turn, &error)) {
+                    // What is wrong with the VM is the error of the freezing. If this fails too, resume() tries again.
+                    drop(self.thaw(turn).await);
+                }
+                return Err(error);
             }
-            tokio::time::sleep(LOOK).await;
-            if self.shared().pause_turn.load(Ordering::SeqCst) != turn {
-                return Ok(());
-            }
+            tokio::time::sleep(look).await;
+            look = (look * 2).min(LONGEST_LOOK);
         }
     }
 
     /// Lets everything run again.
     pub async fn resume(&self) -> Result<(), Error> {
-        if !self.shared().paused.load(Ordering::SeqCst) {
-            // A VM that cannot be paused runs.
-            return if self.shared().is_ending() {
-                Err(Error::Disposed)
-            } else {
-                Ok(())
-            };
+        match self.turns(Turns::take_to_run) {
+            Some(turn) => self.thaw(turn).await,
+            None if self.shared().is_ending() => Err(Error::Disposed),
+            // Where a VM cannot be paused, it runs.
+            None => Ok(()),
         }
-        self.take_turn(false);
-        self.freeze(false).await
     }
 
     /// The error of a call that needs a program of the VM, while it is paused.
     pub(crate) fn require_running(&self) -> Result<(), Error> {
-        if self.shared().paused.load(Ordering::SeqCst) {
-            return Err(Error::Paused);
+        self.turns(|turns| match turns.wish {
+            Wish::Freeze => Err(Error::Paused),
+            Wish::Run | Wish::Failed(_) => Ok(()),
+        })
+    }
+
+    /// Whether everything is frozen now, or was resumed.
+    async fn try_to_freeze(&self) -> Result<(), Error> {
+        let _asking = self.shared().pausing.asking.lock().await;
+        let decided = self.turns(|turns| match &turns.wish {
+            Wish::Freeze => None,
+            Wish::Run => Some(Ok(())),
+            Wish::Failed(error) => Some(Err(error.clone())),
+        });
+        match decided {
+            Some(decided) => decided,
+            None => self.ask_to_freeze(true).await,
         }
-        Ok(())
     }
 
-    fn take_turn(&self, paused: bool) -> u64 {
-        let shared = self.shared();
-        shared.paused.store(paused, Ordering::SeqCst);
-        shared.pause_turn.fetch_add(1, Ordering::SeqCst) + 1
+    async fn thaw(&self, turn: u64) -> Result<(), Error> {
+        let _asking = self.shared().pausing.asking.lock().await;
+        if self.turns(|turns| matches!(turns.wish, Wish::Freeze)) {
+            return Ok(());
+        }
+        match self.ask_to_freeze(false).await {
+            // What has no cgroups was not frozen.
+            Ok(()) | Err(Error::IsolationUnavailable { .. }) => {
+                self.turns(|turns| turns.thawed = turns.thawed.max(turn));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    async fn freeze(&self, frozen: bool) -> Result<(), Error> {
+    fn turns<T>(&self, act: impl FnOnce(&mut Turns) -> T) -> T {
+        act(&mut self.shared().pausing.turns.lock())
+    }
+
+    async fn ask_to_freeze(&self, frozen: bool) -> Result<(), Error> {
         self.ask(|call| Request::Freeze { call, frozen }, Vec::new())
             .await
             .map(drop)
