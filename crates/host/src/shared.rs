@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     pub host_side: Mutex<Option<HostSide>>,
     /// Whether `dispose` was called.
     pub disposing: AtomicBool,
-    /// Whether the VM is to be paused.
+    /// Whether everything in the VM must stand still.
     pub pausing: Pausing,
     ending: AtomicBool,
     next_shell: AtomicU64,
