@@ -268,11 +268,9 @@ test("what something else in the server wrote to Object.prototype is no option o
 });
 
 test("a wait for output counts what its text makes it hold, until it ends", async () => {
-  const seen = await evaluate(`${CALLS}
-    const { methods } = await import("${dist}/methods.mjs");
+  const seen = await evaluate(`${MACHINE}
     const { Claim } = await import("${dist}/budget.mjs");
-    const vm = await AgentVm.create();
-    const use = { machine: { running: async () => vm }, claim: new Claim(new Share()) };
+    const use = { machine, claim: new Claim(new Share()) };
     const { pid } = await vm.spawn("cat");
     const wait = (text) => code(() => methods.waitForOutput(use, pid, text));
     const waits = ["never", "x".repeat(16_384)].map(wait);
@@ -286,7 +284,7 @@ test("a wait for output counts what its text makes it hold, until it ends", asyn
     const own = new Claim(new Share());
     own.take((SERVER_BYTES / 2) * 0.75 - 100_000);
     const full = await code(() => methods.waitForOutput({ ...use, claim: own }, pid, "x".repeat(16_384)));
-    await vm.dispose();
+    await machine.stop("destroy");
     print({ held, codes, left, tooLong, full });`);
   expect(seen).toEqual({
     held: 2 * 65_536 + 22 * (5 + 16_384),
