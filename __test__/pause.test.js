@@ -6,7 +6,6 @@ const path = require("node:path");
 
 const { AgentVm } = require("..");
 const { directoriesOf, serverNumber } = require("./fixture/cgroups");
-const { compile } = require("./fixture/guest-programs");
 const { withCommand } = require("./fixture/processes");
 const { rejection, sleep, until } = require("./fixture/promises");
 const { nodeScript } = require("./fixture/server-process");
@@ -140,72 +139,6 @@ test(
     await until(() => prints(vm, pid));
     await Promise.all([vm.resume(), vm.pause(), vm.resume(), vm.pause()]);
     expect((await rejection(vm.exec("true"))).code).toBe("VM_PAUSED");
-  }),
-);
-
-/**
- * C of a program that cannot be frozen: a process executes a program and waits for its thread to end, at whose end the tracer
- * has stopped it.
- */
-const UNFREEZABLE = `
-#include <pthread.h>
-#include <stdio.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static int tids[2], traced[2];
-static void *idle(void *unused) {
-    int tid = syscall(SYS_gettid);
-    write(tids[1], &tid, sizeof tid);
-    for (;;) pause();
-}
-int main() {
-    int tid, child;
-    char state, path[64];
-    pipe(tids);
-    pipe(traced);
-    if ((child = fork()) == 0) {
-        pthread_t thread;
-        pthread_create(&thread, 0, idle, 0);
-        read(traced[0], &tid, sizeof tid);
-        execl("/bin/sleep", "sleep", "1000", (char *)0);
-    }
-    read(tids[0], &tid, sizeof tid);
-    if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACEEXIT)) return 1;
-    write(traced[1], &tid, sizeof tid);
-    snprintf(path, sizeof path, "/proc/%d/stat", child);
-    do {
-        FILE *file = fopen(path, "r");
-        fscanf(file, "%*d %*s %c", &state);
-        fclose(file);
-        usleep(1000);
-    } while (state != 'D');
-    puts("stuck");
-    fflush(stdout);
-    pause();
-}`;
-
-test(
-  "where something cannot be frozen, each of the calls that wait for it rejects, and everything runs on",
-  pausing(async (vm) => {
-    const stuck = await vm.spawn(await compile(vm, UNFREEZABLE));
-    await until(async () => (await printed(vm, stuck.pid)) > 0);
-    const { pid } = await vm.spawn("sh", ["-c", TICKS]);
-    const both = [rejection(vm.pause()), rejection(vm.pause())];
-    expect((await Promise.all(both)).map(({ code }) => code)).toEqual(["ETIMEDOUT", "ETIMEDOUT"]);
-    await until(() => prints(vm, pid));
-    expect((await vm.exec("echo runs")).stdout).toBe("runs\n");
-    const revoked = vm.pause();
-    await until(() =>
-      vm.exec("true").then(
-        () => false,
-        ({ code }) => code === "VM_PAUSED",
-      ),
-    );
-    await vm.resume();
-    await revoked;
-    await stuck.kill();
-    await vm.pause();
   }),
 );
 
