@@ -735,8 +735,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   truncate(path: string, length?: number): Promise<void>;
   /**
    * Sets the permissions of a file, and its set-user-id, set-group-id and sticky bits: a number such as 0o755, or octal digits in
-   * a string. A symbolic link is followed. Set-id bits are as for programs inside: without effect, and EPERM on directories of the
-   * host. Rejects with EPERM for a file of another user.
+   * a string; the type in the `mode` of a `stat` is left out. A symbolic link is followed. Set-id bits are as for programs inside:
+   * without effect, and EPERM on directories of the host. Rejects with EPERM for a file of another user.
    */
   chmod(path: string, mode: number | string): Promise<void>;
   /** Sets the times of a file: the last access, and the last change of the content. A symbolic link is followed. */

@@ -164,6 +164,25 @@ test("mode and mtime of written files are exact, for new files and others", asyn
   expect(await vm.stat("/home/user/a/new")).toMatchObject({ atimeMs: 5000, mtimeMs });
 });
 
+test("a mode that stat returns can be given", async () => {
+  const vm = await boot();
+  await output(vm, "echo > f; chmod 4751 f; mkdir d; chmod 1711 d; echo > g");
+  await vm.chmod("/home/user/g", (await vm.stat("/home/user/f")).mode);
+  await vm.writeFile("/home/user/h", "", { mode: (await vm.stat("/home/user/d")).mode });
+  await vm.writeFiles([{ path: "/home/user/i", content: "", mode: fs.statSync("/etc/passwd").mode }]);
+  await vm.appendFile("/home/user/j", "", { mode: 0o100600 });
+  expect(await output(vm, "stat -c %a g h i j")).toBe("4751\n1711\n644\n600\n");
+  await vm.chmod("/home/user/g", "100640");
+  expect(await output(vm, "stat -c %a g")).toBe("640\n");
+  for (const mode of [0o200000, -1, 0.5, Number.NaN, "1000640"]) {
+    await expect(vm.chmod("/home/user/g", mode)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  }
+  // Only chmod sets such bits.
+  await expect(vm.appendFile("/home/user/k", "", { mode: 0o104755 })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+  });
+});
+
 test("results of a batch have the code of each error", async () => {
   const vm = await boot();
   expect(await vm.writeFiles([{ path: "/usr/x", content: "" }])).toEqual([

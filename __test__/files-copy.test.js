@@ -5,7 +5,7 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 
 const { directoryForFile, temporaryDirectory } = require("./fixture/directory");
-const { rejection } = require("./fixture/promises");
+const { rejection, until } = require("./fixture/promises");
 const { boot, bootForFile, output } = require("./fixture/vm");
 
 const TREE = `mkdir -p t/a/b t/empty other/a into && printf 1 > t/one && printf 2 > t/a/two && printf 3 > t/a/b/three
@@ -211,6 +211,40 @@ while True:
   expect([...codes.keys()].filter((code) => !/^(done|E[A-Z]+)$/.test(code))).toEqual([]);
   expect(await output(vm, "cat keep/f; ls keep; find to -name secret")).toBe("kept\nf\nsecret\n");
 }, 120_000);
+
+test("a link that takes the place of a copied directory does not get what is below it", async () => {
+  const vm = await boot();
+  await output(vm, "mkdir -p from/a/b; cd from/a; for i in $(seq 3000); do echo x > f$i; done; echo secret > b/inner");
+  const wasBefore = await until(async () => {
+    await output(vm, "rm -rf to elsewhere; mkdir elsewhere");
+    const swap = vm.exec(
+      "while [ ! -e to/a/f1500 ]; do :; done; mv to/a to/gone; ln -s /home/user/elsewhere to/a; ls to/gone/b",
+      { cwd: "/home/user" },
+    );
+    const copied = vm.copy("/home/user/from", "/home/user/to", { recursive: true }).then(
+      () => "copied",
+      ({ code }) => code,
+    );
+    // Was the link there before the copy came to b?
+    return (await swap).exitCode === 2 && copied;
+  });
+  expect(wasBefore).toBe("ELOOP");
+  expect(await output(vm, "ls elsewhere")).toBe("");
+}, 90_000);
+
+test("copies leave threads for other calls, and more than two wait", async () => {
+  const vm = await boot();
+  await output(vm, "head -c 200M /dev/zero | tr '\\0' x > big; echo small > small");
+  const done = [];
+  const copies = [1, 2, 3, 4].map((each) => vm.copy("/home/user/big", `/home/user/copy${each}`));
+  const calls = [vm.readdir("/home/user"), vm.readFile("/home/user/small")];
+  await Promise.all([
+    Promise.all(calls).then(() => done.push("calls")),
+    Promise.all(copies).then(() => done.push("copies")),
+  ]);
+  expect(done).toEqual(["calls", "copies"]);
+  expect(await output(vm, "for i in 1 2 3 4; do cmp big copy$i && echo same; done")).toBe("same\n".repeat(4));
+}, 90_000);
 
 test("a copy ends with its VM", async () => {
   const vm = await boot();

@@ -31,21 +31,26 @@ function encoding(name, value) {
   return value;
 }
 
+/** The type of a file and all bits beside: the mode of an lstat. */
+const WITH_TYPE = 0o177777;
+const WITHOUT_TYPE = 0o7777;
+
 /**
- * Bits of a mode up to `most`: a number, or octal digits in a string.
+ * Bits of a mode up to `most`: a number, or octal digits in a string. The type in the mode of a stat is left out.
  * @param {number} most
  * @returns {Check<number>}
  */
 function bits(most) {
   return (name, value) => {
-    const number = typeof value === "string" && /^[0-7]{1,5}$/.test(value) ? Number.parseInt(value, 8) : value;
-    if (typeof number !== "number" || !Number.isInteger(number) || number < 0 || number > most) {
+    const number = typeof value === "string" && /^[0-7]{1,6}$/.test(value) ? Number.parseInt(value, 8) : value;
+    const isMode = typeof number === "number" && Number.isInteger(number) && number >= 0 && number <= WITH_TYPE;
+    if (!isMode || (number & WITHOUT_TYPE) > most) {
       const octal = `0o${most.toString(8)}`;
       throw invalid(
         `${name} must be a number from 0 to ${octal}, or octal digits in a string like "755", not ${check.show(value)}`,
       );
     }
-    return number;
+    return number & WITHOUT_TYPE;
   };
 }
 

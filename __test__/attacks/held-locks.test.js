@@ -80,7 +80,7 @@ async function expectService(vm, calls, meanwhile = () => []) {
   const neighbour = await boot({});
   await Promise.all([
     ...calls,
-    neighbour.writeFile("/tmp/file", "x"),
+    neighbour.writeFile("/tmp/file", "x").then(() => neighbour.readFile("/tmp/file")),
     neighbour.exec("true"),
     boot({}).then((another) => another.dispose()),
   ]);

@@ -11,6 +11,9 @@ use crate::open_files::OpenFiles;
 /// wait.
 const LISTINGS: usize = 4;
 
+/// The maximum number of simultaneous copies of one VM; each may need two hundred descriptors. More copies wait.
+const COPIES: usize = 2;
+
 /// The maximum number of a VM's reads that use a share of the memory for reads or wait for one. More reads wait for
 /// these, and do not queue before another VM's reads.
 const READS: usize = 8;
@@ -33,6 +36,8 @@ const SCREENS: usize = 1;
 pub struct CallBounds {
     /// One permit for each listing.
     pub listings: Semaphore,
+    /// One permit for each copy.
+    pub copies: Semaphore,
     /// One permit for each read of a file.
     pub reads: Semaphore,
     /// One permit for each read that waits for its share of memory.
@@ -54,6 +59,7 @@ impl CallBounds {
     pub fn new() -> Self {
         Self {
             listings: Semaphore::new(LISTINGS),
+            copies: Semaphore::new(COPIES),
             reads: Semaphore::new(READS),
             waiting_reads: Semaphore::new(WAITING_READS),
             guest_threads: GuestThreads::new(),

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use agent_vm_protocol::message::{Change, Existing, FileStep, OpenMode, Time, WriteMode};
 
-use super::{failed, regular};
+use super::{failed, writable};
 use crate::error::Error;
 use crate::vm::Vm;
 
@@ -61,8 +61,8 @@ impl Vm {
             .open(None, path.clone().into(), OpenMode::Write(mode))
             .await?;
         self.blocking(move || {
-            let (file, _) = regular(fd, &path, "ftruncate")?;
-            file.set_len(length)
+            writable(fd, &path, "ftruncate")?
+                .set_len(length)
                 .map_err(|error| failed(&error, "ftruncate", &path))
         })
         .await

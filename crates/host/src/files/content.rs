@@ -10,78 +10,131 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek64};
 
-use super::{failed, regular};
+use super::{failed, regular, writable};
 use crate::error::Error;
-use crate::vm::WeakVm;
+use crate::vm::Vm;
 
 /// What is copied of a mode: all but the set-id bits.
 pub const COPIED: u32 = 0o1777;
 
-/// How many bytes are copied between two checks whether the VM still runs.
+/// How many bytes are copied before other calls have their turn.
 const PIECE: u64 = 8 * 1024 * 1024;
 
 /// The most that is copied of a file that reports a size of 0, as files of /proc do. They may have no end.
 const MOST_UNSIZED: u64 = 16 * 1024 * 1024;
 
-/// Copies the content and the permissions of a regular file, and with `preserve` its times. Holes stay holes.
-pub fn copy(from_fd: OwnedFd, to_fd: OwnedFd, preserve: bool, vm: &WeakVm) -> Result<(), Error> {
-    let (from, size) = regular(from_fd, "", "read")?;
-    let mut to = File::from(to_fd);
-    let at = |syscall: &'static str| move |error: io::Error| failed(&error, syscall, "");
-    if size == 0 {
-        let copied = io::copy(&mut (&from).take(MOST_UNSIZED + 1), &mut to).map_err(at("write"))?;
-        if copied > MOST_UNSIZED {
-            return Err(at("read")(Errno::EFBIG.into()));
-        }
-    } else {
-        copy_extents(&from, &to, size, vm)?;
-        // A hole at the end. The original may have become shorter.
-        let size = size.min(from.metadata().map_err(at("fstat"))?.len());
-        to.set_len(size).map_err(at("ftruncate"))?;
-    }
-    let found = from.metadata().map_err(at("fstat"))?;
-    to.set_permissions(Permissions::from_mode(found.mode() & COPIED))
-        .map_err(at("fchmod"))?;
-    if preserve {
-        let accessed = TimeSpec::new(found.atime(), found.atime_nsec());
-        let modified = TimeSpec::new(found.mtime(), found.mtime_nsec());
-        futimens(&to, &accessed, &modified).map_err(|errno| at("utime")(errno.into()))?;
-    }
-    Ok(())
-}
-
-/// Copies the first `size` bytes of a file, except for holes.
-fn copy_extents(from: &File, to: &File, size: u64, vm: &WeakVm) -> Result<(), Error> {
-    let mut at = 0;
-    while at < size {
-        let start = match lseek64(from, at as i64, Whence::SeekData) {
-            Ok(start) => start as u64,
-            // Only a hole is left.
-            Err(Errno::ENXIO) => return Ok(()),
-            Err(_) => at,
+impl Vm {
+    /// Copies the content and the permissions of a regular file, and with `preserve` its times. Holes stay holes.
+    pub(super) async fn copy_content(
+        &self,
+        from_fd: OwnedFd,
+        to_fd: OwnedFd,
+        preserve: bool,
+    ) -> Result<(), Error> {
+        let begin = move || {
+            let (from, size) = regular(from_fd, "", "read")?;
+            let to = writable(to_fd, "", "write")?;
+            let copying = Copying {
+                from,
+                to,
+                size,
+                at: 0,
+                preserve,
+            };
+            copying.go_on()
         };
-        let end = match lseek64(from, start as i64, Whence::SeekHole) {
-            Ok(end) if end as u64 > start => (end as u64).min(size),
-            _ => size,
-        };
-        at = start;
-        while at < end {
-            if vm.is_ending() {
+        let mut left = self.blocking(begin).await?;
+        while let Some(copying) = left {
+            if self.weak().is_ending() {
                 return Err(Error::Disposed);
             }
-            let (mut source, mut target) = (from, to);
-            let copied = seek(source, at)
-                .and_then(|()| seek(target, at))
-                .and_then(|()| io::copy(&mut source.by_ref().take(PIECE.min(end - at)), &mut target))
-                .map_err(|error| failed(&error, "write", ""))?;
-            if copied == 0 {
-                // It has become shorter.
-                return Ok(());
-            }
-            at += copied;
+            left = self.blocking(move || copying.go_on()).await?;
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// A file that is being copied.
+struct Copying {
+    from: File,
+    to: File,
+    size: u64,
+    /// Everything before is copied.
+    at: u64,
+    preserve: bool,
+}
+
+impl Copying {
+    /// Copies a piece. Returns what is left to do.
+    fn go_on(mut self) -> Result<Option<Self>, Error> {
+        if self.size == 0 {
+            let copied =
+                io::copy(&mut (&self.from).take(MOST_UNSIZED + 1), &mut self.to).map_err(at("write"))?;
+            if copied > MOST_UNSIZED {
+                return Err(at("read")(Errno::EFBIG.into()));
+            }
+        } else {
+            self.copy_extents()?;
+            if self.at < self.size {
+                return Ok(Some(self));
+            }
+            // A hole at the end. The original may have become shorter.
+            let size = self.size.min(self.from.metadata().map_err(at("fstat"))?.len());
+            self.to.set_len(size).map_err(at("ftruncate"))?;
+        }
+        self.finish().map(|()| None)
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        let found = self.from.metadata().map_err(at("fstat"))?;
+        self.to
+            .set_permissions(Permissions::from_mode(found.mode() & COPIED))
+            .map_err(at("fchmod"))?;
+        if self.preserve {
+            let accessed = TimeSpec::new(found.atime(), found.atime_nsec());
+            let modified = TimeSpec::new(found.mtime(), found.mtime_nsec());
+            futimens(&self.to, &accessed, &modified).map_err(|errno| at("utime")(errno.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies up to [`PIECE`] bytes that are in no hole.
+    fn copy_extents(&mut self) -> Result<(), Error> {
+        let (from, to, size) = (&self.from, &self.to, self.size);
+        let mut left = PIECE;
+        while self.at < size && left > 0 {
+            let start = match lseek64(from, self.at as i64, Whence::SeekData) {
+                Ok(start) => (start as u64).min(size),
+                // Only a hole is left.
+                Err(Errno::ENXIO) => size,
+                Err(_) => self.at,
+            };
+            let end = match lseek64(from, start as i64, Whence::SeekHole) {
+                Ok(end) if end as u64 > start => (end as u64).min(size),
+                _ => size,
+            };
+            self.at = start;
+            while self.at < end && left > 0 {
+                let (mut source, mut target) = (from, to);
+                let copied = seek(source, self.at)
+                    .and_then(|()| seek(target, self.at))
+                    .and_then(|()| io::copy(&mut source.by_ref().take(left.min(end - self.at)), &mut target))
+                    .map_err(at("write"))?;
+                if copied == 0 {
+                    // It has become shorter.
+                    self.at = size;
+                    return Ok(());
+                }
+                self.at += copied;
+                left -= copied;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn at(syscall: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| failed(&error, syscall, "")
 }
 
 fn seek(mut file: &File, at: u64) -> io::Result<()> {

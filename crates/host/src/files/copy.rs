@@ -10,8 +10,9 @@ use std::sync::Arc;
 use agent_vm_protocol::message::{Attributes, Change, Existing, FileStep, OpenMode, Reply, WriteMode};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
+use tokio::sync::SemaphorePermit;
 
-use super::content::{self, COPIED};
+use super::content::COPIED;
 use super::entries::{Amount, Detail, EntryKind, MAX_BYTES, MAX_ENTRIES, Name, list};
 use super::is_directory;
 use super::places::{MAX_DEPTH, Places};
@@ -171,7 +172,7 @@ impl<'a> At<'a> {
 impl Vm {
     /// Copies a file, a symbolic link or, with `recursive`, a directory. Links are copied as links.
     pub async fn copy(&self, request: CopyRequest) -> Result<(), Error> {
-        let _place = self.listing().await?;
+        let _place = self.copying().await?;
         let found = self.stat(request.from.clone(), false).await?;
         let existing = match self.stat(request.to.clone(), false).await {
             Ok(existing) => Some(existing),
@@ -210,6 +211,14 @@ impl Vm {
         self.copy_entry(&request, EntryKind::of(found.mode), from, to)
             .await
             .map_err(|failed| failed.at(&request, ""))
+    }
+
+    async fn copying(&self) -> Result<SemaphorePermit<'_>, Error> {
+        tokio::select! {
+            // The semaphore is never closed.
+            place = self.shared().bounds.copies.acquire() => place.map_err(|_| Error::Disposed),
+            () = self.ended() => Err(Error::Disposed),
+        }
     }
 
     /// Whether the nearest existing directory on the way to `path` is `directory`, or is below it.
@@ -372,13 +381,20 @@ impl Vm {
             path: to.name.into(),
             mode: 0o777,
             recursive: false,
+            // Those on the way to the copy itself are the caller's. Below it, one has taken the place of a directory.
+            links: to.directory.is_none(),
         };
         let is_new = match self.step_at(to, step).await {
             Ok(_) => true,
             Err(failed) if failed.errno() == libc::EEXIST => false,
             Err(failed) => return Err(failed),
         };
-        match self.open_at(to, OpenMode::Directory { follow: false }).await {
+        let mode = if to.directory.is_some() {
+            OpenMode::DirectoryWithoutLinks
+        } else {
+            OpenMode::Directory { follow: false }
+        };
+        match self.open_at(to, mode).await {
             // Something else is there.
             Err(failed) if matches!(failed.errno(), libc::ENOTDIR | libc::ELOOP) => {
                 Err(Failed::of(Errno::EISDIR))
@@ -474,8 +490,7 @@ impl Vm {
             }
             other => other?,
         };
-        let (vm, preserve) = (self.weak(), request.preserve_timestamps);
-        self.blocking(move || content::copy(from_fd, to_fd, preserve, &vm))
+        self.copy_content(from_fd, to_fd, request.preserve_timestamps)
             .await
             .map_err(|error| {
                 let is_read = matches!(&error, Error::System { syscall, .. } if syscall == "read");

@@ -19,9 +19,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request};
+use agent_vm_protocol::message::{Attributes, FileStep, OpenMode, Reply, Request, is_kernel_interface};
 use agent_vm_remove_tree::Named;
 use nix::errno::Errno;
+use nix::sys::statfs::fstatfs;
 
 use crate::control::ReplyAndFds;
 use crate::error::Error;
@@ -44,6 +45,7 @@ impl Vm {
             path: path.into(),
             mode,
             recursive,
+            links: true,
         };
         self.step(step, Vec::new()).await.map(drop)
     }
@@ -213,6 +215,16 @@ fn failed(error: &io::Error, syscall: &str, path: &str) -> Error {
     }
 }
 
+/// The file behind `fd`, if it is one that the server may write: a regular file, and none of a kernel file system. Init has
+/// refused the others already, but what it attaches is its choice.
+fn writable(fd: OwnedFd, path: &str, syscall: &str) -> Result<File, Error> {
+    let kind = fstatfs(&fd).map_err(|errno| failed(&errno.into(), "fstatfs", path))?;
+    if is_kernel_interface(kind.filesystem_type().0) {
+        return Err(failed(&Errno::EACCES.into(), "open", path));
+    }
+    regular(fd, path, syscall).map(|(file, _)| file)
+}
+
 /// Returns the file behind `fd`, if it is a file that has an end.
 fn regular(fd: OwnedFd, path: &str, syscall: &str) -> Result<(File, u64), Error> {
     let file = File::from(fd);
@@ -230,5 +242,30 @@ fn regular(fd: OwnedFd, path: &str, syscall: &str) -> Result<(File, u64), Error>
             syscall: syscall.into(),
             path: Some(path.into()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_kernel_and_what_is_no_file_are_not_written() {
+        let opened = |path: &str| OwnedFd::from(File::options().write(true).open(path).expect("it is there"));
+        let errno = |fd| match writable(fd, "/x", "write") {
+            Err(Error::System { errno, .. }) => Some(errno),
+            _ => None,
+        };
+        assert_eq!(errno(opened("/proc/self/oom_score_adj")), Some(libc::EACCES));
+        assert_eq!(errno(opened("/dev/null")), Some(libc::EINVAL));
+        assert_eq!(errno(nix::unistd::pipe().expect("a pipe").1), Some(libc::EINVAL));
+        assert_eq!(
+            errno(File::open("/").expect("the root").into()),
+            Some(libc::EISDIR)
+        );
+        let file = memfd_create(c"file", MFdFlags::MFD_CLOEXEC).expect("a file");
+        assert!(writable(file, "/x", "write").is_ok());
     }
 }

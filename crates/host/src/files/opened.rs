@@ -1,16 +1,15 @@
 //! Files that stay open between calls, for streams. A stream that nobody reads costs its descriptor alone: each read and
 //! each write is a call of its own.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{Existing, OpenMode, WriteMode, is_kernel_interface};
-use nix::sys::statfs::fstatfs;
+use agent_vm_protocol::message::{Existing, OpenMode, WriteMode};
 
 use super::read::Content;
 use super::share::Share;
-use super::{failed, regular};
+use super::{failed, regular, writable};
 use crate::error::Error;
 use crate::open_files::{OpenFiles, OpenedFile};
 use crate::sys;
@@ -84,15 +83,11 @@ impl Vm {
         let fd = self.open(None, path.clone().into(), mode).await?;
         let opened = self
             .blocking(move || {
-                let syscall = if writes { "write" } else { "read" };
-                if writes {
-                    let kind = fstatfs(&fd).map_err(|errno| failed(&errno.into(), "fstatfs", &path))?;
-                    if is_kernel_interface(kind.filesystem_type().0) {
-                        // Init has refused it already.
-                        return Err(failed(&io::Error::from_raw_os_error(libc::EACCES), "open", &path));
-                    }
-                }
-                let (file, _) = regular(fd, &path, syscall)?;
+                let file = if writes {
+                    writable(fd, &path, "write")?
+                } else {
+                    regular(fd, &path, "read")?.0
+                };
                 Ok(OpenedFile { file, path })
             })
             .await?;
@@ -107,6 +102,14 @@ impl Vm {
     pub async fn read_opened(&self, number: u64, position: u64, length: u32) -> Result<Content, Error> {
         let opened = self.shared().bounds.open_files.get(number)?;
         let length = length.min(MAX_READ);
+        // A read that waits for a thread of this VM has a share: only a few may have one.
+        let _place = self
+            .shared()
+            .bounds
+            .reads
+            .acquire()
+            .await
+            .map_err(|_| Error::Disposed)?;
         let share = match Share::try_take(u64::from(length)) {
             Some(share) => share,
             None => Share::take(self, u64::from(length)).await?,

@@ -1,13 +1,12 @@
 //! Writes whole files.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Change, Existing, OpenMode, WriteMode, is_kernel_interface};
-use nix::sys::statfs::fstatfs;
+use agent_vm_protocol::message::{Change, Existing, OpenMode, WriteMode};
 
 use super::change::time;
-use super::{failed, regular};
+use super::{failed, writable};
 use crate::error::Error;
 use crate::vm::Vm;
 
@@ -82,12 +81,7 @@ impl Vm {
 }
 
 fn write_all(fd: OwnedFd, path: &str, content: &[u8]) -> Result<(), Error> {
-    let kind = fstatfs(&fd).map_err(|errno| failed(&errno.into(), "fstatfs", path))?;
-    if is_kernel_interface(kind.filesystem_type().0) {
-        // Init has refused it already.
-        return Err(failed(&io::Error::from_raw_os_error(libc::EACCES), "open", path));
-    }
-    let (mut file, _) = regular(fd, path, "write")?;
+    let mut file = writable(fd, path, "write")?;
     file.write_all(content)
         .map_err(|error| failed(&error, "write", path))
 }

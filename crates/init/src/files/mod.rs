@@ -136,16 +136,18 @@ fn run(step: &FileStep, attachments: &mut Attachments, ground: &Ground<'_>) -> R
             path,
             mode,
             recursive: false,
+            links,
             ..
         } => {
             let Some((parent, name)) = split(path) else {
                 return Err(Errno::EEXIST);
             };
-            mkdirat(
-                open_directory(base, parent)?,
-                name,
-                Mode::from_bits_truncate(*mode),
-            )?;
+            let parent = if *links {
+                open_directory(base, parent)?
+            } else {
+                resolve::open_directory_without_links(base, parent)?
+            };
+            mkdirat(parent, name, Mode::from_bits_truncate(*mode))?;
             Ok(Outcome::Done)
         }
         FileStep::Symlink { path, target, .. } => {

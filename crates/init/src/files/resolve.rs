@@ -109,6 +109,12 @@ pub fn open_directory(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errn
     resolve(base, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
+/// Like [`open_directory`], at the end of a path without symbolic links; ELOOP if there is one.
+pub fn open_directory_without_links(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    resolve_with(base, path, flags, Mode::empty(), ResolveFlag::RESOLVE_NO_SYMLINKS)
+}
+
 /// Opens a directory, and makes missing directories on the way.
 pub fn create_directories(base: BorrowedFd<'_>, path: &[u8], mode: Mode) -> Result<OwnedFd, Errno> {
     match open_directory(base, path) {

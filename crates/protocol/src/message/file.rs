@@ -38,6 +38,8 @@ pub enum FileStep {
         mode: u32,
         /// Whether missing parents are made too, and an existing directory is no error.
         recursive: bool,
+        /// Whether symbolic links on the way are followed, otherwise ELOOP; always if `recursive`.
+        links: bool,
     },
     /// Makes a symbolic link; answered with [`Reply::Done`](super::Reply::Done).
     Symlink {
