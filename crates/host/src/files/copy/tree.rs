@@ -1,53 +1,24 @@
-//! Copies files and trees. Init opens and creates every file, as the VM's user and without following links: a directory
-//! that a process replaces by a link meanwhile cannot redirect the copy. The host copies the content.
-//!
-//! The guest decides how wide and deep a tree is, so a copy has the bounds of a listing, and remembers directories as one
-//! does. A target that a process fills with what is copied ends at these bounds too.
+//! The copy of a tree, from the call to its last directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{Attributes, Change, Existing, FileStep, OpenMode, Reply, WriteMode};
+use agent_vm_protocol::message::{Attributes, Change, FileStep, OpenMode};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use tokio::sync::SemaphorePermit;
 
-use super::content::COPIED;
-use super::entries::{Amount, Detail, EntryKind, MAX_BYTES, MAX_ENTRIES, Name, list};
-use super::is_directory;
-use super::places::{MAX_DEPTH, Places};
-use crate::control::ReplyAndFds;
+use super::entry::{At, Failed, Side, failed_copy};
+use super::request::CopyRequest;
 use crate::error::Error;
+use crate::files::content::COPIED;
+use crate::files::entries::{Amount, Detail, EntryKind, MAX_BYTES, MAX_ENTRIES, Name, list};
+use crate::files::is_directory;
+use crate::files::places::{MAX_DEPTH, Places};
 use crate::vm::Vm;
 
 /// The permissions of a directory that its owner can fill.
 const FILLABLE: u32 = 0o300;
-
-/// What happens to a file that exists where a copy is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExistingCopy {
-    /// It is replaced.
-    Replace,
-    /// It is kept, and nothing is copied there.
-    Keep,
-    /// EEXIST.
-    Refuse,
-}
-
-/// A copy of a file or tree.
-#[derive(Debug, Clone)]
-pub struct CopyRequest {
-    /// The file that is copied.
-    pub from: String,
-    /// The path of the copy.
-    pub to: String,
-    /// Whether a directory is copied, with everything below it.
-    pub recursive: bool,
-    /// What happens to files that exist.
-    pub existing: ExistingCopy,
-    /// Whether files get the times of their originals.
-    pub preserve_timestamps: bool,
-}
 
 /// A directory that is being copied, and its copy.
 struct Pair {
@@ -66,107 +37,6 @@ enum Pending {
         place: usize,
         mode: u32,
     },
-}
-
-/// The two ends of a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Original,
-    Copy,
-}
-
-/// An error, and the file that it is about.
-#[derive(Debug)]
-struct Failed {
-    error: Error,
-    side: Side,
-}
-
-impl Failed {
-    /// An error of the copy itself.
-    fn of(errno: Errno) -> Self {
-        Self {
-            error: failed_copy(errno, ""),
-            side: Side::Copy,
-        }
-    }
-
-    fn errno(&self) -> i32 {
-        match self.error {
-            Error::System { errno, .. } => errno,
-            _ => 0,
-        }
-    }
-
-    /// The error, with the path of a file that is `below` the copied one.
-    fn at(self, request: &CopyRequest, below: &str) -> Error {
-        let top = match self.side {
-            Side::Original => &request.from,
-            Side::Copy => &request.to,
-        };
-        match self.error {
-            Error::System { errno, syscall, .. } => {
-                let path = if below.is_empty() {
-                    top.clone()
-                } else {
-                    format!("{}{below}", top.trim_end_matches('/'))
-                };
-                Error::System {
-                    errno,
-                    syscall,
-                    path: Some(path),
-                }
-            }
-            other => other,
-        }
-    }
-}
-
-/// A name in a directory, or a path.
-#[derive(Clone, Copy)]
-struct At<'a> {
-    side: Side,
-    directory: Option<&'a OwnedFd>,
-    name: &'a [u8],
-}
-
-impl<'a> At<'a> {
-    fn original(directory: Option<&'a OwnedFd>, name: &'a [u8]) -> Self {
-        let side = Side::Original;
-        Self {
-            side,
-            directory,
-            name,
-        }
-    }
-
-    fn copy(directory: Option<&'a OwnedFd>, name: &'a [u8]) -> Self {
-        let side = Side::Copy;
-        Self {
-            side,
-            directory,
-            name,
-        }
-    }
-
-    fn failed(self, error: Error) -> Failed {
-        Failed {
-            error,
-            side: self.side,
-        }
-    }
-
-    /// The number of the directory in a step.
-    fn attached(self) -> Option<u8> {
-        self.directory.map(|_| 0)
-    }
-
-    /// The descriptors to attach to a step.
-    fn fds(self) -> Result<Vec<OwnedFd>, Failed> {
-        let fd = self.directory.map(OwnedFd::try_clone).transpose();
-        let fd = fd.map_err(|error| self.failed(Error::system(&error, "dup")))?;
-        Ok(fd.into_iter().collect())
-    }
 }
 
 impl Vm {
@@ -426,108 +296,6 @@ impl Vm {
         Ok(None)
     }
 
-    /// Copies anything but a directory.
-    async fn copy_entry(
-        &self,
-        request: &CopyRequest,
-        kind: EntryKind,
-        from: At<'_>,
-        to: At<'_>,
-    ) -> Result<(), Failed> {
-        match kind {
-            EntryKind::Symlink => self.copy_link(request, from, to).await,
-            EntryKind::File => self.copy_file(request, from, to).await,
-            _ => Err(from.failed(failed_copy(Errno::EINVAL, ""))),
-        }
-    }
-
-    async fn copy_link(&self, request: &CopyRequest, from: At<'_>, to: At<'_>) -> Result<(), Failed> {
-        let step = FileStep::ReadLink {
-            directory: from.attached(),
-            path: from.name.into(),
-        };
-        let (Reply::Path { path: target, .. }, _) = self.step_at(from, step).await? else {
-            return Err(from.failed(Error::Disposed));
-        };
-        let make = FileStep::Symlink {
-            directory: to.attached(),
-            path: to.name.into(),
-            target,
-        };
-        match self.step_at(to, make.clone()).await {
-            Err(failed) if failed.errno() == libc::EEXIST => {
-                let existing = self.attributes_at(to).await?;
-                // A link replaces a link only.
-                let is_link = EntryKind::of(existing.mode) == EntryKind::Symlink;
-                if request.existing == ExistingCopy::Replace && !is_link && !is_directory(&existing) {
-                    return Err(failed);
-                }
-                if self.make_way(request, from, to, &existing).await? {
-                    self.step_at(to, make).await?;
-                }
-                Ok(())
-            }
-            other => other.map(drop),
-        }
-    }
-
-    async fn copy_file(&self, request: &CopyRequest, from: At<'_>, to: At<'_>) -> Result<(), Failed> {
-        let from_fd = self.open_at(from, OpenMode::Read { follow: false }).await?;
-        let mode = OpenMode::Write(WriteMode {
-            parents: false,
-            // Until the content is there, others have no rights that the original does not give them.
-            create: Some(0o600),
-            existing: Existing::Refuse,
-            append: false,
-        });
-        let to_fd = match self.open_at(to, mode).await {
-            Err(failed) if failed.errno() == libc::EEXIST => {
-                let existing = self.attributes_at(to).await?;
-                if !self.make_way(request, from, to, &existing).await? {
-                    return Ok(());
-                }
-                self.open_at(to, mode).await?
-            }
-            other => other?,
-        };
-        self.copy_content(from_fd, to_fd, request.preserve_timestamps)
-            .await
-            .map_err(|error| {
-                let is_read = matches!(&error, Error::System { syscall, .. } if syscall == "read");
-                let side = if is_read { Side::Original } else { Side::Copy };
-                Failed { error, side }
-            })
-    }
-
-    /// Removes what is in the way of a copy; false if that is kept, and nothing is copied.
-    async fn make_way(
-        &self,
-        request: &CopyRequest,
-        from: At<'_>,
-        to: At<'_>,
-        existing: &Attributes,
-    ) -> Result<bool, Failed> {
-        if is_directory(existing) {
-            return Err(Failed::of(Errno::ENOTDIR));
-        }
-        let original = self.attributes_at(from).await?;
-        if (original.dev, original.ino) == (existing.dev, existing.ino) {
-            return Err(Failed::of(Errno::EINVAL));
-        }
-        match request.existing {
-            ExistingCopy::Replace => {}
-            ExistingCopy::Keep => return Ok(false),
-            ExistingCopy::Refuse => return Err(Failed::of(Errno::EEXIST)),
-        }
-        let step = FileStep::Remove {
-            directory: to.attached(),
-            path: to.name.into(),
-            is_directory: false,
-        };
-        self.step_at(to, step).await?;
-        Ok(true)
-    }
-
     async fn identity(&self, fd: &OwnedFd) -> Result<Identity, Error> {
         let fd = fd.try_clone().map_err(|error| Error::system(&error, "dup"))?;
         self.blocking(move || {
@@ -539,28 +307,6 @@ impl Vm {
             })
         })
         .await
-    }
-
-    async fn step_at(&self, at: At<'_>, step: FileStep) -> Result<ReplyAndFds, Failed> {
-        self.step(step, at.fds()?).await.map_err(|error| at.failed(error))
-    }
-
-    async fn open_at(&self, at: At<'_>, mode: OpenMode) -> Result<OwnedFd, Failed> {
-        let directory = at.fds()?.pop();
-        let opened = self.open(directory, at.name.into(), mode).await;
-        opened.map_err(|error| at.failed(error))
-    }
-
-    async fn attributes_at(&self, at: At<'_>) -> Result<Attributes, Failed> {
-        let step = FileStep::Stat {
-            directory: at.attached(),
-            path: at.name.into(),
-            follow: false,
-        };
-        match self.step_at(at, step).await? {
-            (Reply::Attributes { attributes, .. }, _) => Ok(attributes),
-            _ => Err(at.failed(Error::Disposed)),
-        }
     }
 }
 
@@ -575,17 +321,10 @@ struct Identity {
 /// The directory that contains a path, by its text.
 fn parent_of(path: &str) -> &str {
     let path = path.trim_end_matches('/');
-    match path.rfind('/') {
-        Some(0) | None => "/",
-        Some(at) => path[..at].trim_end_matches('/'),
-    }
-}
-
-fn failed_copy(errno: Errno, path: &str) -> Error {
-    Error::System {
-        errno: errno as i32,
-        syscall: "cp".into(),
-        path: Some(path.to_owned()),
+    let parent = path.rfind('/').map_or("", |at| &path[..at]);
+    match parent.trim_end_matches('/') {
+        "" => "/",
+        parent => parent,
     }
 }
 
