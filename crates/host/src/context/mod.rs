@@ -20,6 +20,7 @@
 //! **What a command has started** descends from the shell, which is the parent of its orphans (`PR_SET_CHILD_SUBREAPER`). What
 //! was there before the command is known from the end of the last one, and is spared when a timeout ends the command.
 
+mod command_end;
 mod contexts;
 mod control_socket;
 mod descendants;

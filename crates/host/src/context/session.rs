@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use agent_vm_protocol::message::{Call, Exit};
 
+use super::command_end::CommandOutcome;
 use super::environment::Environment;
 use super::exports::{Exports, ExportsKnown};
 use super::interrupt::{CommandBounds, Why, kill};
 use super::look::Used;
-use super::shell::{Begun, CommandOutcome, ContextShell, Gone};
+use super::shell::{Begun, ContextShell, Gone};
 use super::shell_kind::ShellKind;
 use super::view::ContextView;
 use super::vm_side::VmSide;
