@@ -1,23 +1,12 @@
-// The actor's half of following a call while it runs: its abort, and the chunks of output that its client has not taken
-// yet. After a lost connection, the client asks for chunks again; so a chunk is kept until the client asks for what
-// follows it.
+// The actor's half of following a call while it runs: its abort, and the output that its client has not taken yet.
 import type { Claim } from "./budget.mjs";
 import { failure } from "./errors.mjs";
+import { type Kind, MOST_CHUNKS, Untaken } from "./untaken.mjs";
 import { type LiveParts, PIECE_BYTES, STDERR, STDOUT, type Taken, toBase64 } from "./wire.mjs";
 
 /** The maximum output of one call that its client has not taken. */
 export const MOST_UNTAKEN = 64 * 1024 * 1024;
-/** What a chunk counts in addition to its bytes. */
-const OVERHEAD = 256;
-/** The maximum number of chunks in one answer. */
-const MOST_CHUNKS = 1024;
 
-interface Chunk {
-  readonly kind: typeof STDOUT | typeof STDERR;
-  readonly data: Uint8Array;
-  /** How many bytes of the call's output precede it. */
-  readonly at: number;
-}
 type OnOutput = (data: Uint8Array) => void;
 
 export class Live {
@@ -26,23 +15,18 @@ export class Live {
   readonly onStdout: OnOutput | undefined;
   readonly onStderr: OnOutput | undefined;
   readonly #controller = new AbortController();
-  readonly #claim: Claim;
   readonly #oldestGoes: boolean;
-  #chunks: Chunk[] = [];
-  /** The chunks before this index have been taken; their entries are removed together. */
-  #first = 0;
+  readonly #untaken: Untaken;
   #produced = 0;
-  #untaken = 0;
   #outlives = false;
   #ended = false;
   #dropped = false;
-  #waiting: (() => void) | undefined;
   /** When its client last asked for output. */
   touched = Date.now();
 
   /** `oldestGoes` decides about output that exceeds the room: the oldest is dropped, or the writer gets an error. */
   constructor(parts: LiveParts, claim: Claim, { oldestGoes }: { oldestGoes: boolean }) {
-    this.#claim = claim;
+    this.#untaken = new Untaken(claim);
     this.#oldestGoes = oldestGoes;
     this.signal = parts.signal ? this.#controller.signal : undefined;
     this.onStdout = parts.stdout ? (data) => this.#push(STDOUT, data) : undefined;
@@ -78,9 +62,7 @@ export class Live {
   /** Drops everything: no client will take it. */
   drop(): void {
     this.#dropped = true;
-    this.#chunks = [];
-    this.#first = 0;
-    this.#claim.release();
+    this.#untaken.release();
     this.#end();
   }
 
@@ -88,13 +70,13 @@ export class Live {
   async take(after: number, holdMs: number): Promise<Taken> {
     this.touched = Date.now();
     if (after > this.#produced) throw failure("INVALID_ARGUMENT", "This is no request of agent-vm's client");
-    this.#giveUp((chunk) => chunk.at + chunk.data.byteLength <= after);
-    if (this.#first === this.#chunks.length && !this.#ended) await this.#more(holdMs);
+    this.#untaken.dropWhile((chunk) => chunk.at + chunk.data.byteLength <= after);
+    if (this.#untaken.count === 0 && !this.#ended) await this.#untaken.more(holdMs);
     this.touched = Date.now();
     const chunks: Extract<Taken, { state: "taken" }>["chunks"] = [];
     let next = after;
     let bytes = 0;
-    for (const { kind, data, at } of this.#chunks.slice(this.#first, this.#first + MOST_CHUNKS)) {
+    for (const { kind, data, at } of this.#untaken.chunks(MOST_CHUNKS)) {
       const fresh = data.subarray(Math.max(0, after - at));
       if (bytes > 0 && bytes + fresh.byteLength > PIECE_BYTES) break;
       bytes += fresh.byteLength;
@@ -105,67 +87,33 @@ export class Live {
     return { state: "taken", chunks, next, end: this.#ended && chunks.length === 0 };
   }
 
-  #push(kind: Chunk["kind"], data: Uint8Array): void {
+  #push(kind: Kind, data: Uint8Array): void {
     if (this.#dropped || this.#ended || data.byteLength === 0) return;
     const { byteLength } = data;
-    if (this.#oldestGoes) this.#giveUp(() => this.#untaken + byteLength > MOST_UNTAKEN);
-    else if (this.#untaken + byteLength > MOST_UNTAKEN) throw behind();
+    const untaken = this.#untaken;
+    if (this.#oldestGoes) untaken.dropWhile(() => untaken.bytes + byteLength > MOST_UNTAKEN);
+    else if (untaken.bytes + byteLength > MOST_UNTAKEN) throw behind();
+    const chunk = { kind, data, at: this.#produced };
     for (;;) {
       try {
-        this.#claim.take(byteLength + OVERHEAD);
+        untaken.add(chunk);
         break;
       } catch (error) {
         if (!this.#oldestGoes) throw error;
         // The room is less than the bound. If nothing is left to drop, this chunk is dropped.
-        if (this.#first === this.#chunks.length) {
-          this.#produced += byteLength;
-          return;
-        }
-        let given = 0;
-        this.#giveUp(() => given++ === 0);
+        if (untaken.count === 0) break;
+        let dropped = 0;
+        untaken.dropWhile(() => dropped++ === 0);
       }
     }
-    this.#chunks.push({ kind, data, at: this.#produced });
     this.#produced += byteLength;
-    this.#untaken += byteLength;
-    this.#waiting?.();
-  }
-
-  /** Drops the first chunks while `fits` accepts them. */
-  #giveUp(fits: (chunk: Chunk) => boolean): void {
-    for (let chunk = this.#chunks[this.#first]; chunk && fits(chunk); chunk = this.#chunks[this.#first]) {
-      this.#claim.give(chunk.data.byteLength + OVERHEAD);
-      this.#untaken -= chunk.data.byteLength;
-      this.#chunks[this.#first++] = NOTHING;
-    }
-    // Removes the entries once they are half of the array, so that each chunk is moved at most once on average.
-    if (2 * this.#first < this.#chunks.length) return;
-    this.#chunks = this.#chunks.slice(this.#first);
-    this.#first = 0;
-  }
-
-  /** Resolves when there is output, at the end, after `holdMs`, or when another request waits. */
-  async #more(holdMs: number): Promise<void> {
-    this.#waiting?.();
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        if (this.#waiting === wake) this.#waiting = undefined;
-        resolve();
-      };
-      const timer = setTimeout(wake, holdMs);
-      this.#waiting = wake;
-    });
   }
 
   #end(): void {
     this.#ended = true;
-    this.#waiting?.();
+    this.#untaken.wake();
   }
 }
-
-/** Replaces a chunk that was dropped, to free the chunk's bytes. */
-const NOTHING: Chunk = { kind: STDOUT, data: new Uint8Array(0), at: 0 };
 
 function behind(): Error {
   return failure(

@@ -1,9 +1,9 @@
 // The actor's half of a client's handles: readings of the output of processes and shells. A reading holds a bounded part of
-// the output until its client has taken it, and then pauses the writer. After a lost connection, the client asks for chunks
-// again; so a chunk is kept until the client asks for what follows it.
+// the output until its client has taken it, and then pauses the writer.
 import type { LocalOutput, StreamName } from "#handles";
 import { Claim, type Share } from "./budget.mjs";
 import { failure, toClient } from "./errors.mjs";
+import { type Chunk, type Kind, MOST_CHUNKS, OVERHEAD, Untaken } from "./untaken.mjs";
 import { PIECE_BYTES, type Read, STDERR, STDOUT, toBase64 } from "./wire.mjs";
 
 /** The maximum number of readings of one client, and of all clients of an actor. */
@@ -14,46 +14,30 @@ const ALWAYS_READINGS = 16;
 const RESERVE_READINGS = 256;
 /** The output that a reading holds before its writer is paused; what is on its way at that moment still comes. */
 const MOST_WAITING = PIECE_BYTES;
-/** What a chunk, and a reading, counts in addition to its bytes. */
-const OVERHEAD = 256;
-/** The maximum number of chunks in one answer. */
-const MOST_CHUNKS = 1024;
-
-type Kind = typeof STDOUT | typeof STDERR;
-interface Chunk {
-  readonly kind: Kind;
-  readonly data: Uint8Array;
-  /** How many bytes of all streams precede it. */
-  readonly seq: number;
-}
 
 const kindOf = (stream: StreamName): Kind => (stream === "stderr" ? STDERR : STDOUT);
 
 class Reading {
-  readonly #claim: Claim;
+  readonly #untaken: Untaken;
   /** Undefined while kept output arrives. */
   #tap: { resume(): void; close(): void } | undefined;
-  #chunks: Chunk[] = [];
-  #first = 0;
-  #bytes = 0;
   readonly #ended = new Set<Kind>();
   #failed: unknown;
-  #waiting: (() => void) | undefined;
   /** When its client last asked for output. */
   touched = Date.now();
   readonly #streams: number;
 
   /** Throws LIMIT_EXCEEDED if the output after `after` is no longer kept. */
   constructor(output: LocalOutput, streams: readonly StreamName[], after: number, claim: Claim) {
-    this.#claim = claim;
+    this.#untaken = new Untaken(claim);
     this.#streams = streams.length;
     this.#tap = output.read(
       streams,
       {
-        onData: (data, stream, seq) => this.#add({ kind: kindOf(stream), data, seq }),
+        onData: (data, stream, seq) => this.#add({ kind: kindOf(stream), data, at: seq }),
         onStreamEnd: (stream) => {
           this.#ended.add(kindOf(stream));
-          this.#waiting?.();
+          this.#untaken.wake();
         },
       },
       after,
@@ -68,16 +52,16 @@ class Reading {
   /** The output from the byte `after` on, once there is some; drops the output before it. */
   async take(after: number, holdMs: number): Promise<Extract<Read, { state: "read" }>> {
     this.touched = Date.now();
-    this.#drop((chunk) => chunk.seq + chunk.data.byteLength <= after);
-    if (this.#bytes < MOST_WAITING) this.#tap?.resume();
-    if (this.#first === this.#chunks.length && !this.ended) await this.#more(holdMs);
+    this.#untaken.dropWhile((chunk) => chunk.at + chunk.data.byteLength <= after);
+    if (this.#hasRoom) this.#tap?.resume();
+    if (this.#untaken.count === 0 && !this.ended) await this.#untaken.more(holdMs);
     this.touched = Date.now();
     const chunks: [Kind, string][] = [];
     const open = new Set<Kind>();
     let next = after;
     let bytes = 0;
-    for (const { kind, data, seq } of this.#chunks.slice(this.#first)) {
-      const fresh = data.subarray(Math.max(0, after - seq));
+    for (const { kind, data, at } of this.#untaken.chunks()) {
+      const fresh = data.subarray(Math.max(0, after - at));
       const fits = chunks.length < MOST_CHUNKS && (bytes === 0 || bytes + fresh.byteLength <= PIECE_BYTES);
       if (!fits || open.size > 0) {
         // What comes later must not overtake it.
@@ -86,7 +70,7 @@ class Reading {
       }
       bytes += fresh.byteLength;
       chunks.push([kind, toBase64(fresh)]);
-      next = seq + data.byteLength;
+      next = at + data.byteLength;
     }
     if (chunks.length === 0 && this.#failed !== undefined) throw this.#failed;
     return { state: "read", chunks, next, ended: [...this.#ended].filter((kind) => !open.has(kind)) };
@@ -95,59 +79,28 @@ class Reading {
   /** Ends the reading: the writer is no longer paused for it. */
   drop(): void {
     this.#tap?.close();
-    this.#chunks = [];
-    this.#first = 0;
-    this.#bytes = 0;
-    this.#claim.release();
-    this.#waiting?.();
+    this.#untaken.release();
+  }
+
+  /** Whether the writer may go on. */
+  get #hasRoom(): boolean {
+    return this.#untaken.bytes + OVERHEAD * this.#untaken.count < MOST_WAITING;
   }
 
   #add(chunk: Chunk): boolean {
     if (this.#failed !== undefined) return true;
     try {
-      this.#claim.take(chunk.data.byteLength + OVERHEAD);
+      this.#untaken.add(chunk);
     } catch (error) {
       // What came before it can still be taken.
       this.#failed = error;
       this.#tap?.close();
-      this.#waiting?.();
+      this.#untaken.wake();
       return true;
     }
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.data.byteLength + OVERHEAD;
-    this.#waiting?.();
-    return this.#bytes < MOST_WAITING;
-  }
-
-  #drop(isTaken: (chunk: Chunk) => boolean): void {
-    for (let chunk = this.#chunks[this.#first]; chunk && isTaken(chunk); chunk = this.#chunks[this.#first]) {
-      this.#claim.give(chunk.data.byteLength + OVERHEAD);
-      this.#bytes -= chunk.data.byteLength + OVERHEAD;
-      this.#chunks[this.#first++] = NOTHING;
-    }
-    // Removes the entries once they are half of the array, so that each chunk is moved at most once on average.
-    if (2 * this.#first < this.#chunks.length) return;
-    this.#chunks = this.#chunks.slice(this.#first);
-    this.#first = 0;
-  }
-
-  /** Resolves when there is output, at the end, after `holdMs`, or when another request waits. */
-  async #more(holdMs: number): Promise<void> {
-    this.#waiting?.();
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        if (this.#waiting === wake) this.#waiting = undefined;
-        resolve();
-      };
-      const timer = setTimeout(wake, holdMs);
-      this.#waiting = wake;
-    });
+    return this.#hasRoom;
   }
 }
-
-/** Replaces a chunk that was dropped, to free the chunk's bytes. */
-const NOTHING: Chunk = { kind: STDOUT, data: new Uint8Array(0), seq: 0 };
 
 /** The readings of one client, by the ids that the client chose. */
 export class Readings {
