@@ -74,7 +74,8 @@ test("agent-os-pi runs in the VM with all its dependencies, and is in the proces
     const seen = [];
     const look = (nodes, depth) => {
       for (const { command, args, driver, children } of nodes) {
-        if (driver === "node" && args.some((arg) => arg.endsWith("/pi"))) seen.push({ command, driver, depth });
+        // Before node itself, the env of the script's first line has these arguments.
+        if (command === "node" && args.some((arg) => arg.endsWith("/pi"))) seen.push({ command, driver, depth });
         look(children, depth + 1);
       }
     };
