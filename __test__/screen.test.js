@@ -1,6 +1,11 @@
 "use strict";
 // The screens of shells: `readScreen` and `waitForScreen`.
 
+const { execFileSync } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+
 const { Terminal } = require("@xterm/headless");
 
 const { until } = require("./fixture/promises");
@@ -78,6 +83,78 @@ test.each([
   const { data } = await vm.readShell(shell.shellId);
   expect({ lines, row: cursor.row, col: cursor.col }).toEqual(await inXterm(data));
   await shell.close();
+});
+
+describe("as in tmux", () => {
+  let directory;
+  let tmux;
+  beforeAll(() => {
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-test-tmux-"));
+    fs.writeFileSync(`${directory}/tmux.conf`, "set -g status off\nset -g escape-time 0\n");
+    tmux = (...args) =>
+      execFileSync("tmux", ["-S", `${directory}/socket`, "-f", `${directory}/tmux.conf`, ...args], {
+        encoding: "utf8",
+        env: { ...process.env, LC_ALL: "C.UTF-8" },
+      });
+  });
+  afterEach(() => tmux("kill-server"));
+  afterAll(() => fs.rmSync(directory, { recursive: true }));
+
+  /** The screen when nothing more is being drawn, and the output that made it. */
+  async function still(shellId) {
+    let [screen, output] = [];
+    await until(async () => {
+      screen = await vm.readScreen(shellId);
+      output = await vm.readShell(shellId);
+      return screen.nextSeq === output.nextSeq;
+    });
+    return { screen, data: Buffer.from(output.data) };
+  }
+
+  test.each([
+    ["vim", "vim", ["-u", "NONE", "-N", "text"], /^~$/m, "jA, 沙\x1b"],
+    ["less", "less", ["text"], /e\u0301/, " /777\n"],
+    ["htop", "htop", [], /Load average/, "\x1b[B"],
+    ["node's prompt", "node", [], /^>$/m, "'沙漠'.repeat(50)\n"],
+  ])("%s, with a resize", async (_, command, args, drawn, keys) => {
+    const lines = [
+      "wide 漢字 and ！",
+      "combined e\u0301 a\u0308\u0327",
+      "",
+      ...Array.from({ length: 9 }, (each, n) => `\t${n}77`),
+    ];
+    await vm.writeFile("/home/user/text", lines.join("\n"));
+    const shell = await vm.openShell({ command, args, screen: true });
+    await vm.waitForScreen(shell.shellId, drawn);
+    await vm.writeShell(shell.shellId, keys);
+    await vm.waitForIdle(shell.shellId);
+    const before = await still(shell.shellId);
+    await vm.resizeShell(shell.shellId, 100, 30);
+    await until(async () => (await vm.readShell(shell.shellId)).nextSeq > before.screen.nextSeq);
+    await vm.waitForIdle(shell.shellId);
+    const after = await still(shell.shellId);
+    await shell.close();
+
+    // A terminal in raw mode passes the bytes on as they are. The second part is printed after the resize.
+    fs.writeFileSync(`${directory}/before`, before.data);
+    fs.writeFileSync(`${directory}/after`, after.data.subarray(before.data.length));
+    const play = `cd ${directory}; stty raw -echo; cat before; read go; cat after; exec sleep 1000`;
+    tmux("new-session", "-d", "-x", "80", "-y", "24", play);
+    const shown = () =>
+      tmux("capture-pane", "-p")
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => line.trimEnd());
+    const shows = async (expected) => {
+      let seen;
+      await until(async () => JSON.stringify((seen = shown())) === JSON.stringify(expected)).catch(() => {});
+      expect(seen).toEqual(expected);
+    };
+    await shows(before.screen.lines);
+    tmux("resize-window", "-x", "100", "-y", "30");
+    tmux("send-keys", "C-j");
+    await shows(after.screen.lines);
+  });
 });
 
 test("a screen that is built later replays output and sizes in their order", async () => {

@@ -71,7 +71,7 @@ test.each([
   ["readFile", "/x", { encoding: null }],
   ["chmod", "/x"],
   ["chmod", "/x", -1],
-  ["chmod", "/x", 0o10000],
+  ["chmod", "/x", 0o200000],
   ["chmod", "/x", "789"],
   ["chmod", "/x", "u+x"],
   ["chmod", "/x", 1.5],

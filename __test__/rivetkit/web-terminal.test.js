@@ -4,6 +4,7 @@
 const { createServer, get } = require("node:http");
 const { chromium } = require("playwright-core");
 const { WebSocket } = require("ws");
+const { afterFile } = require("../fixture/cleanup");
 const { directoryForFile } = require("../fixture/directory");
 const { until } = require("../fixture/promises");
 const { startServer } = require("../fixture/rivetkit/servers");
@@ -12,7 +13,6 @@ let browser;
 let page;
 let url;
 let server;
-afterAll(() => browser?.close());
 
 const shown = () => page.locator(".xterm-rows").innerText();
 /** Polls until `holds`; an error contains what the page showed. */
@@ -42,6 +42,8 @@ beforeAll(async () => {
       "--disable-sync",
     ],
   });
+  // Before its directory is removed, which was asked for earlier.
+  afterFile(() => browser.close());
   page = await browser.newPage();
   [url] = await server.line(/http:\S+/);
   await page.goto(url);
