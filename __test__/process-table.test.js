@@ -155,7 +155,8 @@ time.sleep(1000)`;
 test("processTree nests them by parent", async () => {
   const { pid } = await vm.spawn("sh", ["-c", "sh -c 'sleep 1001 & sleep 1002; true' & sleep 1003; true"]);
   await vm.exec("setsid -f sleep 1004");
-  const isSleep = ({ command }) => command === "sleep";
+  // A program has its name before its arguments.
+  const isSleep = ({ command, args }) => command === "sleep" && args.length === 1;
   await until(async () => (await vm.allProcesses()).filter(isSleep).length === 4);
   const shape = (nodes) =>
     nodes.map(({ command, args, children }) => [command === "sleep" ? args[0] : "sh", ...shape(children)]).sort();
