@@ -317,6 +317,7 @@ impl Control {
             | Reply::Connected { call }
             | Reply::Opened { call }
             | Reply::Attributes { call, .. }
+            | Reply::Measured { call, .. }
             | Reply::Path { call, .. }
             | Reply::Removed { call, .. } => {
                 let waiting = {

@@ -19,7 +19,7 @@ use agent_vm_host::{
     ShellRequest, SpawnRequest, Timeout, Vm, WriteRequest, runtime,
 };
 use agent_vm_protocol::message::{
-    Attributes, Boot, BootStep, Exit, Failure, KnownProcess, Reply, Request, Usage,
+    Attributes, Boot, BootStep, Disk, Exit, Failure, KnownProcess, Measures, Reply, Request, Usage,
 };
 use agent_vm_protocol::{Channel, Frame};
 use agent_vm_vfork::sys as vfork;
@@ -194,6 +194,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::HangUp { call, .. }
         | Request::AwaitEnd { call, .. }
         | Request::Connect { call, .. }
+        | Request::Measure { call }
         | Request::File { call, .. } => *call,
     }
 }
@@ -248,7 +249,7 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
     };
     let fds: Vec<OwnedFd> = (0..count).map(|_| attachment(random)).collect();
     let number = random.next() as i32;
-    let reply = match random.below(13) {
+    let reply = match random.below(14) {
         0..=3 => Reply::Spawned {
             call,
             pid: random.next() as u32,
@@ -285,6 +286,20 @@ fn say(channel: &Channel, random: &mut Random, call: u64) {
         11 => Reply::Path {
             call,
             path: random.bytes(300),
+        },
+        12 => Reply::Measured {
+            call,
+            measures: Measures {
+                own_us: u64::MAX,
+                most_running: random.next(),
+                disk: Some(Disk {
+                    bytes: random.next(),
+                    free_bytes: u64::MAX,
+                    files: 0,
+                    free_files: random.next(),
+                }),
+                ..Measures::default()
+            },
         },
         _ if random.below(20) == 0 => {
             send_raw(channel, &random.bytes(200), &fds);

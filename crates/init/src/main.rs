@@ -18,6 +18,7 @@ mod jobs;
 mod landlock_domain;
 mod launch;
 mod mediate;
+mod meter;
 mod network;
 mod process_table;
 mod seccomp;

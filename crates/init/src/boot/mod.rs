@@ -52,6 +52,8 @@ pub struct Booted {
     pub listener_fd: Option<OwnedFd>,
     /// How the kernel asks init about modes of files, if init's own filter does that.
     pub asks: Option<Asks>,
+    /// A directory of the file system that all private directories share, if the VM has one.
+    pub private_fd: Option<OwnedFd>,
     /// How families get their cgroups.
     pub cgrouping: Cgrouping,
     /// The domain for the deputy and all programs, if there are no namespaces.
@@ -73,6 +75,7 @@ struct Sandbox {
     proc_fd: OwnedFd,
     listener_fd: Option<OwnedFd>,
     asks: Option<Asks>,
+    private_fd: OwnedFd,
 }
 
 /// Makes the VM, as its isolation level requires.
@@ -83,13 +86,14 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
-    let (mut own_proc_fd, mut listener_fd, mut asks, mut domain) = (None, None, None, None);
+    let (mut own_proc_fd, mut private_fd) = (None, None);
+    let (mut listener_fd, mut asks, mut domain) = (None, None, None);
     // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
         Isolation::Namespaces => {
             let sandbox = namespaces(boot, attachments, &cgrouping)?;
-            own_proc_fd = Some(sandbox.proc_fd);
+            (own_proc_fd, private_fd) = (Some(sandbox.proc_fd), Some(sandbox.private_fd));
             (listener_fd, asks) = (sandbox.listener_fd, sandbox.asks);
         }
         Isolation::Landlock => domain = Some(landlock(boot)?),
@@ -105,6 +109,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         proc_fd,
         listener_fd,
         asks,
+        private_fd,
         cgrouping,
         domain,
     })
@@ -131,7 +136,8 @@ fn namespaces(
     }
     root::enter(&root)?;
     cgroups::check(cgrouping)?;
-    drop(root);
+    let private_fd = root.private_fd;
+    drop(root.fd);
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 
     sethostname(&boot.hostname).at(BootStep::SetHostName)?;
@@ -175,6 +181,7 @@ fn namespaces(
         proc_fd: own_proc_fd,
         listener_fd,
         asks,
+        private_fd,
     })
 }
 

@@ -35,6 +35,8 @@ pub struct Root {
     layered: bool,
     /// The writable mounts in it that belong to the VM.
     pub own_mounts: OwnMounts,
+    /// A directory of the file system that all its private directories share.
+    pub private_fd: OwnedFd,
 }
 
 /// Whether the root shows host directories or files that the caller named.
@@ -118,6 +120,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         fd: root_fd,
         layered,
         own_mounts,
+        private_fd: shm_fd,
     })
 }
 

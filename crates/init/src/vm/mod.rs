@@ -26,6 +26,7 @@ use crate::family::Families;
 use crate::files::helper::FileHelper;
 use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
+use crate::meter::Meter;
 use crate::process_table::{Process, ProcessTable};
 use crate::spawn::Spawner;
 use crate::sys::Waited;
@@ -56,6 +57,7 @@ pub struct Vm {
     backend: Backend,
     families: Families,
     jobs: Jobs,
+    meter: Meter,
     held_starts: HeldStarts,
     table: ProcessTable,
     pid_namespace: bool,
@@ -114,6 +116,7 @@ impl Vm {
             backend,
             families,
             jobs: Jobs::default(),
+            meter: Meter::new(booted.private_fd),
             held_starts: HeldStarts::default(),
             table,
             pid_namespace,
@@ -246,7 +249,9 @@ impl Vm {
     /// programs. It stops when no program runs: with few processors, one may have ended before the next has started,
     /// because init was waiting.
     fn keep_pace(&mut self) {
-        let first = match self.families.running() {
+        let running = self.families.running();
+        self.meter.see_running(running);
+        let first = match running {
             0 => false,
             1 => self.goes_first,
             _ => true,

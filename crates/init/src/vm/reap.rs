@@ -28,6 +28,7 @@ impl Vm {
                 self.replace_deputy(control)?;
                 continue;
             }
+            self.meter.add(reaped.usage);
             match self.families.led_by(reaped.pid) {
                 None => orphans = true,
                 Some(call) => {

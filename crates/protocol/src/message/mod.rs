@@ -7,6 +7,7 @@
 mod boot;
 mod file;
 mod hold;
+mod measures;
 mod pipes;
 mod program;
 mod step;
@@ -21,6 +22,7 @@ pub use boot::{
 };
 pub use file::{Attributes, Change, Existing, FileStep, OpenMode, Time, WriteMode, is_kernel_interface};
 pub use hold::{Bytes, HeldEntry, Hold};
+pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
 pub use program::{Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
 pub use step::BootStep;
@@ -107,6 +109,11 @@ pub enum Request {
         /// The address, and a port from 1 to 65535.
         address: SocketAddr,
     },
+    /// Report what the VM has used. Answered with [`Reply::Measured`] at once.
+    Measure {
+        /// This request's number.
+        call: Call,
+    },
     /// Carry out one step on the VM's files as the VM's user. Answered with the variant that [`FileStep`] names.
     File {
         /// This request's number.
@@ -148,6 +155,7 @@ impl Request {
             Self::AwaitEnd { .. } => "await an end",
             Self::StopAwaiting { .. } => "stop awaiting",
             Self::Connect { .. } => "connect",
+            Self::Measure { .. } => "measure",
             Self::File { .. } => "file",
         }
     }
@@ -243,6 +251,13 @@ pub enum Reply {
         call: Call,
         /// The attributes, as in `statx(2)`.
         attributes: Attributes,
+    },
+    /// What the VM has used.
+    Measured {
+        /// The request's number.
+        call: Call,
+        /// What init counts.
+        measures: Measures,
     },
     /// A path that a step has read.
     Path {
