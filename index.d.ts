@@ -649,7 +649,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   allProcesses(): Promise<ProcessInfo[]>;
   /** The same processes, each with its children. The top level has those whose parent is init or not in the VM. */
   processTree(): Promise<ProcessTreeNode[]>;
-  /** What the VM uses now, and how many bytes its commands, processes and shells have read and written since it booted. */
+  /** What the VM uses now, what it has used since it booted, and its traffic (docs/metrics.md). */
   stats(): Promise<VmStats>;
 
   // shells
@@ -963,14 +963,28 @@ export interface OutputMatch {
   truncatedBytes: number;
 }
 
-/** What a VM uses, and its traffic. File calls and connections are not counted. */
+/** What a VM uses, what it has used since it booted, and its traffic. Init and what works for it are not counted. */
 export interface VmStats {
   /** The number of processes. */
   processes: number;
-  /** Processor time that the present processes have used, user and system, in milliseconds. */
+  /**
+   * The largest `processes` that a call of `stats` has found, or how many programs of `exec`, `spawn` and `openShell` ran at the
+   * same time if that is more. The kernel counts no such peak.
+   */
+  peakProcesses: number;
+  /**
+   * Processor time that all programs have used since the VM booted, in milliseconds, those that have ended too. It never
+   * decreases. Where the VM has no directory of cgroup v2, a program that ignores SIGCHLD keeps the time of its ended children
+   * out of it.
+   */
   cpuMs: number;
   /** Memory that the present processes hold, in bytes; a shared page counts for each. */
   memoryBytes: number;
+  /**
+   * The largest `memoryBytes` that a call of `stats` has found, or the most that one ended process held if that is more.
+   * `memory.peakBytes` is exact.
+   */
+  peakMemoryBytes: number;
   /** Bytes written to standard inputs and terminals since the VM booted. */
   bytesIn: number;
   /** Bytes read from standard outputs and terminals since then, including those that exec dropped. */
@@ -980,6 +994,57 @@ export interface VmStats {
    * them, because too many were open (256 per VM; docs/bounds.md). stdout and stderr count one each. Absent while it is 0.
    */
   outputsCut?: number;
+  /** Memory against `limits.memoryBytes`. Absent without this limit. */
+  memory?: VmMemoryStats;
+  /** Processor time against `limits.cpus`. Absent without this limit. */
+  cpu?: VmCpuStats;
+  /** The room for private files. Absent without namespaces, where the VM's files are in a directory of the host. */
+  disk?: VmDiskStats;
+  /**
+   * Bytes that went through the VM's proxy, to and from destinations outside. With `network: "none"` they stay 0. Absent where
+   * the VM has no network of its own: with `network: "host"`, and without namespaces.
+   */
+  network?: VmTraffic;
+  /** Bytes of `connect` and `fetch`, from and to servers in the VM. What was written counts when the socket has taken it. */
+  ports: VmTraffic;
+}
+/** Memory against its limit, as the kernel's controller counts it. */
+export interface VmMemoryStats {
+  /** Bytes that count against the limit: of processes, of private files, and of files that the kernel keeps in memory. */
+  usedBytes: number;
+  /** The most that `usedBytes` has ever been. Absent with cgroup v2 before Linux 5.19. */
+  peakBytes?: number;
+  /** The limit. */
+  limitBytes: number;
+}
+/** Processor time against its limit, as the kernel's controller counts it. */
+export interface VmCpuStats {
+  /** The limit in cores. */
+  limit: number;
+  /** How many periods of 100 ms had something to run. */
+  periods: number;
+  /** In how many of them programs had to wait because the limit was used up. */
+  throttledPeriods: number;
+  /** How long they waited, in milliseconds, added up over the processors. */
+  throttledMs: number;
+}
+/** The file system that all private directories of a VM share. The host's files in `home` and `mounts` are not in it. */
+export interface VmDiskStats {
+  /** Bytes in use. A new VM has some kilobytes of files of its own. */
+  usedBytes: number;
+  /** Bytes that are left of `limits.diskBytes`. */
+  freeBytes: number;
+  /** Files, directories and links in use. */
+  usedFiles: number;
+  /** How many more there can be. */
+  freeFiles: number;
+}
+/** Bytes since the VM booted, as the VM sees them. */
+export interface VmTraffic {
+  /** Bytes that programs in the VM have sent. */
+  sentBytes: number;
+  /** Bytes for programs in the VM. */
+  receivedBytes: number;
 }
 
 // ---------------------------------------------------------------- processes

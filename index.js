@@ -30,7 +30,7 @@ const { serverNode } = require("./lib/options/server-node");
 const { needsOf, requireCommands } = require("./lib/options/software");
 const { claim } = require("./lib/options/writable");
 const { Ports } = require("./lib/ports");
-const { statsOf, treesOf } = require("./lib/process-table");
+const { treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
 const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
@@ -330,8 +330,7 @@ class AgentVm extends FollowedEmitter {
 
   /** @type {Contract["stats"]} */
   async stats() {
-    const processes = await this.allProcesses();
-    return statsOf(processes, await this.#ask("ioStats"));
+    return { ...(await this.#askJson("usage")), ports: this.#ports.traffic() };
   }
 
   // ---- shells

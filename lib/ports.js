@@ -24,10 +24,22 @@ function socketOf(fd) {
   return net.connect(/** @type {import("node:net").NetConnectOpts} */ (/** @type {unknown} */ (options)));
 }
 
+/**
+ * Adds the bytes of a socket.
+ * @param {{ sentBytes: number, receivedBytes: number }} total
+ * @param {net.Socket} socket
+ */
+function count(total, socket) {
+  total.sentBytes += socket.bytesRead;
+  total.receivedBytes += socket.bytesWritten;
+}
+
 class Ports {
   #calls;
   /** @type {Set<net.Socket>} */
   #sockets = new Set();
+  /** The bytes of the sockets that are closed. */
+  #closed = { sentBytes: 0, receivedBytes: 0 };
   /**
    * Bodies of responses that are being decoded. All bytes of a body may have arrived, so the sockets do not cover
    * them.
@@ -56,10 +68,20 @@ class Ports {
       fs.closeSync(fd);
       throw error;
     }
-    const sockets = this.#sockets;
+    const [sockets, closed] = [this.#sockets, this.#closed];
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    socket.once("close", () => {
+      sockets.delete(socket);
+      count(closed, socket);
+    });
     return socket;
+  }
+
+  /** The bytes of all sockets, as the VM sees them. */
+  traffic() {
+    const total = { ...this.#closed };
+    for (const socket of this.#sockets) count(total, socket);
+    return total;
   }
 
   /**

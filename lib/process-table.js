@@ -1,7 +1,7 @@
 "use strict";
-// Builds process trees and statistics from a VM's process table.
+// Builds process trees from a VM's process table.
 
-/** @import { ProcessInfo, ProcessTreeNode, VmStats } from "../index" */
+/** @import { ProcessInfo, ProcessTreeNode } from "../index" */
 
 /**
  * The processes as trees: each process is below its parent.
@@ -16,23 +16,4 @@ function treesOf(processes) {
   return roots;
 }
 
-/**
- * The resources that all processes use together, and what the VM has read and written.
- * @param {readonly ProcessInfo[]} processes
- * @param {import("./wire").IoStats} ioStats
- * @returns {VmStats}
- */
-function statsOf(processes, [bytesIn, bytesOut, outputsCut]) {
-  /** @param {"cpuMs" | "rssBytes"} member */
-  const sum = (member) => processes.reduce((total, process) => total + process[member], 0);
-  return {
-    processes: processes.length,
-    cpuMs: sum("cpuMs"),
-    memoryBytes: sum("rssBytes"),
-    bytesIn,
-    bytesOut,
-    ...(outputsCut > 0 && { outputsCut }),
-  };
-}
-
-module.exports = { statsOf, treesOf };
+module.exports = { treesOf };

@@ -7,7 +7,7 @@ const os = require("node:os");
 
 const { AgentVmError } = require("./error");
 
-/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, NamedEntry, ProcessOutputReplay, ShellReplay, ShellScreen } from "../index" */
+/** @import { AgentVmErrorCode, BackgroundProcess, DirectoryEntry, ExecResult, ExitStatus, ListeningPort, NamedEntry, ProcessOutputReplay, ShellReplay, ShellScreen, VmStats } from "../index" */
 /** @import { MessageKind, NativeVm } from "../src/addon" */
 
 /**
@@ -47,7 +47,10 @@ const { AgentVmError } = require("./error");
 
 /** @typedef {Omit<ShellScreen, "exited">} ScreenPiece */
 
-/** @typedef {[bytesIn: number, bytesOut: number, outputsCut: number]} IoStats */
+/**
+ * What the addon knows of a VM's statistics.
+ * @typedef {Omit<VmStats, "ports">} Usage
+ */
 
 /**
  * The output of a command on one stream, as text or bytes. If some was dropped: the output before that, the number of bytes

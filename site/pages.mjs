@@ -26,6 +26,7 @@ export const parts = [
       "docs/files.md": "Files",
       "docs/host-files.md": "Host files",
       "docs/network.md": "Network",
+      "docs/metrics.md": "Metrics",
       "docs/bounds.md": "Limits and bounds",
       "docs/actors.md": "Actors",
     },

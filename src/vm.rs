@@ -84,11 +84,12 @@ impl NativeVm {
         self.slot.forget(named(call));
     }
 
-    /// The bytes that programs in the VM have received and written, and the number of streams closed at a bound: `[in,
-    /// out, cut]`.
-    #[napi(ts_return_type = "Answer<IoStats>")]
-    pub fn io_stats(&self, _call: f64) -> Value {
-        self.now(|vm| Ok(wire::io_stats(vm.io_stats())))
+    /// What the VM uses and has used, as JSON.
+    #[napi(ts_return_type = "Answer<Json<Usage>>")]
+    pub fn usage(&self, call: f64) -> Answer {
+        self.ask(call, |vm| async move {
+            vm.usage().await.map(|usage| wire::usage(&usage))
+        })
     }
 
     /// Kills everything in the VM. Resolves when all exit events have been emitted.

@@ -16,6 +16,7 @@ mod options;
 mod own_paths;
 mod results;
 mod screen;
+mod usage;
 
 pub use message::Message;
 pub use options::{
@@ -23,8 +24,9 @@ pub use options::{
     timeout,
 };
 pub use results::{
-    context, context_summary, diagnosis, enforcement, error_value, io_stats, listed_entries, listening_port,
-    names, process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
+    context, context_summary, diagnosis, enforcement, error_value, listed_entries, listening_port, names,
+    process_table, process_value, replay_value, shell, spawned_process, stat, status_value, too_large,
     typed_names,
 };
 pub use screen::screen;
+pub use usage::usage;

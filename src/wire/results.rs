@@ -4,8 +4,8 @@ use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
     Attributes, BackgroundProcess, ContextInfo, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus,
-    IoStats, ListeningPort, OutputReplay, PortChange, Printed, ProcessId, ProcessInfo, ShellInfo,
-    SpawnedProcessInfo, Status, Stream,
+    ListeningPort, OutputReplay, PortChange, Printed, ProcessId, ProcessInfo, ShellInfo, SpawnedProcessInfo,
+    Status, Stream,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -152,15 +152,6 @@ pub fn names(entries: &[DirectoryEntry]) -> String {
 pub fn listed_entries(entries: &[DirectoryEntry]) -> String {
     let entries: Vec<_> = entries.iter().map(ListedEntry::of).collect();
     to_json(&entries)
-}
-
-/// `[bytesIn, bytesOut, outputsCut]`.
-pub fn io_stats(stats: IoStats) -> Value {
-    Value::List(vec![
-        Value::Number(stats.bytes_in as f64),
-        Value::Number(stats.bytes_out as f64),
-        Value::Number(stats.outputs_cut as f64),
-    ])
 }
 
 fn table_entry(process: &ProcessInfo) -> TableEntry<'_> {

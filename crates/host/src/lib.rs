@@ -22,6 +22,7 @@ mod join;
 mod leftover;
 mod listening;
 mod loopback;
+mod meter;
 mod open_files;
 mod output_log;
 mod pausing;
@@ -39,11 +40,12 @@ mod shell_id;
 mod stream;
 mod sys;
 mod terminals;
+mod usage;
 mod vm;
 mod waiting;
 
 pub use abort::Abort;
-pub use agent_vm_protocol::message::{Attributes, Limits};
+pub use agent_vm_protocol::message::{Attributes, Disk, Limits};
 pub use agent_vm_protocol::message::{MorePipes, PipeDirection};
 pub use context::ContextId;
 pub use credit::Credit;
@@ -66,4 +68,5 @@ pub use run::{
 };
 pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;
+pub use usage::Usage;
 pub use vm::{IoStats, Vm, VmSlot};

@@ -16,8 +16,10 @@ use crate::events::Events;
 use crate::io_counters::IoCounters;
 use crate::leftover::Leftovers;
 use crate::listening::{NetworkSight, PortWatch};
+use crate::meter::Meter;
 use crate::pausing::Pausing;
 use crate::process_table::ProcessLook;
+use crate::proxy::Traffic;
 use crate::records::{Records, ReplayBudget, Shell, SpawnedProcess};
 use crate::screen::{ScreenRoom, Turns};
 use crate::shell_id::ShellId;
@@ -31,6 +33,9 @@ pub(crate) struct Shared {
     pub replay_bytes: usize,
     pub io_counters: Arc<IoCounters>,
     pub leftovers: Arc<Leftovers>,
+    /// What goes through the proxy.
+    pub traffic: Arc<Traffic>,
+    pub meter: Meter,
     pub processes: Mutex<Records<u32, SpawnedProcess>>,
     pub shells: Mutex<Records<ShellId, Shell>>,
     pub contexts: Mutex<Contexts>,
@@ -102,6 +107,8 @@ impl Shared {
             replay_bytes,
             io_counters: Arc::default(),
             leftovers: Arc::new(Leftovers::new()),
+            traffic: Arc::default(),
+            meter: Meter::new(host.meters()),
             processes: Mutex::default(),
             shells: Mutex::default(),
             contexts: Mutex::default(),

@@ -511,6 +511,7 @@ fn live(seed: u64) -> bool {
             drop(calls.connect(80, &Abort::default()).await);
             drop(calls.kill_process(ProcessId { pid: 1, start: None }).await);
             drop(calls.signal_process(ProcessId { pid: 7, start: None }, 15).await);
+            drop(calls.usage().await);
             drop(calls.process_table(<[_]>::len).await);
             done();
         }));

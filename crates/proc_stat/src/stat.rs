@@ -37,6 +37,10 @@ pub struct Stat<'a> {
     pub utime: u64,
     /// The processor time that the kernel has used for it, in clock ticks.
     pub stime: u64,
+    /// The same of the children that it has waited for, and of those that they have waited for.
+    pub children_utime: u64,
+    /// The processor time that the kernel has used for these.
+    pub children_stime: u64,
     /// The number of its threads. The first one counts until the process is reaped, even if it ended before the others.
     pub threads: u32,
     /// When it started, in clock ticks since the machine's start. Together with the pid it identifies the process.
@@ -62,7 +66,8 @@ impl<'a> Stat<'a> {
         let (ppid, pgid, sid) = (fields.number()?, fields.number()?, fields.number()?);
         let flags = fields.after(2)?;
         let (utime, stime) = (fields.after(4)?, fields.number()?);
-        let threads = fields.after(4)?;
+        let (children_utime, children_stime) = (fields.number()?, fields.number()?);
+        let threads = fields.after(2)?;
         let start = fields.after(1)?;
         let rss = fields.after(1)?;
         Some(Self {
@@ -74,6 +79,8 @@ impl<'a> Stat<'a> {
             sid,
             utime,
             stime,
+            children_utime,
+            children_stime,
             threads,
             start,
             rss,
@@ -161,6 +168,7 @@ mod tests {
             assert_eq!((stat.pid, stat.name, stat.state), (4711, name, b'T'));
             assert_eq!((stat.ppid, stat.pgid, stat.sid), (17, 42, 43));
             assert_eq!((stat.utime, stat.stime, stat.threads), (7, 8, 3));
+            assert_eq!((stat.children_utime, stat.children_stime), (9, 10));
             assert_eq!((stat.start, stat.rss), (123_456, 999));
             assert_eq!(stat.exit_code(), 0x8b00);
             assert!(stat.is_copy() && stat.is_stopped() && !stat.is_headless());

@@ -7,7 +7,7 @@ use agent_vm_protocol::channel::{Channel, Frame};
 use agent_vm_protocol::message::{Isolation, Request};
 
 use super::boot_request::boot_request;
-use super::cgroup::VmCgroups;
+use super::cgroup::{CgroupMeters, VmCgroups};
 use super::enforcement::Enforcement;
 use super::environment::environment;
 use super::error::BootError;
@@ -91,7 +91,7 @@ impl Machine {
             enforcement: Enforcement::of(options.isolation, &cgroups),
             host: HostSide {
                 init,
-                _cgroups: cgroups,
+                cgroups,
                 id,
                 _directory: view.directory,
             },
@@ -111,7 +111,7 @@ impl Machine {
 pub struct HostSide {
     // Dropped in this order: first the processes, then what they held.
     pub(super) init: InitProcess,
-    _cgroups: VmCgroups,
+    cgroups: VmCgroups,
     id: Option<IdLease>,
     _directory: Option<PrivateDirectory>,
 }
@@ -127,6 +127,12 @@ impl HostSide {
     #[must_use]
     pub fn guest_id(&self) -> Option<u32> {
         self.id.as_ref().map(|lease| lease.id)
+    }
+
+    /// What counts for its cgroups.
+    #[must_use]
+    pub fn meters(&self) -> CgroupMeters {
+        self.cgroups.meters()
     }
 
     /// Kills init and, with its pid namespace, everything inside.

@@ -55,7 +55,10 @@ use launched::{Launched, Specification};
 use prebooted::{Preboot, Prebooted};
 
 pub use agent_vm_protocol::message::Isolation;
-pub use cgroup::{Controller, Unavailable, Version, names_commands, serves};
+pub use cgroup::{
+    CgroupMeters, CgroupReading, Controller, CpuReading, MemoryReading, Unavailable, Version, names_commands,
+    serves,
+};
 pub use directories::{Lack, ShowsOwners, probe as probe_directories};
 pub use enforcement::{Enforcement, Mechanism};
 pub use error::BootError;

@@ -38,6 +38,13 @@ pub enum NetworkSight {
     Host,
 }
 
+impl NetworkSight {
+    /// Whether it is the VM's own.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Own { .. })
+    }
+}
+
 impl Sight {
     /// The sockets that the network of the VM counts.
     pub fn counts(&self) -> Option<Counts> {
@@ -65,7 +72,7 @@ impl Sight {
         let members = members.ok_or(Error::Disposed)?;
         let wanted: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
         let holders = holders(&self.proc_fd, &members, wanted).map_err(failed)?;
-        let is_own = matches!(self.network, NetworkSight::Own { .. });
+        let is_own = self.network.is_own();
         if holders.hidden && !is_own {
             return Err(Error::IsolationUnavailable {
                 cause: "The kernel does not let the server see which sockets the VM's processes hold, and the VM shares the \

@@ -9,6 +9,7 @@ mod directory;
 mod kill;
 mod look;
 mod members;
+mod totals;
 
 use std::collections::HashMap;
 use std::io;
@@ -21,6 +22,7 @@ pub use self::directory::ProcDirectory;
 pub use self::kill::kill_all;
 pub use self::look::ProcessLook;
 pub use self::members::{Member, members};
+pub use self::totals::{Totals, exact_time_us, totals};
 
 use self::command_line::{CommandLine, parse_command_line};
 

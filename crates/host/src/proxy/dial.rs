@@ -45,6 +45,13 @@ enum Route {
     Inside(Vec<IpAddr>),
 }
 
+/// A connection to a target.
+pub struct Upstream {
+    pub stream: TcpStream,
+    /// Whether it leads out of the VM.
+    pub is_outside: bool,
+}
+
 /// One VM's rules, its own names, and its share of the resolver.
 #[derive(Debug)]
 pub struct Dialer {
@@ -63,8 +70,9 @@ impl Dialer {
     }
 
     /// Connects to the address that was checked: the name is not looked up again.
-    pub(super) async fn connect(&self, target: &ProxyTarget) -> Result<TcpStream, DialError> {
+    pub(super) async fn connect(&self, target: &ProxyTarget) -> Result<Upstream, DialError> {
         let route = self.route(target).await?;
+        let is_outside = matches!(route, Route::Out(_));
         let attempts = async {
             match route {
                 Route::Out(addresses) => connect_out(addresses, target).await,
@@ -77,7 +85,7 @@ impl Dialer {
         let stream = timeout(CONNECT_DEADLINE, attempts).await.map_err(deadline)??;
         // A failure only makes the connection slower.
         drop(stream.set_nodelay(true));
-        Ok(stream)
+        Ok(Upstream { stream, is_outside })
     }
 
     /// The list has precedence: a listed `localhost` means the host. Then come the VM's own names and then, with

@@ -28,6 +28,7 @@ mod rules;
 mod server;
 mod socks;
 mod target;
+mod traffic;
 
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -50,6 +51,7 @@ use places::{Activity, Places};
 use rules::LOOPBACK_V4;
 pub use rules::{AddressRange, Destination, Rule};
 use server::Server;
+pub use traffic::{Traffic, TrafficReading};
 
 /// The maximum number of connections of one VM; each uses two descriptors and at most 64 KiB. More connections wait to
 /// be accepted.
@@ -70,9 +72,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves `listener` (a non-blocking socket) until stopped, and connects by `dialer`. `events` receives the
-    /// refusals.
-    pub(crate) fn start(listener: OwnedFd, dialer: Dialer, events: Arc<dyn Events>) -> io::Result<Self> {
+    /// Serves `listener` (a non-blocking socket) until stopped, and connects by `dialer`. `traffic` counts what goes
+    /// out of the VM and comes in; `events` receives the refusals.
+    pub(crate) fn start(
+        listener: OwnedFd,
+        dialer: Dialer,
+        traffic: Arc<Traffic>,
+        events: Arc<dyn Events>,
+    ) -> io::Result<Self> {
         let runtime = runtime::proxy()?;
         let within = runtime.enter();
         let listener = TcpListener::from_std(StdListener::from(listener))?;
@@ -81,6 +88,8 @@ impl Proxy {
             dialer,
             events,
             turns: relay::Turns::new(),
+            outside: traffic,
+            inside: Traffic::default(),
         });
         let (stop, stopped) = oneshot::channel();
         Ok(Self {

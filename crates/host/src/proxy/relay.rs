@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::places::{Activity, IDLE};
+use super::traffic::Traffic;
 
 /// The buffer size for each direction.
 const BUFFER: usize = 32 * 1024;
@@ -38,6 +39,23 @@ impl Turns {
     }
 }
 
+/// How the bytes of one connection are copied.
+#[derive(Clone, Copy)]
+pub struct Relay<'a> {
+    pub activity: &'a Activity,
+    pub turns: &'a Turns,
+    /// Counts what was read from either side.
+    pub traffic: &'a Traffic,
+}
+
+impl Relay<'_> {
+    /// Sends what the client sent before its connection was copied.
+    pub async fn send_first(self, server: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        self.traffic.add_sent(bytes.len());
+        server.write_all(bytes).await
+    }
+}
+
 /// How long a client may take to read the last response, and how many bytes of its request are read meanwhile.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const UNREAD: u64 = 1024 * 1024;
@@ -55,16 +73,13 @@ pub async fn while_active(
 }
 
 /// Copies until both sides have ended. The end of one side is passed to the other, which may continue.
-pub async fn both_ways(
-    client: &mut TcpStream,
-    server: &mut TcpStream,
-    activity: &Activity,
-    turns: &Turns,
-) -> io::Result<()> {
+pub async fn both_ways(client: &mut TcpStream, server: &mut TcpStream, relay: Relay<'_>) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = copy_to_end(&mut from_client, &mut to_server, activity, turns);
-    let down = copy_to_end(&mut from_server, &mut to_client, activity, turns);
+    let sent = |length| relay.traffic.add_sent(length);
+    let received = |length| relay.traffic.add_received(length);
+    let up = copy_to_end(&mut from_client, &mut to_server, relay, sent);
+    let down = copy_to_end(&mut from_server, &mut to_client, relay, received);
     tokio::try_join!(up, down).map(drop)
 }
 
@@ -73,13 +88,14 @@ pub async fn both_ways(
 pub async fn until_answered(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    activity: &Activity,
-    turns: &Turns,
+    relay: Relay<'_>,
 ) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up = copy_to_end(&mut from_client, &mut to_server, activity, turns);
-    let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, activity, turns));
+    let sent = |length| relay.traffic.add_sent(length);
+    let received = |length| relay.traffic.add_received(length);
+    let up = copy_to_end(&mut from_client, &mut to_server, relay, sent);
+    let mut down = pin!(copy_to_end(&mut from_server, &mut to_client, relay, received));
     tokio::select! {
         answered = &mut down => answered,
         // Even if sending the request failed, the response may still arrive.
@@ -91,19 +107,20 @@ pub async fn until_answered(
 async fn copy_to_end(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    activity: &Activity,
-    turns: &Turns,
+    relay: Relay<'_>,
+    count: impl Fn(usize),
 ) -> io::Result<()> {
-    copy(from, to, activity, turns).await?;
+    copy(from, to, relay, count).await?;
     to.shutdown().await
 }
 
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    activity: &Activity,
-    turns: &Turns,
+    relay: Relay<'_>,
+    count: impl Fn(usize),
 ) -> io::Result<()> {
+    let Relay { activity, turns, .. } = relay;
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = from.read(&mut buffer).await?;
@@ -111,6 +128,7 @@ async fn copy(
         if length == 0 {
             return Ok(());
         }
+        count(length);
         let mut left = &buffer[..length];
         while !left.is_empty() {
             match to.write(left).await? {
@@ -162,7 +180,13 @@ mod tests {
         let relay = tokio::spawn(async move {
             let activity = Activity::new();
             let turns = Turns::new();
-            while_active(&activity, both_ways(&mut client, &mut server, &activity, &turns)).await
+            let traffic = Traffic::default();
+            let relay = Relay {
+                activity: &activity,
+                turns: &turns,
+                traffic: &traffic,
+            };
+            while_active(&activity, both_ways(&mut client, &mut server, relay)).await
         });
         for _ in 0..3 {
             sleep(IDLE * 9 / 10).await;

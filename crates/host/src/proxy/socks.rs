@@ -101,9 +101,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     match server.dial(&target).await {
         Ok(mut upstream) => {
+            let relay = server.relay(&upstream, activity);
             let relaying = async {
                 client.write_all(&SocksReply::Succeeded.bytes()).await?;
-                relay::both_ways(&mut client, &mut upstream, activity, &server.turns).await
+                relay::both_ways(&mut client, &mut upstream.stream, relay).await
             };
             relay::while_active(activity, relaying).await
         }

@@ -110,7 +110,9 @@ impl Vm {
         let proxy = match (listener, &options.network) {
             (Some(listener), Network::Allow(rules)) => {
                 let own = Own::new(&options.hostname, connector(&shared));
-                Some(Proxy::start(listener, Dialer::new(rules.clone(), own), events).map_err(failed)?)
+                let dialer = Dialer::new(rules.clone(), own);
+                let traffic = Arc::clone(&shared.traffic);
+                Some(Proxy::start(listener, dialer, traffic, events).map_err(failed)?)
             }
             _ => None,
         };

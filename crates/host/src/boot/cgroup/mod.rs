@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod hierarchy;
 mod lease;
+mod meters;
 mod place;
 mod quota;
 mod settings;
@@ -41,6 +42,7 @@ use shown::{Bounds, Shown};
 pub use controller::{Controller, Version};
 pub use directory::CgroupDirectory;
 pub use error::{CgroupError, CgroupStep, Unavailable};
+pub use meters::{CgroupMeters, CgroupReading, CpuReading, MemoryReading};
 pub use place::serves;
 pub use shown::shown_at;
 

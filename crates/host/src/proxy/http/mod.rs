@@ -56,19 +56,21 @@ pub async fn serve(
         Ok(upstream) => upstream,
         Err(error) => return relay::finish(client, &refusal(&error)).await,
     };
+    let relay = server.relay(&upstream, activity);
+    let upstream = &mut upstream.stream;
     let relaying = async {
         match &request.kind {
             Kind::Tunnel => {
-                upstream.write_all(&request.rest).await?;
+                relay.send_first(upstream, &request.rest).await?;
                 client
                     .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
                     .await?;
-                relay::both_ways(&mut client, &mut upstream, activity, &server.turns).await
+                relay::both_ways(&mut client, upstream, relay).await
             }
             Kind::Forward(head) => {
-                upstream.write_all(head).await?;
-                upstream.write_all(&request.rest).await?;
-                relay::until_answered(&mut client, &mut upstream, activity, &server.turns).await
+                relay.send_first(upstream, head).await?;
+                relay.send_first(upstream, &request.rest).await?;
+                relay::until_answered(&mut client, upstream, relay).await
             }
         }
     };

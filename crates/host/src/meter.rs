@@ -1,0 +1,34 @@
+//! What is kept of earlier readings of what a VM uses.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::boot::CgroupMeters;
+
+/// What is kept of earlier readings of a VM.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub cgroups: CgroupMeters,
+    /// Held during a reading, so that any number of calls uses one thread.
+    pub reading: tokio::sync::Mutex<()>,
+    pub cpu_us: AtomicU64,
+    pub peak_processes: AtomicU64,
+    pub peak_memory_bytes: AtomicU64,
+}
+
+impl Meter {
+    /// That of a new VM.
+    pub fn new(cgroups: CgroupMeters) -> Self {
+        Self {
+            cgroups,
+            reading: tokio::sync::Mutex::default(),
+            cpu_us: AtomicU64::new(0),
+            peak_processes: AtomicU64::new(0),
+            peak_memory_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Raises the largest value so far to `value`; returns the largest.
+pub fn raise(largest: &AtomicU64, value: u64) -> u64 {
+    largest.fetch_max(value, Ordering::Relaxed).max(value)
+}
