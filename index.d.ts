@@ -651,6 +651,12 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   processTree(): Promise<ProcessTreeNode[]>;
   /** What the VM uses now, what it has used since it booted, and its traffic (docs/metrics.md). */
   stats(): Promise<VmStats>;
+  /**
+   * Reads `stats` again and again: the first value at once, and each further one when it is asked for, at least an interval after
+   * the one before. What a slow reader misses is skipped, never queued. The iterator ends when the VM does, and rejects with
+   * ABORTED after an abort. While a `for await` loop waits, it keeps Node.js running.
+   */
+  watchStats(options?: WatchStatsOptions): AsyncIterableIterator<VmStats, undefined>;
 
   // shells
   /**
@@ -968,7 +974,7 @@ export interface VmStats {
   /** The number of processes. */
   processes: number;
   /**
-   * The largest `processes` that a call of `stats` has found, or how many programs of `exec`, `spawn` and `openShell` ran at the
+   * The largest `processes` that a reading of `stats` has found, or how many programs of `exec`, `spawn` and `openShell` ran at the
    * same time if that is more. The kernel counts no such peak.
    */
   peakProcesses: number;
@@ -981,7 +987,7 @@ export interface VmStats {
   /** Memory that the present processes hold, in bytes; a shared page counts for each. */
   memoryBytes: number;
   /**
-   * The largest `memoryBytes` that a call of `stats` has found, or the most that one ended process held if that is more.
+   * The largest `memoryBytes` that a reading of `stats` has found, or the most that one ended process held if that is more.
    * `memory.peakBytes` is exact.
    */
   peakMemoryBytes: number;
@@ -1007,6 +1013,13 @@ export interface VmStats {
   network?: VmTraffic;
   /** Bytes of `connect` and `fetch`, from and to servers in the VM. What was written counts when the socket has taken it. */
   ports: VmTraffic;
+}
+/** Options of `watchStats`. */
+export interface WatchStatsOptions {
+  /** Milliseconds between two readings, from 100 to 2,147,483,647. Default 1,000. */
+  interval?: number;
+  /** An abort ends the iterator with ABORTED. */
+  signal?: AbortSignal;
 }
 /** Memory against its limit, as the kernel's controller counts it. */
 export interface VmMemoryStats {

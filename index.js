@@ -34,6 +34,7 @@ const { treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
 const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
+const { Stats } = require("./lib/stats");
 const { OutputWaits } = require("./lib/wait-for-output");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
@@ -60,6 +61,7 @@ class AgentVm extends FollowedEmitter {
   #shells;
   #ports;
   #outputWaits;
+  #stats;
   #isolation;
   /** @type {import("./index").AgentVm["enforcement"] | undefined} */
   #enforcement;
@@ -85,6 +87,7 @@ class AgentVm extends FollowedEmitter {
     this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
     this.#outputWaits = new OutputWaits(this.#calls);
+    this.#stats = new Stats(this.#calls, this.#ports);
     fileStreams.register(this, this.#calls);
   }
 
@@ -330,7 +333,12 @@ class AgentVm extends FollowedEmitter {
 
   /** @type {Contract["stats"]} */
   async stats() {
-    return { ...(await this.#askJson("usage")), ports: this.#ports.traffic() };
+    return this.#stats.read();
+  }
+
+  /** @type {Contract["watchStats"]} */
+  watchStats(options) {
+    return this.#stats.watch(options);
   }
 
   // ---- shells
@@ -639,6 +647,7 @@ class AgentVm extends FollowedEmitter {
 
   async #dispose() {
     this.#ports.close();
+    this.#stats.close();
     await this.#calls.dispose();
   }
 
@@ -680,6 +689,7 @@ class AgentVm extends FollowedEmitter {
   #on(event) {
     if (event[0] === MessageKind.Exit) {
       this.#ports.close();
+      this.#stats.close();
       this.#unclaim();
     }
     emitEvent(this, this.#processes, this.#shells, event);

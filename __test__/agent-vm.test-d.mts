@@ -275,6 +275,10 @@ export async function everyName(vm: AgentVm): Promise<unknown[]> {
   options.software = ["pi"];
   const report: DoctorReport = await AgentVm.doctor();
   const stats: VmStats = await vm.stats();
+  for await (const { memory, ports } of vm.watchStats({ interval: 100 })) {
+    const bytes: (number | undefined)[] = [memory?.usedBytes, ports.sentBytes];
+    return bytes;
+  }
   const background: BackgroundProcess[] = (await vm.exec("true")).background;
   const usage: ResourceUsage = (await vm.exec("true")).usage;
   const spawned: SpawnedProcess = await vm.spawn("true");

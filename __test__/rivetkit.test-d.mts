@@ -33,6 +33,11 @@ agent.waitForScreen("shell-1", /x/, { timeout: 1 }).then(({ exact }): boolean =>
 agent.waitForIdle("shell-1", { timeout: 1 }).then((nothing): void => nothing);
 agent.on("portOpened", ({ port }): number => port);
 agent.on("shellWaiting", ({ shellId }): string => shellId);
+agent.stats().then(({ cpuMs }): number => cpuMs);
+agent
+  .watchStats({ interval: 100 })
+  .next()
+  .then(({ done }): boolean | undefined => done);
 agent.listPorts().then(([first]): string | undefined => first?.address);
 agent.deleteFile("/home/user/file", { recursive: true }).then((nothing): void => nothing);
 const off: () => void = agent.on("processOutput", ({ pid, stream, data, seq }) => {

@@ -19,6 +19,8 @@ module.exports = {
   killSignal: /** @type {const} */ ("SIGTERM"),
   /** In milliseconds, for a `killSignal` without a `killGrace`. */
   killGrace: 5000,
+  /** Of `watchStats`, in milliseconds. */
+  statsInterval: 1000,
   maxOutputBytes: 16 * 2 ** 20,
   /** @type {NonNullable<import("../index").ExecOptions["keepOutput"]>} */
   keepOutput: "head",

@@ -23,9 +23,11 @@ import { Link } from "./link.mjs";
 import { type OutputLink, waitForMatch } from "./output-wait.mjs";
 import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import { waitForScreenMatch } from "./screen-wait.mjs";
+import { type RemoteStats, remoteStats } from "./stats-watching.mjs";
 import type { Listener } from "./streams.mjs";
 
 export type { RemoteStreams } from "./file-streams.mjs";
+export type { RemoteStats } from "./stats-watching.mjs";
 
 type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
   ? E extends EventSchemaConfig
@@ -64,7 +66,7 @@ export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetH
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]
-    ? RemoteVariants & RemoteStreams
+    ? RemoteVariants & RemoteStreams & RemoteStats
     : unknown
   : unknown;
 
@@ -149,6 +151,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     ["dispose", dispose],
     [Symbol.asyncDispose, dispose],
     ...Object.entries(remoteStreams((method, args) => link.call(method, args))),
+    ...Object.entries(remoteStats(link)),
   ]);
   return new Proxy(raw, {
     get(target, name) {

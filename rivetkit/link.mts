@@ -88,6 +88,9 @@ function newCall(method: string, after: string | undefined, kept: Kept): Call {
   return { id: newId(), method, ...(after === undefined ? {} : { after }), ...rest };
 }
 
+/** The error of what was under way when the handle was disposed. */
+export class HandleDisposed extends ConnectionLost {}
+
 /** The error for a call that the actor did not start. */
 class NotTaken extends Error {}
 
@@ -566,8 +569,8 @@ function notOurs(): RivetError {
   return new RivetError("client", "malformed_response", "The actor's answer is none that agent-vm's actors give");
 }
 
-function disposed(): ConnectionLost {
-  return new ConnectionLost("The handle was disposed");
+function disposed(): HandleDisposed {
+  return new HandleDisposed("The handle was disposed");
 }
 
 function vmGone(): RivetError {

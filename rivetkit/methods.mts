@@ -1,7 +1,7 @@
 // How each call is carried out by the actor's machine. Calls about a process or shell do not boot a VM, which could not
 // have it.
 import { types } from "node:util";
-import { AgentVm, type ExecOptions, type ExitStatus, type ReadFileResult } from "agent-vm";
+import { AgentVm, type ExecOptions, type ExitStatus, type ReadFileResult, type VmStats } from "agent-vm";
 import type { Claim } from "./budget.mjs";
 import {
   bare,
@@ -31,6 +31,13 @@ const WAIT_BYTES = 64 * 1024;
 const BYTES_OF_CHARACTER = 22;
 /** A longer pattern is refused. */
 const MOST_PATTERN = 16_384;
+
+/** The statistics of an actor without a VM. */
+function nothing(): VmStats {
+  const ports = { sentBytes: 0, receivedBytes: 0 };
+  const peaks = { peakProcesses: 0, peakMemoryBytes: 0 };
+  return { processes: 0, cpuMs: 0, memoryBytes: 0, ...peaks, bytesIn: 0, bytesOut: 0, ports };
+}
 
 /** What a call is run with. */
 export interface Use {
@@ -103,6 +110,7 @@ export const methods: Methods = {
   resume: async ({ machine }) => (await machine.running())?.resume(),
   allProcesses: (use) => listing(use, async () => (await use.machine.running())?.allProcesses() ?? []),
   processTree: (use) => listing(use, async () => (await use.machine.running())?.processTree() ?? []),
+  stats: async ({ machine }) => (await machine.running())?.stats() ?? nothing(),
 
   openShell: async (use, ...args) => {
     const { machine } = use;

@@ -105,6 +105,7 @@ export interface RemoteCalls extends Pick<
   | "resume"
   | "allProcesses"
   | "processTree"
+  | "stats"
   | "writeShell"
   | "resizeShell"
   | "closeShell"
