@@ -799,6 +799,27 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   copy(from: string, to: string, options?: CopyOptions): Promise<void>;
   /**
+   * Copies what is in the directory `hostPath` of the host into the directory `path` of the VM, which is made if it is missing.
+   * Resolves to what was copied. `hostPath` may be relative to the server's working directory.
+   *
+   * The content is merged: a file or link replaces what is there and is no directory (EISDIR), and a directory that exists stays,
+   * with its mode. New files and directories have the permissions and the time of the last change (in nanoseconds) of their
+   * originals, without set-user-id and set-group-id, and belong to the VM's user. Symbolic links are copied as links; none is
+   * followed, also not where the copies go: a link in the place of a directory is ENOTDIR. Hard links become files of their own,
+   * holes stay holes, and names may be any bytes. Devices, FIFOs and sockets are not copied, but counted as `skipped`.
+   *
+   * Rejects with the error and the path of the first failure, with LIMIT_EXCEEDED beyond `maxBytes` or `maxEntries`, 4096
+   * directories in one another, or a million names in one directory. What was copied so far stays. At most two trees of a VM are
+   * copied at a time; more wait.
+   */
+  uploadDirectory(hostPath: string, path: string, options?: TransferOptions): Promise<TransferTotals>;
+  /**
+   * Copies what is in the directory `path` of the VM into the directory `hostPath` of the host, as `uploadDirectory` in the other
+   * direction. What is copied belongs to the server's user. Each file has a temporary name, `.agent-vm-*.tmp`, until it is
+   * complete, and then takes its own at once: if the server is killed meanwhile, at most such files are left besides whole ones.
+   */
+  downloadDirectory(path: string, hostPath: string, options?: TransferOptions): Promise<TransferTotals>;
+  /**
    * A stream of a file's bytes, or with an encoding of strings, from `start` to `end`. It reads as it is read, so a stream that
    * nobody reads holds `highWaterMark` bytes and one open file. The streams of a VM have at most 256 files open: LIMIT_EXCEEDED.
    * Errors, those of opening the file too, are emitted as `error`, with the codes of `readFile`.
@@ -1596,6 +1617,37 @@ export interface CopyOptions {
   errorOnExist?: boolean;
   /** Gives files the times of their originals. Default false. */
   preserveTimestamps?: boolean;
+}
+/** Options of `uploadDirectory` and `downloadDirectory`. */
+export interface TransferOptions {
+  /**
+   * Patterns of what is left out, a directory with everything below it. A pattern without a slash is for names at any depth
+   * ("node_modules", "*.log"); one with a slash is for paths below the copied directory ("/dist", "build/*.o"); a slash at the end
+   * restricts it to directories ("target/"). `?` and `*` stand for characters except slashes, `**` for any directories, `[a-z]` for
+   * one of these characters, and `{a,b}` for alternatives. At most 256 patterns of 1024 bytes.
+   */
+  exclude?: string[];
+  /** The most bytes of all files together, holes included. Default 16 GiB. */
+  maxBytes?: number;
+  /** The most files, directories and links. Default 4 million. */
+  maxEntries?: number;
+  /** Called with the totals so far, at most ten times a second, and with the last ones before the call settles. */
+  onProgress?: (totals: TransferTotals) => void;
+  /** An abort ends the call, which rejects with ABORTED. */
+  signal?: AbortSignal;
+}
+/** What a call has copied. */
+export interface TransferTotals {
+  /** Files. */
+  files: number;
+  /** Directories, without the one that the call names. */
+  directories: number;
+  /** Symbolic links. */
+  links: number;
+  /** Bytes of the files, holes included. */
+  bytes: number;
+  /** Devices, FIFOs and sockets, which are not copied. */
+  skipped: number;
 }
 /** Options of `createReadStream`. */
 export interface ReadStreamOptions {

@@ -35,6 +35,7 @@ const { Processes } = require("./lib/processes");
 const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
 const { Stats } = require("./lib/stats");
+const trees = require("./lib/trees");
 const { OutputWaits } = require("./lib/wait-for-output");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
@@ -543,6 +544,16 @@ class AgentVm extends FollowedEmitter {
     /** @type {import("./lib/members").Bare<import("./src/addon").CopyOptions>} */
     const how = { __proto__: null, recursive, force, errorOnExist, preserveTimestamps };
     await this.#ask("copy", source, target, how);
+  }
+
+  /** @type {Contract["uploadDirectory"]} */
+  async uploadDirectory(hostPath, path, options) {
+    return trees.uploadDirectory(this.#calls, hostPath, path, options);
+  }
+
+  /** @type {Contract["downloadDirectory"]} */
+  async downloadDirectory(path, hostPath, options) {
+    return trees.downloadDirectory(this.#calls, path, hostPath, options);
   }
 
   /** @type {Contract["createReadStream"]} */

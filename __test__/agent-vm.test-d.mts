@@ -22,6 +22,7 @@ import type {
   ListeningPort,
   Mount,
   NamedEntry,
+  TransferTotals,
   NetworkAllowList,
   NetworkDeniedEvent,
   OpenedShell,
@@ -325,6 +326,11 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
   const entries: NamedEntry[] = await vm.readdirEntries("/tmp");
   const { isSymbolicLink }: VmStat = await vm.lstat("/tmp/y");
   await vm.copy("/tmp/x", "/tmp/z", { recursive: true, force: false, errorOnExist: true, preserveTimestamps: true });
+  const totals: TransferTotals = await vm.uploadDirectory("/src", "/tmp", {
+    exclude: ["x"],
+    onProgress: (t) => t.files,
+  });
+  void [totals.bytes, vm.downloadDirectory("/tmp", "out", { maxBytes: 1, maxEntries: 2, signal: AbortSignal.abort() })];
   const readable: Readable = vm.createReadStream("/tmp/x", { start: 1, end: 2, encoding: "utf8", highWaterMark: 10 });
   const writable: Writable = vm.createWriteStream("/tmp/x", { flags: "wx", mode: 0o600, signal: AbortSignal.abort() });
   // @ts-expect-error These flags read too.

@@ -12,6 +12,7 @@ const { MessageKind, NativeVm, endTurn } = require("./native");
 const { execResult, nativeError, parse } = require("./wire");
 
 /** @import { ContextExecOptions, ExecOptions } from "../src/addon" */
+/** @import { TransferTotals } from "../index" */
 /** @import { Bare } from "./members" */
 /** @import { Answer, AnyExecResult, Event, ExecOutcome, Json, ListedBy, Message, Method, ResultOf, ScreenPiece, ValuesOf } from "./wire" */
 
@@ -42,7 +43,7 @@ const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutp
  * @property {(error: Error) => void} reject
  * @property {AbortSignal | undefined} signal
  * @property {((value: never) => void) | undefined} onValue
- * @property {unknown[] | undefined} list
+ * @property {{ push(entry: unknown): unknown } | undefined} list
  * @property {(() => void) | undefined} forget
  */
 
@@ -210,6 +211,23 @@ class Calls {
     const list = /** @type {never} */ ([]);
     const value = await this.#call(method, undefined, [signal !== undefined, ...values], list, signal);
     return { piece: list[0], value };
+  }
+
+  /**
+   * Copies a tree. `onProgress` gets totals while the call runs, and the last ones.
+   * @template {"uploadDirectory" | "downloadDirectory"} M
+   * @param {M} method
+   * @param {AbortSignal | undefined} signal
+   * @param {((totals: TransferTotals) => void) | undefined} onProgress
+   * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values
+   * @returns {Promise<TransferTotals>}
+   */
+  async transfer(method, signal, onProgress, ...values) {
+    if (signal?.aborted) throw aborted(signal);
+    const asked = /** @type {ValuesOf<M>} */ ([signal !== undefined, ...values]);
+    const push = onProgress && AsyncLocalStorage.bind(onProgress);
+    const text = await this.#call(method, undefined, asked, push && { push }, signal);
+    return parse(/** @type {Json<TransferTotals>} */ (text));
   }
 
   /**
@@ -401,7 +419,7 @@ class Calls {
    * @param {M} method
    * @param {((value: ResultOf<M>) => void) | undefined} onValue
    * @param {ValuesOf<M>} values
-   * @param {unknown[]} [list]
+   * @param {{ push(entry: unknown): unknown }} [list]
    * @param {AbortSignal} [signal]
    * @returns {Promise<ResultOf<M>>}
    */

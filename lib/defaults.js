@@ -26,6 +26,7 @@ module.exports = {
   keepOutput: "head",
   /** The largest Buffer that every supported version of Node.js allows. */
   maxFileBytes: 0x7fffffff,
+  transfer: { maxBytes: 16 * 2 ** 30, maxEntries: 4_000_000 },
   terminal: { cols: 80, rows: 24, type: "xterm-256color" },
   /** The programs of `openShell`: `other` is used if the VM lacks `preferred`. */
   shells: { preferred: "bash", other: { program: "sh", path: "/bin/sh" } },

@@ -7,6 +7,7 @@
 mod bridge;
 mod contexts;
 mod descriptors;
+mod directories;
 mod file_streams;
 mod files;
 mod host_files;

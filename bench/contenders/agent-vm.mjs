@@ -40,6 +40,14 @@ export async function open() {
     },
     writeFile: (name, content) => vm.writeFile(`/home/user/${name}`, content),
     readFile: (name) => vm.readFile(`/home/user/${name}`),
+    upload: (from, name) => vm.uploadDirectory(from, `/home/user/${name}`),
+    download: (name, to) => vm.downloadDirectory(`/home/user/${name}`, to),
+    async readInPieces(name) {
+      let bytes = 0;
+      for await (const chunk of vm.createReadStream(`/home/user/${name}`)) bytes += chunk.length;
+      return bytes;
+    },
+    removeTree: (name) => vm.delete(`/home/user/${name}`, { recursive: true }),
     processes: () => vm.allProcesses(),
     close: () => vm.dispose(),
   };

@@ -14,6 +14,10 @@ const LISTINGS: usize = 4;
 /// The maximum number of simultaneous copies of one VM; each may need two hundred descriptors. More copies wait.
 const COPIES: usize = 2;
 
+/// The maximum number of trees that are copied between the host and one VM at a time; each may need four hundred descriptors. More
+/// wait.
+const TRANSFERS: usize = 2;
+
 /// The maximum number of a VM's reads that use a share of the memory for reads or wait for one. More reads wait for
 /// these, and do not queue before another VM's reads.
 const READS: usize = 8;
@@ -38,6 +42,8 @@ pub struct CallBounds {
     pub listings: Semaphore,
     /// One permit for each copy.
     pub copies: Semaphore,
+    /// One permit for each tree that is copied between the host and the VM.
+    pub transfers: Semaphore,
     /// One permit for each read of a file.
     pub reads: Semaphore,
     /// One permit for each read that waits for its share of memory.
@@ -60,6 +66,7 @@ impl CallBounds {
         Self {
             listings: Semaphore::new(LISTINGS),
             copies: Semaphore::new(COPIES),
+            transfers: Semaphore::new(TRANSFERS),
             reads: Semaphore::new(READS),
             waiting_reads: Semaphore::new(WAITING_READS),
             guest_threads: GuestThreads::new(),

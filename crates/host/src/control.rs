@@ -319,7 +319,9 @@ impl Control {
             | Reply::Attributes { call, .. }
             | Reply::Measured { call, .. }
             | Reply::Path { call, .. }
-            | Reply::Removed { call, .. } => {
+            | Reply::Removed { call, .. }
+            | Reply::Several { call, .. }
+            | Reply::Entered { call, .. } => {
                 let waiting = {
                     let mut state = self.state.lock();
                     let Some(PendingCall::Answer(_)) = state.waiting.get(&call) else {

@@ -20,6 +20,11 @@ impl Credit {
 }
 
 impl CreditReturned {
+    /// Whether the credit is returned.
+    pub fn is_returned(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
     /// Waits until the credit is returned.
     pub async fn wait(self) {
         // No value is ever sent: the sender's end is the signal.

@@ -52,8 +52,9 @@ pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
-    Content, CopyRequest, DirectoryEntry, EntryKind, ExistingCopy, MAX_FILE, OnEntries, OpenRequest,
-    ReadRequest, Share, WalkRequest, WriteRequest, copied, remove_tree,
+    Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, MAX_FILE, OnEntries, OnProgress,
+    OpenRequest, ReadRequest, Share, Totals, TransferLimits, TransferRequest, WalkRequest, WriteRequest,
+    copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
 pub use listening::ListeningPort;

@@ -13,6 +13,7 @@ mod read;
 mod remove;
 mod share;
 mod sys;
+mod trees;
 mod write;
 
 use std::fs::File;
@@ -35,6 +36,7 @@ pub use opened::OpenRequest;
 pub use read::{Content, MAX_FILE, ReadRequest};
 pub use remove::remove_tree;
 pub use share::Share;
+pub use trees::{Exclude, OnProgress, Totals, TransferLimits, TransferRequest};
 pub use write::WriteRequest;
 
 impl Vm {

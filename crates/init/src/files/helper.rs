@@ -63,6 +63,10 @@ pub enum StepAnswer {
     Path(Vec<u8>),
     /// How many names were removed.
     Removed(u32),
+    /// How many names are done, and why the next one is not. Attached: their files.
+    Several(u32, Option<Failure>),
+    /// Whether the directory is new. Attached: the directory.
+    Entered(bool),
     /// The step is done.
     Done,
     /// The step failed.
@@ -107,6 +111,8 @@ fn step(step: &FileStep, fds: Vec<OwnedFd>, ground: &Ground<'_>) -> (StepAnswer,
         Ok(Outcome::Attributes(attributes)) => (StepAnswer::Attributes(*attributes), Vec::new()),
         Ok(Outcome::Path(path)) => (StepAnswer::Path(path), Vec::new()),
         Ok(Outcome::Removed(count)) => (StepAnswer::Removed(count), Vec::new()),
+        Ok(Outcome::Several(several)) => (StepAnswer::Several(several.done, several.failure), several.fds),
+        Ok(Outcome::Entered(fd, is_new)) => (StepAnswer::Entered(is_new), vec![fd]),
         Ok(Outcome::Done) => (StepAnswer::Done, Vec::new()),
         Err(error) => (StepAnswer::Failed(error), Vec::new()),
     }

@@ -13,11 +13,12 @@ pub mod helper;
 mod links;
 mod open;
 mod resolve;
+mod several;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Attributes, Change, Failure, FileStep};
+use agent_vm_protocol::message::{Attributes, Change, Failure, FileStep, NewEntry};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
@@ -28,6 +29,7 @@ use crate::mediate::Ground;
 use resolve::{open_directory, resolve, split};
 
 pub use resolve::cached_directory;
+pub use several::Several;
 
 /// How long one step goes on removing names: it must be over before its helper is given up, however slow the disk is.
 const REMOVING: Duration = Duration::from_secs(1);
@@ -45,6 +47,10 @@ pub enum Outcome {
     Attributes(Box<Attributes>),
     /// A path.
     Path(Vec<u8>),
+    /// What was done of several names.
+    Several(Several),
+    /// An opened directory, and whether it is new.
+    Entered(OwnedFd, bool),
 }
 
 /// Carries out one step. `ground` decides which changes of attributes are allowed.
@@ -92,24 +98,36 @@ pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
             is_directory: false,
             ..
         } => ("unlink", path),
+        FileStep::Enter { name, .. } => ("mkdir", name),
+        FileStep::OpenFiles { names, .. } => ("open", names.first().map_or(&[], Vec::as_slice)),
+        FileStep::Create { entries, .. } => ("open", entries.first().map_or(&[], NewEntry::name)),
         FileStep::RemoveFiles { names, .. } => ("unlink", names.first().map_or(&[], Vec::as_slice)),
     }
 }
 
-fn run(step: &FileStep, attachments: &mut Attachments, ground: &Ground<'_>) -> Result<Outcome, Errno> {
-    let directory_fd = match step {
+/// The attached directory to which a step's names are relative.
+fn directory_of(step: &FileStep, attachments: &mut Attachments) -> Result<Option<OwnedFd>, Errno> {
+    let attached = match step {
         FileStep::Open { directory, .. }
         | FileStep::Stat { directory, .. }
         | FileStep::Mkdir { directory, .. }
         | FileStep::Symlink { directory, .. }
         | FileStep::ReadLink { directory, .. }
         | FileStep::Change { directory, .. }
-        | FileStep::Remove { directory, .. } => directory
-            .map(|index| attachments.take(index).ok_or(Errno::EBADF))
-            .transpose()?,
-        FileStep::RemoveFiles { directory, .. } => Some(attachments.take(*directory).ok_or(Errno::EBADF)?),
+        | FileStep::Remove { directory, .. } => *directory,
+        FileStep::RemoveFiles { directory, .. }
+        | FileStep::OpenFiles { directory, .. }
+        | FileStep::Enter { directory, .. }
+        | FileStep::Create { directory, .. } => Some(*directory),
         FileStep::RealPath { .. } | FileStep::Rename { .. } => None,
     };
+    attached
+        .map(|index| attachments.take(index).ok_or(Errno::EBADF))
+        .transpose()
+}
+
+fn run(step: &FileStep, attachments: &mut Attachments, ground: &Ground<'_>) -> Result<Outcome, Errno> {
+    let directory_fd = directory_of(step, attachments)?;
     let base = match &directory_fd {
         Some(fd) => fd.as_fd(),
         None => AT_FDCWD,
@@ -192,6 +210,12 @@ fn run(step: &FileStep, attachments: &mut Attachments, ground: &Ground<'_>) -> R
             unlinkat(open_directory(base, parent)?, name, flag)?;
             Ok(Outcome::Done)
         }
+        FileStep::OpenFiles { names, .. } => Ok(Outcome::Several(several::open(base, names))),
+        FileStep::Enter { name, mode, .. } => {
+            let (fd, is_new) = several::enter(base, name, Mode::from_bits_truncate(*mode))?;
+            Ok(Outcome::Entered(fd, is_new))
+        }
+        FileStep::Create { entries, .. } => Ok(Outcome::Several(several::create(base, entries, attachments))),
         FileStep::RemoveFiles { names, .. } => Ok(Outcome::Removed(remove_files(base, names))),
     }
 }

@@ -13,7 +13,7 @@ use nix::unistd::ftruncate;
 use super::resolve::{create_directories, resolve, resolve_with, split};
 
 /// A terminal among the files must not become init's controlling terminal.
-const ALWAYS: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY);
+pub const ALWAYS: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY);
 
 /// Opens a file for the host.
 pub fn open(base: BorrowedFd<'_>, path: &[u8], mode: OpenMode) -> Result<OwnedFd, Errno> {

@@ -53,6 +53,10 @@ impl Vm {
                 }
                 Ok((StepAnswer::Path(path), fds)) => (Reply::Path { call, path }, fds),
                 Ok((StepAnswer::Removed(count), fds)) => (Reply::Removed { call, count }, fds),
+                Ok((StepAnswer::Several(done, failure), fds)) => {
+                    (Reply::Several { call, done, failure }, fds)
+                }
+                Ok((StepAnswer::Entered(is_new), fds)) => (Reply::Entered { call, is_new }, fds),
                 Ok((StepAnswer::Done, fds)) => (Reply::Done { call }, fds),
                 Ok((StepAnswer::Failed(error), fds)) => (Reply::Failed { call, error }, fds),
                 Err(errno) => {

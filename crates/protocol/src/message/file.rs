@@ -87,6 +87,33 @@ pub enum FileStep {
         /// Whether it is a directory (which must be empty).
         is_directory: bool,
     },
+    /// Opens files of a directory to read, without following links, in their order until one cannot be opened; answered with
+    /// [`Reply::Several`](super::Reply::Several), with the opened files attached.
+    OpenFiles {
+        /// Their directory.
+        directory: Attached,
+        /// Their names.
+        names: Vec<Vec<u8>>,
+    },
+    /// Opens a directory in another one, and makes it if it is missing; answered with
+    /// [`Reply::Entered`](super::Reply::Entered). ENOTDIR if something else is there, a link too.
+    Enter {
+        /// The directory that contains it.
+        directory: Attached,
+        /// Its name.
+        name: Vec<u8>,
+        /// The permissions of a new directory, less the umask.
+        mode: u32,
+    },
+    /// Makes files and links in a directory, in their order until one cannot be made or some time has passed. Each replaces what
+    /// is there and is no directory. Answered with [`Reply::Several`](super::Reply::Several), with the files attached, opened to
+    /// write.
+    Create {
+        /// The directory.
+        directory: Attached,
+        /// What is made.
+        entries: Vec<NewEntry>,
+    },
     /// Removes names that are no directories, in their order, until one cannot be removed or some time has passed; answered
     /// with [`Reply::Removed`](super::Reply::Removed).
     RemoveFiles {
@@ -95,6 +122,44 @@ pub enum FileStep {
         /// The names.
         names: Vec<Vec<u8>>,
     },
+}
+
+/// What [`FileStep::Create`] makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewEntry {
+    /// An empty file that only its owner can read and write.
+    File {
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Its name.
+        name: Vec<u8>,
+        /// What it contains.
+        target: Vec<u8>,
+        /// The time of its last change.
+        modified: Time,
+    },
+    /// Another name of an existing file.
+    HardLink {
+        /// The new name.
+        name: Vec<u8>,
+        /// The directory of the file.
+        target_directory: Attached,
+        /// The file's name in it.
+        target: Vec<u8>,
+    },
+}
+
+impl NewEntry {
+    /// The name that is made.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Self::File { name } | Self::Symlink { name, .. } | Self::HardLink { name, .. } => name,
+        }
+    }
 }
 
 /// A change of a file's attributes.

@@ -20,7 +20,9 @@ pub use boot::{
     BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, LandlockFiles, Launch, Limits,
     MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
-pub use file::{Attributes, Change, Existing, FileStep, OpenMode, Time, WriteMode, is_kernel_interface};
+pub use file::{
+    Attributes, Change, Existing, FileStep, NewEntry, OpenMode, Time, WriteMode, is_kernel_interface,
+};
 pub use hold::{Bytes, HeldEntry, Hold};
 pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
@@ -227,6 +229,22 @@ pub enum Reply {
         call: Call,
         /// How many.
         count: u32,
+    },
+    /// The first names of a step on several are done. Attached: their files, except for links.
+    Several {
+        /// The request's number.
+        call: Call,
+        /// How many are done.
+        done: u32,
+        /// Why the next one is not; none if all are done, or the step ended to let others go on.
+        failure: Option<Failure>,
+    },
+    /// Attached: the opened directory.
+    Entered {
+        /// The request's number.
+        call: Call,
+        /// Whether the step has made it.
+        is_new: bool,
     },
     /// A request was not carried out.
     Failed {

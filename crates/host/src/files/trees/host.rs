@@ -1,0 +1,407 @@
+//! The host's side of a transfer, with the server's rights. Below the top, each name is one of a directory that is open, and no
+//! link is followed.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, renameat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+
+use super::progress::Progress;
+use super::sink::Target;
+use super::trail::{Reach, failed};
+use super::walk::{Content, Entered, Entry, Found, Kept, Source};
+use super::{TURN, named};
+use crate::error::Error;
+use crate::files::content::{Copying, Keep};
+use crate::files::entries::{Amount, Detail, list};
+use crate::files::sys::AsGuest;
+use crate::vm::Vm;
+
+/// Never the controlling terminal, and never a wait for a FIFO's other end.
+const ALWAYS: OFlag = OFlag::O_CLOEXEC
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOFOLLOW);
+
+/// The host's side.
+pub struct Host {
+    vm: Vm,
+    /// The path of the top, for errors.
+    path: Arc<str>,
+    temporary: Arc<TemporaryNames>,
+}
+
+impl Host {
+    pub fn new(vm: Vm, path: &str) -> io::Result<Self> {
+        Ok(Self {
+            vm,
+            path: path.into(),
+            temporary: Arc::new(TemporaryNames::new()?),
+        })
+    }
+
+    /// Opens the top. Links on the way are followed: the caller has named it.
+    pub async fn top(&self, create: bool) -> Result<OwnedFd, Error> {
+        let path = Arc::clone(&self.path);
+        self.run(move || {
+            let path = Path::new(&*path);
+            if create {
+                std::fs::create_dir_all(path).map_err(|error| failed(errno(&error), "mkdir", b""))?;
+            }
+            let flags = OFlag::O_CLOEXEC | OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+            nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| failed(errno, "open", b""))
+        })
+        .await
+        .map_err(|error| super::with_path(error, &self.path))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.vm.shared().bounds.guest_threads.run(work).await
+    }
+}
+
+impl Reach for Host {
+    async fn open(&self, base: Arc<OwnedFd>, way: Vec<u8>) -> Result<OwnedFd, Error> {
+        self.run(move || open_directory(&base, &way)).await
+    }
+}
+
+impl Source for Host {
+    async fn enter(&self, base: Arc<OwnedFd>, way: Vec<u8>, most: Amount) -> Result<Entered, Error> {
+        let path = Arc::clone(&self.path);
+        self.run(move || {
+            let fd = open_directory(&base, &way)?;
+            let found = fstat(&fd).map_err(|errno| failed(errno, "fstat", &way))?;
+            let names = names(&fd, &path, most)?;
+            Ok(Entered { fd, found, names })
+        })
+        .await
+    }
+
+    async fn load(&self, directory: Arc<OwnedFd>, names: Vec<Found>) -> Result<Vec<Entry>, Error> {
+        self.run(move || {
+            let mut entries = Vec::with_capacity(names.len());
+            for Found { name, kind } in names {
+                let content = if kind == super::EntryKind::Symlink {
+                    read_link(&directory, &name)
+                } else {
+                    open_file(&directory, &name)
+                };
+                entries.extend(content?.map(|content| Entry { name, content }));
+            }
+            Ok(entries)
+        })
+        .await
+    }
+}
+
+/// What a directory contains.
+pub fn names(fd: &OwnedFd, path: &str, most: Amount) -> Result<Vec<Found>, Error> {
+    let names = list(fd.as_fd(), path, Detail::Types, most, &|_| true).map_err(|error| named(error, b""))?;
+    let found = names.into_iter().map(|name| Found {
+        name: name.bytes,
+        kind: name.entry.kind,
+    });
+    Ok(found.collect())
+}
+
+/// A link's content; `None` if it is gone, or is no link any more.
+pub fn read_link(directory: &OwnedFd, name: &[u8]) -> Result<Option<Content>, Error> {
+    let found = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other.map_err(|errno| failed(errno, "lstat", name))?,
+    };
+    match readlinkat(directory, name) {
+        Ok(target) => Ok(Some(Content::Symlink {
+            target: target.as_bytes().to_vec(),
+            modified: Kept::of(&found).modified,
+        })),
+        Err(Errno::ENOENT | Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(failed(errno, "readlink", name)),
+    }
+}
+
+fn open_file(directory: &OwnedFd, name: &[u8]) -> Result<Option<Content>, Error> {
+    match openat2(directory, name, how(OFlag::O_RDONLY, Mode::empty())) {
+        Ok(fd) => regular(fd, name),
+        // It is gone, or has become a link, or a device without a driver.
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(failed(errno, "open", name)),
+    }
+}
+
+/// An opened file; `None` if it is no regular file any more.
+pub fn regular(fd: OwnedFd, name: &[u8]) -> Result<Option<Content>, Error> {
+    let found = fstat(&fd).map_err(|errno| failed(errno, "fstat", name))?;
+    let is_file = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+    Ok(is_file.then(|| Content::File {
+        file: File::from(fd),
+        size: found.st_size as u64,
+        kept: Kept::of(&found),
+    }))
+}
+
+fn open_directory(base: &OwnedFd, way: &[u8]) -> Result<OwnedFd, Error> {
+    openat2(
+        base,
+        way,
+        how(OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()),
+    )
+    .map_err(|errno| {
+        let errno = match errno {
+            // A link is there.
+            Errno::ELOOP => Errno::ENOTDIR,
+            other => other,
+        };
+        failed(errno, "open", way)
+    })
+}
+
+fn how(flags: OFlag, mode: Mode) -> OpenHow {
+    OpenHow::new().flags(flags | ALWAYS).mode(mode).resolve(
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    )
+}
+
+impl Target for Host {
+    async fn make_directory(&self, directory: Arc<OwnedFd>, name: Vec<u8>) -> Result<(OwnedFd, bool), Error> {
+        self.run(move || {
+            // Until the content is there, others have no rights that the original does not give them.
+            let is_new = match mkdirat(&directory, name.as_slice(), Mode::S_IRWXU) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
+                Err(errno) => return Err(failed(errno, "mkdir", &name)),
+            };
+            Ok((open_directory(&directory, &name)?, is_new))
+        })
+        .await
+    }
+
+    async fn finish(&self, directories: Vec<(Arc<OwnedFd>, Kept)>) -> Result<(), Error> {
+        self.run(move || directories.iter().try_for_each(|(fd, kept)| give(fd, *kept, b"")))
+            .await
+    }
+
+    async fn make(
+        &self,
+        directory: Arc<OwnedFd>,
+        entries: Vec<Entry>,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut receiving = Receiving {
+            directory,
+            entries: entries.into(),
+            open: VecDeque::new(),
+            complete: Vec::new(),
+            names: Arc::clone(&self.temporary),
+            guest: self.vm.shared().guest_id,
+            progress: progress.clone(),
+        };
+        loop {
+            let (left, is_over) = self
+                .run(move || receiving.go_on().map(|is_over| (receiving, is_over)))
+                .await?;
+            if is_over {
+                return Ok(());
+            }
+            receiving = left;
+            progress.report();
+        }
+    }
+}
+
+/// Gives a new file or directory its attributes.
+pub fn give(fd: impl AsFd, kept: Kept, name: &[u8]) -> Result<(), Error> {
+    fchmod(&fd, Mode::from_bits_truncate(kept.mode)).map_err(|errno| failed(errno, "fchmod", name))?;
+    futimens(&fd, &TimeSpec::UTIME_OMIT, &time(kept.modified)).map_err(|errno| failed(errno, "utime", name))
+}
+
+fn time((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
+    TimeSpec::new(seconds, i64::from(nanoseconds))
+}
+
+/// Files that are being made in one directory. Each has a temporary name until it is complete.
+struct Receiving {
+    directory: Arc<OwnedFd>,
+    entries: VecDeque<Entry>,
+    open: VecDeque<Incomplete>,
+    complete: Vec<Incomplete>,
+    names: Arc<TemporaryNames>,
+    guest: Option<u32>,
+    progress: Progress,
+}
+
+struct Incomplete {
+    copying: Copying,
+    kept: Kept,
+    name: Vec<u8>,
+    temporary: Temporary,
+}
+
+impl Receiving {
+    /// Goes on for a while. Returns whether that was all.
+    fn go_on(&mut self) -> Result<bool, Error> {
+        self.progress.check()?;
+        while let Some(Entry { name, content }) = self.entries.pop_front() {
+            match content {
+                Content::Symlink { target, modified } => self.link(&name, &target, modified)?,
+                Content::File { file, size, kept } => {
+                    let (temporary, to) = Temporary::file(&self.directory, &self.names)
+                        .map_err(|errno| failed(errno, "open", &name))?;
+                    self.open.push_back(Incomplete {
+                        copying: Copying::new(file, to, size, Keep::Nothing),
+                        kept,
+                        name,
+                        temporary,
+                    });
+                }
+            }
+        }
+        // The VM's files are read with its user's rights.
+        let guest = AsGuest::enter(self.guest).map_err(|error| Error::system(&error, "setfsuid"))?;
+        let copied = self.copy();
+        guest.restore();
+        copied?;
+        for done in self.complete.drain(..) {
+            let Incomplete {
+                copying,
+                kept,
+                name,
+                temporary,
+            } = done;
+            give(copying.into_copy(), kept, &name)?;
+            temporary
+                .rename(&name)
+                .map_err(|errno| failed(errno, "rename", &name))?;
+            self.progress.file()?;
+        }
+        Ok(self.open.is_empty())
+    }
+
+    fn copy(&mut self) -> Result<(), Error> {
+        let begun = Instant::now();
+        while let Some(mut next) = self.open.pop_front() {
+            self.progress.check()?;
+            let before = next.copying.position();
+            let is_over = next.copying.go_on().map_err(|error| named(error, &next.name))?;
+            self.progress.bytes(next.copying.position() - before);
+            if is_over {
+                self.complete.push(next);
+            } else {
+                self.open.push_front(next);
+            }
+            if begun.elapsed() > TURN {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&self, name: &[u8], target: &[u8], modified: (i64, u32)) -> Result<(), Error> {
+        let temporary = Temporary::link(&self.directory, &self.names, target)
+            .map_err(|errno| failed(errno, "symlink", name))?;
+        let flags = UtimensatFlags::NoFollowSymlink;
+        let times = (TimeSpec::UTIME_OMIT, time(modified));
+        utimensat(
+            &self.directory,
+            temporary.name.as_bytes(),
+            &times.0,
+            &times.1,
+            flags,
+        )
+        .map_err(|errno| failed(errno, "utime", name))?;
+        temporary
+            .rename(name)
+            .map_err(|errno| failed(errno, "rename", name))?;
+        self.progress.link()
+    }
+}
+
+/// Names that only one transfer uses.
+struct TemporaryNames {
+    random: u64,
+    last: AtomicU64,
+}
+
+impl TemporaryNames {
+    fn new() -> io::Result<Self> {
+        use std::io::Read;
+        let mut bytes = [0; 8];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self {
+            random: u64::from_ne_bytes(bytes),
+            last: AtomicU64::new(0),
+        })
+    }
+
+    fn next(&self) -> String {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        format!(".agent-vm-{:016x}-{number}.tmp", self.random)
+    }
+}
+
+/// A file under a temporary name, which is removed unless it gets its own.
+struct Temporary {
+    directory: Arc<OwnedFd>,
+    name: String,
+    is_renamed: bool,
+}
+
+impl Temporary {
+    fn file(directory: &Arc<OwnedFd>, names: &TemporaryNames) -> Result<(Self, File), Errno> {
+        let name = names.next();
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = openat2(directory, name.as_str(), how(flags, mode))?;
+        Ok((Self::new(directory, name), File::from(fd)))
+    }
+
+    fn link(directory: &Arc<OwnedFd>, names: &TemporaryNames, target: &[u8]) -> Result<Self, Errno> {
+        let name = names.next();
+        symlinkat(OsStr::from_bytes(target), directory, name.as_str())?;
+        Ok(Self::new(directory, name))
+    }
+
+    fn new(directory: &Arc<OwnedFd>, name: String) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            name,
+            is_renamed: false,
+        }
+    }
+
+    /// Gives it its own name, in the place of what is there and is no directory.
+    fn rename(mut self, name: &[u8]) -> Result<(), Errno> {
+        renameat(&self.directory, self.name.as_str(), &self.directory, name)?;
+        self.is_renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_renamed {
+            // If it cannot be removed, its name shows what it is.
+            let _left = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,52 @@
+//! Copies whole trees between the host and a VM: what a user of `tar` would pass through a pipe.
+//!
+//! A transfer has a [source](walk::Source) and a [target](sink::Target), each on the host or in the VM, and both run at the same
+//! time: the source reads ahead by a few directories. On the VM's side init opens and makes every file, several with one message,
+//! as the VM's user; on the host's side every file is opened by one name in a directory that is open, so links lead nowhere. The
+//! host copies the content.
+//!
+//! The memory and the descriptors of a transfer do not depend on the tree: see [`trail`] and [`walk`].
+
+mod exclude;
+mod host;
+mod inside;
+mod progress;
+mod request;
+mod sink;
+mod trail;
+mod transfer;
+mod walk;
+
+pub use exclude::Exclude;
+pub use progress::{OnProgress, Totals};
+pub use request::{TransferLimits, TransferRequest};
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::files::entries::EntryKind;
+
+/// For how long a thread copies before other calls have their turn.
+const TURN: Duration = Duration::from_millis(50);
+
+/// The error, about this name of a directory.
+fn named(error: Error, name: &[u8]) -> Error {
+    match error {
+        Error::System { errno, syscall, .. } => trail::failed(Errno::from_raw(errno), &syscall, name),
+        other => other,
+    }
+}
+
+/// The error, about this path.
+fn with_path(error: Error, path: &str) -> Error {
+    match error {
+        Error::System { errno, syscall, .. } => Error::System {
+            errno,
+            syscall,
+            path: Some(path.to_owned()),
+        },
+        other => other,
+    }
+}

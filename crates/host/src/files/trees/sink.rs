@@ -1,0 +1,120 @@
+//! Where a transfer goes to.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::progress::Progress;
+use super::trail::{Reach, Trail};
+use super::walk::{Entry, Event, Kept};
+use crate::error::Error;
+
+/// How many directories wait for their attributes.
+const FINISHED: usize = 16;
+
+/// Where a transfer goes to.
+pub trait Target: Reach {
+    /// Opens a directory, which is made if it is missing. Also returns whether it was. ENOTDIR if something else is there.
+    async fn make_directory(&self, directory: Arc<OwnedFd>, name: Vec<u8>) -> Result<(OwnedFd, bool), Error>;
+
+    /// Gives directories their attributes.
+    async fn finish(&self, directories: Vec<(Arc<OwnedFd>, Kept)>) -> Result<(), Error>;
+
+    /// Makes files and links, in the place of what is there and is no directory.
+    async fn make(
+        &self,
+        directory: Arc<OwnedFd>,
+        entries: Vec<Entry>,
+        progress: &Progress,
+    ) -> Result<(), Error>;
+}
+
+/// Follows the steps of a walk in another tree.
+pub struct Sink<'a, T> {
+    target: &'a T,
+    trail: Trail,
+    /// The attributes of each directory on the way, if it is new.
+    made: Vec<Option<Kept>>,
+    finished: Vec<(Arc<OwnedFd>, Kept)>,
+    /// The path of the top, for errors.
+    path: String,
+}
+
+impl<'a, T: Target> Sink<'a, T> {
+    pub fn new(target: &'a T, top: OwnedFd, path: String) -> Self {
+        Self {
+            target,
+            trail: Trail::new(top),
+            made: Vec::new(),
+            finished: Vec::new(),
+            path,
+        }
+    }
+
+    /// Carries out one step.
+    pub async fn take(&mut self, event: Event, progress: &Progress) -> Result<(), Error> {
+        match event {
+            Event::Enter { name, kept } => {
+                progress.directory()?;
+                self.enter(name, Some(kept)).await
+            }
+            Event::Leave => self.leave().await,
+            Event::Skipped(count) => {
+                progress.skip(count);
+                Ok(())
+            }
+            Event::Entries(entries) => self.make(entries, progress).await,
+        }
+    }
+
+    /// Goes into a directory. If it is new, it gets the attributes when it is left.
+    pub async fn enter(&mut self, name: Vec<u8>, kept: Option<Kept>) -> Result<(), Error> {
+        let made = match self.trail.current(self.target).await {
+            Ok(directory) => self.target.make_directory(directory, name.clone()).await,
+            Err(error) => Err(error),
+        };
+        let (fd, is_new) = made.map_err(|error| self.trail.at(error, &self.path))?;
+        self.trail.push(name, Arc::new(fd));
+        self.made.push(kept.filter(|_| is_new));
+        Ok(())
+    }
+
+    /// Goes back to the directory above.
+    pub async fn leave(&mut self) -> Result<(), Error> {
+        if let Some(Some(kept)) = self.made.pop() {
+            let fd = self.trail.current(self.target).await;
+            let fd = fd.map_err(|error| self.trail.at(error, &self.path))?;
+            self.finished.push((fd, kept));
+        }
+        self.trail.pop();
+        if self.finished.len() >= FINISHED {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes files and links of the current directory.
+    pub async fn make(&mut self, entries: Vec<Entry>, progress: &Progress) -> Result<(), Error> {
+        let made = match self.trail.current(self.target).await {
+            Ok(directory) => self.target.make(directory, entries, progress).await,
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| self.trail.at(error, &self.path))
+    }
+
+    /// Ends the transfer, in whichever directory it is.
+    pub async fn end(mut self) -> Result<(), Error> {
+        while self.trail.depth() > 0 {
+            self.leave().await?;
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let finished = std::mem::take(&mut self.finished);
+        if finished.is_empty() {
+            return Ok(());
+        }
+        let done = self.target.finish(finished).await;
+        done.map_err(|error| self.trail.at(error, &self.path))
+    }
+}

@@ -1,0 +1,230 @@
+//! Walks through a tree, each directory before its content.
+//!
+//! The names of one directory are read at once, so a walk remembers the names that are left in each directory on the way down. They
+//! have a bound together; the number of directories and files of a tree has none.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::vec;
+
+use nix::errno::Errno;
+use nix::sys::stat::FileStat;
+
+use super::exclude::Exclude;
+use super::named;
+use super::trail::{MAX_DEPTH, Reach, Trail, failed};
+use crate::error::Error;
+use crate::files::content::COPIED;
+use crate::files::entries::{Amount, EntryKind, MAX_BYTES, MAX_ENTRIES};
+
+/// How many files are open at a time in one step of a transfer.
+pub const BATCH: usize = 64;
+
+/// What a transfer keeps of a file or directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// The permissions and the sticky bit, never a set-id bit.
+    pub mode: u32,
+    /// The time of the last change, in seconds and nanoseconds.
+    pub modified: (i64, u32),
+}
+
+impl Kept {
+    pub fn of(found: &FileStat) -> Self {
+        Self {
+            mode: found.st_mode & COPIED,
+            modified: (found.st_mtime, found.st_mtime_nsec as u32),
+        }
+    }
+}
+
+/// What a directory contains.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub name: Vec<u8>,
+    pub kind: EntryKind,
+}
+
+/// An opened directory, and what is in it.
+pub struct Entered {
+    pub fd: OwnedFd,
+    pub found: FileStat,
+    pub names: Vec<Found>,
+}
+
+/// A file that is opened, or a link that is read.
+pub struct Entry {
+    pub name: Vec<u8>,
+    pub content: Content,
+}
+
+pub enum Content {
+    File { file: File, size: u64, kept: Kept },
+    Symlink { target: Vec<u8>, modified: (i64, u32) },
+}
+
+/// Where a transfer comes from.
+pub trait Source: Reach {
+    /// Opens a directory, reads its attributes and its names; `most` of them.
+    async fn enter(&self, base: Arc<OwnedFd>, way: Vec<u8>, most: Amount) -> Result<Entered, Error>;
+
+    /// Opens files and reads links of a directory. What does not exist any more, and what is no file any more, is missing.
+    async fn load(&self, directory: Arc<OwnedFd>, names: Vec<Found>) -> Result<Vec<Entry>, Error>;
+}
+
+/// One step of a walk.
+pub enum Event {
+    /// Into a directory of the current one.
+    Enter { name: Vec<u8>, kept: Kept },
+    /// Back to the directory above.
+    Leave,
+    /// Files and links of the current directory.
+    Entries(Vec<Entry>),
+    /// Devices, sockets and FIFOs of the current directory, which are not copied.
+    Skipped(u64),
+}
+
+/// What is left in a directory.
+struct Level {
+    others: vec::IntoIter<Found>,
+    directories: vec::IntoIter<Vec<u8>>,
+    skipped: u64,
+    amount: Amount,
+}
+
+/// A walk through a tree.
+pub struct Walk<'a, S> {
+    source: &'a S,
+    trail: Trail,
+    levels: Vec<Level>,
+    exclude: Exclude,
+    left: Amount,
+    /// The directory that must not be walked through: what is copied would be copied again.
+    target: Option<(u64, u64)>,
+    /// The path of the top, for errors.
+    path: String,
+}
+
+impl<'a, S: Source> Walk<'a, S> {
+    /// A walk that begins in the directory `top`.
+    pub async fn new(
+        source: &'a S,
+        top: OwnedFd,
+        path: String,
+        exclude: Exclude,
+        target: Option<(u64, u64)>,
+    ) -> Result<Self, Error> {
+        let mut walk = Self {
+            source,
+            trail: Trail::new(top),
+            levels: Vec::new(),
+            exclude,
+            left: Amount {
+                names: MAX_ENTRIES,
+                bytes: MAX_BYTES,
+            },
+            target,
+            path,
+        };
+        let top = Arc::clone(walk.trail.top());
+        let entered = source.enter(top, b".".to_vec(), walk.left).await;
+        let entered = entered.map_err(|error| walk.trail.at(named(error, b""), &walk.path))?;
+        walk.refuse_target(&entered.found, b"")?;
+        let names = entered.names;
+        walk.add(names);
+        Ok(walk)
+    }
+
+    /// The next step; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        let Some(level) = self.levels.last_mut() else {
+            return Ok(None);
+        };
+        if level.skipped > 0 {
+            return Ok(Some(Event::Skipped(std::mem::take(&mut level.skipped))));
+        }
+        let batch: Vec<_> = level.others.by_ref().take(BATCH).collect();
+        if !batch.is_empty() {
+            let directory = self.trail.current(self.source).await;
+            let loaded = match directory {
+                Ok(directory) => self.source.load(directory, batch).await,
+                Err(error) => Err(error),
+            };
+            let entries = loaded.map_err(|error| self.trail.at(error, &self.path))?;
+            return Ok(Some(Event::Entries(entries)));
+        }
+        while let Some(name) = self.levels.last_mut().and_then(|level| level.directories.next()) {
+            if self.trail.depth() >= MAX_DEPTH {
+                return Err(Error::LimitExceeded(format!(
+                    "{} has directories more than {MAX_DEPTH} deep, the most that one call copies",
+                    self.path
+                )));
+            }
+            let base = self.trail.current(self.source).await;
+            let entered = match base {
+                Ok(base) => self.source.enter(base, name.clone(), self.left).await,
+                Err(error) => Err(error),
+            };
+            let entered = match entered {
+                // It is gone.
+                Err(Error::System {
+                    errno: libc::ENOENT, ..
+                }) => continue,
+                other => other.map_err(|error| self.trail.at(named(error, &name), &self.path))?,
+            };
+            self.refuse_target(&entered.found, &name)?;
+            self.trail.push(name.clone(), Arc::new(entered.fd));
+            self.add(entered.names);
+            return Ok(Some(Event::Enter {
+                name,
+                kept: Kept::of(&entered.found),
+            }));
+        }
+        if let Some(level) = self.levels.pop() {
+            self.left.names += level.amount.names;
+            self.left.bytes += level.amount.bytes;
+        }
+        if self.levels.is_empty() {
+            return Ok(None);
+        }
+        self.trail.pop();
+        Ok(Some(Event::Leave))
+    }
+
+    fn refuse_target(&self, found: &FileStat, name: &[u8]) -> Result<(), Error> {
+        if self.target == Some((found.st_dev, found.st_ino)) {
+            return Err(self.trail.at(failed(Errno::EINVAL, "cp", name), &self.path));
+        }
+        Ok(())
+    }
+
+    /// Adds what is in the directory that the walk has entered.
+    fn add(&mut self, names: Vec<Found>) {
+        let prefix = self.trail.path();
+        let amount = Amount {
+            names: names.len(),
+            bytes: names.iter().map(|found| found.name.len()).sum(),
+        };
+        let (mut others, mut directories, mut skipped) = (Vec::new(), Vec::new(), 0);
+        for found in names {
+            let is_directory = found.kind == EntryKind::Directory;
+            if self.exclude.matches(&prefix, &found.name, is_directory) {
+                continue;
+            }
+            match found.kind {
+                EntryKind::Directory => directories.push(found.name),
+                EntryKind::File | EntryKind::Symlink => others.push(found),
+                _ => skipped += 1,
+            }
+        }
+        self.left.names -= amount.names.min(self.left.names);
+        self.left.bytes -= amount.bytes.min(self.left.bytes);
+        self.levels.push(Level {
+            others: others.into_iter(),
+            directories: directories.into_iter(),
+            skipped,
+            amount,
+        });
+    }
+}
