@@ -1741,8 +1741,9 @@ export interface VmStat {
 // ---------------------------------------------------------------- diagnostics
 /**
  * A message on `node:diagnostics_channel`, for traces and metrics: on `agent-vm:boot` when `create` has settled, on
- * `agent-vm:exec` when `exec` or `execFile` has settled, and on `agent-vm:spawn` when a spawned process has exited or could not
- * be started. Only what began while the channel had a subscriber is published.
+ * `agent-vm:exec` when `exec` or `execFile` has settled, on `agent-vm:spawn` when a spawned process has exited or could not be
+ * started, and on `agent-vm:dispose` when `dispose` has resolved. Only what began while the channel had a subscriber is published,
+ * in the asynchronous context in which it began.
  */
 export interface AgentVmDiagnostic extends Partial<ExitStatus> {
   /** Milliseconds since the Unix epoch. */
@@ -1757,6 +1758,11 @@ export interface AgentVmDiagnostic extends Partial<ExitStatus> {
   args?: string[];
   /** For a spawned process that has exited, its pid. */
   pid?: number;
+  /**
+   * For dispose, the last reading of `stats`, which `dispose` takes while the channel has a subscriber. Absent if the VM had died, or
+   * did not answer within 100 ms.
+   */
+  stats?: VmStats;
   /** What the call rejected with. */
   error?: unknown;
 }

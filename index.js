@@ -657,9 +657,12 @@ class AgentVm extends FollowedEmitter {
   }
 
   async #dispose() {
+    const told = diagnostics.begin("dispose", { vm: this });
     this.#ports.close();
     this.#stats.close();
+    const stats = told && (await this.#stats.last());
     await this.#calls.dispose();
+    told?.(stats ? { stats } : {});
   }
 
   async [Symbol.asyncDispose]() {

@@ -1,4 +1,5 @@
 "use strict";
+const { AsyncLocalStorage } = require("node:async_hooks");
 const diagnostics = require("node:diagnostics_channel");
 
 const { rejection } = require("./fixture/promises");
@@ -49,4 +50,32 @@ test("processes are published on agent-vm:spawn when they have ended", async () 
   expect(told).toMatchObject([{ vm, file: "sh", args: ["-c", "exit 4"], pid, exitCode: 4, signal: null }]);
   const error = await rejection(vm.spawn("no-such-program"));
   expect(told[1]).toMatchObject({ file: "no-such-program", error });
+});
+
+test("disposals are published on agent-vm:dispose, with the last statistics", async () => {
+  const told = messages("agent-vm:dispose");
+  const vm = await AgentVm.create();
+  await vm.exec("i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; echo");
+  const { cpuMs } = await vm.stats();
+  await vm.dispose();
+  await vm.dispose();
+  expect(told).toEqual([{ ...timed, vm, stats: expect.objectContaining({ processes: 0, bytesOut: 1 }) }]);
+  expect(told[0].stats.cpuMs).toBeGreaterThanOrEqual(cpuMs);
+});
+
+test("a message is published in the asynchronous context of its call", async () => {
+  const storage = new AsyncLocalStorage();
+  const found = {};
+  for (const name of ["boot", "exec", "spawn", "dispose"]) {
+    const take = () => (found[name] = storage.getStore());
+    diagnostics.subscribe(`agent-vm:${name}`, take);
+    subscribed.push([`agent-vm:${name}`, take]);
+  }
+  const vm = await storage.run("boots", () => boot());
+  const { pid } = await storage.run("spawns", () => vm.spawn("cat"));
+  await storage.run("runs", () => vm.exec("true"));
+  await storage.run("closes", () => vm.closeProcessStdin(pid));
+  await vm.waitProcess(pid);
+  await storage.run("disposes", () => vm.dispose());
+  expect(found).toEqual({ boot: "boots", exec: "runs", spawn: "spawns", dispose: "disposes" });
 });

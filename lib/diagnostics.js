@@ -2,12 +2,14 @@
 // Publishes what happens in VMs on node:diagnostics_channel, for traces and metrics. Without a subscriber it costs
 // one check.
 
+const { AsyncLocalStorage } = require("node:async_hooks");
 const { channel } = require("node:diagnostics_channel");
 
 const channels = {
   boot: channel("agent-vm:boot"),
   exec: channel("agent-vm:exec"),
   spawn: channel("agent-vm:spawn"),
+  dispose: channel("agent-vm:dispose"),
 };
 
 /** @typedef {keyof typeof channels} Name */
@@ -45,7 +47,8 @@ async function follow(told, work, members) {
 }
 
 /**
- * Starts measuring if there is a subscriber. The caller calls the returned function at the end, with further members.
+ * Starts measuring if there is a subscriber. The caller calls the returned function at the end, with further members. It
+ * publishes in the asynchronous context of now, so that a tracer finds the span of the caller.
  * @param {Name} name
  * @param {Fields} fields
  * @returns {Publish | undefined}
@@ -53,7 +56,11 @@ async function follow(told, work, members) {
 function begin(name, fields) {
   if (!channels[name].hasSubscribers) return undefined;
   const [startTime, begun] = [Date.now(), performance.now()];
-  return (more) => channels[name].publish({ ...fields, startTime, durationMs: performance.now() - begun, ...more });
+  const inContext = AsyncLocalStorage.snapshot();
+  return (more) => {
+    const message = { ...fields, startTime, durationMs: performance.now() - begun, ...more };
+    inContext(() => channels[name].publish(message));
+  };
 }
 
 module.exports = { begin, observe };

@@ -1,6 +1,8 @@
 "use strict";
 // What a VM uses: one reading, and readings at an interval.
 
+const timers = require("node:timers");
+
 const check = require("./arguments");
 const defaults = require("./defaults");
 const { AgentVmError } = require("./error");
@@ -8,6 +10,8 @@ const { statsWatchOf } = require("./stats-watch");
 
 /** The shortest interval of `watchStats`, in milliseconds: a reading takes up to some milliseconds of a processor. */
 const SHORTEST = 100;
+/** How long `dispose` waits for the last reading, in milliseconds. */
+const PATIENCE = 100;
 /** The longest time that a timer of Node.js can have. */
 const LONGEST = 0x7fffffff;
 
@@ -57,6 +61,21 @@ class Stats {
       return () => void this.#ends.delete(each);
     };
     return statsWatchOf({ read, onEnd }, interval, signal);
+  }
+
+  /**
+   * The last reading of a VM that is about to be disposed. Undefined if it does not come in time.
+   * @returns {Promise<import("../index").VmStats | undefined>}
+   */
+  last() {
+    return new Promise((resolve) => {
+      const timer = timers.setTimeout(() => resolve(undefined), PATIENCE);
+      const end = (/** @type {import("../index").VmStats | undefined} */ stats) => {
+        timers.clearTimeout(timer);
+        resolve(stats);
+      };
+      this.read().then(end, () => end(undefined));
+    });
   }
 
   /** The VM ends. */
