@@ -341,3 +341,14 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
   const { outputsCut } = await vm.stats();
   return [outputCut, (await vm.readShell("shell-1")).outputCut, outputsCut];
 }
+
+// Only what @opentelemetry/api has.
+import { metrics, trace } from "@opentelemetry/api";
+import { type InstrumentOptions, type Instrumentation, instrument } from "agent-vm/otel";
+
+const instrumentOptions: InstrumentOptions = {
+  tracerProvider: trace.getTracerProvider(),
+  meterProvider: metrics.getMeterProvider(),
+  attributesOf: ({ isolation }) => ({ isolation }),
+};
+export const instrumentation: Instrumentation = instrument(instrumentOptions);

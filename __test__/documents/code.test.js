@@ -25,6 +25,8 @@ beforeAll(() => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "agent-vm-readme-"));
   fs.mkdirSync(path.join(directory, "node_modules"));
   fs.symlinkSync(root, path.join(directory, "node_modules/agent-vm"));
+  // Code about OpenTelemetry uses the SDK of the reader's server.
+  fs.symlinkSync(path.join(root, "node_modules/@opentelemetry"), path.join(directory, "node_modules/@opentelemetry"));
 });
 afterAll(() => fs.rmSync(directory, { recursive: true }));
 
