@@ -92,7 +92,7 @@ async function expectService(vm, calls, meanwhile = () => []) {
 
 /** As `expectService`, of a VM whose calls `waiting` wait for a lock. Returns which of these are over by then. */
 const expectServiceBeside = (vm, waiting) =>
-  expectService(vm, [...commands(vm), vm.allProcesses()], () => waiting.map((one) => one.isSettled));
+  expectService(vm, [...commands(vm), vm.allProcesses(), vm.stats()], () => waiting.map((one) => one.isSettled));
 
 const levels = [
   ["namespaces", {}],
@@ -228,7 +228,7 @@ test.each(levels)(
     await until(() => said !== "");
     expect(said).toBe("on\n");
     const tables = [vm.allProcesses(), vm.allProcesses()];
-    await expectService(vm, [...commands(vm), ...tables]);
+    await expectService(vm, [...commands(vm), ...tables, vm.stats()]);
     for (const table of await Promise.all(tables)) {
       expect(table.find((process) => process.pid === pid)).toMatchObject({ command: "python3", status: "running" });
     }
