@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 "use strict";
-// The command line program: `npx agent-vm doctor | run | shell`.
+// The command line program: `npx agent-vm doctor | run | shell | cp`.
 
 const { exitCodeOf, main } = require("../lib/cli/main");
 const { leave } = require("../lib/cli/terminal");

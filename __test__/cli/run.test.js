@@ -105,7 +105,7 @@ test("wrong usage prints the right usage and exits with 2; a program that cannot
     [["run", "--network", "not a host", "--", "ls"], "network"],
     [["run", "--network", "*", "--", "ls"], 'network to "public"'],
     [["run", "--nonsense", "--", "ls"], "--nonsense"],
-    [["jump"], "there are doctor, run and shell"],
+    [["jump"], "there are doctor, run, shell and cp"],
   ]) {
     const { code, stderr, stdout } = await agentVm(args);
     expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: "" });

@@ -10,6 +10,7 @@ Commands:
   doctor             what this host can isolate, probe by probe, and how to get what is missing
   run -- CMD [ARG…]  one command in a fresh VM; its exit code is this command's
   shell [-- CMD …]   an interactive shell in a fresh VM, on this terminal
+  cp SOURCE DEST     a file, or a directory with all that is in it, into a VM or out of it; one of the two is NAME:PATH
 
 Options of run and shell:
   --mount HOST:INSIDE[:rw]   show a host directory (repeatable); read-only unless :rw
@@ -23,9 +24,15 @@ Options of run and shell:
   --env NAME=VALUE           add to the environment (repeatable)
   --cwd DIR                  where it starts; default /home/user
   --hostname NAME
+  --name NAME                the VM's name for cp
   --isolation LEVEL          namespaces (default), landlock or none
   --timeout SECONDS          of run: kill all of it then
   --json                     of run and doctor: the result as JSON
+
+Options of cp:
+  --exclude PATTERN          leave out what matches, like node_modules or "/build/*.o" (repeatable)
+
+As with cp -R, a DEST that is a directory gets SOURCE under its name; SOURCE/. stands for what is in SOURCE.
 
   --help, --version
 
@@ -35,7 +42,7 @@ reads the output any more; 129, 130 or 143 where a closed terminal, or a second 
 
 /** @param {string[]} argv */
 async function main(argv) {
-  const { command, options, words } = parse(argv);
+  const { command, options, operands, words } = parse(argv);
   if (options.version) {
     print(`${require("../../package.json").version}\n`);
     return 0;
@@ -52,8 +59,10 @@ async function main(argv) {
       return require("./run").run(options, words);
     case "shell":
       return require("./shell").shell(options, words);
+    case "cp":
+      return require("./cp").cp(options, operands, words);
     default:
-      throw usage(`there is no command ${JSON.stringify(command)}: there are doctor, run and shell`);
+      throw usage(`there is no command ${JSON.stringify(command)}: there are doctor, run, shell and cp`);
   }
 }
 

@@ -31,6 +31,8 @@ const known = {
   env: texts,
   cwd: text,
   hostname: text,
+  name: text,
+  exclude: texts,
   isolation: text,
   timeout: text,
   json: flag,
@@ -47,7 +49,7 @@ function usage(message) {
 }
 
 /**
- * The command, its options, and the arguments after `--`.
+ * The command, its options, its operands, and the arguments after `--`.
  * @param {string[]} argv
  */
 function parse(argv) {
@@ -60,9 +62,11 @@ function parse(argv) {
     throw usage(systemError(error).message);
   }
   const { values, positionals } = parsed;
-  const [command, ...rest] = positionals;
-  if (rest.length > 0) throw usage(`${JSON.stringify(rest[0])} is no option; the program to run follows "--"`);
-  return { command, options: values, words: end < 0 ? [] : argv.slice(end + 1) };
+  const [command, ...operands] = positionals;
+  if (operands.length > 0 && command !== "cp") {
+    throw usage(`${JSON.stringify(operands[0])} is no option; the program to run follows "--"`);
+  }
+  return { command, options: values, operands, words: end < 0 ? [] : argv.slice(end + 1) };
 }
 
 /**

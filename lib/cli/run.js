@@ -1,12 +1,13 @@
 "use strict";
 
-const { AgentVm } = require("../..");
 const { systemError } = require("../error");
-const { createOptions, timeout, usage, withoutUndefined } = require("./options");
+const { namedVm } = require("./named-vm");
+const { timeout, usage, withoutUndefined } = require("./options");
 const { complain, printJson, write } = require("./output");
 const { followSignals } = require("./signals");
 const { isTerminalGone } = require("./terminal");
 
+/** @import { AgentVm } from "../../index" */
 /** @typedef {{ cwd?: string, timeout?: number }} Call */
 
 const FDS = { stdout: 1, stderr: 2 };
@@ -23,7 +24,7 @@ async function run(options, [file, ...args]) {
     throw usage('run needs a program: agent-vm run -- CMD [ARG…]; for a shell\'s syntax, "sh -c …"');
   /** @type {Call} */
   const call = withoutUndefined({ cwd: options.cwd, timeout: timeout(options.timeout) });
-  const vm = await AgentVm.create(createOptions(options));
+  const vm = await namedVm(options);
   try {
     return await (options.json ? collect : pass)(vm, file, args, call);
   } finally {

@@ -1,8 +1,8 @@
 "use strict";
 
-const { AgentVm } = require("../..");
 const defaults = require("../defaults");
-const { createOptions, usage, withoutUndefined } = require("./options");
+const { namedVm } = require("./named-vm");
+const { usage, withoutUndefined } = require("./options");
 const { write } = require("./output");
 const { followSignals } = require("./signals");
 
@@ -16,7 +16,7 @@ async function shell(options, [command, ...args]) {
   if (!stdin.isTTY || !stdout.isTTY) {
     throw usage("shell needs a terminal; to run a program without one, use run");
   }
-  const vm = await AgentVm.create(createOptions(options));
+  const vm = await namedVm(options);
   const size = () => ({ cols: stdout.columns || defaults.terminal.cols, rows: stdout.rows || defaults.terminal.rows });
   try {
     /** @type {(error: unknown) => void} */

@@ -1,0 +1,50 @@
+"use strict";
+// The VM of `run` and `shell`. With a name, `agent-vm cp` reaches it.
+
+const fs = require("node:fs");
+const net = require("node:net");
+const path = require("node:path");
+
+const { AgentVm } = require("../..");
+const { within } = require("../options/paths");
+const { checkName, claimName, directoryOfNames } = require("./names");
+const { createOptions, usage } = require("./options");
+
+/** How many copies of a VM are under way at a time. */
+const COPIES = 8;
+
+/** @param {import("./options").Values} options */
+async function namedVm(options) {
+  const create = createOptions(options);
+  if (options.name === undefined) return AgentVm.create(create);
+  const name = checkName(options.name);
+  refuseNames(create);
+  const vm = await AgentVm.create(create);
+  try {
+    const server = net.createServer((connection) => require("./copy").serve(vm, connection));
+    server.maxConnections = COPIES;
+    process.once("exit", await claimName(name, server));
+  } catch (error) {
+    await vm.dispose();
+    throw error;
+  }
+  return vm;
+}
+
+/**
+ * Refuses to show the sockets to a program inside: through another VM's it could copy from the host.
+ * @param {import("../../index").AgentVmOptions} options
+ */
+function refuseNames({ home, rootfs, mounts = [] }) {
+  const names = fs.realpathSync(directoryOfNames());
+  const shown = [home, rootfs, ...mounts.map(({ hostPath }) => hostPath)];
+  for (const each of shown) {
+    if (each === undefined || !fs.existsSync(each)) continue;
+    const real = fs.realpathSync(path.resolve(each));
+    if (within(names, real) || within(real, names)) {
+      throw usage(`${each} contains ${names}, from where named VMs are reached; a VM with a name must not show it`);
+    }
+  }
+}
+
+module.exports = { namedVm };
