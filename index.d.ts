@@ -67,6 +67,26 @@ export interface Mount {
   hostPath: string;
   /** Whether writes are refused with EROFS, also on file systems that are mounted below `hostPath`. Default true. */
   readOnly?: boolean;
+  /**
+   * Places inside a writable mount that stay read-only, such as [".git/hooks/", ".git/config", ".bashrc"]: paths below
+   * `path`, without `.` and `..`, at most 64. Requires `readOnly: false`. Default: none.
+   *
+   * Writes to a place, or to anything below it, fail with EROFS. To remove, replace or move a place, or a directory between
+   * the mount and the place, fails with EBUSY; to rename or link a file from one side of such a directory to the other fails
+   * with EXDEV (`mv` then copies). A place that does not exist shows as an empty file, or as an empty directory if it ends
+   * with a slash; missing directories above it are made. For that the host has placeholders while the VM exists: an empty
+   * file or directory with the modification time 1985-11-05T00:53:22Z. They go when the VM has ended, also if the server
+   * was killed, unless somebody on the host has written to one.
+   *
+   * `create` rejects with INVALID_ARGUMENT if a place is, or leads through, a symbolic link; if it is neither a directory nor a
+   * regular file; if a file of it has several names (hard links); or if another writable mount or the home shows the place as
+   * well. It rejects with ISOLATION_UNAVAILABLE if the place does not exist and the owner of `hostPath` may not make it.
+   *
+   * Protection holds against the programs of this VM. The host, and other VMs that show the directory, can change the
+   * places. If one of them removes or moves a place, or replaces it by another file, what then has the name is not protected in
+   * VMs that run already.
+   */
+  protect?: string[];
 }
 
 /** Limits of one VM. */

@@ -362,6 +362,8 @@ export interface MountRequest {
   readOnly: boolean
   /** Whether it is software, in which links are not followed. */
   software: boolean
+  /** The places in it that are read-only: paths below it, with a slash at the end for a directory. */
+  protect: readonly string[]
 }
 
 /** The network that programs can reach. */

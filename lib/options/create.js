@@ -8,6 +8,7 @@ const { hostFiles } = require("./host-files");
 const { requirePossible } = require("./levels");
 const { hostPath, mounts } = require("./mounts");
 const { network } = require("./network");
+const { requireUncovered } = require("./protect");
 const { packagesOf } = require("./software");
 
 /** @import { Check, Checked } from "../arguments" */
@@ -77,6 +78,7 @@ function checkOptions(options) {
   const checked = check.members("options", options, OPTIONS);
   requirePossible(checked);
   requireApart(checked);
+  requireUncovered(checked);
   return checked;
 }
 

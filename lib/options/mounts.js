@@ -8,6 +8,7 @@ const check = require("../arguments");
 const { invalid } = require("../error");
 const own = require("./own-paths");
 const { above, within } = require("./paths");
+const { protect } = require("./protect");
 
 /** Paths where no mount may be: the VM has its own files there, or needs what is there. */
 const TAKEN = new Set([...own.system, ...above(own.system)]);
@@ -18,7 +19,7 @@ const PATH_BYTES = 4095;
 
 /** @import { Check } from "../arguments" */
 
-/** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean, software: false }>} CheckedMount */
+/** @typedef {import("../members").Bare<{ path: string, hostPath: string, readOnly: boolean, software: false, protect: string[] }>} CheckedMount */
 
 /**
  * `home` and `rootfs` take the same.
@@ -63,7 +64,7 @@ function mountPoint(name, value) {
 /** @type {Check<CheckedMount[]>} */
 function mounts(name, value) {
   if (!Array.isArray(value))
-    throw invalid(`${name} must be an array of { path, hostPath, readOnly }, not ${check.show(value)}`);
+    throw invalid(`${name} must be an array of { path, hostPath, readOnly, protect }, not ${check.show(value)}`);
   const { length } = value;
   if (length > MOUNTS) throw invalid(`${name} must be at most ${MOUNTS} mounts, not ${length}`);
   const places = new Map();
@@ -75,19 +76,26 @@ function mounts(name, value) {
         path,
         hostPath: source,
         readOnly = true,
+        protect: closed = [],
       } = check.members(here, item ?? null, {
         __proto__: null,
         path: mountPoint,
         hostPath,
         readOnly: check.boolean,
+        protect,
       });
       if (path === undefined) throw invalid(`${here}.path must be a string, not undefined`);
       if (source === undefined) throw invalid(`${here}.hostPath must be a string, not undefined`);
       if (places.has(path)) {
         throw invalid(`${here}.path must be another place than ${places.get(path)}'s, ${check.show(path)}`);
       }
+      if (readOnly && closed.length > 0) {
+        throw invalid(
+          `${here}.protect must be left out, or readOnly be false: nothing in a read-only mount is writable`,
+        );
+      }
       places.set(path, here);
-      return { __proto__: null, path, hostPath: source, readOnly, software: false };
+      return { __proto__: null, path, hostPath: source, readOnly, software: false, protect: closed };
     },
     length,
   );

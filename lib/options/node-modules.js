@@ -67,6 +67,7 @@ async function programsOf(programs) {
       hostPath: directory,
       readOnly: true,
       software: true,
+      protect: [],
     })),
     bins: Array.from(bins, ([name, { script }]) => [name, inside(script)]),
   };

@@ -6,7 +6,9 @@
 use std::net::{AddrParseError, IpAddr};
 use std::time::Duration;
 
-use agent_vm_host::boot::{HostFiles, Isolation, Mount, Network, Options, Resources, ServerNode};
+use agent_vm_host::boot::{
+    HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode,
+};
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
 use agent_vm_host::{Command, EndRequest, Limits, MorePipes, PipeDirection, Timeout};
 use napi::Status;
@@ -94,6 +96,9 @@ pub struct MountRequest {
     pub read_only: bool,
     /// Whether it is software, in which links are not followed.
     pub software: bool,
+    /// The places in it that are read-only: paths below it, with a slash at the end for a directory.
+    #[napi(ts_type = "readonly string[]")]
+    pub protect: Vec<String>,
 }
 
 /// The host settings and data that a VM shows and hides.
@@ -158,6 +163,19 @@ impl From<IsolationName> for Isolation {
     }
 }
 
+fn place(path: String) -> ProtectedPlace {
+    match path.strip_suffix('/') {
+        Some(directory) => ProtectedPlace {
+            path: directory.to_owned(),
+            is_directory: true,
+        },
+        None => ProtectedPlace {
+            path,
+            is_directory: false,
+        },
+    }
+}
+
 impl From<MountRequest> for Mount {
     fn from(mount: MountRequest) -> Self {
         Self {
@@ -165,6 +183,7 @@ impl From<MountRequest> for Mount {
             host_path: mount.host_path.into(),
             read_only: mount.read_only,
             software: mount.software,
+            protect: mount.protect.into_iter().map(place).collect(),
         }
     }
 }

@@ -340,6 +340,8 @@ impl Control {
             | Reply::Launched { .. }
             | Reply::LaunchFailed { .. }
             | Reply::Held
+            | Reply::Kept { .. }
+            | Reply::NotKept { .. }
             | Reply::Ready { .. }
             | Reply::BootFailed { .. } => return Err(Unasked),
         }

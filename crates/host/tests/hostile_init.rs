@@ -183,6 +183,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::DescribeHardware { .. }
         | Request::Hold(_)
         | Request::HandOut
+        | Request::Keep(_)
         | Request::Boot(_)
         | Request::Adopt { .. }
         | Request::StopAwaiting { .. } => 0,

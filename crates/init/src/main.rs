@@ -15,6 +15,7 @@ mod family;
 mod files;
 mod helper;
 mod jobs;
+mod keeper;
 mod landlock_domain;
 mod launch;
 mod mediate;
@@ -124,6 +125,9 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
                 return Ok(None);
             }
             Request::Hold(wanted) => return hold(control, &wanted).map(|()| None),
+            Request::Keep(wanted) => {
+                return Ok(keeper::run(control, &wanted, attachments).map(|()| None)?);
+            }
             _ => return Err(Fatal::NotBoot),
         };
         match launch::launch(&launch, attachments) {

@@ -43,6 +43,14 @@ pub fn reset_signals() {
     }
 }
 
+/// Ignores the signals that end a group or a unit of processes politely.
+pub fn ignore_ends() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: to ignore a signal runs no code. The call cannot fail for these.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// The kernel's error inside the library's.
 pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
@@ -188,6 +196,9 @@ pub const MEDIATOR_NAME: &CStr = c"agent-vm-calls";
 
 /// The name of a holder.
 pub const HOLDER_NAME: &CStr = c"agent-vm-holder";
+
+/// The name of a keeper.
+pub const KEEPER_NAME: &CStr = c"agent-vm-keeper";
 
 /// Sets this process's name in process tables; at most 15 bytes.
 pub fn set_name(name: &CStr) {

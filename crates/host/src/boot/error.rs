@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_vm_protocol::channel::{FrameError, ReceiveError};
-use agent_vm_protocol::message::BootStep;
+use agent_vm_protocol::message::{BootStep, Unprotectable};
 
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
@@ -61,6 +61,14 @@ pub enum BootError {
     /// A host directory cannot be shown.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A place in a mount cannot be protected.
+    #[error("{} {why}", path.display())]
+    Protect {
+        /// The host path of the place.
+        path: PathBuf,
+        /// The reason.
+        why: Unprotectable,
+    },
     /// A requested host file cannot be shown.
     #[error(transparent)]
     HostFile(#[from] HostFileError),

@@ -14,11 +14,13 @@ use super::error::BootError;
 use super::exchange::send;
 use super::ids::IdLease;
 use super::init_process::InitProcess;
+use super::keeper::Keeper;
 use super::launched::Launched;
 use super::options::Options;
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
 use super::view::View;
+use super::zygote::Program;
 use super::{explain, sys};
 
 /// A booted VM.
@@ -55,7 +57,10 @@ impl Machine {
         let guest_id = launched.id.as_ref().map(|lease| lease.id);
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, &mut fds)?;
-        // If a step fails, init ends before its directory is removed.
+        let guarded = std::mem::take(&mut view.guarded);
+        let program = Program::of(options);
+        let keeper = Keeper::start(&program, guarded, &mut view.root, launched.init.pidfd())?;
+        // If a step fails, init ends before its directory is removed, and the placeholders of its mounts.
         let launched = launched;
         let request = boot_request(
             options,
@@ -94,6 +99,7 @@ impl Machine {
                 cgroups,
                 id,
                 _directory: view.directory,
+                _keeper: keeper,
             },
         })
     }
@@ -114,6 +120,7 @@ pub struct HostSide {
     cgroups: VmCgroups,
     id: Option<IdLease>,
     _directory: Option<PrivateDirectory>,
+    _keeper: Option<Keeper>,
 }
 
 impl HostSide {

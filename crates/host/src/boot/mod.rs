@@ -35,6 +35,7 @@ mod host_files;
 mod ids;
 mod image;
 mod init_process;
+mod keeper;
 mod landlock;
 mod launched;
 mod machine;
@@ -54,7 +55,7 @@ mod zygote;
 use launched::{Launched, Specification};
 use prebooted::{Preboot, Prebooted};
 
-pub use agent_vm_protocol::message::Isolation;
+pub use agent_vm_protocol::message::{Isolation, ProtectedPlace};
 pub use cgroup::{
     CgroupMeters, CgroupReading, Controller, CpuReading, MemoryReading, Unavailable, Version, names_commands,
     serves,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_vm_protocol::message::{Isolation, Limits};
+use agent_vm_protocol::message::{Isolation, Limits, ProtectedPlace};
 
 use super::server_node::ServerNode;
 use crate::proxy::Rule;
@@ -65,6 +65,8 @@ pub struct Mount {
     /// Whether it contains installed packages: its path must not contain a link, and the VM's user reads the packages
     /// as others do.
     pub software: bool,
+    /// Places in it that are read-only, if it is writable. None is above another one.
+    pub protect: Vec<ProtectedPlace>,
 }
 
 /// Host files that a server requests in addition to the default, or hides.

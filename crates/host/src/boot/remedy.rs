@@ -2,8 +2,9 @@
 //! place.
 
 use std::io;
+use std::path::Path;
 
-use agent_vm_protocol::message::BootStep;
+use agent_vm_protocol::message::{BootStep, Unprotectable};
 use nix::errno::Errno;
 
 use super::cgroup::{CgroupError, Unavailable};
@@ -127,9 +128,17 @@ impl From<BootError> for Error {
             BootError::Directory(error) => of_directory(error),
             BootError::HostFile(error) => of_host_file(error),
             BootError::SetUp {
-                step: BootStep::Mount(path),
+                step: BootStep::Mount(path) | BootStep::Protect(path),
                 errno,
             } => at(&io::Error::from_raw_os_error(*errno), "mount", path.clone()),
+            BootError::SetUp {
+                step: BootStep::ProtectElsewhere(path),
+                ..
+            } => Self::InvalidArgument(format!(
+                "mounts must not protect {path}, which another writable mount or the home of this VM shows, or a part of it: show \
+                 that one read-only, or protect the place there as well"
+            )),
+            BootError::Protect { path, why } => of_place(path, why),
             BootError::SetUp {
                 step: BootStep::MarkPrograms,
                 errno: libc::EPERM,
@@ -229,6 +238,37 @@ fn of_directory(error: &DirectoryError) -> Error {
              server as the ordinary user who owns it",
         ),
     }
+}
+
+fn of_place(path: &Path, why: &Unprotectable) -> Error {
+    let remedy = match why {
+        Unprotectable::Unseen { errno } => {
+            return at(
+                &io::Error::from_raw_os_error(*errno),
+                "open",
+                path.display().to_string(),
+            );
+        }
+        Unprotectable::Unmakeable { errno } => {
+            let source = io::Error::from_raw_os_error(*errno);
+            return unavailable(
+                format!("{} {why}: {source}", path.display()),
+                "Make the file or directory, or let the directory's owner make files there, on a file system that has locks and \
+                 times of whole seconds",
+            );
+        }
+        Unprotectable::Link => "protect what the link leads to, if that is in the mount",
+        Unprotectable::NotDirectory => {
+            "a path leads through directories, and one with a slash at the end leads to one"
+        }
+        Unprotectable::Kind => "a VM can protect directories and regular files",
+        Unprotectable::HardLinks => "programs could write to it by its other names; replace it by a copy",
+        Unprotectable::TooMany => "up to 100,000 files, 128 directories deep, are checked for other names",
+    };
+    Error::InvalidArgument(format!(
+        "mounts cannot protect {}, which {why}: {remedy}",
+        path.display()
+    ))
 }
 
 fn of_host_file(error: &HostFileError) -> Error {

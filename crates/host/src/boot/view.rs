@@ -7,6 +7,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
 use super::error::BootError;
+use super::keeper::Guarded;
 use super::options::Options;
 use super::own_paths::HOME;
 use super::private_directory::PrivateDirectory;
@@ -20,6 +21,8 @@ pub struct View {
     pub root: Vec<RootEntry>,
     /// The files that programs may use, if Landlock restricts them.
     pub landlock: Option<LandlockFiles>,
+    /// The directories with protected places.
+    pub guarded: Vec<Guarded>,
     /// The directory on the host for the VM's files, if it has one.
     pub directory: Option<PrivateDirectory>,
     /// The home of its processes.
@@ -34,6 +37,7 @@ impl View {
             rootfs: None,
             root: Vec::new(),
             landlock: None,
+            guarded: Vec::new(),
             directory: None,
             home: HOME.to_owned(),
         };
@@ -51,7 +55,7 @@ impl View {
                 } else {
                     Vec::new()
                 };
-                let shown = directories::entries(options, id, fds)?;
+                let shown = directories::entries(options, id, fds, &mut view.guarded)?;
                 view.root = root::entries(options, view.rootfs.as_ref(), files, node, shown);
             }
             (Isolation::Landlock, _) => {

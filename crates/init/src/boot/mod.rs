@@ -15,6 +15,7 @@ mod identity;
 mod place;
 mod private;
 mod proc;
+mod protect;
 mod root;
 mod rootfs;
 mod sys;
@@ -135,6 +136,7 @@ fn namespaces(
         cgroups::show(root.fd.as_fd(), &boot.cgroups.shown, attachments)?;
     }
     root::enter(&root)?;
+    protect::refuse_other_ways(&root.protected, own_proc_fd.as_fd())?;
     cgroups::check(cgrouping)?;
     let private_fd = root.private_fd;
     drop(root.fd);

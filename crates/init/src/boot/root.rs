@@ -19,7 +19,7 @@ use super::entry::{make, refused, source_mount};
 use super::error::{At, BootError};
 use super::place::open_path;
 use super::private::Private;
-use super::{cgroups, devices, rootfs};
+use super::{cgroups, devices, protect, rootfs};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
 use crate::mediate::OwnMounts;
@@ -37,6 +37,8 @@ pub struct Root {
     pub own_mounts: OwnMounts,
     /// A directory of the file system that all its private directories share.
     pub private_fd: OwnedFd,
+    /// The places in writable mounts that are read-only.
+    pub protected: protect::Places,
 }
 
 /// Whether the root shows host directories or files that the caller named.
@@ -98,6 +100,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         };
         made.map_err(|errno| refused(entry, errno))?;
     }
+    let protected = protect::protect(root_fd.as_fd(), &mut private, &boot.root)?;
     let shm_fd = private.directory(0o1777).at(BootStep::MakePrivateShm)?;
     if layered {
         // The directory has a /dev of its own, whose nodes are not usable devices here.
@@ -121,6 +124,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         layered,
         own_mounts,
         private_fd: shm_fd,
+        protected,
     })
 }
 

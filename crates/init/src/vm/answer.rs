@@ -30,6 +30,7 @@ impl Vm {
             | Request::DescribeHardware { .. }
             | Request::Hold(_)
             | Request::HandOut
+            | Request::Keep(_)
             | Request::Boot(_) => {
                 return Err(ControlError::Closed);
             }

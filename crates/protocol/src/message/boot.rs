@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Attached;
+use super::{Attached, ReadOnlyPlace};
 
 /// How another init is started. Errors after the start are reported as [`Reply::BootFailed`](super::Reply::BootFailed)
 /// on the new init's socket.
@@ -245,6 +245,8 @@ pub enum RootEntry {
         source: BindSource,
         /// Whether writing to it, and to everything mounted below it, is refused.
         read_only: bool,
+        /// Places in it that are read-only. None is above another one.
+        protect: Vec<ReadOnlyPlace>,
     },
     /// A private, writable directory, on the tmpfs that all private directories share.
     Private {

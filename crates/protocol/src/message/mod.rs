@@ -7,6 +7,7 @@
 mod boot;
 mod file;
 mod hold;
+mod keep;
 mod measures;
 mod pipes;
 mod program;
@@ -24,6 +25,7 @@ pub use file::{
     Attributes, Change, Existing, FileStep, NewEntry, OpenMode, Time, WriteMode, is_kernel_interface,
 };
 pub use hold::{Bytes, HeldEntry, Hold};
+pub use keep::{Keep, KeptDirectory, ProtectedPlace, ReadOnlyPlace, Unprotectable};
 pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
 pub use program::{Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
@@ -135,6 +137,10 @@ pub enum Request {
     Hold(Box<Hold>),
     /// Send mounts of the tree, after a [`Request::Hold`]. Answered with [`Reply::Held`] or [`Reply::BootFailed`].
     HandOut,
+    /// Check protected places in host directories, and hold those that do not exist with placeholders, until this
+    /// socket is closed and the VM has ended; instead of a [`Request::Boot`], in the host's own namespaces. Answered with
+    /// [`Reply::Kept`] or [`Reply::NotKept`].
+    Keep(Keep),
 }
 
 impl Request {
@@ -146,6 +152,7 @@ impl Request {
             Self::DescribeHardware { .. } => "describe the hardware",
             Self::Hold(_) => "hold",
             Self::HandOut => "hand out",
+            Self::Keep(_) => "keep",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Freeze { .. } => "freeze",
@@ -307,6 +314,21 @@ pub enum Reply {
     /// The tree is complete. Attached to the reply to a [`Request::HandOut`]: detached, read-only mounts of
     /// [`Hold::tops`], in that order.
     Held,
+    /// All places exist now.
+    Kept {
+        /// The numbers of the places that are placeholders: of the directory in [`Keep::directories`], and in
+        /// [`KeptDirectory::places`]. If there are none, the keeper ends.
+        empty: Vec<(u8, u16)>,
+    },
+    /// A place cannot be held. What was made for others is removed, and the keeper ends.
+    NotKept {
+        /// The number of its directory in [`Keep::directories`].
+        directory: u8,
+        /// Its number in [`KeptDirectory::places`].
+        place: u16,
+        /// The reason.
+        why: Unprotectable,
+    },
 }
 
 /// A system call that failed in the VM.

@@ -249,4 +249,12 @@ pub enum BootStep {
     /// The path of an entry that the caller asked for.
     #[error("mount on {0}")]
     Mount(String),
+    /// The path of a place that is read-only in a writable mount.
+    #[error("protect {0}")]
+    Protect(String),
+    /// The path of such a place, which another mount shows writable.
+    #[error("protect {0}, which another mount shows")]
+    ProtectElsewhere(String),
+    #[error("read the VM's mounts")]
+    ReadMounts,
 }

@@ -20,9 +20,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use agent_vm_mount::clone_mount;
-use agent_vm_protocol::message::{Attached, BindSource, RootEntry};
+use agent_vm_protocol::message::{Attached, BindSource, ProtectedPlace, ReadOnlyPlace, RootEntry};
 use nix::errno::Errno;
 
+use super::keeper::Guarded;
 use super::options::{Mount, Options};
 use super::own_paths::HOME;
 use opened::{Access, Opened, Wanted};
@@ -33,22 +34,27 @@ pub use rights::{Lack, ShowsOwners, probe};
 pub use rootfs::Rootfs;
 
 /// Opens the directories that `options` names and returns the entries that show them, upper ones first. Adds the
-/// descriptors of the entries to `fds`. `id` is the host id of the VM's user if it is not the server's own.
+/// descriptors of the entries to `fds`, and the directories with protected places to `guarded`. `id` is the host id of the
+/// VM's user if it is not the server's own.
 pub fn entries(
     options: &Options,
     id: Option<u32>,
     fds: &mut Vec<OwnedFd>,
+    guarded: &mut Vec<Guarded>,
 ) -> Result<Vec<RootEntry>, DirectoryError> {
     let home = options.home.as_ref().map(|host_path| Mount {
         path: HOME.to_owned(),
         host_path: host_path.clone(),
         read_only: false,
         software: false,
+        protect: Vec::new(),
     });
     let home = home.iter().map(|mount| (mount, Wanted::Home));
     let others = options.mounts.iter().map(|mount| {
         let wanted = if mount.software {
             Wanted::Software
+        } else if !mount.protect.is_empty() {
+            Wanted::Directory
         } else {
             Wanted::Anything
         };
@@ -67,11 +73,21 @@ pub fn entries(
         } else {
             Access::Write
         };
+        if !mount.protect.is_empty() {
+            guarded.push(Guarded {
+                mount: mount.path.clone(),
+                path: mount.host_path.clone(),
+                fd: opened.duplicate()?,
+                owner: id.map(|_| opened.owner()),
+                places: mount.protect.clone(),
+            });
+        }
         let source = opened.into_source(id, access, fds)?;
         entries.push(RootEntry::Mount {
             path: mount.path.clone(),
             source,
             read_only: mount.read_only || mount.software,
+            protect: mount.protect.iter().map(read_only).collect(),
         });
     }
     Ok(entries)
@@ -94,6 +110,13 @@ pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::
             let path = path.as_os_str().as_bytes().to_vec();
             Ok(BindSource::Opened { path, fd: index })
         }
+    }
+}
+
+fn read_only(place: &ProtectedPlace) -> ReadOnlyPlace {
+    ReadOnlyPlace {
+        path: place.path.clone(),
+        is_placeholder: false,
     }
 }
 

@@ -122,6 +122,20 @@ impl<'a> Opened<'a> {
         }
     }
 
+    /// Another descriptor of it.
+    pub fn duplicate(&self) -> Result<OwnedFd, DirectoryError> {
+        self.fd.try_clone().map_err(|source| DirectoryError::Open {
+            path: self.path.to_owned(),
+            syscall: "dup",
+            source,
+        })
+    }
+
+    /// The uid and gid of its owner.
+    pub fn owner(&self) -> (u32, u32) {
+        (self.stat.st_uid, self.stat.st_gid)
+    }
+
     /// Its path without links.
     fn real_path(&self) -> Result<Vec<u8>, DirectoryError> {
         match fs::read_link(magic_link(self.fd.as_fd())) {
