@@ -54,7 +54,7 @@ import type { Duplex, Readable, Writable } from "node:stream";
 
 const options: AgentVmOptions = {
   rootfs: "/srv/alpine",
-  mounts: [{ path: "/src", hostPath: "/srv/src", readOnly: false }],
+  mounts: [{ path: "/src", hostPath: "/srv/src", readOnly: false, protect: [".git/hooks/", ".bashrc"] }],
   directories: ["/workspace"],
   host: { etc: ["gitconfig"], hide: ["/etc/php"] },
   home: "/srv/home",
