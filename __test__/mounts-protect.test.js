@@ -347,8 +347,8 @@ test.each([
   ["the mount itself", { protect: ["a", ""], readOnly: false }, "mounts[0].protect[1]"],
   ["a path with ..", { protect: ["a/../b"], readOnly: false }, "mounts[0].protect[0]"],
   ["a NUL", { protect: ["a\0"], readOnly: false }, "NUL"],
-  ["a hole", { protect: new Array(1), readOnly: false }, "mounts[0].protect[0]"],
-  ["too many", { protect: new Array(65).fill("a"), readOnly: false }, "at most 64"],
+  ["a hole", { protect: Array.from({ length: 1 }), readOnly: false }, "mounts[0].protect[0]"],
+  ["too many", { protect: Array(65).fill("a"), readOnly: false }, "at most 64"],
   ["a name that no file system has", { protect: ["x".repeat(256)], readOnly: false }, "255"],
 ])("create refuses protect with %s", async (_, mount, words) => {
   expect(await rejection(AgentVm.create({ mounts: [{ path: "/data", hostPath: "/tmp", ...mount }] }))).toMatchObject({

@@ -1,7 +1,7 @@
 //! How a placeholder is recognized: it is empty, and was modified at a time that no other file has.
 //!
 //! The mark is on the disk, in the placeholder itself. So a keeper recognizes what another keeper made, also one that was
-//! killed. Whoever writes to a placeholder, or makes a file in one, takes the mark away: it is then an ordinary file.
+//! killed. A process that writes to a placeholder, or makes a file in one, takes the mark away: it is then an ordinary file.
 
 use std::os::fd::BorrowedFd;
 

@@ -12,7 +12,6 @@ mod placeholder;
 mod placeholders;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use agent_vm_protocol::message::{Keep, Reply, Unprotectable};
 use nix::errno::Errno;
@@ -21,10 +20,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::control::{Attachments, Control, ControlError};
 use crate::sys;
-use placeholders::Placeholders;
-
-/// How long to wait before something is tried again for whose end no event is sent.
-const PAUSE: Duration = Duration::from_millis(1);
+use placeholders::{PAUSE, Placeholders};
 
 /// Holds the places, until the host has closed the socket and the VM has ended.
 pub fn run(mut control: Control, keep: &Keep, mut attachments: Attachments) -> Result<(), ControlError> {

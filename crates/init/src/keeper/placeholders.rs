@@ -1,7 +1,7 @@
 //! Placeholders at places that do not exist.
 //!
 //! VMs, also those of other servers, share the placeholders in a directory. Each keeper that needs one holds a shared lock
-//! of it (`flock(2)`), and whoever gets the exclusive lock is alone and removes it. The kernel frees the locks of a keeper
+//! of it (`flock(2)`), and the keeper that gets the exclusive lock is alone and removes it. The kernel frees the locks of a keeper
 //! that was killed. A directory that was made for a placeholder needs no lock: only an empty one can be removed.
 //!
 //! A placeholder appears under its name marked and locked, since it is made under another name first. If several names of
@@ -16,14 +16,17 @@ use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::stat::{SFlag, fstat};
 
+use super::hard_links;
 use super::mark::{self, kind};
 use super::place::{Identity, clone, identity, look};
 use super::placeholder::Placeholder;
-use super::{PAUSE, hard_links};
 use crate::sys;
 
 /// How long a place may change, or be locked, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait before something is tried again for whose end no event is sent.
+pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// The placeholders that this keeper has made, or shares with another one. What is below another one comes after it.
 #[derive(Default)]
