@@ -1115,7 +1115,9 @@ export interface ExecOptions {
   stdin?: string | Uint8Array;
   /**
    * Milliseconds, from 0 to 2,147,483,647. After it, everything that the command started is killed (SIGKILL, exit code 137),
-   * unless `killSignal` asks it to end first; the result has `timedOut` and the output so far. Default 0: none.
+   * unless `killSignal` asks it to end first; the result has `timedOut` and the output so far. A program that does not even
+   * begin to run in this time, and in no less than a second, is given up with the same result, or `spawn` rejects with ETIMEDOUT.
+   * Default 0: none.
    */
   timeout?: number;
   /**

@@ -172,21 +172,84 @@ while True:
     for right in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE): libc.mprotect(ctypes.c_void_p(address), size, right)
 `;
 
+/** A VM with a program that holds the lock of the directory `held` in its home, and the pid of that program. */
+async function heldDirectory(options) {
+  const vm = await boot(options);
+  const { stdout: home } = await vm.exec('printf %s "$HOME"');
+  let said = "";
+  vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
+  const { pid } = await vm.spawn("python3", ["-c", directoryHolder(`${home}/held`)]);
+  await until(() => said !== "");
+  expect(said).toBe("on\n");
+  return { vm, home, pid };
+}
+
+/** Ways to start a program for which a new name in the held directory is looked up. */
+const ways = {
+  "as working directory": ({ vm }, missing) => vm.exec("true", { cwd: missing }),
+  "by path": ({ vm }, missing) => vm.execFile(missing),
+  "on PATH": ({ vm }, missing) => vm.execFile("true", [], { env: { PATH: `${missing}:/usr/bin:/bin` } }),
+  "as interpreter": async ({ vm, home }, missing) => {
+    const script = `${home}/${missing.replaceAll("/", "-")}`;
+    await vm.writeFile(script, `#!${missing}\n`);
+    await vm.chmod(script, 0o700);
+    return vm.execFile(script);
+  },
+};
+
+// Another name each time: some file systems keep in mind that a name is missing.
+let names = 0;
+const startIn = (place, way) => ways[way](place, `${place.home}/held/missing-${names++}`);
+
 test.each(levels)(
-  "a program that holds the lock of a directory holds up the starts that name a new directory there alone (%s)",
+  "a program that holds the lock of a directory holds up the starts that look a new name up there alone (%s)",
   async (_level, options) => {
-    const vm = await boot(options);
-    const { stdout: home } = await vm.exec('printf %s "$HOME"');
-    let said = "";
-    vm.on("processOutput", ({ data }) => (said += Buffer.from(data)));
-    await vm.spawn("python3", ["-c", directoryHolder(`${home}/held`)]);
-    await until(() => said !== "");
-    expect(said).toBe("on\n");
-    // Another one each time: some file systems keep in mind that a name is missing.
-    let number = 0;
-    const start = () => vm.exec("true", { cwd: `${home}/held/missing-${number++}` });
-    const waiting = [await heldUp(start), settled(start()), settled(start())];
-    expect(await expectServiceBeside(vm, waiting)).toContain(false);
+    const place = await heldDirectory(options);
+    const waiting = [];
+    for (const way of Object.keys(ways)) {
+      waiting.push(await heldUp(() => startIn(place, way)), settled(startIn(place, way)));
+    }
+    expect(await expectServiceBeside(place.vm, waiting)).toContain(false);
+    // The VM's end is theirs, too.
+    await until(() => waiting.every((one) => one.isSettled));
+  },
+  240_000,
+);
+
+test.each(levels)(
+  "a start that waits for a lock can be aborted, has a timeout, and goes on when the lock is free (%s)",
+  async (_level, options) => {
+    const place = await heldDirectory(options);
+    const { vm, home, pid } = place;
+    const PATH = () => `${home}/held/missing-${names++}:/usr/bin:/bin`;
+    // It may not have had to wait: then it is tried again.
+    const ends = (start, isIt) => until(async () => isIt(await start().catch((error) => error)), 150);
+    const cwd = () => `${home}/held/missing-${names++}`;
+    for (const command of [() => ({ env: { PATH: PATH() } }), () => ({ cwd: cwd() })]) {
+      const start = (more) => vm.execFile("true", [], { ...command(), ...more });
+      await ends(
+        () => start({ signal: AbortSignal.timeout(100) }),
+        ({ code }) => code === "ABORTED",
+      );
+      await ends(
+        () => start({ timeout: 10 }),
+        ({ timedOut, exitCode, signal, stdout }) => timedOut && exitCode === 137 && signal === "SIGKILL" && !stdout,
+      );
+    }
+    await ends(
+      () => vm.spawn("true", [], { env: { PATH: PATH() }, timeout: 10 }),
+      ({ code }) => code === "ETIMEDOUT",
+    );
+
+    let last;
+    await heldUp(() => (last = vm.execFile("true", [], { env: { PATH: PATH() } })));
+    await vm.killProcess(pid);
+    expect(await last).toMatchObject({ exitCode: 0, timedOut: false });
+    await expect(startIn(place, "by path")).rejects.toMatchObject({ code: "ENOENT", syscall: "execve" });
+    await expect(startIn(place, "as working directory")).rejects.toMatchObject({ code: "ENOENT", syscall: "chdir" });
+    expect(await startIn(place, "on PATH")).toMatchObject({ exitCode: 0 });
+    // Nothing is left of those that were given up.
+    await until(async () => (await vm.allProcesses()).length === 0);
   },
   240_000,
 );

@@ -19,6 +19,7 @@ fn spawn() -> Request {
         argv0: None,
         report_background: true,
         brief: true,
+        patience_ms: None,
     }))
 }
 

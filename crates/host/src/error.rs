@@ -134,6 +134,12 @@ impl From<Failure> for Error {
         if failure.syscall == Failure::PAUSED {
             return Self::Paused;
         }
+        if failure.syscall == Failure::START {
+            return match failure.errno {
+                libc::ECANCELED => Self::Aborted,
+                _ => Self::TimedOut("the program did not begin to run within its timeout".into()),
+            };
+        }
         if failure.syscall == Failure::FREEZE && failure.errno == libc::EOPNOTSUPP {
             return Self::IsolationUnavailable {
                 cause: "pause() freezes the cgroups of a VM's programs, and this VM's programs have none".into(),

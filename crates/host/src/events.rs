@@ -150,6 +150,12 @@ impl ExitStatus {
         system_us: 0,
         max_rss_bytes: 0,
     };
+
+    /// The exit status of a program that its timeout killed before it ran.
+    pub const NOT_STARTED: Self = Self {
+        reason: Reason::Timeout,
+        ..Self::DISPOSED
+    };
 }
 
 /// Why a process or shell ended.

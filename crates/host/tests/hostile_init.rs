@@ -186,7 +186,8 @@ fn number_of(request: &Request) -> u64 {
         | Request::Keep(_)
         | Request::Boot(_)
         | Request::Adopt { .. }
-        | Request::StopAwaiting { .. } => 0,
+        | Request::StopAwaiting { .. }
+        | Request::StopStart { .. } => 0,
         Request::Spawn(spawn) => spawn.call,
         Request::Interrupt(interrupt) => interrupt.call,
         Request::Freeze { call, .. }

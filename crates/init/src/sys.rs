@@ -10,6 +10,7 @@ use std::ptr;
 use std::time::Duration;
 
 use agent_vm_protocol::message::Usage;
+use agent_vm_vfork::sys::system_call;
 use libc::{c_int, pid_t};
 use nix::NixPath;
 use nix::errno::Errno;
@@ -57,15 +58,22 @@ pub fn errno_of(error: &io::Error) -> Errno {
 }
 
 /// Closes every descriptor except the standard ones and `kept`, which this sorts; -1 in it stands for none. Only makes system
-/// calls.
+/// calls, and changes no `errno`.
 ///
 /// # Safety
 /// Nothing in this process uses another descriptor afterwards.
 pub unsafe fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
     let close = |first: RawFd, last: RawFd| {
         // SAFETY: takes integers only; the caller's promise covers what they name.
-        let closed = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
-        Errno::result(closed).map(drop)
+        match unsafe {
+            system_call(
+                libc::SYS_close_range,
+                [first as u32 as usize, last as u32 as usize, 0, 0, 0, 0],
+            )
+        } {
+            0 => Ok(()),
+            error => Err(Errno::from_raw(-error as i32)),
+        }
     };
     kept.sort_unstable();
     let mut first = 3;
@@ -187,6 +195,9 @@ pub const SPARE_NAME: &CStr = c"agent-vm-spare";
 
 /// The name of the zygote.
 pub const ZYGOTE_NAME: &CStr = c"agent-vm-zygote";
+
+/// The name of a program's process before it has executed the program.
+pub const START_NAME: &CStr = c"agent-vm-start";
 
 /// The name of a helper that does steps on files.
 pub const FILES_NAME: &CStr = c"agent-vm-files";

@@ -17,6 +17,7 @@ fn spawn(call: u64, script: &str, brief: bool) -> Request {
         argv0: None,
         report_background: true,
         brief,
+        patience_ms: None,
     }))
 }
 

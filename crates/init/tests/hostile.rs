@@ -95,6 +95,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
             argv0: None,
             report_background: false,
             brief: false,
+            patience_ms: None,
         }))
     };
     let file = |call, directory, path: &str| Request::File {

@@ -103,6 +103,7 @@ fn requests() -> Vec<Request> {
             argv0: Some("name".into()),
             report_background: true,
             brief: true,
+            patience_ms: None,
         })),
         Request::Kill {
             call: 2,
@@ -114,6 +115,7 @@ fn requests() -> Vec<Request> {
             leader: 7,
         },
         Request::StopAwaiting { call: 2 },
+        Request::StopStart { call: 2 },
         Request::Connect {
             call: 3,
             address: (Ipv6Addr::LOCALHOST, 80).into(),

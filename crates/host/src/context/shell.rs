@@ -389,6 +389,7 @@ fn spawn_request(
         argv0: None,
         report_background: true,
         brief: false,
+        patience_ms: None,
     }
 }
 

@@ -30,6 +30,7 @@ impl Command {
             argv0: self.argv0,
             report_background: false,
             brief: false,
+            patience_ms: None,
         }
     }
 }

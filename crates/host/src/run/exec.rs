@@ -17,6 +17,7 @@ use crate::abort::Abort;
 use crate::control::{Control, StartedProgram};
 use crate::credit::Credit;
 use crate::error::Error;
+use crate::events::ExitStatus;
 use crate::io_counters::IoCounters;
 use crate::leftover::{self, Discard, Leftovers};
 use crate::output_log::Stream;
@@ -61,9 +62,12 @@ impl Vm {
         let request = Request::Spawn(Box::new(Spawn {
             report_background: true,
             brief,
+            patience_ms: timeout.map(Timeout::start_ms),
             ..command.into_request(call, &shared.home, stdio)
         }));
         let abort = Abort::default();
+        let control = Arc::clone(&shared.control);
+        abort.starts(move || control.tell(&Request::StopStart { call }));
         let run = ExecRun {
             control: Arc::clone(&shared.control),
             io_counters: Arc::clone(&shared.io_counters),
@@ -79,9 +83,12 @@ impl Vm {
         shared.control.start(
             call,
             &request,
-            Box::new(move |started| match started {
-                Ok(started) => drop(tokio::spawn(async move { on_result(run.follow(started).await) })),
-                Err(error) => on_result(Err(error)),
+            Box::new(move |started| {
+                run.abort.has_started();
+                match started {
+                    Ok(started) => drop(tokio::spawn(async move { on_result(run.follow(started).await) })),
+                    Err(error) => on_result(run.not_started(error)),
+                }
             }),
         );
         abort
@@ -176,6 +183,21 @@ impl ExecRun {
             kill_all(&self.control, call).await;
         }
         result
+    }
+
+    /// The result of a command that did not start, if it has one.
+    fn not_started(&self, error: Error) -> Result<ExecResult, Error> {
+        if !matches!(error, Error::TimedOut(_)) {
+            return Err(error);
+        }
+        Ok(ExecResult {
+            status: ExitStatus::NOT_STARTED,
+            stdout: self.collector().into_printed(),
+            stderr: self.collector().into_printed(),
+            timed_out: true,
+            context_restarted: None,
+            background: Vec::new(),
+        })
     }
 
     /// The result of a short command that has ended already: its pipes are read without being watched.

@@ -9,6 +9,9 @@ use crate::abort::Abort;
 use crate::control::Control;
 use crate::events::{ExitStatus, Reason};
 
+/// How long the start of a program may take at least, however short its timeout is.
+const SHORTEST_START: Duration = Duration::from_secs(1);
+
 /// When a program is ended, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeout {
@@ -16,6 +19,15 @@ pub struct Timeout {
     pub after: Duration,
     /// What comes before the kill.
     pub request: Option<EndRequest>,
+}
+
+impl Timeout {
+    /// How long a program's start may take, in milliseconds: as long as the timeout, but not less than a second. On a busy
+    /// machine a program can take as long as a short timeout until it runs.
+    pub(super) fn start_ms(self) -> u32 {
+        let patience = self.after.max(SHORTEST_START);
+        u32::try_from(patience.as_millis()).unwrap_or(u32::MAX)
+    }
 }
 
 /// A request to a program to end by itself.

@@ -5,7 +5,7 @@ use std::future::{pending, ready};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{Request, Stdio};
+use agent_vm_protocol::message::{Request, Spawn, Stdio};
 use bytes::Bytes;
 use tokio::sync::watch;
 
@@ -80,7 +80,10 @@ pub(super) fn start<R: Recorded>(
 ) {
     let call = shared.control.call();
     let (program, arguments) = (command.program.clone(), command.arguments.clone());
-    let request = Request::Spawn(Box::new(command.into_request(call, &shared.home, stdio)));
+    let request = Request::Spawn(Box::new(Spawn {
+        patience_ms: timeout.map(Timeout::start_ms),
+        ..command.into_request(call, &shared.home, stdio)
+    }));
     let (shared, control) = (Arc::clone(shared), Arc::clone(&shared.control));
     let on_started = move |started: Result<StartedProgram, Error>| {
         let StartedProgram { call, pid, fds, exit } = match started {

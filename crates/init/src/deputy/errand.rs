@@ -41,6 +41,8 @@ pub enum DeputyAnswer {
     },
     /// The program runs.
     Started(i32),
+    /// The program's process may still execute it. Its report says whether it has.
+    Starting(i32),
     /// The step failed.
     Failed(Failure),
 }

@@ -12,8 +12,7 @@ mod errand;
 mod serve;
 mod sys;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,13 @@ use agent_vm_protocol::message::{BootStep, Failure, Spawn, Stdio};
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use libc::pid_t;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::pipe2;
 
 use self::errand::{DESCRIPTORS_PATIENCE, DeputyAnswer, DeputyErrand};
 use crate::boot::BootError;
 use crate::landlock_domain::LandlockDomain;
-use crate::spawn::{Cgroup, Spawner, Started, stdio};
+use crate::spawn::sys::{is_stopped, kill, resume};
+use crate::spawn::{Cgroup, Launched, Report, Spawner, Started, Starting, stdio};
 
 /// How long an errand may take. Errands wait only for the kernel.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -156,9 +154,14 @@ impl Deputy {
                 Stdio::Terminal { .. } => share(child_fds.last().map(AsFd::as_fd))?,
                 Stdio::Output | Stdio::Pipes | Stdio::MorePipes(_) | Stdio::Context => None,
             };
-            if let Some(pid) = self.try_spawn(request, directory_fd, child_fds, cgroup, mark)? {
+            if let Some(launched) = self.try_spawn(request, directory_fd, child_fds, cgroup, mark)? {
+                let (pid, starting) = match launched {
+                    Launched::Running(pid) => (pid, None),
+                    Launched::Starting(starting) => (starting.pid(), Some(starting)),
+                };
                 return Ok(Started {
                     pid,
+                    starting,
                     host_fds,
                     terminal_fd,
                 });
@@ -175,10 +178,9 @@ impl Deputy {
         child_fds: Vec<OwnedFd>,
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
-    ) -> Result<Option<pid_t>, Failure> {
+    ) -> Result<Option<Launched<Starting>>, Failure> {
         // A program can kill the deputy before the deputy has replied. The program's own report takes precedence.
-        let (report_fd, child_report_fd) =
-            pipe2(OFlag::O_CLOEXEC).map_err(|errno| failure(errno, "pipe2"))?;
+        let (mut report, child_report_fd) = Report::pair().map_err(|errno| failure(errno, "pipe2"))?;
         let (into, join) = (share(cgroup.into)?, share(cgroup.join)?);
         let errand = DeputyErrand::Start {
             spawn: Box::new(request.clone()),
@@ -194,16 +196,16 @@ impl Deputy {
             .chain(join)
             .collect();
         match self.send_and_wait(&errand, fds) {
-            Ok((DeputyAnswer::Started(pid), _)) => Ok(Some(pid)),
+            Ok((DeputyAnswer::Started(pid), _)) => Ok(Some(Launched::Running(pid))),
+            Ok((DeputyAnswer::Starting(pid), _)) => {
+                Ok(Some(Launched::Starting(Starting::reported(pid, report, request))))
+            }
             Ok((DeputyAnswer::Failed(error), _)) | Err(Undone::Refused(error)) => Err(error),
             Ok(_) => Err(failure(Errno::EPROTO, "clone")),
-            Err(Undone::Lost) => match reported(report_fd) {
-                (pid, None) => Ok(pid),
-                (_, Some(errno)) => Err(Failure {
-                    path: Some(request.program.clone()),
-                    ..failure(errno, "execve")
-                }),
-            },
+            // A process that reports its pid later cannot execute, because its report fails.
+            Err(Undone::Lost) => Ok(report
+                .pid(REPORT_PATIENCE)
+                .map(|pid| Launched::Starting(Starting::reported(pid, report, request)))),
         }
     }
 
@@ -268,7 +270,7 @@ impl Deputy {
     /// Gives up a deputy that cannot be used any more. It is reaped like other children.
     fn end(&mut self) {
         if let Some(running) = self.running.take() {
-            sys::kill(running.pid);
+            kill(running.pid);
         }
     }
 }
@@ -281,57 +283,18 @@ fn wait(channel: &Channel, events: PollFlags, deadline: Instant, pid: pid_t) -> 
         let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
         match poll(&mut watched, timeout) {
             Ok(0) if Instant::now() > deadline => return false,
-            Ok(0) if sys::is_stopped(pid) => {
+            Ok(0) if is_stopped(pid) => {
                 if resumes == RESUMES {
                     return false;
                 }
                 resumes += 1;
-                sys::resume(pid);
+                resume(pid);
             }
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return true,
             Err(_) => return false,
         }
     }
-}
-
-/// A program's own report: its pid, and the error that kept it from executing, if any. A program that others stop
-/// before it executes gets SIGCONT several times, and is then killed. One that has not reported its pid when init stops
-/// waiting cannot continue, because its report fails.
-fn reported(report_fd: OwnedFd) -> (Option<pid_t>, Option<Errno>) {
-    let mut file = File::from(report_fd);
-    let pid = number(&mut file, None);
-    (pid, number(&mut file, pid).map(Errno::from_raw))
-}
-
-/// The next number in a program's report; `None` at the end. `pid` is the program's, once reported.
-fn number(file: &mut File, pid: Option<pid_t>) -> Option<libc::c_int> {
-    let deadline = Instant::now() + if pid.is_some() { DEADLINE } else { REPORT_PATIENCE };
-    let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
-    let mut resumes = 0;
-    loop {
-        let mut watched = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut watched, timeout) {
-            Ok(0) | Err(Errno::EINTR) if Instant::now() > deadline => return None,
-            Ok(0) => {
-                if let Some(pid) = pid.filter(|&pid| sys::is_stopped(pid)) {
-                    if resumes < RESUMES {
-                        sys::resume(pid);
-                    } else {
-                        sys::kill(pid);
-                    }
-                    resumes += 1;
-                }
-            }
-            Err(Errno::EINTR) => {}
-            // The descriptor is also ready at the end of the report.
-            Ok(_) => break,
-            Err(_) => return None,
-        }
-    }
-    let mut bytes = [0; size_of::<libc::c_int>()];
-    file.read_exact(&mut bytes).ok()?;
-    Some(libc::c_int::from_ne_bytes(bytes))
 }
 
 fn share(fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Failure> {

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use super::errand::{DESCRIPTORS_PATIENCE, DeputyAnswer, DeputyErrand};
 use super::sys;
 use crate::landlock_domain::{DomainError, LandlockDomain};
-use crate::spawn::{Cgroup, Spawner};
+use crate::spawn::sys::Child;
+use crate::spawn::{Cgroup, Launched, Spawner, patience};
 use crate::{helper, mediate, seccomp, sys as main_sys};
 
 /// How many times it kills the remaining processes once init is gone. A single pass kills all, because the kernel lets
@@ -68,6 +69,8 @@ fn enter(channel: &Channel, domain: &LandlockDomain, spawner: &Spawner) -> Resul
 
 fn run(channel: &Channel, spawner: &mut Spawner) {
     let mut buffer = Vec::new();
+    // They use this process's memory.
+    let mut starting: Vec<Child> = Vec::new();
     loop {
         let (errand, fds) = match channel.receive::<DeputyErrand>(&mut buffer) {
             Ok(Some(errand)) => errand,
@@ -98,9 +101,26 @@ fn run(channel: &Channel, spawner: &mut Spawner) {
                     into: into_fd.as_ref().map(AsFd::as_fd),
                     join: join_fd.as_ref().map(AsFd::as_fd),
                 };
-                let directory_fd = directory_fd.as_fd();
-                match spawner.launch(&spawn, directory_fd, &fds, cgroup, mark, Some(report_fd.as_fd())) {
-                    Ok(pid) => (DeputyAnswer::Started(pid), Vec::new()),
+                starting = starting
+                    .into_iter()
+                    .filter_map(|child| child.outcome().err())
+                    .collect();
+                let launched = spawner.launch(
+                    &spawn,
+                    directory_fd.as_fd(),
+                    &fds,
+                    cgroup,
+                    mark,
+                    Some(report_fd.as_fd()),
+                    patience(!starting.is_empty()),
+                );
+                match launched {
+                    Ok(Launched::Running(pid)) => (DeputyAnswer::Started(pid), Vec::new()),
+                    Ok(Launched::Starting(child)) => {
+                        let pid = child.pid();
+                        starting.push(child);
+                        (DeputyAnswer::Starting(pid), Vec::new())
+                    }
                     Err(error) => (DeputyAnswer::Failed(error), Vec::new()),
                 }
             }

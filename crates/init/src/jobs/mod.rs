@@ -11,7 +11,7 @@ mod kill;
 
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Call, Interrupt, Reply, Target};
+use agent_vm_protocol::message::{Call, Failure, Interrupt, Reply, Target};
 use nix::errno::Errno;
 
 use crate::family::Families;
@@ -41,9 +41,21 @@ pub struct Jobs {
 struct Job {
     call: Call,
     kind: JobKind,
+    report: Report,
     due: Instant,
     pause: Duration,
     deadline: Instant,
+}
+
+/// What the host learns when a job has ended.
+#[derive(Debug)]
+enum Report {
+    /// How it ended.
+    End,
+    /// Why another call has failed, for which the job was done.
+    Failure(Failure),
+    /// Nothing.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -83,6 +95,20 @@ impl Jobs {
         };
         self.begin(call, kind, DEADLINE);
         Ok(())
+    }
+
+    /// Kills what may be left of a family whose first process has ended before the host knew of it. Then reports `failure` as
+    /// the start's, if there is one.
+    pub fn kill_rest(&mut self, family: Call, failure: Option<Failure>, families: &Families) {
+        let kind = if families.has_cgroups() {
+            JobKind::Family(FamilyKill::of(family))
+        } else {
+            JobKind::Search(Search::family(family))
+        };
+        self.begin(family, kind, DEADLINE);
+        if let Some(job) = self.jobs.last_mut() {
+            job.report = failure.map_or(Report::Nothing, Report::Failure);
+        }
     }
 
     /// Begins to end what a context's shell runs; nothing to do once the shell has ended.
@@ -137,6 +163,7 @@ impl Jobs {
         self.jobs.push(Job {
             call,
             kind,
+            report: Report::End,
             due: now,
             pause: FIRST_PAUSE,
             deadline: now + time,
@@ -173,7 +200,14 @@ impl Jobs {
                     error: signal::failed(errno),
                 },
             };
-            replies.push(reply);
+            match std::mem::replace(&mut job.report, Report::Nothing) {
+                Report::End => replies.push(reply),
+                Report::Failure(error) => replies.push(Reply::Failed {
+                    call: job.call,
+                    error,
+                }),
+                Report::Nothing => {}
+            }
             false
         });
         replies

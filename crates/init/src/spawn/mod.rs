@@ -1,5 +1,9 @@
-//! Starts programs. Everything is prepared here; then a child that shares init's memory (`vfork`) makes a few system
-//! calls and executes the program.
+//! Starts programs. Everything is prepared here; then a child that shares init's memory makes a few system calls and
+//! executes the program.
+//!
+//! The child resolves paths in directories that programs can change, and reads files that programs have written. Programs can
+//! make it wait there for as long as they like, for example by holding the lock of a directory. So init waits for the
+//! child only as long as a child needs that nobody holds up, and looks later whether it has executed ([`Starting`]).
 //!
 //! Until the child has closed them, it holds copies of all of init's descriptors, and `/proc/self/fd` names them. So
 //! init or a helper opens the working directory first, by a path without magic links, and the child resolves no path until it has
@@ -7,6 +11,8 @@
 //! own descriptors.
 
 mod cgroup;
+mod report;
+mod starting;
 pub mod sys;
 mod terminal;
 
@@ -14,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use agent_vm_protocol::message::{Failure, PipeDirection, Spawn, Stdio};
 use agent_vm_vfork::sys::Stack;
@@ -24,7 +31,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 
 pub use self::cgroup::Cgroup;
-use self::sys::{ChildError, Plan, Step};
+pub use self::report::Report;
+pub use self::starting::{Launched, Starting};
+use self::sys::{Child, ChildError, Plan, Step};
+use crate::sys::errno_of;
 
 /// The PATH for finding programs if the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -32,21 +42,33 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How far the limit on a program's open files stays below the server's limit, unless that is small itself.
 const SERVERS_DESCRIPTORS: u64 = 512;
 
+/// How long init waits for a child to execute: longer than a child needs that nobody holds up.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long to wait for a child. While `others` may still execute, which may be a program's doing, it is only looked at later:
+/// on a busy machine even the shortest wait takes a while, and there may be hundreds of them.
+pub fn patience(others: bool) -> Duration {
+    if others { Duration::ZERO } else { PATIENCE }
+}
+
 /// Starts programs.
 #[derive(Debug)]
 pub struct Spawner {
-    stack: Stack,
+    /// The stack of the last child that has left it.
+    stack: Option<Stack>,
     null_fd: OwnedFd,
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
 }
 
-/// A running program.
+/// A program that runs or may start to.
 #[derive(Debug)]
 pub struct Started {
     /// Its pid, which is also the id of its session and of its process group.
     pub pid: libc::pid_t,
+    /// Its process, if it may not have executed yet.
+    pub starting: Option<Starting>,
     /// The host's ends of its descriptors, in the order of [`Stdio`].
     pub host_fds: Vec<OwnedFd>,
     /// The program's side of its terminal, which is kept open while the program runs: a terminal that no process has
@@ -60,7 +82,7 @@ impl Spawner {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
         Ok(Self {
-            stack: Stack::new()?,
+            stack: Some(Stack::new()?),
             null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
             env,
             open_files: (open_files, open_files),
@@ -83,26 +105,37 @@ impl Spawner {
         self.null_fd.as_fd()
     }
 
-    /// Starts the program of `request` in `directory_fd` and `cgroup`, with `mark` as its limit on file locks.
+    /// Starts the program of `request` in `directory_fd` and `cgroup`, with `mark` as its limit on file locks. Waits at most
+    /// `patience` until it runs.
     pub fn start(
         &mut self,
         request: &Spawn,
         directory_fd: BorrowedFd<'_>,
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
+        patience: Duration,
     ) -> Result<Started, Failure> {
         let (host_fds, mut child_fds) = stdio(request.stdio)?;
-        let pid = self.launch(request, directory_fd, &child_fds, cgroup, mark, None)?;
+        let launched = self.launch(request, directory_fd, &child_fds, cgroup, mark, None, patience)?;
         let is_terminal = matches!(request.stdio, Stdio::Terminal { .. });
+        let (pid, starting) = match launched {
+            Launched::Running(pid) => (pid, None),
+            Launched::Starting(child) => (child.pid(), Some(Starting::shared(child, request))),
+        };
         Ok(Started {
             pid,
+            starting,
             host_fds,
             terminal_fd: child_fds.pop().filter(|_| is_terminal),
         })
     }
 
-    /// Like [`start`](Self::start), with the child's ends of [`stdio`] made elsewhere. Returns the pid. The child also
-    /// writes its pid to `report_fd`, if given, followed by the error if it cannot execute.
+    /// Like [`start`](Self::start), with the child's ends of [`stdio`] made elsewhere. The child also writes its pid to
+    /// `report_fd`, if given, followed by the step and the error if it cannot execute.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a different thing, named where it is passed on"
+    )]
     pub fn launch(
         &mut self,
         request: &Spawn,
@@ -111,7 +144,8 @@ impl Spawner {
         cgroup: Cgroup<'_>,
         mark: Option<u64>,
         report_fd: Option<BorrowedFd<'_>>,
-    ) -> Result<libc::pid_t, Failure> {
+        patience: Duration,
+    ) -> Result<Launched<Child>, Failure> {
         let mut plan = self.plan(request, directory_fd)?;
         plan.mark = mark;
         plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
@@ -122,7 +156,26 @@ impl Spawner {
             [] => sys::thrice(&self.null_fd),
         };
         let more = more(request.stdio, child_fds)?;
-        sys::start(&mut self.stack, &plan, stdio, &more, cgroup).map_err(|error| failure(&error, request))
+        let failed = |error: ChildError| failure(&error, &request.program, &request.cwd);
+        let stack = match self.stack.take() {
+            Some(stack) => stack,
+            None => Stack::new().map_err(|error| self::failed(errno_of(&error), "mmap"))?,
+        };
+        let child = sys::start(stack, plan, stdio, &more, cgroup).map_err(failed)?;
+        let pid = child.pid();
+        if !child.wait(patience) {
+            return Ok(Launched::Starting(child));
+        }
+        match child.outcome() {
+            Ok((outcome, stack)) => {
+                self.stack = Some(stack);
+                if outcome.is_err() && !self.sibling {
+                    sys::reap(pid);
+                }
+                outcome.map(|()| Launched::Running(pid)).map_err(failed)
+            }
+            Err(child) => Ok(Launched::Starting(child)),
+        }
     }
 
     fn plan<'a>(&self, request: &Spawn, directory_fd: BorrowedFd<'a>) -> Result<Plan<'a>, Failure> {
@@ -274,7 +327,7 @@ fn failed(errno: Errno, syscall: &str) -> Failure {
     }
 }
 
-fn failure(error: &ChildError, request: &Spawn) -> Failure {
+fn failure(error: &ChildError, program: &str, cwd: &str) -> Failure {
     let (syscall, path) = match error.step {
         Step::None => ("clone", None),
         Step::Join => ("write", None),
@@ -283,12 +336,12 @@ fn failure(error: &ChildError, request: &Spawn) -> Failure {
         Step::Subreaper => ("prctl", None),
         Step::Descriptors => ("dup2", None),
         Step::Limit | Step::Mark => ("setrlimit", None),
-        Step::Directory | Step::Reach => ("chdir", Some(&request.cwd)),
+        Step::Directory | Step::Reach => ("chdir", Some(cwd)),
         Step::Close => ("close_range", None),
-        Step::Execute => ("execve", Some(&request.program)),
+        Step::Execute => ("execve", Some(program)),
     };
     Failure {
-        path: path.cloned(),
+        path: path.map(str::to_owned),
         ..failed(error.errno, syscall)
     }
 }

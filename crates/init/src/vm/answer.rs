@@ -5,6 +5,7 @@ use nix::errno::Errno;
 
 use super::Vm;
 use super::backend::Backend;
+use super::queued_starts::env_size;
 use crate::control::{Attachments, Control, ControlError};
 use crate::{network, signal, sys};
 
@@ -38,6 +39,7 @@ impl Vm {
                 let Backend::Init(spawner) = &mut self.backend else {
                     return Err(ControlError::Closed);
                 };
+                self.env_bytes = env_size(&env);
                 spawner.set_env(env);
                 sys::set_name(sys::NAME);
                 return Ok(());
@@ -72,6 +74,7 @@ impl Vm {
             }
             Request::StopAwaiting { call } if self.families.stop_awaiting(call) => (call, Ok(true)),
             Request::StopAwaiting { .. } => return Ok(()),
+            Request::StopStart { call } => return self.stop_start(control, call),
             // Without namespaces, init's network is the host's.
             Request::Connect { call, .. } if self.backend.deputy().is_some() => (
                 call,

@@ -8,6 +8,7 @@ mod helpers;
 mod queued_starts;
 mod reap;
 mod spawn;
+mod waiting_starts;
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -35,6 +36,7 @@ use crate::{signal, sys};
 use backend::Backend;
 use held_starts::HeldStarts;
 use queued_starts::QueuedStarts;
+use waiting_starts::WaitingStarts;
 
 /// How many requests are served, or children reaped, before it is the other's turn.
 const TURN: usize = 128;
@@ -67,6 +69,10 @@ pub struct Vm {
     files: FileHelper,
     /// Opens working directories for which init might have to wait.
     directories: QueuedStarts,
+    /// The starts whose programs may not run yet.
+    waiting_starts: WaitingStarts,
+    /// The memory that the environment takes in each start.
+    env_bytes: usize,
     /// Answers the calls that the kernel asks about, if there are any.
     mediator: Mediator,
     /// The mounts with the VM's own files, which decide such calls in a VM with its own root.
@@ -91,7 +97,9 @@ impl Vm {
             .map_err(|errno| BootError::of(BootStep::MakeSignalFd, errno))?;
 
         let pid_namespace = has_pid_namespace(boot.isolation);
-        let spawner = Spawner::new(boot.env.unwrap_or_default(), boot.limits.open_files)
+        let env = boot.env.unwrap_or_default();
+        let env_bytes = queued_starts::env_size(&env);
+        let spawner = Spawner::new(env, boot.limits.open_files)
             .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
         let families = Families::new(booted.cgrouping, salt)
@@ -123,6 +131,8 @@ impl Vm {
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
             directories: QueuedStarts::new(),
+            waiting_starts: WaitingStarts::default(),
+            env_bytes,
             mediator,
             own_mounts,
             more_ended: false,
@@ -220,6 +230,7 @@ impl Vm {
             self.families.due(),
             self.files.due(),
             self.directories.due(),
+            self.waiting_starts.due(),
             self.mediator.due(),
         ];
         let due = due.into_iter().flatten().min();

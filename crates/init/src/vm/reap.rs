@@ -28,6 +28,9 @@ impl Vm {
                 self.replace_deputy(control)?;
                 continue;
             }
+            if !self.settle_start(control, reaped.pid)? {
+                continue;
+            }
             self.meter.add(reaped.usage);
             match self.families.led_by(reaped.pid) {
                 None => orphans = true,

@@ -105,6 +105,12 @@ pub enum Request {
         /// The number of the [`Request::AwaitEnd`].
         call: Call,
     },
+    /// Give a [`Request::Spawn`] up if its program does not run yet: it then fails with ECANCELED and [`Failure::START`].
+    /// This request is not answered itself.
+    StopStart {
+        /// The number of the [`Request::Spawn`].
+        call: Call,
+    },
     /// Make a TCP connection in the VM's network to an address of its loopback. Answered with [`Reply::Connected`],
     /// with the socket attached, which may still be connecting. Another address fails with EADDRNOTAVAIL.
     Connect {
@@ -163,6 +169,7 @@ impl Request {
             Self::HangUp { .. } => "hang up",
             Self::AwaitEnd { .. } => "await an end",
             Self::StopAwaiting { .. } => "stop awaiting",
+            Self::StopStart { .. } => "stop a start",
             Self::Connect { .. } => "connect",
             Self::Measure { .. } => "measure",
             Self::File { .. } => "file",
@@ -346,6 +353,10 @@ impl Failure {
     /// The call by which init makes a cgroup for a program. If it fails with `ENOENT` or `ENODEV`, the VM's own cgroup,
     /// in which the new one was to be made, was removed on the host.
     pub const PLACE: &str = "mkdirat";
+
+    /// The name in place of a system call for a program that was given up before it ran: with ECANCELED as requested, with
+    /// ETIMEDOUT after its own [`patience_ms`](Spawn::patience_ms).
+    pub const START: &str = "start";
 
     /// The name in place of a system call for a program that does not start because families are frozen.
     pub const PAUSED: &str = "pause";

@@ -26,6 +26,9 @@ pub struct Spawn {
     /// Whether its start need not be reported if its end follows within about a millisecond. Both are then reported
     /// together, with [`Reply::Ran`](super::Reply::Ran), which wakes the host only once.
     pub brief: bool,
+    /// How long the program may take until it runs, if not as long as init allows. Then the start fails with ETIMEDOUT and
+    /// [`Failure::START`](super::Failure::START).
+    pub patience_ms: Option<u32>,
 }
 
 impl Spawn {

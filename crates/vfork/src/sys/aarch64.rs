@@ -7,7 +7,8 @@ use std::ffi::c_void;
 ///
 /// # Safety
 /// The same as for the system call itself.
-pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
+#[must_use]
+pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let result: isize;
     // SAFETY: the caller guarantees the call; the registers follow the kernel's calling convention.
     unsafe {
@@ -18,6 +19,7 @@ pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize 
             in("x2") arguments[2],
             in("x3") arguments[3],
             in("x4") arguments[4],
+            in("x5") arguments[5],
             in("x8") number,
             options(nostack),
         );

@@ -3,9 +3,9 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod borrower;
 mod machine;
 mod stack;
-mod wait;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -14,16 +14,15 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
 use libc::c_int;
 
+pub use self::borrower::Borrower;
+pub use self::machine::system_call;
 pub use self::stack::Stack;
 
 use self::machine::clone_and_call;
 use self::stack::STACK_BYTES;
-use self::wait::wait_until_left;
 
 /// Where and how a child starts.
 #[derive(Debug, Default)]
@@ -41,11 +40,6 @@ pub struct ChildOptions<'a> {
     pub pidfd: bool,
     /// A sixth argument for `clone3(2)`, which ignores it: a filter can check it.
     pub key: u64,
-    /// How long [`vfork`] waits for the child to execute or exit before it kills the child. Meanwhile it continues the
-    /// child if another process stops it; if the child is stopped too often, it is killed as well. Without a patience,
-    /// the wait has no bound. That is right only if no other process may signal the child, and no file that it opens
-    /// can block it.
-    pub patience: Option<Duration>,
 }
 
 impl ChildOptions<'_> {
@@ -71,13 +65,12 @@ pub struct Child {
     pub pid: libc::pid_t,
     /// Refers to the child even if its pid is reused; `Some` if requested.
     pub pidfd: Option<OwnedFd>,
-    /// Whether the caller's patience ended and the child was killed. It is not reaped yet.
-    pub given_up: bool,
 }
 
 /// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory. Returns once the child has executed a
-/// program, has exited, or has exceeded the caller's patience. All signals are blocked meanwhile, so that no handler of
-/// the caller runs in the child; the child inherits that mask and sets its own before it executes.
+/// program or has exited, however long that takes: right only if no other process may signal the child, and no file that
+/// it opens can block it. Otherwise a [`Borrower`] is right. All signals are blocked meanwhile, so that no handler of the
+/// caller runs in the child; the child inherits that mask and sets its own before it executes.
 ///
 /// Without a `cgroup` this calls `clone(2)`, because seccomp profiles of container runtimes refuse `clone3(2)` with
 /// ENOSYS.
@@ -96,15 +89,40 @@ pub unsafe fn vfork(
     argument: *mut c_void,
 ) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
-    let (flags, exit_signal) = options.flags();
-    // Zero once the child has left this memory: the kernel then clears it and wakes its waiter
-    // (`CLONE_CHILD_CLEARTID`).
-    let borrowed = AtomicU32::new(1);
-    let (left, borrowed_at) = match options.patience {
-        None => (libc::CLONE_VFORK, 0),
-        Some(_) => (libc::CLONE_CHILD_CLEARTID, borrowed.as_ptr() as usize),
+    // SAFETY: the caller guarantees it. The call returns once the child has left the memory.
+    let result = unsafe {
+        clone_sharing(
+            stack,
+            options,
+            libc::CLONE_VFORK,
+            &raw mut pidfd,
+            0,
+            entry,
+            argument,
+        )
     };
-    let flags = flags | libc::CLONE_VM | left;
+    let pid = result?;
+    // SAFETY: the kernel has stored a new descriptor there, which nothing else owns.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok(Child { pid, pidfd })
+}
+
+/// Starts a child that runs `entry(argument)` on `stack`, in the caller's memory, with `flags` besides those of `options`. The kernel
+/// stores zero at `left_at` (`CLONE_CHILD_CLEARTID`) if `flags` has it do so. Returns the child's pid.
+///
+/// # Safety
+/// As for [`vfork`]. Without `CLONE_VFORK`, stack and argument must outlive the child's use of them.
+unsafe fn clone_sharing(
+    stack: &mut Stack,
+    options: &ChildOptions<'_>,
+    flags: c_int,
+    pidfd: *mut RawFd,
+    left_at: usize,
+    entry: unsafe extern "C" fn(*mut c_void) -> !,
+    argument: *mut c_void,
+) -> io::Result<libc::pid_t> {
+    let (more_flags, exit_signal) = options.flags();
+    let flags = flags | more_flags | libc::CLONE_VM;
 
     // SAFETY: the calls write both sets before they are read.
     let saved = unsafe {
@@ -117,8 +135,8 @@ pub unsafe fn vfork(
 
     let result = if let Some(cgroup) = options.cgroup {
         let mut arguments = into_cgroup(flags, exit_signal, cgroup);
-        arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
-        arguments.child_tid = borrowed_at as u64;
+        arguments.pidfd = pidfd as u64;
+        arguments.child_tid = left_at as u64;
         arguments.stack = stack.base() as u64;
         arguments.stack_size = STACK_BYTES as u64;
         // SAFETY: `arguments` is complete and outlives the call; no other child uses the stack; the caller guarantees
@@ -143,24 +161,12 @@ pub unsafe fn vfork(
         unsafe {
             clone_and_call(
                 libc::SYS_clone,
-                [
-                    flags,
-                    stack.top(),
-                    ptr::from_mut(&mut pidfd) as usize,
-                    borrowed_at,
-                ],
+                [flags, stack.top(), pidfd as usize, left_at],
                 0,
                 entry,
                 argument,
             )
         }
-    };
-    let given_up = match options.patience {
-        Some(patience) if result > 0 => {
-            // SAFETY: the child is the caller's own, or a sibling of which its parent does not know yet.
-            unsafe { wait_until_left(&borrowed, result as usize, !options.sibling, patience) }
-        }
-        _ => false,
     };
 
     // SAFETY: restores the mask that was read above.
@@ -169,13 +175,7 @@ pub unsafe fn vfork(
     if result < 0 {
         return Err(io::Error::from_raw_os_error((-result) as i32));
     }
-    // SAFETY: the kernel has stored a new descriptor there, which nothing else owns.
-    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-    Ok(Child {
-        pid: result as libc::pid_t,
-        pidfd,
-        given_up,
-    })
+    Ok(result as libc::pid_t)
 }
 
 /// Copies this process, as `fork(2)` does, and returns the child; returns `None` in the child. Signals are not changed.
@@ -221,7 +221,6 @@ pub unsafe fn copy(options: &ChildOptions<'_>) -> io::Result<Option<Child>> {
     Ok(Some(Child {
         pid: result as libc::pid_t,
         pidfd,
-        given_up: false,
     }))
 }
 

@@ -7,7 +7,8 @@ use std::ffi::c_void;
 ///
 /// # Safety
 /// The same as for the system call itself.
-pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize {
+#[must_use]
+pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let result: isize;
     // SAFETY: the caller guarantees the call; the registers follow the kernel's calling convention.
     unsafe {
@@ -19,6 +20,7 @@ pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 5]) -> isize 
             in("rdx") arguments[2],
             in("r10") arguments[3],
             in("r8") arguments[4],
+            in("r9") arguments[5],
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

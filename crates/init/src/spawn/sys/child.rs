@@ -1,19 +1,20 @@
-//! The child itself. It shares init's memory, so all functions here only make system calls.
+//! The child itself. It shares init's memory while init goes on, and so even init's `errno`: all functions here only make system
+//! calls, by [`system_call`], which leaves `errno` alone.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::ptr;
 
-use libc::{c_char, c_int};
-use nix::errno::Errno;
+use agent_vm_vfork::sys::system_call;
+use libc::{c_char, c_int, c_long};
 
+use super::words::Words;
 use crate::family::sys::set_lock_limits;
-use crate::sys::close_all_but;
+use crate::sys::{START_NAME, close_all_but};
 
 /// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(i32)]
 pub enum Step {
     /// It did not fail.
     None,
@@ -41,15 +42,35 @@ pub enum Step {
     Execute,
 }
 
+impl Step {
+    const ALL: [Self; 12] = [
+        Self::None,
+        Self::Join,
+        Self::Session,
+        Self::Terminal,
+        Self::Subreaper,
+        Self::Descriptors,
+        Self::Limit,
+        Self::Mark,
+        Self::Directory,
+        Self::Close,
+        Self::Reach,
+        Self::Execute,
+    ];
+
+    /// The step with that number in a report.
+    pub fn numbered(number: c_int) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| *step as c_int == number)
+    }
+}
+
 /// One more than the highest number of a pipe beside the standard descriptors.
 pub const MORE: usize = 10;
 
-/// The memory that the child reads and writes; it points into a [`Plan`](super::Plan).
+/// The memory that the child reads and writes.
+#[derive(Debug)]
 pub struct ChildMemory {
-    pub candidates: *const *const c_char,
-    pub arguments: *const *const c_char,
-    pub script_arguments: *mut *const c_char,
-    pub environment: *const *const c_char,
+    pub words: Words,
     pub directory: RawFd,
     /// -1 for none.
     pub join: RawFd,
@@ -69,143 +90,165 @@ pub struct ChildMemory {
 /// Runs in the child.
 ///
 /// # Safety
-/// `argument` must be a [`ChildMemory`] whose pointers are valid.
+/// `argument` must be a [`ChildMemory`] whose pointers are valid, and that nobody else uses.
 pub unsafe extern "C" fn child(argument: *mut c_void) -> ! {
-    // SAFETY: the caller guarantees it; the parent is suspended, so nothing else uses the memory.
+    // SAFETY: the caller guarantees it.
     let shared = unsafe { &mut *argument.cast::<ChildMemory>() };
-    // SAFETY: takes no arguments.
-    report(shared.report_fd, unsafe { libc::getpid() });
+    // SAFETY: takes no arguments. Every number of a process fits.
+    let pid = unsafe { call(libc::SYS_getpid, [0; 4]) }.unwrap_or(0) as c_int;
+    report(shared.report_fd, &[pid]);
     // SAFETY: as above.
-    let step = unsafe { run(shared) };
-    shared.errno = Errno::last_raw();
+    let (step, errno) = unsafe { run(shared) };
+    shared.errno = errno;
     shared.step = step;
-    report(shared.report_fd, shared.errno);
-    // SAFETY: ends only this process, without running any of the parent's code.
-    unsafe { libc::_exit(127) }
-}
-
-/// Writes one number to the pipe, if its other end is open.
-fn report(fd: RawFd, number: c_int) {
-    if fd >= 0 {
-        // SAFETY: the length is that of the number. A pipe accepts it whole; if the other end is closed, the number is
-        // not needed.
-        unsafe { libc::write(fd, (&raw const number).cast(), size_of::<c_int>()) };
+    report(shared.report_fd, &[step as c_int, errno]);
+    loop {
+        // SAFETY: ends only this process, without running any of the parent's code. It does not return.
+        let _ = unsafe { call(libc::SYS_exit_group, [127, 0, 0, 0]) };
     }
 }
 
-/// Returns only on failure, with the step; `errno` contains the error.
+/// Makes a system call with at most four arguments; returns its result or the error's number.
+///
+/// # Safety
+/// As for the call.
+unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<usize, c_int> {
+    let [first, second, third, fourth] = arguments;
+    // SAFETY: the caller guarantees it.
+    match unsafe { system_call(number, [first, second, third, fourth, 0, 0]) } {
+        result @ 0.. => Ok(result as usize),
+        error => Err(-error as c_int),
+    }
+}
+
+/// Writes numbers to the pipe, if its other end is open.
+fn report(fd: RawFd, numbers: &[c_int]) {
+    if fd >= 0 {
+        let arguments = [fd as usize, numbers.as_ptr() as usize, size_of_val(numbers), 0];
+        // SAFETY: the length is that of the numbers. A pipe accepts them whole; if the other end is closed, nobody needs
+        // them.
+        let _ = unsafe { call(libc::SYS_write, arguments) };
+    }
+}
+
+/// Returns only on failure, with the step and the error.
 ///
 /// # Safety
 /// The same as for [`child`].
-unsafe fn run(shared: &mut ChildMemory) -> Step {
-    // SAFETY: all of these calls take integers, or pointers into `shared`, whose targets outlive the calls.
+unsafe fn run(shared: &mut ChildMemory) -> (Step, c_int) {
+    // SAFETY: as for the caller.
+    match unsafe { prepare(shared) } {
+        // SAFETY: as for the caller.
+        Ok(()) => (Step::Execute, unsafe { execute(&mut shared.words) }),
+        Err(failed) => failed,
+    }
+}
+
+/// Everything before the program is executed.
+///
+/// # Safety
+/// The same as for [`child`].
+unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
+    let at = |step| move |errno| (step, errno);
+    // SAFETY: all of these calls take integers, or pointers into `shared` or to constants, which outlive the calls.
     unsafe {
-        if shared.join >= 0 && libc::write(shared.join, c"0".as_ptr().cast(), 1) < 0 {
-            return Step::Join;
+        // Until it has executed, it has the name of what it does, and not init's. The call cannot fail.
+        let name = START_NAME.as_ptr() as usize;
+        let _ = call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, name, 0, 0]);
+        if shared.join >= 0 {
+            let zero = c"0".as_ptr() as usize;
+            call(libc::SYS_write, [shared.join as usize, zero, 1, 0]).map_err(at(Step::Join))?;
         }
-        if libc::setsid() < 0 {
-            return Step::Session;
+        call(libc::SYS_setsid, [0; 4]).map_err(at(Step::Session))?;
+        if shared.terminal {
+            let stdin = shared.stdio[0] as usize;
+            call(libc::SYS_ioctl, [stdin, libc::TIOCSCTTY as usize, 0, 0]).map_err(at(Step::Terminal))?;
         }
-        if shared.terminal && libc::ioctl(shared.stdio[0], libc::TIOCSCTTY, 0) < 0 {
-            return Step::Terminal;
+        if shared.subreaper {
+            let option = libc::PR_SET_CHILD_SUBREAPER as usize;
+            call(libc::SYS_prctl, [option, 1, 0, 0]).map_err(at(Step::Subreaper))?;
         }
-        if shared.subreaper && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 {
-            return Step::Subreaper;
-        }
+        let place = |fd: RawFd, number: usize| {
+            call(libc::SYS_dup3, [fd as usize, number, 0, 0]).map_err(at(Step::Descriptors))
+        };
         for (number, fd) in shared.stdio.iter().enumerate() {
-            if libc::dup2(*fd, number as c_int) < 0 {
-                return Step::Descriptors;
-            }
+            place(*fd, number)?;
         }
         let mut kept = [-1; MORE + 2];
-        for (number, fd) in shared.more.iter().enumerate() {
+        for (number, (fd, kept)) in shared.more.iter().zip(&mut kept).enumerate() {
             if *fd >= 0 {
-                if libc::dup2(*fd, number as c_int) < 0 {
-                    return Step::Descriptors;
-                }
-                kept[number] = number as c_int;
+                place(*fd, number)?;
+                *kept = number as c_int;
             }
         }
         kept[MORE] = shared.directory;
         kept[MORE + 1] = shared.report_fd;
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const shared.open_files) < 0 {
-            return Step::Limit;
-        }
-        if let Some(mark) = shared.mark
-            && set_lock_limits(mark, mark).is_err()
-        {
-            return Step::Mark;
+        let limit = &raw const shared.open_files as usize;
+        let limited = [0, libc::RLIMIT_NOFILE as usize, limit, 0];
+        call(libc::SYS_prlimit64, limited).map_err(at(Step::Limit))?;
+        if let Some(mark) = shared.mark {
+            set_lock_limits(mark, mark).map_err(|errno| (Step::Mark, errno as c_int))?;
         }
         // From here on the child has no descriptor of init to which a path could lead. Beside the program's own pipes two
         // descriptors stay open: the working directory until the next step, and the report's pipe until the program
         // runs. A pipe is not a directory and cannot be executed, so no path leads through it.
-        if close_all_but(&mut kept).is_err() {
-            return Step::Close;
-        }
-        if libc::fchdir(shared.directory) < 0 {
-            return Step::Directory;
-        }
-        if libc::close(shared.directory) < 0 {
-            return Step::Close;
-        }
-        if !is_reachable() {
-            return Step::Reach;
-        }
+        close_all_but(&mut kept).map_err(|errno| (Step::Close, errno as c_int))?;
+        let directory = [shared.directory as usize, 0, 0, 0];
+        call(libc::SYS_fchdir, directory).map_err(at(Step::Directory))?;
+        call(libc::SYS_close, directory).map_err(at(Step::Close))?;
+        reach().map_err(at(Step::Reach))?;
         // Init's signal dispositions are all the default, and `execve` keeps them; only the mask must be reset.
-        let none = MaybeUninit::<libc::sigset_t>::zeroed();
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-        execute(shared);
+        let none: u64 = 0;
+        let mask = &raw const none as usize;
+        let _ = call(
+            libc::SYS_rt_sigprocmask,
+            [libc::SIG_SETMASK as usize, mask, 0, size_of::<u64>()],
+        );
     }
-    Step::Execute
+    Ok(())
 }
 
-/// Whether the working directory exists and is below the root. Otherwise `errno` is EACCES for a directory elsewhere,
-/// whose path begins with "(unreachable)" (`getcwd(2)`), ENOENT for a removed one, and ENAMETOOLONG for one that is
-/// deeper than the kernel can report.
-fn is_reachable() -> bool {
+/// Fails unless the working directory exists and is below the root: with EACCES for a directory elsewhere, whose path begins with
+/// "(unreachable)" (`getcwd(2)`), ENOENT for a removed one, and ENAMETOOLONG for one that is deeper than the kernel can
+/// report.
+fn reach() -> Result<(), c_int> {
     let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
-    // SAFETY: the kernel writes at most as many bytes as the buffer has. Not the C library's function, which handles
-    // such paths differently.
-    let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), libc::PATH_MAX as usize) };
-    if length < 1 {
-        return false;
-    }
-    // SAFETY: the kernel has written at least one byte.
-    let first = unsafe { path.as_ptr().cast::<u8>().read() };
-    if first != b'/' {
-        Errno::set_raw(libc::EACCES);
-    }
-    first == b'/'
+    let arguments = [path.as_mut_ptr() as usize, libc::PATH_MAX as usize, 0, 0];
+    // SAFETY: the kernel writes at most as many bytes as the buffer has, and at least one if it does not fail.
+    let first = unsafe {
+        call(libc::SYS_getcwd, arguments)?;
+        path.as_ptr().cast::<u8>().read()
+    };
+    if first == b'/' { Ok(()) } else { Err(libc::EACCES) }
 }
 
 /// Tries each candidate as `execvp(3)` does: skips paths that do not exist, remembers files that may not be executed,
-/// and runs a file without an interpreter by the shell.
+/// and runs a file without an interpreter by the shell. Returns only if none can be executed, with the error.
 ///
 /// # Safety
 /// The same as for [`child`].
-unsafe fn execute(shared: &mut ChildMemory) {
+unsafe fn execute(words: &mut Words) -> c_int {
+    let execve = |path: *const c_char, arguments: *const *const c_char, environment: *const *const c_char| {
+        // SAFETY: the lists end with a null pointer, and everything that they point to outlives the call.
+        let executed = unsafe {
+            call(
+                libc::SYS_execve,
+                [path as usize, arguments as usize, environment as usize, 0],
+            )
+        };
+        executed.err().unwrap_or(0)
+    };
     let mut refused = false;
-    let mut next = shared.candidates;
-    // SAFETY: the lists end with a null pointer, and everything that they point to outlives the call.
-    unsafe {
-        while !(*next).is_null() {
-            libc::execve(*next, shared.arguments, shared.environment);
-            match Errno::last_raw() {
-                libc::ENOEXEC => {
-                    *shared.script_arguments.add(1) = *next;
-                    libc::execve(
-                        *shared.script_arguments,
-                        shared.script_arguments,
-                        shared.environment,
-                    );
-                    return;
-                }
-                libc::EACCES => refused = true,
-                libc::ENOENT | libc::ENOTDIR => {}
-                _ => return,
+    for candidate in words.candidates() {
+        match execve(candidate, words.arguments(), words.environment()) {
+            libc::ENOEXEC => {
+                words.set_script(candidate);
+                return execve(words.shell(), words.script_arguments(), words.environment());
             }
-            next = next.add(1);
+            libc::EACCES => refused = true,
+            libc::ENOENT | libc::ENOTDIR => {}
+            errno => return errno,
         }
     }
-    Errno::set_raw(if refused { libc::EACCES } else { libc::ENOENT });
+    if refused { libc::EACCES } else { libc::ENOENT }
 }

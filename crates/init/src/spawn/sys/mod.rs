@@ -3,14 +3,14 @@
 
 mod child;
 mod descriptors;
+mod held_up;
+mod words;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::ptr;
 use std::time::Duration;
 
-use agent_vm_vfork::sys::{ChildOptions, Stack, vfork};
-use libc::c_char;
+use agent_vm_vfork::sys::{Borrower, ChildOptions, Stack};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -22,12 +22,10 @@ use crate::sys::errno_of;
 pub use self::child::Step;
 use self::descriptors::Placed;
 pub use self::descriptors::{duplicate, named_socket_pair, terminal_slave, thrice};
+pub use self::held_up::{is_stopped, kill, resume};
 
 use self::child::{ChildMemory, child};
-
-/// How long a child may take until it executes its program, after which it is killed. This is much longer than a slow
-/// disk or a VM without processor time delays it, and shorter than init waits for its deputy.
-const PATIENCE: Duration = Duration::from_secs(5);
+use self::words::Words;
 
 /// How often, and with what pause, reaping a child that is about to exit is tried.
 const REAP_TRIES: u32 = 200;
@@ -69,33 +67,23 @@ pub struct ChildError {
     pub errno: Errno,
 }
 
-/// Starts the planned program with `stdio` as its standard descriptors and `more` as others, in `cgroup` if given. Returns
-/// its pid once it has executed.
+/// A child that may not have executed yet.
+#[derive(Debug)]
+pub struct Child(Borrower<ChildMemory>);
+
+/// Begins to start the planned program with `stdio` as its standard descriptors and `more` as others, in `cgroup` if given.
 pub fn start(
-    stack: &mut Stack,
-    plan: &Plan<'_>,
+    stack: Stack,
+    plan: Plan<'_>,
     stdio: [BorrowedFd<'_>; 3],
     more: &[(u8, BorrowedFd<'_>)],
     cgroup: Cgroup<'_>,
-) -> Result<libc::pid_t, ChildError> {
-    let placed =
-        Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, more).map_err(|errno| ChildError {
-            step: Step::Descriptors,
-            errno,
-        })?;
-    let candidates = pointers(&plan.candidates);
-    let arguments = pointers(&plan.arguments);
-    let environment = pointers(&plan.environment);
-    // The arguments for a file without an interpreter: the shell, the file (filled in by the child), then the other
-    // arguments.
-    let mut script_arguments = vec![c"/bin/sh".as_ptr(), ptr::null()];
-    script_arguments.extend(arguments.iter().skip(1));
-
-    let mut shared = ChildMemory {
-        candidates: candidates.as_ptr(),
-        arguments: arguments.as_ptr(),
-        script_arguments: script_arguments.as_mut_ptr(),
-        environment: environment.as_ptr(),
+) -> Result<Child, ChildError> {
+    let failed = |step| move |errno| ChildError { step, errno };
+    let placed = Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, more)
+        .map_err(failed(Step::Descriptors))?;
+    let memory = ChildMemory {
+        words: Words::new(plan.candidates, plan.arguments, plan.environment),
         directory: placed.directory,
         join: cgroup.join.map_or(-1, |fd| fd.as_raw_fd()),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
@@ -116,38 +104,45 @@ pub fn start(
         sibling: plan.sibling,
         cgroup: cgroup.into,
         key: seccomp::key(),
-        // Programs may signal the child, and they choose the files that it executes.
-        patience: Some(PATIENCE),
         ..ChildOptions::default()
     };
-    let pointer = &raw mut shared;
-    // SAFETY: `child` only makes system calls and never returns; `shared` and everything that it points to live until
-    // after the call, which returns once the child has left this memory.
-    let result = unsafe { vfork(stack, &options, child, pointer.cast()) };
-    let started = result.map_err(|error| ChildError {
-        step: Step::None,
-        errno: errno_of(&error),
-    })?;
-    // SAFETY: the child that wrote here has left; the pointer is to a live local variable.
-    let (step, errno) = unsafe { (ptr::read_volatile(&raw const (*pointer).step), (*pointer).errno) };
-    let (step, errno) = match step {
-        Step::None if started.given_up => (Step::Execute, libc::EAGAIN),
-        Step::None => return Ok(started.pid),
-        step => (step, errno),
-    };
-    if !plan.sibling {
-        reap(started.pid);
+    // SAFETY: `child` only makes system calls that leave `errno` alone, and never returns; the pointers in `memory` are to what it
+    // has itself.
+    unsafe { Borrower::start(stack, memory, &options, child) }
+        .map(Child)
+        .map_err(|error| failed(Step::None)(errno_of(&error)))
+}
+
+impl Child {
+    /// Its pid.
+    pub fn pid(&self) -> libc::pid_t {
+        self.0.pid()
     }
-    Err(ChildError {
-        step,
-        errno: Errno::from_raw(errno),
-    })
+
+    /// Waits at most that long until it has executed or ended.
+    pub fn wait(&self, patience: Duration) -> bool {
+        self.0.wait(patience)
+    }
+
+    /// Whether it has executed or why not, and the stack that it used; the child itself if it still may execute. One that
+    /// was killed before counts as a program that was killed.
+    pub fn outcome(self) -> Result<(Result<(), ChildError>, Stack), Self> {
+        let (memory, stack) = self.0.take_back().map_err(Self)?;
+        let outcome = match memory.step {
+            Step::None => Ok(()),
+            step => Err(ChildError {
+                step,
+                errno: Errno::from_raw(memory.errno),
+            }),
+        };
+        Ok((outcome, stack))
+    }
 }
 
 /// Reaps a child that has exited or is about to, so that it is not taken for a program that ended. A child that does
 /// not end within [`REAP_TRIES`] is left to the code that reaps all other processes and ignores it, as a parent ignores
 /// an unknown sibling: a program that traces the child can keep it from ending.
-fn reap(child: libc::pid_t) {
+pub fn reap(child: libc::pid_t) {
     for _ in 0..REAP_TRIES {
         match waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => std::thread::sleep(REAP_PAUSE),
@@ -155,14 +150,6 @@ fn reap(child: libc::pid_t) {
             _ => return,
         }
     }
-}
-
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings
-        .iter()
-        .map(|string| string.as_ptr())
-        .chain([ptr::null()])
-        .collect()
 }
 
 #[cfg(test)]
@@ -177,7 +164,7 @@ mod tests {
     use super::*;
 
     /// Starts a program in `directory_fd`.
-    fn start_in(directory_fd: &OwnedFd, stack: &mut Stack, stdio: &File) -> Result<libc::pid_t, ChildError> {
+    fn start_in(directory_fd: &OwnedFd, stdio: &File) -> Result<libc::pid_t, ChildError> {
         let plan = Plan {
             candidates: vec![c"/bin/true".to_owned()],
             arguments: vec![c"true".to_owned()],
@@ -190,7 +177,10 @@ mod tests {
             sibling: false,
             report_fd: None,
         };
-        start(stack, &plan, thrice(stdio), &[], Cgroup::default())
+        let child = start(Stack::new().unwrap(), plan, thrice(stdio), &[], Cgroup::default())?;
+        assert!(child.wait(Duration::from_secs(60)));
+        let pid = child.pid();
+        child.outcome().unwrap().0.map(|()| pid)
     }
 
     fn open(path: &Path) -> OwnedFd {
@@ -204,25 +194,25 @@ mod tests {
 
     #[test]
     fn a_program_starts_in_a_directory_that_is_there() {
-        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
-        let pid = start_in(&open(Path::new("/")), &mut stack, &stdio).unwrap();
+        let stdio = File::open("/dev/null").unwrap();
+        let pid = start_in(&open(Path::new("/")), &stdio).unwrap();
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }
 
     #[test]
     fn a_working_directory_that_was_removed_is_refused() {
-        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
+        let stdio = File::open("/dev/null").unwrap();
         let directory = std::env::temp_dir().join(format!("agent-vm-removed-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         let directory_fd = open(&directory);
         std::fs::remove_dir(&directory).unwrap();
-        let refused = failure(start_in(&directory_fd, &mut stack, &stdio));
+        let refused = failure(start_in(&directory_fd, &stdio));
         assert_eq!(refused, Some((Step::Reach, Errno::ENOENT)));
     }
 
     #[test]
     fn a_working_directory_outside_of_the_root_is_refused() {
-        let (mut stack, stdio) = (Stack::new().unwrap(), File::open("/dev/null").unwrap());
+        let stdio = File::open("/dev/null").unwrap();
         let outside = open(Path::new("/"));
         // SAFETY: the copy has one thread, uses only what was made before it, and ends by `_exit`.
         let pid = unsafe { libc::fork() };
@@ -232,7 +222,7 @@ mod tests {
                 (libc::geteuid() == 0 || libc::unshare(libc::CLONE_NEWUSER) == 0)
                     && libc::chroot(c"/usr".as_ptr()) == 0
             };
-            let refused = failure(start_in(&outside, &mut stack, &stdio));
+            let refused = failure(start_in(&outside, &stdio));
             let passed = entered && refused == Some((Step::Reach, Errno::EACCES));
             // SAFETY: ends only this process.
             unsafe { libc::_exit(c_int::from(!passed)) };
