@@ -168,7 +168,7 @@ test(
 test(
   "dispose ends a paused VM, after which both calls reject",
   pausing(async (vm) => {
-    const child = await vm.spawn("sh", ["-c", `exec sleep 98761`]);
+    const child = await vm.spawn("sleep", ["98761"]);
     await vm.pause();
     await vm.dispose();
     expect((await child.exited).reason).toBe("disposed");
@@ -183,7 +183,7 @@ test(
 test("a killed server leaves nothing of a paused VM", async () => {
   const { child, line } = nodeScript(`
     const vm = await AgentVm.create();
-    await vm.spawn("sh", ["-c", "exec sleep 98762"]);
+    await vm.spawn("sleep", ["98762"]);
     console.log(await vm.pause().then(() => "paused", ({ code }) => code));
     setInterval(() => {}, 1000);`);
   expect(await line()).toBe(served ? "paused" : "ISOLATION_UNAVAILABLE");
