@@ -88,6 +88,14 @@ pub unsafe fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
     close(first, -1)
 }
 
+/// A new inotify instance.
+pub fn inotify() -> Result<OwnedFd, Errno> {
+    // SAFETY: passes no pointers.
+    let fd = Errno::result(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    // SAFETY: the kernel has just opened it, and this is its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Waits until `fd` has something to read.
 pub fn wait_readable(fd: &impl AsFd) -> Result<(), Errno> {
     let mut watched = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];

@@ -26,6 +26,7 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use crate::control::Attachments;
 use crate::mediate::Ground;
+use crate::sys;
 use resolve::{open_directory, resolve, split};
 
 pub use resolve::cached_directory;
@@ -77,6 +78,7 @@ pub fn name(step: &FileStep) -> (&'static str, &[u8]) {
         FileStep::Symlink { path, .. } => ("symlink", path),
         FileStep::ReadLink { path, .. } => ("readlink", path),
         FileStep::RealPath { path } => ("realpath", path),
+        FileStep::Inotify => ("inotify_init1", b"inotify"),
         FileStep::Change {
             path,
             change: Change::Mode(_),
@@ -119,7 +121,7 @@ fn directory_of(step: &FileStep, attachments: &mut Attachments) -> Result<Option
         | FileStep::OpenFiles { directory, .. }
         | FileStep::Enter { directory, .. }
         | FileStep::Create { directory, .. } => Some(*directory),
-        FileStep::RealPath { .. } | FileStep::Rename { .. } => None,
+        FileStep::RealPath { .. } | FileStep::Inotify | FileStep::Rename { .. } => None,
     };
     attached
         .map(|index| attachments.take(index).ok_or(Errno::EBADF))
@@ -177,6 +179,7 @@ fn run(step: &FileStep, attachments: &mut Attachments, ground: &Ground<'_>) -> R
         }
         FileStep::ReadLink { path, .. } => links::read(base, path).map(Outcome::Path),
         FileStep::RealPath { path } => links::real_path(path).map(Outcome::Path),
+        FileStep::Inotify => sys::inotify().map(Outcome::Opened),
         FileStep::Change { path, change, .. } => {
             let found_fd;
             let target = match &directory_fd {

@@ -62,6 +62,9 @@ pub enum FileStep {
         /// The path of the file.
         path: Vec<u8>,
     },
+    /// Makes an inotify instance, which the kernel counts for the VM's user; answered with
+    /// [`Reply::Opened`](super::Reply::Opened). The host adds the watches.
+    Inotify,
     /// Changes a file's attributes; a final symbolic link is followed. Answered with [`Reply::Done`](super::Reply::Done).
     Change {
         /// The directory to which `path` is relative or, if `path` is empty, the file itself.
