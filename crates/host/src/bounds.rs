@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::guest_threads::GuestThreads;
 use crate::open_files::OpenFiles;
+use crate::watch::Watches;
 
 /// The maximum number of simultaneous listings of one VM, each of which may need a hundred descriptors. More listings
 /// wait.
@@ -54,6 +55,8 @@ pub struct CallBounds {
     pub connecting: Semaphore,
     /// The files that streams have open.
     pub open_files: OpenFiles,
+    /// The watches of files.
+    pub watches: Watches,
     /// One permit for each screen that JavaScript does not have yet.
     pub screens: Arc<Semaphore>,
     /// One permit for each call that waits for something to happen.
@@ -72,6 +75,7 @@ impl CallBounds {
             guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
             open_files: OpenFiles::default(),
+            watches: Watches::default(),
             screens: Arc::new(Semaphore::new(SCREENS)),
             waiting: Semaphore::new(MAX_WAITING),
         }

@@ -43,6 +43,7 @@ mod terminals;
 mod usage;
 mod vm;
 mod waiting;
+mod watch;
 
 pub use abort::Abort;
 pub use agent_vm_protocol::message::{Attributes, Disk, Limits};
@@ -71,3 +72,4 @@ pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;
 pub use usage::Usage;
 pub use vm::{IoStats, Vm, VmSlot};
+pub use watch::{WatchEvent, WatchFilesRequest};

@@ -27,6 +27,7 @@ use nix::sys::statfs::fstatfs;
 
 use crate::control::ReplyAndFds;
 use crate::error::Error;
+use crate::shared::Shared;
 use crate::vm::Vm;
 
 pub use copy::{CopyRequest, ExistingCopy};
@@ -158,17 +159,51 @@ impl Vm {
         path: Vec<u8>,
         mode: OpenMode,
     ) -> Result<OwnedFd, Error> {
+        self.shared().open_file(directory, path, mode).await
+    }
+
+    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<ReplyAndFds, Error> {
+        self.shared().file_step(step, fds).await
+    }
+}
+
+/// For tasks, which must not keep the VM alive.
+impl Shared {
+    /// Like [`Vm::open`].
+    pub(crate) async fn open_file(
+        &self,
+        directory: Option<OwnedFd>,
+        path: Vec<u8>,
+        mode: OpenMode,
+    ) -> Result<OwnedFd, Error> {
         let step = FileStep::Open {
             directory: directory.as_ref().map(|_| 0),
             path,
             mode,
         };
-        let (_, fds) = self.step(step, directory.into_iter().collect()).await?;
+        let (_, fds) = self.file_step(step, directory.into_iter().collect()).await?;
         fds.into_iter().next().ok_or_else(Error::missing_descriptor)
     }
 
-    async fn step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<ReplyAndFds, Error> {
-        self.ask(|call| Request::File { call, step }, fds).await
+    /// Has init carry out one step.
+    pub(crate) async fn file_step(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<ReplyAndFds, Error> {
+        let call = self.control.call();
+        self.control.ask(call, Request::File { call, step }, fds).await
+    }
+
+    /// Like [`Vm::blocking`].
+    pub(crate) async fn as_guest<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let id = self.guest_id;
+        let work = move || {
+            let guest = sys::AsGuest::enter(id).map_err(|error| Error::system(&error, "setfsuid"))?;
+            let result = work();
+            guest.restore();
+            result
+        };
+        self.bounds.guest_threads.run(work).await
     }
 }
 
@@ -198,14 +233,7 @@ impl Vm {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let id = self.shared().guest_id;
-        let work = move || {
-            let guest = sys::AsGuest::enter(id).map_err(|error| Error::system(&error, "setfsuid"))?;
-            let result = work();
-            guest.restore();
-            result
-        };
-        self.shared().bounds.guest_threads.run(work).await
+        self.shared().as_guest(work).await
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Pro
     }
     shared.control.close();
     shared.bounds.open_files.close_all();
+    shared.bounds.watches.end_all();
     if let Some(proxy) = proxy {
         proxy.stop().await;
     }

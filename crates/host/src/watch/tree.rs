@@ -1,0 +1,170 @@
+//! The watched directories of one watch, each as a name and its parent, never as a whole path.
+
+use std::collections::{HashMap, HashSet};
+
+/// The number of a directory in its tree.
+pub type Place = u64;
+
+/// The file or directory that the watch is about.
+pub const ROOT: Place = 0;
+
+/// A directory of the tree.
+#[derive(Debug, Default)]
+pub struct Directory {
+    parent: Place,
+    name: Vec<u8>,
+    children: HashMap<Vec<u8>, Place>,
+    /// The kernel's number of its watch, if it is watched.
+    pub number: Option<i32>,
+    /// Whether it must be opened and, if so, whether directories in it that are watched already are opened as well.
+    pub queued: Option<bool>,
+    /// The name that something has got by a rename from where nothing is watched, if no other name has changed since then.
+    pub arrived: Option<Vec<u8>>,
+    /// The names that a listing has reported although the kernel may report them as well.
+    pub reported: Option<HashSet<Vec<u8>>>,
+}
+
+/// The directories.
+#[derive(Debug)]
+pub struct Tree {
+    directories: HashMap<Place, Directory>,
+    last: Place,
+}
+
+impl Tree {
+    /// One with nothing but its root.
+    pub fn new() -> Self {
+        Self {
+            directories: HashMap::from([(ROOT, Directory::default())]),
+            last: ROOT,
+        }
+    }
+
+    pub fn get(&self, place: Place) -> Option<&Directory> {
+        self.directories.get(&place)
+    }
+
+    pub fn get_mut(&mut self, place: Place) -> Option<&mut Directory> {
+        self.directories.get_mut(&place)
+    }
+
+    pub fn child(&self, parent: Place, name: &[u8]) -> Option<Place> {
+        self.get(parent)?.children.get(name).copied()
+    }
+
+    pub fn children(&self, parent: Place) -> Vec<Place> {
+        self.get(parent)
+            .map(|directory| directory.children.values().copied().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn name(&self, place: Place) -> &[u8] {
+        self.get(place).map_or(&[], |directory| &directory.name)
+    }
+
+    /// Adds a directory of a name that is free.
+    pub fn add(&mut self, parent: Place, name: &[u8]) -> Place {
+        self.last += 1;
+        let directory = Directory {
+            parent,
+            name: name.to_vec(),
+            ..Directory::default()
+        };
+        let place = self.last;
+        self.directories.insert(place, directory);
+        if let Some(parent) = self.get_mut(parent) {
+            parent.children.insert(name.to_vec(), place);
+        }
+        place
+    }
+
+    /// Takes a directory, with what is below it, away from its parent.
+    pub fn detach(&mut self, place: Place) {
+        let Some(directory) = self.directories.get(&place) else {
+            return;
+        };
+        let (parent, name) = (directory.parent, directory.name.clone());
+        if let Some(parent) = self.get_mut(parent)
+            && parent.children.get(&name) == Some(&place)
+        {
+            parent.children.remove(&name);
+        }
+    }
+
+    /// Gives a detached directory a parent, and a name there that is free.
+    pub fn attach(&mut self, place: Place, parent: Place, name: &[u8]) {
+        if let Some(directory) = self.get_mut(place) {
+            directory.parent = parent;
+            directory.name = name.to_vec();
+        }
+        if let Some(parent) = self.get_mut(parent) {
+            parent.children.insert(name.to_vec(), place);
+        }
+    }
+
+    /// A directory, and all below it.
+    pub fn with_below(&self, top: Place) -> Vec<Place> {
+        let mut found = vec![top];
+        let mut next = 0;
+        while let Some(place) = found.get(next) {
+            found.extend(self.children(*place));
+            next += 1;
+        }
+        found
+    }
+
+    /// Removes a directory and all below it. Returns them.
+    pub fn remove(&mut self, top: Place) -> Vec<(Place, Directory)> {
+        self.detach(top);
+        let places = self.with_below(top);
+        places
+            .into_iter()
+            .filter_map(|place| Some((place, self.directories.remove(&place)?)))
+            .collect()
+    }
+
+    /// Whether a directory is `above`, or below that.
+    pub fn is_below(&self, place: Place, above: Place) -> bool {
+        self.upwards(place).any(|each| each == above)
+    }
+
+    /// The relative path from the root.
+    pub fn way(&self, place: Place) -> Vec<u8> {
+        let mut names: Vec<_> = self
+            .upwards(place)
+            .filter(|place| *place != ROOT)
+            .map(|place| self.name(place))
+            .collect();
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    fn upwards(&self, place: Place) -> impl Iterator<Item = Place> {
+        std::iter::successors(Some(place), |place| {
+            (*place != ROOT).then(|| self.get(*place).map_or(ROOT, |directory| directory.parent))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_moves_takes_what_is_below_it_along() {
+        let mut tree = Tree::new();
+        let a = tree.add(ROOT, b"a");
+        let b = tree.add(a, b"b");
+        let c = tree.add(b, b"c");
+        let d = tree.add(ROOT, b"d");
+        assert_eq!(tree.way(c), b"a/b/c");
+        tree.detach(b);
+        tree.attach(b, d, b"e");
+        assert_eq!(tree.way(c), b"d/e/c");
+        assert_eq!((tree.child(a, b"b"), tree.child(d, b"e")), (None, Some(b)));
+        assert!(tree.is_below(c, d) && !tree.is_below(c, a) && tree.is_below(c, ROOT));
+        let removed: Vec<_> = tree.remove(b).into_iter().map(|(place, _)| place).collect();
+        assert_eq!(removed, [b, c]);
+        assert!(tree.get(c).is_none() && tree.child(d, b"e").is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! One watch: what it is about, its directories, and the paths that its events name.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::queue::{Queue, WatchEvent};
+use super::tree::{Place, ROOT, Tree};
+use crate::error::Error;
+
+/// What a caller asks to watch.
+#[derive(Debug, Clone)]
+pub struct WatchFilesRequest {
+    /// The file or directory.
+    pub path: String,
+    /// Whether everything below a directory is watched too.
+    pub recursive: bool,
+    /// Names that are left out, with everything below them.
+    pub exclude: HashSet<String>,
+}
+
+/// The number of a watch; no other one of its VM has it.
+pub type WatchId = u64;
+
+/// One watch.
+pub struct Watched {
+    pub queue: Arc<Queue>,
+    /// The path that the caller gave, without trailing slashes; the paths of events begin with it.
+    shown: String,
+    /// The path without links, which all directories are opened by.
+    pub real: Vec<u8>,
+    pub recursive: bool,
+    pub is_directory: bool,
+    exclude: HashSet<String>,
+    pub tree: Tree,
+    /// The file, until it is watched.
+    pub first_fd: Option<OwnedFd>,
+    /// The device and inode of the file.
+    pub identity: Option<(u64, u64)>,
+    /// How many directories are still to be opened without that what is in them is reported.
+    pub silent: usize,
+    /// Receives whether everything is watched.
+    pub ready: Option<oneshot::Sender<Result<(), Error>>>,
+    /// The places of the last rename, if nothing else has happened to names since then.
+    pub last_rename: Option<[(Place, Vec<u8>); 2]>,
+}
+
+impl Watched {
+    pub fn new(
+        request: WatchFilesRequest,
+        real: Vec<u8>,
+        (file_fd, is_directory): (OwnedFd, bool),
+        queue: Arc<Queue>,
+        ready: oneshot::Sender<Result<(), Error>>,
+    ) -> Self {
+        Self {
+            queue,
+            shown: request.path.trim_end_matches('/').to_owned(),
+            real,
+            recursive: request.recursive && is_directory,
+            is_directory,
+            exclude: request.exclude,
+            tree: Tree::new(),
+            first_fd: Some(file_fd),
+            identity: None,
+            silent: 0,
+            ready: Some(ready),
+            last_rename: None,
+        }
+    }
+
+    /// The path of the watch itself.
+    pub fn root(&self) -> Arc<str> {
+        self.path(ROOT, b"")
+    }
+
+    /// The path of a name in a directory or, if it is empty, of the directory.
+    pub fn path(&self, place: Place, name: &[u8]) -> Arc<str> {
+        let way = self.tree.way(place);
+        let mut path = self.shown.clone();
+        for part in [way.as_slice(), name] {
+            if !part.is_empty() {
+                path.push('/');
+                path.push_str(&String::from_utf8_lossy(part));
+            }
+        }
+        if path.is_empty() { "/".into() } else { path.into() }
+    }
+
+    pub fn excludes(&self, name: &[u8]) -> bool {
+        !self.exclude.is_empty() && self.exclude.contains(&*String::from_utf8_lossy(name))
+    }
+
+    pub fn created(&self, place: Place, name: &[u8]) {
+        self.queue.push(WatchEvent::Created(self.path(place, name)));
+    }
+
+    pub fn changed(&self, place: Place, name: &[u8]) {
+        self.queue.push(WatchEvent::Changed(self.path(place, name)));
+    }
+
+    pub fn removed(&self, place: Place, name: &[u8]) {
+        self.queue.push(WatchEvent::Removed(self.path(place, name)));
+    }
+
+    /// Reports that what is below a directory is not watched.
+    pub fn unwatched(&self, place: Place, name: &[u8], code: String) {
+        let path = self.path(place, name);
+        self.queue.push(WatchEvent::Unwatched { path, code });
+    }
+}
