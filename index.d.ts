@@ -851,6 +851,19 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   createWriteStream(path: string, options?: WriteStreamOptions): Writable;
   /**
+   * Watches a file or a directory, with `recursive` and all directories below it, by inotify(7). The result iterates over what
+   * happens, from `ready` on, in order; what happens before that may be reported. To end the loop, `return()`, an abort of
+   * `signal` and `dispose` end the watch. It ends by itself after a `removed` event of `path`.
+   *
+   * `next` and `ready` reject with ENOENT, ENOTDIR, EACCES or ELOOP if `path` cannot be opened to read, EINVAL if it is neither a
+   * directory nor a regular file, EOPNOTSUPP where the kernel reports nothing (`/proc`, `/sys`), ABORTED, VM_DISPOSED when the VM
+   * ends, and LIMIT_EXCEEDED beyond the bounds: 64 watches of a VM, and 32,768 directories of all of them, or a quarter of
+   * `fs.inotify.max_user_watches` if that is less.
+   *
+   * Links are not followed, except in `path` itself. Paths begin with `path`; bytes that are not UTF-8 become U+FFFD.
+   */
+  watch(path: string, options?: WatchOptions): FileWatcher;
+  /**
    * Deletes a file, a link or an empty directory. Rejects with ENOENT, ENOTEMPTY, EACCES, and with EBUSY for a mount point, also
    * with `recursive`: what is on another mount is not deleted. If a recursive call fails, what was deleted so far stays
    * deleted.
@@ -1704,6 +1717,42 @@ export interface WriteStreamOptions {
 export interface MkdirOptions {
   /** Creates missing parents, and accepts an existing directory. Default false. */
   recursive?: boolean;
+}
+/** Options of `watch`. */
+export interface WatchOptions {
+  /** Watches all directories below `path`, too, and those that are made or moved there. Default false. */
+  recursive?: boolean;
+  /** Names that are neither reported nor watched at any level, with everything below them. Default: none. */
+  exclude?: string[];
+  /** An abort ends the watch: `next` rejects with ABORTED. Default: none. */
+  signal?: AbortSignal;
+}
+/**
+ * What has happened to a file, directory or link.
+ *
+ * - `created`: it is new at `path`, also by a hard link or by a rename from where nothing is watched.
+ * - `changed`: its content or attributes may have changed: it was written, cut off, closed after it had been open to write, or
+ *   its mode, owner, times or extended attributes were set. One that has not been taken yet is about all changes up to then.
+ * - `removed`: it is no longer at `path`.
+ * - `renamed`: it was at `from`, with everything below it. What was at `path` before is gone.
+ * - `overflow`: events at or below `path` were lost. List it again; what happens after this event is reported.
+ * - `unwatched`: not all of what happens below the directory `path` is reported from now on, for the reason in `code`.
+ */
+export type WatchEvent =
+  | { type: "created" | "changed" | "removed"; path: string }
+  | { type: "renamed"; path: string; from: string }
+  | { type: "overflow"; path: string }
+  | { type: "unwatched"; path: string; code: AgentVmErrorCode };
+/** The events of a watch, each once. Iterating over them takes them. */
+export interface FileWatcher extends AsyncIterableIterator<WatchEvent, undefined>, AsyncDisposable {
+  /** Resolves when everything is watched. Nobody has to wait for it: the loop gets its error, too. */
+  readonly ready: Promise<void>;
+  /** The next event, once there is one. Keeps Node.js running while it waits. Rejects once with what has ended the watch. */
+  next(): Promise<IteratorResult<WatchEvent, undefined>>;
+  /** Ends the watch. Events that were not taken are dropped. */
+  return(): Promise<IteratorResult<WatchEvent, undefined>>;
+  /** Itself. */
+  [Symbol.asyncIterator](): FileWatcher;
 }
 /** Options of `delete`. */
 export interface DeleteOptions {

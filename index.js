@@ -36,6 +36,7 @@ const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
 const { Stats } = require("./lib/stats");
 const trees = require("./lib/trees");
+const watches = require("./lib/watches");
 const { OutputWaits } = require("./lib/wait-for-output");
 const { exitStatus, processReplay, shellReplay } = require("./lib/wire");
 
@@ -90,6 +91,7 @@ class AgentVm extends FollowedEmitter {
     this.#outputWaits = new OutputWaits(this.#calls);
     this.#stats = new Stats(this.#calls, this.#ports);
     fileStreams.register(this, this.#calls);
+    watches.register(this, this.#calls);
   }
 
   /** @type {(typeof Contract)["create"]} */
@@ -566,6 +568,12 @@ class AgentVm extends FollowedEmitter {
   createWriteStream(path, options) {
     this.#calls.requireVm();
     return fileStreams.writeStreamOf(fileStreams.filesOf(this), path, options);
+  }
+
+  /** @type {Contract["watch"]} */
+  watch(path, options) {
+    this.#calls.requireVm();
+    return watches.watch(watches.watchesOf(this), path, options);
   }
 
   /** @type {Contract["delete"]} */

@@ -18,6 +18,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  FileWatcher,
   IsolationLevel,
   ListeningPort,
   Mount,
@@ -336,6 +337,13 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
   // @ts-expect-error These flags read too.
   vm.createWriteStream("/tmp/x", { flags: "w+" });
   void [vm.createReadStream("/tmp/x", "utf8"), readable, writable];
+  const watcher: FileWatcher = vm.watch("/tmp", { recursive: true, exclude: ["x"], signal: AbortSignal.abort() });
+  await watcher.ready;
+  for await (const event of watcher) {
+    if (event.type === "renamed") paths.push(event.from);
+    // @ts-expect-error A new file has no other path.
+    if (event.type === "created") paths.push(event.from);
+  }
   void [text, part, bytesOfPart, texts, wrong, paths, entries, isSymbolicLink];
   const { outputCut } = await vm.readProcessOutput(1);
   const { outputsCut } = await vm.stats();

@@ -188,7 +188,7 @@ class Calls {
 
   /**
    * Makes a call that an abort of `signal`, if given, ends.
-   * @template {"waitForPort" | "waitForIdle"} M
+   * @template {"waitForPort" | "waitForIdle" | "watch"} M
    * @param {M} method
    * @param {AbortSignal | undefined} signal
    * @param {ValuesOf<M> extends [abortable: boolean, ...values: infer V] ? V : never} values

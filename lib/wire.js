@@ -45,6 +45,8 @@ const { AgentVmError } = require("./error");
  * ]} Replay
  */
 
+/** @typedef {[type: "created" | "changed" | "removed" | "overflow", path: string] | [type: "renamed", path: string, from: string] | [type: "unwatched", path: string, code: AgentVmErrorCode]} WatchedChange */
+
 /** @typedef {Omit<ShellScreen, "exited">} ScreenPiece */
 
 /**

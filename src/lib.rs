@@ -21,4 +21,5 @@ mod turn;
 mod value;
 mod vm;
 mod waiting;
+mod watch;
 mod wire;

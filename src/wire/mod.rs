@@ -17,6 +17,7 @@ mod own_paths;
 mod results;
 mod screen;
 mod usage;
+mod watched;
 
 pub use message::Message;
 pub use options::{
@@ -30,3 +31,4 @@ pub use results::{
 };
 pub use screen::screen;
 pub use usage::usage;
+pub use watched::watched;
