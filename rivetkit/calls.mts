@@ -71,6 +71,8 @@ const WAITS: ReadonlySet<string> = new Set([
   "waitShell",
   "waitShellExit",
   "handleWait",
+  "watchOpen",
+  "watchTake",
 ]);
 /** How long an answer, or an unfinished upload, is kept for its client. */
 export const KEPT_MS = 60_000;

@@ -25,9 +25,11 @@ import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import { waitForScreenMatch } from "./screen-wait.mjs";
 import { type RemoteStats, remoteStats } from "./stats-watching.mjs";
 import type { Listener } from "./streams.mjs";
+import { type RemoteWatches, remoteWatches } from "./watching.mjs";
 
 export type { RemoteStreams } from "./file-streams.mjs";
 export type { RemoteStats } from "./stats-watching.mjs";
+export type { RemoteWatches } from "./watching.mjs";
 
 type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
   ? E extends EventSchemaConfig
@@ -66,7 +68,7 @@ export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetH
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]
-    ? RemoteVariants & RemoteStreams & RemoteStats
+    ? RemoteVariants & RemoteStreams & RemoteStats & RemoteWatches
     : unknown
   : unknown;
 
@@ -152,6 +154,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     [Symbol.asyncDispose, dispose],
     ...Object.entries(remoteStreams((method, args) => link.call(method, args))),
     ...Object.entries(remoteStats(link)),
+    ...Object.entries(remoteWatches((method, args) => link.call(method, args))),
   ]);
   return new Proxy(raw, {
     get(target, name) {

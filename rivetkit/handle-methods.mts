@@ -1,7 +1,7 @@
 // The calls of a client's handles, which the public calls about a pid or a shell's id lack: they name the process or shell
 // itself, not what has its id now. Only our client makes them.
 import { types } from "node:util";
-import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import type { ExitStatus, WatchEvent, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
 import type { FileBackend, OpenedFile, WriteHow } from "#file-streams";
 import {
   type InputCalls,
@@ -103,6 +103,28 @@ export const handleMethods = {
   },
   fileKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.use(token, async () => {}),
   fileClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.close(token),
+  watchOpen: async (use: Use, path: unknown, options: unknown): Promise<string> => {
+    const { machine, client = machine, signal } = bare(use);
+    return machine.watches.open(await machine.boot(), client, (watches) => watches.open(path, options, signal));
+  },
+  /** The next events; undefined at the end. */
+  watchTake: async (use: Use, token: unknown): Promise<WatchEvent[] | undefined> => {
+    const { machine, claim, signal } = bare(use);
+    // Its client is gone: nobody takes what comes.
+    const leave = (): void => machine.watches.close(token);
+    signal?.addEventListener("abort", leave, { once: true });
+    // Until the call counts its result.
+    const own = claim.part();
+    own.set(MOST_TAKEN);
+    try {
+      return await machine.watches.use(token, (watches, opened) => watches.take(opened));
+    } finally {
+      own.release();
+      signal?.removeEventListener("abort", leave);
+    }
+  },
+  watchKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.watches.use(token, async () => {}),
+  watchClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.watches.close(token),
 } satisfies Record<string, HandleMethod>;
 
 /** Opens a file for a stream. Returns its token. */
@@ -110,6 +132,9 @@ async function opened(use: Use, open: (files: FileBackend) => Promise<OpenedFile
   const { machine, client = machine } = bare(use);
   return machine.files.open(await machine.boot(), client, open);
 }
+
+/** What the events that are taken at once use, about. */
+const MOST_TAKEN = 256 * 1024;
 
 /** The most that one read of a stream takes. */
 const MOST_READ = 1024 * 1024;

@@ -17,7 +17,7 @@ import { EarlyOutputs } from "./early.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
-import { OpenFiles } from "./open-files.mjs";
+import { openFiles, openWatches } from "./open-files.mjs";
 import { Places } from "./places.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
@@ -61,7 +61,9 @@ export class Machine {
   readonly #shells = new Ledger<string>();
   readonly #listings = new Gate(LISTINGS);
   /** What streams of clients have open; the actor stays awake meanwhile. */
-  readonly files = new OpenFiles(() => this.#settle());
+  readonly files = openFiles(() => this.#settle());
+  /** The watches of clients, in the same way: a VM that ends would end them. */
+  readonly watches = openWatches(() => this.#settle());
   /** The connections that are subscribed to each of these events. */
   readonly #followers = new Map<OnDemand, Set<string>>();
   readonly #processEnds = new Waits<number>();
@@ -127,6 +129,7 @@ export class Machine {
     vm.on("exit", ({ reason }) => {
       if (this.#vm === vm) this.#vm = undefined;
       this.files.clear();
+      this.watches.clear();
       if (reason === "died") this.#send("vmShutdown", { reason: "error" });
       this.#settle();
     });
@@ -287,7 +290,8 @@ export class Machine {
   }
 
   #busy(): boolean {
-    return !this.#stopped && (this.#calls > 0 || this.files.size > 0 || (this.#vm?.activeCount ?? 0) > 0);
+    const open = this.files.size + this.watches.size;
+    return !this.#stopped && (this.#calls > 0 || open > 0 || (this.#vm?.activeCount ?? 0) > 0);
   }
 }
 
