@@ -48,6 +48,18 @@ export async function open() {
       return bytes;
     },
     removeTree: (name) => vm.delete(`/home/user/${name}`, { recursive: true }),
+    async watch() {
+      const watcher = vm.watch("/home/user");
+      await watcher.ready;
+      return {
+        async appeared(name) {
+          for (;;) {
+            const { value } = await watcher.next();
+            if (value.type === "created" && value.path.endsWith(name)) return;
+          }
+        },
+      };
+    },
     processes: () => vm.allProcesses(),
     close: () => vm.dispose(),
   };

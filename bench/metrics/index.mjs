@@ -28,6 +28,7 @@ const order = [
   "upload",
   "download",
   "fileStream",
+  "watchLatency",
   "table",
   "dispose",
   "bootAmongMany",
