@@ -840,6 +840,24 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   downloadDirectory(path: string, hostPath: string, options?: TransferOptions): Promise<TransferTotals>;
   /**
+   * A tar archive of what is in the directory `path`, as a stream of bytes in the pax format. Each part is made when it is read. It
+   * keeps what `downloadDirectory` keeps; holes are written as GNU tar writes them, all entries belong to uid 1000, and a hard link
+   * is a file of its own. For a `.tar.gz`, pipe it through `zlib.createGzip()`. At most 8 archives of a VM are open, and each needs
+   * up to 300 descriptors: LIMIT_EXCEEDED. Errors are emitted as `error`.
+   */
+  readArchive(path: string, options?: TransferOptions): Readable;
+  /**
+   * Writes what a tar archive contains into the directory `path`, which is made if it is missing, as `uploadDirectory` does. Resolves
+   * to what was written when the archive is at its end. `archive` is a Readable, or another asynchronous iterable of Uint8Arrays; a
+   * compressed one has to be piped through `zlib.createGunzip()` first.
+   *
+   * It reads the formats of POSIX (ustar, pax) and GNU tar, with holes. Everything stays below `path`: names that begin at the root
+   * count from there, `..` is INVALID_ARGUMENT as a damaged archive is, and no link is followed (ENOTDIR). A hard link is one to a file
+   * below `path`. Devices and FIFOs are not made, but counted as `skipped`, and owners and set-id bits are not kept. An entry
+   * replaces an earlier one of the same name. A directory gets its mode and time when the archive goes on outside of it.
+   */
+  writeArchive(path: string, archive: AsyncIterable<Uint8Array>, options?: TransferOptions): Promise<TransferTotals>;
+  /**
    * A stream of a file's bytes, or with an encoding of strings, from `start` to `end`. It reads as it is read, so a stream that
    * nobody reads holds `highWaterMark` bytes and one open file. The streams of a VM have at most 256 files open: LIMIT_EXCEEDED.
    * Errors, those of opening the file too, are emitted as `error`, with the codes of `readFile`.
@@ -1653,7 +1671,7 @@ export interface CopyOptions {
   /** Gives files the times of their originals. Default false. */
   preserveTimestamps?: boolean;
 }
-/** Options of `uploadDirectory` and `downloadDirectory`. */
+/** Options of `uploadDirectory`, `downloadDirectory`, `readArchive` and `writeArchive`. */
 export interface TransferOptions {
   /**
    * Patterns of what is left out, a directory with everything below it. A pattern without a slash is for names at any depth
@@ -1679,7 +1697,7 @@ export interface TransferTotals {
   directories: number;
   /** Symbolic links. */
   links: number;
-  /** Bytes of the files, holes included. */
+  /** Bytes of the files, holes included; by `writeArchive` without the holes. */
   bytes: number;
   /** Devices, FIFOs and sockets, which are not copied. */
   skipped: number;

@@ -7,6 +7,7 @@ require("./lib/bundled");
 
 const os = require("node:os");
 
+const archives = require("./lib/archives");
 const check = require("./lib/arguments");
 const { withArity } = require("./lib/arity");
 const { Calls } = require("./lib/calls");
@@ -92,6 +93,7 @@ class AgentVm extends FollowedEmitter {
     this.#stats = new Stats(this.#calls, this.#ports);
     fileStreams.register(this, this.#calls);
     watches.register(this, this.#calls);
+    archives.register(this, this.#calls);
   }
 
   /** @type {(typeof Contract)["create"]} */
@@ -556,6 +558,18 @@ class AgentVm extends FollowedEmitter {
   /** @type {Contract["downloadDirectory"]} */
   async downloadDirectory(path, hostPath, options) {
     return trees.downloadDirectory(this.#calls, path, hostPath, options);
+  }
+
+  /** @type {Contract["readArchive"]} */
+  readArchive(path, options) {
+    this.#calls.requireVm();
+    return archives.readArchiveOf(archives.archivesOf(this), path, options);
+  }
+
+  /** @type {Contract["writeArchive"]} */
+  async writeArchive(path, archive, options) {
+    this.#calls.requireVm();
+    return archives.writeArchiveOf(archives.archivesOf(this), path, archive, options);
   }
 
   /** @type {Contract["createReadStream"]} */

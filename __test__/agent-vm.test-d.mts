@@ -332,6 +332,8 @@ export async function bounds(): Promise<[boolean, boolean, number | undefined]> 
     onProgress: (t) => t.files,
   });
   void [totals.bytes, vm.downloadDirectory("/tmp", "out", { maxBytes: 1, maxEntries: 2, signal: AbortSignal.abort() })];
+  const archive: Readable = vm.readArchive("/tmp", { exclude: ["x"] });
+  void vm.writeArchive("/tmp", archive, { maxBytes: 1 }).then((written: TransferTotals) => written.links);
   const readable: Readable = vm.createReadStream("/tmp/x", { start: 1, end: 2, encoding: "utf8", highWaterMark: 10 });
   const writable: Writable = vm.createWriteStream("/tmp/x", { flags: "wx", mode: 0o600, signal: AbortSignal.abort() });
   // @ts-expect-error These flags read too.

@@ -4,29 +4,10 @@
 const nodePath = require("node:path");
 
 const check = require("./arguments");
-const defaults = require("./defaults");
 const { invalid } = require("./error");
+const { transferOptions } = require("./transfer-options");
 
-/** @import { TransferTotals } from "../index" */
 /** @import { Calls } from "./calls" */
-
-const bound = check.integer(0, Number.MAX_SAFE_INTEGER);
-
-/** @type {import("./arguments").Check<(totals: TransferTotals) => void>} */
-function onProgress(name, value) {
-  if (typeof value !== "function") throw invalid(`${name} must be a function, not ${check.show(value)}`);
-  // The function's own parameters cannot be checked.
-  return /** @type {(totals: TransferTotals) => void} */ (value);
-}
-
-const transferring = {
-  __proto__: /** @type {null} */ (null),
-  exclude: check.texts,
-  maxBytes: bound,
-  maxEntries: bound,
-  onProgress,
-  signal: check.abortSignal,
-};
 
 /**
  * A directory of the host, relative to the server's working directory.
@@ -38,15 +19,6 @@ function hostPath(value) {
   return nodePath.resolve(path);
 }
 
-/** @param {unknown} options */
-function read(options) {
-  const checked = check.members("options", options, transferring);
-  const { exclude = [], maxBytes = defaults.transfer.maxBytes, maxEntries = defaults.transfer.maxEntries } = checked;
-  /** @type {import("./members").Bare<import("../src/addon").TransferOptions>} */
-  const how = { __proto__: null, exclude, maxBytes, maxEntries, progress: checked.onProgress !== undefined };
-  return { how, signal: checked.signal, onProgress: checked.onProgress };
-}
-
 /**
  * @param {Calls} calls
  * @param {unknown} from
@@ -55,9 +27,9 @@ function read(options) {
  */
 async function uploadDirectory(calls, from, to, options) {
   const [source, target] = [hostPath(from), check.path("path", to)];
-  const { how, signal, onProgress } = read(options);
+  const { how, signal, onProgress } = transferOptions(options);
   calls.requireVm();
-  return calls.transfer("uploadDirectory", signal, onProgress, source, target, how);
+  return calls.transfer("uploadDirectory", signal, onProgress, source, target, native(how, onProgress));
 }
 
 /**
@@ -68,9 +40,18 @@ async function uploadDirectory(calls, from, to, options) {
  */
 async function downloadDirectory(calls, from, to, options) {
   const [source, target] = [check.path("path", from), hostPath(to)];
-  const { how, signal, onProgress } = read(options);
+  const { how, signal, onProgress } = transferOptions(options);
   calls.requireVm();
-  return calls.transfer("downloadDirectory", signal, onProgress, source, target, how);
+  return calls.transfer("downloadDirectory", signal, onProgress, source, target, native(how, onProgress));
+}
+
+/**
+ * @param {import("./archives").ArchiveHow} how
+ * @param {unknown} onProgress
+ * @returns {import("./members").Bare<import("../src/addon").TransferOptions>}
+ */
+function native(how, onProgress) {
+  return { __proto__: null, ...how, progress: onProgress !== undefined };
 }
 
 module.exports = { uploadDirectory, downloadDirectory };

@@ -18,6 +18,7 @@ import {
   type ExtractActorsFromRegistry,
   createClient as createRivetClient,
 } from "rivetkit/client";
+import { type RemoteArchives, remoteArchives } from "./archives.mjs";
 import { type RemoteStreams, remoteStreams } from "./file-streams.mjs";
 import { Link } from "./link.mjs";
 import { type OutputLink, waitForMatch } from "./output-wait.mjs";
@@ -27,6 +28,7 @@ import { type RemoteStats, remoteStats } from "./stats-watching.mjs";
 import type { Listener } from "./streams.mjs";
 import { type RemoteWatches, remoteWatches } from "./watching.mjs";
 
+export type { RemoteArchives } from "./archives.mjs";
 export type { RemoteStreams } from "./file-streams.mjs";
 export type { RemoteStats } from "./stats-watching.mjs";
 export type { RemoteWatches } from "./watching.mjs";
@@ -68,7 +70,7 @@ export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetH
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]
-    ? RemoteVariants & RemoteStreams & RemoteStats & RemoteWatches
+    ? RemoteVariants & RemoteStreams & RemoteStats & RemoteArchives & RemoteWatches
     : unknown
   : unknown;
 
@@ -154,6 +156,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     [Symbol.asyncDispose, dispose],
     ...Object.entries(remoteStreams((method, args) => link.call(method, args))),
     ...Object.entries(remoteStats(link)),
+    ...Object.entries(remoteArchives((method, args) => link.call(method, args))),
     ...Object.entries(remoteWatches((method, args) => link.call(method, args))),
   ]);
   return new Proxy(raw, {

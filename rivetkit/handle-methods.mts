@@ -1,7 +1,14 @@
 // The calls of a client's handles, which the public calls about a pid or a shell's id lack: they name the process or shell
 // itself, not what has its id now. Only our client makes them.
 import { types } from "node:util";
-import type { ExitStatus, WatchEvent, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import type {
+  ExitStatus,
+  TransferTotals,
+  WatchEvent,
+  VmProcess as ProcessHandle,
+  VmShell as ShellHandle,
+} from "agent-vm";
+import type { ArchiveHow } from "#archives";
 import type { FileBackend, OpenedFile, WriteHow } from "#file-streams";
 import {
   type InputCalls,
@@ -101,6 +108,31 @@ export const handleMethods = {
     if (!types.isUint8Array(bytes) || (position !== undefined && !isCount(position))) throw notOurs();
     await machine.files.use(token, (files, opened) => files.write(opened, bytes, position));
   },
+  archiveOpen: async (use: Use, path: unknown, write: unknown, how: unknown): Promise<string> => {
+    const { machine, client = machine } = bare(use);
+    const [checked, what] = [filePath(path), archiveHow(how)];
+    return machine.archives.open(await machine.boot(), client, (all) => all.open(checked, write === true, what));
+  },
+  archiveRead: async ({ machine, claim }: Use, token: unknown): Promise<Uint8Array> => {
+    // Until the call counts its result.
+    const own = claim.part();
+    own.set(MOST_READ);
+    try {
+      return await machine.archives.use(token, (all, opened) => all.read(opened));
+    } finally {
+      own.release();
+    }
+  },
+  archiveWrite: async ({ machine }: Use, token: unknown, piece: unknown): Promise<void> => {
+    if (!types.isUint8Array(piece)) throw notOurs();
+    await machine.archives.use(token, (all, opened) => all.write(opened, piece));
+  },
+  archiveEnd: async ({ machine }: Use, token: unknown): Promise<void> =>
+    machine.archives.use(token, (all, opened) => all.end(opened)),
+  archiveTotals: async ({ machine }: Use, token: unknown): Promise<TransferTotals> =>
+    machine.archives.use(token, (all, opened) => all.totals(opened)),
+  archiveKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.archives.use(token, async () => {}),
+  archiveClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.archives.close(token),
   fileKeep: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.use(token, async () => {}),
   fileClose: async ({ machine }: Use, token: unknown): Promise<void> => machine.files.close(token),
   watchOpen: async (use: Use, path: unknown, options: unknown): Promise<string> => {
@@ -160,6 +192,14 @@ function writeHow(how: unknown): WriteHow {
     exclusive: exclusive === true,
     append: append === true,
   };
+}
+
+function archiveHow(how: unknown): ArchiveHow {
+  if (typeof how !== "object" || how === null) throw notOurs();
+  const { exclude, maxBytes, maxEntries } = bare(how as Partial<ArchiveHow>);
+  if (!Array.isArray(exclude) || !exclude.every((each) => typeof each === "string")) throw notOurs();
+  if (!isCount(maxBytes) || !isCount(maxEntries)) throw notOurs();
+  return { exclude, maxBytes, maxEntries };
 }
 
 function notOurs(): Error {

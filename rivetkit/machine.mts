@@ -17,7 +17,7 @@ import { EarlyOutputs } from "./early.mjs";
 import { failure } from "./errors.mjs";
 import { homeOf } from "./home.mjs";
 import { Ledger } from "./ledger.mjs";
-import { openFiles, openWatches } from "./open-files.mjs";
+import { openArchives, openFiles, openWatches } from "./open-files.mjs";
 import { Places } from "./places.mjs";
 import type { AgentOsEvents, AgentOsOptions } from "./remote.mjs";
 import { Waits } from "./waits.mjs";
@@ -62,6 +62,8 @@ export class Machine {
   readonly #listings = new Gate(LISTINGS);
   /** What streams of clients have open; the actor stays awake meanwhile. */
   readonly files = openFiles(() => this.#settle());
+  /** The archives that clients read or write, in the same way. */
+  readonly archives = openArchives(() => this.#settle());
   /** The watches of clients, in the same way: a VM that ends would end them. */
   readonly watches = openWatches(() => this.#settle());
   /** The connections that are subscribed to each of these events. */
@@ -129,6 +131,7 @@ export class Machine {
     vm.on("exit", ({ reason }) => {
       if (this.#vm === vm) this.#vm = undefined;
       this.files.clear();
+      this.archives.clear();
       this.watches.clear();
       if (reason === "died") this.#send("vmShutdown", { reason: "error" });
       this.#settle();
@@ -290,7 +293,7 @@ export class Machine {
   }
 
   #busy(): boolean {
-    const open = this.files.size + this.watches.size;
+    const open = this.files.size + this.archives.size + this.watches.size;
     return !this.#stopped && (this.#calls > 0 || open > 0 || (this.#vm?.activeCount ?? 0) > 0);
   }
 }

@@ -1,7 +1,8 @@
-// What clients have open in an actor's VM: the files of streams, and watches. A client keeps what it has open; that of a client
+// What clients have open in an actor's VM: the files of streams, archives and watches. A client keeps what it has open; that of a client
 // that is gone is closed.
 import { randomUUID } from "node:crypto";
 import type { AgentVm } from "agent-vm";
+import { type ArchiveBackend, archivesOf } from "#archives";
 import { type FileBackend, filesOf } from "#file-streams";
 import { type LocalWatches, watchesOf } from "#watches";
 import { failure } from "./errors.mjs";
@@ -9,6 +10,8 @@ import { Places } from "./places.mjs";
 
 /** How many files the streams of one client may have open: half of those of a VM. */
 export const MOST_FILES_OF_ONE = 128;
+/** How many archives one client may have open: a quarter of those of a VM. */
+export const MOST_ARCHIVES_OF_ONE = 2;
 /** How many watches one client may have: half of those of a VM. */
 export const MOST_WATCHES_OF_ONE = 32;
 /** How long something stays open without a call about it. Clients make one at least every 20 s. */
@@ -34,6 +37,12 @@ interface Held<B> {
 export function openFiles(onIdle: () => void): Open<FileBackend> {
   const most = `The streams of one client have at most ${MOST_FILES_OF_ONE} files of a VM open at a time; end or destroy some`;
   return new Open(filesOf, "file of this stream", new Places(MOST_FILES_OF_ONE, most), onIdle);
+}
+
+/** The same for archives. */
+export function openArchives(onIdle: () => void): Open<ArchiveBackend> {
+  const most = `One client has at most ${MOST_ARCHIVES_OF_ONE} archives of a VM open at a time; end or destroy one`;
+  return new Open(archivesOf, "archive of this stream", new Places(MOST_ARCHIVES_OF_ONE, most), onIdle);
 }
 
 /** The same for watches. */

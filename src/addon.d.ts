@@ -4,6 +4,18 @@ import type { Answer, Dispatch, ExitValues, Json, Pairs, Replay, SpawnedValues, 
 
 /** A VM: before, while and after it runs. */
 export declare class NativeVm {
+  /** Begins to make an archive of a directory, or to write one into it. Returns its number. */
+  openArchive(call: number, path: string, write: boolean, options: TransferOptions): Answer<number>
+  /** Resolves to the next piece of an archive, which is empty at the end. */
+  readArchive(call: number, archive: number): Answer<Buffer>
+  /** Sends the next piece of an archive; it is copied before this returns. Resolves when there is room for one more. */
+  writeArchive(call: number, archive: number, piece: Uint8Array): Answer<void>
+  /** Ends an archive that is sent. Resolves when everything is written. */
+  endArchive(call: number, archive: number): Answer<void>
+  /** How much of an archive is read or written, as JSON. */
+  archiveTotals(call: number, archive: number): Answer<Json<TransferTotals>>
+  /** Closes an archive. It is no error if the VM has ended, which closes all. */
+  closeArchive(call: number, archive: number): Answer<void>
   /** Makes a context. Settles with its name. */
   createContext(call: number, options: ContextOptions): Answer<string>
   /** Runs a command in a context. One that is `abortable` is remembered until `forget`. */

@@ -100,7 +100,7 @@ fn request(host_path: String, path: String, options: TransferOptions) -> Result<
     })
 }
 
-fn described(totals: Totals) -> serde_json::Value {
+pub fn described(totals: Totals) -> serde_json::Value {
     let Totals {
         files,
         directories,

@@ -4,6 +4,7 @@
 //! it can. Otherwise the answer comes later through the VM's one threadsafe function, together with the events and in
 //! their order. lib/ turns the answers into promises, events and errors.
 
+mod archives;
 mod bridge;
 mod contexts;
 mod descriptors;

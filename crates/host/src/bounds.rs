@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::guest_threads::GuestThreads;
+use crate::open_archives::OpenArchives;
 use crate::open_files::OpenFiles;
 use crate::watch::Watches;
 
@@ -53,6 +54,8 @@ pub struct CallBounds {
     pub guest_threads: GuestThreads,
     /// One permit for each connection that is being made.
     pub connecting: Semaphore,
+    /// The archives that are read or written.
+    pub archives: OpenArchives,
     /// The files that streams have open.
     pub open_files: OpenFiles,
     /// The watches of files.
@@ -74,6 +77,7 @@ impl CallBounds {
             waiting_reads: Semaphore::new(WAITING_READS),
             guest_threads: GuestThreads::new(),
             connecting: Semaphore::new(MAX_CONNECTING),
+            archives: OpenArchives::default(),
             open_files: OpenFiles::default(),
             watches: Watches::default(),
             screens: Arc::new(Semaphore::new(SCREENS)),

@@ -23,6 +23,7 @@ mod leftover;
 mod listening;
 mod loopback;
 mod meter;
+mod open_archives;
 mod open_files;
 mod output_log;
 mod pausing;
@@ -40,6 +41,7 @@ mod shell_id;
 mod stream;
 mod sys;
 mod terminals;
+mod totals;
 mod usage;
 mod vm;
 mod waiting;
@@ -53,9 +55,9 @@ pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
-    Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, MAX_FILE, OnEntries, OnProgress,
-    OpenRequest, ReadRequest, Share, Totals, TransferLimits, TransferRequest, WalkRequest, WriteRequest,
-    copied, remove_tree,
+    ArchiveRequest, Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, MAX_FILE,
+    OnEntries, OnProgress, OpenRequest, ReadRequest, Share, TransferLimits, TransferRequest, WalkRequest,
+    WriteRequest, copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
 pub use listening::ListeningPort;
@@ -70,6 +72,7 @@ pub use run::{
 };
 pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;
+pub use totals::Totals;
 pub use usage::Usage;
 pub use vm::{IoStats, Vm, VmSlot};
 pub use watch::{WatchEvent, WatchFilesRequest};

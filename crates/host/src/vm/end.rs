@@ -80,6 +80,7 @@ pub(super) async fn watch(shared: Arc<Shared>, pidfd: OwnedFd, proxy: Option<Pro
     shared.control.close();
     shared.bounds.open_files.close_all();
     shared.bounds.watches.end_all();
+    shared.bounds.archives.close_all();
     if let Some(proxy) = proxy {
         proxy.stop().await;
     }

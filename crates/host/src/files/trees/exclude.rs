@@ -73,9 +73,23 @@ impl Exclude {
         })))
     }
 
-    /// Whether something in the directory with the relative path `prefix` is left out.
+    /// Whether there are no patterns.
     #[must_use]
-    pub fn matches(&self, prefix: &[u8], name: &[u8], is_directory: bool) -> bool {
+    pub fn is_empty(&self) -> bool {
+        let Compiled {
+            names,
+            directory_names,
+            paths,
+            directory_paths,
+        } = &*self.0;
+        [names, directory_names, paths, directory_paths]
+            .iter()
+            .all(|set| set.is_empty())
+    }
+
+    /// Whether something in the directory with these names on its way from the top is left out.
+    #[must_use]
+    pub fn matches(&self, way: &[impl AsRef<[u8]>], name: &[u8], is_directory: bool) -> bool {
         let Compiled {
             names,
             directory_names,
@@ -89,8 +103,9 @@ impl Exclude {
         if paths.is_empty() && (!is_directory || directory_paths.is_empty()) {
             return false;
         }
-        let mut path = prefix.to_vec();
-        if !path.is_empty() {
+        let mut path = Vec::new();
+        for each in way {
+            path.extend_from_slice(each.as_ref());
             path.push(b'/');
         }
         path.extend_from_slice(name);
@@ -112,7 +127,8 @@ mod tests {
         let is_directory = path.ends_with('/');
         let path = path.trim_end_matches('/');
         let (prefix, name) = path.rsplit_once('/').unwrap_or(("", path));
-        exclude.matches(prefix.as_bytes(), name.as_bytes(), is_directory)
+        let way: Vec<_> = prefix.split('/').filter(|name| !name.is_empty()).collect();
+        exclude.matches(&way, name.as_bytes(), is_directory)
     }
 
     #[test]
@@ -147,8 +163,8 @@ mod tests {
     #[test]
     fn names_need_not_be_utf8() {
         let exclude = Exclude::new(&["*.log".to_owned()]).expect("it is valid");
-        assert!(exclude.matches(b"", b"\xff.log", false));
-        assert!(!exclude.matches(b"", b"\xff.txt", false));
+        assert!(exclude.matches(&[] as &[&[u8]], b"\xff.log", false));
+        assert!(!exclude.matches(&[] as &[&[u8]], b"\xff.txt", false));
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub fn read_link(directory: &OwnedFd, name: &[u8]) -> Result<Option<Content>, Er
     match readlinkat(directory, name) {
         Ok(target) => Ok(Some(Content::Symlink {
             target: target.as_bytes().to_vec(),
-            modified: Kept::of(&found).modified,
+            modified: Kept::of(&found).modified.unwrap_or_default(),
         })),
         Err(Errno::ENOENT | Errno::EINVAL) => Ok(None),
         Err(errno) => Err(failed(errno, "readlink", name)),
@@ -228,7 +228,10 @@ impl Target for Host {
 /// Gives a new file or directory its attributes.
 pub fn give(fd: impl AsFd, kept: Kept, name: &[u8]) -> Result<(), Error> {
     fchmod(&fd, Mode::from_bits_truncate(kept.mode)).map_err(|errno| failed(errno, "fchmod", name))?;
-    futimens(&fd, &TimeSpec::UTIME_OMIT, &time(kept.modified)).map_err(|errno| failed(errno, "utime", name))
+    let Some(modified) = kept.modified else {
+        return Ok(());
+    };
+    futimens(&fd, &TimeSpec::UTIME_OMIT, &time(modified)).map_err(|errno| failed(errno, "utime", name))
 }
 
 fn time((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
@@ -270,6 +273,8 @@ impl Receiving {
                         temporary,
                     });
                 }
+                // Only archives have any, and they go to the VM.
+                Content::Bytes { .. } => {}
             }
         }
         // The VM's files are read with its user's rights.

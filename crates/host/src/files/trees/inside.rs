@@ -1,6 +1,8 @@
 //! The VM's side of a transfer: init opens and makes every file, as the VM's user.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,6 +45,48 @@ impl Inside {
         }
         let mode = OpenMode::Directory { follow: true };
         self.vm.open(None, self.path.as_bytes().into(), mode).await
+    }
+
+    /// Makes one file. Opened to write.
+    pub async fn create(&self, directory: &OwnedFd, name: &[u8]) -> Result<File, Error> {
+        let entries = vec![NewEntry::File { name: name.to_vec() }];
+        let step = FileStep::Create {
+            directory: 0,
+            entries,
+        };
+        let mut made = self.several(step, clone(directory)?).await?;
+        if let Some(error) = made.failure {
+            return Err(error);
+        }
+        let fd = made.fds.next().ok_or_else(Error::missing_descriptor)?;
+        let name = name.to_vec();
+        self.vm
+            .blocking(move || writable(fd, "", "write").map_err(|error| named(error, &name)))
+            .await
+    }
+
+    /// Makes another name of a file.
+    pub async fn hard_link(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        target_directory: &OwnedFd,
+        target: &[u8],
+    ) -> Result<(), Error> {
+        let mut fds = clone(directory)?;
+        fds.append(&mut clone(target_directory)?);
+        let step = FileStep::Create {
+            directory: 0,
+            entries: vec![NewEntry::HardLink {
+                name: name.to_vec(),
+                target_directory: 1,
+                target: target.to_vec(),
+            }],
+        };
+        match self.several(step, fds).await?.failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Carries out a step on several names.
@@ -187,9 +231,9 @@ impl Target for Inside {
             for Entry { name, content } in waiting.drain(..done.min(waiting.len())) {
                 match content {
                     Content::Symlink { .. } => progress.link()?,
-                    Content::File { file, size, .. } => {
+                    content => {
                         let fd = fds.next().ok_or_else(Error::missing_descriptor)?;
-                        sending.push_back((name, file, size, fd));
+                        sending.push_back((name, content, fd));
                     }
                 }
             }
@@ -221,7 +265,7 @@ impl Target for Inside {
 fn new_entry(entry: &Entry) -> NewEntry {
     let name = entry.name.clone();
     match &entry.content {
-        Content::File { .. } => NewEntry::File { name },
+        Content::File { .. } | Content::Bytes { .. } => NewEntry::File { name },
         Content::Symlink { target, modified } => NewEntry::Symlink {
             name,
             target: target.clone(),
@@ -235,7 +279,7 @@ fn new_entry(entry: &Entry) -> NewEntry {
 
 /// Files whose content is being copied into the VM.
 struct Sending {
-    waiting: VecDeque<(Vec<u8>, std::fs::File, u64, OwnedFd)>,
+    waiting: VecDeque<(Vec<u8>, Content, OwnedFd)>,
     current: Option<(Vec<u8>, Copying)>,
     progress: Progress,
 }
@@ -250,9 +294,21 @@ impl Sending {
                 Some(current) => current,
                 None => match self.waiting.pop_front() {
                     None => return Ok(true),
-                    Some((name, file, size, fd)) => {
+                    Some((name, content, fd)) => {
                         let to = writable(fd, "", "write").map_err(|error| named(error, &name))?;
-                        (name, Copying::new(file, to, size, Keep::Times))
+                        match content {
+                            Content::File { file, size, .. } => {
+                                (name, Copying::new(file, to, size, Keep::Times))
+                            }
+                            Content::Bytes { bytes, kept } => {
+                                fill(&to, &bytes, kept, &name)?;
+                                self.progress.bytes(bytes.len() as u64);
+                                self.progress.file()?;
+                                continue;
+                            }
+                            // It is made already.
+                            Content::Symlink { .. } => continue,
+                        }
                     }
                 },
             };
@@ -269,4 +325,11 @@ impl Sending {
             }
         }
     }
+}
+
+/// Writes a small file.
+fn fill(mut to: &File, bytes: &[u8], kept: Kept, name: &[u8]) -> Result<(), Error> {
+    to.write_all(bytes)
+        .map_err(|error| named(Error::system(&error, "write"), name))?;
+    give(to, kept, name)
 }

@@ -5,20 +5,29 @@
 //! as the VM's user; on the host's side every file is opened by one name in a directory that is open, so links lead nowhere. The
 //! host copies the content.
 //!
+//! A tar archive is a [source](tar_in) or a [target](tar_out) too: a stream of bytes between JavaScript and the VM's side.
+//!
 //! The memory and the descriptors of a transfer do not depend on the tree: see [`trail`] and [`walk`].
 
+mod archive;
+mod bytes_in;
 mod exclude;
 mod host;
 mod inside;
 mod progress;
 mod request;
 mod sink;
+mod sink_inside;
+mod tar_header;
+mod tar_in;
+mod tar_out;
 mod trail;
 mod transfer;
 mod walk;
 
+pub use archive::ArchiveRequest;
 pub use exclude::Exclude;
-pub use progress::{OnProgress, Totals};
+pub use progress::OnProgress;
 pub use request::{TransferLimits, TransferRequest};
 
 use std::time::Duration;

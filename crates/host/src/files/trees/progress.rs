@@ -5,29 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::request::TransferLimits;
+use super::walk::{Content, Entry};
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
+use crate::open_archives::ArchiveWork;
+use crate::totals::Totals;
 use crate::vm::{Vm, WeakVm};
 
 /// The shortest time between two reports.
 const INTERVAL: Duration = Duration::from_millis(100);
-
-/// What a transfer has copied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Files.
-    pub files: u64,
-    /// Directories, except for the top.
-    pub directories: u64,
-    /// Symbolic links.
-    pub links: u64,
-    /// Bytes of files, holes included.
-    pub bytes: u64,
-    /// Devices, sockets and FIFOs, which are not copied.
-    pub skipped: u64,
-}
 
 /// Receives totals, on the I/O thread. The next ones arrive when [`Credit`] is dropped.
 pub type OnProgress = Arc<dyn Fn(Totals, Credit) + Send + Sync>;
@@ -40,6 +29,7 @@ struct Counters {
     bytes: AtomicU64,
     skipped: AtomicU64,
     stopped: AtomicBool,
+    stopping: Notify,
 }
 
 /// The progress of one transfer, which its threads share.
@@ -74,6 +64,12 @@ impl Progress {
     /// Makes the transfer end.
     pub fn stop(&self) {
         self.counters.stopped.store(true, Ordering::Relaxed);
+        self.counters.stopping.notify_one();
+    }
+
+    /// Returns when the transfer must end. For one caller.
+    pub async fn stopped(&self) {
+        self.counters.stopping.notified().await;
     }
 
     /// Fails if the transfer must end.
@@ -115,6 +111,16 @@ impl Progress {
             )));
         }
         Ok(())
+    }
+
+    /// Fails if files are too much.
+    pub fn room_for(&self, entries: &[Entry]) -> Result<(), Error> {
+        let sizes = entries.iter().map(|entry| match &entry.content {
+            Content::File { size, .. } => *size,
+            Content::Bytes { bytes, .. } => bytes.len() as u64,
+            Content::Symlink { .. } => 0,
+        });
+        self.room(sizes.fold(0, u64::saturating_add))
     }
 
     /// Counts bytes.
@@ -178,5 +184,15 @@ impl Progress {
         reports.last = Instant::now();
         drop(reports);
         on_progress(self.totals(), credit);
+    }
+}
+
+impl ArchiveWork for Progress {
+    fn stop(&self) {
+        Progress::stop(self);
+    }
+
+    fn totals(&self) -> Totals {
+        Progress::totals(self)
     }
 }

@@ -8,6 +8,12 @@ use super::trail::{Reach, Trail};
 use super::walk::{Entry, Event, Kept};
 use crate::error::Error;
 
+/// The attributes of a directory that an archive does not describe.
+const UNDESCRIBED: Kept = Kept {
+    mode: 0o755,
+    modified: None,
+};
+
 /// How many directories wait for their attributes.
 const FINISHED: usize = 16;
 
@@ -30,8 +36,8 @@ pub trait Target: Reach {
 
 /// Follows the steps of a walk in another tree.
 pub struct Sink<'a, T> {
-    target: &'a T,
-    trail: Trail,
+    pub(super) target: &'a T,
+    pub(super) trail: Trail,
     /// The attributes of each directory on the way, if it is new.
     made: Vec<Option<Kept>>,
     finished: Vec<(Arc<OwnedFd>, Kept)>,
@@ -99,6 +105,41 @@ impl<'a, T: Target> Sink<'a, T> {
             Err(error) => Err(error),
         };
         made.map_err(|error| self.trail.at(error, &self.path))
+    }
+
+    /// How many names at the beginning of a path are those of the current directory and of the ones above it.
+    pub fn common(&self, path: &[Vec<u8>]) -> usize {
+        let names = self.trail.names().zip(path);
+        names.take_while(|(one, other)| one == other).count()
+    }
+
+    /// Whether the current directory has that path.
+    pub fn is_at(&self, path: &[Vec<u8>]) -> bool {
+        self.trail.depth() == path.len() && self.common(path) == path.len()
+    }
+
+    /// Goes to the directory with that path. Directories that are missing are made, as directories without a description.
+    pub async fn go_to(&mut self, path: &[Vec<u8>]) -> Result<(), Error> {
+        let common = self.common(path);
+        while self.trail.depth() > common {
+            self.leave().await?;
+        }
+        for name in &path[common..] {
+            self.enter(name.clone(), Some(UNDESCRIBED)).await?;
+        }
+        Ok(())
+    }
+
+    /// Describes the current directory. It gets these attributes if it is new.
+    pub fn describe(&mut self, kept: Kept) {
+        if let Some(Some(made)) = self.made.last_mut() {
+            *made = kept;
+        }
+    }
+
+    /// An error about something in the current directory, with its whole path.
+    pub fn at(&self, error: Error) -> Error {
+        self.trail.at(error, &self.path)
     }
 
     /// Ends the transfer, in whichever directory it is.

@@ -44,6 +44,18 @@ impl Trail {
         }
     }
 
+    /// In a directory below a top.
+    pub fn to(top: Arc<OwnedFd>, names: &[Vec<u8>]) -> Self {
+        let step = |name: &Vec<u8>| Step {
+            name: name.clone(),
+            fd: None,
+        };
+        Self {
+            top,
+            steps: names.iter().map(step).collect(),
+        }
+    }
+
     /// How far below the top it is.
     pub fn depth(&self) -> usize {
         self.steps.len()
@@ -100,11 +112,6 @@ impl Trail {
             last.fd = Some(Arc::clone(&base));
         }
         Ok(base)
-    }
-
-    /// The relative path of the directory.
-    pub fn path(&self) -> Vec<u8> {
-        self.names().collect::<Vec<_>>().join(&b'/')
     }
 
     /// An error about `name` in the directory, or about the directory itself, with its whole path.

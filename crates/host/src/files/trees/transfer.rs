@@ -7,12 +7,13 @@ use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::host::Host;
 use super::inside::Inside;
-use super::progress::{OnProgress, Progress, Totals};
+use super::progress::{OnProgress, Progress};
 use super::request::TransferRequest;
 use super::sink::{Sink, Target};
-use super::walk::{Content, Event, Source, Walk};
+use super::walk::{Event, Source, Walk};
 use crate::abort::Abort;
 use crate::error::Error;
+use crate::totals::Totals;
 use crate::vm::Vm;
 
 /// How many steps the source is ahead of the target. Each may have a batch of open files.
@@ -113,7 +114,9 @@ async fn copy(
     let writing = async move {
         while let Some(event) = receiver.recv().await {
             progress.check()?;
-            check_room(&event, progress)?;
+            if let Event::Entries(entries) = &event {
+                progress.room_for(entries)?;
+            }
             sink.take(event, progress).await?;
             progress.report();
         }
@@ -122,18 +125,6 @@ async fn copy(
     // Both to their end: neither may still be at work when the call settles.
     let (read, written) = tokio::join!(reading, writing);
     written.and(read)
-}
-
-/// Fails if the files of a step are more than the transfer may copy.
-fn check_room(event: &Event, progress: &Progress) -> Result<(), Error> {
-    let Event::Entries(entries) = event else {
-        return Ok(());
-    };
-    let sizes = entries.iter().map(|entry| match entry.content {
-        Content::File { size, .. } => size,
-        Content::Symlink { .. } => 0,
-    });
-    progress.room(sizes.fold(0, u64::saturating_add))
 }
 
 /// Which directory it is.

@@ -26,15 +26,15 @@ pub const BATCH: usize = 64;
 pub struct Kept {
     /// The permissions and the sticky bit, never a set-id bit.
     pub mode: u32,
-    /// The time of the last change, in seconds and nanoseconds.
-    pub modified: (i64, u32),
+    /// The time of the last change, in seconds and nanoseconds, if it is known.
+    pub modified: Option<(i64, u32)>,
 }
 
 impl Kept {
     pub fn of(found: &FileStat) -> Self {
         Self {
             mode: found.st_mode & COPIED,
-            modified: (found.st_mtime, found.st_mtime_nsec as u32),
+            modified: Some((found.st_mtime, found.st_mtime_nsec as u32)),
         }
     }
 }
@@ -60,8 +60,20 @@ pub struct Entry {
 }
 
 pub enum Content {
-    File { file: File, size: u64, kept: Kept },
-    Symlink { target: Vec<u8>, modified: (i64, u32) },
+    File {
+        file: File,
+        size: u64,
+        kept: Kept,
+    },
+    /// The whole content of a small file of an archive.
+    Bytes {
+        bytes: Vec<u8>,
+        kept: Kept,
+    },
+    Symlink {
+        target: Vec<u8>,
+        modified: (i64, u32),
+    },
 }
 
 /// Where a transfer comes from.
@@ -201,7 +213,7 @@ impl<'a, S: Source> Walk<'a, S> {
 
     /// Adds what is in the directory that the walk has entered.
     fn add(&mut self, names: Vec<Found>) {
-        let prefix = self.trail.path();
+        let prefix: Vec<_> = self.trail.names().collect();
         let amount = Amount {
             names: names.len(),
             bytes: names.iter().map(|found| found.name.len()).sum(),
@@ -209,7 +221,7 @@ impl<'a, S: Source> Walk<'a, S> {
         let (mut others, mut directories, mut skipped) = (Vec::new(), Vec::new(), 0);
         for found in names {
             let is_directory = found.kind == EntryKind::Directory;
-            if self.exclude.matches(&prefix, &found.name, is_directory) {
+            if !self.exclude.is_empty() && self.exclude.matches(&prefix, &found.name, is_directory) {
                 continue;
             }
             match found.kind {

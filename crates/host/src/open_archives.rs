@@ -1,0 +1,105 @@
+//! The archives that JavaScript reads or sends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Error;
+use crate::totals::Totals;
+
+/// The most archives of one VM that are open.
+const MOST_OPEN: usize = 8;
+
+/// The work on an archive.
+pub trait ArchiveWork: Send + Sync {
+    /// Makes it end.
+    fn stop(&self);
+
+    /// How much is done.
+    fn totals(&self) -> Totals;
+}
+
+/// The archives of one VM that are open, by their numbers.
+#[derive(Default)]
+pub struct OpenArchives {
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Archive>>>,
+}
+
+/// An archive that is read or sent.
+pub struct Archive {
+    /// The work on it.
+    pub work: Box<dyn ArchiveWork>,
+    /// Pieces to read, or to send.
+    pub pieces: tokio::sync::Mutex<Pieces>,
+    result: tokio::sync::Mutex<Option<oneshot::Receiver<Result<(), Error>>>>,
+}
+
+/// Where the pieces go.
+pub enum Pieces {
+    Read(mpsc::Receiver<Vec<u8>>),
+    Send(Option<mpsc::Sender<Vec<u8>>>),
+}
+
+impl OpenArchives {
+    /// An open archive.
+    pub fn get(&self, number: u64) -> Result<Arc<Archive>, Error> {
+        let found = self.open.lock().get(&number).cloned();
+        found.ok_or_else(|| Error::InvalidArgument("the archive of this stream is closed".to_owned()))
+    }
+
+    /// Adds one. Returns its number.
+    pub fn add(&self, archive: Archive) -> Result<u64, Error> {
+        let mut open = self.open.lock();
+        if open.len() >= MOST_OPEN {
+            return Err(Error::LimitExceeded(format!(
+                "{MOST_OPEN} archives of this VM are open, the most that a VM may have: end or destroy one"
+            )));
+        }
+        let number = 1 + self.last.fetch_add(1, Ordering::Relaxed);
+        open.insert(number, Arc::new(archive));
+        Ok(number)
+    }
+
+    /// Closes an archive, which ends what is not done of it. A number that is not known is no error.
+    pub fn close(&self, number: u64) {
+        let closed = self.open.lock().remove(&number);
+        if let Some(archive) = closed {
+            archive.work.stop();
+        }
+    }
+
+    /// Closes all archives at the end of the VM.
+    pub fn close_all(&self) {
+        let closed = std::mem::take(&mut *self.open.lock());
+        for archive in closed.into_values() {
+            archive.work.stop();
+        }
+    }
+}
+
+impl Archive {
+    /// An archive whose work will send its result.
+    pub fn new(
+        work: Box<dyn ArchiveWork>,
+        pieces: Pieces,
+        result: oneshot::Receiver<Result<(), Error>>,
+    ) -> Self {
+        Self {
+            work,
+            pieces: tokio::sync::Mutex::new(pieces),
+            result: tokio::sync::Mutex::new(Some(result)),
+        }
+    }
+
+    /// How the work has ended; for the first one who asks.
+    pub async fn result(&self) -> Result<(), Error> {
+        match self.result.lock().await.take() {
+            Some(result) => result.await.unwrap_or(Err(Error::Disposed)),
+            None => Ok(()),
+        }
+    }
+}
