@@ -77,6 +77,23 @@ test(
 );
 
 test(
+  "a VM outlives commands that start while its memory is full of files",
+  withLimit({ memoryBytes: 40 * MiB }, async (vm) => {
+    const filled = await vm.exec("dd if=/dev/zero of=/tmp/big bs=256k count=400; exit $?");
+    expect(filled).toMatchObject({ exitCode: 137, reason: "oom" });
+    // Programs are small here, so the kernel may pick a process that has not executed its program yet.
+    const ends = [];
+    for (let round = 0; round < 20; round++) {
+      ends.push(...(await Promise.all([1, 2, 3, 4].map(() => vm.exec("true")))));
+    }
+    for (const { exitCode, reason } of ends)
+      expect([`0 exited`, `137 oom`, `137 signal`]).toContain(`${exitCode} ${reason}`);
+    await vm.delete("/tmp/big");
+    expect(await output(vm, "echo on")).toBe("on\n");
+  }),
+);
+
+test(
   "the limit is on all of the VM together, private files included",
   withLimit({ memoryBytes: 96 * MiB }, async (vm) => {
     const { pid } = await vm.spawn("sh", ["-c", `exec ${take(40 * MiB)}`]);

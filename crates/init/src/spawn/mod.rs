@@ -60,6 +60,8 @@ pub struct Spawner {
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
+    /// Whether children get copies of init's memory.
+    copies: bool,
 }
 
 /// A program that runs or may start to.
@@ -78,7 +80,10 @@ pub struct Started {
 
 impl Spawner {
     /// Prepares to start programs with the environment `env`, and with at most `open_files` open files each.
-    pub fn new(env: Vec<(String, String)>, open_files: u64) -> io::Result<Self> {
+    ///
+    /// With a `bound` on the memory of programs, a child gets a copy of init's memory. Where memory runs out, the kernel may
+    /// kill the child in its cgroup, and kills all who share its memory, wherever they are, unless the parent waits (`vfork(2)`).
+    pub fn new(env: Vec<(String, String)>, open_files: u64, bound: bool) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
         Ok(Self {
@@ -87,6 +92,7 @@ impl Spawner {
             env,
             open_files: (open_files, open_files),
             sibling: false,
+            copies: bound,
         })
     }
 
@@ -116,11 +122,18 @@ impl Spawner {
         patience: Duration,
     ) -> Result<Started, Failure> {
         let (host_fds, mut child_fds) = stdio(request.stdio)?;
-        let launched = self.launch(request, directory_fd, &child_fds, cgroup, mark, None, patience)?;
+        let launched = if self.copies {
+            self.launch_copy(request, directory_fd, &child_fds, cgroup, mark, patience)?
+        } else {
+            match self.launch(request, directory_fd, &child_fds, cgroup, mark, None, patience)? {
+                Launched::Running(pid) => Launched::Running(pid),
+                Launched::Starting(child) => Launched::Starting(Starting::shared(child, request)),
+            }
+        };
         let is_terminal = matches!(request.stdio, Stdio::Terminal { .. });
         let (pid, starting) = match launched {
             Launched::Running(pid) => (pid, None),
-            Launched::Starting(child) => (child.pid(), Some(Starting::shared(child, request))),
+            Launched::Starting(starting) => (starting.pid(), Some(starting)),
         };
         Ok(Started {
             pid,
@@ -149,18 +162,13 @@ impl Spawner {
         let mut plan = self.plan(request, directory_fd)?;
         plan.mark = mark;
         plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
-        let stdio = match child_fds {
-            [terminal] => sys::thrice(terminal),
-            [stdout, stderr] => [self.null_fd.as_fd(), stdout.as_fd(), stderr.as_fd()],
-            [stdin, stdout, stderr, ..] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-            [] => sys::thrice(&self.null_fd),
-        };
-        let more = more(request.stdio, child_fds)?;
-        let failed = |error: ChildError| failure(&error, &request.program, &request.cwd);
         let stack = match self.stack.take() {
             Some(stack) => stack,
             None => Stack::new().map_err(|error| self::failed(errno_of(&error), "mmap"))?,
         };
+        let stdio = self.standard(child_fds);
+        let more = more(request.stdio, child_fds)?;
+        let failed = |error: ChildError| failure(&error, &request.program, &request.cwd);
         let child = sys::start(stack, plan, stdio, &more, cgroup).map_err(failed)?;
         let pid = child.pid();
         if !child.wait(patience) {
@@ -175,6 +183,45 @@ impl Spawner {
                 outcome.map(|()| Launched::Running(pid)).map_err(failed)
             }
             Err(child) => Ok(Launched::Starting(child)),
+        }
+    }
+
+    /// As [`launch`](Self::launch), in a copy of this process's memory.
+    fn launch_copy(
+        &self,
+        request: &Spawn,
+        directory_fd: BorrowedFd<'_>,
+        child_fds: &[OwnedFd],
+        cgroup: Cgroup<'_>,
+        mark: Option<u64>,
+        patience: Duration,
+    ) -> Result<Launched<Starting>, Failure> {
+        let (mut report, report_fd) = Report::pair().map_err(|errno| self::failed(errno, "pipe2"))?;
+        let mut plan = self.plan(request, directory_fd)?;
+        plan.mark = mark;
+        plan.report_fd = Some(report_fd.as_raw_fd());
+        let more = more(request.stdio, child_fds)?;
+        let failed = |error: ChildError| failure(&error, &request.program, &request.cwd);
+        let pid = sys::start_copy(plan, self.standard(child_fds), &more, cgroup).map_err(failed)?;
+        drop(report_fd);
+        report.wait(patience);
+        match report.outcome(false) {
+            None => Ok(Launched::Starting(Starting::reported(pid, report, request))),
+            Some(Ok(())) => Ok(Launched::Running(pid)),
+            Some(Err(error)) => {
+                sys::reap(pid);
+                Err(failed(error))
+            }
+        }
+    }
+
+    /// The standard descriptors of a program with these ends of [`stdio`].
+    fn standard<'a>(&'a self, child_fds: &'a [OwnedFd]) -> [BorrowedFd<'a>; 3] {
+        match child_fds {
+            [terminal] => sys::thrice(terminal),
+            [stdout, stderr] => [self.null_fd.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            [stdin, stdout, stderr, ..] => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            [] => sys::thrice(&self.null_fd),
         }
     }
 

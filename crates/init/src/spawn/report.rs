@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 use nix::errno::Errno;
@@ -40,13 +40,7 @@ impl Report {
     pub fn pid(&mut self, patience: Duration) -> Option<pid_t> {
         self.read();
         if self.bytes.is_empty() && !self.has_ended {
-            let mut watched = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-            // Whatever it returns, the pipe is read once more.
-            let _ = poll(
-                &mut watched,
-                PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX),
-            );
-            self.read();
+            self.await_more(patience);
         }
         self.number(0)
     }
@@ -65,6 +59,29 @@ impl Report {
                 errno: Errno::from_raw(errno),
             })
         }))
+    }
+
+    /// Waits at most that long until the child has executed or failed.
+    pub fn wait(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.read();
+        while !self.has_ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.await_more(left);
+        }
+    }
+
+    fn await_more(&mut self, patience: Duration) {
+        let mut watched = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        // Whatever it returns, the pipe is read once more.
+        let _ = poll(
+            &mut watched,
+            PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX),
+        );
+        self.read();
     }
 
     fn read(&mut self) {

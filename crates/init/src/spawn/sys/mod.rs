@@ -10,7 +10,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use agent_vm_vfork::sys::{Borrower, ChildOptions, Stack};
+use agent_vm_vfork::sys::{Borrower, ChildOptions, Stack, copy};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -79,7 +79,54 @@ pub fn start(
     more: &[(u8, BorrowedFd<'_>)],
     cgroup: Cgroup<'_>,
 ) -> Result<Child, ChildError> {
-    let failed = |step| move |errno| ChildError { step, errno };
+    let options = options(&plan, cgroup);
+    let (memory, _placed) = prepare(plan, stdio, more, cgroup)?;
+    // SAFETY: `child` only makes system calls that leave `errno` alone, and never returns; the pointers in `memory` are to what it
+    // has itself.
+    unsafe { Borrower::start(stack, memory, &options, child) }
+        .map(Child)
+        .map_err(|error| failed(Step::None)(errno_of(&error)))
+}
+
+/// As [`start`], in a copy of this process's memory. Returns the child's pid; only the plan's report tells how it went.
+pub fn start_copy(
+    plan: Plan<'_>,
+    stdio: [BorrowedFd<'_>; 3],
+    more: &[(u8, BorrowedFd<'_>)],
+    cgroup: Cgroup<'_>,
+) -> Result<libc::pid_t, ChildError> {
+    let options = options(&plan, cgroup);
+    let (mut memory, _placed) = prepare(plan, stdio, more, cgroup)?;
+    // SAFETY: init has one thread.
+    match unsafe { copy(&options) } {
+        Ok(Some(made)) => Ok(made.pid),
+        // SAFETY: in the copy, `memory` is its own, and `child` never returns.
+        Ok(None) => unsafe { child((&raw mut memory).cast()) },
+        Err(error) => Err(failed(Step::None)(errno_of(&error))),
+    }
+}
+
+fn failed(step: Step) -> impl FnOnce(Errno) -> ChildError {
+    move |errno| ChildError { step, errno }
+}
+
+fn options<'a>(plan: &Plan<'_>, cgroup: Cgroup<'a>) -> ChildOptions<'a> {
+    ChildOptions {
+        exit_signal: libc::SIGCHLD,
+        sibling: plan.sibling,
+        cgroup: cgroup.into,
+        key: seccomp::key(),
+        ..ChildOptions::default()
+    }
+}
+
+/// What the child uses, and the descriptors that must stay open until it is made.
+fn prepare(
+    plan: Plan<'_>,
+    stdio: [BorrowedFd<'_>; 3],
+    more: &[(u8, BorrowedFd<'_>)],
+    cgroup: Cgroup<'_>,
+) -> Result<(ChildMemory, Placed), ChildError> {
     let placed = Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, more)
         .map_err(failed(Step::Descriptors))?;
     let memory = ChildMemory {
@@ -99,18 +146,7 @@ pub fn start(
         step: Step::None,
         errno: 0,
     };
-    let options = ChildOptions {
-        exit_signal: libc::SIGCHLD,
-        sibling: plan.sibling,
-        cgroup: cgroup.into,
-        key: seccomp::key(),
-        ..ChildOptions::default()
-    };
-    // SAFETY: `child` only makes system calls that leave `errno` alone, and never returns; the pointers in `memory` are to what it
-    // has itself.
-    unsafe { Borrower::start(stack, memory, &options, child) }
-        .map(Child)
-        .map_err(|error| failed(Step::None)(errno_of(&error)))
+    Ok((memory, placed))
 }
 
 impl Child {
