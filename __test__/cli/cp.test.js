@@ -94,6 +94,25 @@ test("directories go in and out as with cp -R, and patterns are left out", async
   expect(fs.readdirSync(back).sort()).toEqual(["link", "node_modules", "sub", "work"]);
 });
 
+test("a directory is not copied through a link that an earlier copy has made", async () => {
+  const { inside } = await named("box");
+  const [out, elsewhere] = ["out", "elsewhere"].map((name) => path.join(directory, name));
+  fs.mkdirSync(elsewhere);
+  await inside(`mkdir tree; ln -s ${elsewhere} tree/keys`);
+  expect(await cp("box:tree/.", out)).toEqual(DONE);
+  await inside("mkdir keys; echo mine > keys/authorized");
+  expect(await cp("box:keys", out)).toMatchObject({ code: 125, stderr: expect.stringContaining("ENOTDIR") });
+  expect(fs.readdirSync(elsewhere)).toEqual([]);
+  // A link that the caller names is followed.
+  expect(await cp("box:keys/.", path.join(out, "keys"))).toEqual(DONE);
+  expect(fs.readdirSync(elsewhere)).toEqual(["authorized"]);
+
+  fs.mkdirSync(path.join(out, "tree/keys"), { recursive: true });
+  const { stderr } = await cp("box:tree", out);
+  expect(stderr).toContain(path.join(out, "tree/keys"));
+  expect(stderr).not.toContain("/proc");
+});
+
 test("what cannot be copied is said, and nothing odd is left", async () => {
   const { inside, child, ended } = await named("box");
   await inside("mkfifo fifo; mkdir full; touch full/file; chmod 0 full; mkdir d; mkfifo d/fifo");
@@ -113,6 +132,15 @@ test("what cannot be copied is said, and nothing odd is left", async () => {
   await refused(["box:a"], 2, "a SOURCE and a DEST");
   await refused(["box:d/.", path.join(directory, "d")], 0, "1 devices, FIFOs or sockets were not copied");
   expect(fs.readdirSync(directory).sort()).toEqual(["agent-vm", "d"]);
+
+  await inside("truncate -s 1T huge");
+  await refused(["box:huge", directory], 125, "/home/user/huge has 1099511627776 bytes");
+  // Until the VM's disk is full.
+  await inside("{ yes > growing & } ; until [ -s growing ]; do :; done");
+  expect(await cp("box:growing", directory)).toEqual(DONE);
+  const end = Number(await inside("wait $! 2>/dev/null; stat -c %s growing; rm growing"));
+  expect(fs.statSync(path.join(directory, "growing")).size).toBeLessThan(end);
+  fs.rmSync(path.join(directory, "growing"));
 
   const endless = cp("box:/dev/zero", path.join(directory, "zero"));
   expect((await endless).stderr).toContain("neither a file nor a directory");

@@ -4,10 +4,11 @@
 
 const fs = require("node:fs/promises");
 const path = require("node:path");
-const { createReadStream, createWriteStream } = require("node:fs");
+const { constants, createReadStream, createWriteStream } = require("node:fs");
 const { randomUUID } = require("node:crypto");
 const { pipeline } = require("node:stream/promises");
 
+const defaults = require("../defaults");
 const { AgentVmError, systemError } = require("../error");
 const { readLines } = require("./lines");
 
@@ -22,6 +23,10 @@ const { readLines } = require("./lines");
 /** @typedef {{ total: Progress } | { progress: Progress } | { done: TransferTotals } | { error: { code: string, message: string } }} Message */
 
 const PERMISSIONS = 0o777;
+/** The largest file that is copied out: a program inside may have made a hole, which it is no more on the host. */
+const LARGEST = defaults.transfer.maxBytes;
+/** The most that is copied of a file that reports a size of 0, as those of /proc do. */
+const MOST_UNSIZED = 1 << 24;
 /** The shortest time between two pieces of progress. */
 const PACE_MS = 100;
 const HOME = "/home/user";
@@ -95,15 +100,26 @@ async function copyOut(vm, request, send, signal) {
         (total) => send({ total }),
         () => {},
       );
-    return vm.downloadDirectory(await vm.realpath(inside), target, transfer(request, send, signal));
+    const from = await vm.realpath(inside);
+    /** @param {string} to */
+    const download = (to) => vm.downloadDirectory(from, to, transfer(request, send, signal));
+    return target === request.target ? download(target) : notThroughLink(target, download);
   }
   refuseOthers((source.mode & 0o170000) === 0o100000, request);
+  if (source.size > LARGEST) {
+    throw new AgentVmError(
+      "LIMIT_EXCEEDED",
+      `${inside} has ${source.size} bytes; at most ${LARGEST} are copied of a file`,
+    );
+  }
+  // A program may add to it as fast as it is copied.
+  const end = (source.size || MOST_UNSIZED) - 1;
   // Takes its name when it is whole, in place of what has the name: so no link is followed.
   const temporary = path.join(path.dirname(target), `.agent-vm-${randomUUID()}.tmp`);
   try {
     await copyFile(send, source.size, (counted) =>
       pipeline(
-        vm.createReadStream(inside),
+        vm.createReadStream(inside, { end }),
         counted,
         createWriteStream(temporary, { flags: "wx", mode: source.mode & PERMISSIONS }),
         { signal },
@@ -128,6 +144,35 @@ function place({ source, contents, into }, target, exists) {
   if (contents) return target;
   if (into && !exists) throw new AgentVmError("ENOTDIR", `${target} is no directory`);
   return exists ? path.join(target, path.basename(source)) : target;
+}
+
+/**
+ * Copies to a directory whose name comes from the VM, as do those that an earlier copy has made: so no link is followed.
+ * @template T
+ * @param {string} target
+ * @param {(opened: string) => Promise<T>} copy
+ */
+async function notThroughLink(target, copy) {
+  const isNew = await fs.mkdir(target).then(
+    () => true,
+    (error) => {
+      if (systemError(error).code !== "EEXIST") throw error;
+      return false;
+    },
+  );
+  const directory = await fs.open(target, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  const opened = `/proc/self/fd/${directory.fd}`;
+  try {
+    return await copy(opened);
+  } catch (thrown) {
+    const error = systemError(thrown);
+    error.message = error.message.replaceAll(opened, target);
+    // Unless something has been copied.
+    if (isNew) await fs.rmdir(target).catch(() => {});
+    throw error;
+  } finally {
+    await directory.close();
+  }
 }
 
 /** @param {Promise<{ isDirectory: boolean | (() => boolean) }>} asked */
