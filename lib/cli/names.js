@@ -22,7 +22,8 @@ function checkName(name) {
 
 /** The directory of this user's sockets, which nobody else may enter: who connects reads and writes the VM's files. */
 function directoryOfNames() {
-  const uid = os.userInfo().uid;
+  // Not of os.userInfo(), which fails for a user without an entry in /etc/passwd.
+  const uid = /** @type {() => number} */ (process.getuid)();
   const own = process.env.XDG_RUNTIME_DIR;
   const directory = own ? path.join(own, "agent-vm") : path.join(os.tmpdir(), `agent-vm-${uid}`);
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
