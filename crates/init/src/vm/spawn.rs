@@ -90,14 +90,15 @@ impl Vm {
         for call in self.directories.expired() {
             refuse(control, call, stopped(Errno::ETIMEDOUT))?;
         }
-        let (running, failed) = self.waiting_starts.advance();
+        let is_paused = self.families.are_frozen();
+        let (running, failed) = self.waiting_starts.advance(is_paused);
         for start in running {
             start.report(control)?;
         }
         for (call, error) in failed {
             refuse(control, call, error)?;
         }
-        while let Some(next) = self.waiting_starts.next(self.env_bytes) {
+        while !is_paused && let Some(next) = self.waiting_starts.next(self.env_bytes) {
             self.finish_start(control, &next.request, next.directory_fd.as_fd(), next.expires)?;
         }
         Ok(())

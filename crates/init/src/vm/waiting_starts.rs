@@ -183,8 +183,8 @@ impl WaitingStarts {
     }
 
     /// Looks at each of them. Returns those whose programs run now, and the failures of others, which will not run; their
-    /// processes end, if they have not yet.
-    pub fn advance(&mut self) -> (Vec<Start>, Vec<(Call, Failure)>) {
+    /// processes end, if they have not yet. While the VM `is_paused` they may take as long as it lasts.
+    pub fn advance(&mut self, is_paused: bool) -> (Vec<Start>, Vec<(Call, Failure)>) {
         let now = Instant::now();
         let (mut running, mut failed) = (Vec::new(), Vec::new());
         self.starts.retain_mut(|start| {
@@ -195,7 +195,7 @@ impl WaitingStarts {
                 }
                 return true;
             }
-            match start.look(now) {
+            match start.look(now, is_paused) {
                 None => true,
                 Some(Ok(running_start)) => {
                     self.bytes -= start.bytes;
@@ -208,7 +208,10 @@ impl WaitingStarts {
                 }
             }
         });
-        self.queue.retain(|start| {
+        self.queue.retain_mut(|start| {
+            if is_paused {
+                start.deadline = now + DEADLINE;
+            }
             let error = match start.expires {
                 Some(expires) if expires <= now => stopped(Errno::ETIMEDOUT),
                 _ if start.deadline <= now => no_room(),
@@ -268,7 +271,7 @@ impl WaitingStarts {
 
 impl WaitingStart {
     /// Whether its program runs, or why it will not; `None` while it still may start to.
-    fn look(&mut self, now: Instant) -> Option<Result<Start, Failure>> {
+    fn look(&mut self, now: Instant, is_paused: bool) -> Option<Result<Start, Failure>> {
         let State::Pending(pending) = &mut self.state else {
             return None;
         };
@@ -280,7 +283,7 @@ impl WaitingStart {
             }
             Some(Err(error)) => Some(Err(error)),
             None if pending.stop => Some(Err(stopped(Errno::ECANCELED))),
-            None => match pending.check(self.pid, now)? {
+            None => match pending.check(self.pid, now, is_paused)? {
                 Overdue::Deadline => Some(Err(self.starting.overdue())),
                 Overdue::Expired => Some(Err(stopped(Errno::ETIMEDOUT))),
             },
@@ -303,9 +306,13 @@ enum Overdue {
 
 impl Pending {
     /// Whether the start must not wait any longer. Continues the process if another one has stopped it.
-    fn check(&mut self, pid: pid_t, now: Instant) -> Option<Overdue> {
+    fn check(&mut self, pid: pid_t, now: Instant, is_paused: bool) -> Option<Overdue> {
         if self.expires.is_some_and(|expires| expires <= now) {
             return Some(Overdue::Expired);
+        }
+        if is_paused {
+            self.deadline = now + DEADLINE;
+            return None;
         }
         if is_stopped(pid) {
             self.resumes += 1;
@@ -330,5 +337,33 @@ pub(super) fn no_room() -> Failure {
         errno: libc::EAGAIN,
         syscall: "clone".into(),
         path: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_gives_a_start_its_time_again_but_not_the_time_that_the_host_has_set() {
+        let now = Instant::now();
+        let mut pending = Pending {
+            fds: Vec::new(),
+            deadline: now,
+            expires: None,
+            stop: false,
+            resumes: 0,
+        };
+        // Not a child, and so not a stopped one.
+        let pid = std::process::id() as pid_t;
+        assert!(pending.check(pid, now, true).is_none());
+        assert!(pending.check(pid, now, false).is_none());
+        let later = now + DEADLINE;
+        assert!(matches!(
+            pending.check(pid, later, false),
+            Some(Overdue::Deadline)
+        ));
+        pending.expires = Some(later);
+        assert!(matches!(pending.check(pid, later, true), Some(Overdue::Expired)));
     }
 }
