@@ -261,6 +261,12 @@ test("a failure, an abort and the end of the VM end an archive, and give its pla
     })(),
   );
   expect(await rejection(ending.writeArchive("/home/user/x", failing))).toBe(reason);
+  // Sources that fail before a piece is asked for: their error is the call's, and no uncaught one.
+  for (const later of [(fail) => fail(), process.nextTick, setImmediate]) {
+    const early = new Readable({ read() {} });
+    later(() => early.destroy(reason));
+    expect(await rejection(ending.writeArchive("/home/user/x", early))).toBe(reason);
+  }
   await ending.dispose();
   expect(await rejection(buffer(open[0]))).toMatchObject({
     code: expect.stringMatching(/^(VM_DISPOSED|INVALID_ARGUMENT)$/),

@@ -138,6 +138,8 @@ async function writeArchiveOf(backend, path, from, options) {
   const pieces = piecesOf(from);
   const { how, signal, onProgress } = transferOptions(options);
   if (signal?.aborted) throw aborted(signal);
+  // Its error is this call's, even before the first piece is asked for: without a listener it would end the process.
+  if (from instanceof Readable) from.on("error", () => {});
   const archive = new OpenArchive(backend, onProgress);
   const abort = () => {
     archive.close();
