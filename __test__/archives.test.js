@@ -224,6 +224,12 @@ test("archives that are damaged, endless or too large are refused", async () => 
     for (let i = 0; ; i++) yield entry(`many${i}`);
   };
   expect(await rejection(vm.writeArchive(top, Readable.from(many()), { maxEntries: 1000 }))).toMatchObject(limit);
+  // Directories that no entry describes count as well.
+  const undescribed = pax(record("path", `${"u/".repeat(1000)}f`));
+  expect(
+    await rejection(vm.writeArchive(top, Readable.from([undescribed, entry("f"), END]), { maxEntries: 1000 })),
+  ).toMatchObject(limit);
+  expect(await write(`${top}/counted`, entry("a/b/f"), entry("a/g"))).toMatchObject({ files: 2, directories: 2 });
   const deep = "d/".repeat(5000);
   expect(await rejection(write(top, pax(record("path", `${deep}f`)), entry("x")))).toMatchObject(limit);
   // The end without its blocks of zeros is an end.

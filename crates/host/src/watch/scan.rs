@@ -113,7 +113,7 @@ async fn open_below(
 struct Listing {
     /// Names, and whether each is a directory.
     names: Vec<(Vec<u8>, bool)>,
-    /// Whether names that are no directories were left out.
+    /// Whether names were left out.
     is_cut: bool,
 }
 
@@ -233,7 +233,7 @@ impl State {
         if !watched.is_directory || (!scan.report && !watched.recursive) {
             return Ok(());
         }
-        let listing = list(fd, scan.report, |name| !watched.excludes(name))?;
+        let listing = list(fd, scan.report, self.most, |name| !watched.excludes(name))?;
         self.take_listing(scan, &listing)
     }
 
@@ -359,8 +359,14 @@ fn identity(fd: &OwnedFd) -> Result<(u64, u64), Error> {
     Ok((found.st_dev, found.st_ino))
 }
 
-/// The names in a directory: all that are wanted, or only those of directories.
-fn list(fd: &OwnedFd, all: bool, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Listing, Error> {
+/// The names in a directory: all that are wanted, or only those of directories. Of these, one more than the most that may be
+/// watched: that one is too many already, and the VM decides how many there are.
+fn list(
+    fd: &OwnedFd,
+    all: bool,
+    most_directories: usize,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Listing, Error> {
     let failed = |errno: Errno| Error::system(&errno.into(), "readdir");
     let own_fd = fd.try_clone().map_err(|error| Error::system(&error, "dup"))?;
     let mut directory = Dir::from_fd(own_fd).map_err(failed)?;
@@ -368,7 +374,7 @@ fn list(fd: &OwnedFd, all: bool, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Li
         names: Vec::new(),
         is_cut: false,
     };
-    let mut others = 0;
+    let (mut others, mut directories) = (0, 0);
     for (number, entry) in directory.iter().enumerate() {
         if number >= MOST_READ {
             return Err(Error::LimitExceeded("a directory has too many names".to_owned()));
@@ -382,7 +388,13 @@ fn list(fd: &OwnedFd, all: bool, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Li
             Some(kind) => kind == Type::Directory,
             None => is_directory(fd, name),
         };
-        if !is_directory {
+        if is_directory {
+            directories += 1;
+            if directories > most_directories + 1 {
+                listing.is_cut = true;
+                continue;
+            }
+        } else {
             if !all {
                 continue;
             }
@@ -400,4 +412,23 @@ fn list(fd: &OwnedFd, all: bool, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Li
 fn is_directory(fd: &OwnedFd, name: &CStr) -> bool {
     fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
         .is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_has_a_bound_for_directories() {
+        let top = std::env::temp_dir().join(format!("agent-vm-listing-{}", std::process::id()));
+        for number in 0..5 {
+            std::fs::create_dir_all(top.join(number.to_string())).expect("a directory in it");
+        }
+        let fd = OwnedFd::from(std::fs::File::open(&top).expect("it is there"));
+        for (most, found) in [(1, 2), (3, 4), (4, 5), (5, 5)] {
+            let listing = list(&fd, true, most, |_| true).expect("it can be read");
+            assert_eq!((listing.names.len(), listing.is_cut), (found, found < 5));
+        }
+        std::fs::remove_dir_all(&top).expect("it can be removed");
+    }
 }

@@ -61,7 +61,7 @@ impl<'a, T: Target> Sink<'a, T> {
         match event {
             Event::Enter { name, kept } => {
                 progress.directory()?;
-                self.enter(name, Some(kept)).await
+                self.enter(name, Some(kept)).await.map(drop)
             }
             Event::Leave => self.leave().await,
             Event::Skipped(count) => {
@@ -72,8 +72,8 @@ impl<'a, T: Target> Sink<'a, T> {
         }
     }
 
-    /// Goes into a directory. If it is new, it gets the attributes when it is left.
-    pub async fn enter(&mut self, name: Vec<u8>, kept: Option<Kept>) -> Result<(), Error> {
+    /// Goes into a directory. If it is new, it gets the attributes when it is left. Returns whether it is new.
+    pub async fn enter(&mut self, name: Vec<u8>, kept: Option<Kept>) -> Result<bool, Error> {
         let made = match self.trail.current(self.target).await {
             Ok(directory) => self.target.make_directory(directory, name.clone()).await,
             Err(error) => Err(error),
@@ -81,7 +81,7 @@ impl<'a, T: Target> Sink<'a, T> {
         let (fd, is_new) = made.map_err(|error| self.trail.at(error, &self.path))?;
         self.trail.push(name, Arc::new(fd));
         self.made.push(kept.filter(|_| is_new));
-        Ok(())
+        Ok(is_new)
     }
 
     /// Goes back to the directory above.
@@ -118,14 +118,23 @@ impl<'a, T: Target> Sink<'a, T> {
         self.trail.depth() == path.len() && self.common(path) == path.len()
     }
 
-    /// Goes to the directory with that path. Directories that are missing are made, as directories without a description.
-    pub async fn go_to(&mut self, path: &[Vec<u8>]) -> Result<(), Error> {
+    /// Goes to the directory with that path. Directories that are missing are made, as directories without a description; those
+    /// among the first `counted` names are counted.
+    pub async fn go_to(
+        &mut self,
+        path: &[Vec<u8>],
+        counted: usize,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let common = self.common(path);
         while self.trail.depth() > common {
             self.leave().await?;
         }
-        for name in &path[common..] {
-            self.enter(name.clone(), Some(UNDESCRIBED)).await?;
+        for (at, name) in path.iter().enumerate().skip(common) {
+            let is_new = self.enter(name.clone(), Some(UNDESCRIBED)).await?;
+            if is_new && at < counted {
+                progress.directory()?;
+            }
         }
         Ok(())
     }

@@ -167,7 +167,9 @@ impl<'a> Unpacking<'a> {
             EntryType::Directory => {
                 self.flush().await?;
                 self.progress.directory()?;
-                self.sink.go_to(&described.path).await?;
+                self.sink
+                    .go_to(&described.path, parents.len(), self.progress)
+                    .await?;
                 self.sink.describe(described.kept);
                 self.leave_out(&described).await
             }
@@ -221,7 +223,7 @@ impl<'a> Unpacking<'a> {
     async fn enter(&mut self, parents: &[Vec<u8>]) -> Result<(), Error> {
         if !self.sink.is_at(parents) {
             self.flush().await?;
-            self.sink.go_to(parents).await?;
+            self.sink.go_to(parents, parents.len(), self.progress).await?;
         }
         Ok(())
     }
@@ -255,7 +257,7 @@ impl<'a> Unpacking<'a> {
         if path == target {
             return Ok(());
         }
-        self.sink.go_to(parents).await?;
+        self.sink.go_to(parents, parents.len(), self.progress).await?;
         self.sink.hard_link(name, target_parents, target_name).await?;
         self.progress.file()
     }
