@@ -259,6 +259,47 @@ test("maxBytes and maxEntries bound a copy, and an abort ends it", async () => {
   expect(left).toEqual([]);
 });
 
+test("files of /proc count as many bytes as they have, whatever size they show", async () => {
+  const [from, to] = ["/proc/sys/kernel/random", temporaryDirectory()];
+  // The length of a random id is always the same.
+  const exclude = fs.readdirSync(from).filter((name) => !["boot_id", "uuid"].includes(name));
+  expect(fs.statSync(path.join(from, "uuid")).size).toBe(0);
+  for (const copy of [
+    (options) => vm.uploadDirectory(from, "/home/user/random", options),
+    (options) => vm.downloadDirectory(from, to, options),
+  ]) {
+    expect(await copy({ exclude })).toMatchObject({ files: 2, bytes: 2 * 37 });
+    expect(await rejection(copy({ exclude, maxBytes: 73 }))).toMatchObject({ code: "LIMIT_EXCEEDED" });
+  }
+  // No temporary file is left of the copy that failed.
+  expect(fs.readdirSync(to).sort()).toEqual(["boot_id", "uuid"]);
+});
+
+test("patterns that take long for many long paths hold up no other VM, and an abort ends them", async () => {
+  const to = temporaryDirectory();
+  const other = await boot();
+  const levels = 200;
+  const into = `mkdir ${"a".repeat(250)} && cd ${"a".repeat(250)}`;
+  const make = `mkdir long && cd long && for i in {1..${levels}}; do ${into}; done && seq 200000 | xargs touch`;
+  await output(vm, `exec bash -c '${make}'`);
+  const controller = new AbortController();
+  const options = { exclude: ["/x/*.o", "**/x/*.y/"], signal: controller.signal };
+  const depth = () => Number(sh(to, "find . -mindepth 1 -type d -printf x | wc -c"));
+  try {
+    const aborted = rejection(vm.downloadDirectory("/home/user/long", to, options));
+    // The last directory follows when its names have been compared.
+    await until(() => depth() === levels - 1);
+    // The names are read, which takes less time than these, and then compared, which takes more.
+    for (let i = 0; i < 100; i++) await output(other, "true");
+    controller.abort();
+    expect(await aborted).toMatchObject({ code: "ABORTED" });
+    expect(depth()).toBe(levels - 1);
+  } finally {
+    // Deeper than Node.js removes.
+    sh(to, "rm -rf *");
+  }
+});
+
 test("a wrong argument is INVALID_ARGUMENT, and a missing directory is the kernel's error with its path", async () => {
   const from = temporaryDirectory();
   const refused = { code: "INVALID_ARGUMENT" };

@@ -103,6 +103,7 @@ impl Copying {
             if copied > MOST_UNSIZED {
                 return Err(at("read")(Errno::EFBIG.into()));
             }
+            self.at = copied;
         } else if !self.copy_small()? {
             self.copy_extents()?;
             if self.at < self.size {

@@ -43,7 +43,7 @@ impl Vm {
         let result = self.archiving(progress.clone(), async move {
             let inside = Inside::new(vm.clone(), &request.path);
             let top = inside.top(false).await?;
-            let walk = Walk::new(&inside, top, request.path, exclude, None).await?;
+            let walk = Walk::new(&inside, top, request.path, exclude, None, counting.clone()).await?;
             tar_out::write(&vm, walk, &sender, &counting).await
         })?;
         self.shared()

@@ -73,6 +73,12 @@ impl Exclude {
         })))
     }
 
+    /// Whether it matters in which directory a name is.
+    #[must_use]
+    pub fn has_paths(&self) -> bool {
+        !(self.0.paths.is_empty() && self.0.directory_paths.is_empty())
+    }
+
     /// Whether there are no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {

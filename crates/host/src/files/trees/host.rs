@@ -21,7 +21,7 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use super::progress::Progress;
 use super::sink::Target;
 use super::trail::{Reach, failed};
-use super::walk::{Content, Entered, Entry, Found, Kept, Source};
+use super::walk::{Content, Entered, Entry, Found, Kept, Sorter, Source};
 use super::{TURN, named};
 use crate::error::Error;
 use crate::files::content::{Copying, Keep};
@@ -82,13 +82,19 @@ impl Reach for Host {
 }
 
 impl Source for Host {
-    async fn enter(&self, base: Arc<OwnedFd>, way: Vec<u8>, most: Amount) -> Result<Entered, Error> {
+    async fn enter(
+        &self,
+        base: Arc<OwnedFd>,
+        way: Vec<u8>,
+        most: Amount,
+        sorter: Sorter,
+    ) -> Result<Entered, Error> {
         let path = Arc::clone(&self.path);
         self.run(move || {
             let fd = open_directory(&base, &way)?;
             let found = fstat(&fd).map_err(|errno| failed(errno, "fstat", &way))?;
-            let names = names(&fd, &path, most)?;
-            Ok(Entered { fd, found, names })
+            let level = sorter.sort(names(&fd, &path, most)?)?;
+            Ok(Entered { fd, found, level })
         })
         .await
     }
@@ -300,15 +306,14 @@ impl Receiving {
 
     fn copy(&mut self) -> Result<(), Error> {
         let begun = Instant::now();
-        while let Some(mut next) = self.open.pop_front() {
+        // After an error it stays: the VM's user may not remove what has a temporary name.
+        while let Some(next) = self.open.front_mut() {
             self.progress.check()?;
             let before = next.copying.position();
             let is_over = next.copying.go_on().map_err(|error| named(error, &next.name))?;
-            self.progress.bytes(next.copying.position() - before);
+            self.progress.bytes(next.copying.position() - before)?;
             if is_over {
-                self.complete.push(next);
-            } else {
-                self.open.push_front(next);
+                self.complete.extend(self.open.pop_front());
             }
             if begun.elapsed() > TURN {
                 break;

@@ -15,7 +15,7 @@ use super::host::{give, names, read_link, regular};
 use super::progress::Progress;
 use super::sink::Target;
 use super::trail::{Reach, failed};
-use super::walk::{Content, Entered, Entry, Found, Kept, Source};
+use super::walk::{Content, Entered, Entry, Found, Kept, Sorter, Source};
 use super::{EntryKind, TURN, named};
 use crate::error::Error;
 use crate::files::content::{Copying, Keep};
@@ -123,14 +123,20 @@ impl Reach for Inside {
 }
 
 impl Source for Inside {
-    async fn enter(&self, base: Arc<OwnedFd>, way: Vec<u8>, most: Amount) -> Result<Entered, Error> {
+    async fn enter(
+        &self,
+        base: Arc<OwnedFd>,
+        way: Vec<u8>,
+        most: Amount,
+        sorter: Sorter,
+    ) -> Result<Entered, Error> {
         let fd = self.open(base, way.clone()).await?;
         let path = Arc::clone(&self.path);
         self.vm
             .blocking(move || {
                 let found = fstat(&fd).map_err(|errno| failed(errno, "fstat", &way))?;
-                let names = names(&fd, &path, most)?;
-                Ok(Entered { fd, found, names })
+                let level = sorter.sort(names(&fd, &path, most)?)?;
+                Ok(Entered { fd, found, level })
             })
             .await
     }
@@ -302,7 +308,7 @@ impl Sending {
                             }
                             Content::Bytes { bytes, kept } => {
                                 fill(&to, &bytes, kept, &name)?;
-                                self.progress.bytes(bytes.len() as u64);
+                                self.progress.bytes(bytes.len() as u64)?;
                                 self.progress.file()?;
                                 continue;
                             }
@@ -314,7 +320,7 @@ impl Sending {
             };
             let before = copying.position();
             let is_over = copying.go_on().map_err(|error| named(error, &name))?;
-            self.progress.bytes(copying.position() - before);
+            self.progress.bytes(copying.position() - before)?;
             if is_over {
                 self.progress.file()?;
             } else {

@@ -123,9 +123,10 @@ impl Progress {
         self.room(sizes.fold(0, u64::saturating_add))
     }
 
-    /// Counts bytes.
-    pub fn bytes(&self, count: u64) {
+    /// Counts bytes. A file may have more than its size promises, as those of /proc do.
+    pub fn bytes(&self, count: u64) -> Result<(), Error> {
         self.counters.bytes.fetch_add(count, Ordering::Relaxed);
+        self.room(0)
     }
 
     /// Counts what is not copied.

@@ -320,7 +320,7 @@ impl<'a> Unpacking<'a> {
                     .await?;
                 at += count;
                 left -= count;
-                self.progress.bytes(count);
+                self.progress.bytes(count)?;
                 self.progress.report();
             }
         }

@@ -128,7 +128,7 @@ impl Packing {
                 }
                 Content::File { file, size, kept } => {
                     self.current = Some(begin(piece, &path, name, file, size, kept));
-                    self.progress.bytes(size);
+                    self.progress.bytes(size)?;
                 }
                 // No source has any.
                 Content::Bytes { .. } => {}

@@ -34,7 +34,15 @@ impl Vm {
             let from = host.top(false).await?;
             let to = inside.top(true).await?;
             let target = identity(&to)?;
-            let walk = Walk::new(&host, from, request.host_path, request.exclude, target).await?;
+            let walk = Walk::new(
+                &host,
+                from,
+                request.host_path,
+                request.exclude,
+                target,
+                progress.clone(),
+            )
+            .await?;
             copy(walk, Sink::new(&inside, to, request.path), &progress).await
         };
         aborting(transfer, &progress, abort).await
@@ -54,7 +62,15 @@ impl Vm {
             let from = inside.top(false).await?;
             let to = host.top(true).await?;
             let target = identity(&to)?;
-            let walk = Walk::new(&inside, from, request.path, request.exclude, target).await?;
+            let walk = Walk::new(
+                &inside,
+                from,
+                request.path,
+                request.exclude,
+                target,
+                progress.clone(),
+            )
+            .await?;
             copy(walk, Sink::new(&host, to, request.host_path), &progress).await
         };
         aborting(transfer, &progress, abort).await

@@ -13,6 +13,7 @@ use nix::sys::stat::FileStat;
 
 use super::exclude::Exclude;
 use super::named;
+use super::progress::Progress;
 use super::trail::{MAX_DEPTH, Reach, Trail, failed};
 use crate::error::Error;
 use crate::files::content::COPIED;
@@ -50,7 +51,44 @@ pub struct Found {
 pub struct Entered {
     pub fd: OwnedFd,
     pub found: FileStat,
-    pub names: Vec<Found>,
+    pub level: Level,
+}
+
+/// Sorts the names of one directory. With a million names and long paths that takes minutes, so it is work for a thread.
+pub struct Sorter {
+    exclude: Exclude,
+    /// The names on the way to the directory, if they matter.
+    way: Vec<Vec<u8>>,
+    progress: Progress,
+}
+
+impl Sorter {
+    /// What is to be copied. Ends with the transfer.
+    pub fn sort(&self, names: Vec<Found>) -> Result<Level, Error> {
+        let amount = Amount {
+            names: names.len(),
+            bytes: names.iter().map(|found| found.name.len()).sum(),
+        };
+        let (mut others, mut directories, mut skipped) = (Vec::new(), Vec::new(), 0);
+        for found in names {
+            self.progress.check()?;
+            let is_directory = found.kind == EntryKind::Directory;
+            if !self.exclude.is_empty() && self.exclude.matches(&self.way, &found.name, is_directory) {
+                continue;
+            }
+            match found.kind {
+                EntryKind::Directory => directories.push(found.name),
+                EntryKind::File | EntryKind::Symlink => others.push(found),
+                _ => skipped += 1,
+            }
+        }
+        Ok(Level {
+            others: others.into_iter(),
+            directories: directories.into_iter(),
+            skipped,
+            amount,
+        })
+    }
 }
 
 /// A file that is opened, or a link that is read.
@@ -79,7 +117,13 @@ pub enum Content {
 /// Where a transfer comes from.
 pub trait Source: Reach {
     /// Opens a directory, reads its attributes and its names; `most` of them.
-    async fn enter(&self, base: Arc<OwnedFd>, way: Vec<u8>, most: Amount) -> Result<Entered, Error>;
+    async fn enter(
+        &self,
+        base: Arc<OwnedFd>,
+        way: Vec<u8>,
+        most: Amount,
+        sorter: Sorter,
+    ) -> Result<Entered, Error>;
 
     /// Opens files and reads links of a directory. What does not exist any more, and what is no file any more, is missing.
     async fn load(&self, directory: Arc<OwnedFd>, names: Vec<Found>) -> Result<Vec<Entry>, Error>;
@@ -98,7 +142,7 @@ pub enum Event {
 }
 
 /// What is left in a directory.
-struct Level {
+pub struct Level {
     others: vec::IntoIter<Found>,
     directories: vec::IntoIter<Vec<u8>>,
     skipped: u64,
@@ -111,6 +155,7 @@ pub struct Walk<'a, S> {
     trail: Trail,
     levels: Vec<Level>,
     exclude: Exclude,
+    progress: Progress,
     left: Amount,
     /// The directory that must not be walked through: what is copied would be copied again.
     target: Option<(u64, u64)>,
@@ -126,12 +171,14 @@ impl<'a, S: Source> Walk<'a, S> {
         path: String,
         exclude: Exclude,
         target: Option<(u64, u64)>,
+        progress: Progress,
     ) -> Result<Self, Error> {
         let mut walk = Self {
             source,
             trail: Trail::new(top),
             levels: Vec::new(),
             exclude,
+            progress,
             left: Amount {
                 names: MAX_ENTRIES,
                 bytes: MAX_BYTES,
@@ -140,11 +187,11 @@ impl<'a, S: Source> Walk<'a, S> {
             path,
         };
         let top = Arc::clone(walk.trail.top());
-        let entered = source.enter(top, b".".to_vec(), walk.left).await;
+        let sorter = walk.sorter(b"");
+        let entered = source.enter(top, b".".to_vec(), walk.left, sorter).await;
         let entered = entered.map_err(|error| walk.trail.at(named(error, b""), &walk.path))?;
         walk.refuse_target(&entered.found, b"")?;
-        let names = entered.names;
-        walk.add(names);
+        walk.add(entered.level);
         Ok(walk)
     }
 
@@ -173,9 +220,10 @@ impl<'a, S: Source> Walk<'a, S> {
                     self.path
                 )));
             }
+            let sorter = self.sorter(&name);
             let base = self.trail.current(self.source).await;
             let entered = match base {
-                Ok(base) => self.source.enter(base, name.clone(), self.left).await,
+                Ok(base) => self.source.enter(base, name.clone(), self.left, sorter).await,
                 Err(error) => Err(error),
             };
             let entered = match entered {
@@ -187,7 +235,7 @@ impl<'a, S: Source> Walk<'a, S> {
             };
             self.refuse_target(&entered.found, &name)?;
             self.trail.push(name.clone(), Arc::new(entered.fd));
-            self.add(entered.names);
+            self.add(entered.level);
             return Ok(Some(Event::Enter {
                 name,
                 kept: Kept::of(&entered.found),
@@ -211,32 +259,26 @@ impl<'a, S: Source> Walk<'a, S> {
         Ok(())
     }
 
-    /// Adds what is in the directory that the walk has entered.
-    fn add(&mut self, names: Vec<Found>) {
-        let prefix: Vec<_> = self.trail.names().collect();
-        let amount = Amount {
-            names: names.len(),
-            bytes: names.iter().map(|found| found.name.len()).sum(),
-        };
-        let (mut others, mut directories, mut skipped) = (Vec::new(), Vec::new(), 0);
-        for found in names {
-            let is_directory = found.kind == EntryKind::Directory;
-            if !self.exclude.is_empty() && self.exclude.matches(&prefix, &found.name, is_directory) {
-                continue;
-            }
-            match found.kind {
-                EntryKind::Directory => directories.push(found.name),
-                EntryKind::File | EntryKind::Symlink => others.push(found),
-                _ => skipped += 1,
+    /// For a directory in the current one, or without a name for the top.
+    fn sorter(&self, name: &[u8]) -> Sorter {
+        let mut way = Vec::new();
+        if self.exclude.has_paths() {
+            way.extend(self.trail.names().map(<[u8]>::to_vec));
+            if !name.is_empty() {
+                way.push(name.to_vec());
             }
         }
-        self.left.names -= amount.names.min(self.left.names);
-        self.left.bytes -= amount.bytes.min(self.left.bytes);
-        self.levels.push(Level {
-            others: others.into_iter(),
-            directories: directories.into_iter(),
-            skipped,
-            amount,
-        });
+        Sorter {
+            exclude: self.exclude.clone(),
+            way,
+            progress: self.progress.clone(),
+        }
+    }
+
+    /// Adds what is in the directory that the walk has entered.
+    fn add(&mut self, level: Level) {
+        self.left.names -= level.amount.names.min(self.left.names);
+        self.left.bytes -= level.amount.bytes.min(self.left.bytes);
+        self.levels.push(level);
     }
 }
