@@ -18,10 +18,11 @@ use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futime
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
+use super::entry::{Content, Entry, Found, Kept};
 use super::progress::Progress;
 use super::sink::Target;
 use super::trail::{Reach, failed};
-use super::walk::{Content, Entered, Entry, Found, Kept, Sorter, Source};
+use super::walk::{Entered, Sorter, Source};
 use super::{TURN, named};
 use crate::error::Error;
 use crate::files::content::{Copying, Keep};

@@ -11,11 +11,12 @@ use agent_vm_protocol::message::{FileStep, NewEntry, OpenMode, Reply, Time, is_k
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
+use super::entry::{Content, Entry, Found, Kept};
 use super::host::{give, names, read_link, regular};
 use super::progress::Progress;
 use super::sink::Target;
 use super::trail::{Reach, failed};
-use super::walk::{Content, Entered, Entry, Found, Kept, Sorter, Source};
+use super::walk::{Entered, Sorter, Source};
 use super::{EntryKind, TURN, named};
 use crate::error::Error;
 use crate::files::content::{Copying, Keep};

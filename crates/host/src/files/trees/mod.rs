@@ -11,6 +11,7 @@
 
 mod archive;
 mod bytes_in;
+mod entry;
 mod exclude;
 mod host;
 mod inside;

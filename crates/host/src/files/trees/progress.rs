@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::entry::{Content, Entry};
 use super::request::TransferLimits;
-use super::walk::{Content, Entry};
 use crate::credit::{Credit, CreditReturned};
 use crate::error::Error;
 use crate::open_archives::ArchiveWork;

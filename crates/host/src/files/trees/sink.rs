@@ -3,9 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::entry::{Entry, Kept};
 use super::progress::Progress;
 use super::trail::{Reach, Trail};
-use super::walk::{Entry, Event, Kept};
+use super::walk::Event;
 use crate::error::Error;
 
 /// The attributes of a directory that an archive does not describe.

@@ -2,7 +2,7 @@
 
 use tar::{EntryType, Header};
 
-use super::walk::Kept;
+use super::entry::Kept;
 use crate::error::Error;
 
 /// The unit of an archive.

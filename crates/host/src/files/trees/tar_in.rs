@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::bytes_in::BytesIn;
+use super::entry::{Content, Entry, Kept};
 use super::exclude::Exclude;
 use super::host::give;
 use super::inside::Inside;
@@ -18,7 +19,7 @@ use super::progress::Progress;
 use super::sink::Sink;
 use super::tar_header::{BLOCK, Extended, MOST_EXTENDED, broken, is_intact, number, padding, refused};
 use super::trail::MAX_DEPTH;
-use super::walk::{BATCH, Content, Entry, Kept};
+use super::walk::BATCH;
 use crate::error::Error;
 use crate::files::content::COPIED;
 use crate::vm::Vm;

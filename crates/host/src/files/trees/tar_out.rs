@@ -9,10 +9,11 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
 use tokio::sync::mpsc;
 
+use super::entry::{Content, Entry, Kept};
 use super::named;
 use super::progress::Progress;
 use super::tar_header::{self, BLOCK, Written, padding};
-use super::walk::{Content, Entry, Event, Kept, Source, Walk};
+use super::walk::{Event, Source, Walk};
 use crate::error::Error;
 use crate::vm::Vm;
 

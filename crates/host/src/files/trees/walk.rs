@@ -3,7 +3,6 @@
 //! The names of one directory are read at once, so a walk remembers the names that are left in each directory on the way down. They
 //! have a bound together; the number of directories and files of a tree has none.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::vec;
@@ -11,41 +10,16 @@ use std::vec;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
+use super::entry::{Entry, Found, Kept};
 use super::exclude::Exclude;
 use super::named;
 use super::progress::Progress;
 use super::trail::{MAX_DEPTH, Reach, Trail, failed};
 use crate::error::Error;
-use crate::files::content::COPIED;
 use crate::files::entries::{Amount, EntryKind, MAX_BYTES, MAX_ENTRIES};
 
 /// How many files are open at a time in one step of a transfer.
 pub const BATCH: usize = 64;
-
-/// What a transfer keeps of a file or directory.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept {
-    /// The permissions and the sticky bit, never a set-id bit.
-    pub mode: u32,
-    /// The time of the last change, in seconds and nanoseconds, if it is known.
-    pub modified: Option<(i64, u32)>,
-}
-
-impl Kept {
-    pub fn of(found: &FileStat) -> Self {
-        Self {
-            mode: found.st_mode & COPIED,
-            modified: Some((found.st_mtime, found.st_mtime_nsec as u32)),
-        }
-    }
-}
-
-/// What a directory contains.
-#[derive(Debug, Clone)]
-pub struct Found {
-    pub name: Vec<u8>,
-    pub kind: EntryKind,
-}
 
 /// An opened directory, and what is in it.
 pub struct Entered {
@@ -63,7 +37,7 @@ pub struct Sorter {
 }
 
 impl Sorter {
-    /// What is to be copied. Ends with the transfer.
+    /// What will be copied. Ends with the transfer.
     pub fn sort(&self, names: Vec<Found>) -> Result<Level, Error> {
         let amount = Amount {
             names: names.len(),
@@ -89,29 +63,6 @@ impl Sorter {
             amount,
         })
     }
-}
-
-/// A file that is opened, or a link that is read.
-pub struct Entry {
-    pub name: Vec<u8>,
-    pub content: Content,
-}
-
-pub enum Content {
-    File {
-        file: File,
-        size: u64,
-        kept: Kept,
-    },
-    /// The whole content of a small file of an archive.
-    Bytes {
-        bytes: Vec<u8>,
-        kept: Kept,
-    },
-    Symlink {
-        target: Vec<u8>,
-        modified: (i64, u32),
-    },
 }
 
 /// Where a transfer comes from.
