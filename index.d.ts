@@ -1753,7 +1753,8 @@ export interface WatchOptions {
  *   its mode, owner, times or extended attributes were set. One that has not been taken yet is about all changes up to then.
  * - `removed`: it is no longer at `path`.
  * - `renamed`: it was at `from`, with everything below it. What was at `path` before is gone.
- * - `overflow`: events at or below `path` were lost. List it again; what happens after this event is reported.
+ * - `overflow`: events at or below `path` were lost. List it again; what happens after this event is reported, or is lost and
+ *   reported by another `overflow`.
  * - `unwatched`: not all of what happens below the directory `path` is reported from now on, for the reason in `code`.
  */
 export type WatchEvent =

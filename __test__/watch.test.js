@@ -173,6 +173,35 @@ test("what the kernel drops is an overflow, and directories of that time are wat
   expect((await server.ended).code).toBe(0);
 }, 60_000);
 
+test("a storm of renames in a large tree is reported as overflows while it lasts, and what follows it as it is", async () => {
+  const { top, watcher } = await watched();
+  // Renames of a directory in a deep and wide tree, faster than anyone can follow.
+  const script = `
+import os
+deep = "x/" * 300; os.makedirs(deep); os.chdir(deep)
+for i in range(8000): os.mkdir("d%d" % i)
+os.fork(); name = str(os.getpid()); os.mkdir(name)
+while True: os.rename(name, name + "b"); os.rename(name + "b", name + "c"); os.rename(name + "c", name)`;
+  const { pid } = await vm.spawn("python3", ["-c", script], { cwd: top });
+  for (let overflows = 0; overflows < 3;) overflows += Number((await watcher.next()).value.type === "overflow");
+  await vm.killProcess(pid);
+  await vm.exec("pkill -KILL python3");
+  // An overflow also covers what came before it was taken. After the last one, everything is reported.
+  const made = new Set();
+  const make = async () => {
+    const file = `${top}/x/after${made.size}`;
+    made.add(file);
+    await vm.writeFile(file, "");
+  };
+  await make();
+  for (;;) {
+    const { type, path: at } = (await watcher.next()).value;
+    if (type === "overflow") await make();
+    if (type === "created" && made.has(at)) break;
+  }
+  await watcher.return();
+});
+
 test("what the host changes in a mount is reported, too", async () => {
   const host = temporaryDirectory();
   fs.mkdirSync(path.join(host, "d"));

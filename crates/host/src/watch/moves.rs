@@ -145,11 +145,6 @@ impl State {
         };
         tree.detach(child);
         tree.attach(child, *to, new);
-        // What was opened while events about its path had still to be read may be another directory.
-        let is_dubious = |(watch, place): &&(WatchId, Place)| *watch == id && tree.is_below(*place, child);
-        let dubious: Vec<_> = self.recent.iter().filter(is_dubious).copied().collect();
-        for (_, place) in dubious {
-            self.scan(id, place, true, false);
-        }
+        self.moved.insert((id, child));
     }
 }

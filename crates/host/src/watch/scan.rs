@@ -207,7 +207,7 @@ impl State {
         if let Some(directory) = watched.tree.get_mut(place) {
             directory.number = Some(number);
         }
-        self.recent.push((id, place));
+        self.recent.insert((id, place));
         self.follow(number, id, place);
         if before == Some(number) && !scan.deep {
             return Ok(());

@@ -1,6 +1,6 @@
 //! What the watches of one VM have in common: one inotify instance, and the directories that are still to be opened.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,12 @@ use crate::error::Error;
 /// The bytes of one read, and how many reads there are before other work has its turn.
 const READ_BYTES: usize = 16 * 1024;
 const READS: usize = 16;
+
+/// After how much time other work has its turn, too.
+const TURN: Duration = Duration::from_millis(10);
+
+/// How long a receiver waits at most to learn that events were lost, while all directories are opened again.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// When a directory that is missing although no event says why is opened again.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -68,7 +74,9 @@ pub struct State {
     /// How many those names are.
     pub(super) reported: usize,
     /// The directories that were opened since then: an event about their path may still have to be read.
-    pub(super) recent: Vec<(WatchId, Place)>,
+    pub(super) recent: HashSet<(WatchId, Place)>,
+    /// The directories that were renamed in this turn.
+    pub(super) moved: HashSet<(WatchId, Place)>,
     /// How many directories and files are watched.
     pub(super) places: usize,
     /// The most that may be.
@@ -87,7 +95,8 @@ impl State {
             held: Vec::new(),
             listed: Vec::new(),
             reported: 0,
-            recent: Vec::new(),
+            recent: HashSet::new(),
+            moved: HashSet::new(),
             places: 0,
             most,
             inotify_fd,
@@ -184,14 +193,20 @@ impl State {
 
     /// Reads events until there are none, or other work must have its turn. Returns whether there are none.
     pub fn read(&mut self) -> Result<bool, Errno> {
+        let is_drained = self.read_for_a_turn()?;
+        self.open_dubious();
+        if is_drained {
+            self.all_read();
+        }
+        Ok(is_drained)
+    }
+
+    fn read_for_a_turn(&mut self) -> Result<bool, Errno> {
         let mut bytes = [0; READ_BYTES];
-        let mut reads = 0;
-        while reads < READS {
+        let (mut reads, began) = (0, Instant::now());
+        while reads < READS && began.elapsed() < TURN {
             match nix::unistd::read(&*self.inotify_fd, &mut bytes) {
-                Ok(0) | Err(Errno::EAGAIN) => {
-                    self.all_read();
-                    return Ok(true);
-                }
+                Ok(0) | Err(Errno::EAGAIN) => return Ok(true),
                 Ok(length) => {
                     self.later_since = None;
                     for event in parse(&bytes[..length]) {
@@ -204,6 +219,24 @@ impl State {
             reads += 1;
         }
         Ok(false)
+    }
+
+    /// Opens again, of the directories that were renamed in this turn and what is below them, those that were opened while events
+    /// about their path had still to be read: each may be another directory. Once for a turn: a program can rename a directory with
+    /// all others in it thousands of times meanwhile.
+    fn open_dubious(&mut self) {
+        let mut seen = HashSet::new();
+        for (watch, top) in std::mem::take(&mut self.moved) {
+            let Some(watched) = self.watches.get(&watch) else {
+                continue;
+            };
+            let below = watched.tree.with_below(top, |place| seen.insert((watch, place)));
+            for place in below {
+                if self.recent.contains(&(watch, place)) {
+                    self.scan(watch, place, true, false);
+                }
+            }
+        }
     }
 
     fn all_read(&mut self) {
@@ -233,11 +266,21 @@ impl State {
 
     /// Tells receivers what is so now: that everything is watched, and what was lost before.
     pub fn settle(&mut self) {
-        for watched in self.watches.values_mut().filter(|watched| watched.silent == 0) {
+        for watched in self.watches.values_mut() {
+            if watched.silent > 0 {
+                if watched.lost_since.is_some_and(|since| since.elapsed() >= UNTOLD) {
+                    watched.queue.settle();
+                    // What comes before all is watched again is covered by another one.
+                    watched.queue.lose();
+                    watched.lost_since = Some(Instant::now());
+                }
+                continue;
+            }
             if let Some(ready) = watched.ready.take() {
                 // A failed send means that the caller no longer waits.
                 drop(ready.send(Ok(())));
             }
+            watched.lost_since = None;
             watched.queue.settle();
         }
     }
@@ -247,8 +290,9 @@ impl State {
         self.held.clear();
         let watches: Vec<_> = self.watches.keys().copied().collect();
         for id in watches {
-            if let Some(watched) = self.watches.get(&id) {
+            if let Some(watched) = self.watches.get_mut(&id) {
                 watched.queue.lose();
+                watched.lost_since.get_or_insert_with(Instant::now);
             }
             self.scan(id, ROOT, false, true);
         }

@@ -102,12 +102,13 @@ impl Tree {
         }
     }
 
-    /// A directory, and all below it.
-    pub fn with_below(&self, top: Place) -> Vec<Place> {
-        let mut found = vec![top];
+    /// A directory, and all below it; without those, and what is below them, that are not `wanted`.
+    pub fn with_below(&self, top: Place, mut wanted: impl FnMut(Place) -> bool) -> Vec<Place> {
+        let mut found = Vec::from_iter(Some(top).filter(|top| wanted(*top)));
         let mut next = 0;
         while let Some(place) = found.get(next) {
-            found.extend(self.children(*place));
+            let children = self.children(*place).into_iter();
+            found.extend(children.filter(|child| wanted(*child)));
             next += 1;
         }
         found
@@ -116,7 +117,7 @@ impl Tree {
     /// Removes a directory and all below it. Returns them.
     pub fn remove(&mut self, top: Place) -> Vec<(Place, Directory)> {
         self.detach(top);
-        let places = self.with_below(top);
+        let places = self.with_below(top, |_| true);
         places
             .into_iter()
             .filter_map(|place| Some((place, self.directories.remove(&place)?)))

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -41,6 +42,8 @@ pub struct Watched {
     pub identity: Option<(u64, u64)>,
     /// How many directories are still to be opened without that what is in them is reported.
     pub silent: usize,
+    /// Since when the receiver does not know that events were lost.
+    pub lost_since: Option<Instant>,
     /// Receives whether everything is watched.
     pub ready: Option<oneshot::Sender<Result<(), Error>>>,
     /// The places of the last rename, if nothing else has happened to names since then.
@@ -66,6 +69,7 @@ impl Watched {
             first_fd: Some(file_fd),
             identity: None,
             silent: 0,
+            lost_since: None,
             ready: Some(ready),
             last_rename: None,
         }
