@@ -2,6 +2,7 @@
 // Copies into the VMs of the command line, and out of them.
 
 const { execFileSync } = require("node:child_process");
+const { once } = require("node:events");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
@@ -199,6 +200,15 @@ test("a request that is none, and one whose caller goes away, leave the VM as it
   await until(async () => size === (size = await inside("sleep 0.2; stat -c %s large")));
   expect(Number(size)).toBeLessThan(2 ** 40);
   expect(await cp("box:large", path.join(directory, "part"))).toEqual(DONE);
+});
+
+test("a ninth copy at a time is refused, and says so", async () => {
+  await named("box");
+  const connections = Array.from({ length: 8 }, () => net.connect(path.join(directory, "agent-vm/box.sock")));
+  await Promise.all(connections.map((each) => once(each, "connect")));
+  expect(await cp(__filename, "box:")).toMatchObject({ code: 125, stderr: expect.stringContaining("8 other copies") });
+  for (const each of connections) each.destroy();
+  await until(async () => (await cp(__filename, "box:")).code === 0);
 });
 
 test("a terminal shows a bar", async () => {

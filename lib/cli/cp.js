@@ -5,7 +5,7 @@ const path = require("node:path");
 
 const { systemError } = require("../error");
 const { readLines } = require("./lines");
-const { socketOf } = require("./names");
+const { COPIES, socketOf } = require("./names");
 const { usage } = require("./options");
 const { complain } = require("./output");
 const { Progress } = require("./progress");
@@ -59,13 +59,15 @@ async function ask(name, request) {
     }
   } catch (thrown) {
     const error = systemError(thrown);
-    if (error.code !== "ENOENT" && error.code !== "ECONNREFUSED") throw error;
-    throw usage(`there is no VM with the name ${JSON.stringify(name)}; run and shell give one by --name`);
+    if (error.code === "ENOENT" || error.code === "ECONNREFUSED") {
+      throw usage(`there is no VM with the name ${JSON.stringify(name)}; run and shell give one by --name`);
+    }
+    if (error.code !== "EPIPE" && error.code !== "ECONNRESET") throw error;
   } finally {
     progress.clear();
     connection.destroy();
   }
-  throw new Error(`the VM ${JSON.stringify(name)} ended during the copy`);
+  throw new Error(`the VM ${JSON.stringify(name)} has ended, or makes ${COPIES} other copies; try again`);
 }
 
 module.exports = { cp };

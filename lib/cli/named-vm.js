@@ -7,11 +7,8 @@ const path = require("node:path");
 
 const { AgentVm } = require("../..");
 const { within } = require("../options/paths");
-const { checkName, claimName, directoryOfNames } = require("./names");
+const { COPIES, checkName, claimName, directoryOfNames } = require("./names");
 const { createOptions, usage } = require("./options");
-
-/** How many copies of a VM are under way at a time. */
-const COPIES = 8;
 
 /** @param {import("./options").Values} options */
 async function namedVm(options) {

@@ -10,6 +10,9 @@ const path = require("node:path");
 const { systemError } = require("../error");
 const { usage } = require("./options");
 
+/** How many copies one VM makes at a time. */
+const COPIES = 8;
+
 /** @param {string} name */
 function checkName(name) {
   if (!/^[a-z0-9][a-z0-9_.-]{0,31}$/i.test(name)) {
@@ -109,4 +112,4 @@ function inodeOf(file) {
   return fs.lstatSync(file, { throwIfNoEntry: false })?.ino;
 }
 
-module.exports = { checkName, claimName, directoryOfNames, socketOf };
+module.exports = { COPIES, checkName, claimName, directoryOfNames, socketOf };
