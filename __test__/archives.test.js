@@ -4,7 +4,7 @@
 const { execFileSync, spawn } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
-const { Readable } = require("node:stream");
+const { PassThrough, Readable } = require("node:stream");
 const { buffer } = require("node:stream/consumers");
 const { pipeline } = require("node:stream/promises");
 const zlib = require("node:zlib");
@@ -305,4 +305,20 @@ test("an archive larger than memory is read at the reader's speed", async () => 
   // The content, an extended header with the time, a header, and the end.
   expect(bytes).toBe(600 * 2 ** 20 + 4 * 512 + 512);
   expect(held).toBeLessThan(64 * 2 ** 20);
+});
+
+test("a VM has eight archives open, and a ninth changes nothing", async () => {
+  const sources = Array.from({ length: 8 }, () => new PassThrough());
+  const writing = sources.map((source, n) => vm.writeArchive(`/home/user/open${n}`, source));
+  await until(async () => (await Promise.all(sources.map((_, n) => vm.exists(`/home/user/open${n}`)))).every(Boolean));
+  const ninth = vm.writeArchive("/home/user/ninth", Readable.from([END]));
+  expect(await rejection(ninth)).toMatchObject({
+    code: "LIMIT_EXCEEDED",
+    message: expect.stringContaining("8 archives"),
+  });
+  expect(await vm.exists("/home/user/ninth")).toBe(false);
+  for (const source of sources) source.end(END);
+  await Promise.all(writing);
+  await vm.writeArchive("/home/user/ninth", Readable.from([END]));
+  expect(await vm.exists("/home/user/ninth")).toBe(true);
 });

@@ -35,7 +35,13 @@ pub struct Archive {
     pub work: Box<dyn ArchiveWork>,
     /// Pieces to read, or to send.
     pub pieces: tokio::sync::Mutex<Pieces>,
-    result: tokio::sync::Mutex<Option<oneshot::Receiver<Result<(), Error>>>>,
+    outcome: tokio::sync::Mutex<Outcome>,
+}
+
+/// How the work on an archive has ended.
+enum Outcome {
+    Pending(oneshot::Receiver<Result<(), Error>>),
+    Known(Result<(), Error>),
 }
 
 /// Where the pieces go.
@@ -51,14 +57,15 @@ impl OpenArchives {
         found.ok_or_else(|| Error::InvalidArgument("the archive of this stream is closed".to_owned()))
     }
 
+    /// Refuses one more if there are too many.
+    pub fn check(&self) -> Result<(), Error> {
+        room_for_one(self.open.lock().len())
+    }
+
     /// Adds one. Returns its number.
     pub fn add(&self, archive: Archive) -> Result<u64, Error> {
         let mut open = self.open.lock();
-        if open.len() >= MOST_OPEN {
-            return Err(Error::LimitExceeded(format!(
-                "{MOST_OPEN} archives of this VM are open, the most that a VM may have: end or destroy one"
-            )));
-        }
+        room_for_one(open.len())?;
         let number = 1 + self.last.fetch_add(1, Ordering::Relaxed);
         open.insert(number, Arc::new(archive));
         Ok(number)
@@ -81,6 +88,15 @@ impl OpenArchives {
     }
 }
 
+fn room_for_one(open: usize) -> Result<(), Error> {
+    if open < MOST_OPEN {
+        return Ok(());
+    }
+    Err(Error::LimitExceeded(format!(
+        "{MOST_OPEN} archives of this VM are open, the most that a VM may have: end or destroy one"
+    )))
+}
+
 impl Archive {
     /// An archive whose work will send its result.
     pub fn new(
@@ -91,15 +107,45 @@ impl Archive {
         Self {
             work,
             pieces: tokio::sync::Mutex::new(pieces),
-            result: tokio::sync::Mutex::new(Some(result)),
+            outcome: tokio::sync::Mutex::new(Outcome::Pending(result)),
         }
     }
 
-    /// How the work has ended; for the first one who asks.
+    /// How the work has ended.
     pub async fn result(&self) -> Result<(), Error> {
-        match self.result.lock().await.take() {
-            Some(result) => result.await.unwrap_or(Err(Error::Disposed)),
-            None => Ok(()),
+        let mut outcome = self.outcome.lock().await;
+        let result = match &mut *outcome {
+            Outcome::Pending(result) => result.await.unwrap_or(Err(Error::Disposed)),
+            Outcome::Known(result) => result.clone(),
+        };
+        *outcome = Outcome::Known(result.clone());
+        result
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use super::*;
+
+    struct NoWork;
+
+    impl ArchiveWork for NoWork {
+        fn stop(&self) {}
+
+        fn totals(&self) -> Totals {
+            Totals::default()
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_to_everyone_who_asks() {
+        let (sender, receiver) = oneshot::channel();
+        let archive = Archive::new(Box::new(NoWork), Pieces::Send(None), receiver);
+        sender.send(Err(Error::Aborted)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..2 {
+            assert!(matches!(runtime.block_on(archive.result()), Err(Error::Aborted)));
         }
     }
 }

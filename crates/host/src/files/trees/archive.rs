@@ -36,6 +36,7 @@ pub struct ArchiveRequest {
 impl Vm {
     /// Begins to make an archive. Returns its number.
     pub async fn open_archive_to_read(&self, request: ArchiveRequest) -> Result<u64, Error> {
+        self.shared().bounds.archives.check()?;
         let exclude = self.patterns(request.exclude).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         let progress = Progress::new(self, request.limits, None);
@@ -54,6 +55,7 @@ impl Vm {
 
     /// Begins to write what an archive contains. Returns its number.
     pub async fn open_archive_to_write(&self, request: ArchiveRequest) -> Result<u64, Error> {
+        self.shared().bounds.archives.check()?;
         let exclude = self.patterns(request.exclude).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         let progress = Progress::new(self, request.limits, None);
