@@ -59,7 +59,7 @@ beforeAll(async () => {
 
 const env = { ...process.env, RIVET_LOG_LEVEL: "error" };
 const printed = async (name) =>
-  (await run(process.execPath, [join(app, `out/${name}.js`)], { env, timeout: 80_000 })).stdout;
+  (await run(process.execPath, [join(app, `out/${name}.js`)], { cwd: app, env, timeout: 80_000 })).stdout;
 
 test("there is one server, and there are two clients", () => {
   expect(named("server.ts")).toHaveLength(1);
