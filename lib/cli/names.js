@@ -23,12 +23,18 @@ function checkName(name) {
   return name;
 }
 
+// Not of os.userInfo(), which fails for a user without an entry in /etc/passwd.
+const uid = /** @type {() => number} */ (process.getuid)();
+
+/** Where the directory of this user's sockets is, if it exists. */
+function placeOfNames() {
+  const own = process.env.XDG_RUNTIME_DIR;
+  return own ? path.join(own, "agent-vm") : path.join(os.tmpdir(), `agent-vm-${uid}`);
+}
+
 /** The directory of this user's sockets, which nobody else may enter: who connects reads and writes the VM's files. */
 function directoryOfNames() {
-  // Not of os.userInfo(), which fails for a user without an entry in /etc/passwd.
-  const uid = /** @type {() => number} */ (process.getuid)();
-  const own = process.env.XDG_RUNTIME_DIR;
-  const directory = own ? path.join(own, "agent-vm") : path.join(os.tmpdir(), `agent-vm-${uid}`);
+  const directory = placeOfNames();
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const found = fs.lstatSync(directory);
   if (!found.isDirectory() || found.uid !== uid || (found.mode & 0o077) !== 0) {
@@ -112,4 +118,4 @@ function inodeOf(file) {
   return fs.lstatSync(file, { throwIfNoEntry: false })?.ino;
 }
 
-module.exports = { COPIES, checkName, claimName, directoryOfNames, socketOf };
+module.exports = { COPIES, checkName, claimName, directoryOfNames, placeOfNames, socketOf };
