@@ -5,26 +5,11 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
+const { attempt, python } = require("./fixture/attempts");
 const { temporaryDirectory } = require("./fixture/directory");
 const { boot, output } = require("./fixture/vm");
 
 const isRoot = process.getuid() === 0;
-
-/** Runs Python in the VM; it prints a list as JSON. */
-async function python(vm, script) {
-  const { stdout, stderr } = await vm.execFile("python3", ["-c", `import ctypes, errno, json, os\n${script}`]);
-  if (stderr !== "") throw new Error(stderr);
-  return JSON.parse(stdout);
-}
-
-const attempt = `
-def attempt(call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-        return "worked"
-    except OSError as error:
-        return errno.errorcode[error.errno]
-`;
 
 /** The files below a directory that have a set-user-id or set-group-id bit. */
 const setIds = (where) => execFileSync("find", [where, "-perm", "/6000", "!", "-type", "l"], { encoding: "utf8" });

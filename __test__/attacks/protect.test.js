@@ -4,6 +4,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("../..");
+const { attempt, python: pythonIn } = require("../fixture/attempts");
 const { temporaryDirectory } = require("../fixture/directory");
 const { boot, output } = require("../fixture/vm");
 
@@ -12,23 +13,7 @@ const names = (where) => fs.readdirSync(where, { recursive: true }).sort();
 /** When a placeholder was modified, in seconds. */
 const MARK = 500_000_002;
 
-/** Runs Python in the VM; it prints a value as JSON. */
-async function python(vm, script) {
-  const { stdout, stderr } = await vm.execFile("python3", ["-c", `import ctypes, errno, fcntl, json, os\n${script}`], {
-    cwd: "/work",
-  });
-  if (stderr !== "") throw new Error(stderr);
-  return JSON.parse(stdout);
-}
-
-const attempt = `
-def attempt(call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-        return "worked"
-    except OSError as error:
-        return errno.errorcode[error.errno]
-`;
+const python = (vm, script) => pythonIn(vm, script, { cwd: "/work" });
 
 /** A repository with hooks, and a file beside it. */
 function repository() {
