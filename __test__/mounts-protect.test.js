@@ -1,7 +1,8 @@
 "use strict";
 // The option `mounts[].protect`: places inside a writable mount that stay read-only.
 
-const { execFileSync } = require("node:child_process");
+const { execFileSync, spawn } = require("node:child_process");
+const { once } = require("node:events");
 const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("..");
@@ -25,8 +26,15 @@ function tree(...names) {
 /** The option `mounts` with one writable mount at /work. */
 const work = (hostPath, protect) => [{ path: "/work", hostPath, readOnly: false, protect }];
 
-/** All names below a directory of the host. */
-const names = (where) => fs.readdirSync(where, { recursive: true }).sort();
+/** All names below a directory of the host, from which somebody may remove something meanwhile. */
+function names(where) {
+  try {
+    return fs.readdirSync(where, { recursive: true }).sort();
+  } catch (error) {
+    if (error.code === "ENOENT" && fs.existsSync(where)) return names(where);
+    throw error;
+  }
+}
 
 /** What commands print on standard error in /work, each on a line. All of them must fail. */
 async function refusals(vm, ...commands) {
@@ -162,6 +170,27 @@ test("VMs share a missing place, and it stays closed until the last of them has 
   }
 });
 
+test("VMs that share only a directory of their missing places leave nothing", async () => {
+  const where = temporaryDirectory();
+  const first = await boot({ mounts: work(where, ["a/b/1"]) });
+  const second = await boot({ mounts: work(where, ["a/b/2"]) });
+  await first.dispose();
+  const third = await boot({ mounts: work(where, ["a/b/3", "a/c"]) });
+  await second.dispose();
+  expect(names(where)).toEqual(["a", "a/b", "a/b/3", "a/c"]);
+  await third.dispose();
+  expect(names(where)).toEqual([]);
+});
+
+test("an empty directory of the host in which missing places were stays", async () => {
+  const where = tree("a/b/");
+  const first = await boot({ mounts: work(where, ["a/b/1"]) });
+  const second = await boot({ mounts: work(where, ["a/b/2/3"]) });
+  await first.dispose();
+  await second.dispose();
+  expect(names(where)).toEqual(["a", "a/b"]);
+});
+
 test("VMs that come and go over one directory leave it as it was", async () => {
   const where = temporaryDirectory();
   const options = { mounts: work(where, ["a/b/c", "d"]) };
@@ -174,6 +203,20 @@ test("VMs that come and go over one directory leave it as it was", async () => {
   };
   await Promise.all([rounds(), rounds(), rounds()]);
   expect(names(where)).toEqual([]);
+});
+
+test("a process of the host that holds the lock of the keepers only delays them", async () => {
+  const where = temporaryDirectory();
+  const holder = spawn("bash", ["-c", "exec 9< /proc/self/ns/pid; flock 9; echo locked; cat"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  await once(holder.stdout, "data");
+  const vm = await boot({ mounts: work(where, ["a/b"]) });
+  expect(await refusals(vm, "echo x > a/b")).toEqual(["Read-only"]);
+  await vm.dispose();
+  expect(names(where)).toEqual([]);
+  holder.stdin.end();
+  await once(holder, "exit");
 });
 
 const holding = (where, protect = ["a/b", "c/"]) => `

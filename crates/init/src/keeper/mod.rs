@@ -10,6 +10,7 @@ mod owner;
 mod place;
 mod placeholder;
 mod placeholders;
+mod turn;
 
 use std::os::fd::{AsFd, OwnedFd};
 

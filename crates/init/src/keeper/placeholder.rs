@@ -109,13 +109,19 @@ impl Placeholder {
         }
     }
 
+    /// Whether it has its mark.
+    pub fn has_mark(&self) -> bool {
+        fstat(self.fd()).is_ok_and(|found| mark::is_set(&found))
+    }
+
     /// The open placeholder.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.open.fd()
     }
 
-    /// Removes it, unless another keeper holds it or it is a placeholder no more.
-    pub fn remove(self) -> Result<(), Errno> {
+    /// Removes it, unless another keeper holds it or it is a placeholder no more. `had_mark` says whether it had its mark
+    /// before the keeper removed what it contained; if it is not empty, it gets the mark back.
+    pub fn remove(self, had_mark: bool) -> Result<(), Errno> {
         if let Open::Locked(lock) = &self.open {
             match lock.relock(FlockArg::LockExclusiveNonblock) {
                 Err(Errno::EWOULDBLOCK) => return Ok(()),
@@ -123,14 +129,14 @@ impl Placeholder {
             }
         }
         let closed = self.open_parent()?;
-        let removed = self.remove_named();
+        let removed = self.remove_named(had_mark);
         if let Some(mode) = closed {
             self.set_parent_mode(mode)?;
         }
         removed
     }
 
-    fn remove_named(&self) -> Result<(), Errno> {
+    fn remove_named(&self, had_mark: bool) -> Result<(), Errno> {
         match named(&self.parent_fd, &self.name) {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
@@ -140,6 +146,8 @@ impl Placeholder {
             Ok(_) => {}
         }
         match self.unlink() {
+            // Placeholders of other keepers are in it, which share it.
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) if had_mark => mark::set(self.fd()),
             Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOENT) => Ok(()),
             removed => removed,
         }

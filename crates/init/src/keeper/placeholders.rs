@@ -4,7 +4,7 @@
 //! of it (`flock(2)`), and the keeper that gets the exclusive lock is alone and removes it. The kernel frees the locks of a keeper
 //! that was killed. A directory that was made for a placeholder needs no lock: only an empty one can be removed.
 //!
-//! A placeholder appears under its name marked and locked, since it is made under another name first. If several names of
+//! Keepers take [turns](super::turn). A placeholder appears under its name marked and locked, since it is made under another name first. If several names of
 //! a path do not exist, the first of them appears together with all that is below it.
 
 use std::ffi::{CStr, CString};
@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use agent_vm_protocol::message::{ProtectedPlace, Unprotectable};
 use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::hard_links;
 use super::mark::{self, kind};
 use super::place::{Identity, clone, identity, look};
 use super::placeholder::Placeholder;
+use super::turn::Turn;
 use crate::sys;
 
 /// How long a place may change, or be locked, before it is given up.
@@ -36,8 +37,10 @@ pub struct Placeholders {
 
 /// What came of one look at a place.
 enum Look {
-    /// It exists; whether it is a placeholder, which is held.
-    Held(bool),
+    /// It is a placeholder, which is held.
+    Held,
+    /// Somebody else's file or directory has its name, in a directory.
+    Found(OwnedFd, FileStat),
     /// Somebody changed it meanwhile.
     Changed,
 }
@@ -58,10 +61,19 @@ impl Placeholders {
                 _ => CString::new(name).map_err(|_| unseen(Errno::EINVAL)),
             })
             .collect::<Result<_, _>>()?;
+        let name = names.last().ok_or_else(|| unseen(Errno::EINVAL))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Look::Held(is_placeholder) = self.look(directory_fd, &names, place.is_directory)? {
-                return Ok(is_placeholder);
+            let turn = Turn::take();
+            let look = self.look(directory_fd, &names, place.is_directory)?;
+            drop(turn);
+            match look {
+                Look::Held => return Ok(true),
+                Look::Found(parent_fd, found) => match hard_links::refuse(&parent_fd, name, &found) {
+                    Err(Unprotectable::Unseen { errno }) if errno == Errno::ESTALE as i32 => {}
+                    refused => return refused.map(|()| false),
+                },
+                Look::Changed => {}
             }
             if Instant::now() > deadline {
                 return Err(unseen(Errno::EBUSY));
@@ -72,8 +84,11 @@ impl Placeholders {
 
     /// Removes those that no other keeper needs and nobody has changed.
     pub fn remove(self) {
-        for placeholder in self.held.into_iter().rev() {
-            if let Err(errno) = placeholder.remove() {
+        let _turn = Turn::take();
+        // To remove something from a directory takes the directory's mark away.
+        let had_mark: Vec<bool> = self.held.iter().map(Placeholder::has_mark).collect();
+        for (placeholder, had_mark) in self.held.into_iter().zip(had_mark).rev() {
+            if let Err(errno) = placeholder.remove(had_mark) {
                 sys::log(&errno);
             }
         }
@@ -95,7 +110,6 @@ impl Placeholders {
         is_directory: bool,
     ) -> Result<Look, Unprotectable> {
         let mut parent_fd = clone(directory_fd).map_err(unseen)?;
-        let mut is_placeholder = false;
         for (index, name) in names.iter().enumerate() {
             let is_last = index + 1 == names.len();
             let (fd, found) = match look(&parent_fd, name) {
@@ -109,7 +123,7 @@ impl Placeholders {
                 SFlag::S_IFREG => {}
                 _ => return Err(Unprotectable::Kind),
             }
-            is_placeholder = mark::is_set(&found);
+            let mut is_placeholder = mark::is_set(&found);
             // A program of an earlier VM can have set that time for a directory with files in it.
             if is_placeholder && is_last && kind(&found) == SFlag::S_IFDIR {
                 is_placeholder = match hard_links::is_empty(&parent_fd, name) {
@@ -123,17 +137,13 @@ impl Placeholders {
                     Err(Errno::ESTALE) => return Ok(Look::Changed),
                     Err(errno) => return Err(unseen(errno)),
                 }
-            } else if !is_placeholder && is_last {
-                match hard_links::refuse(&parent_fd, name, &found) {
-                    Err(Unprotectable::Unseen { errno }) if errno == Errno::ESTALE as i32 => {
-                        return Ok(Look::Changed);
-                    }
-                    refused => refused?,
-                }
+            }
+            if is_last && !is_placeholder {
+                return Ok(Look::Found(parent_fd, found));
             }
             parent_fd = fd;
         }
-        Ok(Look::Held(is_placeholder))
+        Ok(Look::Held)
     }
 
     /// Makes placeholders for names of which the first does not exist: directories, and in the end a file or directory.
@@ -170,7 +180,7 @@ impl Placeholders {
         if let Some(parent) = self.find(identity(&parent)) {
             mark::set(parent.fd()).map_err(unseen)?;
         }
-        Ok(Look::Held(true))
+        Ok(Look::Held)
     }
 
     fn make_hidden(
