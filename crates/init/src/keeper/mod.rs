@@ -21,7 +21,8 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::control::{Attachments, Control, ControlError};
 use crate::sys;
-use placeholders::{PAUSE, Placeholders};
+use placeholders::Placeholders;
+use turn::PAUSE;
 
 /// Holds the places, until the host has closed the socket and the VM has ended.
 pub fn run(mut control: Control, keep: &Keep, mut attachments: Attachments) -> Result<(), ControlError> {

@@ -20,14 +20,11 @@ use super::hard_links;
 use super::mark::{self, kind};
 use super::place::{Identity, clone, identity, look};
 use super::placeholder::Placeholder;
-use super::turn::Turn;
+use super::turn::{PAUSE, Turn};
 use crate::sys;
 
 /// How long a place may change, or be locked, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long to wait before something is tried again for whose end no event is sent.
-pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// The placeholders that this keeper has made, or shares with another one. What is below another one comes after it.
 #[derive(Default)]
@@ -39,7 +36,7 @@ pub struct Placeholders {
 enum Look {
     /// It is a placeholder, which is held.
     Held,
-    /// Somebody else's file or directory has its name, in a directory.
+    /// A file or directory of the host has its name, in a directory.
     Found(OwnedFd, FileStat),
     /// Somebody changed it meanwhile.
     Changed,
