@@ -859,7 +859,7 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   writeArchive(path: string, archive: AsyncIterable<Uint8Array>, options?: TransferOptions): Promise<TransferTotals>;
   /**
    * A stream of a file's bytes, or with an encoding of strings, from `start` to `end`. It reads as it is read, so a stream that
-   * nobody reads holds `highWaterMark` bytes and one open file. The streams of a VM have at most 256 files open: LIMIT_EXCEEDED.
+   * nobody reads holds `highWaterMark` bytes, by default at most 1 MiB, and one open file. The streams of a VM have at most 256 files open: LIMIT_EXCEEDED.
    * Errors, those of opening the file too, are emitted as `error`, with the codes of `readFile`.
    */
   createReadStream(path: string, options?: BufferEncoding | ReadStreamOptions): Readable;
@@ -1710,7 +1710,10 @@ export interface ReadStreamOptions {
   end?: number;
   /** Emits strings in this encoding; "buffer" for bytes. Default "buffer". */
   encoding?: BufferEncoding | "buffer";
-  /** How many bytes the stream reads ahead. Default 65,536. */
+  /**
+   * How many bytes the stream reads ahead. By default it reads 65,536 bytes first, and twice as many each time, up to 1,048,576; in
+   * `agent-vm/client` always 65,536.
+   */
   highWaterMark?: number;
   /** An abort destroys the stream with ABORTED. Default: none. */
   signal?: AbortSignal;
@@ -1726,7 +1729,10 @@ export interface WriteStreamOptions {
   start?: number;
   /** The permissions of a new file, less the umask 022. Default 0644. */
   mode?: number | string;
-  /** How many bytes `write` takes before it returns false. Default 65,536. */
+  /**
+   * How many bytes `write` takes before it returns false. Chunks that wait are written together. Default 1,048,576; in
+   * `agent-vm/client` 65,536.
+   */
   highWaterMark?: number;
   /** An abort destroys the stream with ABORTED. Default: none. */
   signal?: AbortSignal;

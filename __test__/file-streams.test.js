@@ -38,6 +38,22 @@ test("bytes go in and out unchanged, at any highWaterMark", async () => {
   expect(await output(vm, "cmp f g && echo same")).toBe("same\n");
 });
 
+test("a stream that is read takes few calls, and one that nobody reads any more holds at most 1 MiB", async () => {
+  const size = 20 * 1024 * 1024;
+  await output(vm, `truncate -s ${size} large`);
+  const lengths = [];
+  const stream = vm.createReadStream("/home/user/large");
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    lengths.push(chunk.length);
+    if (lengths.length === 8) break;
+  }
+  expect(lengths.map((length) => length / 65_536)).toEqual([1, 2, 4, 8, 16, 16, 16, 16]);
+  await until(() => stream.readableLength > 0);
+  expect(stream.readableLength).toBe(1024 * 1024);
+  const rest = await buffer(stream);
+  expect(rest.length + lengths.reduce((sum, length) => sum + length)).toBe(size);
+});
+
 test("ranges, encodings and flags do what those of Node.js do", async () => {
   const line = "0123456789äöü";
   const places = [

@@ -17,6 +17,8 @@ export interface WriteHow {
 
 /** The files of a VM in this server, or of an actor's. */
 export interface FileBackend {
+  /** How many bytes one read or write takes at most, if the stream has no `highWaterMark`. */
+  readonly usual: number;
   openToRead(path: string): Promise<OpenedFile>;
   openToWrite(path: string, how: WriteHow): Promise<OpenedFile>;
   /** Up to `length` bytes, at most 1 MiB; fewer only at the end of the file. */

@@ -14,9 +14,13 @@ const checkFile = require("./file-arguments");
 /** @typedef {import("./file-streams").OpenedFile} OpenedFile */
 /** @typedef {(error?: Error | null) => void} Done */
 
-/** The bytes that a stream holds by default, and the most that one read or write takes. */
-const HIGH_WATER = 64 * 1024;
+/** The most bytes that one read or write takes. */
 const MOST_AT_ONCE = 1024 * 1024;
+/**
+ * How many bytes the first read of a stream takes without a `highWaterMark`. Each later read takes twice as many, up to
+ * `backend.usual`: a stream that nobody reads holds little memory, and a large file takes few calls.
+ */
+const FIRST_READ = 64 * 1024;
 
 const highWaterMark = check.integer(1, 2 ** 30);
 const reading = {
@@ -116,9 +120,11 @@ function readStreamOf(backend, path, options) {
   if (start > end) throw invalid(`start must not be after end, ${end}, but is ${start}`);
   const streamFile = new StreamFile(backend, () => backend.openToRead(file));
   let position = start;
+  let growing = checked.highWaterMark === undefined ? FIRST_READ : 0;
   /** @this {Readable} @param {number} size */
   async function read(size) {
-    const length = Math.min(size, MOST_AT_ONCE, end - position + 1);
+    const length = Math.min(Math.max(size, growing), MOST_AT_ONCE, end - position + 1);
+    growing = Math.min(2 * growing, backend.usual);
     try {
       const bytes = length > 0 ? await backend.read(streamFile.opened, position, length) : undefined;
       if (!bytes?.byteLength) return void this.push(null);
@@ -129,7 +135,7 @@ function readStreamOf(backend, path, options) {
     }
   }
   const stream = new Readable({
-    highWaterMark: checked.highWaterMark ?? HIGH_WATER,
+    highWaterMark: checked.highWaterMark ?? FIRST_READ,
     ...(encoding === "buffer" ? {} : { encoding }),
     construct: (done) => void streamFile.open(done),
     read,
@@ -179,7 +185,7 @@ function writeStreamOf(backend, path, options) {
     done();
   };
   const stream = new Writable({
-    highWaterMark: checked.highWaterMark ?? HIGH_WATER,
+    highWaterMark: checked.highWaterMark ?? backend.usual,
     construct: (done) => void streamFile.open(done),
     write: (chunk, _encoding, done) => void write(chunk, done),
     writev: (chunks, done) => void write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
@@ -199,6 +205,7 @@ function writeStreamOf(backend, path, options) {
  */
 function register(vm, calls) {
   backends.set(vm, {
+    usual: MOST_AT_ONCE,
     openToRead: (path) => calls.ask("openToRead", path),
     openToWrite: (path, how) => {
       /** @type {import("./members").Bare<import("../src/addon").WriteStreamOptions>} */

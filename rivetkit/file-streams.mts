@@ -31,6 +31,8 @@ export function remoteStreams(call: MakeCall): RemoteStreams {
 }
 
 class RemoteFiles implements FileBackend {
+  /** So that all streams that a client may have take only a part of the memory for its calls. */
+  readonly usual = 64 * 1024;
   readonly #call: MakeCall;
   readonly #keeping = new Map<OpenedFile, ReturnType<typeof setInterval>>();
 
