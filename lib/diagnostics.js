@@ -2,8 +2,8 @@
 // Publishes what happens in VMs on node:diagnostics_channel, for traces and metrics. Without a subscriber it costs
 // one check.
 
-const { AsyncLocalStorage } = require("node:async_hooks");
 const { channel } = require("node:diagnostics_channel");
+const { contextOfCall } = require("./context-of-call");
 
 const channels = {
   boot: channel("agent-vm:boot"),
@@ -56,7 +56,7 @@ async function follow(told, work, members) {
 function begin(name, fields) {
   if (!channels[name].hasSubscribers) return undefined;
   const [startTime, begun] = [Date.now(), performance.now()];
-  const inContext = AsyncLocalStorage.snapshot();
+  const inContext = contextOfCall();
   return (more) => {
     const message = { ...fields, startTime, durationMs: performance.now() - begun, ...more };
     inContext(() => channels[name].publish(message));

@@ -4,9 +4,8 @@
 const { Output } = require("./handles/output");
 
 /** @import { ExitStatus } from "../index" */
+/** @import { InContext } from "./context-of-call" */
 /** @import { OutputCalls, StreamName } from "./handles/output" */
-
-/** @typedef {<R, A extends unknown[]>(action: (...args: A) => R, ...args: A) => R} InContext */
 
 /** @typedef {(stream: StreamName, data: Uint8Array, seq: number) => void} OnChunk */
 

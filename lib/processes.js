@@ -1,10 +1,9 @@
 "use strict";
 // The processes that spawn started, with the callbacks for their output and their end.
 
-const { AsyncLocalStorage } = require("node:async_hooks");
-
 const { follow } = require("./abort");
 const check = require("./arguments");
+const { contextOfCall } = require("./context-of-call");
 const { pipesOf } = require("./descriptors");
 const { AgentVmError } = require("./error");
 const { Followed } = require("./followed");
@@ -14,7 +13,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @import { ExitStatus } from "../index" */
 /** @import { CheckedSpawn } from "./arguments" */
 /** @import { Calls } from "./calls" */
-/** @import { InContext } from "./followed" */
+/** @import { InContext } from "./context-of-call" */
 /** @import { StreamName } from "./handles/output" */
 /** @import { ProcessBackend } from "./handles/vm-process" */
 /** @import { ExitValues } from "./wire" */
@@ -116,7 +115,7 @@ class Processes {
   async spawn(program, args, options, told) {
     const { stdin, signal, onStdout, onStderr } = options;
     const { inputs = [], outputs = [] } = options.descriptors ?? { __proto__: null };
-    const inContext = AsyncLocalStorage.snapshot();
+    const inContext = contextOfCall();
     /** @type {Process | undefined} */
     let process;
     /** @param {import("./wire").SpawnedValues} values */

@@ -1,9 +1,8 @@
 "use strict";
 // The shells that openShell opened: chooses the program of a new shell, and keeps the context of each shell's events.
 
-const { AsyncLocalStorage } = require("node:async_hooks");
-
 const check = require("./arguments");
+const { contextOfCall } = require("./context-of-call");
 const { AgentVmError, systemError } = require("./error");
 const defaults = require("./defaults");
 const { Followed } = require("./followed");
@@ -12,7 +11,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @import { Bare } from "./members" */
 /** @import { CheckedShell } from "./arguments" */
 /** @import { Calls } from "./calls" */
-/** @import { InContext } from "./followed" */
+/** @import { InContext } from "./context-of-call" */
 /** @import { ShellBackend } from "./handles/vm-shell" */
 /** @import { ExitStatus } from "../index" */
 /** @import { ExitValues, Pairs } from "./wire" */
@@ -91,7 +90,7 @@ class Shells {
    * @param {CheckedShell} options
    */
   async open(options) {
-    const inContext = AsyncLocalStorage.snapshot();
+    const inContext = contextOfCall();
     const { command } = options;
     const { preferred, other } = defaults.shells;
     if (command !== undefined) return this.#open({ __proto__: null, ...options, command }, inContext);
