@@ -3,8 +3,11 @@
 #
 #   scripts/test-as.sh ordinary [JEST-ARGUMENT]...    a user without an entry in /etc/passwd
 #   scripts/test-as.sh delegated [JEST-ARGUMENT]...   another one, in a cgroup v2 directory that is delegated to that user
+#   scripts/test-as.sh subordinate [JEST-ARGUMENT]... one with an entry in /etc/passwd, and 65,536 ids in /etc/subuid and
+#                                                     /etc/subgid, which this script adds and removes
 #
-# Without arguments, `ordinary` runs all tests, and `delegated` runs those that depend on cgroups and the attacks.
+# Without arguments, `ordinary` runs all tests, `delegated` runs those that depend on cgroups and the attacks, and
+# `subordinate` those that depend on such ids.
 # JEST_OUTPUT names a file to write jest's counts to, as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -17,6 +20,9 @@ delegated_tests=(
     __test__/init- __test__/identity. __test__/isolation. __test__/soak.
 )
 
+# The tests of what differs for a server whose user has ids to give.
+subordinate_tests=(__test__/id-range.)
+
 fail() {
     echo "scripts/test-as.sh: $*" >&2
     exit 1
@@ -26,13 +32,15 @@ kind=${1:-}
 case $kind in
 ordinary) uid=1500 ;;
 delegated) uid=1501 ;;
-*) fail "the first argument must be \"ordinary\" or \"delegated\", not \"$kind\"" ;;
+subordinate) uid=1502 ;;
+*) fail "the first argument must be \"ordinary\", \"delegated\" or \"subordinate\", not \"$kind\"" ;;
 esac
 shift
 [ "$(id -u)" -eq 0 ] || fail "only root can run the tests as another user"
 
 work=$(mktemp -d /tmp/agent-vm-test-as.XXXXXX) || exit 1
 delegated=
+added_user=
 
 # No process of the runner may be left. The directories below are of VMs that a failed test left.
 remove_delegated() {
@@ -50,6 +58,7 @@ remove_delegated() {
 clean_up() {
     local status=$?
     [ -z "$delegated" ] || remove_delegated || status=1
+    [ -z "$added_user" ] || userdel "$added_user" || status=1
     rm -rf "$work"
     exit "$status"
 }
@@ -81,6 +90,18 @@ delegate() {
     as_user mkdir "$delegated/server" || fail "$delegated is not the user's"
 }
 
+# Adds the user with subordinate ids. `useradd` may give them or not, which /etc/login.defs says.
+add_subordinate() {
+    local table option
+    getent passwd "$uid" >/dev/null && fail "uid $uid exists: remove the user $(id -un "$uid")"
+    useradd --no-create-home --user-group --uid "$uid" agent-vm-subordinate || exit 1
+    added_user=agent-vm-subordinate
+    for table in subuid subgid; do
+        option=--add-${table}s
+        grep -q "^$added_user:" "/etc/$table" || usermod "$option" 1200000000-1200065535 "$added_user" || exit 1
+    done
+}
+
 # env -i: the variables of an npm run name root's directories.
 as_user() {
     env -i CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
@@ -104,7 +125,10 @@ tar --create --exclude=./target --exclude=./fuzz/target --exclude=./bench/node_m
 chmod -R a+rX "$work/checkout"
 chown -R "$uid:$uid" "$work/home" "$work/tmp"
 
-if [ "$kind" = delegated ]; then
+if [ "$kind" = subordinate ]; then
+    add_subordinate
+    [ $# -gt 0 ] || set -- "${subordinate_tests[@]}"
+elif [ "$kind" = delegated ]; then
     delegate
     # Otherwise the tests would only show what an ordinary user has without delegation.
     in_place "$node" -e '

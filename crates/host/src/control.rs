@@ -342,6 +342,8 @@ impl Control {
             | Reply::Held
             | Reply::Kept { .. }
             | Reply::NotKept { .. }
+            | Reply::IdsMapped
+            | Reply::IdsNotMapped { .. }
             | Reply::Ready { .. }
             | Reply::BootFailed { .. } => return Err(Unasked),
         }

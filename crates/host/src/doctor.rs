@@ -34,6 +34,7 @@ pub fn diagnose(options: &Options) -> Diagnosis {
         kernel(),
         user_namespaces(),
         ids(),
+        id_range(options),
         cgroup(),
         limit("memory limit", "limits.memoryBytes", Controller::Memory),
         limit("cpu limit", "limits.cpus", Controller::Cpu),
@@ -125,6 +126,29 @@ fn ids() -> DoctorCheck {
         "the server is an ordinary user: inside, its own id is the VM's user"
     };
     ok("ids", detail.into())
+}
+
+fn id_range(options: &Options) -> DoctorCheck {
+    let name = "id range";
+    match boot::probe_block(options) {
+        Ok(()) if boot::is_root() => ok(
+            name,
+            "65,536 ids that nobody on this host has can be leased".into(),
+        ),
+        Ok(()) => ok(
+            name,
+            "newuidmap and newgidmap map 65,536 ids of /etc/subuid and /etc/subgid".into(),
+        ),
+        Err(error) => {
+            let (cause, remedy) = error.into_diagnosis();
+            DoctorCheck {
+                name,
+                ok: false,
+                detail: cause,
+                remedy: Some(remedy),
+            }
+        }
+    }
 }
 
 fn cgroup() -> DoctorCheck {

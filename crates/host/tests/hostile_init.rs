@@ -184,6 +184,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::Hold(_)
         | Request::HandOut
         | Request::Keep(_)
+        | Request::MapIds(_)
         | Request::Boot(_)
         | Request::Adopt { .. }
         | Request::StopAwaiting { .. }

@@ -113,7 +113,7 @@ fn copy_into(launch: &Launch, mut attachments: Attachments) -> Result<Side, Errn
 
 /// The steps that the copy does itself before it waits.
 pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), BootError> {
-    if let Some(map) = launch.own_map {
+    if let Some(map) = launch.own_map.filter(|map| !map.is_part) {
         write_maps(map)?;
     }
     let mut next = 1 + u8::from(launch.cgroup);
@@ -135,7 +135,7 @@ pub fn settle(launch: &Launch, attachments: &mut Attachments) -> Result<(), Boot
     join(launch.joins_after)
 }
 
-fn write_maps(OwnMap { inside, uid, gid }: OwnMap) -> Result<(), BootError> {
+fn write_maps(OwnMap { inside, uid, gid, .. }: OwnMap) -> Result<(), BootError> {
     let write = |name: &str, text: &str| {
         fs::write(format!("/proc/self/{name}"), text)
             .map_err(|error| BootError::new(BootStep::MapIds, &error))

@@ -18,6 +18,7 @@ mod jobs;
 mod keeper;
 mod landlock_domain;
 mod launch;
+mod map_ids;
 mod mediate;
 mod meter;
 mod network;
@@ -127,6 +128,10 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
             Request::Hold(wanted) => return hold(control, &wanted).map(|()| None),
             Request::Keep(wanted) => {
                 return Ok(keeper::run(control, &wanted, attachments).map(|()| None)?);
+            }
+            Request::MapIds(wanted) => {
+                control.send(&map_ids::run(&wanted), Vec::new())?;
+                return Ok(control.drain().map(|()| None)?);
             }
             _ => return Err(Fatal::NotBoot),
         };

@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
     Attributes, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure, FileStep,
-    Hardware, Isolation, KnownProcess, Launch, Limits, MemoryCount, Network, OpenMode, OwnMap, Reply,
-    Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
+    Hardware, Isolation, KnownProcess, Launch, Limits, MapIds, MapProgram, MemoryCount, Network, OpenMode,
+    OwnMap, Reply, Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -36,8 +36,16 @@ fn requests() -> Vec<Request> {
                 inside: 1000,
                 uid: 2,
                 gid: 3,
+                is_part: true,
             }),
             take_ids: true,
+        }),
+        Request::MapIds(MapIds {
+            pid: 7,
+            programs: vec![MapProgram {
+                path: b"/usr/bin/newuidmap".to_vec().into(),
+                ranges: vec![(0, 100_000, 1000), (1000, 1000, 1)],
+            }],
         }),
         Request::DescribeHardware {
             directories: vec!["fs/cgroup/memory".into()],

@@ -63,6 +63,7 @@ fn make(program: &Program) -> Result<Made, BootError> {
             inside: USER_ID,
             uid,
             gid,
+            is_part: false,
         }),
         take_ids: false,
     };

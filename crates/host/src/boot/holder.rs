@@ -11,18 +11,18 @@ use agent_vm_protocol::message::{HeldEntry, Hold, Reply, Request};
 
 use super::error::BootError;
 use super::exchange::{await_reply, no_room, send, unasked};
-use super::ids::IdLease;
 use super::init_process::InitProcess;
 use super::launched::Specification;
 use super::user::USER_ID;
+use super::vm_ids::VmIds;
 
 /// A holder. Dropping it ends it.
 #[derive(Debug)]
 pub struct Holder {
     channel: Channel,
-    // Dropped in this order: first the process, then its id.
+    // Dropped in this order: first the process, then its ids.
     _process: InitProcess,
-    _id: Option<IdLease>,
+    _ids: VmIds,
     mounts: usize,
 }
 
@@ -33,9 +33,9 @@ impl Holder {
         entries: Vec<HeldEntry>,
         tops: &[String],
     ) -> Result<Self, BootError> {
-        let (process, channel, id) = specification.launch_alone()?;
+        let (process, channel, ids) = specification.launch_alone()?;
         let request = Request::Hold(Box::new(Hold {
-            take_id: id.as_ref().map(|_| USER_ID),
+            take_id: ids.of_user().map(|_| USER_ID),
             entries,
             tops: tops.to_vec(),
         }));
@@ -44,7 +44,7 @@ impl Holder {
             (Reply::Held, _) => Ok(Self {
                 channel,
                 _process: process,
-                _id: id,
+                _ids: ids,
                 mounts: tops.len(),
             }),
             _ => Err(unasked()),

@@ -3,15 +3,15 @@
 use std::os::fd::AsFd;
 
 use agent_vm_protocol::channel::Channel;
-use agent_vm_protocol::message::{Isolation, Launch, OwnMap, Reply};
+use agent_vm_protocol::message::{Isolation, Launch, Reply};
 
 use super::cgroup::VmCgroups;
 use super::error::BootError;
 use super::exchange::{await_reply, unasked};
-use super::ids::{IdError, IdLease};
+use super::ids::IdError;
 use super::init_process::InitProcess;
 use super::options::{Network, Options, Resources};
-use super::user::USER_ID;
+use super::vm_ids::{IdCount, VmIds};
 use super::zygote::{self, Program};
 
 /// How an init is started. An init that was started by an equal specification can be used in place of a new one.
@@ -22,6 +22,8 @@ pub struct Specification {
     pub namespaces: libc::c_int,
     /// Whether its user is an unused id on the host, if the server is root.
     pub own_id: bool,
+    /// How many ids it has in its user namespace.
+    pub ids: IdCount,
     /// The limits of its cgroups.
     pub resources: Resources,
 }
@@ -42,6 +44,7 @@ impl Specification {
             program: Program::of(options),
             namespaces,
             own_id: options.isolation != Isolation::None,
+            ids: IdCount::One,
             resources: options.resources.clone(),
         }
     }
@@ -57,36 +60,47 @@ impl Specification {
         }
     }
 
+    /// The specification for a process that has as many ids as it can, for which namespaces beside its user namespace do
+    /// not matter.
+    fn of_block(options: &Options) -> Self {
+        Self {
+            namespaces: libc::CLONE_NEWUSER,
+            own_id: true,
+            ids: IdCount::Block,
+            resources: Resources::default(),
+            ..Self::of(options)
+        }
+    }
+
     /// Starts one without a cgroup.
-    pub fn launch_alone(&self) -> Result<(InitProcess, Channel, Option<IdLease>), BootError> {
-        let id = self.lease_id()?;
+    pub fn launch_alone(&self) -> Result<(InitProcess, Channel, VmIds), BootError> {
+        let ids = self.take_ids()?;
         let launch = Launch {
             namespaces: self.namespaces,
             cgroup: false,
             joins: 0,
             joins_after: 0,
             reports: false,
-            own_map: Some(self.own_map(id.as_ref())),
-            take_ids: id.is_some(),
+            own_map: Some(ids.own_map(self.program.user)),
+            take_ids: ids.of_user().is_some(),
         };
         let (process, channel) = zygote::launch(&self.program, &launch, &[])?;
-        Ok((process, channel, id))
+        ids.map(&self.program, process.pid)?;
+        Ok((process, channel, ids))
     }
 
-    /// An id for the VM's user, unless that is the server's own.
-    fn lease_id(&self) -> Result<Option<IdLease>, IdError> {
-        let (uid, _) = self.program.user;
-        (self.own_id && uid == 0).then(IdLease::take).transpose()
-    }
-
-    fn own_map(&self, id: Option<&IdLease>) -> OwnMap {
-        let (uid, gid) = self.program.user;
-        OwnMap {
-            inside: USER_ID,
-            uid: id.map_or(uid, |lease| lease.id),
-            gid: id.map_or(gid, |lease| lease.id),
+    fn take_ids(&self) -> Result<VmIds, IdError> {
+        if self.own_id {
+            VmIds::take(self.program.user, self.ids)
+        } else {
+            Ok(VmIds::Own)
         }
     }
+}
+
+/// Gives 65,536 ids to a process, and takes them back.
+pub fn probe_block(options: &Options) -> Result<(), BootError> {
+    Specification::of_block(options).launch_alone().map(drop)
 }
 
 /// An init that waits for its boot request. Dropping it kills it and releases everything that it holds.
@@ -99,16 +113,16 @@ pub struct Launched {
     pub init: InitProcess,
     /// Its cgroups.
     pub cgroups: VmCgroups,
-    /// The host id of the VM's user, if it is not the server's own.
-    pub id: Option<IdLease>,
+    /// Its ids on the host.
+    pub ids: VmIds,
 }
 
 impl Launched {
     /// Starts an init. Takes about a millisecond, half of which the kernel needs for the namespaces.
     pub fn start(specification: &Specification) -> Result<Self, BootError> {
         let has_namespaces = specification.namespaces != 0;
-        let id = specification.lease_id()?;
-        let own_map = specification.own_map(id.as_ref());
+        let ids = specification.take_ids()?;
+        let own_map = ids.own_map(specification.program.user);
         let owner = own_map.uid;
         let cgroups = VmCgroups::make(owner, &specification.resources, has_namespaces)?;
         let (joins, joins_after) = (cgroups.joins()?, cgroups.joins_after()?);
@@ -119,7 +133,7 @@ impl Launched {
             joins_after: joins_after.len() as u8,
             reports: cgroups.moves_init(),
             own_map: has_namespaces.then_some(own_map),
-            take_ids: has_namespaces && id.is_some(),
+            take_ids: has_namespaces && ids.of_user().is_some(),
         };
         let cgroup_fds = cgroups
             .start_fd()
@@ -127,6 +141,9 @@ impl Launched {
             .chain(joins.iter().chain(&joins_after).map(AsFd::as_fd));
         let (init, channel) =
             zygote::launch(&specification.program, &launch, &cgroup_fds.collect::<Vec<_>>())?;
+        if has_namespaces {
+            ids.map(&specification.program, init.pid)?;
+        }
         if launch.reports {
             // Only now: its cgroup namespace begins in the cgroup where it is when it takes the namespace.
             let (Reply::Settled, _) = await_reply(&channel)? else {
@@ -138,7 +155,7 @@ impl Launched {
             channel,
             init,
             cgroups,
-            id,
+            ids,
         })
     }
 }

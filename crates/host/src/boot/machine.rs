@@ -12,7 +12,6 @@ use super::enforcement::Enforcement;
 use super::environment::environment;
 use super::error::BootError;
 use super::exchange::send;
-use super::ids::IdLease;
 use super::init_process::InitProcess;
 use super::keeper::Keeper;
 use super::launched::Launched;
@@ -20,6 +19,7 @@ use super::options::Options;
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
 use super::view::View;
+use super::vm_ids::VmIds;
 use super::zygote::Program;
 use super::{explain, sys};
 
@@ -54,7 +54,7 @@ impl Machine {
     }
 
     fn make(launched: Launched, options: &Options, prebooted: bool) -> Result<Self, BootError> {
-        let guest_id = launched.id.as_ref().map(|lease| lease.id);
+        let guest_id = launched.ids.of_user();
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, &mut fds)?;
         let guarded = std::mem::take(&mut view.guarded);
@@ -85,7 +85,7 @@ impl Machine {
             channel,
             init,
             cgroups,
-            id,
+            ids,
         } = launched;
         Ok(Self {
             channel,
@@ -97,7 +97,7 @@ impl Machine {
             host: HostSide {
                 init,
                 cgroups,
-                id,
+                ids,
                 _directory: view.directory,
                 _keeper: keeper,
             },
@@ -118,7 +118,7 @@ pub struct HostSide {
     // Dropped in this order: first the processes, then what they held.
     pub(super) init: InitProcess,
     cgroups: VmCgroups,
-    id: Option<IdLease>,
+    ids: VmIds,
     _directory: Option<PrivateDirectory>,
     _keeper: Option<Keeper>,
 }
@@ -133,7 +133,7 @@ impl HostSide {
     /// The host id of the VM's user, if it is not the server's own.
     #[must_use]
     pub fn guest_id(&self) -> Option<u32> {
-        self.id.as_ref().map(|lease| lease.id)
+        self.ids.of_user()
     }
 
     /// What counts for its cgroups.

@@ -50,6 +50,7 @@ mod server_node;
 mod sys;
 mod user;
 mod view;
+mod vm_ids;
 mod zygote;
 
 use launched::{Launched, Specification};
@@ -65,6 +66,7 @@ pub use enforcement::{Enforcement, Mechanism};
 pub use error::BootError;
 pub use hindrance::Hindrance;
 pub use host_files::look_ahead;
+pub use launched::probe_block;
 pub use machine::{HostSide, Machine};
 pub use options::{HostFiles, Mount, Network, Options, Resources};
 pub use remedy::Remedy;

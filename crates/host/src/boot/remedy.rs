@@ -12,7 +12,7 @@ use super::directories::{DirectoryError, Lack};
 use super::error::BootError;
 use super::hindrance::Hindrance;
 use super::host_files::HostFileError;
-use super::ids::IdError;
+use super::ids::{IdError, NoSubordinate};
 use super::landlock::{self, LandlockError};
 use super::sys::LaunchError;
 use crate::error::Error;
@@ -67,8 +67,36 @@ impl Remedy for IdError {
                  as an ordinary user"
             }
             Self::Maps(_) => "Mount /proc where the server runs, or run the server as an ordinary user",
+            Self::NoBlock => "Map more ids into the container (65,536 above 1,000,000), or end VMs with such ids",
+            Self::Tables(_) => {
+                "Let the server read /etc/passwd, /etc/group, /etc/subuid and /etc/subgid, which may have 16 MiB each"
+            }
+            Self::NoSubordinate(why) => return why.remedy(),
         }
         .into()
+    }
+}
+
+impl Remedy for NoSubordinate {
+    fn remedy(&self) -> String {
+        match self {
+            Self::NoProgram(_) => {
+                "Install newuidmap and newgidmap: `apt-get install uidmap`, or the package shadow-utils or shadow".into()
+            }
+            Self::NoRange { user, .. } => format!(
+                "Give the user 65,536 ids that nobody has, as root: `usermod --add-subuids 524288-589823 --add-subgids \
+                 524288-589823 {user}`"
+            ),
+            Self::Nameless(_) => "Run the server as a user of /etc/passwd".into(),
+            Self::Group => "Run the server with the user's own group".into(),
+            Self::Table { .. } => "Let the server read that file".into(),
+            Self::Refused { .. } => {
+                "newuidmap and newgidmap must be set-user-id programs of root, or have file capabilities, on a mount without \
+                 nosuid; and the server must run without no_new_privs (in a unit, NoNewPrivileges=no; in a container, without \
+                 `--security-opt no-new-privileges`), with CAP_SETUID and CAP_SETGID in its bounding set"
+                    .into()
+            }
+        }
     }
 }
 
@@ -153,7 +181,7 @@ impl From<BootError> for Error {
                 }
             }
             BootError::Cgroup(CgroupError::Step { source, .. })
-            | BootError::Ids(IdError::Maps(source) | IdError::Lock(source))
+            | BootError::Ids(IdError::Maps(source) | IdError::Lock(source) | IdError::Tables(source))
                 if is_shortage(source) =>
             {
                 Self::system(source, "open")
@@ -163,12 +191,15 @@ impl From<BootError> for Error {
                 "AgentVm.doctor() reports which cgroups this host has",
             ),
             BootError::Cgroup(CgroupError::Unavailable(error)) => unavailable(text, error.remedy()),
-            BootError::Ids(error @ (IdError::Maps(source) | IdError::Lock(source))) => {
-                unavailable(with(source), error.remedy())
-            }
-            BootError::Ids(error @ (IdError::None | IdError::NoDirectory(_))) => {
-                unavailable(text, error.remedy())
-            }
+            BootError::Ids(
+                error @ (IdError::Maps(source) | IdError::Lock(source) | IdError::Tables(source)),
+            ) => unavailable(with(source), error.remedy()),
+            BootError::Ids(
+                error @ (IdError::None
+                | IdError::NoDirectory(_)
+                | IdError::NoBlock
+                | IdError::NoSubordinate(_)),
+            ) => unavailable(text, error.remedy()),
             BootError::Landlock(error) => unavailable(text, error.remedy()),
             BootError::Maps(source) => unavailable(
                 with(source),

@@ -32,6 +32,7 @@ impl Vm {
             | Request::Hold(_)
             | Request::HandOut
             | Request::Keep(_)
+            | Request::MapIds(_)
             | Request::Boot(_) => {
                 return Err(ControlError::Closed);
             }

@@ -19,15 +19,15 @@ pub struct Launch {
     pub joins_after: u8,
     /// Whether it sends [`Reply::Settled`](super::Reply::Settled) when all of this is done.
     pub reports: bool,
-    /// The only uid and gid of its user namespace, which it maps itself; `None` without a user namespace. With a map it
-    /// also takes a cgroup namespace, whose roots are the directories that it is in by then.
+    /// The uid and gid of its user in its user namespace; `None` without a user namespace. With one it also takes a cgroup namespace, whose roots are the directories that it is in by then.
     pub own_map: Option<OwnMap>,
     /// Whether these ids differ from the server's. The namespace is then made as that user, who owns it and is charged
     /// for everything that the kernel counts by user in it.
     pub take_ids: bool,
 }
 
-/// The only mapping that a process without privilege may give its user namespace (`user_namespaces(7)`).
+/// A mapping of one id: the only one that a process without privilege may give its user namespace
+/// (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnMap {
     /// The uid and gid in the namespace.
@@ -36,6 +36,9 @@ pub struct OwnMap {
     pub uid: u32,
     /// The host's gid.
     pub gid: u32,
+    /// Whether it is part of a larger map, which the host has made by the time of the boot request. Otherwise the process
+    /// maps these ids itself, and no others.
+    pub is_part: bool,
 }
 
 /// What init makes before it sends [`Reply::Ready`](super::Reply::Ready).

@@ -8,6 +8,7 @@ mod boot;
 mod file;
 mod hold;
 mod keep;
+mod map_ids;
 mod measures;
 mod pipes;
 mod program;
@@ -26,6 +27,7 @@ pub use file::{
 };
 pub use hold::{Bytes, HeldEntry, Hold};
 pub use keep::{Keep, KeptDirectory, ProtectedPlace, ReadOnlyPlace, Unprotectable};
+pub use map_ids::{MapIds, MapProgram};
 pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
 pub use program::{Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
@@ -147,6 +149,9 @@ pub enum Request {
     /// socket is closed and the VM has ended; instead of a [`Request::Boot`], in the host's own namespaces. Answered with
     /// [`Reply::Kept`] or [`Reply::NotKept`].
     Keep(Keep),
+    /// Map the ids of a process; instead of a [`Request::Boot`], in the host's own namespaces. Answered with
+    /// [`Reply::IdsMapped`] or [`Reply::IdsNotMapped`], and then the process ends.
+    MapIds(MapIds),
 }
 
 impl Request {
@@ -159,6 +164,7 @@ impl Request {
             Self::Hold(_) => "hold",
             Self::HandOut => "hand out",
             Self::Keep(_) => "keep",
+            Self::MapIds(_) => "map ids",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Freeze { .. } => "freeze",
@@ -335,6 +341,15 @@ pub enum Reply {
         place: u16,
         /// The reason.
         why: Unprotectable,
+    },
+    /// All programs have succeeded.
+    IdsMapped,
+    /// A program could not be run, or failed.
+    IdsNotMapped {
+        /// Its number in [`MapIds::programs`].
+        program: u8,
+        /// What it wrote to standard error, or why it could not be run.
+        why: String,
     },
 }
 

@@ -1,12 +1,13 @@
 //! A file in which the servers of a machine lock the ids that they use.
 //!
-//! Each id is one byte of the file, which has no content. The byte is locked through the open file description
+//! Each id is one byte of the file, which has no content. The bytes are locked through the open file description
 //! (`F_OFD_SETLK`, `fcntl(2)`): a server needs one descriptor for all its ids, and the kernel unlocks them however the
 //! server ends. Locks of one description never conflict, so this server also remembers its own ids here.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub struct LockFile {
     /// The user who must own the directory.
     owner: u32,
     file: File,
-    held: BTreeSet<u32>,
+    /// The ranges that this server holds, by their first ids.
+    held: BTreeMap<u32, u32>,
 }
 
 impl LockFile {
@@ -37,25 +39,33 @@ impl LockFile {
             directory: directory.to_owned(),
             owner,
             file: open(directory, owner)?,
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
         })
     }
 
-    /// Locks the id; returns false if another server has it.
-    pub fn lock(&mut self, id: u32) -> io::Result<bool> {
+    /// Locks the ids; returns false if a server, this one or another, has one of them.
+    pub fn lock(&mut self, ids: &Range<u32>) -> io::Result<bool> {
         self.follow()?;
-        let locked = !self.held.contains(&id) && set(&self.file, libc::F_WRLCK, id)?;
+        let locked = !self.holds(ids) && set(&self.file, libc::F_WRLCK, ids)?;
         if locked {
-            self.held.insert(id);
+            self.held.insert(ids.start, ids.end);
         }
         Ok(locked)
     }
 
-    /// Unlocks an id.
-    pub fn unlock(&mut self, id: u32) {
-        self.held.remove(&id);
-        if let Err(error) = set(&self.file, libc::F_UNLCK, id) {
-            tracing::warn!(id, %error, "the id of a VM that has ended stays locked");
+    /// Whether this server has one of the ids. The ranges that it has do not overlap.
+    fn holds(&self, ids: &Range<u32>) -> bool {
+        self.held
+            .range(..ids.end)
+            .next_back()
+            .is_some_and(|(_, end)| *end > ids.start)
+    }
+
+    /// Unlocks ids that were locked together.
+    pub fn unlock(&mut self, ids: &Range<u32>) {
+        self.held.remove(&ids.start);
+        if let Err(error) = set(&self.file, libc::F_UNLCK, ids) {
+            tracing::warn!(?ids, %error, "ids of a VM that has ended stay locked");
         }
     }
 
@@ -69,9 +79,9 @@ impl LockFile {
             _ => {}
         }
         let file = open(&self.directory, self.owner)?;
-        for &id in &self.held {
-            if !set(&file, libc::F_WRLCK, id)? {
-                tracing::error!(id, path = %self.directory.display(), "two servers use one id for a VM: their lock file was removed");
+        for (&start, &end) in &self.held {
+            if !set(&file, libc::F_WRLCK, &(start..end))? {
+                tracing::error!(id = start, path = %self.directory.display(), "two servers use one id for a VM: their lock file was removed");
             }
         }
         self.file = file;
@@ -116,12 +126,12 @@ fn open(directory: &Path, owner: u32) -> io::Result<File> {
 }
 
 /// Returns whether the kernel set the lock; false if another process has it.
-fn set(file: &File, kind: i32, id: u32) -> io::Result<bool> {
+fn set(file: &File, kind: i32, ids: &Range<u32>) -> io::Result<bool> {
     let lock = libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: libc::off_t::from(id),
-        l_len: 1,
+        l_start: libc::off_t::from(ids.start),
+        l_len: libc::off_t::from(ids.end - ids.start),
         l_pid: 0,
     };
     match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
@@ -139,6 +149,10 @@ mod tests {
     use super::*;
 
     const CHILD: &str = "AGENT_VM_TEST_LOCKS_IDS_IN";
+
+    fn one(id: u32) -> Range<u32> {
+        id..id + 1
+    }
 
     fn here() -> u32 {
         nix::unistd::geteuid().as_raw()
@@ -176,7 +190,9 @@ mod tests {
     fn locks_in_a_child() {
         let directory = PathBuf::from(std::env::var_os(CHILD).expect("its directory"));
         let mut file = LockFile::open(&directory, here()).expect("a file");
-        let locked = (100..110).filter(|&id| file.lock(id).expect("a lock")).count();
+        let locked = (100..110)
+            .filter(|&id| file.lock(&one(id)).expect("a lock"))
+            .count();
         println!("{locked} ids are locked");
         loop {
             std::thread::park();
@@ -188,11 +204,11 @@ mod tests {
         let directory = test_directory("processes");
         let mut child = other(&directory);
         let mut file = LockFile::open(&directory, here()).expect("a file");
-        assert!(!file.lock(105).expect("an answer"));
-        assert!(file.lock(110).expect("an answer"));
+        assert!(!file.lock(&one(105)).expect("an answer"));
+        assert!(file.lock(&one(110)).expect("an answer"));
         child.kill().expect("killed");
         child.wait().expect("ended");
-        assert!(file.lock(105).expect("an answer"));
+        assert!(file.lock(&one(105)).expect("an answer"));
         fs::remove_dir_all(directory).expect("removed");
     }
 
@@ -200,12 +216,31 @@ mod tests {
     fn an_id_is_locked_once_in_a_process_and_free_when_it_is_given_back() {
         let directory = test_directory("once");
         let mut file = LockFile::open(&directory, here()).expect("a file");
-        let taken: Vec<bool> = (0..2).map(|_| file.lock(7).expect("an answer")).collect();
-        file.unlock(7);
+        let taken: Vec<bool> = (0..2).map(|_| file.lock(&one(7)).expect("an answer")).collect();
+        file.unlock(&one(7));
         assert_eq!(
-            (taken, file.lock(7).expect("an answer")),
+            (taken, file.lock(&one(7)).expect("an answer")),
             (vec![true, false], true)
         );
+        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn ranges_that_overlap_are_not_held_at_the_same_time() {
+        let directory = test_directory("ranges");
+        let mut child = other(&directory);
+        let mut file = LockFile::open(&directory, here()).expect("a file");
+        // The other process has 100 to 109.
+        assert!(!file.lock(&(50..101)).expect("an answer"));
+        assert!(file.lock(&(50..100)).expect("an answer"));
+        for taken in [0..51, 99..100, 60..70, 50..100, 99..120] {
+            assert!(!file.lock(&taken).expect("an answer"), "{taken:?}");
+        }
+        assert!(file.lock(&(110..200)).expect("an answer"));
+        file.unlock(&(50..100));
+        assert!(file.lock(&(99..100)).expect("an answer"));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
         fs::remove_dir_all(directory).expect("removed");
     }
 
@@ -213,12 +248,12 @@ mod tests {
     fn ids_are_carried_over_when_the_file_was_removed() {
         let directory = test_directory("removed");
         let mut file = LockFile::open(&directory, here()).expect("a file");
-        assert!(file.lock(105).expect("an answer"));
+        assert!(file.lock(&one(105)).expect("an answer"));
         fs::remove_dir_all(&directory).expect("removed");
-        assert!(file.lock(106).expect("an answer"));
+        assert!(file.lock(&one(106)).expect("an answer"));
         let mut other = LockFile::open(&directory, here()).expect("a file");
-        assert!(!other.lock(105).expect("an answer"));
-        assert!(!other.lock(106).expect("an answer"));
+        assert!(!other.lock(&one(105)).expect("an answer"));
+        assert!(!other.lock(&one(106)).expect("an answer"));
         fs::remove_dir_all(directory).expect("removed");
     }
 

@@ -1,4 +1,4 @@
-//! Chooses the host id of a VM's user.
+//! Chooses the host ids of a VM: one for its user, or 65,536 for all its users.
 //!
 //! An ordinary user's VMs run under the user's own id, because the kernel lets the user map no other. A root server
 //! gives each VM a separate unused id, so that root's files are not the guest's, and VMs do not share per-user counters
@@ -9,7 +9,10 @@
 //! The kernel releases both however the server ends. Servers that share neither, such as containers in one user
 //! namespace, start at random positions of the range, and skip ids of processes that they see.
 
+mod block;
 mod lock_file;
+mod subordinate;
+mod tables;
 
 use std::fs;
 use std::io;
@@ -23,13 +26,14 @@ use parking_lot::Mutex;
 
 use self::lock_file::LockFile;
 use super::sys;
+use super::user::USER_ID;
+
+pub use self::block::LENGTH as BLOCK;
+pub use self::subordinate::{NoSubordinate, Subordinate};
 
 /// Ids beyond every range that distributions, systemd-nspawn, subuid allocation or directories assign
 /// (<https://systemd.io/UIDS-GIDS/>). Used if the host has the whole 32-bit space.
 const PREFERRED: Range<u32> = 1_900_000_000..2_000_000_000;
-
-/// How many ids at the top of a smaller range are tried.
-const SMALL_RANGE: u32 = 8192;
 
 /// The directories of the lock files. A server locks an id in all of them that it can use. If one server sees another
 /// `/run` than the other, or may not write to it, the two meet in the second directory.
@@ -57,6 +61,15 @@ pub enum IdError {
     /// An id could not be locked.
     #[error("an id for the VM's user cannot be locked")]
     Lock(#[source] io::Error),
+    /// This user namespace has not so many unused ids, or all are taken.
+    #[error("this process is root, and its user namespace has no 65,536 unused ids")]
+    NoBlock,
+    /// The ids that users of this host have could not be read.
+    #[error("the ids that this host has given to users cannot be read")]
+    Tables(#[source] io::Error),
+    /// An ordinary user has no ids beside its own.
+    #[error("this user has no ids to give: {0}")]
+    NoSubordinate(#[from] NoSubordinate),
 }
 
 /// This server's lock files, and the position where it tries next.
@@ -68,32 +81,58 @@ struct Ids {
 
 static IDS: Mutex<Option<Ids>> = Mutex::new(None);
 
-/// An id that no other VM of this host has while the lease is held.
+/// Ids that no other VM of this host has while the lease is held.
 #[derive(Debug)]
 pub struct IdLease {
-    /// The uid, which is also the gid.
+    /// The uid of the VM's user, which is also the gid.
     pub id: u32,
+    /// All ids of the VM.
+    held: Range<u32>,
     _socket: UnixDatagram,
 }
 
 impl IdLease {
     /// Takes a free id that this process's user namespace can map.
     pub fn take() -> Result<Self, IdError> {
-        let read = |path: &str| fs::read_to_string(path).map_err(IdError::Maps);
-        let uid_map = read("/proc/self/uid_map")?;
-        let range = unused(&parse(&uid_map), &parse(&read("/proc/self/gid_map")?)).ok_or(IdError::None)?;
-        let mut ids = IDS.lock();
-        if ids.is_none() {
-            *ids = Some(Ids::open(&directories(root_outside(&uid_map)))?);
-        }
-        ids.as_mut().ok_or(IdError::None)?.take(&range)
+        with_ids(|ids, uids, gids| ids.take(&unused(uids, gids).ok_or(IdError::None)?))
     }
+
+    /// Takes 65,536 such ids, which nobody has been given on this host.
+    pub fn take_block() -> Result<Self, IdError> {
+        with_ids(|ids, uids, gids| {
+            let given = tables::given_ids().map_err(IdError::Tables)?;
+            let blocks = block::unused(uids, gids).ok_or(IdError::NoBlock)?;
+            ids.take_block(&blocks, &given)
+        })
+    }
+
+    /// The host id of the VM's root, if the VM has more than one id.
+    pub fn first(&self) -> Option<u32> {
+        (self.held.len() > 1).then_some(self.held.start)
+    }
+}
+
+fn with_ids(
+    take: impl FnOnce(&mut Ids, &[Range<u32>], &[Range<u32>]) -> Result<IdLease, IdError>,
+) -> Result<IdLease, IdError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(IdError::Maps);
+    let uid_map = read("/proc/self/uid_map")?;
+    let gid_map = read("/proc/self/gid_map")?;
+    let mut ids = IDS.lock();
+    if ids.is_none() {
+        *ids = Some(Ids::open(&directories(root_outside(&uid_map)))?);
+    }
+    take(
+        ids.as_mut().ok_or(IdError::None)?,
+        &parse(&uid_map),
+        &parse(&gid_map),
+    )
 }
 
 impl Drop for IdLease {
     fn drop(&mut self) {
         if let Some(ids) = IDS.lock().as_mut() {
-            ids.unlock(self.id);
+            ids.unlock(&self.held);
         }
     }
 }
@@ -126,46 +165,76 @@ impl Ids {
     }
 
     fn take(&mut self, range: &Range<u32>) -> Result<IdLease, IdError> {
-        let length = range.end - range.start;
-        for _ in 0..length {
-            let id = range.start + self.next % length;
+        for _ in range.clone() {
+            let id = range.start + self.next % (range.end - range.start);
             self.next = self.next.wrapping_add(1);
-            if let Some(socket) = self.try_id(id).map_err(IdError::Lock)? {
-                return Ok(IdLease { id, _socket: socket });
+            if let Some(socket) = self.try_ids(&(id..id + 1), &[id]).map_err(IdError::Lock)? {
+                return Ok(IdLease {
+                    id,
+                    held: id..id + 1,
+                    _socket: socket,
+                });
             }
         }
         Err(IdError::None)
     }
 
-    /// Returns `None` if the id is taken.
-    fn try_id(&mut self, id: u32) -> io::Result<Option<UnixDatagram>> {
+    /// Takes one of the blocks, unless somebody was `given` an id in it.
+    fn take_block(&mut self, blocks: &Range<u32>, given: &[Range<u32>]) -> Result<IdLease, IdError> {
+        for _ in blocks.clone() {
+            let number = blocks.start + self.next % (blocks.end - blocks.start);
+            self.next = self.next.wrapping_add(1);
+            let held = block::ids(number);
+            if given
+                .iter()
+                .any(|range| range.start < held.end && held.start < range.end)
+            {
+                continue;
+            }
+            let id = held.start + USER_ID;
+            // Programs run as these in nearly every VM.
+            let usual = [held.start, id, held.start + block::NOBODY];
+            if let Some(socket) = self.try_ids(&held, &usual).map_err(IdError::Lock)? {
+                return Ok(IdLease {
+                    id,
+                    held,
+                    _socket: socket,
+                });
+            }
+        }
+        Err(IdError::NoBlock)
+    }
+
+    /// Returns `None` if one of the ids is locked, or a process runs as one of `looked_at`.
+    fn try_ids(&mut self, ids: &Range<u32>, looked_at: &[u32]) -> io::Result<Option<UnixDatagram>> {
         for at in 0..self.files.len() {
-            match self.files[at].lock(id) {
+            match self.files[at].lock(ids) {
                 Ok(true) => {}
                 refused => {
-                    self.files[..at].iter_mut().for_each(|file| file.unlock(id));
+                    self.files[..at].iter_mut().for_each(|file| file.unlock(ids));
                     return refused.map(|_| None);
                 }
             }
         }
-        let socket = if sys::is_user_running(id) {
+        let socket = if looked_at.iter().any(|id| sys::is_user_running(*id)) {
             Ok(None)
         } else {
-            bind(id)
+            bind(ids.start)
         };
         if !matches!(socket, Ok(Some(_))) {
-            self.unlock(id);
+            self.unlock(ids);
         }
         socket
     }
 
-    fn unlock(&mut self, id: u32) {
-        self.files.iter_mut().for_each(|file| file.unlock(id));
+    fn unlock(&mut self, ids: &Range<u32>) {
+        self.files.iter_mut().for_each(|file| file.unlock(ids));
     }
 }
 
-fn bind(id: u32) -> io::Result<Option<UnixDatagram>> {
-    let name = SocketAddr::from_abstract_name(format!("agent-vm/id/{id}"))?;
+/// A block has the name of its first id, which is never leased alone.
+fn bind(first: u32) -> io::Result<Option<UnixDatagram>> {
+    let name = SocketAddr::from_abstract_name(format!("agent-vm/id/{first}"))?;
     match UnixDatagram::bind_addr(&name) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
@@ -216,7 +285,7 @@ fn unused(uids: &[Range<u32>], gids: &[Range<u32>]) -> Option<Range<u32>> {
             range.end
         };
         // The container's own users have ids below this.
-        let start = range.start.max(2000).max(end.saturating_sub(SMALL_RANGE));
+        let start = range.start.max(2000).max(end.saturating_sub(block::SINGLE_IDS));
         if start < end
             && best
                 .as_ref()
@@ -269,6 +338,31 @@ mod tests {
         }
     }
 
+    fn try_id(server: &mut Ids, id: u32) -> Option<UnixDatagram> {
+        server.try_ids(&(id..id + 1), &[id]).expect("an answer")
+    }
+
+    #[test]
+    fn blocks_of_two_servers_do_not_overlap_and_spare_what_was_given() {
+        let shared = [directory("blocks")];
+        let blocks = 0x77f0..0x77f4;
+        let given = [7..8, 0x77f2_0000 + 7..0x77f2_0000 + 8];
+        let mut servers = [server(&shared, 0), server(&shared, 0)];
+        let mut held = Vec::new();
+        for turn in 0..3 {
+            held.push(servers[turn % 2].take_block(&blocks, &given).expect("a block"));
+        }
+        let mut firsts: Vec<u32> = held.iter().map(|lease| lease.held.start).collect();
+        firsts.sort_unstable();
+        assert_eq!(firsts, [0x77f0_0000, 0x77f1_0000, 0x77f3_0000]);
+        assert!(held.iter().all(|lease| lease.id == lease.held.start + USER_ID));
+        assert!(matches!(
+            servers[1].take_block(&blocks, &given),
+            Err(IdError::NoBlock)
+        ));
+        fs::remove_dir_all(&shared[0]).expect("removed");
+    }
+
     #[test]
     fn servers_that_start_at_one_place_never_hold_the_same_id() {
         let shared = [directory("shared")];
@@ -290,13 +384,13 @@ mod tests {
         let (one, other) = (directory("one"), directory("other"));
         let range = 1_999_990_100..1_999_990_102;
         let mut first = server(std::slice::from_ref(&other), 0);
-        let taken = first.try_id(range.start).expect("an answer");
+        let taken = try_id(&mut first, range.start);
         drop(taken.expect("an id"));
         let mut both = server(&[one.clone(), other.clone()], 0);
         assert_eq!(both.take(&range).expect("an id").id, range.start + 1);
         // An id that was refused in one file is not locked in the other.
         let mut alone = server(std::slice::from_ref(&one), 0);
-        assert!(alone.try_id(range.start).expect("an answer").is_some());
+        assert!(try_id(&mut alone, range.start).is_some());
         for made in [one, other] {
             fs::remove_dir_all(made).expect("removed");
         }
@@ -307,7 +401,7 @@ mod tests {
         let own = geteuid().as_raw();
         assert!(sys::is_user_running(own));
         let places = [directory("running")];
-        assert!(server(&places, 0).try_id(own).expect("an answer").is_none());
+        assert!(try_id(&mut server(&places, 0), own).is_none());
         fs::remove_dir_all(&places[0]).expect("removed");
     }
 
