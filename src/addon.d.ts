@@ -99,6 +99,18 @@ export declare class NativeVm {
    * call until `forget`.
    */
   connect(call: number, port: number, abortable: boolean): Answer<number>
+  /** Begins to make an archive of a directory of the host, or to write one into it. Returns its number. */
+  openLocalArchive(call: number, path: string, write: boolean, options: TransferOptions): Answer<number>
+  /** Resolves to the next piece of such an archive, which is empty at the end. */
+  readLocalArchive(call: number, archive: number): Answer<Buffer>
+  /** Sends the next piece of such an archive; it is copied before this returns. Resolves when there is room for one more. */
+  writeLocalArchive(call: number, archive: number, piece: Uint8Array): Answer<void>
+  /** Ends such an archive that is sent. Resolves when everything is written. */
+  endLocalArchive(call: number, archive: number): Answer<void>
+  /** How much of such an archive is read or written, as JSON. */
+  localArchiveTotals(call: number, archive: number): Answer<Json<TransferTotals>>
+  /** Closes such an archive. Resolves when nothing is read or written any more. */
+  stopLocalArchive(call: number, archive: number): Answer<void>
   /** Freezes everything that runs in the VM. Resolves when all of that is frozen. */
   pause(call: number): Answer<void>
   /** Lets everything run again. */

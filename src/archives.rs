@@ -69,7 +69,7 @@ impl NativeVm {
     }
 }
 
-fn request(path: String, options: TransferOptions) -> Result<ArchiveRequest, Error> {
+pub fn request(path: String, options: TransferOptions) -> Result<ArchiveRequest, Error> {
     Ok(ArchiveRequest {
         path,
         exclude: options.exclude,

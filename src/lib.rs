@@ -12,6 +12,7 @@ mod directories;
 mod file_streams;
 mod files;
 mod host_files;
+mod local_archives;
 mod log;
 mod number;
 mod pause;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use agent_vm_host::{Error, Vm, VmSlot, doctor, remove_tree, runtime};
+use agent_vm_host::{Error, LocalArchives, Vm, VmSlot, doctor, remove_tree, runtime};
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 
@@ -26,6 +26,8 @@ pub type HostResult<T> = std::result::Result<T, Error>;
 pub struct NativeVm {
     pub(crate) bridge: Bridge,
     pub(crate) slot: VmSlot,
+    /// Archives of the host, which need no VM.
+    pub(crate) local: LocalArchives,
 }
 
 #[napi]
@@ -36,6 +38,7 @@ impl NativeVm {
         Self {
             bridge: Bridge::new(dispatch),
             slot: VmSlot::default(),
+            local: LocalArchives::default(),
         }
     }
 

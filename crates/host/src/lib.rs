@@ -56,7 +56,7 @@ pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
     ArchiveRequest, Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, MAX_FILE,
-    OnEntries, OnProgress, OpenRequest, ReadRequest, Share, TransferLimits, TransferRequest, WalkRequest,
+    LocalArchives, OnEntries, OnProgress, OpenRequest, ReadRequest, Share, TransferLimits, TransferRequest, WalkRequest,
     WriteRequest, copied, remove_tree,
 };
 pub use input::MAX_QUEUED;

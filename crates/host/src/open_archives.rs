@@ -34,7 +34,7 @@ pub struct Archive {
     /// The work on it.
     pub work: Box<dyn ArchiveWork>,
     /// Pieces to read, or to send.
-    pub pieces: tokio::sync::Mutex<Pieces>,
+    pieces: tokio::sync::Mutex<Pieces>,
     outcome: tokio::sync::Mutex<Outcome>,
 }
 
@@ -79,6 +79,14 @@ impl OpenArchives {
         }
     }
 
+    /// Closes an archive when its work is over.
+    pub async fn stop(&self, number: u64) {
+        let closed = self.open.lock().remove(&number);
+        if let Some(archive) = closed {
+            archive.stop().await;
+        }
+    }
+
     /// Closes all archives at the end of the VM.
     pub fn close_all(&self) {
         let closed = std::mem::take(&mut *self.open.lock());
@@ -111,8 +119,57 @@ impl Archive {
         }
     }
 
+    /// The next piece of an archive; empty at its end.
+    pub async fn read(&self) -> Result<Vec<u8>, Error> {
+        let mut pieces = self.pieces.lock().await;
+        let Pieces::Read(receiver) = &mut *pieces else {
+            return Err(Error::InvalidArgument(
+                "the archive is not open to read".to_owned(),
+            ));
+        };
+        match receiver.recv().await {
+            Some(piece) => Ok(piece),
+            None => self.result().await.map(|()| Vec::new()),
+        }
+    }
+
+    /// Sends the next piece of an archive. Returns when there is room for one more.
+    pub async fn write(&self, piece: Vec<u8>) -> Result<(), Error> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let pieces = self.pieces.lock().await;
+        let Pieces::Send(Some(sender)) = &*pieces else {
+            return Err(Error::InvalidArgument(
+                "the archive is not open to write".to_owned(),
+            ));
+        };
+        match sender.send(piece).await {
+            Ok(()) => Ok(()),
+            // It has failed.
+            Err(_) => self.result().await,
+        }
+    }
+
+    /// Ends an archive that is sent. Returns when everything is written.
+    pub async fn end(&self) -> Result<(), Error> {
+        if let Pieces::Send(sender) = &mut *self.pieces.lock().await {
+            drop(sender.take());
+        }
+        self.result().await
+    }
+
+    /// Ends the work wherever it is. Returns when nothing is done any more.
+    pub async fn stop(&self) {
+        self.work.stop();
+        // Work that waits for a piece, or for room for one, goes on and notices.
+        *self.pieces.lock().await = Pieces::Send(None);
+        // Whoever reads or sends gets the failure.
+        let _stopped = self.result().await;
+    }
+
     /// How the work has ended.
-    pub async fn result(&self) -> Result<(), Error> {
+    async fn result(&self) -> Result<(), Error> {
         let mut outcome = self.outcome.lock().await;
         let result = match &mut *outcome {
             Outcome::Pending(result) => result.await.unwrap_or(Err(Error::Disposed)),

@@ -37,7 +37,7 @@ pub use opened::OpenRequest;
 pub use read::{Content, MAX_FILE, ReadRequest};
 pub use remove::remove_tree;
 pub use share::Share;
-pub use trees::{ArchiveRequest, Exclude, OnProgress, TransferLimits, TransferRequest};
+pub use trees::{ArchiveRequest, Exclude, LocalArchives, OnProgress, TransferLimits, TransferRequest};
 pub use write::WriteRequest;
 
 impl Vm {

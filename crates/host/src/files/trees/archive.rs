@@ -13,6 +13,7 @@ use super::sink::Sink;
 use super::tar_in::Unpacking;
 use super::tar_out;
 use super::walk::Walk;
+use super::workers::Workers;
 use crate::error::Error;
 use crate::open_archives::{Archive, Pieces};
 use crate::runtime;
@@ -20,7 +21,7 @@ use crate::totals::Totals;
 use crate::vm::Vm;
 
 /// How many pieces wait for the other side.
-const AHEAD: usize = 2;
+pub const AHEAD: usize = 2;
 
 /// An archive of a directory of the VM.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ impl Vm {
             let inside = Inside::new(vm.clone(), &request.path);
             let top = inside.top(false).await?;
             let walk = Walk::new(&inside, top, request.path, exclude, None, counting.clone()).await?;
-            tar_out::write(&vm, walk, &sender, &counting).await
+            tar_out::write(&Workers::Guest(vm), walk, &sender, &counting).await
         })?;
         self.shared()
             .bounds
@@ -65,7 +66,9 @@ impl Vm {
             let top = inside.top(true).await?;
             let sink = Sink::new(&inside, top, request.path);
             let from = BytesIn::new(receiver);
-            Unpacking::new(&vm, from, sink, exclude, &counting).run().await
+            Unpacking::new(Workers::Guest(vm), from, sink, exclude, &counting)
+                .run()
+                .await
         })?;
         self.shared().bounds.archives.add(Archive::new(
             Box::new(progress),
@@ -103,45 +106,17 @@ impl Vm {
 
     /// The next piece of an archive; empty at its end.
     pub async fn read_archive(&self, number: u64) -> Result<Vec<u8>, Error> {
-        let archive = self.shared().bounds.archives.get(number)?;
-        let mut pieces = archive.pieces.lock().await;
-        let Pieces::Read(receiver) = &mut *pieces else {
-            return Err(Error::InvalidArgument(
-                "the archive is not open to read".to_owned(),
-            ));
-        };
-        match receiver.recv().await {
-            Some(piece) => Ok(piece),
-            None => archive.result().await.map(|()| Vec::new()),
-        }
+        self.shared().bounds.archives.get(number)?.read().await
     }
 
     /// Sends the next piece of an archive. Returns when there is room for one more.
     pub async fn write_archive(&self, number: u64, piece: Vec<u8>) -> Result<(), Error> {
-        let archive = self.shared().bounds.archives.get(number)?;
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let pieces = archive.pieces.lock().await;
-        let Pieces::Send(Some(sender)) = &*pieces else {
-            return Err(Error::InvalidArgument(
-                "the archive is not open to write".to_owned(),
-            ));
-        };
-        match sender.send(piece).await {
-            Ok(()) => Ok(()),
-            // It has failed.
-            Err(_) => archive.result().await,
-        }
+        self.shared().bounds.archives.get(number)?.write(piece).await
     }
 
     /// Ends an archive that is sent. Returns when everything is written.
     pub async fn end_archive(&self, number: u64) -> Result<(), Error> {
-        let archive = self.shared().bounds.archives.get(number)?;
-        if let Pieces::Send(sender) = &mut *archive.pieces.lock().await {
-            drop(sender.take());
-        }
-        archive.result().await
+        self.shared().bounds.archives.get(number)?.end().await
     }
 
     /// How much of an archive is read or written.

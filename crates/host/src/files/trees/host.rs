@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,6 +21,8 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use super::entry::{Content, Entry, Found, Kept};
 use super::progress::Progress;
 use super::sink::Target;
+use super::sink_archive::{ArchiveTarget, NewFile};
+use super::tar_header::refused;
 use super::trail::{Reach, failed};
 use super::walk::{Entered, Sorter, Source};
 use super::{TURN, named};
@@ -28,7 +30,7 @@ use crate::error::Error;
 use crate::files::content::{Copying, Keep};
 use crate::files::entries::{Amount, Detail, list};
 use crate::files::sys::AsGuest;
-use crate::vm::Vm;
+use crate::guest_threads::GuestThreads;
 
 /// Never the controlling terminal, and never a wait for a FIFO's other end.
 const ALWAYS: OFlag = OFlag::O_CLOEXEC
@@ -38,16 +40,19 @@ const ALWAYS: OFlag = OFlag::O_CLOEXEC
 
 /// The host's side.
 pub struct Host {
-    vm: Vm,
+    threads: GuestThreads,
+    /// The id of the VM's user on the host, if it differs from the server's.
+    guest: Option<u32>,
     /// The path of the top, for errors.
     path: Arc<str>,
     temporary: Arc<TemporaryNames>,
 }
 
 impl Host {
-    pub fn new(vm: Vm, path: &str) -> io::Result<Self> {
+    pub fn new(threads: GuestThreads, guest: Option<u32>, path: &str) -> io::Result<Self> {
         Ok(Self {
-            vm,
+            threads,
+            guest,
             path: path.into(),
             temporary: Arc::new(TemporaryNames::new()?),
         })
@@ -72,7 +77,7 @@ impl Host {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.vm.shared().bounds.guest_threads.run(work).await
+        self.threads.run(work).await
     }
 }
 
@@ -216,7 +221,7 @@ impl Target for Host {
             open: VecDeque::new(),
             complete: Vec::new(),
             names: Arc::clone(&self.temporary),
-            guest: self.vm.shared().guest_id,
+            guest: self.guest,
             progress: progress.clone(),
         };
         loop {
@@ -229,6 +234,29 @@ impl Target for Host {
             receiving = left;
             progress.report();
         }
+    }
+}
+
+impl ArchiveTarget for Host {
+    async fn create(&self, directory: &Arc<OwnedFd>, name: &[u8]) -> Result<NewFile, Error> {
+        let (directory, names, name) = (Arc::clone(directory), Arc::clone(&self.temporary), name.to_vec());
+        self.run(move || {
+            let (temporary, file) =
+                Temporary::file(&directory, &names).map_err(|errno| failed(errno, "open", &name))?;
+            Ok(NewFile {
+                file: Arc::new(file),
+                temporary: Some(temporary),
+            })
+        })
+        .await
+    }
+
+    /// Refused: the archives that this package makes have no hard links, so there is no need to trust one.
+    async fn hard_link(&self, _: &OwnedFd, name: &[u8], _: &OwnedFd, _: &[u8]) -> Result<(), Error> {
+        Err(refused(&format!(
+            "has the hard link {:?}, which is not made on the host",
+            String::from_utf8_lossy(name)
+        )))
     }
 }
 
@@ -280,9 +308,11 @@ impl Receiving {
                         temporary,
                     });
                 }
-                // Only archives have any, and they go to the VM.
-                Content::Bytes { .. } => {}
+                Content::Bytes { bytes, kept } => self.fill(&name, &bytes, kept)?,
             }
+        }
+        if self.open.is_empty() {
+            return Ok(true);
         }
         // The VM's files are read with its user's rights.
         let guest = AsGuest::enter(self.guest).map_err(|error| Error::system(&error, "setfsuid"))?;
@@ -321,6 +351,21 @@ impl Receiving {
             }
         }
         Ok(())
+    }
+
+    /// Makes a small file of an archive.
+    fn fill(&self, name: &[u8], bytes: &[u8], kept: Kept) -> Result<(), Error> {
+        self.progress.check()?;
+        let (temporary, mut to) =
+            Temporary::file(&self.directory, &self.names).map_err(|errno| failed(errno, "open", name))?;
+        to.write_all(bytes)
+            .map_err(|error| named(Error::system(&error, "write"), name))?;
+        give(&to, kept, name)?;
+        temporary
+            .rename(name)
+            .map_err(|errno| failed(errno, "rename", name))?;
+        self.progress.bytes(bytes.len() as u64)?;
+        self.progress.file()
     }
 
     fn link(&self, name: &[u8], target: &[u8], modified: (i64, u32)) -> Result<(), Error> {
@@ -367,7 +412,7 @@ impl TemporaryNames {
 }
 
 /// A file under a temporary name, which is removed unless it gets its own.
-struct Temporary {
+pub struct Temporary {
     directory: Arc<OwnedFd>,
     name: String,
     is_renamed: bool,
@@ -397,7 +442,7 @@ impl Temporary {
     }
 
     /// Gives it its own name, in the place of what is there and is no directory.
-    fn rename(mut self, name: &[u8]) -> Result<(), Errno> {
+    pub fn rename(mut self, name: &[u8]) -> Result<(), Errno> {
         renameat(&self.directory, self.name.as_str(), &self.directory, name)?;
         self.is_renamed = true;
         Ok(())

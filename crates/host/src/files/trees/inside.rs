@@ -15,6 +15,7 @@ use super::entry::{Content, Entry, Found, Kept};
 use super::host::{give, names, read_link, regular};
 use super::progress::Progress;
 use super::sink::Target;
+use super::sink_archive::{ArchiveTarget, NewFile};
 use super::trail::{Reach, failed};
 use super::walk::{Entered, Sorter, Source};
 use super::{EntryKind, TURN, named};
@@ -48,8 +49,21 @@ impl Inside {
         self.vm.open(None, self.path.as_bytes().into(), mode).await
     }
 
-    /// Makes one file. Opened to write.
-    pub async fn create(&self, directory: &OwnedFd, name: &[u8]) -> Result<File, Error> {
+    /// Carries out a step on several names.
+    async fn several(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<Several, Error> {
+        match self.vm.step(step, fds).await? {
+            (Reply::Several { done, failure, .. }, fds) => Ok(Several {
+                done: done as usize,
+                fds: fds.into_iter(),
+                failure: failure.map(Error::from),
+            }),
+            _ => Err(Error::Disposed),
+        }
+    }
+}
+
+impl ArchiveTarget for Inside {
+    async fn create(&self, directory: &Arc<OwnedFd>, name: &[u8]) -> Result<NewFile, Error> {
         let entries = vec![NewEntry::File { name: name.to_vec() }];
         let step = FileStep::Create {
             directory: 0,
@@ -61,13 +75,17 @@ impl Inside {
         }
         let fd = made.fds.next().ok_or_else(Error::missing_descriptor)?;
         let name = name.to_vec();
-        self.vm
+        let file = self
+            .vm
             .blocking(move || writable(fd, "", "write").map_err(|error| named(error, &name)))
-            .await
+            .await?;
+        Ok(NewFile {
+            file: Arc::new(file),
+            temporary: None,
+        })
     }
 
-    /// Makes another name of a file.
-    pub async fn hard_link(
+    async fn hard_link(
         &self,
         directory: &OwnedFd,
         name: &[u8],
@@ -87,18 +105,6 @@ impl Inside {
         match self.several(step, fds).await?.failure {
             Some(error) => Err(error),
             None => Ok(()),
-        }
-    }
-
-    /// Carries out a step on several names.
-    async fn several(&self, step: FileStep, fds: Vec<OwnedFd>) -> Result<Several, Error> {
-        match self.vm.step(step, fds).await? {
-            (Reply::Several { done, failure, .. }, fds) => Ok(Several {
-                done: done as usize,
-                fds: fds.into_iter(),
-                failure: failure.map(Error::from),
-            }),
-            _ => Err(Error::Disposed),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! as the VM's user; on the host's side every file is opened by one name in a directory that is open, so links lead nowhere. The
 //! host copies the content.
 //!
-//! A tar archive is a [source](tar_in) or a [target](tar_out) too: a stream of bytes between JavaScript and the VM's side.
+//! A tar archive is a [source](tar_in) or a [target](tar_out) too: a stream of bytes between JavaScript and the VM's side, or, on
+//! the machine of an actor's client, [the host's](local).
 //!
 //! The memory and the descriptors of a transfer do not depend on the tree: see [`trail`] and [`walk`].
 
@@ -15,19 +16,22 @@ mod entry;
 mod exclude;
 mod host;
 mod inside;
+mod local;
 mod progress;
 mod request;
 mod sink;
-mod sink_inside;
+mod sink_archive;
 mod tar_header;
 mod tar_in;
 mod tar_out;
 mod trail;
 mod transfer;
 mod walk;
+mod workers;
 
 pub use archive::ArchiveRequest;
 pub use exclude::Exclude;
+pub use local::LocalArchives;
 pub use progress::OnProgress;
 pub use request::{TransferLimits, TransferRequest};
 

@@ -36,7 +36,8 @@ struct Counters {
 #[derive(Clone)]
 pub struct Progress {
     counters: Arc<Counters>,
-    vm: Arc<WeakVm>,
+    /// The VM that it is about, if any.
+    vm: Option<Arc<WeakVm>>,
     limits: TransferLimits,
     reports: Arc<Mutex<Reports>>,
 }
@@ -49,9 +50,18 @@ struct Reports {
 
 impl Progress {
     pub fn new(vm: &Vm, limits: TransferLimits, on_progress: Option<OnProgress>) -> Self {
+        Self::of(Some(vm.weak()), limits, on_progress)
+    }
+
+    /// That of an archive without a VM.
+    pub fn without_vm(limits: TransferLimits) -> Self {
+        Self::of(None, limits, None)
+    }
+
+    fn of(vm: Option<WeakVm>, limits: TransferLimits, on_progress: Option<OnProgress>) -> Self {
         Self {
             counters: Arc::default(),
-            vm: Arc::new(vm.weak()),
+            vm: vm.map(Arc::new),
             limits,
             reports: Arc::new(Mutex::new(Reports {
                 on_progress,
@@ -76,7 +86,7 @@ impl Progress {
     pub fn check(&self) -> Result<(), Error> {
         if self.counters.stopped.load(Ordering::Relaxed) {
             Err(Error::Aborted)
-        } else if self.vm.is_ending() {
+        } else if self.vm.as_ref().is_some_and(|vm| vm.is_ending()) {
             Err(Error::Disposed)
         } else {
             Ok(())

@@ -1,4 +1,4 @@
-//! A tar archive into a tree of the VM: ustar, pax and GNU tar's own forms.
+//! A tar archive into a tree: ustar, pax and GNU tar's own forms.
 //!
 //! An archive is hostile. Every name is taken apart, and each part is looked up in a directory that is open and reached without a
 //! link, so nothing leaves the top; `..` is refused. Small files are collected, so that init makes several with one message.
@@ -13,16 +13,16 @@ use super::bytes_in::BytesIn;
 use super::entry::{Content, Entry, Kept};
 use super::exclude::Exclude;
 use super::host::give;
-use super::inside::Inside;
 use super::named;
 use super::progress::Progress;
 use super::sink::Sink;
+use super::sink_archive::ArchiveTarget;
 use super::tar_header::{BLOCK, Extended, MOST_EXTENDED, broken, is_intact, number, padding, refused};
 use super::trail::MAX_DEPTH;
 use super::walk::BATCH;
+use super::workers::Workers;
 use crate::error::Error;
 use crate::files::content::COPIED;
-use crate::vm::Vm;
 
 /// The largest file that is collected, and the most bytes that are.
 const SMALL: u64 = 64 * 1024;
@@ -45,26 +45,26 @@ struct Described {
 }
 
 /// Writes an archive.
-pub struct Unpacking<'a> {
-    vm: &'a Vm,
+pub struct Unpacking<'a, T> {
+    workers: Workers,
     from: BytesIn,
-    sink: Sink<'a, Inside>,
+    sink: Sink<'a, T>,
     exclude: Exclude,
     progress: &'a Progress,
     batch: Vec<Entry>,
     batch_bytes: usize,
 }
 
-impl<'a> Unpacking<'a> {
+impl<'a, T: ArchiveTarget> Unpacking<'a, T> {
     pub fn new(
-        vm: &'a Vm,
+        workers: Workers,
         from: BytesIn,
-        sink: Sink<'a, Inside>,
+        sink: Sink<'a, T>,
         exclude: Exclude,
         progress: &'a Progress,
     ) -> Self {
         Self {
-            vm,
+            workers,
             from,
             sink,
             exclude,
@@ -291,7 +291,8 @@ impl<'a> Unpacking<'a> {
             return self.collect(name, content, size as usize).await;
         }
         self.flush().await?;
-        let file = Arc::new(self.sink.create(name).await?);
+        let made = self.sink.create(name).await?;
+        let file = Arc::clone(&made.file);
         let written = self.content(&file, name, &ranges).await;
         written.map_err(|error| self.sink.at(error))?;
         self.from.skip(after).await?;
@@ -299,9 +300,10 @@ impl<'a> Unpacking<'a> {
         let end = move || {
             let set = file.set_len(size);
             set.map_err(|error| named(Error::system(&error, "ftruncate"), &owned))?;
-            give(&*file, kept, &owned)
+            give(&*file, kept, &owned)?;
+            made.complete(&owned)
         };
-        self.vm.blocking(end).await.map_err(|error| self.sink.at(error))?;
+        self.workers.run(end).await.map_err(|error| self.sink.at(error))?;
         self.progress.file()
     }
 
@@ -313,8 +315,8 @@ impl<'a> Unpacking<'a> {
                 let bytes = self.from.read(left.min(PIECE as u64) as usize).await?;
                 let count = bytes.len() as u64;
                 let (to, position, owned) = (Arc::clone(file), at, name.to_vec());
-                self.vm
-                    .blocking(move || {
+                self.workers
+                    .run(move || {
                         to.write_all_at(&bytes, position)
                             .map_err(|error| named(Error::system(&error, "write"), &owned))
                     })

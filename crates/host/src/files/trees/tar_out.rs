@@ -1,4 +1,4 @@
-//! A tree of the VM as a tar archive, in the pax format: with fractions of seconds, long names and names of any bytes, and with
+//! A tree as a tar archive, in the pax format: with fractions of seconds, long names and names of any bytes, and with
 //! holes as GNU tar writes them (sparse format 1.0).
 
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use super::named;
 use super::progress::Progress;
 use super::tar_header::{self, BLOCK, Written, padding};
 use super::walk::{Event, Source, Walk};
+use super::workers::Workers;
 use crate::error::Error;
-use crate::vm::Vm;
 
 /// About how many bytes of an archive are made at a time.
 const PIECE: usize = 256 * 1024;
@@ -24,7 +24,7 @@ const MOST_RANGES: usize = 4096;
 
 /// Writes what a walk finds.
 pub async fn write(
-    vm: &Vm,
+    workers: &Workers,
     mut walk: Walk<'_, impl Source>,
     to: &mpsc::Sender<Vec<u8>>,
     progress: &Progress,
@@ -50,8 +50,8 @@ pub async fn write(
                     progress: progress.clone(),
                 };
                 loop {
-                    let (left, made, is_over) = vm
-                        .blocking(move || {
+                    let (left, made, is_over) = workers
+                        .run(move || {
                             let is_over = packing.fill(&mut piece)?;
                             Ok((packing, piece, is_over))
                         })

@@ -77,8 +77,10 @@ impl Vm {
     }
 
     fn sides(&self, request: &TransferRequest) -> Result<(Host, Inside), Error> {
-        let host =
-            Host::new(self.clone(), &request.host_path).map_err(|error| Error::system(&error, "open"))?;
+        let shared = self.shared();
+        let threads = shared.bounds.guest_threads.clone();
+        let host = Host::new(threads, shared.guest_id, &request.host_path)
+            .map_err(|error| Error::system(&error, "open"))?;
         Ok((host, Inside::new(self.clone(), &request.path)))
     }
 
