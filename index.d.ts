@@ -1697,7 +1697,7 @@ export interface TransferTotals {
   directories: number;
   /** Symbolic links. */
   links: number;
-  /** Bytes of the files, holes included; by `writeArchive` without the holes. */
+  /** Bytes of the files, holes included; by `writeArchive`, and `downloadDirectory` of `agent-vm/client`, without the holes. */
   bytes: number;
   /** Devices, FIFOs and sockets, which are not copied. */
   skipped: number;

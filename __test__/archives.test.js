@@ -11,6 +11,7 @@ const zlib = require("node:zlib");
 
 const { temporaryDirectory } = require("./fixture/directory");
 const { rejection, until } = require("./fixture/promises");
+const { END, entry } = require("./fixture/tar");
 const { boot, bootForFile, output } = require("./fixture/vm");
 
 const env = { ...process.env, LC_ALL: "C.UTF-8" };
@@ -108,25 +109,6 @@ test("an archive goes from one VM to another through gzip, and exclude holds on 
   );
 });
 
-/** A header of a tar archive, with its content. */
-function entry(name, { type = "0", content = "", link = "", size, mode = 0o644 } = {}) {
-  const header = Buffer.alloc(512);
-  const data = Buffer.from(content);
-  header.write(name, 0, 100, "latin1");
-  header.write(mode.toString(8).padStart(7, "0"), 100);
-  header.write("0000000", 108);
-  header.write("0000000", 116);
-  header.write((size ?? data.length).toString(8).padStart(11, "0"), 124);
-  header.write("00000000000", 136);
-  header.write(" ".repeat(8), 148);
-  header.write(type, 156);
-  header.write(link, 157, 100, "latin1");
-  header.write("ustar\u000000", 257);
-  const sum = header.reduce((all, byte) => all + byte, 0);
-  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
-  return Buffer.concat([header, data, Buffer.alloc((512 - (data.length % 512)) % 512)]);
-}
-const END = Buffer.alloc(1024);
 const record = (key, value) => {
   const rest = ` ${key}=${value}\n`;
   let length = rest.length + 1;

@@ -154,10 +154,13 @@ test("agent-vm/client is bundled for a browser without a module of Node.js, and 
   // Handles are the same on both sides of an actor; what calls the addon, and Node.js's streams, stay out.
   const serverSide = [
     "index.js",
-    ...["arguments", "calls", "file-streams", "handles/streams", "native", "wire"].map(libFile),
+    ...["archives", "arguments", "calls", "file-streams", "handles/streams", "local-trees", "native", "wire"].map(
+      libFile,
+    ),
   ];
   expect(inputs.filter((name) => serverSide.includes(name))).toEqual([]);
-  expect(inputs).toEqual(expect.arrayContaining([libFile("no-file-streams"), libFile("handles/no-streams")]));
+  const instead = ["handles/no-streams", "no-archives", "no-file-streams", "no-local-trees"].map(libFile);
+  expect(inputs).toEqual(expect.arrayContaining(instead));
   const imported = Object.values(metafile.outputs).flatMap((output) => output.imports);
   expect(imported).toEqual([]);
 });

@@ -54,6 +54,8 @@ agent.openShell().then((opened): OpenedShell => opened);
 agent.spawn("true", [], { cwd: "/tmp" }).then(({ stdout, stdin }): [Readable, Writable] => [stdout, stdin]);
 agent.openShell().then(({ stream, exited }): [Duplex, Promise<ExitStatus>] => [stream, exited]);
 agent.getHandle(1).then(({ lines }) => lines);
+agent.uploadDirectory("/src", "/tmp", { exclude: ["x"] }).then(({ files }): number => files);
+agent.downloadDirectory("/tmp", "out", { maxBytes: 1, onProgress: ({ bytes }): number => bytes });
 agent.pause().then((nothing): void => nothing);
 agent.getHandle("shell-1").then((shell): Promise<void> => shell.resize(80, 24));
 // @ts-expect-error -- a shell has no standard input of its own

@@ -21,7 +21,21 @@ export interface ArchiveBackend {
   /** Ends an archive that is written. Resolves when all of it is. */
   end(opened: OpenedFile): Promise<void>;
   totals(opened: OpenedFile): Promise<TransferTotals>;
-  close(opened: OpenedFile): void;
+  close(opened: OpenedFile): void | Promise<void>;
+}
+
+/** An open archive, from its first call to its last. */
+export class OpenArchive {
+  constructor(backend: ArchiveBackend, onProgress: ((totals: TransferTotals) => void) | undefined);
+  open(path: string, write: boolean, how: ArchiveHow): Promise<void>;
+  get opened(): OpenedFile;
+  read(): Promise<Uint8Array>;
+  write(piece: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+  totals(): Promise<TransferTotals>;
+  report(isLast?: boolean): Promise<void>;
+  /** Resolves when nothing is read or written any more, for archives of this machine. */
+  close(): Promise<void>;
 }
 
 export function readArchiveOf(backend: ArchiveBackend, path: unknown, options: unknown): Readable;

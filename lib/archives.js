@@ -34,6 +34,8 @@ class OpenArchive {
   /** @type {OpenedFile | undefined} */
   #opened;
   #closed = false;
+  /** @type {Promise<void> | undefined} */
+  #opening;
   #onProgress;
   #last = 0;
 
@@ -51,11 +53,23 @@ class OpenArchive {
    * @param {boolean} write
    * @param {import("./archives").ArchiveHow} how
    */
-  async open(path, write, how) {
+  open(path, write, how) {
+    this.#opening = this.#open(path, write, how);
+    return this.#opening;
+  }
+
+  /**
+   * @param {string} path
+   * @param {boolean} write
+   * @param {import("./archives").ArchiveHow} how
+   */
+  async #open(path, write, how) {
     const opened = await this.#backend.open(path, write, how);
-    if (this.#closed) this.#backend.close(opened);
-    else this.#opened = opened;
-    if (this.#opened === undefined) return;
+    if (this.#closed) {
+      await this.#backend.close(opened);
+      return;
+    }
+    this.#opened = opened;
     dropped.register(this, { backend: this.#backend, opened }, this);
   }
 
@@ -64,20 +78,43 @@ class OpenArchive {
     return this.#opened;
   }
 
+  read() {
+    return this.#backend.read(this.opened);
+  }
+
+  /** @param {Uint8Array} piece */
+  write(piece) {
+    return this.#backend.write(this.opened, piece);
+  }
+
+  end() {
+    return this.#backend.end(this.opened);
+  }
+
+  totals() {
+    return this.#backend.totals(this.opened);
+  }
+
   /** Reports the progress, unless that was just done. */
   async report(isLast = false) {
     const now = performance.now();
     if (!this.#onProgress || (!isLast && now - this.#last < INTERVAL)) return;
     this.#last = now;
-    this.#onProgress(await this.#backend.totals(this.opened));
+    this.#onProgress(await this.totals());
   }
 
-  close() {
+  /** Resolves when nothing is read or written any more, for archives of this machine. */
+  async close() {
     this.#closed = true;
-    if (this.#opened === undefined) return;
+    if (this.#opened === undefined) {
+      // Its error is that of `open`.
+      await this.#opening?.catch(() => {});
+      return;
+    }
     dropped.unregister(this);
-    this.#backend.close(this.#opened);
+    const opened = this.#opened;
     this.#opened = undefined;
+    await this.#backend.close(opened);
   }
 }
 
@@ -105,7 +142,7 @@ function readArchiveOf(backend, path, options) {
   /** @this {Readable} */
   async function read() {
     try {
-      const piece = await backend.read(archive.opened);
+      const piece = await archive.read();
       await archive.report(piece.byteLength === 0);
       this.push(piece.byteLength === 0 ? null : piece);
     } catch (error) {
@@ -153,13 +190,13 @@ async function writeArchiveOf(backend, path, from, options) {
     for await (const piece of pieces) {
       if (!types.isUint8Array(piece)) throw invalid(`archive must bring Uint8Arrays, not ${check.show(piece)}`);
       for (let at = 0; at < piece.byteLength; at += MOST_AT_ONCE) {
-        await backend.write(archive.opened, piece.subarray(at, at + MOST_AT_ONCE));
+        await archive.write(piece.subarray(at, at + MOST_AT_ONCE));
         await archive.report();
       }
     }
-    await backend.end(archive.opened);
+    await archive.end();
     await archive.report(true);
-    return backend.totals(archive.opened);
+    return archive.totals();
   };
   try {
     if (!signal) return await send();
@@ -219,4 +256,4 @@ function archivesOf(vm) {
   return /** @type {ArchiveBackend} */ (backends.get(vm));
 }
 
-module.exports = { archivesOf, readArchiveOf, register, writeArchiveOf };
+module.exports = { OpenArchive, archivesOf, readArchiveOf, register, writeArchiveOf };

@@ -54,4 +54,4 @@ function native(how, onProgress) {
   return { __proto__: null, ...how, progress: onProgress !== undefined };
 }
 
-module.exports = { uploadDirectory, downloadDirectory };
+module.exports = { hostPath, uploadDirectory, downloadDirectory };

@@ -17,8 +17,7 @@ export interface RemoteArchives {
   writeArchive(path: string, archive: AsyncIterable<Uint8Array>, options?: TransferOptions): Promise<TransferTotals>;
 }
 
-export function remoteArchives(call: MakeCall): RemoteArchives {
-  const backend = backendOf(call);
+export function remoteArchives(backend: ArchiveBackend): RemoteArchives {
   return {
     readArchive: (...args) => {
       refuseExtra("readArchive", 2, args);
@@ -31,7 +30,8 @@ export function remoteArchives(call: MakeCall): RemoteArchives {
   };
 }
 
-function backendOf(call: MakeCall): ArchiveBackend {
+/** The archives of an actor's VM. */
+export function archivesOf(call: MakeCall): ArchiveBackend {
   const keeping = new Map<OpenedFile, ReturnType<typeof setInterval>>();
   return {
     async open(path, write, how) {

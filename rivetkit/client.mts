@@ -18,7 +18,7 @@ import {
   type ExtractActorsFromRegistry,
   createClient as createRivetClient,
 } from "rivetkit/client";
-import { type RemoteArchives, remoteArchives } from "./archives.mjs";
+import { type RemoteArchives, archivesOf, remoteArchives } from "./archives.mjs";
 import { type RemoteStreams, remoteStreams } from "./file-streams.mjs";
 import { Link } from "./link.mjs";
 import { type OutputLink, waitForMatch } from "./output-wait.mjs";
@@ -26,11 +26,13 @@ import type { AgentOsActions, RemoteVariants } from "./remote.mjs";
 import { waitForScreenMatch } from "./screen-wait.mjs";
 import { type RemoteStats, remoteStats } from "./stats-watching.mjs";
 import type { Listener } from "./streams.mjs";
+import { type RemoteTrees, remoteTrees } from "./trees.mjs";
 import { type RemoteWatches, remoteWatches } from "./watching.mjs";
 
 export type { RemoteArchives } from "./archives.mjs";
 export type { RemoteStreams } from "./file-streams.mjs";
 export type { RemoteStats } from "./stats-watching.mjs";
+export type { RemoteTrees } from "./trees.mjs";
 export type { RemoteWatches } from "./watching.mjs";
 
 type EventsOf<AD extends AnyActorDefinition> = AD extends { config: { events?: infer E } }
@@ -70,7 +72,7 @@ export type ActorHandle<AD extends AnyActorDefinition> = VariantsOf<AD> & RivetH
 /** For an actor that agentOs() made: what rivetkit's types leave out. */
 type VariantsOf<AD extends AnyActorDefinition> = AD extends { config: { actions?: infer A } }
   ? [A] extends [AgentOsActions]
-    ? RemoteVariants & RemoteStreams & RemoteStats & RemoteArchives & RemoteWatches
+    ? RemoteVariants & RemoteStreams & RemoteStats & RemoteArchives & RemoteTrees & RemoteWatches
     : unknown
   : unknown;
 
@@ -148,6 +150,7 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     track: (id) => link.streams.track(id),
     isOver: (id) => link.streams.isOver(id),
   };
+  const archives = archivesOf((method, args) => link.call(method, args));
   const own = new Map<string | symbol, unknown>([
     ["on", add(false)],
     ["once", add(true)],
@@ -156,7 +159,8 @@ function listening(raw: ActorHandleRaw, link: Link): object {
     [Symbol.asyncDispose, dispose],
     ...Object.entries(remoteStreams((method, args) => link.call(method, args))),
     ...Object.entries(remoteStats(link)),
-    ...Object.entries(remoteArchives((method, args) => link.call(method, args))),
+    ...Object.entries(remoteArchives(archives)),
+    ...Object.entries(remoteTrees(archives)),
     ...Object.entries(remoteWatches((method, args) => link.call(method, args))),
   ]);
   return new Proxy(raw, {

@@ -75,7 +75,13 @@ test("the client prints its process's output and exit code, and ends", async () 
 });
 
 test("the other examples run", async () => {
-  const printing = ["exit code: 0\n", "5000000\n", "created /home/user/note.txt\n", "stdout apple\nstdout pear\n0\n"];
+  const printing = [
+    "exit code: 0\n",
+    "5000000\n",
+    "files: 2,",
+    "created /home/user/note.txt\n",
+    "stdout apple\nstdout pear\n0\n",
+  ];
   expect(rest).toHaveLength(printing.length);
   for (const [index, text] of printing.entries()) expect(await printed(`rest-${index}`)).toContain(text);
 });

@@ -55,9 +55,9 @@ pub use credit::Credit;
 pub use error::Error;
 pub use events::{Event, Events, ExitStatus, PortChange, Reason};
 pub use files::{
-    ArchiveRequest, Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, MAX_FILE,
-    LocalArchives, OnEntries, OnProgress, OpenRequest, ReadRequest, Share, TransferLimits, TransferRequest, WalkRequest,
-    WriteRequest, copied, remove_tree,
+    ArchiveRequest, Content, CopyRequest, DirectoryEntry, EntryKind, Exclude, ExistingCopy, LocalArchives,
+    MAX_FILE, OnEntries, OnProgress, OpenRequest, ReadRequest, Share, TransferLimits, TransferRequest,
+    WalkRequest, WriteRequest, copied, remove_tree,
 };
 pub use input::MAX_QUEUED;
 pub use listening::ListeningPort;

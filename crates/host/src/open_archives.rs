@@ -164,7 +164,7 @@ impl Archive {
         self.work.stop();
         // Work that waits for a piece, or for room for one, goes on and notices.
         *self.pieces.lock().await = Pieces::Send(None);
-        // Whoever reads or sends gets the failure.
+        // The call that reads or sends gets the failure.
         let _stopped = self.result().await;
     }
 

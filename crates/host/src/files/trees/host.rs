@@ -2,27 +2,25 @@
 //! link is followed.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::entry::{Content, Entry, Found, Kept};
 use super::progress::Progress;
 use super::sink::Target;
 use super::sink_archive::{ArchiveTarget, NewFile};
 use super::tar_header::refused;
+use super::temporary::{Temporary, TemporaryNames, how};
 use super::trail::{Reach, failed};
 use super::walk::{Entered, Sorter, Source};
 use super::{TURN, named};
@@ -31,12 +29,6 @@ use crate::files::content::{Copying, Keep};
 use crate::files::entries::{Amount, Detail, list};
 use crate::files::sys::AsGuest;
 use crate::guest_threads::GuestThreads;
-
-/// Never the controlling terminal, and never a wait for a FIFO's other end.
-const ALWAYS: OFlag = OFlag::O_CLOEXEC
-    .union(OFlag::O_NOCTTY)
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_NOFOLLOW);
 
 /// The host's side.
 pub struct Host {
@@ -182,12 +174,6 @@ fn open_directory(base: &OwnedFd, way: &[u8]) -> Result<OwnedFd, Error> {
         };
         failed(errno, "open", way)
     })
-}
-
-fn how(flags: OFlag, mode: Mode) -> OpenHow {
-    OpenHow::new().flags(flags | ALWAYS).mode(mode).resolve(
-        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-    )
 }
 
 impl Target for Host {
@@ -385,76 +371,6 @@ impl Receiving {
             .rename(name)
             .map_err(|errno| failed(errno, "rename", name))?;
         self.progress.link()
-    }
-}
-
-/// Names that only one transfer uses.
-struct TemporaryNames {
-    random: u64,
-    last: AtomicU64,
-}
-
-impl TemporaryNames {
-    fn new() -> io::Result<Self> {
-        use std::io::Read;
-        let mut bytes = [0; 8];
-        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        Ok(Self {
-            random: u64::from_ne_bytes(bytes),
-            last: AtomicU64::new(0),
-        })
-    }
-
-    fn next(&self) -> String {
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
-        format!(".agent-vm-{:016x}-{number}.tmp", self.random)
-    }
-}
-
-/// A file under a temporary name, which is removed unless it gets its own.
-pub struct Temporary {
-    directory: Arc<OwnedFd>,
-    name: String,
-    is_renamed: bool,
-}
-
-impl Temporary {
-    fn file(directory: &Arc<OwnedFd>, names: &TemporaryNames) -> Result<(Self, File), Errno> {
-        let name = names.next();
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let fd = openat2(directory, name.as_str(), how(flags, mode))?;
-        Ok((Self::new(directory, name), File::from(fd)))
-    }
-
-    fn link(directory: &Arc<OwnedFd>, names: &TemporaryNames, target: &[u8]) -> Result<Self, Errno> {
-        let name = names.next();
-        symlinkat(OsStr::from_bytes(target), directory, name.as_str())?;
-        Ok(Self::new(directory, name))
-    }
-
-    fn new(directory: &Arc<OwnedFd>, name: String) -> Self {
-        Self {
-            directory: Arc::clone(directory),
-            name,
-            is_renamed: false,
-        }
-    }
-
-    /// Gives it its own name, in the place of what is there and is no directory.
-    pub fn rename(mut self, name: &[u8]) -> Result<(), Errno> {
-        renameat(&self.directory, self.name.as_str(), &self.directory, name)?;
-        self.is_renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.is_renamed {
-            // If it cannot be removed, its name shows what it is.
-            let _left = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
-        }
     }
 }
 

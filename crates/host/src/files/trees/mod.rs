@@ -24,6 +24,7 @@ mod sink_archive;
 mod tar_header;
 mod tar_in;
 mod tar_out;
+mod temporary;
 mod trail;
 mod transfer;
 mod walk;

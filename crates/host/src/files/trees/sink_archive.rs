@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::host::Temporary;
 use super::named;
 use super::sink::{Sink, Target};
+use super::temporary::Temporary;
 use super::trail::{Trail, failed};
 use crate::error::Error;
 
