@@ -49,6 +49,8 @@ export class AgentVmError extends Error {
 // ---------------------------------------------------------------- options of create
 /** A level of isolation. docs/isolation.md compares them. */
 export type IsolationLevel = "namespaces" | "landlock" | "none";
+/** Which ids a VM's root has: one, which is also `user`'s, or a range. docs/root.md compares them. */
+export type RootIds = "single" | "range";
 
 /** A host directory, or a regular file, that a VM shows. */
 export interface Mount {
@@ -350,6 +352,19 @@ export interface AgentVmOptions {
    * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` except "none" are INVALID_ARGUMENT.
    */
   isolation?: IsolationLevel;
+  /**
+   * The user that programs run as by default, and in whose home they start: "user" (the default), or "root", which gives the VM a
+   * root (docs/root.md). Also by number, "0" or "1000". Fixed when the VM is made: in a VM without a root, a call with
+   * `user: "root"` is INVALID_ARGUMENT. Only with isolation "namespaces".
+   */
+  user?: string;
+  /**
+   * Gives the VM a root that calls can run programs as, and says which ids it has. "single": root and `user` are one id of the host,
+   * so nothing keeps them apart. Root has no capability, and changes of owners and ids do nothing and report success.
+   * "range": every user is an id of its own; not available yet, so it rejects with ISOLATION_UNAVAILABLE.
+   * Default: the best that the host has if `user` needs it, else no root. `vm.enforcement.ids` reports it.
+   */
+  ids?: RootIds;
 }
 
 // ---------------------------------------------------------------- events
@@ -960,9 +975,9 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   readonly activeCount: number;
   /** The level of isolation, as requested. */
   readonly isolation: IsolationLevel;
-  /** The mechanism that enforces each limit; null where there is no limit. */
+  /** The mechanism that enforces each limit, null where there is no limit; and which ids the VM's root has, null without a root. */
   readonly enforcement: Readonly<
-    Record<"memoryBytes" | "cpus" | "pids" | "openFiles" | "diskBytes", Enforcement | null>
+    Record<"memoryBytes" | "cpus" | "pids" | "openFiles" | "diskBytes", Enforcement | null> & { ids: RootIds | null }
   >;
   /**
    * Freezes everything that runs in the VM: programs get no processor time, and do not notice, until `resume`. Resolves when all of
@@ -1162,6 +1177,11 @@ export interface ExecOptions {
   killGrace?: number;
   /** What the program gets as its own name, `argv[0]` (for `exec`, the shell). Default: the program as it was passed. */
   argv0?: string;
+  /**
+   * The user that it runs as, "user" or "root"; HOME, USER, LOGNAME, SHELL, PATH and the default `cwd` are that user's. Default: the
+   * VM's `user`. INVALID_ARGUMENT for a user that the VM does not have.
+   */
+  user?: string;
   /** An abort kills everything that the command started, and the call rejects with ABORTED. */
   signal?: AbortSignal;
   /**
@@ -1263,6 +1283,8 @@ export interface ContextOptions {
    * else sh. It reads no startup files.
    */
   shell?: string;
+  /** The user that its shell runs as, as `ExecOptions.user`. */
+  user?: string;
 }
 /** What `createContext` resolves to. */
 export interface CreatedContext {
@@ -1498,6 +1520,8 @@ export interface OpenShellOptions {
    * faster than its screen is drawn then waits, and sizes that a screen cannot have are refused (LIMIT_EXCEEDED). Default false.
    */
   screen?: boolean;
+  /** The user that it runs as, as `ExecOptions.user`. */
+  user?: string;
 }
 /** Options of `readScreen`. All are optional. */
 export interface ReadScreenOptions {

@@ -192,9 +192,9 @@ class AgentVm extends FollowedEmitter {
 
   /** @type {Contract["createContext"]} */
   async createContext(options) {
-    const { cwd, env, shell } = check.members("options", options, check.context);
+    const { cwd, env, shell, user } = check.members("options", options, check.context);
     /** @type {import("./lib/members").Bare<import("./src/addon").ContextOptions>} */
-    const request = { __proto__: null, cwd, env, shell };
+    const request = { __proto__: null, cwd, env, shell, user };
     return { contextId: await this.#ask("createContext", request) };
   }
 

@@ -111,6 +111,7 @@ const stat: VmStat = await vm.stat("/");
 const content: Uint8Array = await vm.readFile("/etc/hosts");
 const socket: Duplex = await vm.connect(3000);
 const response: Response = await vm.fetch(3000, "/", { method: "POST" });
+const _ids: "single" | "range" | null = (await AgentVm.create({ user: "root", ids: "single" })).enforcement.ids;
 const held: Enforcement | null = vm.enforcement.memoryBytes;
 const level: "namespaces" | "landlock" | "none" = (await AgentVm.doctor()).level;
 
@@ -155,7 +156,7 @@ await vm.exec("true", { encoding: "latin1" });
 // @ts-expect-error -- spawn gives no result that could be checked
 await vm.spawn("true", [], { check: true });
 
-await vm.exec("true", { timeout: 1, killSignal: "SIGTERM", killGrace: 1, argv0: "name" });
+await vm.exec("true", { timeout: 1, killSignal: "SIGTERM", killGrace: 1, argv0: "name", user: "root" });
 // @ts-expect-error -- a signal has a name
 await vm.exec("true", { killSignal: 15 });
 

@@ -25,8 +25,21 @@ test("enforcement is null for a limit that was not set, and names what holds the
     pids: "rlimit",
     openFiles: "rlimit",
     diskBytes: "tmpfs",
+    ids: null,
   });
 });
+
+test(
+  "with a limit on memory, programs start as root without a capability too",
+  withLimit(
+    { memoryBytes: 256 * MiB },
+    async (vm) => {
+      const status = await output(vm, "grep -E '^(Uid|CapBnd|Seccomp_filters)' /proc/self/status");
+      expect(status).toMatch(/^Uid:\t0\t0\t0\t0\nCapBnd:\t0000000000000000\n/);
+    },
+    { user: "root" },
+  ),
+);
 
 test(
   "a command that takes more memory than the limit ends as oom, and the VM runs commands afterwards",

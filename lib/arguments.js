@@ -67,6 +67,16 @@ function program(name, value) {
   return file;
 }
 
+/**
+ * A user of the VM. Only the VM knows which users it has.
+ * @type {Check<string>}
+ */
+function user(name, value) {
+  const who = text(name, value);
+  if (who === "") throw invalid(`${name} must be the name or the number of a user, not empty`);
+  return who;
+}
+
 /** @type {Check<string[]>} */
 function texts(name, value) {
   if (value === undefined) return [];
@@ -278,6 +288,7 @@ const run = {
   killSignal: signal,
   killGrace: milliseconds,
   argv0: text,
+  user,
   signal: abortSignal,
   onStdout: callback,
   onStderr: callback,
@@ -312,7 +323,7 @@ const contextExec = {
   keepOutput: exec.keepOutput,
   check: boolean,
 };
-const context = { __proto__: /** @type {null} */ (null), cwd: absolutePath, env, shell: program };
+const context = { __proto__: /** @type {null} */ (null), cwd: absolutePath, env, shell: program, user };
 const recursive = { __proto__: null, recursive: boolean };
 const walk = { __proto__: null, maxDepth: integer(0, 4096), exclude: texts };
 const port = integer(1, 65535);
@@ -340,6 +351,7 @@ const shell = {
   cols: size,
   rows: size,
   screen: boolean,
+  user,
 };
 const after = { __proto__: null, after: position };
 
@@ -347,6 +359,7 @@ module.exports = {
   show,
   text,
   program,
+  user,
   path: absolutePath,
   paths,
   boolean,

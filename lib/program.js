@@ -11,13 +11,14 @@ const defaults = require("./defaults");
  * Where a program runs, and how it is ended at its timeout.
  * @param {import("./members").Bare<CheckedRun>} options
  */
-function programOptions({ env = [], cwd, argv0, timeout = defaults.timeout, killSignal, killGrace }) {
+function programOptions({ env = [], cwd, argv0, user, timeout = defaults.timeout, killSignal, killGrace }) {
   const { SIGKILL, [defaults.killSignal]: asks } = os.constants.signals;
   const first = killSignal ?? (killGrace === undefined ? SIGKILL : asks);
   return {
     env,
     cwd,
     argv0,
+    user,
     timeout,
     // SIGKILL leaves nothing to wait for.
     killSignal: first === SIGKILL ? undefined : first,

@@ -111,12 +111,12 @@ class Shells {
    * @returns {Promise<Shell>}
    */
   async #open(options, inContext) {
-    const { command, args = [], env = [], cwd } = options;
+    const { command, args = [], env = [], cwd, user } = options;
     const { cols = defaults.terminal.cols, rows = defaults.terminal.rows, screen = false } = options;
     /** @type {Pairs} */
     const terminal = this.#env.some(([name]) => name === "TERM") ? [] : [["TERM", defaults.terminal.type]];
     /** @type {Bare<import("../src/addon").ShellOptions>} */
-    const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows, screen };
+    const request = { __proto__: null, env: [...terminal, ...env], cwd, cols, rows, screen, user };
     /** @type {Shell | undefined} */
     let shell;
     /** @param {string} shellId */

@@ -25,6 +25,7 @@ export const parts = [
       "docs/waiting.md": "Waiting",
       "docs/files.md": "Files",
       "docs/host-files.md": "Host files",
+      "docs/root.md": "Root, users and packages",
       "docs/network.md": "Network",
       "docs/metrics.md": "Metrics",
       "docs/bounds.md": "Limits and bounds",

@@ -258,6 +258,10 @@ export interface BootRequest {
   limits: LimitRequest
   /** The level at which init logs. */
   log?: string | undefined
+  /** The ids for a root; none for a VM without one. */
+  ids?: IdsName | undefined
+  /** The user that programs run as by default. */
+  user?: string | undefined
 }
 
 /** The options of `exec` in a context. */
@@ -280,6 +284,8 @@ export interface ContextOptions {
   shell?: string | undefined
   /** Environment variables. */
   env?: readonly [name: string, value: string][] | undefined
+  /** The user that it runs as; the VM's default user if it is missing. */
+  user?: string | undefined
   /** The working directory. */
   cwd?: string | undefined
 }
@@ -317,6 +323,8 @@ export interface ExecOptions {
   bytes: boolean
   /** Whether output is also sent as it arrives. */
   streams: boolean
+  /** The user that it runs as; the VM's default user if it is missing. */
+  user?: string | undefined
 }
 
 /** The host settings and data that a VM shows and hides. */
@@ -326,6 +334,9 @@ export interface HostFilesRequest {
   /** Paths to hide. */
   hide: readonly string[]
 }
+
+/** The ids for a VM's root. */
+export type IdsName = 'best' | 'single' | 'range'
 
 /** A level of isolation. */
 export type IsolationName = 'namespaces' | 'landlock' | 'none'
@@ -414,6 +425,8 @@ export interface ShellOptions {
   rows: number
   /** Whether its screen is drawn from its first byte on. */
   screen: boolean
+  /** The user that it runs as; the VM's default user if it is missing. */
+  user?: string | undefined
 }
 
 /** The options of `spawn`. */
@@ -434,6 +447,8 @@ export interface SpawnOptions {
   inputs: readonly number[]
   /** The numbers of the pipes that the program writes to beside its standard outputs. */
   outputs: readonly number[]
+  /** The user that it runs as; the VM's default user if it is missing. */
+  user?: string | undefined
 }
 
 /**

@@ -18,6 +18,7 @@ impl NativeVm {
             shell: options.shell,
             cwd: options.cwd,
             env: options.env.unwrap_or_default(),
+            user: options.user,
         };
         let bridge = self.bridge.clone();
         let on_context =

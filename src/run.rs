@@ -36,7 +36,13 @@ impl NativeVm {
                 tail: options.tail_bytes as usize,
             },
             on_output: options.streams.then(|| self.bridge.exec_output(call)),
-            command: wire::command(&command_line, options.env, options.cwd, options.argv0),
+            command: wire::command(
+                &command_line,
+                options.env,
+                options.cwd,
+                options.argv0,
+                options.user,
+            ),
         };
         let abort = vm.exec(exec, self.bridge.exec_result(call, options.bytes));
         if abortable {
@@ -58,7 +64,13 @@ impl NativeVm {
             pipes: wire::pipes(&options.inputs, &options.outputs),
             stdin: stdin.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             timeout: wire::timeout(options.timeout, options.kill_signal, options.kill_grace),
-            command: wire::command(&command_line, options.env, options.cwd, options.argv0),
+            command: wire::command(
+                &command_line,
+                options.env,
+                options.cwd,
+                options.argv0,
+                options.user,
+            ),
         };
         let bridge = self.bridge.clone();
         let on_spawn =
@@ -74,7 +86,7 @@ impl NativeVm {
             cols: options.cols,
             rows: options.rows,
             screen: options.screen,
-            command: wire::command(&command_line, options.env, options.cwd, None),
+            command: wire::command(&command_line, options.env, options.cwd, None, options.user),
         };
         let bridge = self.bridge.clone();
         let on_open =

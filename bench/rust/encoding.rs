@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use agent_vm_protocol::channel::decode;
-use agent_vm_protocol::message::{Exit, Reply, Request, Spawn, Stdio, Usage};
+use agent_vm_protocol::message::{Exit, ProgramUser, Reply, Request, Spawn, Stdio, Usage};
 use agent_vm_protocol::{Channel, Frame};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -20,6 +20,7 @@ fn spawn() -> Request {
         report_background: true,
         brief: true,
         patience_ms: None,
+        user: ProgramUser::User,
     }))
 }
 

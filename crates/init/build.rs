@@ -7,6 +7,8 @@ use std::{env, fs};
 
 #[path = "seccomp/compile.rs"]
 mod compile;
+#[path = "seccomp/emulated_root.rs"]
+mod emulated_root;
 #[path = "seccomp/policy/mod.rs"]
 mod policy;
 #[path = "seccomp/shared_host.rs"]
@@ -33,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             policy::for_all(Modes::AskedElsewhere),
         ),
         ("seccomp_filter_shared_host.rs", shared_host::table()),
+        ("seccomp_filter_emulated_root.rs", emulated_root::table()),
     ] {
         let mut source = String::from("[\n");
         for instruction in compile::compile(machine, &table)? {

@@ -21,6 +21,7 @@ const NOTHING = { __proto__: null, mounts: [], bins: [] };
  */
 function bootRequest(options, node, shown = NOTHING) {
   const { rootfs, home, host, env = [], hostname = defaults.hostname, isolation = defaults.isolation } = options;
+  const { user, ids = needsRoot(user) ? "best" : undefined } = options;
   const { mounts = [], directories = [], network = defaults.network(isolation) } = options;
   requireShowable(isolation, shown);
   return {
@@ -40,7 +41,17 @@ function bootRequest(options, node, shown = NOTHING) {
     env,
     limits: limitsOf(options.limits),
     log,
+    ids,
+    user,
   };
+}
+
+/**
+ * Whether a VM must have a root for this default user: all but `user`.
+ * @param {string | undefined} user
+ */
+function needsRoot(user) {
+  return user !== undefined && !["user", "1000", "1000:1000"].includes(user);
 }
 
 /**

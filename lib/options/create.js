@@ -68,6 +68,8 @@ const OPTIONS = {
       replayBytes: check.integer(0, 1_073_741_824),
     }),
   isolation: check.oneOf("namespaces", "landlock", "none"),
+  user: check.user,
+  ids: check.oneOf("single", "range"),
 };
 
 /**

@@ -33,6 +33,7 @@ function requirePossible(options) {
 /** @param {CheckedOptions} options */
 function requireUnderLandlock(options) {
   const { limits, network = defaults.network("landlock") } = options;
+  requireNoRoot(options, "landlock");
   for (const [name, why] of Object.entries(LANDLOCK)) {
     const isLimit = name.startsWith("limits.");
     const value = isLimit ? member(limits, name.slice("limits.".length)) : member(options, name);
@@ -46,10 +47,24 @@ function requireUnderLandlock(options) {
 }
 
 /**
+ * A root needs a user namespace.
+ * @param {CheckedOptions} options
+ * @param {string} isolation
+ */
+function requireNoRoot({ user, ids }, isolation) {
+  if (ids !== undefined || (user !== undefined && user !== "user")) {
+    const named = ids === undefined ? `user ${JSON.stringify(user)}` : "ids";
+    throw invalid(`${named} needs isolation "namespaces": under "${isolation}" the VM has no root of its own`);
+  }
+}
+
+/**
  * Without namespaces, the VM's processes cannot be counted and bounded, and the VM has no file system of its own.
  * @param {CheckedOptions} options
  */
-function requireUnderNone({ rootfs, host, mounts = [], directories = [], network = defaults.network("none"), limits }) {
+function requireUnderNone(options) {
+  const { rootfs, host, mounts = [], directories = [], network = defaults.network("none"), limits } = options;
+  requireNoRoot(options, "none");
   for (const name of ["pids", "diskBytes", "terminals"]) {
     if (member(limits, name) === undefined) continue;
     throw new AgentVmError(

@@ -7,7 +7,7 @@ use std::net::{AddrParseError, IpAddr};
 use std::time::Duration;
 
 use agent_vm_host::boot::{
-    HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode,
+    HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode, WantedIds,
 };
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
 use agent_vm_host::{Command, EndRequest, Limits, MorePipes, PipeDirection, Timeout};
@@ -59,6 +59,23 @@ pub struct BootRequest {
     /// The level at which init logs.
     #[napi(ts_type = "string | undefined")]
     pub log: Option<String>,
+    /// The ids for a root; none for a VM without one.
+    #[napi(ts_type = "IdsName | undefined")]
+    pub ids: Option<IdsName>,
+    /// The user that programs run as by default.
+    #[napi(ts_type = "string | undefined")]
+    pub user: Option<String>,
+}
+
+/// The ids for a VM's root.
+#[napi(string_enum = "lowercase")]
+pub enum IdsName {
+    /// The best that this host has.
+    Best,
+    /// A single id.
+    Single,
+    /// A range.
+    Range,
 }
 
 /// A level of isolation.
@@ -151,6 +168,16 @@ pub struct LimitRequest {
     /// The number of processor cores.
     #[napi(ts_type = "number | undefined")]
     pub cpus: Option<f64>,
+}
+
+impl From<IdsName> for WantedIds {
+    fn from(name: IdsName) -> Self {
+        match name {
+            IdsName::Best => Self::Best,
+            IdsName::Single => Self::Single,
+            IdsName::Range => Self::Range,
+        }
+    }
 }
 
 impl From<IsolationName> for Isolation {
@@ -262,6 +289,8 @@ impl BootRequest {
                 cpus: self.limits.cpus,
             },
             log: self.log,
+            ids: self.ids.map(WantedIds::from),
+            user: self.user,
         };
         Ok((options, replay_bytes))
     }
@@ -294,6 +323,9 @@ pub struct ExecOptions {
     pub bytes: bool,
     /// Whether output is also sent as it arrives.
     pub streams: bool,
+    /// The user that it runs as; the VM's default user if it is missing.
+    #[napi(ts_type = "string | undefined")]
+    pub user: Option<String>,
 }
 
 /// The options of `createContext`.
@@ -305,6 +337,9 @@ pub struct ContextOptions {
     /// Environment variables.
     #[napi(ts_type = "readonly [name: string, value: string][] | undefined")]
     pub env: Option<Pairs>,
+    /// The user that it runs as; the VM's default user if it is missing.
+    #[napi(ts_type = "string | undefined")]
+    pub user: Option<String>,
     /// The working directory.
     #[napi(ts_type = "string | undefined")]
     pub cwd: Option<String>,
@@ -350,6 +385,9 @@ pub struct SpawnOptions {
     /// The numbers of the pipes that the program writes to beside its standard outputs.
     #[napi(ts_type = "readonly number[]")]
     pub outputs: Vec<u8>,
+    /// The user that it runs as; the VM's default user if it is missing.
+    #[napi(ts_type = "string | undefined")]
+    pub user: Option<String>,
 }
 
 /// The options of `openShell`.
@@ -367,6 +405,9 @@ pub struct ShellOptions {
     pub rows: u16,
     /// Whether its screen is drawn from its first byte on.
     pub screen: bool,
+    /// The user that it runs as; the VM's default user if it is missing.
+    #[napi(ts_type = "string | undefined")]
+    pub user: Option<String>,
 }
 
 /// Converts a timeout in milliseconds; 0 means none.
@@ -382,7 +423,13 @@ pub fn timeout(milliseconds: f64, kill_signal: Option<i32>, kill_grace: f64) -> 
 }
 
 /// The command for a command line: a program and its arguments, separated by NULs.
-pub fn command(command_line: &str, env: Pairs, cwd: Option<String>, argv0: Option<String>) -> Command {
+pub fn command(
+    command_line: &str,
+    env: Pairs,
+    cwd: Option<String>,
+    argv0: Option<String>,
+    user: Option<String>,
+) -> Command {
     let mut parts = command_line.split('\0').map(str::to_owned);
     Command {
         program: parts.next().unwrap_or_default(),
@@ -390,6 +437,7 @@ pub fn command(command_line: &str, env: Pairs, cwd: Option<String>, argv0: Optio
         env,
         cwd,
         argv0,
+        user,
     }
 }
 

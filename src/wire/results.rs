@@ -1,6 +1,6 @@
 //! Results for JavaScript. Members have the names of `index.d.ts`, or values the order of lib/wire.js.
 
-use agent_vm_host::boot::{Enforcement, Isolation, Mechanism};
+use agent_vm_host::boot::{Enforcement, Ids, Isolation, Mechanism};
 use agent_vm_host::doctor::Diagnosis;
 use agent_vm_host::{
     Attributes, BackgroundProcess, ContextInfo, DirectoryEntry, EntryKind, Error, ExecResult, ExitStatus,
@@ -98,7 +98,7 @@ pub fn spawned_process(process: &SpawnedProcessInfo) -> serde_json::Value {
     })
 }
 
-/// The mechanism that enforces each limit; null if none does.
+/// The mechanism that enforces each limit, null if none does; and the ids of the VM's root, null if it has none.
 pub fn enforcement(by: Enforcement) -> Value {
     let name = |mechanism: Option<Mechanism>| mechanism.map(Mechanism::name);
     Value::json(&json!({
@@ -107,6 +107,7 @@ pub fn enforcement(by: Enforcement) -> Value {
         "pids": name(by.pids),
         "openFiles": name(by.open_files),
         "diskBytes": name(by.disk),
+        "ids": by.ids.map(Ids::name),
     }))
 }
 

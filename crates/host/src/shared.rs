@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::boot::{Enforcement, HostSide, Isolation, Machine};
+use crate::boot::{Enforcement, HostSide, Isolation, Machine, Users};
 use crate::bounds::CallBounds;
 use crate::context::Contexts;
 use crate::control::Control;
@@ -28,7 +28,7 @@ use crate::terminals::IdleWatch;
 /// The state that a VM's calls and tasks share. It does not keep the VM alive: [`Vm`](crate::Vm) does.
 pub(crate) struct Shared {
     pub control: Arc<Control>,
-    pub home: String,
+    pub users: Users,
     pub events: Arc<dyn Events>,
     pub replay_bytes: usize,
     pub io_counters: Arc<IoCounters>,
@@ -91,7 +91,7 @@ impl Shared {
             channel,
             proc_fd,
             helpers,
-            home,
+            users,
             enforcement,
             host,
             ..
@@ -102,7 +102,7 @@ impl Shared {
         Ok(Self {
             process_look: Arc::new(ProcessLook::new(Arc::clone(&proc_fd), init, whole)),
             control: Arc::new(Control::new(channel, helpers)?),
-            home,
+            users,
             events,
             replay_bytes,
             io_counters: Arc::default(),

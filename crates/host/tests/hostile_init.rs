@@ -383,6 +383,8 @@ fn options(seed: u64) -> Options {
         },
         resources: Resources::default(),
         log: None,
+        ids: None,
+        user: None,
     }
 }
 
@@ -448,6 +450,7 @@ fn live(seed: u64) -> bool {
         env: Vec::new(),
         cwd: None,
         argv0: None,
+        user: None,
     };
     let pending = Arc::new(AtomicUsize::new(0));
     let answered = |pending: &Arc<AtomicUsize>| {

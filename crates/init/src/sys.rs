@@ -284,6 +284,15 @@ pub fn raise_capabilities() -> Result<(), Errno> {
     Ok(())
 }
 
+/// The flags that govern capabilities, for a process that never gets one. `SECBIT_KEEP_CAPS` stays unlocked: without
+/// capabilities there is nothing to keep, and programs such as ping set it.
+pub const LOCKED_SECUREBITS: c_int = libc::SECBIT_NOROOT
+    | libc::SECBIT_NOROOT_LOCKED
+    | libc::SECBIT_NO_SETUID_FIXUP
+    | libc::SECBIT_NO_SETUID_FIXUP_LOCKED
+    | libc::SECBIT_NO_CAP_AMBIENT_RAISE
+    | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
 /// Eight unpredictable bytes.
 pub fn random() -> Result<u64, Errno> {
     let mut bytes = [0; size_of::<u64>()];

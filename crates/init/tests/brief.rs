@@ -3,7 +3,7 @@
 
 mod started;
 
-use agent_vm_protocol::message::{Reply, Request, Spawn, Stdio};
+use agent_vm_protocol::message::{ProgramUser, Reply, Request, Spawn, Stdio};
 use started::Init;
 
 fn spawn(call: u64, script: &str, brief: bool) -> Request {
@@ -18,6 +18,7 @@ fn spawn(call: u64, script: &str, brief: bool) -> Request {
         report_background: true,
         brief,
         patience_ms: None,
+        user: ProgramUser::User,
     }))
 }
 

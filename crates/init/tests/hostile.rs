@@ -4,7 +4,9 @@
 
 mod started;
 
-use agent_vm_protocol::message::{BindSource, FileStep, OpenMode, Reply, Request, Spawn, Stdio, Target};
+use agent_vm_protocol::message::{
+    BindSource, FileStep, OpenMode, ProgramUser, Reply, Request, Spawn, Stdio, Target,
+};
 use started::{Init, boot};
 
 /// Random bytes, the same in every run.
@@ -96,6 +98,7 @@ fn requests_that_make_no_sense_are_answered_as_failed_and_it_goes_on() {
             report_background: false,
             brief: false,
             patience_ms: None,
+            user: ProgramUser::User,
         }))
     };
     let file = |call, directory, path: &str| Request::File {

@@ -16,7 +16,7 @@ const KEY: u64 = 0x8000_0001_7fff_fffe;
 /// The result of `call` under the filter of a VM that shows host directories: 0, or the error's number. No process
 /// answers what the kernel asks, so such a call is ENOSYS.
 fn under_filter(call: impl FnOnce() -> c_long) -> i32 {
-    under(|| seccomp::confine(KEY, SetIds::Asked).is_ok(), call)
+    under(|| seccomp::confine(KEY, SetIds::Asked, false).is_ok(), call)
 }
 
 fn under(confine: impl FnOnce() -> bool, call: impl FnOnce() -> c_long) -> i32 {
@@ -57,7 +57,7 @@ fn signal_under_filter(call: impl FnOnce()) -> i32 {
         assert!(child >= 0, "fork failed");
         if child == 0 {
             let confined = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && seccomp::confine(KEY, SetIds::Asked).is_ok();
+                && seccomp::confine(KEY, SetIds::Asked, false).is_ok();
             if confined {
                 call();
             }
@@ -455,7 +455,7 @@ fn calls_with(mode: c_long) -> (Vec<Made>, Vec<Made>) {
 fn set_id_bits_are_decided_by_init_or_refused_where_a_file_may_be_the_hosts() {
     let answer = |set_ids, number, arguments: [c_long; 4]| {
         under(
-            || seccomp::confine(KEY, set_ids).is_ok(),
+            || seccomp::confine(KEY, set_ids, false).is_ok(),
             // SAFETY: the path does not exist, and the other arguments are numbers.
             || unsafe {
                 libc::syscall(
@@ -665,7 +665,7 @@ fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_la
         // SAFETY: the arguments are numbers or invalid addresses.
         under(
             || {
-                seccomp::confine(KEY, SetIds::AskedElsewhere).is_ok()
+                seccomp::confine(KEY, SetIds::AskedElsewhere, false).is_ok()
                     && seccomp::confine_without_namespaces().is_ok()
             },
             || unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2], 0, 0, 0) },
@@ -696,4 +696,70 @@ fn without_namespaces_nothing_of_the_hosts_is_shared_or_changed_by_calls_that_la
     ] {
         assert_eq!(answer(number, arguments), expected, "{number} {arguments:?}");
     }
+}
+
+#[test]
+fn root_with_a_single_id_is_told_that_owners_and_ids_have_changed_and_nothing_else_is_opened() {
+    let answer = |number: c_long, arguments: [c_long; 3]| {
+        under(
+            || {
+                let filter = seccomp::emulated_root();
+                let program = libc::sock_fprog {
+                    len: filter.len() as u16,
+                    filter: filter.as_ptr().cast_mut(),
+                };
+                let (call, mode) = (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER);
+                seccomp::confine(KEY, SetIds::Asked, true).is_ok()
+                    // SAFETY: the kernel only reads the program, which outlives the call.
+                    && unsafe { libc::syscall(call, mode, 0, &raw const program) } == 0
+            },
+            // SAFETY: the arguments are numbers or invalid addresses.
+            || unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2], 0, 0, 0) },
+        )
+    };
+    for number in [
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chown,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lchown,
+        libc::SYS_fchown,
+        libc::SYS_fchownat,
+        libc::SYS_setuid,
+        libc::SYS_setgid,
+        libc::SYS_setreuid,
+        libc::SYS_setregid,
+        libc::SYS_setresuid,
+        libc::SYS_setresgid,
+        libc::SYS_setfsuid,
+        libc::SYS_setfsgid,
+        libc::SYS_setgroups,
+        libc::SYS_capset,
+    ] {
+        assert_eq!(answer(number, [-1, 1, 1]), 0, "call {number}");
+    }
+    for (number, arguments, expected) in [
+        (libc::SYS_setns, [-1, 0, 0], EPERM),
+        (libc::SYS_unshare, [0, 0, 0], EPERM),
+        (libc::SYS_mount, [0, 0, 0], EPERM),
+        (libc::SYS_fchmod, [-1, 0o4755, 0], ENOSYS),
+        (libc::SYS_fchmod, [-1, 0o755, 0], EBADF),
+        (libc::SYS_getuid, [0, 0, 0], 0),
+    ] {
+        assert_eq!(answer(number, arguments), expected, "call {number}");
+    }
+}
+
+#[test]
+fn only_init_enters_namespaces_and_only_where_it_has_one_to_enter() {
+    let enter = |enters, key: u64| {
+        under(
+            || seccomp::confine(KEY, SetIds::Free, enters).is_ok(),
+            // SAFETY: no descriptor has that number.
+            || unsafe { libc::syscall(libc::SYS_setns, -1, libc::CLONE_NEWUSER, 0, 0, 0, key) },
+        )
+    };
+    assert_eq!(enter(true, KEY), EBADF);
+    assert_eq!(enter(true, KEY ^ 1), EPERM);
+    assert_eq!(enter(true, KEY ^ (1 << 63)), EPERM);
+    assert_eq!(enter(false, KEY), EPERM);
 }

@@ -3,6 +3,8 @@
 
 #[path = "../seccomp/compile.rs"]
 mod compile;
+#[path = "../seccomp/emulated_root.rs"]
+mod emulated_root;
 #[path = "../seccomp/policy/mod.rs"]
 mod policy;
 #[path = "../seccomp/shared_host.rs"]
@@ -23,6 +25,7 @@ const TRAP: u32 = 0x0003_0000;
 fn tables() -> Vec<Table> {
     let mut tables = KINDS.map(policy::for_all).to_vec();
     tables.push(shared_host::table());
+    tables.push(emulated_root::table());
     tables
 }
 

@@ -26,7 +26,7 @@ fn output(program: &str, flag: &str, script: &str) -> String {
             if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            seccomp::confine(0x0123_4567_89ab_cdef, seccomp::SetIds::Free).map(drop)
+            seccomp::confine(0x0123_4567_89ab_cdef, seccomp::SetIds::Free, false).map(drop)
         });
     }
     let output = command

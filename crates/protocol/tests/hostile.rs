@@ -10,8 +10,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
     Attributes, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure, FileStep,
-    Hardware, Isolation, KnownProcess, Launch, Limits, MapIds, MapProgram, MemoryCount, Network, OpenMode,
-    OwnMap, Reply, Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage, WriteMode,
+    Hardware, InnerIds, Isolation, KnownProcess, Launch, Limits, MapIds, MapProgram, MemoryCount, Network,
+    OpenMode, OwnMap, ProgramUser, Reply, Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage,
+    WriteMode,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -100,6 +101,7 @@ fn requests() -> Vec<Request> {
                     source: BindSource::Mount(2),
                 }],
             },
+            inner_ids: Some(InnerIds::Single),
         })),
         Request::Spawn(Box::new(Spawn {
             call: 1,
@@ -112,6 +114,7 @@ fn requests() -> Vec<Request> {
             report_background: true,
             brief: true,
             patience_ms: None,
+            user: ProgramUser::Root,
         })),
         Request::Kill {
             call: 2,

@@ -12,6 +12,7 @@ use super::environment::environment;
 use super::error::BootError;
 use super::options::{Network, Options};
 use super::user::USER_ID;
+use super::users::{Ids, default_person, ids};
 use super::view::View;
 use super::zygote::Program;
 use super::{directories, hardware};
@@ -32,6 +33,13 @@ pub fn boot_request(
         Isolation::Namespaces => Some(hardware::take(&Program::of(options), fds)?),
         Isolation::Landlock | Isolation::None => None,
     };
+    let env = if prebooted {
+        None
+    } else {
+        let rootfs = view.rootfs.as_ref();
+        let person = default_person(options, rootfs, &view.home)?;
+        Some(environment(options, rootfs, &person))
+    };
     Ok(Request::Boot(Box::new(Boot {
         isolation: options.isolation,
         hostname: options.hostname.clone(),
@@ -44,13 +52,14 @@ pub fn boot_request(
             Isolation::Namespaces => id.map(|_| USER_ID),
             Isolation::Landlock | Isolation::None => id,
         },
-        env: (!prebooted).then(|| environment(options, view.rootfs.as_ref(), &view.home)),
+        env,
         rootfs: view.rootfs.take().map(|rootfs| rootfs.source),
         landlock: view.landlock.take(),
         hardware,
         root: mem::take(&mut view.root),
         limits: options.limits.clone(),
         cgroups: share(cgroups, fds)?,
+        inner_ids: ids(options)?.map(Ids::inner),
     })))
 }
 

@@ -3,6 +3,7 @@
 use agent_vm_protocol::message::Isolation;
 
 use super::cgroup::{Version, VmCgroups};
+use super::users::Ids;
 
 /// What enforces a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl From<Version> for Mechanism {
     }
 }
 
-/// What enforces each limit; `None` if nothing does.
+/// What enforces each limit, `None` if nothing does; and the ids of the VM's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enforcement {
     /// The memory limit.
@@ -52,10 +53,12 @@ pub struct Enforcement {
     pub open_files: Option<Mechanism>,
     /// The limit on private files.
     pub disk: Option<Mechanism>,
+    /// The ids of its root, if it has one.
+    pub ids: Option<Ids>,
 }
 
 impl Enforcement {
-    pub(super) fn of(isolation: Isolation, cgroups: &VmCgroups) -> Self {
+    pub(super) fn of(isolation: Isolation, cgroups: &VmCgroups, ids: Option<Ids>) -> Self {
         let whole = isolation == Isolation::Namespaces;
         let counted = isolation != Isolation::None;
         Self {
@@ -66,6 +69,7 @@ impl Enforcement {
             pids: counted.then_some(Mechanism::Rlimit),
             open_files: Some(Mechanism::Rlimit),
             disk: whole.then_some(Mechanism::Tmpfs),
+            ids,
         }
     }
 }

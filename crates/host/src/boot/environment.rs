@@ -28,8 +28,20 @@ const WITHOUT_RETRIES: [(&str, &str); 5] = [
 /// everything that uses OpenMP, Go before 1.25, Python from 3.13 on.
 const PROCESSOR_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "GOMAXPROCS", "PYTHON_CPU_COUNT"];
 
-/// The environment of every process: ours, then the caller's.
-pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Vec<(String, String)> {
+/// A user, as `passwd(5)` describes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The name.
+    pub name: &'static str,
+    /// The home directory.
+    pub home: String,
+    /// The login shell, if it is known.
+    pub shell: Option<String>,
+}
+
+/// The environment of every process of a user: ours, then the caller's.
+pub fn environment(options: &Options, rootfs: Option<&Rootfs>, person: &Person) -> Vec<(String, String)> {
+    let home = &person.home;
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| match env.iter_mut().find(|(known, _)| known == name) {
         Some((_, old)) => value.clone_into(old),
@@ -53,10 +65,11 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Ve
         &explain::with_path(options, rootfs.is_some(), home, &path, usual),
     );
     set("HOME", home);
-    set("USER", "user");
-    set("LOGNAME", "user");
+    set("USER", person.name);
+    set("LOGNAME", person.name);
     let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
-    set("SHELL", if has_bash { "/bin/bash" } else { "/bin/sh" });
+    let shell = if has_bash { "/bin/bash" } else { "/bin/sh" };
+    set("SHELL", person.shell.as_deref().unwrap_or(shell));
     set("LANG", "C.UTF-8");
     // Git's fallback for an address, for VMs that cannot show an /etc/mailname.
     if options.isolation == Isolation::Landlock {

@@ -13,6 +13,7 @@ use super::host_files::HostFileError;
 use super::ids::IdError;
 use super::landlock::LandlockError;
 use super::sys::LaunchError;
+use super::users::UserError;
 
 /// Why no VM could be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,12 @@ pub enum BootError {
         "network \"public\" or with an allow list needs a network namespace of the VM's own, which isolation \"namespaces\" alone gives"
     )]
     NoNetworkNamespace,
+    /// A root is possible only in a separate user namespace.
+    #[error("a root needs a user namespace of the VM's own, which isolation \"namespaces\" alone gives")]
+    NoUserNamespace,
+    /// The VM cannot have such a user or such ids.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The VM's cgroups could not be made.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),

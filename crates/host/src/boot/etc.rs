@@ -11,6 +11,8 @@ use super::host_files::{Node, ShownTree};
 use super::options::{Network, Options};
 
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
+/// In a VM with a root.
+const LIVING_ROOT: &str = "root:x:0:0:root:/root:/bin/sh\n";
 const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const USER_GROUP: &str = "user:x:1000:\n";
@@ -51,7 +53,15 @@ pub fn names(options: &Options, rootfs: Option<&Rootfs>) -> Vec<RootEntry> {
             content,
         },
     });
-    entries.collect()
+    entries.chain(roots_entry(options, rootfs)).collect()
+}
+
+/// The table of users of a VM with a root and with the host's programs. With a root file system, root is who is root there.
+fn roots_entry(options: &Options, rootfs: Option<&Rootfs>) -> Option<RootEntry> {
+    (options.ids.is_some() && rootfs.is_none()).then(|| RootEntry::Cover {
+        path: "/etc/passwd".to_owned(),
+        content: format!("{LIVING_ROOT}{USER}{NOBODY}"),
+    })
 }
 
 fn file(path: &str, content: String) -> RootEntry {

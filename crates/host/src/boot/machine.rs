@@ -18,6 +18,7 @@ use super::launched::Launched;
 use super::options::Options;
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
+use super::users::{Users, default_person};
 use super::view::View;
 use super::vm_ids::VmIds;
 use super::zygote::Program;
@@ -34,8 +35,10 @@ pub struct Machine {
     pub helpers: Vec<u32>,
     /// The listening socket in the VM that the proxy serves, if the network is [`Network::Allow`].
     pub listener: Option<OwnedFd>,
-    /// The home of its processes.
-    pub home: String,
+    /// Its users.
+    pub users: Users,
+    /// The home of `user`.
+    home: String,
     /// What enforces its limits.
     pub enforcement: Enforcement,
     /// What the host holds for it, to release when the VM has ended.
@@ -57,6 +60,7 @@ impl Machine {
         let guest_id = launched.ids.of_user();
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, &mut fds)?;
+        let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
         let guarded = std::mem::take(&mut view.guarded);
         let program = Program::of(options);
         let keeper = Keeper::start(&program, guarded, &mut view.root, launched.init.pidfd())?;
@@ -93,7 +97,8 @@ impl Machine {
             helpers: ready.helpers,
             listener: ready.listener,
             home: view.home,
-            enforcement: Enforcement::of(options.isolation, &cgroups),
+            enforcement: Enforcement::of(options.isolation, &cgroups, users.ids()),
+            users,
             host: HostSide {
                 init,
                 cgroups,
@@ -105,8 +110,10 @@ impl Machine {
     }
 
     /// Gives a prebooted VM the environment for `options`. Everything else is complete.
-    pub fn adopt(&self, options: &Options) -> Result<(), BootError> {
-        let env = environment(options, None, &self.home);
+    pub fn adopt(&mut self, options: &Options) -> Result<(), BootError> {
+        let person = default_person(options, None, &self.home)?;
+        let env = environment(options, None, &person);
+        self.users = Users::of(options, None, &self.home)?;
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
         self.channel.send(&frame).map_err(BootError::Channel)
     }

@@ -49,6 +49,7 @@ mod root;
 mod server_node;
 mod sys;
 mod user;
+mod users;
 mod view;
 mod vm_ids;
 mod zygote;
@@ -68,17 +69,18 @@ pub use hindrance::Hindrance;
 pub use host_files::look_ahead;
 pub use launched::probe_block;
 pub use machine::{HostSide, Machine};
-pub use options::{HostFiles, Mount, Network, Options, Resources};
+pub use options::{HostFiles, Mount, Network, Options, Resources, WantedIds};
 pub use remedy::Remedy;
 pub use server_node::ServerNode;
 pub use user::is_root;
+pub use users::{Ids, UserError, Users};
 
 /// Makes a VM: takes the prebooted one if that was made for equal options. Returns when its sandbox is complete; no
 /// program has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
     match prebooted::take(&Preboot::of(options)).filter(Prebooted::is_alive) {
-        Some(Prebooted::Booted(machine)) => {
+        Some(Prebooted::Booted(mut machine)) => {
             machine.adopt(options)?;
             Ok(*machine)
         }
@@ -100,6 +102,10 @@ fn check(options: &Options) -> Result<(), BootError> {
     if options.isolation == Isolation::Landlock {
         landlock::check()?;
     }
+    if options.isolation != Isolation::Namespaces && options.ids.is_some() {
+        return Err(BootError::NoUserNamespace);
+    }
+    users::default_person(options, None, own_paths::HOME)?;
     Ok(())
 }
 

@@ -51,6 +51,21 @@ pub struct Options {
     pub resources: Resources,
     /// The level at which init logs to standard error, if any.
     pub log: Option<String>,
+    /// The ids for a root; `None` for a VM without one.
+    pub ids: Option<WantedIds>,
+    /// The user that programs run as by default: a name or a number; `None` for `user`.
+    pub user: Option<String>,
+}
+
+/// The ids that the caller asks for, for a VM's root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedIds {
+    /// A range if this host has one, else a single id.
+    Best,
+    /// A single id.
+    Single,
+    /// A range.
+    Range,
 }
 
 /// A file or directory of the host that the VM shows.

@@ -3,6 +3,9 @@
 /// The user's home, in a VM that has its own root.
 pub const HOME: &str = "/home/user";
 
+/// The home of root, in a VM with a root.
+pub const ROOT_HOME: &str = "/root";
+
 /// The host's programs, which every VM shows.
 pub const USR: &str = "/usr";
 

@@ -15,6 +15,7 @@ use super::host_files::HostFileError;
 use super::ids::{IdError, NoSubordinate};
 use super::landlock::{self, LandlockError};
 use super::sys::LaunchError;
+use super::users::UserError;
 use crate::error::Error;
 
 const NO_USERS: &str =
@@ -210,9 +211,25 @@ impl From<BootError> for Error {
                 "Leave the container CAP_KILL, or run the server as an ordinary user",
             ),
             BootError::NoNetworkNamespace => unavailable(text, "Choose that isolation, or another network"),
+            BootError::NoUserNamespace => {
+                unavailable(text, "Choose that isolation, or leave `user` and `ids` out")
+            }
+            BootError::User(error) => error.clone().into(),
             BootError::Frame(_) | BootError::Died(_) | BootError::Deadline(_) => {
                 let cause = std::error::Error::source(&error).map_or(text.clone(), |source| with(&source));
                 unavailable(cause, "Set AGENT_VM_LOG=debug to see how far init came")
+            }
+        }
+    }
+}
+
+impl From<UserError> for Error {
+    fn from(error: UserError) -> Self {
+        let text = error.to_string();
+        match error {
+            UserError::NoRoot(_) | UserError::NoOther(_) => Self::InvalidArgument(text),
+            UserError::NoRange => {
+                unavailable(text, "Use ids \"single\", in which root and `user` share one id")
             }
         }
     }

@@ -12,7 +12,7 @@ use agent_vm_protocol::message::{BindSource, RootEntry};
 use super::directories::{Rootfs, depth};
 use super::host_files::ShownTree;
 use super::options::Options;
-use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, SOFTWARE_BINS, USR};
+use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, ROOT_HOME, SOFTWARE_BINS, USR};
 use super::server_node::ServerNode;
 use super::{etc, explain};
 
@@ -57,6 +57,7 @@ pub fn entries(
             mode,
             asked: false,
         })
+        .chain(roots_home(options, rootfs))
         .chain(locks(options))
         .chain(options.directories.iter().map(|path| RootEntry::Private {
             path: path.clone(),
@@ -107,6 +108,16 @@ fn host_programs() -> Vec<RootEntry> {
         }
     }
     entries
+}
+
+/// A home for root, unless the VM has no root or the root file system has the directory.
+fn roots_home(options: &Options, rootfs: Option<&Rootfs>) -> Option<RootEntry> {
+    let has_one = rootfs.is_some_and(|rootfs| rootfs.has_roots_home);
+    (options.ids.is_some() && !has_one).then(|| RootEntry::Private {
+        path: ROOT_HOME.to_owned(),
+        mode: 0o700,
+        asked: false,
+    })
 }
 
 /// `None` if the caller shows another /run.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Call, Exit, KnownProcess, Request, Spawn, Stdio};
+use agent_vm_protocol::message::{Call, Exit, KnownProcess, ProgramUser, Request, Spawn, Stdio};
 use tokio::sync::{oneshot, watch};
 
 use super::command_end::{CommandOutcome, until_end};
@@ -82,6 +82,7 @@ impl ContextShell {
             env,
             cwd,
             Stdio::Context,
+            vm.user,
         );
         let StartedProgram { call, pid, exit, fds } = started(&vm.control, request).await?;
         let opened = Self::open(vm, kind, call, pid, exit, fds, exports);
@@ -320,6 +321,7 @@ impl ContextShell {
             Vec::new(),
             "/",
             Stdio::Pipes,
+            vm.user,
         );
         let holder = started(&vm.control, request).await?;
         self.redirect_to(holder.pid, holder.fds, status).await
@@ -378,6 +380,7 @@ fn spawn_request(
     env: Vec<(String, String)>,
     cwd: &str,
     stdio: Stdio,
+    user: ProgramUser,
 ) -> Spawn {
     Spawn {
         call,
@@ -390,6 +393,7 @@ fn spawn_request(
         report_background: true,
         brief: false,
         patience_ms: None,
+        user,
     }
 }
 

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use agent_vm_protocol::message::ProgramUser;
+
 use crate::control::Control;
 use crate::guest_threads::GuestThreads;
 use crate::leftover::Leftovers;
@@ -22,4 +24,6 @@ pub struct VmSide {
     pub proc_fd: Arc<OwnedFd>,
     /// Where a program starts that is given no working directory.
     pub home: String,
+    /// The user that its programs run as.
+    pub user: ProgramUser,
 }

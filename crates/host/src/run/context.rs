@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_vm_protocol::message::ProgramUser;
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, watch};
 
@@ -28,10 +29,12 @@ const LONGEST_COMMAND: usize = 128 * 1024;
 pub struct ContextRequest {
     /// The shell's program; none for bash where the VM has it, else sh.
     pub shell: Option<String>,
-    /// The working directory; none for the VM's home.
+    /// The working directory; none for the user's home.
     pub cwd: Option<String>,
     /// Added to the VM's environment.
     pub env: Vec<(String, String)>,
+    /// The user that it runs as: a name or a number; none for the VM's default user.
+    pub user: Option<String>,
 }
 
 /// A command to run in a context.
@@ -74,8 +77,21 @@ impl Vm {
     /// Makes a context; its name goes to `on_context`.
     pub fn create_context(&self, request: ContextRequest, on_context: OnContext) -> Result<(), Error> {
         let shared = Arc::clone(self.shared());
-        let ContextRequest { shell, cwd, env } = request;
-        let session = Session::new(vm_side(&shared), Origin { shell, cwd, env })?;
+        let ContextRequest {
+            shell,
+            cwd,
+            env: given,
+            user,
+        } = request;
+        let (user, account) = shared.users.find(user.as_deref())?;
+        let mut env = account.env.clone();
+        env.extend(given);
+        let side = VmSide {
+            home: account.home.clone(),
+            user,
+            ..vm_side(&shared)
+        };
+        let session = Session::new(side, Origin { shell, cwd, env })?;
         let context = shared.contexts.lock().add(session)?;
         spawn_task(async move {
             let prepared = context.session.lock().await.prepare(&context.view).await;
@@ -374,7 +390,8 @@ fn vm_side(shared: &Shared) -> VmSide {
         control: Arc::clone(&shared.control),
         leftovers: Arc::clone(&shared.leftovers),
         proc_fd: Arc::clone(&shared.proc_fd),
-        home: shared.home.clone(),
+        home: shared.users.home().to_owned(),
+        user: ProgramUser::User,
     }
 }
 

@@ -59,13 +59,20 @@ impl Vm {
         };
         // The host writes no standard input, and emits no output while the command runs.
         let brief = stdin.is_empty() && on_output.is_none();
+        let abort = Abort::default();
+        let spawn = match command.into_request(call, &shared.users, stdio) {
+            Ok(spawn) => spawn,
+            Err(error) => {
+                on_result(Err(error));
+                return abort;
+            }
+        };
         let request = Request::Spawn(Box::new(Spawn {
             report_background: true,
             brief,
             patience_ms: timeout.map(Timeout::start_ms),
-            ..command.into_request(call, &shared.home, stdio)
+            ..spawn
         }));
-        let abort = Abort::default();
         let control = Arc::clone(&shared.control);
         abort.starts(move || control.tell(&Request::StopStart { call }));
         let run = ExecRun {

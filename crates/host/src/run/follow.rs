@@ -80,9 +80,13 @@ pub(super) fn start<R: Recorded>(
 ) {
     let call = shared.control.call();
     let (program, arguments) = (command.program.clone(), command.arguments.clone());
+    let spawn = match command.into_request(call, &shared.users, stdio) {
+        Ok(spawn) => spawn,
+        Err(error) => return on_start(Err(error)),
+    };
     let request = Request::Spawn(Box::new(Spawn {
         patience_ms: timeout.map(Timeout::start_ms),
-        ..command.into_request(call, &shared.home, stdio)
+        ..spawn
     }));
     let (shared, control) = (Arc::clone(shared), Arc::clone(&shared.control));
     let on_started = move |started: Result<StartedProgram, Error>| {

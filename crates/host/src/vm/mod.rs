@@ -198,10 +198,10 @@ impl Vm {
         self.shared().isolation
     }
 
-    /// The home directory of its processes.
+    /// The home directory of its default user.
     #[must_use]
     pub fn home(&self) -> &str {
-        &self.shared().home
+        self.shared().users.home()
     }
 
     /// Waits until the VM has ended and its exit event was emitted.

@@ -10,6 +10,7 @@ use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
 
 use super::error::{At, BootError};
 use super::{proc, sys};
+use crate::sys::LOCKED_SECUREBITS;
 
 /// Changes to the id that the host has mapped, and keeps the capabilities that the rest of the boot needs.
 pub fn take(id: Option<u32>) -> Result<(), BootError> {
@@ -130,14 +131,7 @@ fn lower(resource: Resource, value: u64) -> Result<(), Errno> {
 pub fn renounce() -> Result<(), BootError> {
     sys::clear_ambient().at(BootStep::ClearAmbient)?;
     sys::clear_bounding().at(BootStep::EmptyBounding)?;
-    // SECBIT_KEEP_CAPS stays unlocked: without capabilities there is nothing to keep, and programs such as ping set it.
-    let bits = libc::SECBIT_NOROOT
-        | libc::SECBIT_NOROOT_LOCKED
-        | libc::SECBIT_NO_SETUID_FIXUP
-        | libc::SECBIT_NO_SETUID_FIXUP_LOCKED
-        | libc::SECBIT_NO_CAP_AMBIENT_RAISE
-        | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
-    sys::set_securebits(bits).at(BootStep::LockSecurebits)?;
+    sys::set_securebits(LOCKED_SECUREBITS).at(BootStep::LockSecurebits)?;
     sys::clear_capabilities().at(BootStep::DropCapabilities)?;
     prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)
 }

@@ -12,6 +12,7 @@ mod error;
 pub mod hardware;
 mod hold;
 mod identity;
+mod inner;
 mod place;
 mod private;
 mod proc;
@@ -59,6 +60,8 @@ pub struct Booted {
     pub cgrouping: Cgrouping,
     /// The domain for the deputy and all programs, if there are no namespaces.
     pub domain: Option<LandlockDomain>,
+    /// The user namespace in which programs are root, if the VM has one.
+    pub inner_fd: Option<OwnedFd>,
 }
 
 /// For a VM whose own filter asks init.
@@ -77,6 +80,7 @@ struct Sandbox {
     listener_fd: Option<OwnedFd>,
     asks: Option<Asks>,
     private_fd: OwnedFd,
+    inner_fd: Option<OwnedFd>,
 }
 
 /// Makes the VM, as its isolation level requires.
@@ -88,7 +92,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
     let (mut own_proc_fd, mut private_fd) = (None, None);
-    let (mut listener_fd, mut asks, mut domain) = (None, None, None);
+    let (mut listener_fd, mut asks, mut domain, mut inner_fd) = (None, None, None, None);
     // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
@@ -96,6 +100,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
             let sandbox = namespaces(boot, attachments, &cgrouping)?;
             (own_proc_fd, private_fd) = (Some(sandbox.proc_fd), Some(sandbox.private_fd));
             (listener_fd, asks) = (sandbox.listener_fd, sandbox.asks);
+            inner_fd = sandbox.inner_fd;
         }
         Isolation::Landlock => domain = Some(landlock(boot)?),
         Isolation::None => unconfined()?,
@@ -113,6 +118,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         private_fd,
         cgrouping,
         domain,
+        inner_fd,
     })
 }
 
@@ -158,8 +164,13 @@ fn namespaces(
         proc::open_ports(proc_fd.as_fd())?;
     }
     let shared = boot.take_id.is_none();
-    identity::limit_namespace(proc_fd.as_fd(), shared)?;
     identity::limit(&boot.limits, shared)?;
+    // After the limits, which it takes over for all that runs in it together, and before no more of them can be made.
+    let inner_fd = match boot.inner_ids {
+        Some(ids) => Some(inner::make(own_proc_fd.as_fd(), ids)?),
+        None => None,
+    };
+    identity::limit_namespace(proc_fd.as_fd(), shared)?;
 
     // Last, because each of these removes something that the steps above need.
     identity::renounce()?;
@@ -175,7 +186,7 @@ fn namespaces(
     } else {
         SetIds::Free
     };
-    let asks = confine(set_ids)?.map(|listener_fd| Asks {
+    let asks = confine(set_ids, inner_fd.is_some())?.map(|listener_fd| Asks {
         listener_fd,
         own_mounts,
     });
@@ -184,6 +195,7 @@ fn namespaces(
         listener_fd,
         asks,
         private_fd,
+        inner_fd,
     })
 }
 
@@ -210,14 +222,15 @@ fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {
     identity::limit(&boot.limits, boot.take_id.is_none())?;
 
     prctl::set_dumpable(false).at(BootStep::HideInit)?;
-    confine(SetIds::AskedElsewhere)?;
+    confine(SetIds::AskedElsewhere, false)?;
     Ok(domain)
 }
 
-/// Returns the descriptor on which the kernel asks init, if it does.
-fn confine(set_ids: SetIds) -> Result<Option<OwnedFd>, BootError> {
+/// Returns the descriptor on which the kernel asks init, if it does. `enters`: whether programs start in the inner user
+/// namespace.
+fn confine(set_ids: SetIds, enters: bool) -> Result<Option<OwnedFd>, BootError> {
     let key = random().at(BootStep::DrawRandom)?;
-    seccomp::confine(key, set_ids).map_err(|error| BootError::new(BootStep::InstallFilter, &error))
+    seccomp::confine(key, set_ids, enters).map_err(|error| BootError::new(BootStep::InstallFilter, &error))
 }
 
 fn unconfined() -> Result<(), BootError> {

@@ -1,9 +1,11 @@
 //! System calls of the boot that nix lacks.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_char, c_int, c_ulong};
+use agent_vm_vfork::sys::{ChildOptions, copy};
+use libc::{c_char, c_int, c_ulong, pid_t};
 use nix::errno::Errno;
 
 /// Sets the flags that govern capabilities (`SECBIT_*`).
@@ -70,4 +72,41 @@ pub fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: as above.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })?;
     Ok(())
+}
+
+/// A copy of this process that does nothing. Dropping it kills it.
+pub struct Sleeper(pid_t);
+
+impl Sleeper {
+    /// Starts one in new namespaces.
+    pub fn start(namespaces: c_int) -> io::Result<Self> {
+        let options = ChildOptions {
+            namespaces,
+            exit_signal: libc::SIGCHLD,
+            ..ChildOptions::default()
+        };
+        // SAFETY: init has one thread.
+        match unsafe { copy(&options) }? {
+            Some(child) => Ok(Self(child.pid)),
+            None => loop {
+                // SAFETY: takes nothing.
+                unsafe { libc::pause() };
+            },
+        }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> pid_t {
+        self.0
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        // SAFETY: takes integers, and a null pointer where the status would go. The pid stays its own until this reaps it.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            while libc::waitpid(self.0, std::ptr::null_mut(), 0) < 0 && Errno::last() == Errno::EINTR {}
+        }
+    }
 }

@@ -61,6 +61,13 @@
 //! | `shm*` `sem*` `msg*` `mq_*` | ENOSYS | the host's, and what is left there outlives the VM |
 //! | `prlimit64` `sched_set*` `setpriority` `ioprio_set` on anybody else | EPERM | the server may be of the same user: a limit can kill it, a priority starve it |
 //!
+//! Root in a VM with a single id ([`emulated_root`]) gets, for these calls, the answer of a call that has succeeded:
+//!
+//! | call | answer | why |
+//! | --- | --- | --- |
+//! | `chown` `lchown` `fchown` `fchownat` | 0, nothing is done | package managers give files to users, and there is one id |
+//! | `setuid` `setgid` `setreuid` `setregid` `setresuid` `setresgid` `setfsuid` `setfsgid` `setgroups` `capset` | 0, nothing is done | programs that start as root give up rights that this root does not have |
+//!
 //! In addition, [`mediate`](crate::mediate) carries out for such programs the calls that change a file's mode or times.
 //!
 //! Allowed on purpose: `ptrace`, `process_vm_readv` and `process_vm_writev`, since debuggers need them and the kernel
@@ -108,13 +115,18 @@ static ASKED_ELSEWHERE: &[libc::sock_filter] =
 static WITHOUT_NAMESPACES: &[libc::sock_filter] =
     &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_shared_host.rs"));
 
-/// Distinguishes init's own `clone3`, `openat2`, `prlimit64` and `fchmodat` from those of programs, which are under the same filter:
+// As above.
+#[allow(clippy::unreadable_literal)]
+static EMULATED_ROOT: &[libc::sock_filter] =
+    &include!(concat!(env!("OUT_DIR"), "/seccomp_filter_emulated_root.rs"));
+
+/// Distinguishes init's own `clone3`, `openat2`, `prlimit64`, `fchmodat` and `setns` from those of programs, which are under the same filter:
 /// init passes this number as a sixth argument, which none of these calls has. Each VM has a different number, which is
 /// only in the memory of init and its deputy, where programs cannot read it. A process that is not under [`confine`]
 /// has no number to pass.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// The sixth argument for `clone3`, `openat2`, `prlimit64` and `fchmodat`.
+/// The sixth argument for `clone3`, `openat2`, `prlimit64`, `fchmodat` and `setns`.
 pub fn key() -> u64 {
     KEY.load(Ordering::Relaxed)
 }
@@ -131,12 +143,12 @@ pub enum SetIds {
 }
 
 /// The part of the filter before a table, which handles the calls with a key, by their number and whatever the entry.
-/// Without the key some of them continue to the table: `prlimit64`, and `fchmodat` if the kernel `asks` about modes, so
-/// that init changes them. The others are refused.
+/// Without the key some of them continue to the table: `prlimit64`, `fchmodat` if the kernel `asks` about modes, so
+/// that init changes them, and `setns` if what init starts `enters` a namespace. The others are refused.
 ///
 /// Both halves of the key are compared before either decides. Otherwise the time for a wrong key would show whether one
 /// half is right, and an attacker could try 32 bits twice.
-fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
+fn unlock(key: u64, asks: bool, enters: bool) -> Vec<libc::sock_filter> {
     use libc::{
         BPF_ABS, BPF_ALU, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_OR, BPF_RET, BPF_ST, BPF_W,
         BPF_X, BPF_XOR,
@@ -150,6 +162,9 @@ fn unlock(key: u64, asks: bool) -> Vec<libc::sock_filter> {
     let mut free = vec![libc::SYS_prlimit64];
     if asks {
         free.push(libc::SYS_fchmodat);
+    }
+    if enters {
+        free.push(libc::SYS_setns);
     }
     let locked = [libc::SYS_clone3, libc::SYS_openat2];
     let calls: Vec<_> = locked.iter().chain(&free).copied().collect();
@@ -196,9 +211,9 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 }
 
 /// Puts the calling thread, and every process that it starts from now on, under the first table. The process itself can
-/// still use `clone3`, `openat2`, `prlimit64` and `fchmodat` with `key`, which no other process may guess: for a
+/// still use `clone3`, `openat2`, `prlimit64`, `fchmodat` and `setns` with `key`, which no other process may guess: for a
 /// program's own cgroup, for paths that must not leave a directory, for the mark of a program's family, and for the modes
-/// that it is asked about. Returns the descriptor
+/// that it is asked about, and for programs that it starts in another user namespace, if it `enters` one. Returns the descriptor
 /// on which the kernel asks, with [`SetIds::Asked`].
 ///
 /// There is one filter for init and programs, and none for each program: compiling and freeing a filter takes 4 % of
@@ -210,8 +225,8 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 /// Speculative store bypass stays as it is for processes without a filter (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`, as in runc
 /// and crun): kernels before 5.16 would otherwise slow interpreters down by half. A process that runs code it distrusts
 /// in its own address space can still switch it off for itself with `prctl(PR_SET_SPECULATION_CTRL)`.
-pub fn confine(key: u64, set_ids: SetIds) -> io::Result<Option<OwnedFd>> {
-    let mut filter = unlock(key, set_ids == SetIds::Asked);
+pub fn confine(key: u64, set_ids: SetIds, enters: bool) -> io::Result<Option<OwnedFd>> {
+    let mut filter = unlock(key, set_ids == SetIds::Asked, enters);
     filter.extend_from_slice(match set_ids {
         SetIds::Free => FREE,
         SetIds::Asked => ASKED,
@@ -225,6 +240,12 @@ pub fn confine(key: u64, set_ids: SetIds) -> io::Result<Option<OwnedFd>> {
     };
     KEY.store(key, Ordering::Relaxed);
     Ok(listener_fd)
+}
+
+/// The filter of a root that has no capability, in addition to that of [`confine`]. The kernel takes the stricter of two
+/// answers, so it opens nothing.
+pub fn emulated_root() -> &'static [libc::sock_filter] {
+    EMULATED_ROOT
 }
 
 /// Also refuses the calls of the second table, to the deputy of a VM without namespaces and to everything that it will

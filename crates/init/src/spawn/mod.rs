@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Failure, PipeDirection, Spawn, Stdio};
+use agent_vm_protocol::message::{Failure, PipeDirection, ProgramUser, Spawn, Stdio};
 use agent_vm_vfork::sys::Stack;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -57,6 +57,8 @@ pub struct Spawner {
     /// The stack of the last child that has left it.
     stack: Option<Stack>,
     null_fd: OwnedFd,
+    /// The user namespace in which programs are root, if there is one.
+    inner_fd: Option<OwnedFd>,
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
@@ -83,12 +85,20 @@ impl Spawner {
     ///
     /// With a `bound` on the memory of programs, a child gets a copy of init's memory. Where memory runs out, the kernel may
     /// kill the child in its cgroup, and kills all who share its memory, wherever they are, unless the parent waits (`vfork(2)`).
-    pub fn new(env: Vec<(String, String)>, open_files: u64, bound: bool) -> io::Result<Self> {
+    ///
+    /// Programs are root in the user namespace `inner_fd`.
+    pub fn new(
+        env: Vec<(String, String)>,
+        open_files: u64,
+        bound: bool,
+        inner_fd: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
         Ok(Self {
             stack: Some(Stack::new()?),
             null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
+            inner_fd,
             env,
             open_files: (open_files, open_files),
             sibling: false,
@@ -159,13 +169,13 @@ impl Spawner {
         report_fd: Option<BorrowedFd<'_>>,
         patience: Duration,
     ) -> Result<Launched<Child>, Failure> {
-        let mut plan = self.plan(request, directory_fd)?;
-        plan.mark = mark;
-        plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
         let stack = match self.stack.take() {
             Some(stack) => stack,
             None => Stack::new().map_err(|error| self::failed(errno_of(&error), "mmap"))?,
         };
+        let mut plan = self.plan(request, directory_fd)?;
+        plan.mark = mark;
+        plan.report_fd = report_fd.map(|fd| fd.as_raw_fd());
         let stdio = self.standard(child_fds);
         let more = more(request.stdio, child_fds)?;
         let failed = |error: ChildError| failure(&error, &request.program, &request.cwd);
@@ -225,7 +235,7 @@ impl Spawner {
         }
     }
 
-    fn plan<'a>(&self, request: &Spawn, directory_fd: BorrowedFd<'a>) -> Result<Plan<'a>, Failure> {
+    fn plan<'a>(&'a self, request: &Spawn, directory_fd: BorrowedFd<'a>) -> Result<Plan<'a>, Failure> {
         let added: BTreeMap<&str, &str> = request
             .env
             .iter()
@@ -244,6 +254,11 @@ impl Spawner {
             strings.push(c_string(format!("{name}={value}"))?);
         }
 
+        let inner_fd = match (request.user, &self.inner_fd) {
+            (ProgramUser::User, _) => None,
+            (ProgramUser::Root, Some(inner_fd)) => Some(inner_fd.as_fd()),
+            (ProgramUser::Root, None) => return Err(failed(Errno::EPERM, "setns")),
+        };
         let name = request.argv0.as_ref().unwrap_or(&request.program);
         let mut arguments = vec![c_string(name.clone())?];
         for argument in &request.arguments {
@@ -256,6 +271,7 @@ impl Spawner {
             directory_fd,
             open_files: self.open_files,
             mark: None,
+            inner_fd,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             subreaper: matches!(request.stdio, Stdio::Context),
             sibling: self.sibling,
@@ -385,6 +401,9 @@ fn failure(error: &ChildError, program: &str, cwd: &str) -> Failure {
         Step::Limit | Step::Mark => ("setrlimit", None),
         Step::Directory | Step::Reach => ("chdir", Some(cwd)),
         Step::Close => ("close_range", None),
+        Step::Namespace => ("setns", None),
+        Step::Capabilities => ("capset", None),
+        Step::Filter => ("seccomp", None),
         Step::Execute => ("execve", Some(program)),
     };
     Failure {

@@ -99,8 +99,13 @@ impl Vm {
         let pid_namespace = has_pid_namespace(boot.isolation);
         let env = boot.env.unwrap_or_default();
         let env_bytes = queued_starts::env_size(&env);
-        let spawner = Spawner::new(env, boot.limits.open_files, boot.cgroups.memory.is_some())
-            .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
+        let spawner = Spawner::new(
+            env,
+            boot.limits.open_files,
+            boot.cgroups.memory.is_some(),
+            booted.inner_fd,
+        )
+        .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
         let families = Families::new(booted.cgrouping, salt)
             .map_err(|errno| BootError::of(BootStep::MarkPrograms, errno))?;

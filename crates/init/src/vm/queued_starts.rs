@@ -142,7 +142,7 @@ pub(super) fn env_size(env: &[(String, String)]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use agent_vm_protocol::message::Stdio;
+    use agent_vm_protocol::message::{ProgramUser, Stdio};
 
     use super::*;
 
@@ -158,6 +158,7 @@ mod tests {
             report_background: false,
             brief: false,
             patience_ms: None,
+            user: ProgramUser::User,
         })
     }
 

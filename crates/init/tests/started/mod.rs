@@ -125,5 +125,6 @@ pub fn boot() -> Request {
             terminals: 64,
         },
         cgroups: Cgroups::default(),
+        inner_ids: None,
     }))
 }

@@ -68,6 +68,16 @@ pub struct Boot {
     pub limits: Limits,
     /// The VM's cgroups.
     pub cgroups: Cgroups,
+    /// The ids of the inner user namespace, in which programs can be root; `None` without one. Only with
+    /// [`Isolation::Namespaces`].
+    pub inner_ids: Option<InnerIds>,
+}
+
+/// The ids that exist in a VM's inner user namespace: a child of the VM's own user namespace. Init stays outside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InnerIds {
+    /// Root alone. It is the id that is `user` outside of the inner namespace.
+    Single,
 }
 
 /// The description of the processors from [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed).

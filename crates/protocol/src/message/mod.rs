@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
-    BindSource, Boot, CgroupSetting, Cgroups, Hardware, Isolation, LandlockFiles, Launch, Limits,
+    BindSource, Boot, CgroupSetting, Cgroups, Hardware, InnerIds, Isolation, LandlockFiles, Launch, Limits,
     MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
 pub use file::{
@@ -30,7 +30,7 @@ pub use keep::{Keep, KeptDirectory, ProtectedPlace, ReadOnlyPlace, Unprotectable
 pub use map_ids::{MapIds, MapProgram};
 pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
-pub use program::{Exit, Interrupt, KnownProcess, Spawn, Stdio, Usage};
+pub use program::{Exit, Interrupt, KnownProcess, ProgramUser, Spawn, Stdio, Usage};
 pub use step::BootStep;
 
 /// The host's number for one request; also the id of the family that a [`Request::Spawn`] starts.

@@ -29,6 +29,18 @@ pub struct Spawn {
     /// How long the program may take until it runs, if not as long as init allows. Then the start fails with ETIMEDOUT and
     /// [`Failure::START`](super::Failure::START).
     pub patience_ms: Option<u32>,
+    /// The user that it runs as.
+    pub user: ProgramUser,
+}
+
+/// The user that a program runs as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProgramUser {
+    /// The VM's user.
+    #[default]
+    User,
+    /// Root of the inner user namespace. Without such a namespace the start fails with EPERM.
+    Root,
 }
 
 impl Spawn {

@@ -177,6 +177,12 @@ pub enum BootStep {
     MarkPrograms,
     #[error("limit inotify")]
     LimitInotify,
+    #[error("make the user namespace of root")]
+    MakeInnerNamespace,
+    #[error("map the id of root")]
+    MapInnerIds,
+    #[error("open the user namespace of root")]
+    OpenInnerNamespace,
     #[error("forbid user namespaces inside")]
     ForbidUserNamespaces,
     #[error("clear the ambient capabilities")]

@@ -29,6 +29,8 @@ pub struct Rootfs {
     pub has_bash: bool,
     /// Whether it has an `/etc/mailname`.
     pub has_mailname: bool,
+    /// Whether it has a `/root`.
+    pub has_roots_home: bool,
 }
 
 impl Rootfs {
@@ -41,6 +43,8 @@ impl Rootfs {
         require_shell(root_fd, path)?;
         let has_bash = look_up(root_fd, "bin/bash", OFlag::O_PATH).is_ok();
         let has_mailname = look_up(root_fd, "etc/mailname", OFlag::O_PATH).is_ok();
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let has_roots_home = look_up(root_fd, "root", directory).is_ok();
         let source = opened.into_source(id, Access::Layer, fds)?;
         Ok(Self {
             source,
@@ -48,6 +52,7 @@ impl Rootfs {
             group,
             has_bash,
             has_mailname,
+            has_roots_home,
         })
     }
 }

@@ -8,61 +8,11 @@ use std::os::fd::RawFd;
 use agent_vm_vfork::sys::system_call;
 use libc::{c_char, c_int, c_long};
 
+use super::inner::InnerRoot;
+use super::step::Step;
 use super::words::Words;
 use crate::family::sys::set_lock_limits;
 use crate::sys::{START_NAME, close_all_but};
-
-/// The step at which a child failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Step {
-    /// It did not fail.
-    None,
-    /// `write(2)` to a cgroup's `tasks`.
-    Join,
-    /// `setsid(2)`.
-    Session,
-    /// `ioctl(2)` with TIOCSCTTY.
-    Terminal,
-    /// `prctl(2)` with `PR_SET_CHILD_SUBREAPER`.
-    Subreaper,
-    /// `dup2(2)` of the standard descriptors.
-    Descriptors,
-    /// `setrlimit(2)`.
-    Limit,
-    /// The same, of the limit that marks the family.
-    Mark,
-    /// `fchdir(2)`.
-    Directory,
-    /// `close_range(2)`.
-    Close,
-    /// `getcwd(2)`: the working directory is outside of the program's root, or was removed.
-    Reach,
-    /// `execve(2)`.
-    Execute,
-}
-
-impl Step {
-    const ALL: [Self; 12] = [
-        Self::None,
-        Self::Join,
-        Self::Session,
-        Self::Terminal,
-        Self::Subreaper,
-        Self::Descriptors,
-        Self::Limit,
-        Self::Mark,
-        Self::Directory,
-        Self::Close,
-        Self::Reach,
-        Self::Execute,
-    ];
-
-    /// The step with that number in a report.
-    pub fn numbered(number: c_int) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| *step as c_int == number)
-    }
-}
 
 /// One more than the highest number of a pipe beside the standard descriptors.
 pub const MORE: usize = 10;
@@ -80,6 +30,7 @@ pub struct ChildMemory {
     pub more: [RawFd; MORE],
     pub open_files: libc::rlimit,
     pub mark: Option<u64>,
+    pub root: Option<InnerRoot>,
     pub terminal: bool,
     pub subreaper: bool,
     pub report_fd: RawFd,
@@ -174,7 +125,7 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
         for (number, fd) in shared.stdio.iter().enumerate() {
             place(*fd, number)?;
         }
-        let mut kept = [-1; MORE + 2];
+        let mut kept = [-1; MORE + 3];
         for (number, (fd, kept)) in shared.more.iter().zip(&mut kept).enumerate() {
             if *fd >= 0 {
                 place(*fd, number)?;
@@ -183,20 +134,25 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
         }
         kept[MORE] = shared.directory;
         kept[MORE + 1] = shared.report_fd;
+        kept[MORE + 2] = shared.root.as_ref().map_or(-1, |root| root.fd);
         let limit = &raw const shared.open_files as usize;
         let limited = [0, libc::RLIMIT_NOFILE as usize, limit, 0];
         call(libc::SYS_prlimit64, limited).map_err(at(Step::Limit))?;
         if let Some(mark) = shared.mark {
             set_lock_limits(mark, mark).map_err(|errno| (Step::Mark, errno as c_int))?;
         }
-        // From here on the child has no descriptor of init to which a path could lead. Beside the program's own pipes two
-        // descriptors stay open: the working directory until the next step, and the report's pipe until the program
-        // runs. A pipe is not a directory and cannot be executed, so no path leads through it.
+        // From here on the child has no descriptor of init to which a path could lead. Beside the program's own pipes three
+        // descriptors stay open: the working directory until the next step, the namespace that it enters, if any, until it
+        // is in, and the report's pipe until the program runs. The last two are not directories and cannot be executed, so
+        // no path leads through them.
         close_all_but(&mut kept).map_err(|errno| (Step::Close, errno as c_int))?;
         let directory = [shared.directory as usize, 0, 0, 0];
         call(libc::SYS_fchdir, directory).map_err(at(Step::Directory))?;
         call(libc::SYS_close, directory).map_err(at(Step::Close))?;
         reach().map_err(at(Step::Reach))?;
+        if let Some(root) = &shared.root {
+            root.enter()?;
+        }
         // Init's signal dispositions are all the default, and `execve` keeps them; only the mask must be reset.
         let none: u64 = 0;
         let mask = &raw const none as usize;

@@ -51,21 +51,25 @@ pub struct Placed {
     pub directory: RawFd,
     /// The pipe of the report; -1 for none.
     pub report: RawFd,
+    /// The namespace that it enters; -1 for none.
+    pub inner: RawFd,
     /// Copies that stay open until the child has executed.
     copies: Vec<OwnedFd>,
 }
 
 impl Placed {
-    /// Without other pipes, `directory` and `report` are used as they are. The caller keeps them open.
+    /// Without other pipes, `directory`, `report` and `inner` are used as they are. The caller keeps them open.
     pub fn new(
         directory: RawFd,
         report: Option<RawFd>,
+        inner: Option<RawFd>,
         more: &[(u8, BorrowedFd<'_>)],
     ) -> Result<Self, Errno> {
         let mut placed = Self {
             more: [-1; MORE],
             directory,
             report: report.unwrap_or(-1),
+            inner: inner.unwrap_or(-1),
             copies: Vec::new(),
         };
         if more.is_empty() {
@@ -80,6 +84,9 @@ impl Placed {
         placed.directory = placed.copy(directory)?;
         if let Some(report) = report {
             placed.report = placed.copy(report)?;
+        }
+        if let Some(inner) = inner {
+            placed.inner = placed.copy(inner)?;
         }
         Ok(placed)
     }

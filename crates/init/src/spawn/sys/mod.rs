@@ -4,6 +4,8 @@
 mod child;
 mod descriptors;
 mod held_up;
+mod inner;
+mod step;
 mod words;
 
 use std::ffi::CString;
@@ -19,12 +21,13 @@ use super::cgroup::Cgroup;
 use crate::seccomp;
 use crate::sys::errno_of;
 
-pub use self::child::Step;
 use self::descriptors::Placed;
 pub use self::descriptors::{duplicate, named_socket_pair, terminal_slave, thrice};
 pub use self::held_up::{is_stopped, kill, resume};
+pub use self::step::Step;
 
 use self::child::{ChildMemory, child};
+use self::inner::InnerRoot;
 use self::words::Words;
 
 /// How often, and with what pause, reaping a child that is about to exit is tried.
@@ -47,6 +50,8 @@ pub struct Plan<'a> {
     pub open_files: (u64, u64),
     /// The limit on file locks that marks its family, if any.
     pub mark: Option<u64>,
+    /// The inner user namespace, in which it is root; `None` for the caller's user and namespace.
+    pub inner_fd: Option<BorrowedFd<'a>>,
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
     /// Whether it becomes the parent of its descendants whose own parents end.
@@ -127,7 +132,8 @@ fn prepare(
     more: &[(u8, BorrowedFd<'_>)],
     cgroup: Cgroup<'_>,
 ) -> Result<(ChildMemory, Placed), ChildError> {
-    let placed = Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, more)
+    let inner = plan.inner_fd.map(|fd| fd.as_raw_fd());
+    let placed = Placed::new(plan.directory_fd.as_raw_fd(), plan.report_fd, inner, more)
         .map_err(failed(Step::Descriptors))?;
     let memory = ChildMemory {
         words: Words::new(plan.candidates, plan.arguments, plan.environment),
@@ -140,6 +146,7 @@ fn prepare(
             rlim_max: plan.open_files.1,
         },
         mark: plan.mark,
+        root: inner.map(|_| InnerRoot::single(placed.inner)),
         terminal: plan.terminal,
         subreaper: plan.subreaper,
         report_fd: placed.report,
@@ -208,6 +215,7 @@ mod tests {
             directory_fd: directory_fd.as_fd(),
             open_files: (100, 100),
             mark: None,
+            inner_fd: None,
             terminal: false,
             subreaper: false,
             sibling: false,
