@@ -522,6 +522,9 @@ export interface ResourceUsage {
  * An isolated Linux machine. `AgentVm.create()` makes it. It lives until `dispose()`, until the server's process ends or, when
  * nothing runs in it and no reference to it is left, until it is garbage-collected.
  *
+ * **Text.** A string that becomes a path, a name or a word must be well-formed Unicode: half a surrogate pair, which has no form in
+ * UTF-8, is INVALID_ARGUMENT. In data, such as the content of a file, it becomes U+FFFD, as in Node.js.
+ *
  * **Order of checks.** Every call checks its arguments (INVALID_ARGUMENT), then that the VM is alive (VM_DISPOSED), then ids
  * (PROCESS_NOT_FOUND, SHELL_NOT_FOUND).
  *

@@ -141,9 +141,3 @@ test("options may inherit from defaults, and a Map is refused", async () => {
   await refused(vm.exec("pwd", new Map([["cwd", "/tmp"]])), "options", "object");
   await refused(vm.exec("pwd", { env: new Map([["A", "b"]]) }), "env", "object");
 });
-
-test("half a surrogate pair in a string becomes U+FFFD, as in Node.js", async () => {
-  const vm = await boot();
-  expect(await output(vm, "echo \ud800; echo $A", { env: { A: "\udc00" } })).toBe("\ufffd\n\ufffd\n");
-  expect((await vm.execFile("echo", ["\ud83e"])).stdout).toBe("\ufffd\n");
-});

@@ -56,8 +56,19 @@ function show(value) {
 function text(name, value) {
   if (typeof value !== "string") throw invalid(`${name} must be a string, not ${show(value)}`);
   if (value.includes("\0")) throw invalid(`${name} must not contain a NUL byte`);
-  // Half a surrogate pair has no UTF-8 form: it becomes U+FFFD, as in Node.js's own calls.
-  return value.toWellFormed();
+  return wellFormed(name, value);
+}
+
+/**
+ * Half a surrogate pair has no form in UTF-8. Node.js would make U+FFFD of it: another name than the one that was given.
+ * @param {string} name
+ * @param {string} value
+ */
+function wellFormed(name, value) {
+  if (!value.isWellFormed()) {
+    throw invalid(`${name} must be well-formed Unicode, without half a surrogate pair, not ${show(value)}`);
+  }
+  return value;
 }
 
 /** @type {Check<string>} */
@@ -118,7 +129,7 @@ function env(name, value) {
     if (key === "" || key.includes("=") || key.includes("\0")) {
       throw invalid(`${name} has the name ${show(key)}; a name must not be empty nor contain "=" or a NUL byte`);
     }
-    return [key.toWellFormed(), text(`${name}.${key}`, entry)];
+    return [wellFormed(`a name in ${name}`, key), text(`${name}.${key}`, entry)];
   });
 }
 
@@ -337,7 +348,8 @@ function pattern(name, value) {
   if (value === "" || value.length > MOST_PATTERN) {
     throw invalid(`${name} must have from 1 to ${MOST_PATTERN} characters, not ${value.length}`);
   }
-  return value;
+  // No output has such a text.
+  return wellFormed(name, value);
 }
 
 const waiting = { __proto__: /** @type {null} */ (null), timeout: milliseconds, signal: abortSignal };

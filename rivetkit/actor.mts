@@ -186,6 +186,10 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
     throw new TypeError(`options.persist.directory must be an absolute path, not ${String(options.persist.directory)}`);
   }
 
+  if (options.persist && !String(options.persist.directory).isWellFormed()) {
+    throw new TypeError("options.persist.directory must be well-formed Unicode");
+  }
+
   /** Runs a call by rivetkit's plain client: a single action, with its result in one message. */
   const plain = (c: ActionSide, method: string, args: unknown[]): Promise<unknown> =>
     started(c).calls.plain(connectionOf(c), method, args, (result) => {

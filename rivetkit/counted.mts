@@ -305,7 +305,7 @@ export async function readFilesCounted(
 }
 
 function isPath(path: unknown): boolean {
-  return typeof path === "string" && path.startsWith("/") && !path.includes("\0");
+  return typeof path === "string" && path.startsWith("/") && !path.includes("\0") && path.isWellFormed();
 }
 
 /** A screen, whose text may be as long as two million bytes. */

@@ -177,7 +177,7 @@ function isCount(value: unknown): value is number {
 
 /** The addon takes whatever path it gets. */
 function filePath(path: unknown): string {
-  if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) throw notOurs();
+  if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0") || !path.isWellFormed()) throw notOurs();
   return path;
 }
 
@@ -197,7 +197,8 @@ function writeHow(how: unknown): WriteHow {
 function archiveHow(how: unknown): ArchiveHow {
   if (typeof how !== "object" || how === null) throw notOurs();
   const { exclude, maxBytes, maxEntries } = bare(how as Partial<ArchiveHow>);
-  if (!Array.isArray(exclude) || !exclude.every((each) => typeof each === "string")) throw notOurs();
+  if (!Array.isArray(exclude) || !exclude.every((each) => typeof each === "string" && each.isWellFormed()))
+    throw notOurs();
   if (!isCount(maxBytes) || !isCount(maxEntries)) throw notOurs();
   return { exclude, maxBytes, maxEntries };
 }

@@ -32,6 +32,7 @@ import {
   requirePlain,
   toBase64,
 } from "./wire.mjs";
+import { wellFormed } from "./well-formed.mjs";
 
 /** An unused connection is closed after this time, so that the actor can sleep. */
 const IDLE_MS = 1000;
@@ -179,7 +180,7 @@ export class Link implements HandleLink {
         // The VM that may have received the call is gone, and another VM must not get it.
         if (call.sentTo !== undefined && call.sentTo !== session.incarnation) throw vmGone();
         try {
-          const value = await this.#carry(session, session.incarnation, call, sent);
+          const value = await this.#carry(session, session.incarnation, call, wellFormed(method, sent));
           this.streams.noticeResult(method, value);
           if (method === "spawn" && partsOf(kept)) void this.#followProcess(call, session.incarnation);
           return HANDLES.has(method) ? handleOf(this, session.incarnation, method, value) : value;

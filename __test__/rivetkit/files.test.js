@@ -89,3 +89,48 @@ test("arguments that a call does not have are refused to both clients", async ()
   });
   expect(codes).toEqual(Array(20).fill("INVALID_ARGUMENT"));
 });
+
+test("half a surrogate pair in a path is refused, and becomes U+FFFD in data", async () => {
+  const found = await server.evaluate(async ({ agent, createClient, endpoint, failure }) => {
+    // The other one makes promises of everything.
+    const own = createClient(endpoint).vm.getOrCreate(["test"]);
+    await agent.mkdir("/tmp/half");
+    const path = "/tmp/half/x\ud800y";
+    const calls = [
+      () => agent.readFile(path),
+      () => agent.writeFile(path, "x"),
+      () => agent.readFiles(["/etc/hostname", path]),
+      () =>
+        agent.writeFiles([
+          { path: "/tmp/half/a", content: "" },
+          { path, content: "" },
+        ]),
+      () => agent.exec("echo \ud800"),
+      () => agent.execFile("true", ["x".repeat(100_000), "\ud800".repeat(100_000)]),
+      () => agent.exec("true", { env: { "\ud800": "a" } }),
+      () => agent.exec("true", { stdin: "x", cwd: path }),
+      () => agent.openShell({ args: ["\ud800"] }),
+      () => agent.readdirRecursive("/tmp", { exclude: ["\ud800"] }),
+      async () => own.createReadStream(path),
+      async () => own.readArchive("/tmp", { exclude: ["\ud800"] }),
+      () => own.watch(path).next(),
+      () => own.uploadDirectory("/etc", path),
+    ];
+    const messages = [];
+    for (const call of calls) {
+      const { code, message, resolved } = await failure(call());
+      messages.push(`${code}: ${message ?? JSON.stringify(resolved)}`);
+    }
+    const listed = await agent.readdir("/tmp/half");
+    const half = "a\ud800b";
+    await agent.writeFile("/tmp/a", half);
+    await agent.appendFile("/tmp/a", half);
+    await agent.writeFiles([{ path: "/tmp/b", content: half }]);
+    const { stdout } = await agent.exec("cat /tmp/a /tmp/b -; printf 😀", { stdin: half });
+    return { messages, listed, stdout };
+  });
+  expect(found.messages.filter((message) => !/^INVALID_ARGUMENT: .*well-formed/.test(message))).toEqual([]);
+  expect(found.messages).toHaveLength(14);
+  expect(found.listed).toEqual([]);
+  expect(found.stdout).toBe(`${"a\ufffdb".repeat(4)}😀`);
+}, 60_000);

@@ -193,7 +193,7 @@ function binsOf(manifest, name, directory) {
   /** @type {[name: string, script: string][]} */
   const checked = [];
   for (const [command, script] of bins) {
-    if (typeof script !== "string" || script === "" || script.includes("\0")) {
+    if (typeof script !== "string" || script === "" || script.includes("\0") || !script.isWellFormed()) {
       throw wrong(`a path or an object of paths, not ${show(script)} for ${show(command)}`);
     }
     if (!isFileName(command)) {

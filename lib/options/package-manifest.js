@@ -36,7 +36,7 @@ async function manifestOf(directory) {
  * @param {string} name
  */
 function isFileName(name) {
-  return /^[^/\p{Cc}]+$/u.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= 255;
+  return /^[^/\p{Cc}\p{Cs}]+$/u.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= 255;
 }
 
 module.exports = { isFileName, manifestOf };

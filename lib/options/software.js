@@ -106,15 +106,18 @@ function packageOf(name, value) {
     if (allowLinks !== undefined && !(isStrings(allowLinks) && allowLinks.every((path) => nodePath.isAbsolute(path)))) {
       throw wrong("its allowLinks is no array of absolute paths on the host");
     }
-    if (packageDir.includes("\0") || allowLinks?.some((path) => path.includes("\0")))
-      throw wrong("a path has a NUL byte");
+    const given = [packageDir, ...(requires ?? []), ...Object.values(bins ?? {}), ...(allowLinks ?? [])];
+    if (given.some((one) => !isText(String(one))))
+      throw wrong("a path or name has a NUL byte or half a surrogate pair");
     const named = bins && new Map(Object.entries(bins));
     return { __proto__: null, name, called, source: value, packageDir, requires, bins: named, allowLinks };
   }
   if (type !== undefined && type !== "wasm-commands") throw wrong(`its type is ${JSON.stringify(type)}`);
   const directory = typeof commandDir === "string" ? commandDir : undefined;
   if (commands === undefined && directory === undefined) throw wrong("it has neither commands nor packageDir");
-  if (commands === undefined && directory?.includes("\0")) throw wrong("its commandDir has a NUL byte");
+  if (commands === undefined && directory !== undefined && !isText(directory)) {
+    throw wrong("its commandDir has a NUL byte or half a surrogate pair");
+  }
   if (commands !== undefined && !Array.isArray(commands)) throw wrong("its commands is no array");
   if (!isObject(aliases)) throw wrong("its aliases is no object");
   if (aptName !== undefined && typeof aptName !== "string") throw wrong("its aptName is no string");
@@ -142,6 +145,9 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
  * @returns {value is string[]}
  */
 const isStrings = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
+
+/** Whether it can be a path or a name of the host. @param {string} value */
+const isText = (value) => !value.includes("\0") && value.isWellFormed();
 
 /**
  * What the packages in `packages` need: `commands` that the VM must have, and `mounts` and `bins` to show.
