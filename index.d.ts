@@ -1865,7 +1865,7 @@ export interface VmStat {
 /**
  * A message on `node:diagnostics_channel`, for traces and metrics: on `agent-vm:boot` when `create` has settled, on
  * `agent-vm:exec` when `exec` or `execFile` has settled, on `agent-vm:spawn` when a spawned process has exited or could not be
- * started, and on `agent-vm:dispose` when `dispose` has resolved. Only what began while the channel had a subscriber is published,
+ * started, on `agent-vm:shell` when a shell has exited or could not be opened, and on `agent-vm:dispose` when `dispose` has resolved. Only what began while the channel had a subscriber is published,
  * in the asynchronous context in which it began.
  */
 export interface AgentVmDiagnostic extends Partial<ExitStatus> {
@@ -1875,12 +1875,14 @@ export interface AgentVmDiagnostic extends Partial<ExitStatus> {
   durationMs: number;
   /** The VM. Absent if a boot failed. */
   vm?: AgentVm;
-  /** For exec and spawn, the program. `exec(command)` is `/bin/sh -c command`. */
+  /** For exec, spawn and shell, the program. `exec(command)` is `/bin/sh -c command`. */
   file?: string;
-  /** For exec and spawn, the arguments, without the program's own name. */
+  /** For exec, spawn and shell, the arguments, without the program's own name. */
   args?: string[];
   /** For a spawned process that has exited, its pid. */
   pid?: number;
+  /** For a shell that has exited, its id. */
+  shellId?: string;
   /**
    * For dispose, the last reading of `stats`, which `dispose` takes while the channel has a subscriber. Absent if the VM had died, or
    * did not answer within 100 ms.

@@ -352,7 +352,8 @@ class AgentVm extends FollowedEmitter {
   async openShell(options) {
     const checked = check.members("options", options, check.shell);
     this.#calls.requireVm();
-    return new VmShell(await this.#shells.open(checked));
+    const told = diagnostics.begin("shell", { vm: this });
+    return new VmShell(await this.#shells.open(checked, told));
   }
 
   /** @type {Contract["writeShell"]} */

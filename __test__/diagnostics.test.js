@@ -52,6 +52,21 @@ test("processes are published on agent-vm:spawn when they have ended", async () 
   expect(told[1]).toMatchObject({ file: "no-such-program", error });
 });
 
+test("shells are published on agent-vm:shell when they have exited, also at the end of the VM", async () => {
+  const vm = await boot();
+  const told = messages("agent-vm:shell");
+  const { shellId, exited } = await vm.openShell({ command: "sh", args: ["-c", "exit 4"] });
+  await exited;
+  expect(told).toEqual([
+    expect.objectContaining({ ...timed, vm, file: "sh", args: ["-c", "exit 4"], shellId, exitCode: 4, signal: null }),
+  ]);
+  const error = await rejection(vm.openShell({ command: "no-such-program" }));
+  expect(told[1]).toEqual({ ...timed, vm, file: "no-such-program", args: [], error });
+  const other = await vm.openShell();
+  await vm.dispose();
+  expect(told.slice(2)).toMatchObject([{ file: "bash", args: [], shellId: other.shellId, reason: "disposed" }]);
+});
+
 test("disposals are published on agent-vm:dispose, with the last statistics", async () => {
   const told = messages("agent-vm:dispose");
   const vm = await AgentVm.create();
@@ -66,16 +81,19 @@ test("disposals are published on agent-vm:dispose, with the last statistics", as
 test("a message is published in the asynchronous context of its call", async () => {
   const storage = new AsyncLocalStorage();
   const found = {};
-  for (const name of ["boot", "exec", "spawn", "dispose"]) {
+  for (const name of ["boot", "exec", "spawn", "shell", "dispose"]) {
     const take = () => (found[name] = storage.getStore());
     diagnostics.subscribe(`agent-vm:${name}`, take);
     subscribed.push([`agent-vm:${name}`, take]);
   }
   const vm = await storage.run("boots", () => boot());
   const { pid } = await storage.run("spawns", () => vm.spawn("cat"));
+  const shell = await storage.run("opens", () => vm.openShell());
+  await storage.run("types", () => vm.writeShell(shell.shellId, "exit\n"));
+  await shell.exited;
   await storage.run("runs", () => vm.exec("true"));
   await storage.run("closes", () => vm.closeProcessStdin(pid));
   await vm.waitProcess(pid);
   await storage.run("disposes", () => vm.dispose());
-  expect(found).toEqual({ boot: "boots", exec: "runs", spawn: "spawns", dispose: "disposes" });
+  expect(found).toEqual({ boot: "boots", exec: "runs", spawn: "spawns", shell: "opens", dispose: "disposes" });
 });

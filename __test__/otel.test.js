@@ -125,6 +125,41 @@ test("a boot, a command and a process are spans with OpenTelemetry's names, belo
   );
 });
 
+test("a shell is a span from openShell to its exit, below the span in which it was opened", async () => {
+  const { spans, tracer, collect } = instrumented();
+  const vm = await boot();
+  const { shell, spanId } = await tracer.startActiveSpan("opens", async (span) => {
+    const opened = await vm.openShell({ command: "/bin/sh" });
+    span.end();
+    return { shell: opened, spanId: span.spanContext().spanId };
+  });
+  await tracer.startActiveSpan("ends", async (span) => {
+    await vm.exec("sleep 0.2");
+    await vm.writeShell(shell.shellId, "exit 3\n");
+    await shell.exited;
+    span.end();
+  });
+  await rejection(vm.openShell({ command: "no-such-program" }));
+  const found = spans.getFinishedSpans().filter(({ attributes }) => attributes["agent_vm.shell.id"] !== undefined);
+  expect(found).toHaveLength(1);
+  expect(found[0]).toMatchObject({ name: "sh", kind: SpanKind.CLIENT, status: { code: SpanStatusCode.ERROR } });
+  expect(found[0].attributes).toEqual({
+    "process.executable.name": "sh",
+    "process.executable.path": "/bin/sh",
+    "agent_vm.shell.id": shell.shellId,
+    "process.exit.code": 3,
+    "agent_vm.exit.reason": "exited",
+    "error.type": "3",
+  });
+  expect(found[0].parentSpanContext.spanId).toBe(spanId);
+  expect(seconds(found[0].duration)).toBeGreaterThan(0.19);
+  const failed = spans.getFinishedSpans().at(-1);
+  expect(failed).toMatchObject({ name: "no-such-program", attributes: { "error.type": "ENOENT" } });
+  const { "agent_vm.shell.duration": durations } = await collect();
+  expect(valueOf(durations, { "error.type": "3" }).count).toBe(1);
+  expect(valueOf(durations, { "error.type": "ENOENT" }).count).toBe(1);
+});
+
 test("a process's span is below the span in which it was started, not the one in which it ended", async () => {
   const { spans, tracer } = instrumented();
   const vm = await boot();

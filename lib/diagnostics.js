@@ -9,6 +9,7 @@ const channels = {
   boot: channel("agent-vm:boot"),
   exec: channel("agent-vm:exec"),
   spawn: channel("agent-vm:spawn"),
+  shell: channel("agent-vm:shell"),
   dispose: channel("agent-vm:dispose"),
 };
 

@@ -12,6 +12,7 @@ const { commandLine, exitStatus } = require("./wire");
 /** @import { CheckedShell } from "./arguments" */
 /** @import { Calls } from "./calls" */
 /** @import { InContext } from "./context-of-call" */
+/** @import { Publish } from "./diagnostics" */
 /** @import { ShellBackend } from "./handles/vm-shell" */
 /** @import { ExitStatus } from "../index" */
 /** @import { ExitValues, Pairs } from "./wire" */
@@ -28,6 +29,8 @@ const EXITED = 1024;
 class Shell extends Followed {
   shellId;
   #calls;
+  /** @type {Publish | undefined} */
+  told;
 
   /**
    * @param {string} shellId
@@ -86,31 +89,47 @@ class Shells {
 
   /**
    * Opens a shell and resolves to its id. It runs the `command` of the checked options, else bash if the VM has it,
-   * else sh.
+   * else sh. `told` publishes the diagnostic that is under way, if there is one.
    * @param {CheckedShell} options
+   * @param {Publish | undefined} told
    */
-  async open(options) {
+  async open(options, told) {
+    const { command = defaults.shells.preferred, args = [] } = options;
+    try {
+      return await this.#openOne(options, told);
+    } catch (error) {
+      told?.({ file: command, args, error });
+      throw error;
+    }
+  }
+
+  /**
+   * @param {CheckedShell} options
+   * @param {Publish | undefined} told
+   */
+  async #openOne(options, told) {
     const inContext = contextOfCall();
     const { command } = options;
     const { preferred, other } = defaults.shells;
-    if (command !== undefined) return this.#open({ __proto__: null, ...options, command }, inContext);
+    if (command !== undefined) return this.#open({ __proto__: null, ...options, command }, inContext, told);
     try {
-      return await this.#open({ __proto__: null, ...options, command: preferred }, inContext);
+      return await this.#open({ __proto__: null, ...options, command: preferred }, inContext, told);
     } catch (thrown) {
       const error = systemError(thrown);
       if (error.code !== "ENOENT" || error.path !== preferred) throw error;
       /** @type {Pairs} */
       const env = [["SHELL", other.path], ...(options.env ?? [])];
-      return this.#open({ __proto__: null, ...options, command: other.program, env }, inContext);
+      return this.#open({ __proto__: null, ...options, command: other.program, env }, inContext, told);
     }
   }
 
   /**
    * @param {Command} options
    * @param {InContext} inContext
+   * @param {Publish | undefined} told
    * @returns {Promise<Shell>}
    */
-  async #open(options, inContext) {
+  async #open(options, inContext, told) {
     const { command, args = [], env = [], cwd, user } = options;
     const { cols = defaults.terminal.cols, rows = defaults.terminal.rows, screen = false } = options;
     /** @type {Pairs} */
@@ -122,6 +141,7 @@ class Shells {
     /** @param {string} shellId */
     const onStart = (shellId) => {
       shell = new Shell(shellId, inContext, this.#calls);
+      shell.told = told && ((more) => told({ file: command, args, shellId, ...more }));
       this.#shells.set(shellId, shell);
     };
     await this.#calls.start("openShell", onStart, commandLine(command, args), request);
@@ -180,6 +200,7 @@ class Shells {
     if (shell === undefined) return emit(exit);
     this.#exited.push(shellId);
     if (this.#exited.length > EXITED) this.#shells.delete(/** @type {string} */ (this.#exited.shift()));
+    shell.told?.(exit);
     try {
       shell.inContext(emit, exit);
     } finally {

@@ -1,5 +1,5 @@
 "use strict";
-// How long boots, commands and processes take, as histograms.
+// How long boots, commands, processes and shells take, as histograms.
 
 const { errorType } = require("./error-type");
 
@@ -18,6 +18,7 @@ function durationsOf(meter) {
     boot: histogram("agent_vm.boot.duration", "Duration of the boots of VMs."),
     exec: histogram("agent_vm.exec.duration", "Duration of the commands of exec and execFile."),
     spawn: histogram("agent_vm.spawn.duration", "Duration of spawned processes."),
+    shell: histogram("agent_vm.shell.duration", "Duration of shells on a terminal."),
   };
   /**
    * @param {keyof typeof histograms} name

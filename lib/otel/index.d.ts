@@ -27,7 +27,7 @@ export interface Instrumentation {
 }
 
 /**
- * Makes a span of each boot, command and spawned process that ends from now on, and observes what the VMs use. A span is a child of
+ * Makes a span of each boot, command, spawned process and shell that ends from now on, and observes what the VMs use. A span is a child of
  * the span that is active where the call was made.
  */
 export function instrument(options?: InstrumentOptions): Instrumentation;

@@ -23,7 +23,7 @@ function instrument(options) {
   const span = spansOf(tracer, { commandArgs, attributesOf });
   const record = durationsOf(meter);
 
-  /** @param {"boot" | "exec" | "spawn"} name */
+  /** @param {"boot" | "exec" | "spawn" | "shell"} name */
   const ended = (name) => (/** @type {unknown} */ message) => {
     const found = /** @type {AgentVmDiagnostic} */ (message);
     if (found.vm) gauges.see(found.vm);
@@ -40,6 +40,7 @@ function instrument(options) {
     ["agent-vm:boot", ended("boot")],
     ["agent-vm:exec", ended("exec")],
     ["agent-vm:spawn", ended("spawn")],
+    ["agent-vm:shell", ended("shell")],
     ["agent-vm:dispose", disposed],
   ];
   for (const [name, listener] of listeners) diagnostics.subscribe(name, listener);

@@ -1,5 +1,5 @@
 "use strict";
-// A span for each boot, command and process that has ended, with the names of the semantic conventions for command line
+// A span for each boot, command, process and shell that has ended, with the names of the semantic conventions for command line
 // programs. A message is published in the asynchronous context of its call, so the span becomes a child of the span there.
 
 const path = require("node:path");
@@ -17,11 +17,11 @@ const { errorType } = require("./error-type");
  */
 function spansOf(tracer, { commandArgs, attributesOf }) {
   /**
-   * @param {"boot" | "exec" | "spawn"} name
+   * @param {"boot" | "exec" | "spawn" | "shell"} name
    * @param {AgentVmDiagnostic} message
    */
   return (name, message) => {
-    const { startTime, durationMs, vm, file, args, pid, exitCode, reason } = message;
+    const { startTime, durationMs, vm, file, args, pid, shellId, exitCode, reason } = message;
     /** @type {Attributes} */
     const attributes = vm ? { ...attributesOf(vm) } : {};
     const program = file === undefined ? undefined : path.posix.basename(file);
@@ -29,6 +29,7 @@ function spansOf(tracer, { commandArgs, attributesOf }) {
     if (file?.startsWith("/")) attributes["process.executable.path"] = file;
     if (commandArgs && file !== undefined) attributes["process.command_args"] = [file, ...(args ?? [])];
     if (pid !== undefined) attributes["process.pid"] = pid;
+    if (shellId !== undefined) attributes["agent_vm.shell.id"] = shellId;
     if (exitCode !== undefined) attributes["process.exit.code"] = exitCode;
     if (reason !== undefined) attributes["agent_vm.exit.reason"] = reason;
     const failed = errorType(message);
