@@ -395,3 +395,58 @@ for i in range(33):
   await output(place, `touch ${top}/1/999/f`);
   await takeUntil(part, `${top}/1/999/f`);
 }, 120_000);
+
+test("a directory that renames bring too far down is not watched any more, which is said, and watched again higher up", async () => {
+  const { top, watcher } = await watched({ recursive: true }, "mkdir a && mkdir a/in");
+  // Its working directory stays the innermost one. Each turn of the first loop puts everything into one more directory.
+  const script = `import os
+top, name = "${top}", "d" * 200
+os.chdir(f"{top}/a/in")
+there = os.open(top, os.O_RDONLY)
+for i in range(40):
+    os.mkdir("n", dir_fd=there)
+    os.close(os.open("n/m", os.O_CREAT | os.O_WRONLY, dir_fd=there))
+    input()
+    os.rename("a", f"n/{name}{i}", src_dir_fd=there, dst_dir_fd=there)
+    os.rename("n", "a", src_dir_fd=there, dst_dir_fd=there)
+open(f"{top}/turned", "w").close()
+input()
+for i in range(1000): open(f"unseen{i}", "w").close()
+open(f"{top}/a/near", "w").close()
+os.rename("../in", "up", dst_dir_fd=there)
+open("seen", "w").close()
+open(f"{top}/last", "w").close()`;
+  await vm.writeFile("/home/user/far.py", script);
+  const { pid } = await vm.spawn("python3", ["/home/user/far.py"]);
+  const before = [];
+  for (let i = 0; i < 40; i++) {
+    // The new directory is watched now.
+    before.push(...(await takeUntil(watcher, `${top}/n/m`)));
+    await vm.writeProcessStdin(pid, "\n");
+  }
+  before.push(...(await takeUntil(watcher, `${top}/turned`)));
+  await output(vm, `touch ${top}/looked`);
+  before.push(...(await takeUntil(watcher, `${top}/looked`)));
+  const below = (at) => at.length - `${top}/`.length;
+  // Each further rename brings one more directory too far down.
+  const unwatched = before.filter(({ type }) => type === "unwatched");
+  expect(new Set(unwatched.map(({ code }) => code))).toEqual(new Set(["ENAMETOOLONG"]));
+  expect(unwatched.every(({ path: at }) => below(at) > 4095 && below(at) < 4095 + 210)).toBe(true);
+  expect(before.filter(({ type }) => type === "overflow")).toEqual([]);
+  expect(before.filter(({ path: at }) => below(at) > 4095 + 256)).toEqual([]);
+  await vm.writeProcessStdin(pid, "\n");
+  // The new directory is listed after it was found: its content comes before what happens later, or after that.
+  const after = [];
+  const has = (name) => after.some(({ type, path: at }) => type === "created" && at === `${top}/${name}`);
+  while (!has("last") || !has("up/seen")) after.push((await watcher.next()).value);
+  expect((await vm.waitProcessExit(pid)).exitCode).toBe(0);
+  await output(vm, `touch ${top}/up/end`);
+  while (!has("up/end")) after.push((await watcher.next()).value);
+  const seen = after.map((event) => shown(event, top));
+  expect(seen).toEqual(expect.arrayContaining(["created a/near", "created up"]));
+  // Not one was reported while it was far down.
+  expect(seen.filter((each) => each.includes("unseen")).sort()).toEqual(
+    Array.from({ length: 1000 }, (_, i) => `created up/unseen${i}`).sort(),
+  );
+  await watcher.return();
+});

@@ -40,6 +40,9 @@ impl State {
             self.followers.remove(&event.number);
         }
         for (id, place) in followers {
+            if self.is_too_far(id, place) {
+                continue;
+            }
             if event.name.is_empty() {
                 self.apply_to_itself(id, place, event);
             } else if self

@@ -28,6 +28,9 @@ const UNTOLD: Duration = Duration::from_secs(1);
 /// When a directory that is missing although no event says why is opened again.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// The longest path below the file that is watched, in bytes, that the kernel opens.
+const LONGEST_WAY: usize = 4095;
+
 /// A directory that must be opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Scan {
@@ -231,11 +234,40 @@ impl State {
                 continue;
             };
             let below = watched.tree.with_below(top, |place| seen.insert((watch, place)));
-            for place in below {
+            let (far, near) = watched.tree.apart(below, LONGEST_WAY);
+            for place in far {
+                self.leave_out(watch, place);
+            }
+            for place in near {
                 if self.recent.contains(&(watch, place)) {
                     self.scan(watch, place, true, false);
                 }
             }
+        }
+    }
+
+    /// Whether a directory is so far down, after renames, that its path cannot be opened any more. It, and what is below the first
+    /// such directory on the way to it, is not watched from then on: every event would make a path of that length.
+    pub(super) fn is_too_far(&mut self, id: WatchId, place: Place) -> bool {
+        let Some(watched) = self.watches.get(&id) else {
+            return false;
+        };
+        if watched.tree.way_length(place, LONGEST_WAY) <= LONGEST_WAY {
+            return false;
+        }
+        if let Some(first) = watched.tree.first_far(place, LONGEST_WAY) {
+            self.leave_out(id, first);
+        }
+        true
+    }
+
+    fn leave_out(&mut self, id: WatchId, place: Place) {
+        if let Some(watched) = self.watches.get(&id)
+            && watched.tree.get(place).is_some()
+        {
+            let error = Error::system(&Errno::ENAMETOOLONG.into(), "watch");
+            watched.unwatched(place, b"", error.code());
+            self.forget(id, place);
         }
     }
 

@@ -140,6 +140,49 @@ impl Tree {
         names.join(&b'/')
     }
 
+    /// How many bytes the relative path from the root has; more than `most` if it is longer, whatever its length.
+    pub fn way_length(&self, place: Place, most: usize) -> usize {
+        let mut length = 0;
+        for place in self.upwards(place).take_while(|place| *place != ROOT) {
+            length = longer(length, self.name(place));
+            if length > most {
+                break;
+            }
+        }
+        length
+    }
+
+    /// The first directory on the way from the root to this one whose relative path has more than `most` bytes.
+    pub fn first_far(&self, place: Place, most: usize) -> Option<Place> {
+        let mut way: Vec<_> = self.upwards(place).take_while(|place| *place != ROOT).collect();
+        way.reverse();
+        let mut length = 0;
+        way.into_iter().find(|place| {
+            length = longer(length, self.name(*place));
+            length > most
+        })
+    }
+
+    /// Of directories that come after those above them, the ones whose relative path has more than `most` bytes, without what is
+    /// below one of these; and the others.
+    pub fn apart(&self, places: Vec<Place>, most: usize) -> (Vec<Place>, Vec<Place>) {
+        let mut lengths: HashMap<Place, usize> = HashMap::new();
+        let (mut far, mut near) = (Vec::new(), Vec::new());
+        for place in places {
+            let parent = self.get(place).map_or(ROOT, |directory| directory.parent);
+            let above = lengths.get(&parent).copied();
+            let above = above.unwrap_or_else(|| self.way_length(parent, most));
+            let length = longer(above, self.name(place));
+            lengths.insert(place, length);
+            if length <= most {
+                near.push(place);
+            } else if above <= most {
+                far.push(place);
+            }
+        }
+        (far, near)
+    }
+
     fn upwards(&self, place: Place) -> impl Iterator<Item = Place> {
         std::iter::successors(Some(place), |place| {
             (*place != ROOT).then(|| self.get(*place).map_or(ROOT, |directory| directory.parent))
@@ -147,9 +190,33 @@ impl Tree {
     }
 }
 
+/// The length of a path with one name more.
+fn longer(length: usize, name: &[u8]) -> usize {
+    length + usize::from(length > 0) + name.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_too_long_is_found_wherever_it_begins_to_be() {
+        let mut tree = Tree::new();
+        let a = tree.add(ROOT, b"aa");
+        let b = tree.add(a, b"bb");
+        let c = tree.add(b, b"cc");
+        let d = tree.add(c, b"dd");
+        let other = tree.add(b, b"o");
+        assert_eq!((tree.way_length(d, 100), tree.way(d).len()), (11, 11));
+        assert_eq!((tree.first_far(d, 11), tree.first_far(d, 10)), (None, Some(d)));
+        assert_eq!((tree.first_far(d, 7), tree.first_far(d, 4)), (Some(c), Some(b)));
+        let below = tree.with_below(b, |_| true);
+        assert_eq!(tree.apart(below.clone(), 7), (vec![c], vec![b, other]));
+        assert_eq!(tree.apart(below.clone(), 4), (vec![b], vec![]));
+        // The directory above is too long already: it is reported itself.
+        assert_eq!(tree.apart(below, 1), (vec![], vec![]));
+        assert!(tree.way_length(d, 3) > 3 && tree.way_length(ROOT, 3) == 0);
+    }
 
     #[test]
     fn a_directory_that_moves_takes_what_is_below_it_along() {
