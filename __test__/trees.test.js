@@ -287,13 +287,13 @@ test("patterns that take long for many long paths hold up no other VM, and an ab
   const depth = () => Number(sh(to, "find . -mindepth 1 -type d -printf x | wc -c"));
   try {
     const aborted = rejection(vm.downloadDirectory("/home/user/long", to, options));
-    // The last directory follows when its names have been compared.
-    await until(() => depth() === levels - 1);
+    // The last directories follow when the names in the last one have been compared.
+    await until(() => depth() > levels - 100);
     // To compare the names takes many times as long as these, and if it held them up, it would be over after the first.
     for (let i = 0; i < 20; i++) await output(other, "true");
     controller.abort();
     expect(await aborted).toMatchObject({ code: "ABORTED" });
-    expect(depth()).toBe(levels - 1);
+    expect(depth()).toBeLessThan(levels);
   } finally {
     // Deeper than Node.js removes.
     sh(to, "rm -rf *");

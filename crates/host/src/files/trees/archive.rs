@@ -12,6 +12,7 @@ use super::request::TransferLimits;
 use super::sink::Sink;
 use super::tar_in::Unpacking;
 use super::tar_out;
+use super::trail::Reach;
 use super::walk::Walk;
 use super::workers::Workers;
 use crate::error::Error;
@@ -92,9 +93,10 @@ impl Vm {
         let runtime = runtime::guest().map_err(|error| Error::system(&error, "epoll_create"))?;
         let (sender, receiver) = oneshot::channel();
         let vm = self.clone();
+        let workers = Workers::Guest(self.clone());
         drop(runtime.spawn(async move {
             let result = tokio::select! {
-                result = work => result,
+                result = workers.poll(work) => result,
                 () = vm.ended() => Err(Error::Disposed),
                 () = progress.stopped() => Err(Error::Aborted),
             };

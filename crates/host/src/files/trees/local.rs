@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::sink::Sink;
 use super::tar_in::Unpacking;
 use super::tar_out;
+use super::trail::Reach;
 use super::walk::Walk;
 use super::workers::Workers;
 use crate::error::Error;
@@ -53,7 +54,7 @@ impl LocalArchives {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let progress = Progress::without_vm(request.limits);
         let (counting, workers) = (progress.clone(), Workers::Own(self.threads.clone()));
-        let result = working(async move {
+        let result = working(&self.threads, async move {
             let top = host.top(false).await?;
             let walk = Walk::new(&host, top, request.path, exclude, None, counting.clone()).await?;
             tar_out::write(&workers, walk, &sender, &counting).await
@@ -68,7 +69,7 @@ impl LocalArchives {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let progress = Progress::without_vm(request.limits);
         let (counting, workers) = (progress.clone(), Workers::Own(self.threads.clone()));
-        let result = working(async move {
+        let result = working(&self.threads, async move {
             let top = host.top(true).await?;
             let sink = Sink::new(&host, top, request.path);
             let from = BytesIn::new(receiver);
@@ -117,13 +118,15 @@ impl LocalArchives {
 
 /// Runs work on an archive. It ends by itself after a [`stop`](Progress::stop), so that nothing is under way when its result comes.
 fn working(
+    threads: &GuestThreads,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let runtime = runtime::guest().map_err(|error| Error::system(&error, "epoll_create"))?;
     let (sender, receiver) = oneshot::channel();
+    let workers = Workers::Own(threads.clone());
     drop(runtime.spawn(async move {
         // The stream may be gone.
-        drop(sender.send(work.await));
+        drop(sender.send(workers.poll(work).await));
     }));
     Ok(receiver)
 }

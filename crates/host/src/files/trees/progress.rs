@@ -18,7 +18,7 @@ use crate::vm::{Vm, WeakVm};
 /// The shortest time between two reports.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Receives totals, on the I/O thread. The next ones arrive when [`Credit`] is dropped.
+/// Receives totals, on a thread that may block. The next ones arrive when [`Credit`] is dropped.
 pub type OnProgress = Arc<dyn Fn(Totals, Credit) + Send + Sync>;
 
 #[derive(Default)]

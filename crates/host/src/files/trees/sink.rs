@@ -21,18 +21,25 @@ const FINISHED: usize = 16;
 /// Where a transfer goes to.
 pub trait Target: Reach {
     /// Opens a directory, which is made if it is missing. Also returns whether it was. ENOTDIR if something else is there.
-    async fn make_directory(&self, directory: Arc<OwnedFd>, name: Vec<u8>) -> Result<(OwnedFd, bool), Error>;
+    fn make_directory(
+        &self,
+        directory: Arc<OwnedFd>,
+        name: Vec<u8>,
+    ) -> impl Future<Output = Result<(OwnedFd, bool), Error>> + Send;
 
     /// Gives directories their attributes.
-    async fn finish(&self, directories: Vec<(Arc<OwnedFd>, Kept)>) -> Result<(), Error>;
+    fn finish(
+        &self,
+        directories: Vec<(Arc<OwnedFd>, Kept)>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Makes files and links, in the place of what is there and is no directory.
-    async fn make(
+    fn make(
         &self,
         directory: Arc<OwnedFd>,
         entries: Vec<Entry>,
         progress: &Progress,
-    ) -> Result<(), Error>;
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Follows the steps of a walk in another tree.

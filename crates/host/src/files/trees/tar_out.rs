@@ -50,12 +50,11 @@ pub async fn write(
                     progress: progress.clone(),
                 };
                 loop {
-                    let (left, made, is_over) = workers
-                        .run(move || {
-                            let is_over = packing.fill(&mut piece)?;
-                            Ok((packing, piece, is_over))
-                        })
-                        .await?;
+                    let fill = move || {
+                        let is_over = packing.fill(&mut piece)?;
+                        Ok((packing, piece, is_over))
+                    };
+                    let (left, made, is_over) = workers.run(fill).await?;
                     packing = left;
                     piece = made;
                     if is_over {
@@ -131,8 +130,14 @@ impl Packing {
                     self.current = Some(begin(piece, &path, name, file, size, kept));
                     self.progress.bytes(size)?;
                 }
-                // No source has any.
-                Content::Bytes { .. } => {}
+                Content::Bytes { bytes, kept } => {
+                    let size = bytes.len() as u64;
+                    tar_header::write(piece, &path, kept, &Written::File(size));
+                    piece.extend_from_slice(&bytes);
+                    piece.resize(piece.len() + padding(size) as usize, 0);
+                    self.progress.bytes(size)?;
+                    self.progress.file()?;
+                }
             }
         }
         Ok(false)

@@ -2,29 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::fcntl::{OFlag, openat2, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-/// Never the controlling terminal, and never a wait for a FIFO's other end.
-const ALWAYS: OFlag = OFlag::O_CLOEXEC
-    .union(OFlag::O_NOCTTY)
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_NOFOLLOW);
-
-/// How a name of an open directory is opened: no link is followed.
-pub fn how(flags: OFlag, mode: Mode) -> OpenHow {
-    OpenHow::new().flags(flags | ALWAYS).mode(mode).resolve(
-        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-    )
-}
+use super::in_directory::how;
 
 /// Names that only one transfer uses.
 pub struct TemporaryNames {
@@ -33,8 +22,8 @@ pub struct TemporaryNames {
 }
 
 impl TemporaryNames {
-    /// Others than those of any other transfer.
     pub fn new() -> io::Result<Self> {
+        use std::io::Read;
         let mut bytes = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(Self {
@@ -52,12 +41,11 @@ impl TemporaryNames {
 /// A file under a temporary name, which is removed unless it gets its own.
 pub struct Temporary {
     directory: Arc<OwnedFd>,
-    pub name: String,
+    name: String,
     is_renamed: bool,
 }
 
 impl Temporary {
-    /// A new file, opened to write.
     pub fn file(directory: &Arc<OwnedFd>, names: &TemporaryNames) -> Result<(Self, File), Errno> {
         let name = names.next();
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
@@ -66,7 +54,6 @@ impl Temporary {
         Ok((Self::new(directory, name), File::from(fd)))
     }
 
-    /// A new link.
     pub fn link(directory: &Arc<OwnedFd>, names: &TemporaryNames, target: &[u8]) -> Result<Self, Errno> {
         let name = names.next();
         symlinkat(OsStr::from_bytes(target), directory, name.as_str())?;
@@ -79,6 +66,11 @@ impl Temporary {
             name,
             is_renamed: false,
         }
+    }
+
+    /// Its temporary name.
+    pub fn name(&self) -> &[u8] {
+        self.name.as_bytes()
     }
 
     /// Gives it its own name, in the place of what is there and is no directory.

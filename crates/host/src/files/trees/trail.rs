@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::workers::Workers;
 use crate::error::Error;
 
 /// How many of the nearest directories stay open.
@@ -18,10 +19,19 @@ const LONGEST_WAY: usize = 3072;
 /// The deepest directory, as for listings and copies.
 pub const MAX_DEPTH: usize = 4096;
 
-/// Opens directories of one side.
-pub trait Reach {
+/// One side of a transfer.
+pub trait Reach: Send + Sync + 'static {
+    /// The threads that work on it.
+    fn workers(&self) -> &Workers;
+
+    /// Opens the directory at the top, and makes it if it is missing and `create` is true.
+    fn top(&self, create: bool) -> impl Future<Output = Result<OwnedFd, Error>> + Send;
+
+    /// The path of the top, for errors.
+    fn path(&self) -> &str;
+
     /// Opens a directory below `base`. There is no link on the way.
-    async fn open(&self, base: Arc<OwnedFd>, way: Vec<u8>) -> Result<OwnedFd, Error>;
+    fn open(&self, base: Arc<OwnedFd>, way: Vec<u8>) -> impl Future<Output = Result<OwnedFd, Error>> + Send;
 }
 
 /// The way from the top of a tree to a directory.

@@ -5,19 +5,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::stat::fstat;
 use tokio::sync::{SemaphorePermit, mpsc};
 
+use super::entry::{Content, Entry};
+use super::exclude::Exclude;
 use super::host::Host;
 use super::inside::Inside;
 use super::progress::{OnProgress, Progress};
 use super::request::TransferRequest;
 use super::sink::{Sink, Target};
+use super::small::MOST_SMALL;
 use super::walk::{Event, Source, Walk};
 use crate::abort::Abort;
 use crate::error::Error;
 use crate::totals::Totals;
 use crate::vm::Vm;
 
-/// How many steps the source is ahead of the target. Each may have a batch of open files.
-const AHEAD: usize = 2;
+/// How many legs wait for the target.
+const AHEAD: usize = 1;
+/// How many steps, and how many entries, a leg has at least unless it is the last one.
+const LEG: usize = 64;
 
 impl Vm {
     /// Copies the content of a host directory into a directory of the VM.
@@ -27,25 +32,8 @@ impl Vm {
         on_progress: Option<OnProgress>,
         abort: &Abort,
     ) -> Result<Totals, Error> {
-        let progress = Progress::new(self, request.limits, on_progress);
-        let _place = self.transferring(abort).await?;
-        let transfer = async {
-            let (host, inside) = self.sides(&request)?;
-            let from = host.top(false).await?;
-            let to = inside.top(true).await?;
-            let target = identity(&to)?;
-            let walk = Walk::new(
-                &host,
-                from,
-                request.host_path,
-                request.exclude,
-                target,
-                progress.clone(),
-            )
-            .await?;
-            copy(walk, Sink::new(&inside, to, request.path), &progress).await
-        };
-        aborting(transfer, &progress, abort).await
+        let (host, inside) = self.sides(&request)?;
+        self.transfer(host, inside, request, on_progress, abort).await
     }
 
     /// Copies the content of a directory of the VM into a host directory.
@@ -55,24 +43,21 @@ impl Vm {
         on_progress: Option<OnProgress>,
         abort: &Abort,
     ) -> Result<Totals, Error> {
+        let (host, inside) = self.sides(&request)?;
+        self.transfer(inside, host, request, on_progress, abort).await
+    }
+
+    async fn transfer(
+        &self,
+        source: impl Source,
+        target: impl Target,
+        request: TransferRequest,
+        on_progress: Option<OnProgress>,
+        abort: &Abort,
+    ) -> Result<Totals, Error> {
         let progress = Progress::new(self, request.limits, on_progress);
         let _place = self.transferring(abort).await?;
-        let transfer = async {
-            let (host, inside) = self.sides(&request)?;
-            let from = inside.top(false).await?;
-            let to = host.top(true).await?;
-            let target = identity(&to)?;
-            let walk = Walk::new(
-                &inside,
-                from,
-                request.path,
-                request.exclude,
-                target,
-                progress.clone(),
-            )
-            .await?;
-            copy(walk, Sink::new(&host, to, request.host_path), &progress).await
-        };
+        let transfer = copy(source, target, request.exclude, progress.clone());
         aborting(transfer, &progress, abort).await
     }
 
@@ -113,36 +98,90 @@ async fn aborting(
     result.map(|()| progress.totals())
 }
 
-/// Copies what a walk finds.
+/// Both sides work at the same time, each on threads of its own.
 async fn copy(
-    mut walk: Walk<'_, impl Source>,
-    mut sink: Sink<'_, impl Target>,
-    progress: &Progress,
+    source: impl Source,
+    target: impl Target,
+    exclude: Exclude,
+    progress: Progress,
 ) -> Result<(), Error> {
-    let (sender, mut receiver) = mpsc::channel(AHEAD);
+    let (source_workers, target_workers) = (source.workers().clone(), target.workers().clone());
+    let from = source.top(false).await?;
+    let to = target.top(true).await?;
+    let not_through = identity(&to)?;
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let counting = progress.clone();
     let reading = async move {
-        while let Some(event) = walk.next().await? {
-            // The other side has failed, and tells why.
-            if sender.send(event).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
+        let path = source.path().to_owned();
+        let walk = Walk::new(&source, from, path, exclude, not_through, counting).await?;
+        read(walk, sender).await
     };
     let writing = async move {
-        while let Some(event) = receiver.recv().await {
-            progress.check()?;
-            if let Event::Entries(entries) = &event {
-                progress.room_for(entries)?;
-            }
-            sink.take(event, progress).await?;
-            progress.report();
-        }
-        sink.end().await
+        let path = target.path().to_owned();
+        write(Sink::new(&target, to, path), receiver, &progress).await
     };
     // Both to their end: neither may still be at work when the call settles.
-    let (read, written) = tokio::join!(reading, writing);
+    let (read, written) = tokio::join!(source_workers.poll(reading), target_workers.poll(writing),);
     written.and(read)
+}
+
+/// Steps that the target takes without a pause. Between two legs each side may have to wait for the other one.
+#[derive(Default)]
+struct Leg {
+    steps: Vec<Event>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Leg {
+    fn push(&mut self, step: Event) {
+        if let Event::Entries(entries) = &step {
+            self.entries += entries.len();
+            let bytes = |entry: &Entry| match &entry.content {
+                Content::Bytes { bytes, .. } => bytes.len(),
+                _ => 0,
+            };
+            self.bytes += entries.iter().map(bytes).sum::<usize>();
+        }
+        self.steps.push(step);
+    }
+
+    fn is_full(&self) -> bool {
+        self.steps.len() >= LEG || self.entries >= LEG || self.bytes >= MOST_SMALL
+    }
+}
+
+/// Sends what a walk finds.
+async fn read(mut walk: Walk<'_, impl Source>, to: mpsc::Sender<Leg>) -> Result<(), Error> {
+    let mut leg = Leg::default();
+    while let Some(step) = walk.next().await? {
+        leg.push(step);
+        // If the other side has failed, its error tells why.
+        if leg.is_full() && to.send(std::mem::take(&mut leg)).await.is_err() {
+            return Ok(());
+        }
+    }
+    drop(to.send(leg).await);
+    Ok(())
+}
+
+/// Copies what a walk has found.
+async fn write(
+    mut sink: Sink<'_, impl Target>,
+    mut from: mpsc::Receiver<Leg>,
+    progress: &Progress,
+) -> Result<(), Error> {
+    while let Some(leg) = from.recv().await {
+        for step in leg.steps {
+            progress.check()?;
+            if let Event::Entries(entries) = &step {
+                progress.room_for(entries)?;
+            }
+            sink.take(step, progress).await?;
+            progress.report();
+        }
+    }
+    sink.end().await
 }
 
 /// Which directory it is.

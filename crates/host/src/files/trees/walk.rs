@@ -68,16 +68,21 @@ impl Sorter {
 /// Where a transfer comes from.
 pub trait Source: Reach {
     /// Opens a directory, reads its attributes and its names; `most` of them.
-    async fn enter(
+    fn enter(
         &self,
         base: Arc<OwnedFd>,
         way: Vec<u8>,
         most: Amount,
         sorter: Sorter,
-    ) -> Result<Entered, Error>;
+    ) -> impl Future<Output = Result<Entered, Error>> + Send;
 
-    /// Opens files and reads links of a directory. What does not exist any more, and what is no file any more, is missing.
-    async fn load(&self, directory: Arc<OwnedFd>, names: Vec<Found>) -> Result<Vec<Entry>, Error>;
+    /// Opens files, or reads them if they are [small](super::small), and reads links of a directory. What does not exist any more, and
+    /// what is no file any more, is missing.
+    fn load(
+        &self,
+        directory: Arc<OwnedFd>,
+        names: Vec<Found>,
+    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
 }
 
 /// One step of a walk.
