@@ -21,7 +21,11 @@ function tree(files) {
 const read = (...names) => fs.readFileSync(path.join(...names), "utf8");
 
 test("a copy goes through mounts, with the rights that each of them has", async () => {
-  const [readOnly, writable, file] = [tree({ a: "ro" }), tree({ ".git/hooks/old": "old", b: "rw" }), tree({ f: "one" })];
+  const [readOnly, writable, file] = [
+    tree({ a: "ro" }),
+    tree({ ".git/hooks/old": "old", b: "rw" }),
+    tree({ f: "one" }),
+  ];
   const vm = await boot({
     mounts: [
       { path: "/home/user/t/ro", hostPath: readOnly },
