@@ -7,10 +7,10 @@ use std::thread;
 use agent_vm_protocol::message::Isolation;
 
 use super::directories::Rootfs;
-use super::explain;
 use super::options::{Network, Options};
 use super::own_paths::SOFTWARE_BINS;
 use super::server_node::ServerNode;
+use super::{explain, packages};
 use crate::proxy;
 
 /// Without a network, a package manager that retries only fails later: npm and pnpm after 71 s, uv after 10 s, pip and
@@ -71,6 +71,10 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, person: &Person) 
     let shell = if has_bash { "/bin/bash" } else { "/bin/sh" };
     set("SHELL", person.shell.as_deref().unwrap_or(shell));
     set("LANG", "C.UTF-8");
+    if options.ids.is_some() && rootfs.is_some_and(Rootfs::has_apt) {
+        let (name, value) = packages::NO_QUESTIONS;
+        set(name, value);
+    }
     // Git's fallback for an address, for VMs that cannot show an /etc/mailname.
     if options.isolation == Isolation::Landlock {
         set("EMAIL", &format!("user@{}", options.hostname));

@@ -15,6 +15,7 @@ use agent_vm_protocol::message::{Isolation, RootEntry};
 
 use super::options::Options;
 use super::own_paths::EXPLAIN;
+use super::packages::SUDO;
 
 /// The directory's name below the private directory of a VM without a root of its own.
 pub const OWN: &str = "explain";
@@ -39,12 +40,16 @@ const OTHERS: [&str; 10] = [
     "podman",
 ];
 
+/// In a VM with a root it runs commands for root.
+const SUDO_NAME: &str = "sudo";
+
 /// For a server without Node.js: the host's program of this name is another runtime.
 const NODE: &str = "node";
 
 /// The root's entries for the commands.
-pub fn entries(options: &Options) -> [RootEntry; 2] {
-    [
+pub fn entries(options: &Options) -> Vec<RootEntry> {
+    let own_sudo = options.ids.is_some();
+    let mut entries = vec![
         RootEntry::Script {
             path: format!("{EXPLAIN}/{SCRIPT_NAME}"),
             content: SCRIPT.to_owned(),
@@ -55,11 +60,19 @@ pub fn entries(options: &Options) -> [RootEntry; 2] {
                 .iter()
                 .chain(&OTHERS)
                 .chain(absent(options))
+                .filter(|name| **name != SUDO_NAME || !own_sudo)
                 .map(|name| (*name).to_owned())
                 .collect(),
             target: SCRIPT_NAME.to_owned(),
         },
-    ]
+    ];
+    if own_sudo {
+        entries.push(RootEntry::Script {
+            path: format!("{EXPLAIN}/{SUDO_NAME}"),
+            content: SUDO.to_owned(),
+        });
+    }
+    entries
 }
 
 /// A command that is explained because it could not be shown.

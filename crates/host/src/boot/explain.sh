@@ -45,11 +45,12 @@ PATH. The owner of this machine can install Node.js where its server runs, or mo
     done
     [ -n "$real" ] && [ -z "$changes" ] && exec "$real" "$@"
     explain "cannot install system packages: this is an agent-vm machine, without root and with a read-only /usr. Use npm, pip or \
-cargo, or put a program into ~/.local/bin; the owner of this machine can add programs to it"
+cargo, or put a program into ~/.local/bin; the owner of this machine can add programs to it, or \
+make one with rootfs and user: 'root'"
     ;;
   sudo | su | doas)
     explain "no command can become root: this is an agent-vm machine, whose only user is ${USER:-user}. Run the command without \
-$name; all below $HOME and /tmp is yours"
+$name; all below $HOME and /tmp is yours. Its owner can make one with user: 'root'"
     ;;
   docker | docker-compose | podman)
     if [ -n "$real" ]; then

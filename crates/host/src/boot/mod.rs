@@ -41,6 +41,7 @@ mod launched;
 mod machine;
 mod options;
 pub mod own_paths;
+mod packages;
 mod prebooted;
 mod private_directory;
 mod ready;

@@ -6,6 +6,24 @@ pub const HOME: &str = "/home/user";
 /// The home of root, in a VM with a root.
 pub const ROOT_HOME: &str = "/root";
 
+/// Files that a VM with a root adds to a root file system that lacks them, where it has their directories.
+pub const ADDED_FOR_ROOT: [&str; 4] = [APT_SETTINGS, DPKG_SETTINGS, SERVICE_POLICY, ROOTFS_SUDO];
+
+/// Settings of apt.
+pub const APT_SETTINGS: &str = "/etc/apt/apt.conf.d/90agent-vm";
+
+/// Settings of dpkg.
+pub const DPKG_SETTINGS: &str = "/etc/dpkg/dpkg.cfg.d/90agent-vm";
+
+/// The program that Debian's packages ask whether they may start a service.
+pub const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// `sudo`.
+pub const ROOTFS_SUDO: &str = "/usr/local/bin/sudo";
+
+/// Tables that describe users, beside `passwd` and `group`.
+pub const SHADOWS: [&str; 2] = ["/etc/shadow", "/etc/gshadow"];
+
 /// The host's programs, which every VM shows.
 pub const USR: &str = "/usr";
 

@@ -14,7 +14,7 @@ use super::host_files::ShownTree;
 use super::options::Options;
 use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, ROOT_HOME, SOFTWARE_BINS, USR};
 use super::server_node::ServerNode;
-use super::{etc, explain};
+use super::{etc, explain, packages};
 
 /// The directory for lock files, in a private directory; `/var/lock` links to it.
 const LOCKS: &str = "/run/lock";
@@ -32,7 +32,11 @@ pub fn entries(
     shown: Vec<RootEntry>,
 ) -> Vec<RootEntry> {
     let mut entries = match rootfs {
-        Some(rootfs) => etc::tables(rootfs).into(),
+        Some(rootfs) => {
+            let mut entries: Vec<_> = etc::tables(rootfs).into();
+            entries.extend(packages::entries(options, rootfs));
+            entries
+        }
         None => host_programs_once().to_vec(),
     };
     entries.extend(files);

@@ -44,7 +44,7 @@ impl View {
         match (options.isolation, &options.home) {
             (Isolation::Namespaces, _) => {
                 if let Some(path) = &options.rootfs {
-                    view.rootfs = Some(Rootfs::open(path, id, fds)?);
+                    view.rootfs = Some(Rootfs::open(path, id, options.ids.is_some(), fds)?);
                 }
                 let node = match &options.node {
                     Some(node) if view.rootfs.is_none() => directories::node_entries(node, id, fds)?,

@@ -175,7 +175,10 @@ pub fn make_in_plain(
     };
     match (entry, made) {
         (
-            RootEntry::File { .. } | RootEntry::Directory { .. } | RootEntry::Private { asked: false, .. },
+            RootEntry::File { .. }
+            | RootEntry::Script { .. }
+            | RootEntry::Directory { .. }
+            | RootEntry::Private { asked: false, .. },
             Err(Errno::EROFS | Errno::EACCES),
         ) => Ok(()),
         (_, made) => made,

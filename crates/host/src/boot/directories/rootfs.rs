@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
 
+use super::super::own_paths::{ADDED_FOR_ROOT, APT_SETTINGS, SHADOWS};
 use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
 
@@ -31,12 +32,22 @@ pub struct Rootfs {
     pub has_mailname: bool,
     /// Whether it has a `/root`.
     pub has_roots_home: bool,
+    /// Which of [`ADDED_FOR_ROOT`] it lacks and has a directory for, to which no link leads.
+    pub places: Vec<&'static str>,
+    /// The path and content of each of [`SHADOWS`], as far as it is readable.
+    pub shadows: Vec<(&'static str, String)>,
 }
 
 impl Rootfs {
-    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own. Adds the source's
+    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own. Looks for
+    /// what a root needs if the VM is `with_root`. Adds the source's
     /// descriptor to `fds`.
-    pub fn open(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, DirectoryError> {
+    pub fn open(
+        path: &Path,
+        id: Option<u32>,
+        with_root: bool,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Self, DirectoryError> {
         let opened = Opened::at(path, Wanted::Directory)?;
         let root_fd = opened.fd.as_fd();
         let (passwd, group) = (table(root_fd, "etc/passwd"), table(root_fd, "etc/group"));
@@ -44,7 +55,16 @@ impl Rootfs {
         let has_bash = look_up(root_fd, "bin/bash", OFlag::O_PATH).is_ok();
         let has_mailname = look_up(root_fd, "etc/mailname", OFlag::O_PATH).is_ok();
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        let has_roots_home = look_up(root_fd, "root", directory).is_ok();
+        let has_roots_home = with_root && look_up(root_fd, "root", directory).is_ok();
+        let places = ADDED_FOR_ROOT
+            .into_iter()
+            .filter(|path| with_root && is_free(root_fd, path));
+        let shadows = SHADOWS
+            .into_iter()
+            .filter(|_| with_root)
+            .map(|path| (path, table(root_fd, path)))
+            .filter(|(_, content)| !content.is_empty());
+        let (places, shadows) = (places.collect(), shadows.collect());
         let source = opened.into_source(id, Access::Layer, fds)?;
         Ok(Self {
             source,
@@ -53,7 +73,16 @@ impl Rootfs {
             has_bash,
             has_mailname,
             has_roots_home,
+            places,
+            shadows,
         })
+    }
+}
+
+impl Rootfs {
+    /// Whether apt has its settings in it.
+    pub fn has_apt(&self) -> bool {
+        self.places.contains(&APT_SETTINGS)
     }
 }
 
@@ -82,6 +111,20 @@ fn require_shell(root_fd: BorrowedFd<'_>, path: &Path) -> Result<(), DirectoryEr
         path: path.to_owned(),
         lack,
     })
+}
+
+/// Whether there is a directory for the file at `path`, to which no link leads, and not the file.
+fn is_free(root_fd: BorrowedFd<'_>, path: &str) -> bool {
+    let links = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let open = |path: &Path, flags| {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
+            .resolve(links);
+        openat2(root_fd, path, how)
+    };
+    let path = Path::new(path);
+    let directory = path.parent().map(|parent| open(parent, OFlag::O_DIRECTORY));
+    matches!(directory, Some(Ok(_))) && open(path, OFlag::O_NOFOLLOW).err() == Some(Errno::ENOENT)
 }
 
 fn is_link(root_fd: BorrowedFd<'_>) -> bool {
