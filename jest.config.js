@@ -4,8 +4,8 @@ module.exports = {
   // Only here: npm/ and dist/ hold further package.json files that jest would take for the project's own.
   roots: ["<rootDir>/__test__"],
   testMatch: ["**/*.test.js"],
-  // What these need is large: `npm run test:programs`.
-  testPathIgnorePatterns: ["/__test__/programs/"],
+  // What these need is large: `npm run test:programs` and `npm run test:packages`.
+  testPathIgnorePatterns: ["/__test__/(programs|packages)/"],
   testEnvironment: "node",
   // A bound on how long a test that fails takes on a busy machine, and no promise.
   testTimeout: 90_000,
