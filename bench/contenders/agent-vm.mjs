@@ -2,8 +2,8 @@ import { createRequire } from "node:module";
 
 const { AgentVm } = createRequire(import.meta.url)("../../index.js");
 
-export async function open() {
-  const vm = await AgentVm.create();
+export async function open(options) {
+  const vm = await AgentVm.create(options);
   const onData = new Map();
   vm.on("processOutput", ({ pid, data }) => onData.get(pid)?.(data));
   vm.on("shellData", ({ shellId, data }) => onData.get(shellId)?.(data));
