@@ -1587,6 +1587,8 @@ export interface VmShell extends OpenedShell {
   readonly stream: Duplex;
   /** As `resizeShell`. */
   resize(cols: number, rows: number): Promise<void>;
+  /** As `readScreen` of the VM. */
+  readScreen(options?: ReadScreenOptions): Promise<ShellScreen>;
   /** How the shell ended, after `shellExit`; with reason "disposed" if it ended with its VM. Never rejects. */
   readonly exited: Promise<ExitStatus>;
   /** As `closeShell`. */

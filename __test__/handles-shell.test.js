@@ -54,6 +54,22 @@ test("end() and destroy() leave the shell running", async () => {
   expect((await shell.exited).reason).toBe("signal");
 });
 
+test("readScreen shows what is on the terminal, and waits for more as the VM's own call", async () => {
+  const shell = await vm.openShell({ ...CAT, screen: true });
+  const first = await vm.waitForScreen(shell.shellId, "ready");
+  expect(await shell.readScreen()).toEqual(first);
+  const next = shell.readScreen({ after: first.nextSeq });
+  shell.stream.write(" and more");
+  expect((await next).lines[0]).toBe("ready and more");
+  const controller = new AbortController();
+  const aborted = rejection(shell.readScreen({ after: (await next).nextSeq, signal: controller.signal }));
+  controller.abort();
+  expect((await aborted).code).toBe("ABORTED");
+  expect((await rejection(shell.readScreen({ nonsense: 1 }))).code).toBe("INVALID_ARGUMENT");
+  expect((await rejection(shell.readScreen({}, 1))).code).toBe("INVALID_ARGUMENT");
+  await shell.close();
+});
+
 test("resize sets the size of the terminal", async () => {
   const shell = await vm.openShell({ command: "sh" });
   const shown = collect(shell.stream);

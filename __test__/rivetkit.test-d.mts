@@ -58,6 +58,7 @@ agent.uploadDirectory("/src", "/tmp", { exclude: ["x"] }).then(({ files }): numb
 agent.downloadDirectory("/tmp", "out", { maxBytes: 1, onProgress: ({ bytes }): number => bytes });
 agent.pause().then((nothing): void => nothing);
 agent.getHandle("shell-1").then((shell): Promise<void> => shell.resize(80, 24));
+agent.getHandle("shell-1").then(async (shell): Promise<number> => (await shell.readScreen({ after: 1 })).rows);
 // @ts-expect-error -- a shell has no standard input of its own
 agent.getHandle("shell-1").then(({ stdin }) => stdin);
 await agent.dispose();

@@ -6,6 +6,7 @@ const { contextOfCall } = require("./context-of-call");
 const { AgentVmError, systemError } = require("./error");
 const defaults = require("./defaults");
 const { Followed } = require("./followed");
+const { readScreen } = require("./screen");
 const { commandLine, exitStatus } = require("./wire");
 
 /** @import { Bare } from "./members" */
@@ -62,6 +63,9 @@ class Shell extends Followed {
     this.#calls.requireVm();
     await this.#calls.ask("resizeShell", this.shellId, checkedCols, checkedRows);
   }
+
+  /** @type {ShellBackend["readScreen"]} */
+  readScreen = (options) => readScreen(this.#calls, this.shellId, options);
 
   async close() {
     this.#calls.requireVm();

@@ -66,6 +66,7 @@ const LIVE: ReadonlySet<string> = new Set([
   "waitForIdle",
   "waitForOutput",
   "readScreen",
+  "handleReadScreen",
   "waitForScreen",
 ]);
 /** The calls that only wait: nobody needs them any more once their client has left. */
@@ -74,6 +75,7 @@ const WAITS: ReadonlySet<string> = new Set([
   "waitForIdle",
   "waitForOutput",
   "readScreen",
+  "handleReadScreen",
   "waitForScreen",
   "waitProcess",
   "waitProcessExit",

@@ -3,6 +3,7 @@
 import { types } from "node:util";
 import type {
   ExitStatus,
+  ShellScreen,
   TransferTotals,
   WatchEvent,
   VmProcess as ProcessHandle,
@@ -19,7 +20,7 @@ import {
   VmProcess,
   VmShell,
 } from "#handles";
-import { bare } from "./counted.mjs";
+import { bare, refuseUnsent, screenCounted } from "./counted.mjs";
 import { failure } from "./errors.mjs";
 import type { Live } from "./live.mjs";
 import type { Machine } from "./machine.mjs";
@@ -78,6 +79,16 @@ export const handleMethods = {
     (await processOf(use, bare(of))).signal(signal),
   handleResize: async (use: Use, of: HandleOf, cols: unknown, rows: unknown): Promise<void> =>
     (await shellOf(use, bare(of))).resize(cols, rows),
+  handleReadScreen: async (use: Use, of: HandleOf, options: unknown): Promise<ShellScreen> => {
+    const { machine, client = machine, signal } = bare(use);
+    const shell = await shellOf(use, bare(of));
+    refuseUnsent("options", options);
+    // The VM refuses anything that is not an object.
+    const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
+    const given = signal && (options === undefined || isObject) ? Object.assign(bare(options), { signal }) : options;
+    const screen = await machine.waits.run(client, () => shell.readScreen(given));
+    return screenCounted(use.claim, screen);
+  },
   handleClose: async (use: Use, of: HandleOf): Promise<void> => (await shellOf(use, bare(of))).close(),
   handleWait: async (use: Use, of: HandleOf): Promise<ExitStatus> => {
     const target = bare(of);

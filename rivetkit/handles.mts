@@ -1,6 +1,6 @@
 // The client's half of handles: a VmProcess or VmShell over calls to the actor. It runs in browsers too, where the bundler
 // leaves Node.js's streams out.
-import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import type { ExitStatus, ShellScreen, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
 import {
   type InputCalls,
   type ProcessBackend,
@@ -13,13 +13,14 @@ import {
   VmShell,
 } from "#handles";
 import { RivetError } from "rivetkit/client";
+import { split } from "./following.mjs";
 import { ConnectionLost, type Session, isCode } from "./session.mjs";
 import { type HandleOf, READ, type Read, type ReadRequest, STDERR, STDOUT, UNREAD, fromBase64 } from "./wire.mjs";
 
 /** What handles need of the link to their actor. */
 export interface HandleLink {
   /** Makes a call for that start of the actor only. */
-  callFor(incarnation: string, method: string, args: unknown[]): Promise<unknown>;
+  callFor(incarnation: string, method: string, args: unknown[], signal?: AbortSignal): Promise<unknown>;
   /**
    * Calls `step` with a connection to that start of the actor until it resolves to true, and continues over another
    * connection when one is lost. Calls `wake` when the link is disposed.
@@ -114,6 +115,11 @@ function shellHandle(
     output,
     write: (data) => call("handleWrite", data),
     resize: (cols, rows) => call("handleResize", cols, rows),
+    readScreen: async (options) => {
+      const { sent, kept } = split("readScreen", [of.shellId, options]);
+      const screen = link.callFor(incarnation, "handleReadScreen", [of, sent[1]], kept.signal);
+      return screen as Promise<ShellScreen>;
+    },
     close: () => call("handleClose"),
     untilExit: () => untilExit(link, incarnation, of, () => {}),
   };

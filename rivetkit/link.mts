@@ -142,11 +142,13 @@ export class Link implements HandleLink {
     return kept.check === true ? successOf(outcome) : outcome;
   }
 
-  callFor(incarnation: string, method: string, args: unknown[]): Promise<unknown> {
+  async callFor(incarnation: string, method: string, args: unknown[], signal?: AbortSignal): Promise<unknown> {
+    if (signal?.aborted) throw aborted(signal);
     const order = orderOf(method, args[0]);
-    const call = newCall(method, order === undefined ? undefined : this.#last.get(order), {});
+    const call = newCall(method, order === undefined ? undefined : this.#last.get(order), signal ? { signal } : {});
     call.sentTo = incarnation;
-    return this.#run(call, args, args, order).finally(() => (call.over = true));
+    const run = this.#run(call, args, args, order);
+    return signal ? this.#abortable(call, signal, run) : run.finally(() => (call.over = true));
   }
 
   newId(): string {

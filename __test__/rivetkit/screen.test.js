@@ -65,3 +65,31 @@ test("a client reads screens, waits for texts, and matches its expressions itsel
   });
   expect(seen.two.lines.slice(0, 3)).toEqual(["one", "", "    two"]);
 });
+
+test("the handle of a shell reads its screen, waits for more, and ends the wait with its signal", async () => {
+  const seen = await server.evaluate(async ({ agent, failure }) => {
+    const args = ["-c", "stty raw -echo; printf ready; exec cat"];
+    const shell = await agent.openShell({ command: "sh", args, screen: true });
+    const { nextSeq } = await agent.waitForScreen(shell.shellId, "ready");
+    const first = await shell.readScreen();
+    const next = shell.readScreen({ after: nextSeq });
+    shell.stream.write(" and more");
+    const more = await next;
+    const controller = new AbortController();
+    const waiting = failure(shell.readScreen({ after: more.nextSeq, signal: controller.signal }));
+    // It has arrived.
+    await shell.readScreen();
+    controller.abort();
+    const codes = [(await waiting).code];
+    codes.push((await failure(shell.readScreen({ nonsense: 1 }))).code);
+    codes.push((await failure(shell.readScreen({ signal: AbortSignal.abort() }))).code);
+    codes.push((await failure(shell.readScreen({ signal: 1 }))).code);
+    for (const of of [{ pid: 1 }, { shellId: 1 }, null]) codes.push((await failure(agent.handleReadScreen(of))).code);
+    await shell.close();
+    codes.push((await shell.readScreen()).exited?.reason);
+    return { lines: [first.lines[0], more.lines[0]], codes };
+  });
+  expect(seen.lines).toEqual(["ready", "ready and more"]);
+  const invalid = "INVALID_ARGUMENT";
+  expect(seen.codes).toEqual(["ABORTED", invalid, "ABORTED", invalid, invalid, invalid, invalid, "signal"]);
+});

@@ -1,5 +1,5 @@
 // The handles and what they are made of, for rivetkit/.
-import type { ExitStatus, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
+import type { ExitStatus, ShellScreen, VmProcess as ProcessHandle, VmShell as ShellHandle } from "agent-vm";
 
 export type StreamName = "stdout" | "stderr";
 export interface Reader {
@@ -33,6 +33,7 @@ export interface ShellBackend {
   readonly output: ReadableOutput;
   write(data: Uint8Array): Promise<void>;
   resize(cols: unknown, rows: unknown): Promise<void>;
+  readScreen(options: unknown): Promise<ShellScreen>;
   close(): Promise<void>;
   untilExit(): Promise<ExitStatus>;
 }

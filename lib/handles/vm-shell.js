@@ -16,6 +16,7 @@ const { duplexOf } = require("#streams");
  * @property {ReadableOutput} output
  * @property {InputCalls["write"]} write
  * @property {(cols: unknown, rows: unknown) => Promise<void>} resize
+ * @property {(options: unknown) => Promise<import("../../index").ShellScreen>} readScreen
  * @property {() => Promise<void>} close
  * @property {() => Contract["exited"]} untilExit
  */
@@ -58,6 +59,11 @@ class VmShell {
   /** @type {Contract["resize"]} */
   async resize(cols, rows) {
     await this.#shell.resize(cols, rows);
+  }
+
+  /** @type {Contract["readScreen"]} */
+  async readScreen(options) {
+    return this.#shell.readScreen(options);
   }
 
   async close() {
