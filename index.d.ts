@@ -354,15 +354,18 @@ export interface AgentVmOptions {
   isolation?: IsolationLevel;
   /**
    * The user that programs run as by default, and in whose home they start: "user" (the default), or "root", which gives the VM a
-   * root (docs/root.md). Also by number, "0" or "1000". Fixed when the VM is made: in a VM without a root, a call with
+   * root (docs/root.md). Also by number, "0" or "1000". With a range of ids also a name of the root's table of users, or numbers of
+   * user and group such as "33:33". Fixed when the VM is made: in a VM without a root, a call with
    * `user: "root"` is INVALID_ARGUMENT. Only with isolation "namespaces".
    */
   user?: string;
   /**
    * Gives the VM a root that calls can run programs as, and says which ids it has. "single": root and `user` are one id of the host,
    * so nothing keeps them apart. Root has no capability, and changes of owners and ids do nothing and report success.
-   * "range": every user is an id of its own; not available yet, so it rejects with ISOLATION_UNAVAILABLE.
-   * Default: the best that the host has if `user` needs it, else no root. `vm.enforcement.ids` reports it.
+   * "range": every user is an id of its own, root has the capabilities that act on these, and set-user-id programs of a `rootfs` work.
+   * Rejects with ISOLATION_UNAVAILABLE where the host has no 65,536 ids to give (`doctor`, "id range"), or together with `home`,
+   * `mounts`, `software` or network "host". Default: a range if possible, else "single", if `user` needs it; else no root.
+   * `vm.enforcement.ids` reports it.
    */
   ids?: RootIds;
 }
@@ -1181,7 +1184,7 @@ export interface ExecOptions {
   /** What the program gets as its own name, `argv[0]` (for `exec`, the shell). Default: the program as it was passed. */
   argv0?: string;
   /**
-   * The user that it runs as, "user" or "root"; HOME, USER, LOGNAME, SHELL, PATH and the default `cwd` are that user's. Default: the
+   * The user that it runs as, "user" or "root", or with a range of ids anybody (`AgentVmOptions.user`); HOME, USER, LOGNAME, SHELL, PATH and the default `cwd` are that user's. Default: the
    * VM's `user`. INVALID_ARGUMENT for a user that the VM does not have.
    */
   user?: string;

@@ -37,7 +37,7 @@ test(
       const status = await output(vm, "grep -E '^(Uid|CapBnd|Seccomp_filters)' /proc/self/status");
       expect(status).toMatch(/^Uid:\t0\t0\t0\t0\nCapBnd:\t0000000000000000\n/);
     },
-    { user: "root" },
+    { user: "root", ids: "single" },
   ),
 );
 

@@ -78,12 +78,12 @@ const POSTGRES = {
         psql -h /tmp -At -c 'select 6 * 7' postgres
       $bin/pg_ctl -D ~/cluster -m fast stop >/dev/null`,
   },
-  // The package has made the user and a cluster.
+  // The package has made the user and a cluster. Users that were added later are known inside alone.
   range: {
-    user: "postgres",
+    user: "root",
     command: `
       version=$(ls /usr/lib/postgresql)
-      pg_ctlcluster $version main start && psql -At -c 'select 6 * 7'
+      pg_ctlcluster $version main start && su postgres -c "psql -At -c 'select 6 * 7'"
       pg_ctlcluster $version main stop`,
   },
 };
@@ -109,7 +109,8 @@ describe.each([
       network: { allow: await aptDestinations() },
       limits: { diskBytes: 6 * 1024 ** 3, pids: 4096 },
     });
-    await vm.writeFile("/etc/apt/apt.conf.d/90host", aptSettings());
+    // With a range of ids, file calls act as `user`.
+    await vm.exec("cat > /etc/apt/apt.conf.d/90host", { stdin: aptSettings() });
     await printed("apt-get update");
     const names = [...PACKAGES.map(([name]) => name), "postgresql"].join(" ");
     await printed(`apt-get install -y ${names}`, { maxOutputBytes: 64 * 1024 ** 2 });

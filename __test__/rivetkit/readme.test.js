@@ -81,6 +81,7 @@ test("the other examples run", async () => {
     "files: 2,",
     "created /home/user/note.txt\n",
     "stdout apple\nstdout pear\n0\n",
+    "root\n/root\n",
   ];
   expect(rest).toHaveLength(printing.length);
   for (const [index, text] of printing.entries()) expect(await printed(`rest-${index}`)).toContain(text);

@@ -59,7 +59,7 @@ pub fn boot_request(
         root: mem::take(&mut view.root),
         limits: options.limits.clone(),
         cgroups: share(cgroups, fds)?,
-        inner_ids: ids(options)?.map(Ids::inner),
+        inner_ids: ids(options).map(Ids::inner),
     })))
 }
 

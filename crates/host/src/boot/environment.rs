@@ -32,7 +32,7 @@ const PROCESSOR_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "GOMAXPROCS", "PYTHON_CP
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// The name.
-    pub name: &'static str,
+    pub name: String,
     /// The home directory.
     pub home: String,
     /// The login shell, if it is known.
@@ -65,8 +65,8 @@ pub fn environment(options: &Options, rootfs: Option<&Rootfs>, person: &Person) 
         &explain::with_path(options, rootfs.is_some(), home, &path, usual),
     );
     set("HOME", home);
-    set("USER", person.name);
-    set("LOGNAME", person.name);
+    set("USER", &person.name);
+    set("LOGNAME", &person.name);
     let has_bash = rootfs.map_or_else(|| Path::new("/bin/bash").exists(), |rootfs| rootfs.has_bash);
     let shell = if has_bash { "/bin/bash" } else { "/bin/sh" };
     set("SHELL", person.shell.as_deref().unwrap_or(shell));

@@ -10,6 +10,7 @@ use agent_vm_protocol::message::{BootStep, Unprotectable};
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
 use super::host_files::HostFileError;
+use super::id_count::NotWithRange;
 use super::ids::IdError;
 use super::landlock::LandlockError;
 use super::sys::LaunchError;
@@ -41,6 +42,9 @@ pub enum BootError {
     /// A root is possible only in a separate user namespace.
     #[error("a root needs a user namespace of the VM's own, which isolation \"namespaces\" alone gives")]
     NoUserNamespace,
+    /// The VM cannot have a range of ids.
+    #[error(transparent)]
+    NotWithRange(#[from] NotWithRange),
     /// The VM cannot have such a user or such ids.
     #[error(transparent)]
     User(#[from] UserError),

@@ -8,12 +8,15 @@ use agent_vm_protocol::message::RootEntry;
 
 use super::directories::Rootfs;
 use super::host_files::{Node, ShownTree};
-use super::options::{Network, Options};
+use super::options::{Network, Options, WantedIds};
+use super::tables::Tables;
 
 const ROOT: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n";
 /// In a VM with a root.
 const LIVING_ROOT: &str = "root:x:0:0:root:/root:/bin/sh\n";
 const USER: &str = "user:x:1000:1000:user:/home/user:/bin/sh\n";
+/// In a VM whose users are real: no password, and no entry in the table of passwords either, so that sudo serves the user.
+const REAL_USER: &str = "user:*:1000:1000:user:/home/user:/bin/sh\n";
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const USER_GROUP: &str = "user:x:1000:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n\
@@ -32,11 +35,30 @@ shopt -s checkwinsize
 "#;
 
 /// The tables of users and groups of a directory that is the root, with the VM's user in them.
-pub fn tables(rootfs: &Rootfs) -> [RootEntry; 2] {
+pub fn tables(options: &Options, rootfs: &Rootfs) -> [RootEntry; 2] {
+    let user = if options.ids == Some(WantedIds::Range) {
+        REAL_USER
+    } else {
+        USER
+    };
     [
-        file("/etc/passwd", with_user(&rootfs.passwd, USER)),
+        file("/etc/passwd", with_user(&rootfs.passwd, user)),
         file("/etc/group", with_user(&rootfs.group, USER_GROUP)),
     ]
+}
+
+/// The tables of users and groups of a VM whose users are real.
+pub fn users(rootfs: Option<&Rootfs>) -> Tables {
+    match rootfs {
+        Some(rootfs) => Tables {
+            passwd: with_user(&rootfs.passwd, USER),
+            group: with_user(&rootfs.group, USER_GROUP),
+        },
+        None => Tables {
+            passwd: format!("{LIVING_ROOT}{USER}{NOBODY}"),
+            group: USER_GROUP.to_owned(),
+        },
+    }
 }
 
 /// The files with the names of the VM and of what it reaches.
@@ -53,7 +75,20 @@ pub fn names(options: &Options, rootfs: Option<&Rootfs>) -> Vec<RootEntry> {
             content,
         },
     });
-    entries.chain(roots_entry(options, rootfs)).collect()
+    entries
+        .chain(roots_entry(options, rootfs))
+        .chain(sudo_rule(options, rootfs))
+        .collect()
+}
+
+/// Lets `user` use sudo without a password, in a VM whose users are real.
+fn sudo_rule(options: &Options, rootfs: Option<&Rootfs>) -> Option<RootEntry> {
+    (options.ids == Some(WantedIds::Range) && rootfs.is_some()).then(|| {
+        file(
+            "/etc/sudoers.d/agent-vm",
+            "user ALL=(ALL:ALL) NOPASSWD: ALL\n".to_owned(),
+        )
+    })
 }
 
 /// The table of users of a VM with a root and with the host's programs. With a root file system, root is who is root there.

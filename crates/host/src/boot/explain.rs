@@ -13,7 +13,7 @@ use std::path::Path;
 
 use agent_vm_protocol::message::{Isolation, RootEntry};
 
-use super::options::Options;
+use super::options::{Options, WantedIds};
 use super::own_paths::EXPLAIN;
 use super::packages::SUDO;
 
@@ -48,7 +48,7 @@ const NODE: &str = "node";
 
 /// The root's entries for the commands.
 pub fn entries(options: &Options) -> Vec<RootEntry> {
-    let own_sudo = options.ids.is_some();
+    let own_sudo = options.ids.is_some_and(|ids| ids != WantedIds::Range);
     let mut entries = vec![
         RootEntry::Script {
             path: format!("{EXPLAIN}/{SCRIPT_NAME}"),

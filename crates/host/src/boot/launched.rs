@@ -8,10 +8,11 @@ use agent_vm_protocol::message::{Isolation, Launch, Reply};
 use super::cgroup::VmCgroups;
 use super::error::BootError;
 use super::exchange::{await_reply, unasked};
+use super::id_count::IdCount;
 use super::ids::IdError;
 use super::init_process::InitProcess;
 use super::options::{Network, Options, Resources};
-use super::vm_ids::{IdCount, VmIds};
+use super::vm_ids::VmIds;
 use super::zygote::{self, Program};
 
 /// How an init is started. An init that was started by an equal specification can be used in place of a new one.
@@ -44,7 +45,7 @@ impl Specification {
             program: Program::of(options),
             namespaces,
             own_id: options.isolation != Isolation::None,
-            ids: IdCount::One,
+            ids: IdCount::of(options),
             resources: options.resources.clone(),
         }
     }
@@ -55,6 +56,7 @@ impl Specification {
     pub fn of_holder(options: &Options) -> Self {
         Self {
             namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
+            ids: IdCount::One,
             resources: Resources::default(),
             ..Self::of(options)
         }
@@ -120,6 +122,19 @@ pub struct Launched {
 impl Launched {
     /// Starts an init. Takes about a millisecond, half of which the kernel needs for the namespaces.
     pub fn start(specification: &Specification) -> Result<Self, BootError> {
+        match Self::try_start(specification) {
+            Err(error @ (BootError::Ids(_) | BootError::Maps(_))) if specification.ids == IdCount::Best => {
+                tracing::debug!(%error, "a VM gets a single id");
+                Self::try_start(&Specification {
+                    ids: IdCount::One,
+                    ..specification.clone()
+                })
+            }
+            started => started,
+        }
+    }
+
+    fn try_start(specification: &Specification) -> Result<Self, BootError> {
         let has_namespaces = specification.namespaces != 0;
         let ids = specification.take_ids()?;
         let own_map = ids.own_map(specification.program.user);

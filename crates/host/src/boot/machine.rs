@@ -1,5 +1,6 @@
 //! Makes a VM from an init that waits for its boot request.
 
+use std::borrow::Cow;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -15,10 +16,10 @@ use super::exchange::send;
 use super::init_process::InitProcess;
 use super::keeper::Keeper;
 use super::launched::Launched;
-use super::options::Options;
+use super::options::{Options, WantedIds};
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
-use super::users::{Users, default_person};
+use super::users::{Ids, Users, default_person};
 use super::view::View;
 use super::vm_ids::VmIds;
 use super::zygote::Program;
@@ -58,8 +59,9 @@ impl Machine {
 
     fn make(launched: Launched, options: &Options, prebooted: bool) -> Result<Self, BootError> {
         let guest_id = launched.ids.of_user();
+        let options = &*settled(options, launched.ids.are_many());
         let mut fds = Vec::new();
-        let mut view = View::of(options, guest_id, &mut fds)?;
+        let mut view = View::of(options, guest_id, launched.ids.first_leased(), &mut fds)?;
         let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
         let guarded = std::mem::take(&mut view.guarded);
         let program = Program::of(options);
@@ -111,11 +113,23 @@ impl Machine {
 
     /// Gives a prebooted VM the environment for `options`. Everything else is complete.
     pub fn adopt(&mut self, options: &Options) -> Result<(), BootError> {
+        let options = &*settled(options, self.users.ids() == Some(Ids::Range));
         let person = default_person(options, None, &self.home)?;
         let env = environment(options, None, &person);
         self.users = Users::of(options, None, &self.home)?;
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
         self.channel.send(&frame).map_err(BootError::Channel)
+    }
+}
+
+/// The options with the ids that the VM has.
+fn settled(options: &Options, range: bool) -> Cow<'_, Options> {
+    match (options.ids, range) {
+        (Some(WantedIds::Best), true) => Cow::Owned(Options {
+            ids: Some(WantedIds::Range),
+            ..options.clone()
+        }),
+        _ => Cow::Borrowed(options),
     }
 }
 

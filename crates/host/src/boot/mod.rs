@@ -18,6 +18,7 @@
 //! Steps 2 to 4 are `launched`, steps 5 to 7 `machine`; `prebooted` does as many of them in advance as it can. `remedy`
 //! decides which public error an error becomes.
 
+mod account;
 mod accounts;
 mod boot_request;
 mod cgroup;
@@ -32,6 +33,7 @@ mod hardware;
 mod hindrance;
 mod holder;
 mod host_files;
+mod id_count;
 mod ids;
 mod image;
 mod init_process;
@@ -45,10 +47,12 @@ mod packages;
 mod prebooted;
 mod private_directory;
 mod ready;
+mod real_users;
 mod remedy;
 mod root;
 mod server_node;
 mod sys;
+mod tables;
 mod user;
 mod users;
 mod view;
@@ -106,7 +110,11 @@ fn check(options: &Options) -> Result<(), BootError> {
     if options.isolation != Isolation::Namespaces && options.ids.is_some() {
         return Err(BootError::NoUserNamespace);
     }
-    users::default_person(options, None, own_paths::HOME)?;
+    id_count::IdCount::check(options)?;
+    // Otherwise the name is looked up when the VM's tables are known.
+    if matches!(options.ids, None | Some(WantedIds::Single)) {
+        users::default_person(options, None, own_paths::HOME)?;
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
-//! What lets the package manager of a root file system work for a root with a single id.
+//! What lets the package manager of a root file system work for a root.
 
 use agent_vm_protocol::message::RootEntry;
 
 use super::directories::Rootfs;
-use super::options::Options;
+use super::options::{Options, WantedIds};
 use super::own_paths::{APT_SETTINGS, DPKG_SETTINGS, ROOTFS_SUDO, SERVICE_POLICY};
 
 /// `sudo` for a caller who is root already.
@@ -23,9 +23,12 @@ pub fn entries(options: &Options, rootfs: &Rootfs) -> Vec<RootEntry> {
     if options.ids.is_none() {
         return Vec::new();
     }
+    // With a range of ids, the root's own files have their owners, and its sudo works.
+    let is_single = options.ids != Some(WantedIds::Range);
     let mut entries: Vec<_> = rootfs
         .shadows
         .iter()
+        .filter(|_| is_single)
         .map(|(path, content)| RootEntry::File {
             path: (*path).to_owned(),
             content: content.clone(),
@@ -40,7 +43,7 @@ pub fn entries(options: &Options, rootfs: &Rootfs) -> Vec<RootEntry> {
         }
     }
     for (path, content) in [POLICY, (ROOTFS_SUDO, SUDO)] {
-        if rootfs.places.contains(&path) {
+        if rootfs.places.contains(&path) && (is_single || path != ROOTFS_SUDO) {
             entries.push(RootEntry::Script {
                 path: path.to_owned(),
                 content: content.to_owned(),

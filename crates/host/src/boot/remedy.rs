@@ -215,6 +215,10 @@ impl From<BootError> for Error {
                 unavailable(text, "Choose that isolation, or leave `user` and `ids` out")
             }
             BootError::User(error) => error.clone().into(),
+            BootError::NotWithRange(_) => unavailable(
+                text,
+                "Leave one of the two out, or use ids \"single\", in which root and `user` share one id",
+            ),
             BootError::Frame(_) | BootError::Died(_) | BootError::Deadline(_) => {
                 let cause = std::error::Error::source(&error).map_or(text.clone(), |source| with(&source));
                 unavailable(cause, "Set AGENT_VM_LOG=debug to see how far init came")
@@ -227,9 +231,8 @@ impl From<UserError> for Error {
     fn from(error: UserError) -> Self {
         let text = error.to_string();
         match error {
-            UserError::NoRoot(_) | UserError::NoOther(_) => Self::InvalidArgument(text),
-            UserError::NoRange => {
-                unavailable(text, "Use ids \"single\", in which root and `user` share one id")
+            UserError::NoRoot(_) | UserError::NoOther(_) | UserError::Unknown(_) => {
+                Self::InvalidArgument(text)
             }
         }
     }

@@ -33,7 +33,7 @@ pub fn entries(
 ) -> Vec<RootEntry> {
     let mut entries = match rootfs {
         Some(rootfs) => {
-            let mut entries: Vec<_> = etc::tables(rootfs).into();
+            let mut entries: Vec<_> = etc::tables(options, rootfs).into();
             entries.extend(packages::entries(options, rootfs));
             entries
         }
@@ -60,6 +60,7 @@ pub fn entries(
             path: path.to_owned(),
             mode,
             asked: false,
+            of_user: path == HOME,
         })
         .chain(roots_home(options, rootfs))
         .chain(locks(options))
@@ -67,6 +68,7 @@ pub fn entries(
             path: path.clone(),
             mode: 0o755,
             asked: true,
+            of_user: true,
         }))
         .chain(shown)
         .collect();
@@ -121,6 +123,7 @@ fn roots_home(options: &Options, rootfs: Option<&Rootfs>) -> Option<RootEntry> {
         path: ROOT_HOME.to_owned(),
         mode: 0o700,
         asked: false,
+        of_user: false,
     })
 }
 

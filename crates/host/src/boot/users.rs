@@ -1,17 +1,25 @@
 //! The users that programs of a VM can run as, with the home and the variables of each.
 
+use std::borrow::Cow;
+
 use agent_vm_protocol::message::{InnerIds, ProgramUser};
 
+use super::account::Account;
 use super::directories::Rootfs;
 use super::environment::{Person, environment};
 use super::options::{Options, WantedIds};
 use super::own_paths::{HOME, ROOT_HOME};
+use super::real_users::RealUsers;
+
+pub use super::account::UserError;
 
 /// The ids that a VM with a root has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
     /// One, which root and `user` share.
     Single,
+    /// 65,536, so that all users are real.
+    Range,
 }
 
 impl Ids {
@@ -20,6 +28,7 @@ impl Ids {
     pub fn name(self) -> &'static str {
         match self {
             Self::Single => "single",
+            Self::Range => "range",
         }
     }
 
@@ -28,56 +37,27 @@ impl Ids {
     pub fn inner(self) -> InnerIds {
         match self {
             Self::Single => InnerIds::Single,
+            Self::Range => InnerIds::Range,
         }
     }
 }
 
-/// Why programs cannot run as a user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UserError {
-    /// The VM has no root.
-    #[error(
-        "user must be \"user\" in a VM that was made without a root, not {0:?}: give `AgentVm.create` the option `user: \"root\"`, or \
-         `ids`"
-    )]
-    NoRoot(String),
-    /// The VM has one id.
-    #[error(
-        "user must be \"root\" or \"user\" in a VM with a single id, not {0:?}: other users are real with `ids: \"range\"` alone"
-    )]
-    NoOther(String),
-    /// This host, or this version, has no range of ids for a VM.
-    #[error("ids \"range\" needs 65,536 ids of the host for each VM, which this version does not take yet")]
-    NoRange,
+/// The ids for a VM with these options, which say what the VM has; `None` if it has no root.
+pub fn ids(options: &Options) -> Option<Ids> {
+    options.ids.map(|wanted| match wanted {
+        WantedIds::Best | WantedIds::Single => Ids::Single,
+        WantedIds::Range => Ids::Range,
+    })
 }
 
-/// The ids for a VM with these options; `None` if it has no root.
-pub fn ids(options: &Options) -> Result<Option<Ids>, UserError> {
-    match options.ids {
-        None => Ok(None),
-        // The best that there is.
-        Some(WantedIds::Best | WantedIds::Single) => Ok(Some(Ids::Single)),
-        Some(WantedIds::Range) => Err(UserError::NoRange),
-    }
-}
-
-/// The user with that name or number, or user and group numbers with a colon.
+/// The user with that name or number, or user and group numbers with a colon, in a VM without a range of ids.
 pub fn named(ids: Option<Ids>, name: &str) -> Result<ProgramUser, UserError> {
     match (name, ids) {
         ("user" | "1000" | "1000:1000", _) => Ok(ProgramUser::User),
-        ("root" | "0" | "0:0", Some(Ids::Single)) => Ok(ProgramUser::Root),
-        (_, Some(Ids::Single)) => Err(UserError::NoOther(name.to_owned())),
+        ("root" | "0" | "0:0", Some(_)) => Ok(ProgramUser::Root),
+        (_, Some(_)) => Err(UserError::NoOther(name.to_owned())),
         (_, None) => Err(UserError::NoRoot(name.to_owned())),
     }
-}
-
-/// What a program of a user gets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Account {
-    /// The home, in which it starts.
-    pub home: String,
-    /// The variables that differ from those of the VM's default user.
-    pub env: Vec<(String, String)>,
 }
 
 /// The users of a VM.
@@ -87,51 +67,64 @@ pub struct Users {
     default: ProgramUser,
     user: Account,
     root: Account,
+    /// In place of these, in a VM with a range of ids.
+    real: Option<Box<RealUsers>>,
 }
 
 impl Users {
     /// The users of a VM whose `user` has this home.
     pub fn of(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Result<Self, UserError> {
-        let ids = ids(options)?;
-        let default = match &options.user {
-            Some(name) => named(ids, name)?,
-            None => ProgramUser::User,
-        };
+        let ids = ids(options);
         let mut users = Self {
             ids,
-            default,
+            default: ProgramUser::User,
             user: Account {
                 home: home.to_owned(),
                 env: Vec::new(),
             },
             root: Account::default(),
+            real: None,
         };
+        if ids == Some(Ids::Range) {
+            users.real = Some(Box::new(RealUsers::of(options, rootfs, home)?));
+            return Ok(users);
+        }
+        if let Some(name) = &options.user {
+            users.default = named(ids, name)?;
+        }
         if ids.is_some() {
             let root = root(rootfs);
             let of_user = environment(options, rootfs, &user(home));
             let of_root = environment(options, rootfs, &root);
             users.root.home = root.home;
-            match default {
-                ProgramUser::User => users.root.env = differing(of_root, &of_user),
+            match users.default {
                 ProgramUser::Root => users.user.env = differing(of_user, &of_root),
+                _ => users.root.env = differing(of_root, &of_user),
             }
         }
         Ok(users)
     }
 
     /// The user with that name, or the VM's default user, and what its programs get.
-    pub fn find(&self, name: Option<&str>) -> Result<(ProgramUser, &Account), UserError> {
+    pub fn find(&self, name: Option<&str>) -> Result<(ProgramUser, Cow<'_, Account>), UserError> {
+        if let Some(real) = &self.real {
+            return real.find(name);
+        }
         let user = match name {
             Some(name) => named(self.ids, name)?,
-            None => self.default,
+            None => self.default.clone(),
         };
-        Ok((user, self.account(user)))
+        let account = Cow::Borrowed(self.account(&user));
+        Ok((user, account))
     }
 
     /// The home of the VM's default user.
     #[must_use]
     pub fn home(&self) -> &str {
-        &self.account(self.default).home
+        match &self.real {
+            Some(real) => real.home(),
+            None => &self.account(&self.default).home,
+        }
     }
 
     /// The ids of its root, if it has one.
@@ -140,26 +133,30 @@ impl Users {
         self.ids
     }
 
-    fn account(&self, user: ProgramUser) -> &Account {
+    fn account(&self, user: &ProgramUser) -> &Account {
         match user {
-            ProgramUser::User => &self.user,
             ProgramUser::Root => &self.root,
+            ProgramUser::User | ProgramUser::Numbers(_) => &self.user,
         }
     }
 }
 
 /// The VM's default user, whose variables every program gets unless it runs as somebody else.
 pub fn default_person(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Result<Person, UserError> {
+    let ids = ids(options);
     let name = options.user.as_deref().unwrap_or("user");
-    Ok(match named(ids(options)?, name)? {
-        ProgramUser::User => user(home),
+    if ids == Some(Ids::Range) {
+        return Ok(RealUsers::of(options, rootfs, home)?.into_default());
+    }
+    Ok(match named(ids, name)? {
         ProgramUser::Root => root(rootfs),
+        _ => user(home),
     })
 }
 
 fn user(home: &str) -> Person {
     Person {
-        name: "user",
+        name: "user".to_owned(),
         home: home.to_owned(),
         shell: None,
     }
@@ -171,7 +168,7 @@ fn root(rootfs: Option<&Rootfs>) -> Person {
     let (home, shell) = fields.unwrap_or((ROOT_HOME, ""));
     let may_log_in = shell.starts_with('/') && !shell.ends_with("/nologin") && !shell.ends_with("/false");
     Person {
-        name: "root",
+        name: "root".to_owned(),
         home: if is_home(home) { home } else { ROOT_HOME }.to_owned(),
         shell: may_log_in.then(|| shell.to_owned()),
     }

@@ -31,8 +31,13 @@ pub struct View {
 
 impl View {
     /// The view for `options`; the descriptors that it names are added to `fds`. `id` is the host id of the VM's user
-    /// if it is not the server's own.
-    pub fn of(options: &Options, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<Self, BootError> {
+    /// if it is not the server's own, and `first` the first of 65,536 leased ids, if the VM has them.
+    pub fn of(
+        options: &Options,
+        id: Option<u32>,
+        first: Option<u32>,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Self, BootError> {
         let mut view = Self {
             rootfs: None,
             root: Vec::new(),
@@ -44,7 +49,7 @@ impl View {
         match (options.isolation, &options.home) {
             (Isolation::Namespaces, _) => {
                 if let Some(path) = &options.rootfs {
-                    view.rootfs = Some(Rootfs::open(path, id, options.ids.is_some(), fds)?);
+                    view.rootfs = Some(Rootfs::open(path, id, first, options.ids.is_some(), fds)?);
                 }
                 let node = match &options.node {
                     Some(node) if view.rootfs.is_none() => directories::node_entries(node, id, fds)?,

@@ -6,18 +6,10 @@ use agent_vm_protocol::message::{Launch, MapIds, OwnMap, Reply, Request};
 
 use super::error::BootError;
 use super::exchange::{await_reply, send, unasked};
+use super::id_count::IdCount;
 use super::ids::{BLOCK, IdError, IdLease, Subordinate};
 use super::user::USER_ID;
 use super::zygote::{self, Program};
-
-/// How many ids a VM has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdCount {
-    /// The one of its user.
-    One,
-    /// 65,536, so that its users are real.
-    Block,
-}
 
 /// The ids of a VM. Dropping them gives back what was leased.
 #[derive(Debug)]
@@ -35,9 +27,26 @@ impl VmIds {
     pub fn take((uid, gid): (u32, u32), count: IdCount) -> Result<Self, IdError> {
         match (uid, count) {
             (0, IdCount::One) => IdLease::take().map(Self::Leased),
-            (0, IdCount::Block) => IdLease::take_block().map(Self::Leased),
+            (0, IdCount::Block | IdCount::Best) => IdLease::take_block().map(Self::Leased),
             (_, IdCount::One) => Ok(Self::Own),
-            (_, IdCount::Block) => Ok(Self::Subordinate(Subordinate::of(uid, gid)?)),
+            (_, IdCount::Block | IdCount::Best) => Ok(Self::Subordinate(Subordinate::of(uid, gid)?)),
+        }
+    }
+
+    /// Whether they are 65,536.
+    pub fn are_many(&self) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Leased(lease) => lease.first().is_some(),
+            Self::Subordinate(_) => true,
+        }
+    }
+
+    /// The first of 65,536 leased ids.
+    pub fn first_leased(&self) -> Option<u32> {
+        match self {
+            Self::Leased(lease) => lease.first(),
+            Self::Own | Self::Subordinate(_) => None,
         }
     }
 

@@ -82,7 +82,7 @@ impl ContextShell {
             env,
             cwd,
             Stdio::Context,
-            vm.user,
+            vm.user.clone(),
         );
         let StartedProgram { call, pid, exit, fds } = started(&vm.control, request).await?;
         let opened = Self::open(vm, kind, call, pid, exit, fds, exports);
@@ -321,7 +321,7 @@ impl ContextShell {
             Vec::new(),
             "/",
             Stdio::Pipes,
-            vm.user,
+            vm.user.clone(),
         );
         let holder = started(&vm.control, request).await?;
         self.redirect_to(holder.pid, holder.fds, status).await

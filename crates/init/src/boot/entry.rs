@@ -73,8 +73,12 @@ pub fn make(
             }
             attach_mount(&mount_fd, &target_fd)
         }
-        RootEntry::Private { mode, .. } => {
-            let mount_fd = private.directory(*mode)?;
+        RootEntry::Private { mode, of_user, .. } => {
+            let mount_fd = if *of_user {
+                private.directory_of_user(*mode)?
+            } else {
+                private.directory(*mode)?
+            };
             let target_fd = place.directory()?;
             // A root that the caller brought may contain anything there.
             if kind(target_fd.as_fd())? != SFlag::S_IFDIR {

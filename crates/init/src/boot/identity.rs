@@ -6,7 +6,7 @@ use agent_vm_protocol::message::{BootStep, Limits};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid};
 
 use super::error::{At, BootError};
 use super::{proc, sys};
@@ -22,6 +22,29 @@ pub fn take(id: Option<u32>) -> Result<(), BootError> {
         return Err(BootError::of(BootStep::LeaveGroups, Errno::EPERM));
     }
     change(id)
+}
+
+/// Root's id, in a VM whose users are real.
+pub const ROOT: u32 = 0;
+
+/// The id of `user`.
+pub const USER: u32 = 1000;
+
+/// From now on, files are made as the VM's user with that id. All capabilities stay.
+pub fn use_files_as(id: u32) -> Result<(), BootError> {
+    // Without this bit, a change from root would clear the capabilities for files.
+    sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at(BootStep::KeepCapabilities)?;
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    setfsgid(gid);
+    setfsuid(uid);
+    // These calls return the id before, and no error. An invalid id changes nothing.
+    if setfsgid(Gid::from_raw(u32::MAX)) != gid {
+        return Err(Errno::EPERM).at(BootStep::TakeGroup);
+    }
+    if setfsuid(Uid::from_raw(u32::MAX)) != uid {
+        return Err(Errno::EPERM).at(BootStep::TakeUser);
+    }
+    Ok(())
 }
 
 fn change(id: u32) -> Result<(), BootError> {
@@ -132,8 +155,7 @@ pub fn renounce() -> Result<(), BootError> {
     sys::clear_ambient().at(BootStep::ClearAmbient)?;
     sys::clear_bounding().at(BootStep::EmptyBounding)?;
     sys::set_securebits(LOCKED_SECUREBITS).at(BootStep::LockSecurebits)?;
-    sys::clear_capabilities().at(BootStep::DropCapabilities)?;
-    prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)
+    sys::clear_capabilities().at(BootStep::DropCapabilities)
 }
 
 /// Takes the given id, if any, and gives up every right permanently, in the host's own namespaces. There init may have

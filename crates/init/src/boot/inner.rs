@@ -23,6 +23,9 @@ use super::sys::Sleeper;
 /// What is root inside, and `user` outside.
 const SINGLE_MAP: &[u8] = b"0 1000 1\n";
 
+/// All ids of the VM. A range may not extend over several ranges of the outer map, in which `user` may be the server's user.
+const RANGE_MAP: &[u8] = b"0 0 1000\n1000 1000 1\n1001 1001 64535\n";
+
 /// Makes the namespace and maps its ids. It lives as long as the descriptor or a process in it.
 ///
 /// Its limit on processes is the one that init has now, and counts those of `user` too, because the kernel counts a
@@ -35,9 +38,10 @@ pub fn make(proc_fd: BorrowedFd<'_>, ids: InnerIds) -> Result<OwnedFd, BootError
         .map_err(|error| BootError::new(BootStep::MakeInnerNamespace, &error))?;
     let (uids, gids) = match ids {
         InnerIds::Single => (SINGLE_MAP, SINGLE_MAP),
+        InnerIds::Range => (RANGE_MAP, RANGE_MAP),
     };
     let path = |name: &str| c_string(&format!("{}/{name}", sleeper.pid()));
-    // The VM's own namespace has given up setgroups(2) before, which this one inherits.
+    // With a single id, the VM's own namespace has given up setgroups(2) before, which this one inherits.
     let map = |name: &str, text: &[u8]| write_whole(proc_fd, &path(name)?, text);
     map("gid_map", gids).at(BootStep::MapInnerIds)?;
     map("uid_map", uids).at(BootStep::MapInnerIds)?;

@@ -23,7 +23,7 @@ mod sys;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use agent_vm_protocol::message::{Boot, BootStep, Isolation, Network};
+use agent_vm_protocol::message::{Boot, BootStep, InnerIds, Isolation, Network};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -32,6 +32,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
 use error::At;
+use identity::{ROOT, USER};
 
 pub use error::BootError;
 pub use hold::HeldFiles;
@@ -128,10 +129,15 @@ fn namespaces(
     attachments: &mut Attachments,
     cgrouping: &Cgrouping,
 ) -> Result<Sandbox, BootError> {
+    let has_users = boot.inner_ids == Some(InnerIds::Range);
     identity::take(boot.take_id)?;
     identity::raise_open_files()?;
 
     umask(Mode::empty());
+    if has_users {
+        // The system's files are root's.
+        identity::use_files_as(ROOT)?;
+    }
     let mut root = root::build(boot, attachments, cgrouping)?;
     let own_mounts = std::mem::take(&mut root.own_mounts);
     // Before the pivot: the kernel lets a user namespace mount /proc only while it sees the host's whole /proc.
@@ -142,6 +148,9 @@ fn namespaces(
         cgroups::show(root.fd.as_fd(), &boot.cgroups.shown, attachments)?;
     }
     root::enter(&root)?;
+    if has_users {
+        identity::use_files_as(USER)?;
+    }
     protect::refuse_other_ways(&root.protected, own_proc_fd.as_fd())?;
     cgroups::check(cgrouping)?;
     let private_fd = root.private_fd;
@@ -161,7 +170,7 @@ fn namespaces(
         Network::Host => None,
     };
     if boot.network != Network::Host {
-        proc::open_ports(proc_fd.as_fd())?;
+        proc::open_ports(proc_fd.as_fd(), has_users)?;
     }
     let shared = boot.take_id.is_none();
     identity::limit(&boot.limits, shared)?;
@@ -172,26 +181,58 @@ fn namespaces(
     };
     identity::limit_namespace(proc_fd.as_fd(), shared)?;
 
-    // Last, because each of these removes something that the steps above need.
-    identity::renounce()?;
-    // Nothing in the VM may trace init, read its memory or follow its descriptors. After the change of capabilities,
-    // which resets this.
-    prctl::set_dumpable(false).at(BootStep::HideInit)?;
-    if boot.network == Network::Host {
-        abstract_sockets::fence()?;
-    }
     // If a descriptor of a host file can get in, a file is not always the VM's own.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {
         SetIds::Asked
     } else {
         SetIds::Free
     };
+    if has_users {
+        return with_users(set_ids, own_proc_fd, listener_fd, private_fd, inner_fd);
+    }
+    // Last, because each of these removes something that the steps above need.
+    identity::renounce()?;
+    prctl::set_no_new_privs().at(BootStep::SetNoNewPrivs)?;
+    // Nothing in the VM may trace init, read its memory or follow its descriptors. After the change of capabilities,
+    // which resets this.
+    prctl::set_dumpable(false).at(BootStep::HideInit)?;
+    if boot.network == Network::Host {
+        abstract_sockets::fence()?;
+    }
     let asks = confine(set_ids, inner_fd.is_some())?.map(|listener_fd| Asks {
         listener_fd,
         own_mounts,
     });
     Ok(Sandbox {
         proc_fd: own_proc_fd,
+        listener_fd,
+        asks,
+        private_fd,
+        inner_fd,
+    })
+}
+
+/// The last steps for a VM whose users are real. There set-user-id programs work, so init may not set `no_new_privs`, and
+/// installs the filter while it may do so without. Only with [`SetIds::Free`]: the other ways expect that all programs are
+/// one user's.
+fn with_users(
+    set_ids: SetIds,
+    proc_fd: OwnedFd,
+    listener_fd: Option<OwnedFd>,
+    private_fd: OwnedFd,
+    inner_fd: Option<OwnedFd>,
+) -> Result<Sandbox, BootError> {
+    if set_ids != SetIds::Free {
+        return Err(Errno::EPERM).at(BootStep::InstallFilter);
+    }
+    let asks = confine(set_ids, true)?.map(|listener_fd| Asks {
+        listener_fd,
+        own_mounts: OwnMounts::default(),
+    });
+    identity::renounce()?;
+    prctl::set_dumpable(false).at(BootStep::HideInit)?;
+    Ok(Sandbox {
+        proc_fd,
         listener_fd,
         asks,
         private_fd,

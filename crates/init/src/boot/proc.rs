@@ -76,10 +76,13 @@ fn cover(
 
 /// Lets programs of the VM listen on every port of its network and send ICMP echo requests, as in a container: the
 /// network is only the VM's, so its low ports need no protection.
-pub fn open_ports(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
+///
+/// With `users` of its own, all its groups may ping.
+pub fn open_ports(proc_fd: BorrowedFd<'_>, users: bool) -> Result<(), BootError> {
     set(proc_fd, c"sys/net/ipv4/ip_unprivileged_port_start", 0).at(BootStep::AllowPorts)?;
     // The range of groups that may do so: only the VM's own (`icmp(7)`).
-    set_text(proc_fd, c"sys/net/ipv4/ping_group_range", b"1000 1000").at(BootStep::AllowPing)
+    let groups: &[u8] = if users { b"0 65535" } else { b"1000 1000" };
+    set_text(proc_fd, c"sys/net/ipv4/ping_group_range", groups).at(BootStep::AllowPing)
 }
 
 /// Writes a number to a file of `/proc`.

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use agent_vm_mount::{attach_mount, attr, new_mount, restrict_mount};
-use agent_vm_protocol::message::{Boot, BootStep, RootEntry};
+use agent_vm_protocol::message::{Boot, BootStep, InnerIds, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, umount2};
@@ -55,7 +55,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     // The tmpfs must be attached so that its directories can be bound. It is attached on the host's /proc, which
     // nothing below needs any more, and is detached with the host's root. Unmounting it separately would make the
     // kernel wait for all processors again.
-    let mut private = Private::mount(boot.limits.disk_bytes)?;
+    let mut private = Private::mount(boot.limits.disk_bytes, boot.inner_ids == Some(InnerIds::Range))?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
     attach_mount(private.stage_fd(), &host_proc_fd).at(BootStep::AttachPrivate)?;
     for directory_fd in cgroups::directories(cgrouping) {

@@ -60,7 +60,10 @@ pub fn layer(
         // Overlays in a user namespace must use these attributes for whiteouts and the like.
         (c"userxattr", c""),
     ];
-    match new_mount(c"overlay", &options, attr::NOSUID | attr::NODEV) {
+    // Where users are real, set-user-id programs work. The mount belongs to the VM's user namespace, so they have no
+    // effect outside of it (`mnt_may_suid` in the kernel's `fs/namespace.c`).
+    let attributes = if private.has_users() { 0 } else { attr::NOSUID };
+    match new_mount(c"overlay", &options, attributes | attr::NODEV) {
         Ok(root_fd) => Ok(Some(root_fd)),
         Err(errno @ (Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => Err(errno).at(BootStep::MountLayer),
         // This kernel has no overlay, none for user namespaces (before 5.11), or none over this file system.

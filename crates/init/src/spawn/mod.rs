@@ -10,6 +10,7 @@
 //! closed the others. The path of a program or of an interpreter, or an entry of PATH, then only reaches the program's
 //! own descriptors.
 
+pub mod capabilities;
 mod cgroup;
 mod report;
 mod starting;
@@ -22,7 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use agent_vm_protocol::message::{Failure, PipeDirection, ProgramUser, Spawn, Stdio};
+use agent_vm_protocol::message::{Failure, PipeDirection, ProgramUser, Spawn, Stdio, UserNumbers};
 use agent_vm_vfork::sys::Stack;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -35,6 +36,9 @@ pub use self::report::Report;
 pub use self::starting::{Launched, Starting};
 use self::sys::{Child, ChildError, Plan, Step};
 use crate::sys::errno_of;
+
+/// The id of `user`.
+const USER: u32 = 1000;
 
 /// The PATH for finding programs if the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -59,6 +63,8 @@ pub struct Spawner {
     null_fd: OwnedFd,
     /// The user namespace in which programs are root, if there is one.
     inner_fd: Option<OwnedFd>,
+    /// Whether that namespace has a range of ids. Then every program is in it.
+    users: bool,
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
@@ -86,12 +92,14 @@ impl Spawner {
     /// With a `bound` on the memory of programs, a child gets a copy of init's memory. Where memory runs out, the kernel may
     /// kill the child in its cgroup, and kills all who share its memory, wherever they are, unless the parent waits (`vfork(2)`).
     ///
-    /// Programs are root in the user namespace `inner_fd`.
+    /// Programs are root in the user namespace `inner_fd`, or anybody if it has a range of ids, which is `users`. Then a child gets
+    /// a copy, too: where it takes another id, the kernel resets whether its memory may be traced (`fs.suid_dumpable`).
     pub fn new(
         env: Vec<(String, String)>,
         open_files: u64,
         bound: bool,
         inner_fd: Option<OwnedFd>,
+        users: bool,
     ) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
@@ -99,10 +107,11 @@ impl Spawner {
             stack: Some(Stack::new()?),
             null_fd: open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?,
             inner_fd,
+            users,
             env,
             open_files: (open_files, open_files),
             sibling: false,
-            copies: bound,
+            copies: bound || users,
         })
     }
 
@@ -254,10 +263,18 @@ impl Spawner {
             strings.push(c_string(format!("{name}={value}"))?);
         }
 
-        let inner_fd = match (request.user, &self.inner_fd) {
-            (ProgramUser::User, _) => None,
-            (ProgramUser::Root, Some(inner_fd)) => Some(inner_fd.as_fd()),
-            (ProgramUser::Root, None) => return Err(failed(Errno::EPERM, "setns")),
+        let inner_fd = self.inner_fd.as_ref().map(AsFd::as_fd);
+        let (inner_fd, user) = match (&request.user, inner_fd, self.users) {
+            (ProgramUser::User, _, false) => (None, None),
+            (ProgramUser::Root, Some(fd), false) => (Some(fd), None),
+            (ProgramUser::User, Some(fd), true) => (Some(fd), Some(default_user())),
+            (ProgramUser::Numbers(user), Some(fd), true) => (Some(fd), Some(user.clone())),
+            _ => return Err(failed(Errno::EPERM, "setns")),
+        };
+        let cwd = if opens_directory(request) {
+            None
+        } else {
+            Some(c_string(request.cwd.clone())?)
         };
         let name = request.argv0.as_ref().unwrap_or(&request.program);
         let mut arguments = vec![c_string(name.clone())?];
@@ -272,11 +289,29 @@ impl Spawner {
             open_files: self.open_files,
             mark: None,
             inner_fd,
+            user,
+            cwd,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             subreaper: matches!(request.stdio, Stdio::Context),
             sibling: self.sibling,
             report_fd: None,
         })
+    }
+}
+
+/// Whether the working directory of a program is opened for it, with the rights of `user`. Another user opens it itself.
+pub fn opens_directory(request: &Spawn) -> bool {
+    match &request.user {
+        ProgramUser::Numbers(user) => user.uid == USER,
+        ProgramUser::User | ProgramUser::Root => true,
+    }
+}
+
+fn default_user() -> UserNumbers {
+    UserNumbers {
+        uid: USER,
+        gid: USER,
+        groups: Vec::new(),
     }
 }
 
@@ -403,6 +438,7 @@ fn failure(error: &ChildError, program: &str, cwd: &str) -> Failure {
         Step::Close => ("close_range", None),
         Step::Namespace => ("setns", None),
         Step::Capabilities => ("capset", None),
+        Step::User => ("setresuid", None),
         Step::Filter => ("seccomp", None),
         Step::Execute => ("execve", Some(program)),
     };

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, BootStep, Isolation, Reply};
+use agent_vm_protocol::message::{Boot, BootStep, InnerIds, Isolation, Reply};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -104,6 +104,7 @@ impl Vm {
             boot.limits.open_files,
             boot.cgroups.memory.is_some(),
             booted.inner_fd,
+            boot.inner_ids == Some(InnerIds::Range),
         )
         .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;

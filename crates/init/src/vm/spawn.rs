@@ -16,7 +16,7 @@ use crate::control::{Control, ControlError};
 use crate::deputy::Deputy;
 use crate::files;
 use crate::files::helper::{DirectoryAnswer, serve_directories};
-use crate::spawn::{Cgroup, Starting, directory_failed, patience};
+use crate::spawn::{Cgroup, Starting, directory_failed, opens_directory, patience};
 use crate::sys;
 
 /// A family that has begun to start.
@@ -52,7 +52,13 @@ impl Vm {
     ) -> Result<(), ControlError> {
         let patience = request.patience_ms.map(|ms| Duration::from_millis(ms.into()));
         let expires = patience.map(|patience| Instant::now() + patience);
-        let directory_fd = match files::cached_directory(request.cwd.as_bytes()) {
+        let cwd = if opens_directory(&request) {
+            request.cwd.as_bytes()
+        } else {
+            // The program's user opens its own from there.
+            b"/"
+        };
+        let directory_fd = match files::cached_directory(cwd) {
             Ok(Some(directory_fd)) => Ok(directory_fd),
             Ok(None) => match self.directories.submit(request, expires) {
                 Ok(()) => return Ok(()),

@@ -78,6 +78,8 @@ pub struct Boot {
 pub enum InnerIds {
     /// Root alone. It is the id that is `user` outside of the inner namespace.
     Single,
+    /// All 65,536 of the VM, each the same as outside of the inner namespace. Every program of the VM is in it.
+    Range,
 }
 
 /// The description of the processors from [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed).
@@ -270,6 +272,8 @@ pub enum RootEntry {
         /// Whether the caller asked for it: then it must be made. As with a mount, links on the path are not followed,
         /// and errors contain the path.
         asked: bool,
+        /// Whether it is `user`'s, in a VM whose users are real. There the others are root's.
+        of_user: bool,
     },
 }
 

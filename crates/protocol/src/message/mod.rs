@@ -30,7 +30,7 @@ pub use keep::{Keep, KeptDirectory, ProtectedPlace, ReadOnlyPlace, Unprotectable
 pub use map_ids::{MapIds, MapProgram};
 pub use measures::{Disk, Measures};
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
-pub use program::{Exit, Interrupt, KnownProcess, ProgramUser, Spawn, Stdio, Usage};
+pub use program::{Exit, Interrupt, KnownProcess, ProgramUser, Spawn, Stdio, Usage, UserNumbers};
 pub use step::BootStep;
 
 /// The host's number for one request; also the id of the family that a [`Request::Spawn`] starts.

@@ -34,13 +34,26 @@ pub struct Spawn {
 }
 
 /// The user that a program runs as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProgramUser {
     /// The VM's user.
     #[default]
     User,
-    /// Root of the inner user namespace. Without such a namespace the start fails with EPERM.
+    /// Root of an inner user namespace with a single id. Without such a namespace the start fails with EPERM.
     Root,
+    /// A user of an inner user namespace with a range of ids. Without such a namespace the start fails with EPERM.
+    Numbers(UserNumbers),
+}
+
+/// A user by numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNumbers {
+    /// The uid.
+    pub uid: u32,
+    /// The gid.
+    pub gid: u32,
+    /// The other groups.
+    pub groups: Vec<u32>,
 }
 
 impl Spawn {

@@ -17,6 +17,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::error::DirectoryError;
 use super::rights::{Lack, is_in_first_namespace};
 use super::sys;
+use crate::boot::ids::BLOCK;
 
 /// What must be at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,10 @@ pub(super) enum Access {
     /// Reading and writing.
     Write,
     /// The lower layer of an overlay.
-    Layer,
+    Layer {
+        /// Where the ids of its files are mapped to, all 65,536 of them; otherwise its owner is.
+        first: Option<u32>,
+    },
 }
 
 /// A checked host path.
@@ -196,22 +200,26 @@ impl<'a> Opened<'a> {
                 lack: Lack::FileSystems,
             });
         }
-        let mount_fd = self.clone_mount(access != Access::Layer)?;
+        let mount_fd = self.clone_mount(!matches!(access, Access::Layer { .. }))?;
         // With `id` mapped to itself, the VM's user owns nothing in the mount, because no file has that owner.
         let owner = match access {
             Access::ReadAsOthers => id,
-            Access::Read | Access::Write | Access::Layer => self.stat.st_uid,
+            Access::Read | Access::Write | Access::Layer { .. } => self.stat.st_uid,
         };
-        let uid_map = format!("{owner} {id} 1\n");
+        let mut uid_map = format!("{owner} {id} 1\n");
         // The kernel lets nobody write to a file whose group is not mapped. In a read-only mount no group is mapped
         // (except `id`, which no file has). So the host's FIFOs and sockets in it, for which a read-only mount has no
         // effect, cannot be written or connected to. A layer is covered by another file system, whose sockets and FIFOs
         // belong to it.
         let group = match access {
             Access::Read | Access::ReadAsOthers => id,
-            Access::Write | Access::Layer => self.stat.st_gid,
+            Access::Write | Access::Layer { .. } => self.stat.st_gid,
         };
-        let gid_map = format!("{group} {id} 1\n");
+        let mut gid_map = format!("{group} {id} 1\n");
+        if let Access::Layer { first: Some(first) } = access {
+            uid_map = format!("0 {first} {BLOCK}\n");
+            uid_map.clone_into(&mut gid_map);
+        }
         let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;
         let read_only = access != Access::Write;
         let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };

@@ -39,12 +39,13 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
-    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own. Looks for
-    /// what a root needs if the VM is `with_root`. Adds the source's
-    /// descriptor to `fds`.
+    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own; with `first`, the
+    /// root's ids 0 to 65,535 are those from `first` on. Looks for what a root needs if the VM is `with_root`. Adds the
+    /// source's descriptor to `fds`.
     pub fn open(
         path: &Path,
         id: Option<u32>,
+        first: Option<u32>,
         with_root: bool,
         fds: &mut Vec<OwnedFd>,
     ) -> Result<Self, DirectoryError> {
@@ -65,7 +66,7 @@ impl Rootfs {
             .map(|path| (path, table(root_fd, path)))
             .filter(|(_, content)| !content.is_empty());
         let (places, shadows) = (places.collect(), shadows.collect());
-        let source = opened.into_source(id, Access::Layer, fds)?;
+        let source = opened.into_source(id, Access::Layer { first }, fds)?;
         Ok(Self {
             source,
             passwd,

@@ -1,7 +1,7 @@
 //! The child itself. It shares init's memory while init goes on, and so even init's `errno`: all functions here only make system
 //! calls, by [`system_call`], which leaves `errno` alone.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
@@ -9,9 +9,11 @@ use agent_vm_vfork::sys::system_call;
 use libc::{c_char, c_int, c_long};
 
 use super::inner::InnerRoot;
+use super::inner_user::InnerUser;
 use super::step::Step;
 use super::words::Words;
 use crate::family::sys::set_lock_limits;
+use crate::seccomp;
 use crate::sys::{START_NAME, close_all_but};
 
 /// One more than the highest number of a pipe beside the standard descriptors.
@@ -31,6 +33,9 @@ pub struct ChildMemory {
     pub open_files: libc::rlimit,
     pub mark: Option<u64>,
     pub root: Option<InnerRoot>,
+    pub user: Option<InnerUser>,
+    /// The working directory, if the user that the child becomes must open it.
+    pub cwd: Option<CString>,
     pub terminal: bool,
     pub subreaper: bool,
     pub report_fd: RawFd,
@@ -134,7 +139,8 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
         }
         kept[MORE] = shared.directory;
         kept[MORE + 1] = shared.report_fd;
-        kept[MORE + 2] = shared.root.as_ref().map_or(-1, |root| root.fd);
+        let root = shared.root.as_ref().map(|root| root.fd);
+        kept[MORE + 2] = root.or(shared.user.as_ref().map(|user| user.fd)).unwrap_or(-1);
         let limit = &raw const shared.open_files as usize;
         let limited = [0, libc::RLIMIT_NOFILE as usize, limit, 0];
         call(libc::SYS_prlimit64, limited).map_err(at(Step::Limit))?;
@@ -146,9 +152,16 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
         // is in, and the report's pipe until the program runs. The last two are not directories and cannot be executed, so
         // no path leads through them.
         close_all_but(&mut kept).map_err(|errno| (Step::Close, errno as c_int))?;
+        if let Some(user) = &shared.user {
+            // First, so that the working directory is one that the user may enter.
+            user.enter()?;
+        }
         let directory = [shared.directory as usize, 0, 0, 0];
         call(libc::SYS_fchdir, directory).map_err(at(Step::Directory))?;
         call(libc::SYS_close, directory).map_err(at(Step::Close))?;
+        if let Some(cwd) = &shared.cwd {
+            change_directory(cwd).map_err(at(Step::Directory))?;
+        }
         reach().map_err(at(Step::Reach))?;
         if let Some(root) = &shared.root {
             root.enter()?;
@@ -160,6 +173,35 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
             libc::SYS_rt_sigprocmask,
             [libc::SIG_SETMASK as usize, mask, 0, size_of::<u64>()],
         );
+    }
+    Ok(())
+}
+
+/// Enters a directory without following a magic link: those of `/proc` lead to what other processes have open.
+fn change_directory(path: &CStr) -> Result<(), c_int> {
+    // SAFETY: all-zero is a valid `open_how`, whose fields are integers.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_NO_MAGICLINKS;
+    let arguments = [
+        libc::AT_FDCWD as usize,
+        path.as_ptr() as usize,
+        &raw const how as usize,
+        size_of::<libc::open_how>(),
+        0,
+        // For the filter.
+        seccomp::key() as usize,
+    ];
+    // SAFETY: the string and the structure outlive the call.
+    let opened = unsafe { system_call(libc::SYS_openat2, arguments) };
+    if opened < 0 {
+        return Err(-opened as c_int);
+    }
+    let fd = [opened as usize, 0, 0, 0];
+    // SAFETY: these take the descriptor that was just opened.
+    unsafe {
+        call(libc::SYS_fchdir, fd)?;
+        call(libc::SYS_close, fd)?;
     }
     Ok(())
 }

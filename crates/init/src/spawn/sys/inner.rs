@@ -38,15 +38,7 @@ impl InnerRoot {
     /// another id or capabilities that it did not have before, and a process with the id of the namespace's owner has all
     /// of them from the start (`cred_cap_issubset`).
     pub fn enter(&self) -> Result<(), (Step, c_int)> {
-        let fd = self.fd as usize;
-        // The sixth argument is for the filter.
-        let user = libc::CLONE_NEWUSER as usize;
-        call(
-            libc::SYS_setns,
-            [fd, user, 0, 0, 0, seccomp::key() as usize],
-            Step::Namespace,
-        )?;
-        call(libc::SYS_close, [fd, 0, 0, 0, 0, 0], Step::Close)?;
+        enter(self.fd)?;
         let prctl = |option: c_int, value: usize| {
             call(
                 libc::SYS_prctl,
@@ -78,10 +70,24 @@ impl InnerRoot {
     }
 }
 
-/// `_LINUX_CAPABILITY_VERSION_3`.
-const VERSION_3: u32 = 0x2008_0522;
+/// Enters a user namespace, with all capabilities in it.
+pub fn enter(fd: RawFd) -> Result<(), (Step, c_int)> {
+    let fd = fd as usize;
+    let user = libc::CLONE_NEWUSER as usize;
+    // The sixth argument is for the filter.
+    call(
+        libc::SYS_setns,
+        [fd, user, 0, 0, 0, seccomp::key() as usize],
+        Step::Namespace,
+    )?;
+    call(libc::SYS_close, [fd, 0, 0, 0, 0, 0], Step::Close)
+}
 
-fn call(number: c_long, arguments: [usize; 6], step: Step) -> Result<(), (Step, c_int)> {
+/// `_LINUX_CAPABILITY_VERSION_3`.
+pub const VERSION_3: u32 = 0x2008_0522;
+
+/// Makes a system call; an error is that of the step.
+pub fn call(number: c_long, arguments: [usize; 6], step: Step) -> Result<(), (Step, c_int)> {
     // SAFETY: the arguments are integers, or point to values of the caller that the kernel only reads and that outlive
     // the call.
     match unsafe { system_call(number, arguments) } {

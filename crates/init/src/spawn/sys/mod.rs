@@ -5,6 +5,7 @@ mod child;
 mod descriptors;
 mod held_up;
 mod inner;
+mod inner_user;
 mod step;
 mod words;
 
@@ -12,6 +13,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+use agent_vm_protocol::message::UserNumbers;
 use agent_vm_vfork::sys::{Borrower, ChildOptions, Stack, copy};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -28,6 +30,7 @@ pub use self::step::Step;
 
 use self::child::{ChildMemory, child};
 use self::inner::InnerRoot;
+use self::inner_user::InnerUser;
 use self::words::Words;
 
 /// How often, and with what pause, reaping a child that is about to exit is tried.
@@ -52,6 +55,10 @@ pub struct Plan<'a> {
     pub mark: Option<u64>,
     /// The inner user namespace, in which it is root; `None` for the caller's user and namespace.
     pub inner_fd: Option<BorrowedFd<'a>>,
+    /// The user of the inner namespace that it becomes, if the namespace has a range of ids.
+    pub user: Option<UserNumbers>,
+    /// The working directory, if that user must open it; it is resolved in `directory_fd`.
+    pub cwd: Option<CString>,
     /// Whether standard input is the session's terminal.
     pub terminal: bool,
     /// Whether it becomes the parent of its descendants whose own parents end.
@@ -146,7 +153,9 @@ fn prepare(
             rlim_max: plan.open_files.1,
         },
         mark: plan.mark,
-        root: inner.map(|_| InnerRoot::single(placed.inner)),
+        root: (inner.is_some() && plan.user.is_none()).then(|| InnerRoot::single(placed.inner)),
+        user: plan.user.map(|user| InnerUser::new(placed.inner, user)),
+        cwd: plan.cwd,
         terminal: plan.terminal,
         subreaper: plan.subreaper,
         report_fd: placed.report,
@@ -216,6 +225,8 @@ mod tests {
             open_files: (100, 100),
             mark: None,
             inner_fd: None,
+            user: None,
+            cwd: None,
             terminal: false,
             subreaper: false,
             sibling: false,

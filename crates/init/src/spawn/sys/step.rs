@@ -32,6 +32,8 @@ pub enum Step {
     Namespace,
     /// `capset(2)` and what goes with it.
     Capabilities,
+    /// `setresuid(2)` and what goes with it.
+    User,
     /// `seccomp(2)`.
     Filter,
     /// `execve(2)`.
@@ -39,7 +41,7 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::None,
         Self::Join,
         Self::Session,
@@ -53,6 +55,7 @@ impl Step {
         Self::Reach,
         Self::Namespace,
         Self::Capabilities,
+        Self::User,
         Self::Filter,
         Self::Execute,
     ];
