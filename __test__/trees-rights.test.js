@@ -1,6 +1,7 @@
 "use strict";
 // Copies of trees have the rights and the view of the VM's user, on every mount.
 
+const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 
@@ -17,6 +18,13 @@ function tree(files) {
   }
   return directory;
 }
+
+/** An archive of a directory. */
+const tar = (directory) => {
+  const archive = path.join(temporaryDirectory(), "archive.tar");
+  execFileSync("tar", ["-C", directory, "-cf", archive, "."]);
+  return fs.createReadStream(archive);
+};
 
 const read = (...names) => fs.readFileSync(path.join(...names), "utf8");
 
@@ -59,6 +67,34 @@ test("a copy goes through mounts, with the rights that each of them has", async 
   const { uid, gid } = fs.statSync(writable);
   expect(fs.statSync(path.join(writable, ".git/config"))).toMatchObject({ uid, gid });
   expect(await output(vm, "cat t/own/d/e; find t ! -user user")).toBe("y");
+});
+
+test.each(["a file", "a link"])("%s does not replace a protected file, or one that is mounted", async (kind) => {
+  const [work, single] = [tree({ config: "mine", "sub/config": "mine" }), tree({ f: "mine" })];
+  const vm = await boot({
+    mounts: [
+      { path: "/work", hostPath: work, readOnly: false, protect: ["config", "sub/config", "missing"] },
+      { path: "/home/user/single", hostPath: path.join(single, "f"), readOnly: false },
+    ],
+  });
+  for (const [to, name] of [
+    ["/work", "config"],
+    ["/work", "sub/config"],
+    ["/work", "missing"],
+    ["/home/user", "single"],
+  ]) {
+    const from = tree({ [name]: "theirs" });
+    if (kind === "a link") {
+      fs.rmSync(path.join(from, name));
+      fs.symlinkSync("/etc/passwd", path.join(from, name));
+    }
+    const refused = { code: expect.stringMatching(/^(EBUSY|EROFS)$/) };
+    expect(await rejection(vm.uploadDirectory(from, to))).toMatchObject(refused);
+    expect(await rejection(vm.writeArchive(to, tar(from)))).toMatchObject(refused);
+  }
+  await vm.dispose();
+  expect(fs.readdirSync(work)).toEqual(["config", "sub"]);
+  expect([read(work, "config"), read(work, "sub/config"), read(single, "f")]).toEqual(["mine", "mine", "mine"]);
 });
 
 test("what the VM's user may not do, a copy may not do either", async () => {

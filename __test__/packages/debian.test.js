@@ -14,7 +14,7 @@ const PACKAGES = [
     "git init -q r && git -C r -c user.name=A -c user.email=a@b commit -q --allow-empty -m one && git -C r log --format=%s",
     /^one$/,
   ],
-  ["sudo", "sudo --version", /^Sudo version 1/],
+  ["sudo", "sudo -n id -un", /^root$/],
   ["openssh-server", "mkdir -p /run/sshd && /usr/sbin/sshd -T | grep -i '^port '", /^port 22$/],
   [
     "nginx",

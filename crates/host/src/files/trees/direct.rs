@@ -156,6 +156,12 @@ fn symlink(directory: &OwnedFd, name: &[u8], target: &[u8], modified: (i64, u32)
     utimensat(directory, name, &TimeSpec::UTIME_OMIT, &time(modified), flags)
 }
 
+/// Refuses a name on which the VM has mounted something, such as a protected file. The kernel refuses to remove one only for
+/// processes in the VM's mount namespace, and no new ones can be mounted there.
+fn refuse_mounted(directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    open(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()).map(drop)
+}
+
 /// Makes a name. If it exists and is no directory, it is removed first.
 fn replacing<T>(directory: &OwnedFd, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     if !is_single(name) {
@@ -163,6 +169,7 @@ fn replacing<T>(directory: &OwnedFd, name: &[u8], make: impl Fn() -> Result<T, E
     }
     match make() {
         Err(Errno::EEXIST) => {
+            refuse_mounted(directory, name)?;
             unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
             make()
         }
