@@ -32,6 +32,25 @@ test("its processes start from an environment that fits it", async () => {
   expect(await output(vm, "cut -d: -f1,3 /etc/passwd")).toBe("root:0\nuser:1000\n");
 });
 
+test("a VM shows the root as it is when it is made, although one may be made ahead", async () => {
+  const users = async () => {
+    const vm = await boot({ rootfs });
+    const names = await output(vm, "cut -d: -f1 /etc/passwd; hello");
+    await vm.dispose();
+    return names;
+  };
+  expect(await users()).toBe("root\nuser\nhello from musl\n");
+  fs.appendFileSync(path.join(rootfs, "etc/passwd"), "another:x:33:33::/:/bin/sh\n");
+  expect(await users()).toBe("root\nanother\nuser\nhello from musl\n");
+  fs.renameSync(rootfs, `${rootfs}-old`);
+  await expect(AgentVm.create({ rootfs })).rejects.toMatchObject({ code: "ENOENT" });
+  muslRoot(rootfs);
+  fs.rmSync(path.join(rootfs, "bin/hello"));
+  fs.symlinkSync("busybox", path.join(rootfs, "bin/hello"));
+  await expect(users()).rejects.toThrow(/applet not found/);
+  fs.rmSync(`${rootfs}-old`, { recursive: true });
+});
+
 test("shells, spawned processes, terminals and file calls work in it", async () => {
   const vm = await boot({ rootfs });
   let screen = "";

@@ -53,7 +53,7 @@ pub fn boot_request(
             Isolation::Landlock | Isolation::None => id,
         },
         env,
-        rootfs: view.rootfs.take().map(|rootfs| rootfs.source),
+        rootfs: view.rootfs_source.take(),
         landlock: view.landlock.take(),
         hardware,
         root: mem::take(&mut view.root),

@@ -9,6 +9,7 @@ use agent_vm_protocol::message::{Isolation, Request};
 
 use super::boot_request::boot_request;
 use super::cgroup::{CgroupMeters, VmCgroups};
+use super::directories::Rootfs;
 use super::enforcement::Enforcement;
 use super::environment::environment;
 use super::error::BootError;
@@ -40,6 +41,8 @@ pub struct Machine {
     pub users: Users,
     /// The home of `user`.
     home: String,
+    /// The directory that is its root, if the server chose one.
+    rootfs: Option<Rootfs>,
     /// What enforces its limits.
     pub enforcement: Enforcement,
     /// What the host holds for it, to release when the VM has ended.
@@ -99,6 +102,7 @@ impl Machine {
             helpers: ready.helpers,
             listener: ready.listener,
             home: view.home,
+            rootfs: view.rootfs,
             enforcement: Enforcement::of(options.isolation, &cgroups, users.ids()),
             users,
             host: HostSide {
@@ -111,12 +115,18 @@ impl Machine {
         })
     }
 
+    /// What its root was when it was made, if the server chose one.
+    pub(super) fn rootfs(&self) -> Option<&Rootfs> {
+        self.rootfs.as_ref()
+    }
+
     /// Gives a prebooted VM the environment for `options`. Everything else is complete.
     pub fn adopt(&mut self, options: &Options) -> Result<(), BootError> {
         let options = &*settled(options, self.users.ids() == Some(Ids::Range));
-        let person = default_person(options, None, &self.home)?;
-        let env = environment(options, None, &person);
-        self.users = Users::of(options, None, &self.home)?;
+        let rootfs = self.rootfs.as_ref();
+        let person = default_person(options, rootfs, &self.home)?;
+        let env = environment(options, rootfs, &person);
+        self.users = Users::of(options, rootfs, &self.home)?;
         let frame = Frame::new(&Request::Adopt { env }, Vec::new())?;
         self.channel.send(&frame).map_err(BootError::Channel)
     }

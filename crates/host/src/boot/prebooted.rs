@@ -3,13 +3,15 @@
 //! When a VM has booted, the next one is made in the background, as far as its options can be predicted, and the next
 //! boot takes it. If no boot takes it within [`LINGER`], it is ended, so that a server which makes no more VMs keeps
 //! nothing. It shows the host's files in their state when it was made. This is another reason to keep it only briefly,
-//! and to start only the init of a VM that shows directories chosen by the server.
+//! and to start only the init of a VM that shows directories chosen by the server. A root that the server chose is read again, and
+//! must be what it was.
 
 use std::time::Duration;
 
 use agent_vm_protocol::message::Isolation;
 use parking_lot::{Condvar, Mutex};
 
+use super::directories::Rootfs;
 use super::error::BootError;
 use super::host_files;
 use super::launched::{Launched, Specification};
@@ -23,6 +25,8 @@ pub struct Preboot {
     launch: Specification,
     /// The generation of the host's files that it shows.
     generation: u64,
+    /// The root that the server chose, as it is now.
+    rootfs: Option<Rootfs>,
     /// All its options except the environment, if it can be booted completely.
     whole: Option<Box<Options>>,
 }
@@ -30,8 +34,14 @@ pub struct Preboot {
 impl Preboot {
     /// The prebooted VM that a VM with these options would take.
     pub fn of(options: &Options) -> Self {
+        let rootfs = options
+            .rootfs
+            .as_ref()
+            .map(|path| Rootfs::open(path, options.ids.is_some()));
+        // What a boot with such a root would report.
+        let is_refused = matches!(rootfs, Some(Err(_)));
         let of_the_host = matches!(options.network, Network::Host)
-            || options.rootfs.is_some()
+            || is_refused
             || options.home.is_some()
             || !options.host_files.etc.is_empty()
             || !options.mounts.is_empty();
@@ -39,6 +49,10 @@ impl Preboot {
         Self {
             launch: Specification::of(options),
             generation: if whole { host_files::generation() } else { 0 },
+            rootfs: rootfs
+                .and_then(Result::ok)
+                .map(|(rootfs, _)| rootfs)
+                .filter(|_| whole),
             whole: whole.then(|| {
                 Box::new(Options {
                     env: Vec::new(),
@@ -64,6 +78,14 @@ impl Prebooted {
         match &preboot.whole {
             None => Ok(Self::Launched(Box::new(launched))),
             Some(options) => Ok(Self::Booted(Box::new(Machine::preboot(launched, options)?))),
+        }
+    }
+
+    /// Whether it shows the root that it was to show: it may have changed before the VM was made.
+    fn is_of(&self, rootfs: Option<&Rootfs>) -> bool {
+        match self {
+            Self::Launched(_) => true,
+            Self::Booted(machine) => machine.rootfs() == rootfs,
         }
     }
 
@@ -138,6 +160,7 @@ pub fn prepare(preboot: Preboot) {
         STATE.lock().stage = Stage::Starting(preboot.clone());
         // The next boot gets the same error and reports it.
         let prebooted = Prebooted::make(&preboot).ok();
+        let prebooted = prebooted.filter(|made| made.is_of(preboot.rootfs.as_ref()));
         let made = prebooted.is_some();
         STATE.lock().stage = prebooted.map_or(Stage::None, |prebooted| {
             Stage::Ready(preboot, Box::new(prebooted))

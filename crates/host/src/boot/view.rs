@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{Isolation, LandlockFiles, RootEntry};
+use agent_vm_protocol::message::{BindSource, Isolation, LandlockFiles, RootEntry};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
@@ -17,6 +17,8 @@ use super::{accounts, explain, host_files, root};
 pub struct View {
     /// The host directory that is the root, if there is one.
     pub rootfs: Option<Rootfs>,
+    /// Its source for init.
+    pub rootfs_source: Option<BindSource>,
     /// The entries that make the root.
     pub root: Vec<RootEntry>,
     /// The files that programs may use, if Landlock restricts them.
@@ -40,6 +42,7 @@ impl View {
     ) -> Result<Self, BootError> {
         let mut view = Self {
             rootfs: None,
+            rootfs_source: None,
             root: Vec::new(),
             landlock: None,
             guarded: Vec::new(),
@@ -49,7 +52,9 @@ impl View {
         match (options.isolation, &options.home) {
             (Isolation::Namespaces, _) => {
                 if let Some(path) = &options.rootfs {
-                    view.rootfs = Some(Rootfs::open(path, id, first, options.ids.is_some(), fds)?);
+                    let (rootfs, opened) = Rootfs::open(path, options.ids.is_some())?;
+                    view.rootfs = Some(rootfs);
+                    view.rootfs_source = Some(opened.into_source(id, first, fds)?);
                 }
                 let node = match &options.node {
                     Some(node) if view.rootfs.is_none() => directories::node_entries(node, id, fds)?,

@@ -56,6 +56,11 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
+    /// Its device and inode.
+    pub fn identity(&self) -> (libc::dev_t, libc::ino_t) {
+        (self.stat.st_dev, self.stat.st_ino)
+    }
+
     /// Opens and checks `path` with this process's rights.
     pub fn at(path: &'a Path, wanted: Wanted) -> Result<Self, DirectoryError> {
         let failed = |syscall, error: nix::Error| DirectoryError::Open {

@@ -17,11 +17,11 @@ use super::opened::{Access, Opened, Wanted};
 /// How much of its `passwd` and `group` is read.
 const MAX_TABLE: u64 = 1024 * 1024;
 
-/// A root that was opened and checked.
-#[derive(Debug)]
+/// What a root is, as far as a boot depends on it: a VM that was made of it serves for another one that is equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rootfs {
-    /// The source for init.
-    pub source: BindSource,
+    /// The directory's device and inode.
+    identity: (libc::dev_t, libc::ino_t),
     /// Its `/etc/passwd`, as far as it is readable.
     pub passwd: String,
     /// Its `/etc/group`, as far as it is readable.
@@ -38,17 +38,25 @@ pub struct Rootfs {
     pub shadows: Vec<(&'static str, String)>,
 }
 
-impl Rootfs {
-    /// Opens the root at `path`. `id` is the host id of the VM's user if it is not the server's own; with `first`, the
-    /// root's ids 0 to 65,535 are those from `first` on. Looks for what a root needs if the VM is `with_root`. Adds the
-    /// source's descriptor to `fds`.
-    pub fn open(
-        path: &Path,
+/// A root that was opened.
+pub struct OpenedRootfs<'a>(Opened<'a>);
+
+impl OpenedRootfs<'_> {
+    /// The source for init, whose descriptor is added to `fds`. `id` is the host id of the VM's user if it is not the
+    /// server's own; with `first`, the root's ids 0 to 65,535 are those from `first` on.
+    pub fn into_source(
+        self,
         id: Option<u32>,
         first: Option<u32>,
-        with_root: bool,
         fds: &mut Vec<OwnedFd>,
-    ) -> Result<Self, DirectoryError> {
+    ) -> Result<BindSource, DirectoryError> {
+        self.0.into_source(id, Access::Layer { first }, fds)
+    }
+}
+
+impl Rootfs {
+    /// Opens the root at `path`, checks it and reads it. Looks for what a root needs if the VM is `with_root`.
+    pub fn open(path: &Path, with_root: bool) -> Result<(Self, OpenedRootfs<'_>), DirectoryError> {
         let opened = Opened::at(path, Wanted::Directory)?;
         let root_fd = opened.fd.as_fd();
         let (passwd, group) = (table(root_fd, "etc/passwd"), table(root_fd, "etc/group"));
@@ -66,9 +74,8 @@ impl Rootfs {
             .map(|path| (path, table(root_fd, path)))
             .filter(|(_, content)| !content.is_empty());
         let (places, shadows) = (places.collect(), shadows.collect());
-        let source = opened.into_source(id, Access::Layer { first }, fds)?;
-        Ok(Self {
-            source,
+        let rootfs = Self {
+            identity: opened.identity(),
             passwd,
             group,
             has_bash,
@@ -76,7 +83,8 @@ impl Rootfs {
             has_roots_home,
             places,
             shadows,
-        })
+        };
+        Ok((rootfs, OpenedRootfs(opened)))
     }
 }
 
