@@ -128,10 +128,12 @@ impl Vm {
             Error::LimitExceeded(text)
         })?;
         let abort = Abort::default();
-        // Where no other command runs or waits, this thread begins it, which saves a turn of the I/O thread.
-        let begun = Arc::clone(&context.session)
-            .try_lock_owned()
-            .ok()
+        // Where no other command runs or waits, this thread begins it, which saves a turn of the I/O thread. By the places: a command
+        // before this one may not wait for the session yet, while the session is free already.
+        let is_alone = context.places.available_permits() + 1 == crate::context::MOST_COMMANDS;
+        let begun = is_alone
+            .then(|| Arc::clone(&context.session).try_lock_owned().ok())
+            .flatten()
             .and_then(|mut session| {
                 let begun = session.begin(&exec.command)?;
                 Some((session, begun))
