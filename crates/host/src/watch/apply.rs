@@ -106,7 +106,7 @@ impl State {
                 self.forget(id, child);
             }
         } else if event.is(libc::IN_MOVED_FROM) {
-            self.hold_move(id, place, event, has_just_arrived);
+            self.hold_move(id, place, event, has_just_arrived || is_known);
         } else if event.is(libc::IN_MOVED_TO) {
             self.moved(id, place, event, is_known);
         } else if event.is(CHANGE) {

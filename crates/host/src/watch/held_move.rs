@@ -16,9 +16,10 @@ pub struct HeldMove {
     pub place: Place,
     pub name: Vec<u8>,
     pub cookie: u32,
-    /// Whether it has just got this name by a rename from where nothing is watched. Either it is moved on, or it was exchanged with
-    /// something there, which the kernel reports in the same way.
-    pub is_exchange: bool,
+    /// Whether it may have been exchanged, so that something has the name still: it has just got the name by a rename from where
+    /// nothing is watched, which the kernel reports like an exchange with something there; or a listing has reported the name, and
+    /// the directory may be watched since the middle of an exchange only.
+    pub may_be_exchanged: bool,
     pub since: Instant,
 }
 

@@ -11,13 +11,19 @@ use super::watched::WatchId;
 
 impl State {
     /// Waits for the second half.
-    pub(super) fn hold_move(&mut self, watch: WatchId, place: Place, event: RawEvent<'_>, is_exchange: bool) {
+    pub(super) fn hold_move(
+        &mut self,
+        watch: WatchId,
+        place: Place,
+        event: RawEvent<'_>,
+        may_be_exchanged: bool,
+    ) {
         self.held.push(HeldMove {
             watch,
             place,
             name: event.name.to_vec(),
             cookie: event.cookie,
-            is_exchange,
+            may_be_exchanged,
             since: Instant::now(),
         });
     }
@@ -43,7 +49,7 @@ impl State {
             if let Some(child) = watched.tree.child(held.place, &held.name) {
                 self.forget(held.watch, child);
             }
-            if held.is_exchange {
+            if held.may_be_exchanged {
                 self.found_again(held.watch, held.place, &held.name);
             }
         }
@@ -69,6 +75,9 @@ impl State {
             if let Some(child) = watched.tree.child(place, &name) {
                 self.forget(id, child);
             }
+            if first.may_be_exchanged {
+                self.found_again(id, place, &name);
+            }
             return;
         }
         let Some(first) = first.filter(|first| watched.tree.get(first.place).is_some()) else {
@@ -85,6 +94,7 @@ impl State {
             }
             return;
         };
+        let may_be_exchanged = first.may_be_exchanged;
         let places = [(first.place, first.name), (to, event.name.to_vec())];
         if watched
             .last_rename
@@ -100,6 +110,10 @@ impl State {
         watched.last_rename = Some(places.clone());
         if is_directory {
             self.move_directory(id, &places);
+        }
+        if may_be_exchanged {
+            let [(place, name), _] = &places;
+            self.found_again(id, *place, name);
         }
     }
 
