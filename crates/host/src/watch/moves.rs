@@ -94,6 +94,15 @@ impl State {
             }
             return;
         };
+        if let Some(newer) = watched.tree.child(first.place, &first.name)
+            && !event.is(libc::IN_ISDIR)
+        {
+            // Not what was renamed, but a directory that was found at the name since then. The events about it are still to be read.
+            watched.removed(first.place, &first.name);
+            watched.created(to, event.name);
+            self.forget(id, newer);
+            return self.found_again(id, first.place, &first.name);
+        }
         let may_be_exchanged = first.may_be_exchanged;
         let places = [(first.place, first.name), (to, event.name.to_vec())];
         if watched
