@@ -70,6 +70,9 @@ impl State {
             && is_known
         {
             // A listing has reported it, and all that is in it.
+            if let Some(directory) = watched.tree.get_mut(to) {
+                directory.arrived = Some(event.name.to_vec());
+            }
             let (place, name) = (first.place, first.name.clone());
             watched.removed(place, &name);
             if let Some(child) = watched.tree.child(place, &name) {
