@@ -3,6 +3,7 @@ import type { TransferOptions, TransferTotals } from "agent-vm";
 import type { Readable } from "node:stream";
 import { type ArchiveBackend, readArchiveOf, writeArchiveOf } from "#archives";
 import type { OpenedFile } from "#file-streams";
+import { Closings } from "./closings.mjs";
 
 /** How often an archive about which there are no calls says that it is still needed. */
 const KEEP_MS = 20_000;
@@ -33,8 +34,10 @@ export function remoteArchives(backend: ArchiveBackend): RemoteArchives {
 /** The archives of an actor's VM. */
 export function archivesOf(call: MakeCall): ArchiveBackend {
   const keeping = new Map<OpenedFile, ReturnType<typeof setInterval>>();
+  const closings = new Closings();
   return {
     async open(path, write, how) {
+      await closings.settled();
       const opened = String(await call("archiveOpen", [path, write, how]));
       const keep = setInterval(() => {
         // An error is that of the next call.
@@ -51,8 +54,7 @@ export function archivesOf(call: MakeCall): ArchiveBackend {
     close(opened) {
       clearInterval(keeping.get(opened));
       keeping.delete(opened);
-      // If the call is lost, the actor closes the archive after a while.
-      call("archiveClose", [opened]).catch(() => {});
+      closings.add(call("archiveClose", [opened]));
     },
   };
 }

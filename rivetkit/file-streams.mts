@@ -2,6 +2,7 @@
 import type { ReadStreamOptions, WriteStreamOptions } from "agent-vm";
 import type { Readable, Writable } from "node:stream";
 import { type FileBackend, type OpenedFile, readStreamOf, writeStreamOf } from "#file-streams";
+import { Closings } from "./closings.mjs";
 
 /** How often a stream that makes no calls says that it still needs its file. */
 const KEEP_MS = 20_000;
@@ -35,16 +36,19 @@ class RemoteFiles implements FileBackend {
   readonly usual = 64 * 1024;
   readonly #call: MakeCall;
   readonly #keeping = new Map<OpenedFile, ReturnType<typeof setInterval>>();
+  readonly #closings = new Closings();
 
   constructor(call: MakeCall) {
     this.#call = call;
   }
 
   async openToRead(path: string): Promise<OpenedFile> {
+    await this.#closings.settled();
     return this.#opened(await this.#call("fileOpenToRead", [path]));
   }
 
   async openToWrite(path: string, how: object): Promise<OpenedFile> {
+    await this.#closings.settled();
     return this.#opened(await this.#call("fileOpenToWrite", [path, how]));
   }
 
@@ -59,8 +63,7 @@ class RemoteFiles implements FileBackend {
   close(opened: OpenedFile): void {
     clearInterval(this.#keeping.get(opened));
     this.#keeping.delete(opened);
-    // If the call is lost, the actor closes the file after a while.
-    this.#call("fileClose", [opened]).catch(() => {});
+    this.#closings.add(this.#call("fileClose", [opened]));
   }
 
   #opened(token: unknown): OpenedFile {

@@ -1,6 +1,7 @@
 // The client's half of watches: calls to the actor, which has the watch. It runs in browsers too.
 import type { FileWatcher, WatchEvent, WatchOptions } from "agent-vm";
 import { type OpenedWatch, type WatchBackend, watcherOf } from "#watch";
+import { Closings } from "./closings.mjs";
 import { isSignal } from "./following.mjs";
 import { isPlain } from "./wire.mjs";
 
@@ -16,6 +17,7 @@ export interface RemoteWatches {
 }
 
 export function remoteWatches(call: MakeCall): RemoteWatches {
+  const closings = new Closings();
   return {
     watch: (...args) => {
       if (args.slice(2).some((extra: unknown) => extra !== undefined)) {
@@ -24,28 +26,31 @@ export function remoteWatches(call: MakeCall): RemoteWatches {
       const [path, options] = args as [unknown, unknown];
       // The actor refuses anything that is not a plain object.
       if (typeof options !== "object" || options === null || !isPlain(options)) {
-        return watcherOf(new RemoteWatch(call, [path, options]), undefined);
+        return watcherOf(new RemoteWatch(call, closings, [path, options]), undefined);
       }
       const { signal, ...sent } = options as { signal?: unknown };
       if (signal !== undefined && !isSignal(signal)) {
         throw refused(`options.signal must be an AbortSignal, not ${String(signal)}`);
       }
-      return watcherOf(new RemoteWatch(call, [path, sent]), signal as AbortSignal | undefined);
+      return watcherOf(new RemoteWatch(call, closings, [path, sent]), signal as AbortSignal | undefined);
     },
   };
 }
 
 class RemoteWatch implements WatchBackend {
   readonly #call: MakeCall;
+  readonly #closings: Closings;
   readonly #args: unknown[];
   #keeping: ReturnType<typeof setInterval> | undefined;
 
-  constructor(call: MakeCall, args: unknown[]) {
+  constructor(call: MakeCall, closings: Closings, args: unknown[]) {
     this.#call = call;
+    this.#closings = closings;
     this.#args = args;
   }
 
   async open(): Promise<OpenedWatch> {
+    await this.#closings.settled();
     const token = String(await this.#call("watchOpen", this.#args));
     const keep = setInterval(() => {
       // An error is that of the next take.
@@ -62,8 +67,7 @@ class RemoteWatch implements WatchBackend {
 
   close(token: OpenedWatch): void {
     clearInterval(this.#keeping);
-    // If the call is lost, the actor ends the watch after a while.
-    this.#call("watchClose", [token]).catch(() => {});
+    this.#closings.add(this.#call("watchClose", [token]));
   }
 }
 

@@ -56,16 +56,10 @@ test("errors arrive with their codes, a client opens at most 128 files, and a de
     const other = createClient(endpoint).vm.getOrCreate(["test"]);
     found.push((await other.createReadStream("/home/user/f", "utf8").toArray()).join(""));
     for (const stream of open) stream.destroy();
-    await agent.exec("true");
-    for (;;) {
-      const stream = agent.createReadStream("/home/user/f", "utf8");
-      try {
-        found.push((await stream.toArray()).join(""));
-        break;
-      } catch (error) {
-        if (error.code !== "LIMIT_EXCEEDED") throw error;
-      }
-    }
+    // What was destroyed takes no place of what is opened next.
+    const again = Array.from({ length: 128 }, () => agent.createReadStream("/home/user/f", "utf8"));
+    const read = await Promise.all(again.map((stream) => stream.toArray()));
+    found.push(read[127].join(""));
     try {
       agent.createReadStream("f");
     } catch (error) {
