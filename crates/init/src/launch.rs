@@ -12,6 +12,7 @@ use agent_vm_protocol::message::{BootStep, Launch, OwnMap};
 use agent_vm_vfork::sys::{Child, ChildOptions, copy};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setfsuid, setgroups, setresgid, setresuid};
 
 use crate::boot::BootError;
@@ -83,10 +84,11 @@ fn become_user(map: OwnMap, before: Uid) -> Result<(), Errno> {
     setresuid(KEEP_UID, Uid::from_raw(map.uid), KEEP_UID)?;
     // The change of ids has cleared them, and the host may allow user namespaces only for privileged processes.
     sys::raise_capabilities()?;
-    // Files are still opened as the previous user: the cgroups, and the id maps, because after a change of ids a
-    // process's files in /proc are owned by root.
+    // Files are still opened as the previous user: the cgroups, and the id maps, because the files in /proc of a process
+    // that is not dumpable are owned by root.
     setfsuid(before);
-    Ok(())
+    // The changes of ids do this, unless the host has set `fs.suid_dumpable` to 1.
+    prctl::set_dumpable(false)
 }
 
 #[allow(unsafe_code)]
