@@ -180,6 +180,9 @@ fn namespaces(
         None => None,
     };
     identity::limit_namespace(proc_fd.as_fd(), shared)?;
+    if has_users {
+        proc::protect_settings(proc_fd.as_fd())?;
+    }
 
     // If a descriptor of a host file can get in, a file is not always the VM's own.
     let set_ids = if root::shows_host(boot) || boot.network == Network::Host {

@@ -3,7 +3,7 @@
 //! The VM's user has no capability and an id that owns nothing of the host. So the files that `/proc` protects by owner
 //! and mode (kcore, kmsg, kpage*, `timer_list`, sysrq-trigger, everything below sys, irq and bus) are closed to it
 //! already. They are not covered, because each mount costs 10 to 20 µs of every boot. Only files that all users may
-//! read are covered.
+//! read are covered, and, where users are real, the settings that would be root's.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -83,6 +83,18 @@ pub fn open_ports(proc_fd: BorrowedFd<'_>, users: bool) -> Result<(), BootError>
     // The range of groups that may do so: only the VM's own (`icmp(7)`).
     let groups: &[u8] = if users { b"0 65535" } else { b"1000 1000" };
     set_text(proc_fd, c"sys/net/ipv4/ping_group_range", groups).at(BootStep::AllowPing)
+}
+
+/// Makes the kernel's settings read-only, once the VM has its own: a root with a range of ids is, for the kernel, the owner of
+/// those that each IPC and pid namespace has. They bound what the kernel holds for all of the VM's users together, and how many
+/// processes there can be, init's helpers among them.
+pub fn protect_settings(proc_fd: BorrowedFd<'_>) -> Result<(), BootError> {
+    cover(proc_fd, c"sys", || {
+        let settings_fd = clone_mount(proc_fd, c"sys", false)?;
+        let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        restrict_mount(settings_fd.as_fd(), attributes, false)?;
+        Ok(settings_fd)
+    })
 }
 
 /// Writes a number to a file of `/proc`.

@@ -162,7 +162,7 @@ unsafe fn prepare(shared: &ChildMemory) -> Result<(), (Step, c_int)> {
         if let Some(cwd) = &shared.cwd {
             change_directory(cwd).map_err(at(Step::Directory))?;
         }
-        reach().map_err(at(Step::Reach))?;
+        reach(shared.cwd.is_some()).map_err(at(Step::Reach))?;
         if let Some(root) = &shared.root {
             root.enter()?;
         }
@@ -208,16 +208,39 @@ fn change_directory(path: &CStr) -> Result<(), c_int> {
 
 /// Fails unless the working directory exists and is below the root: with EACCES for a directory elsewhere, whose path begins with
 /// "(unreachable)" (`getcwd(2)`), ENOENT for a removed one, and ENAMETOOLONG for one that is deeper than the kernel can
-/// report.
-fn reach() -> Result<(), c_int> {
+/// report. If this process has `opened` it itself, it may not be one of those in `/proc` about init or this process either, which
+/// init and its helpers refuse when they open one.
+fn reach(opened: bool) -> Result<(), c_int> {
     let mut path = MaybeUninit::<[u8; libc::PATH_MAX as usize]>::uninit();
     let arguments = [path.as_mut_ptr() as usize, libc::PATH_MAX as usize, 0, 0];
-    // SAFETY: the kernel writes at most as many bytes as the buffer has, and at least one if it does not fail.
-    let first = unsafe {
-        call(libc::SYS_getcwd, arguments)?;
-        path.as_ptr().cast::<u8>().read()
+    // SAFETY: the kernel writes at most as many bytes as the buffer has, and returns how many, with the NUL at the end.
+    let path = unsafe {
+        let length = call(libc::SYS_getcwd, arguments)?;
+        std::slice::from_raw_parts(path.as_ptr().cast::<u8>(), length)
     };
-    if first == b'/' { Ok(()) } else { Err(libc::EACCES) }
+    // SAFETY: takes no arguments.
+    let own = unsafe { call(libc::SYS_getpid, [0; 4])? };
+    let is_refused = |pid| opened && (pid == 1 || pid == own);
+    match path {
+        [b'/', ..] if !process_of(path).is_some_and(is_refused) => Ok(()),
+        _ => Err(libc::EACCES),
+    }
+}
+
+/// The process that a path in `/proc` is about.
+fn process_of(path: &[u8]) -> Option<usize> {
+    let mut pid = None;
+    for byte in path.strip_prefix(b"/proc/")? {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = usize::from(byte - b'0');
+                pid = Some(pid.unwrap_or(0_usize).wrapping_mul(10).wrapping_add(digit));
+            }
+            b'/' | 0 => return pid,
+            _ => return None,
+        }
+    }
+    pid
 }
 
 /// Tries each candidate as `execvp(3)` does: skips paths that do not exist, remembers files that may not be executed,
@@ -249,4 +272,24 @@ unsafe fn execute(words: &mut Words) -> c_int {
         }
     }
     if refused { libc::EACCES } else { libc::ENOENT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_proc_is_about_the_process_whose_number_it_has() {
+        for (path, pid) in [
+            (&b"/proc/1\0"[..], Some(1)),
+            (b"/proc/12/task/13\0", Some(12)),
+            (b"/proc/1x\0", None),
+            (b"/proc/sys/1\0", None),
+            (b"/proc\0", None),
+            (b"/proc/\0", None),
+            (b"/home/proc/1\0", None),
+        ] {
+            assert_eq!(process_of(path), pid);
+        }
+    }
 }
