@@ -6,6 +6,7 @@ module.exports = {
   testMatch: ["**/*.test.js"],
   // What these need is large: `npm run test:programs` and `npm run test:packages`.
   testPathIgnorePatterns: ["/__test__/(programs|packages)/"],
+  setupFiles: ["<rootDir>/__test__/fixture/test-user.js"],
   testEnvironment: "node",
   // A bound on how long a test that fails takes on a busy machine, and no promise.
   testTimeout: 90_000,

@@ -8,7 +8,8 @@
 #
 # Without arguments, `ordinary` runs all tests, `delegated` runs those that depend on cgroups and the attacks, and
 # `subordinate` those that depend on such ids.
-# AGENT_VM_TEST_USER=root runs the programs of most tests as root of their VMs (__test__/fixture/test-user.js).
+# AGENT_VM_TEST_USER=root runs the programs of most tests as root of their VMs, with the ids that AGENT_VM_TEST_IDS names
+# (__test__/fixture/test-user.js).
 # JEST_OUTPUT names a file to write jest's counts to, as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -105,7 +106,8 @@ add_subordinate() {
 
 # env -i: the variables of an npm run name root's directories.
 as_user() {
-    env -i ${AGENT_VM_TEST_USER:+AGENT_VM_TEST_USER="$AGENT_VM_TEST_USER"} CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
+    env -i ${AGENT_VM_TEST_USER:+AGENT_VM_TEST_USER="$AGENT_VM_TEST_USER"} \
+        ${AGENT_VM_TEST_IDS:+AGENT_VM_TEST_IDS="$AGENT_VM_TEST_IDS"} CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
         PATH="${node%/*}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin" \
         setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all "$@"
 }

@@ -105,7 +105,7 @@ test("no file of the host or of another VM is found under the usual names", asyn
     const places = [path.join(directory, "secret"), "/tmp/secret", "/home/user/secret", `/proc/${process.pid}/environ`];
     places.push(
       "/etc/shadow",
-      "/root",
+      ...(attacker.vm.enforcement.ids === null ? ["/root"] : []),
       "/var/log",
       "/boot",
       "/srv",

@@ -97,7 +97,7 @@ print(json.dumps({
     );
   });
 
-  test("the kernel's settings stay as they are", async () => {
+  test("the kernel's settings stay as they are, also those of the VM's own namespaces", async () => {
     const files = [
       "/proc/sysrq-trigger",
       "/proc/sys/kernel/core_pattern",
@@ -108,6 +108,12 @@ print(json.dumps({
       "/proc/sys/user/max_user_namespaces",
       "/proc/sys/user/max_inotify_watches",
       "/proc/sys/kernel/ns_last_pid",
+      "/proc/sys/kernel/pid_max",
+      "/proc/sys/kernel/msgmnb",
+      "/proc/sys/kernel/sem",
+      "/proc/sys/kernel/shmmax",
+      "/proc/sys/fs/mqueue/queues_max",
+      "/proc/sys/net/ipv4/ping_group_range",
       "/proc/1/oom_score_adj",
       "/proc/1/uid_map",
       "/proc/1/setgroups",

@@ -159,8 +159,8 @@ if (process.arch === "x64") {
       open: [2, -1, 5],
       socketcall: [-1, -1, 102],
     };
-    // The filter answers the two calls of init before it checks the entry.
-    const byNumber = all({ clone3: 0, openat2: 0 }, ENOSYS);
+    // The filter answers the two calls of init before it checks the entry. That of a root with a single id checks it first.
+    const byNumber = attacked.vm.enforcement.ids === "single" ? {} : all({ clone3: 0, openat2: 0 }, ENOSYS);
     expect(await answers(int80, calls, I386)).toEqual({ ...all(calls, TRAPPED), ...byNumber });
   });
 
@@ -223,6 +223,8 @@ class Program(ctypes.Structure):
 ALLOW, USER_NOTIF, TRACE = 0x7fff0000, 0x7fc00000, 0x7ff00000
 SECCOMP = ${process.arch === "x64" ? 317 : 277}
 UNSHARE = ${of(NOT_PERMITTED.unshare, NATIVE)}
+# Needed by a root whose set-user-id programs work.
+assert libc.prctl(38, 1, 0, 0, 0) == 0
 def filtered(answer):
     # For unshare, its result; all other calls continue.
     code = (Instruction * 4)(Instruction(0x20, 0, 0, 0), Instruction(0x15, 0, 1, UNSHARE),
@@ -261,9 +263,16 @@ for call, value in (("setuid", 0), ("setgid", 0), ("seteuid", 0)):
 attempt("setgroups", os.setgroups, [0])
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith(("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp:"))))`,
   );
-  for (const line of lines.slice(0, -1)) expect(line).toMatch(/ (EPERM|EINVAL|EACCES)$/);
-  const none = "0000000000000000";
-  expect(lines.at(-1)).toBe(`${none} ${none} ${none} 1 2`);
+  const { ids } = attacked.vm.enforcement;
+  const ofRoot = {
+    // Without effect.
+    single: /^(capset|setuid|setgid|seteuid|setgroups) worked$/,
+    range: /^(securebits|bounding set|setuid|setgid|seteuid|setgroups) worked$/,
+  }[ids];
+  for (const line of lines.slice(0, -1).filter((line) => !ofRoot?.test(line)))
+    expect(line).toMatch(/ (EPERM|EINVAL|EACCES)$/);
+  const rights = (ids === "range" ? "00000000a00405fb " : "0000000000000000 ").repeat(3);
+  expect(lines.at(-1)).toBe(`${rights}${ids === "range" ? 0 : 1} 2`);
 });
 
 test("no socket but Unix, IPv4, IPv6 and routing netlink is made: no vsock, packet, raw, crypto or Bluetooth one", async () => {
