@@ -4,7 +4,7 @@
 #   scripts/test-as.sh ordinary [JEST-ARGUMENT]...    a user without an entry in /etc/passwd
 #   scripts/test-as.sh delegated [JEST-ARGUMENT]...   another one, in a cgroup v2 directory that is delegated to that user
 #   scripts/test-as.sh subordinate [JEST-ARGUMENT]... one with an entry in /etc/passwd, and 65,536 ids in /etc/subuid and
-#                                                     /etc/subgid, which this script adds and removes
+#                                                     /etc/subgid, which this script adds and removes, and in one of these groups
 #
 # Without arguments, `ordinary` runs all tests, `delegated` runs those that depend on cgroups and the attacks, and
 # `subordinate` those that depend on such ids.
@@ -23,7 +23,9 @@ delegated_tests=(
 )
 
 # The tests of what differs for a server whose user has ids to give.
-subordinate_tests=(__test__/id-range. __test__/root-range. __test__/root-inside. __test__/attacks/root-range.)
+subordinate_tests=(
+    __test__/id-range. __test__/root-range. __test__/root-inside. __test__/attacks/root-range. __test__/attacks/groups.
+)
 
 fail() {
     echo "scripts/test-as.sh: $*" >&2
@@ -39,6 +41,10 @@ subordinate) uid=1502 ;;
 esac
 shift
 [ "$(id -u)" -eq 0 ] || fail "only root can run the tests as another user"
+
+# Of the groups that the VMs of this user have: a file of that group shows whether anything inside has the server's rights.
+groups=--clear-groups
+[ "$kind" != subordinate ] || groups=--groups=1200000042
 
 work=$(mktemp -d /tmp/agent-vm-test-as.XXXXXX) || exit 1
 delegated=
@@ -109,7 +115,7 @@ as_user() {
     env -i ${AGENT_VM_TEST_USER:+AGENT_VM_TEST_USER="$AGENT_VM_TEST_USER"} \
         ${AGENT_VM_TEST_IDS:+AGENT_VM_TEST_IDS="$AGENT_VM_TEST_IDS"} CI=true LANG=C.UTF-8 HOME="$work/home" TMPDIR="$work/tmp" \
         PATH="${node%/*}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin" \
-        setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all "$@"
+        setpriv --reuid="$uid" --regid="$uid" "$groups" --inh-caps=-all "$@"
 }
 
 # Runs a command as the user, in the server's cgroup if there is one.

@@ -47,6 +47,12 @@ pub fn use_files_as(id: u32) -> Result<(), BootError> {
     Ok(())
 }
 
+/// Leaves the groups that an ordinary user's server has, which programs do not have where users are real. Without a range of ids
+/// that is not possible, and programs keep them.
+pub fn leave_groups() -> Result<(), BootError> {
+    setgroups(&[]).at(BootStep::LeaveGroups)
+}
+
 fn change(id: u32) -> Result<(), BootError> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setresgid(gid, gid, gid).at(BootStep::TakeGroup)?;

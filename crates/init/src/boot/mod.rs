@@ -150,6 +150,7 @@ fn namespaces(
     root::enter(&root)?;
     if has_users {
         identity::use_files_as(USER)?;
+        identity::leave_groups()?;
     }
     protect::refuse_other_ways(&root.protected, own_proc_fd.as_fd())?;
     cgroups::check(cgrouping)?;

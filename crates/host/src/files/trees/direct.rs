@@ -4,6 +4,9 @@
 //! thread has the ids of the VM's user and no capability ([`AsGuest`](crate::files::sys::AsGuest)); and each name is one of that
 //! directory, on its mount, and no link. Everything else is left to init: other mounts, file systems that are interfaces of the kernel,
 //! whatever fails, and all files where a Landlock domain decides, which the host is not in.
+//!
+//! The host removes and renames nothing here. The kernel keeps what is mounted, such as a protected file, from being removed or
+//! replaced, but only by processes of the VM's own mount namespace, and also where another mount shows the same directory.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -14,20 +17,32 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, UtimensatFlags, mkdirat, utimensat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{getegid, getgroups, symlinkat};
 
 use super::entry::{Content, Entry, Kept};
 use super::in_directory::{ALWAYS, time};
 use super::progress::Progress;
 use super::sending::fill;
 use super::small::{Small, opened};
-use crate::boot::Isolation;
+use crate::boot::{Ids, Isolation};
 use crate::error::Error;
+use crate::shared::Shared;
 use crate::vm::Vm;
 
 /// Whether the host may do so in this VM.
 pub fn is_possible(vm: &Vm) -> bool {
-    vm.shared().isolation == Isolation::Namespaces
+    let shared = vm.shared();
+    shared.isolation == Isolation::Namespaces && (shared.guest_id.is_some() || has_guests_groups(shared))
+}
+
+/// Whether the groups of this process, an ordinary user's, are those of the VM's user. With a single id all programs keep them, and
+/// with a range none does.
+fn has_guests_groups(shared: &Shared) -> bool {
+    if shared.users.ids() != Some(Ids::Range) {
+        return true;
+    }
+    let own = getegid();
+    getgroups().is_ok_and(|groups| groups.iter().all(|group| *group == own))
 }
 
 /// Whether the host may do so in this directory.
@@ -102,7 +117,7 @@ pub struct Unfinished {
     pub left: Vec<Entry>,
 }
 
-/// Makes files and links, in the order of the entries.
+/// Makes files and links, in the order of the entries, until a name is taken.
 pub fn make(directory: &OwnedFd, entries: Vec<Entry>, progress: &Progress) -> Result<Unfinished, Error> {
     let mut empty = Vec::new();
     if !is_ordinary(directory) {
@@ -139,40 +154,23 @@ pub fn make(directory: &OwnedFd, entries: Vec<Entry>, progress: &Progress) -> Re
 
 /// Makes a file with at most the rights of the original.
 fn file(directory: &OwnedFd, name: &[u8], kept: Kept) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    replacing(directory, name, || {
-        open(
-            directory,
-            name,
-            flags,
-            Mode::from_bits_truncate(kept.mode & 0o777),
-        )
-    })
-}
-
-fn symlink(directory: &OwnedFd, name: &[u8], target: &[u8], modified: (i64, u32)) -> Result<(), Errno> {
-    replacing(directory, name, || symlinkat(target, directory, name))?;
-    let flags = UtimensatFlags::NoFollowSymlink;
-    utimensat(directory, name, &TimeSpec::UTIME_OMIT, &time(modified), flags)
-}
-
-/// Refuses a name on which the VM has mounted something, such as a protected file. The kernel refuses to remove one only for
-/// processes in the VM's mount namespace, and no new ones can be mounted there.
-fn refuse_mounted(directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    open(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()).map(drop)
-}
-
-/// Makes a name. If it exists and is no directory, it is removed first.
-fn replacing<T>(directory: &OwnedFd, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     if !is_single(name) {
         return Err(Errno::EINVAL);
     }
-    match make() {
-        Err(Errno::EEXIST) => {
-            refuse_mounted(directory, name)?;
-            unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
-            make()
-        }
-        other => other,
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    open(
+        directory,
+        name,
+        flags,
+        Mode::from_bits_truncate(kept.mode & 0o777),
+    )
+}
+
+fn symlink(directory: &OwnedFd, name: &[u8], target: &[u8], modified: (i64, u32)) -> Result<(), Errno> {
+    if !is_single(name) {
+        return Err(Errno::EINVAL);
     }
+    symlinkat(target, directory, name)?;
+    let flags = UtimensatFlags::NoFollowSymlink;
+    utimensat(directory, name, &TimeSpec::UTIME_OMIT, &time(modified), flags)
 }
