@@ -1,12 +1,18 @@
 //! The headers of an archive.
 
+use nix::errno::Errno;
 use tar::{EntryType, Header};
 
 use super::bytes_in::BytesIn;
 use super::entry::Kept;
 use super::tar_header::{Extended, MOST_EXTENDED, broken, is_intact, padding, refused};
+use super::trail::{MAX_DEPTH, failed};
 use crate::error::Error;
 use crate::files::content::COPIED;
+
+/// The kernel's bounds of a name (`NAME_MAX`) and of the content of a link (`PATH_MAX`), in bytes.
+const LONGEST_NAME: usize = 255;
+const LONGEST_LINK: usize = 4095;
 
 /// One entry, as its headers describe it.
 pub struct Described {
@@ -88,6 +94,9 @@ fn described(header: Header, mut extended: Extended) -> Result<Described, Error>
             .map(std::borrow::Cow::into_owned)
             .unwrap_or_default(),
     };
+    if link.len() > LONGEST_LINK && header.entry_type() == EntryType::Symlink {
+        return Err(too_long(&link));
+    }
     let stored = match extended.size {
         Some(size) => size,
         None => header.entry_size().map_err(|_| broken())?,
@@ -122,7 +131,8 @@ fn described(header: Header, mut extended: Extended) -> Result<Described, Error>
     })
 }
 
-/// The names on a path. One that begins at the root counts from the top; `..` is refused.
+/// The names on a path. One that begins at the root counts from the top; `..` is refused, and so is what the kernel would refuse:
+/// names wait in memory until enough files can be made at a time.
 pub fn parts(path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let mut parts = Vec::new();
     for part in path.split(|byte| *byte == b'/') {
@@ -135,8 +145,19 @@ pub fn parts(path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
                 )));
             }
             part if part.contains(&0) => return Err(broken()),
+            part if part.len() > LONGEST_NAME => return Err(too_long(part)),
+            _ if parts.len() > MAX_DEPTH => {
+                return Err(Error::LimitExceeded(format!(
+                    "The archive has directories more than {MAX_DEPTH} deep, the most that one call writes"
+                )));
+            }
             part => parts.push(part.to_vec()),
         }
     }
     Ok(parts)
+}
+
+/// The error about the name of a file, or the content of a link.
+fn too_long(name: &[u8]) -> Error {
+    failed(Errno::ENAMETOOLONG, "open", &name[..name.len().min(LONGEST_NAME)])
 }

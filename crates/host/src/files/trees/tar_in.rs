@@ -21,7 +21,6 @@ use super::small::{MOST_SMALL, SMALL};
 use super::tar_entry::{self, Described, parts};
 use super::tar_header::{broken, padding};
 use super::tar_ranges;
-use super::trail::MAX_DEPTH;
 use super::walk::BATCH;
 use super::workers::{Workers, give_turn};
 use crate::error::Error;
@@ -83,11 +82,6 @@ impl<'a, T: ArchiveTarget> Unpacking<'a, T> {
             // The top itself.
             return self.leave_out(&described).await;
         };
-        if parents.len() > MAX_DEPTH {
-            return Err(Error::LimitExceeded(format!(
-                "The archive has directories more than {MAX_DEPTH} deep, the most that one call writes"
-            )));
-        }
         if self.is_excluded(&described.path, is_directory) {
             return self.leave_out(&described).await;
         }
