@@ -14,8 +14,8 @@ use super::open::{ALWAYS, open as open_one};
 use super::resolve::resolve_with;
 use crate::control::Attachments;
 
-/// How long one step goes on making files: it must be over before its helper is given up.
-const MAKING: Duration = Duration::from_secs(1);
+/// How long one step goes on: it must be over before its helper is given up, also if it waits for a lock at each name.
+const STEP: Duration = Duration::from_secs(1);
 
 /// What was done of several names.
 #[derive(Debug, Default)]
@@ -40,8 +40,12 @@ impl Several {
 
 /// Opens files to read.
 pub fn open(directory: BorrowedFd<'_>, names: &[Vec<u8>]) -> Several {
+    let begun = Instant::now();
     let mut several = Several::default();
     for name in names {
+        if begun.elapsed() >= STEP && several.done > 0 {
+            break;
+        }
         let opened = single(name).and_then(|()| open_one(directory, name, OpenMode::Read { follow: false }));
         match opened {
             Ok(fd) => several.fds.push(fd),
@@ -74,7 +78,7 @@ pub fn create(directory: BorrowedFd<'_>, entries: &[NewEntry], attachments: &mut
     let begun = Instant::now();
     let mut several = Several::default();
     for entry in entries {
-        if begun.elapsed() >= MAKING && several.done > 0 {
+        if begun.elapsed() >= STEP && several.done > 0 {
             break;
         }
         let made = match entry {

@@ -183,9 +183,10 @@ impl<'a, S: Source> Walk<'a, S> {
                 Err(error) => Err(error),
             };
             let entered = match entered {
-                // It is gone.
+                // It is gone, or is no directory any more.
                 Err(Error::System {
-                    errno: libc::ENOENT, ..
+                    errno: libc::ENOENT | libc::ENOTDIR | libc::ELOOP,
+                    ..
                 }) => continue,
                 other => other.map_err(|error| self.trail.at(named(error, &name), &self.path))?,
             };
