@@ -188,12 +188,15 @@ test("programs that change a tree in every way while it is copied lead nothing o
       ),
     ];
     for (const { status, reason } of await Promise.allSettled(calls)) outcomes.add(status + (reason?.code ?? ""));
-    for (const [file, stat] of below(to)) {
-      expect([file, stat.isFile() || stat.isDirectory() || stat.isSymbolicLink()]).toEqual([file, true]);
-      if (!stat.isSymbolicLink()) expect([file, stat.mode & 0o6000]).toEqual([file, 0]);
-      expect(path.basename(file)).not.toMatch(/^\.agent-vm-/);
-      if (stat.isFile()) expect(/^(outside|inside|\0)*/.exec(fs.readFileSync(file, "latin1"))).not.toBeNull();
-    }
+    const found = [...below(to)];
+    const odd = found.filter(
+      ([file, stat]) =>
+        !(stat.isFile() || stat.isDirectory() || stat.isSymbolicLink()) || path.basename(file).startsWith(".agent-vm-"),
+    );
+    const setId = found.filter(([, stat]) => !stat.isSymbolicLink() && stat.mode & 0o6000);
+    // Nothing but the letters of what is written here, in any part.
+    const files = found.filter(([, stat]) => stat.isFile()).map(([file]) => fs.readFileSync(file, "latin1"));
+    expect([odd, setId, files.filter((content) => !/^[deinostu\0]*$/.test(content))]).toEqual([[], [], []]);
     expect(withSetId(work)).toBe("");
   }
   // Both of it was tried: copies that came to their end, and copies that the programs stopped.
