@@ -841,7 +841,8 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   copy(from: string, to: string, options?: CopyOptions): Promise<void>;
   /**
    * Copies what is in the directory `hostPath` of the host into the directory `path` of the VM, which is made if it is missing.
-   * Resolves to what was copied. `hostPath` may be relative to the server's working directory.
+   * Resolves to what was copied. `hostPath` may be relative to the server's working directory. Links on its way are followed, but
+   * none in a directory that a VM of this server can write to, where a program may have put it (ENOTDIR).
    *
    * The content is merged: a file or link replaces what is there and is no directory (EISDIR), and a directory that exists stays,
    * with its mode. New files and directories have the permissions and the time of the last change (in nanoseconds) of their

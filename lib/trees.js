@@ -5,6 +5,7 @@ const nodePath = require("node:path");
 
 const check = require("./arguments");
 const { invalid } = require("./error");
+const { inHostDirectory } = require("./host-path");
 const { transferOptions } = require("./transfer-options");
 
 /** @import { Calls } from "./calls" */
@@ -29,7 +30,9 @@ async function uploadDirectory(calls, from, to, options) {
   const [source, target] = [hostPath(from), check.path("path", to)];
   const { how, signal, onProgress } = transferOptions(options);
   calls.requireVm();
-  return calls.transfer("uploadDirectory", signal, onProgress, source, target, native(how, onProgress));
+  return inHostDirectory(source, false, (opened) =>
+    calls.transfer("uploadDirectory", signal, onProgress, opened, target, native(how, onProgress)),
+  );
 }
 
 /**
@@ -42,7 +45,9 @@ async function downloadDirectory(calls, from, to, options) {
   const [source, target] = [check.path("path", from), hostPath(to)];
   const { how, signal, onProgress } = transferOptions(options);
   calls.requireVm();
-  return calls.transfer("downloadDirectory", signal, onProgress, source, target, native(how, onProgress));
+  return inHostDirectory(target, true, (opened) =>
+    calls.transfer("downloadDirectory", signal, onProgress, source, opened, native(how, onProgress)),
+  );
 }
 
 /**

@@ -2,6 +2,8 @@
 // Software that a guest can write to would let that guest choose what other VMs show and run. So no VM of this server
 // shows software that a VM of this server can write to, whether the software is below a writable mount or home, or
 // contains one.
+//
+// Calls that copy trees ask for the directories, too, because a guest can put links there.
 
 const { realpath } = require("node:fs/promises");
 
@@ -67,4 +69,9 @@ function refuseOverlap(software, writable, whose) {
   }
 }
 
-module.exports = { claim };
+/** The directories that VMs of this server can write to. */
+function writableDirectories() {
+  return [...used.values()].flatMap(({ writable }) => writable);
+}
+
+module.exports = { claim, writableDirectories };
