@@ -1,7 +1,9 @@
 //! What each event from the kernel changes and reports.
 
-use super::raw::RawEvent;
-use super::state::{Scan, State};
+use std::time::Instant;
+
+use super::raw::{Position, RawEvent, parse};
+use super::state::State;
 use super::tree::{Place, ROOT};
 use super::watched::WatchId;
 use crate::error::Error;
@@ -24,33 +26,34 @@ pub const OF_DIRECTORY: u32 =
 pub const OF_FILE: u32 = CHANGE | libc::IN_DELETE_SELF | libc::IN_MOVE_SELF;
 
 impl State {
-    /// Applies an event from the kernel.
-    pub(super) fn apply(&mut self, event: RawEvent<'_>) {
-        if event.is(libc::IN_Q_OVERFLOW) {
-            return self.overflow();
+    /// Takes events that were read at a place in the queue.
+    pub fn take(&mut self, bytes: &[u8], mut at: Position, now: Instant) {
+        self.later_since = None;
+        for event in parse(bytes) {
+            self.reach(at, now);
+            self.apply(event, at, now);
+            at += event.size as Position;
         }
-        let Some(followers) = self.followers.get(&event.number).cloned() else {
-            return;
-        };
+        self.reach(at, now);
+    }
+
+    fn apply(&mut self, event: RawEvent<'_>, at: Position, now: Instant) {
+        if event.is(libc::IN_Q_OVERFLOW) {
+            return self.overflow(now);
+        }
+        let followers = self.followers(event.number);
         if event.is(NAMES) {
             let continues = event.is(libc::IN_MOVED_TO);
             self.release_moves(None, |held| !(continues && held.cookie == event.cookie));
         }
         if event.is(libc::IN_IGNORED) {
-            self.followers.remove(&event.number);
+            self.ignored(event.number);
         }
         for (id, place) in followers {
-            if self.is_too_far(id, place) {
-                continue;
-            }
             if event.name.is_empty() {
                 self.apply_to_itself(id, place, event);
-            } else if self
-                .watches
-                .get(&id)
-                .is_some_and(|watched| !watched.excludes(event.name))
-            {
-                self.apply_to_name(id, place, event);
+            } else {
+                self.apply_to_name(id, place, event, at, now);
             }
         }
     }
@@ -69,82 +72,126 @@ impl State {
                 watched.changed(ROOT, b"");
             }
         } else if event.is(libc::IN_IGNORED) {
-            // The directory does not exist any more. What has its path now is reported by the parent.
-            self.forget(id, place);
+            self.vanished(id, place);
         }
     }
 
-    fn apply_to_name(&mut self, id: WatchId, place: Place, event: RawEvent<'_>) {
+    /// The directory that was found at a place does not exist any more.
+    fn vanished(&mut self, id: WatchId, place: Place) {
         let Some(watched) = self.watches.get_mut(&id) else {
             return;
         };
-        let follows = event.is(libc::IN_ISDIR) && watched.recursive;
-        let mut is_known = false;
-        let mut has_just_arrived = false;
-        if event.is(NAMES)
-            && let Some(directory) = watched.tree.get_mut(place)
-        {
-            has_just_arrived = directory.arrived.take().is_some_and(|name| name == event.name);
-            if let Some(reported) = &mut directory.reported {
-                is_known = reported.remove(event.name);
+        let Some(directory) = watched.tree.get_mut(place) else {
+            return;
+        };
+        directory.number = None;
+        if directory.is_known() {
+            let (parent, name) = watched.tree.named(place);
+            self.forget(id, place);
+            // The event of the parent has still to be read. Should there be none, it is not known what is there.
+            if self.is_known(id, parent) {
+                self.look(id, parent, name);
             }
         }
-        if event.is(NAMES & !(libc::IN_MOVED_FROM | libc::IN_MOVED_TO)) {
-            watched.last_rename = None;
+    }
+
+    /// An event about a name in a watched directory.
+    fn apply_to_name(&mut self, id: WatchId, place: Place, event: RawEvent<'_>, at: Position, now: Instant) {
+        let Some(watched) = self.watches.get_mut(&id) else {
+            return;
+        };
+        if watched.kind.excludes(event.name) {
+            return;
+        }
+        let Some(directory) = watched.tree.get_mut(place) else {
+            return;
+        };
+        if directory.is_known() {
+            if !self.is_too_far(id, place) {
+                self.apply_to_known(id, place, event, now);
+            }
+            return;
+        }
+        if event.is(NAMES) {
+            let is_before = self.looking.as_ref().is_some_and(|looking| at < looking.from);
+            directory.remember(event, is_before);
+            // What moves there is no longer where it was reported.
+            self.release_moves(None, |held| held.watch == id && held.cookie == event.cookie);
+        }
+    }
+
+    fn apply_to_known(&mut self, id: WatchId, place: Place, event: RawEvent<'_>, now: Instant) {
+        let Some(watched) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let Some(directory) = watched.tree.get_mut(place) else {
+            return;
+        };
+        let is_directory = event.is(libc::IN_ISDIR);
+        let mut arrived = None;
+        if event.is(NAMES) {
+            arrived = directory.arrived.take();
+            directory.unsure.remove(event.name);
         }
         if event.is(libc::IN_CREATE) {
-            // A listing has reported it, and all that is in it.
-            if !is_known {
-                watched.created(place, event.name);
-                if follows {
-                    self.found(id, place, event.name);
-                }
-            }
+            self.appeared(id, place, event.name, is_directory);
         } else if event.is(libc::IN_DELETE) {
-            watched.removed(place, event.name);
-            if let Some(child) = watched.tree.child(place, event.name) {
-                self.forget(id, child);
-            }
+            self.removed(id, place, event.name);
         } else if event.is(libc::IN_MOVED_FROM) {
-            self.hold_move(id, place, event, has_just_arrived || is_known);
+            self.hold_move(id, place, event, arrived, now);
         } else if event.is(libc::IN_MOVED_TO) {
-            self.moved(id, place, event, is_known);
+            self.moved(id, place, event);
         } else if event.is(CHANGE) {
             watched.changed(place, event.name);
             // Its mode may allow to open it now.
-            if follows
+            if is_directory
                 && event.is(libc::IN_ATTRIB)
                 && let Some(child) = watched.tree.child(place, event.name)
-                && watched
-                    .tree
-                    .get(child)
-                    .is_some_and(|directory| directory.number.is_none())
             {
-                self.scan(id, child, true, false);
+                self.scan(id, child, true);
             }
         }
     }
 
-    /// Something may be at a name: it is looked up.
-    pub(super) fn found_again(&mut self, id: WatchId, place: Place, name: &[u8]) {
-        if let Some(child) = self.add_place(id, place, name) {
-            self.queue(Scan::of_doubtful(id, child));
-        } else if let Some(watched) = self.watches.get(&id) {
-            watched.queue.lose();
+    /// Nothing is at a name any more.
+    pub(super) fn removed(&mut self, id: WatchId, place: Place, name: &[u8]) {
+        let Some(watched) = self.watches.get(&id) else {
+            return;
+        };
+        watched.removed(place, name);
+        if let Some(child) = watched.tree.child(place, name) {
+            self.forget(id, child);
         }
     }
 
-    /// A directory is new at a name. What is in it is reported as created.
+    /// Something is new at a name. What is in it is reported as created once it is watched.
+    pub(super) fn appeared(&mut self, id: WatchId, place: Place, name: &[u8], is_directory: bool) {
+        let Some(watched) = self.watches.get(&id) else {
+            return;
+        };
+        if watched.tree.child(place, name).is_some() {
+            // An empty directory was replaced, or something was exchanged for one.
+            self.removed(id, place, name);
+        }
+        if let Some(watched) = self.watches.get(&id) {
+            watched.created(place, name);
+        }
+        if is_directory {
+            self.found(id, place, name);
+        }
+    }
+
+    /// A directory is at a name at which none was known.
     pub(super) fn found(&mut self, id: WatchId, place: Place, name: &[u8]) {
-        let before = self
+        if self
             .watches
             .get(&id)
-            .and_then(|watched| watched.tree.child(place, name));
-        if let Some(before) = before {
-            self.forget(id, before);
+            .is_none_or(|watched| !watched.kind.recursive)
+        {
+            return;
         }
         if let Some(child) = self.add_place(id, place, name) {
-            self.scan(id, child, true, false);
+            self.scan(id, child, true);
         } else if let Some(watched) = self.watches.get(&id) {
             watched.unwatched(place, name, self.too_many().code());
         }

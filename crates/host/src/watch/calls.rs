@@ -82,7 +82,14 @@ impl Vm {
             other => other,
         })?;
         let (ready, begun) = oneshot::channel();
-        let watched = Watched::new(request, real, (file_fd, is_directory), Arc::clone(&queue), ready);
+        let watched = Watched::new(
+            request,
+            real,
+            Some(file_fd),
+            is_directory,
+            Arc::clone(&queue),
+            ready,
+        );
         self.send(Command::Start(id, Box::new(watched)))?;
         // The task has failed, or the VM has ended.
         begun

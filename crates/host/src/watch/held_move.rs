@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::tree::Place;
+use super::tree::{Arrived, Place};
 use super::watched::WatchId;
 
 /// How long the second half of a rename may take: the kernel reports both in the same call, but this process may read between
@@ -16,10 +16,9 @@ pub struct HeldMove {
     pub place: Place,
     pub name: Vec<u8>,
     pub cookie: u32,
-    /// Whether it may have been exchanged, so that something has the name still: it has just got the name by a rename from where
-    /// nothing is watched, which the kernel reports like an exchange with something there; or a listing has reported the name, and
-    /// the directory may be watched since the middle of an exchange only.
-    pub may_be_exchanged: bool,
+    /// The rename by which the name had just been got. Then the two may be exchanged, which the kernel reports as a rename and
+    /// another one back, and something is at the name still.
+    pub arrived: Option<Arrived>,
     pub since: Instant,
 }
 

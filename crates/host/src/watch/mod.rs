@@ -10,11 +10,14 @@
 mod apply;
 mod calls;
 mod held_move;
+mod inotify;
+mod job;
+mod jobs;
+mod look;
 mod moves;
 mod queue;
 mod raw;
 mod registry;
-mod scan;
 mod state;
 mod sys;
 mod task;

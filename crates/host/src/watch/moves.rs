@@ -6,7 +6,7 @@ use super::held_move::HeldMove;
 use super::queue::WatchEvent;
 use super::raw::RawEvent;
 use super::state::State;
-use super::tree::Place;
+use super::tree::{Arrived, Place};
 use super::watched::WatchId;
 
 impl State {
@@ -16,15 +16,24 @@ impl State {
         watch: WatchId,
         place: Place,
         event: RawEvent<'_>,
-        may_be_exchanged: bool,
+        arrived: Option<Arrived>,
+        now: Instant,
     ) {
+        self.renames += 1;
+        if let Some(watched) = self.watches.get_mut(&watch)
+            && let Some(child) = watched.tree.child(place, event.name)
+            && let Some(directory) = watched.tree.get_mut(child)
+        {
+            directory.is_held = true;
+            directory.renamed = self.renames;
+        }
         self.held.push(HeldMove {
             watch,
             place,
             name: event.name.to_vec(),
             cookie: event.cookie,
-            may_be_exchanged,
-            since: Instant::now(),
+            arrived: arrived.filter(|arrived| arrived.name == event.name),
+            since: now,
         });
     }
 
@@ -39,138 +48,99 @@ impl State {
         self.held = held;
         let over: Vec<HeldMove> = over;
         for held in over {
-            let Some(watched) = self.watches.get(&held.watch) else {
-                continue;
-            };
-            if watched.tree.get(held.place).is_none() {
+            if !self.is_known(held.watch, held.place) {
                 continue;
             }
-            watched.removed(held.place, &held.name);
-            if let Some(child) = watched.tree.child(held.place, &held.name) {
-                self.forget(held.watch, child);
-            }
-            if held.may_be_exchanged {
-                self.found_again(held.watch, held.place, &held.name);
+            self.removed(held.watch, held.place, &held.name);
+            if held.arrived.is_some() {
+                self.look(held.watch, held.place, held.name);
             }
         }
     }
 
     /// Something has got a name by a rename.
-    pub(super) fn moved(&mut self, id: WatchId, to: Place, event: RawEvent<'_>, is_known: bool) {
+    pub(super) fn moved(&mut self, id: WatchId, to: Place, event: RawEvent<'_>) {
         let first = self
             .held
             .iter()
             .position(|held| held.watch == id && held.cookie == event.cookie)
-            .map(|at| self.held.swap_remove(at));
-        let Some(watched) = self.watches.get_mut(&id) else {
-            return;
-        };
-        let is_directory = event.is(libc::IN_ISDIR) && watched.recursive;
-        if let Some(first) = &first
-            && is_known
-        {
-            // A listing has reported it, and all that is in it.
-            if let Some(directory) = watched.tree.get_mut(to) {
-                directory.arrived = Some(event.name.to_vec());
-            }
-            let (place, name) = (first.place, first.name.clone());
-            watched.removed(place, &name);
-            if let Some(child) = watched.tree.child(place, &name) {
-                self.forget(id, child);
-            }
-            if first.may_be_exchanged {
-                self.found_again(id, place, &name);
-            }
-            return;
-        }
-        let Some(first) = first.filter(|first| watched.tree.get(first.place).is_some()) else {
+            .map(|at| self.held.swap_remove(at))
+            .filter(|first| self.is_known(id, first.place));
+        let is_directory = event.is(libc::IN_ISDIR);
+        let name = event.name.to_vec();
+        match first {
             // It comes from where nothing is watched.
-            if let Some(directory) = watched.tree.get_mut(to) {
-                directory.arrived = Some(event.name.to_vec());
-            }
-            // A listing may have reported it.
-            if !is_known {
-                watched.created(to, event.name);
-                if is_directory {
-                    self.found(id, to, event.name);
+            None => self.appeared(id, to, &name, is_directory),
+            Some(HeldMove {
+                place,
+                name: old,
+                arrived,
+                ..
+            }) => {
+                let (from, to) = ((place, old), (to, name.clone()));
+                let is_exchange = arrived.is_some_and(|arrived| arrived.from.is_none_or(|from| from == to));
+                if is_exchange {
+                    self.moved_back(id, from.clone(), &to, is_directory);
+                } else {
+                    self.moved_on(id, &from, &to, is_directory);
                 }
+                return self.set_arrived(id, to.0, name, Some(from));
             }
-            return;
-        };
-        if let Some(newer) = watched.tree.child(first.place, &first.name)
-            && !event.is(libc::IN_ISDIR)
+        }
+        self.set_arrived(id, to, name, None);
+    }
+
+    fn set_arrived(&mut self, id: WatchId, place: Place, name: Vec<u8>, from: Option<(Place, Vec<u8>)>) {
+        if let Some(watched) = self.watches.get_mut(&id)
+            && let Some(directory) = watched.tree.get_mut(place)
         {
-            // Not what was renamed, but a directory that was found at the name since then. The events about it are still to be read.
-            watched.removed(first.place, &first.name);
-            watched.created(to, event.name);
-            self.forget(id, newer);
-            return self.found_again(id, first.place, &first.name);
-        }
-        let may_be_exchanged = first.may_be_exchanged;
-        let places = [(first.place, first.name), (to, event.name.to_vec())];
-        if watched
-            .last_rename
-            .take()
-            .is_some_and(|[from, to]| [to, from] == places)
-        {
-            return self.moved_back(id, places, is_directory);
-        }
-        watched.queue.push(WatchEvent::Renamed {
-            from: watched.path(places[0].0, &places[0].1),
-            to: watched.path(to, event.name),
-        });
-        watched.last_rename = Some(places.clone());
-        if is_directory {
-            self.move_directory(id, &places);
-        }
-        if may_be_exchanged {
-            let [(place, name), _] = &places;
-            self.found_again(id, *place, name);
+            directory.arrived = Some(Arrived { name, from });
         }
     }
 
-    /// The opposite of the last rename. Either the file was renamed back, or the two were exchanged, which the kernel reports in
-    /// the same way: what is at either path now is looked up.
-    fn moved_back(&mut self, id: WatchId, places: [(Place, Vec<u8>); 2], is_directory: bool) {
-        let [(from, old), (to, new)] = places;
-        for (place, name) in [(from, &old), (to, &new)] {
-            let Some(watched) = self.watches.get(&id) else {
-                return;
-            };
-            let child = watched.tree.child(place, name);
-            if let Some(child) = child {
-                self.forget(id, child);
-            }
-        }
-        if let Some(watched) = self.watches.get(&id) {
-            watched.removed(from, &old);
-            watched.created(to, &new);
-        }
-        if is_directory {
-            self.found(id, to, &new);
-        }
-        self.found_again(id, from, &old);
+    /// What had got its name by a rename was renamed in turn, to where it came from as far as is known. Either it is back, or the
+    /// two were exchanged: what is at either path now is looked up.
+    fn moved_back(&mut self, id: WatchId, from: (Place, Vec<u8>), to: &(Place, Vec<u8>), is_directory: bool) {
+        self.removed(id, from.0, &from.1);
+        self.appeared(id, to.0, &to.1, is_directory);
+        self.look(id, from.0, from.1);
     }
 
-    /// Follows a directory to its new path.
-    fn move_directory(&mut self, id: WatchId, places: &[(Place, Vec<u8>); 2]) {
+    fn moved_on(&mut self, id: WatchId, from: &(Place, Vec<u8>), to: &(Place, Vec<u8>), is_directory: bool) {
         let Some(watched) = self.watches.get_mut(&id) else {
             return;
         };
-        let [(from, old), (to, new)] = places;
-        // The kernel has removed an empty directory that was there.
-        if let Some(replaced) = watched.tree.child(*to, new) {
+        watched.queue.push(WatchEvent::Renamed {
+            from: watched.path(from.0, &from.1),
+            to: watched.path(to.0, &to.1),
+        });
+        let tree = &watched.tree;
+        // What was there is gone.
+        let replaced = tree.child(to.0, &to.1);
+        let child = tree
+            .child(from.0, &from.1)
+            .filter(|child| !tree.is_below(to.0, *child));
+        if let Some(replaced) = replaced {
             self.forget(id, replaced);
         }
+        self.renames += 1;
         let Some(watched) = self.watches.get_mut(&id) else {
             return;
         };
-        let tree = &mut watched.tree;
-        let Some(child) = tree.child(*from, old).filter(|child| !tree.is_below(*to, *child)) else {
-            return self.found(id, *to, new);
+        let Some(child) = child.filter(|child| watched.tree.get(*child).is_some()) else {
+            if is_directory {
+                self.found(id, to.0, &to.1);
+            }
+            return;
         };
-        tree.detach(child);
-        tree.attach(child, *to, new);
+        watched.tree.detach(child);
+        watched.tree.attach(child, to.0, &to.1);
+        if let Some(directory) = watched.tree.get_mut(child) {
+            directory.is_held = false;
+            directory.renamed = self.renames;
+        }
         self.moved.insert((id, child));
+        // It may have been given up at its path before.
+        self.scan(id, child, true);
     }
 }

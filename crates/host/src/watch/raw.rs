@@ -3,6 +3,9 @@
 /// The fixed part of an event: the number of the watch, the mask, the cookie, the length of the name.
 const HEADER: usize = 16;
 
+/// A place among all events of an inotify instance: the bytes before it.
+pub type Position = u64;
+
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawEvent<'a> {
@@ -14,6 +17,8 @@ pub struct RawEvent<'a> {
     pub cookie: u32,
     /// The name in the watched directory; empty if the event is about the watched file itself.
     pub name: &'a [u8],
+    /// How many bytes it has.
+    pub size: usize,
 }
 
 impl RawEvent<'_> {
@@ -32,7 +37,8 @@ pub fn parse(mut bytes: &[u8]) -> impl Iterator<Item = RawEvent<'_>> {
             field.copy_from_slice(&header[at..at + 4]);
             u32::from_ne_bytes(field)
         };
-        let (name, rest) = rest.split_at_checked(field(12) as usize)?;
+        let length = field(12) as usize;
+        let (name, rest) = rest.split_at_checked(length)?;
         bytes = rest;
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         Some(RawEvent {
@@ -40,6 +46,7 @@ pub fn parse(mut bytes: &[u8]) -> impl Iterator<Item = RawEvent<'_>> {
             mask: field(4),
             cookie: field(8),
             name: &name[..end],
+            size: HEADER + length,
         })
     })
 }
@@ -65,6 +72,7 @@ mod tests {
             .map(|event| (event.number, event.name.to_vec()))
             .collect();
         assert_eq!(found, [(1, b"a".to_vec()), (-1, vec![]), (2, vec![0xff])]);
+        assert_eq!(parse(&bytes).map(|event| event.size).sum::<usize>(), bytes.len());
         for length in 0..bytes.len() {
             assert!(parse(&bytes[..length]).count() < 3);
         }

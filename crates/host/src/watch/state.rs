@@ -1,108 +1,77 @@
-//! What the watches of one VM have in common: one inotify instance, and the directories that are still to be opened.
+//! What the watches of one VM have in common. Nothing here calls the kernel: events and what was found come in, and what must be
+//! opened goes out.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::held_move::HeldMove;
+use super::job::{Found, Job, Scan};
 use super::queue::{WatchEnd, WatchEvent};
-use super::raw::parse;
-use super::sys;
-use super::tree::{Place, ROOT};
+use super::tree::{Contents, Directory, Place, ROOT};
 use super::watched::{WatchId, Watched};
 use crate::error::Error;
-
-/// The bytes of one read, and how many reads there are before other work has its turn.
-const READ_BYTES: usize = 16 * 1024;
-const READS: usize = 16;
-
-/// After how much time other work has its turn, too.
-const TURN: Duration = Duration::from_millis(10);
 
 /// How long a receiver waits at most to learn that events were lost, while all directories are opened again.
 const UNTOLD: Duration = Duration::from_secs(1);
 
-/// When a directory that is missing although no event says why is opened again.
+/// When what could not be opened is opened again, if there is no event.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// The longest path below the file that is watched, in bytes, that the kernel opens.
 const LONGEST_WAY: usize = 4095;
 
-/// A directory that must be opened.
-#[derive(Debug, Clone, Copy)]
-pub struct Scan {
-    pub watch: WatchId,
-    pub place: Place,
-    /// Whether what is in it is reported as created.
-    pub report: bool,
-    /// Whether directories in it that are watched already are opened as well.
-    pub deep: bool,
-    /// Since when there was no such directory.
-    pub missing: Option<Instant>,
-    /// Whether it is not known if there is anything. If so, that is reported, too.
-    pub doubtful: bool,
-}
-
-impl Scan {
-    /// Of a place of which it is not known whether there is anything.
-    pub(super) fn of_doubtful(watch: WatchId, place: Place) -> Self {
-        Self {
-            watch,
-            place,
-            report: true,
-            deep: false,
-            missing: None,
-            doubtful: true,
-        }
-    }
-}
+/// How many names may wait to be looked up. With more, their directories are listed.
+const MOST_LOOKS: usize = 16_384;
 
 /// The watches of one VM. One task has it, and does one thing after the other.
 pub struct State {
     pub(super) watches: HashMap<WatchId, Watched>,
     /// Whom the events of each of the kernel's watches are about.
-    pub(super) followers: HashMap<i32, Vec<(WatchId, Place)>>,
-    pub(super) pending: VecDeque<Scan>,
-    /// Opened again when more events have been read, or a moment later.
-    pub(super) later: Vec<Scan>,
+    followers: HashMap<i32, Vec<(WatchId, Place)>>,
+    /// The kernel's watches that nobody followed any more.
+    dropped: Vec<i32>,
+    pub(super) pending: VecDeque<Job>,
+    /// How many names must be looked up, by these and by those below.
+    pub(super) looks: usize,
+    /// The most that may be.
+    pub(super) most_looks: usize,
+    /// Done again when more events have been read, or a moment later.
+    pub(super) later: Vec<Job>,
     /// When the last of these was added, unless an event has been read since then.
     pub(super) later_since: Option<Instant>,
+    /// What was found, until the events up to then are applied.
+    pub(super) looking: Option<Found>,
     /// First halves of renames.
     pub(super) held: Vec<HeldMove>,
-    /// The directories with names that a listing has reported, since all events had been read.
-    pub(super) listed: Vec<(WatchId, Place)>,
-    /// How many those names are.
-    pub(super) reported: usize,
-    /// The directories that were opened since then: an event about their path may still have to be read.
-    pub(super) recent: HashSet<(WatchId, Place)>,
+    /// How many halves of renames were applied.
+    pub(super) renames: u64,
     /// The directories that were renamed in this turn.
     pub(super) moved: HashSet<(WatchId, Place)>,
     /// How many directories and files are watched.
-    pub(super) places: usize,
+    places: usize,
     /// The most that may be.
-    pub(super) most: usize,
-    pub(super) inotify_fd: Arc<OwnedFd>,
+    most: usize,
 }
 
 impl State {
-    pub fn new(inotify_fd: Arc<OwnedFd>, most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self {
             watches: HashMap::new(),
             followers: HashMap::new(),
+            dropped: Vec::new(),
             pending: VecDeque::new(),
+            looks: 0,
+            most_looks: MOST_LOOKS,
             later: Vec::new(),
             later_since: None,
+            looking: None,
             held: Vec::new(),
-            listed: Vec::new(),
-            reported: 0,
-            recent: HashSet::new(),
+            renames: 0,
             moved: HashSet::new(),
             places: 0,
             most,
-            inotify_fd,
         }
     }
 
@@ -110,7 +79,7 @@ impl State {
     pub fn start(&mut self, id: WatchId, watched: Watched) {
         self.places += 1;
         self.watches.insert(id, watched);
-        self.scan(id, ROOT, false, false);
+        self.scan(id, ROOT, false);
     }
 
     /// Ends a watch. Its receiver gets no more events.
@@ -150,14 +119,16 @@ impl State {
         if let Some(watched) = self.watches.remove(&id) {
             watched.queue.end(end, forget);
         }
-        self.pending.retain(|scan| scan.watch != id);
-        self.later.retain(|scan| scan.watch != id);
+        self.pending.retain(|job| job.watch() != id);
+        self.later.retain(|job| job.watch() != id);
+        let waiting = self.pending.iter().chain(&self.later);
+        self.looks = waiting.filter(|job| matches!(job, Job::Look(_))).count();
         self.held.retain(|held| held.watch != id);
     }
 
-    /// Whether a directory must be opened.
+    /// Whether something must be opened or looked up now.
     pub fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() && self.looking.is_none()
     }
 
     /// When there is something to do even if nothing happens.
@@ -167,81 +138,72 @@ impl State {
         self.held.iter().map(HeldMove::deadline).chain(again).min()
     }
 
-    /// Has a directory opened, unless it will be opened anyway.
-    pub(super) fn scan(&mut self, watch: WatchId, place: Place, report: bool, deep: bool) {
-        self.queue(Scan {
+    /// Has a directory opened, unless it will be opened anyway or its events say all.
+    pub(super) fn scan(&mut self, watch: WatchId, place: Place, report: bool) {
+        self.queue(Job::Scan(Scan {
             watch,
             place,
             report,
-            deep,
-            missing: None,
-            doubtful: false,
-        });
+            since: None,
+        }));
     }
 
-    pub(super) fn queue(&mut self, scan: Scan) {
-        let Some(watched) = self.watches.get_mut(&scan.watch) else {
-            return;
-        };
-        let Some(directory) = watched.tree.get_mut(scan.place) else {
-            return;
-        };
-        if directory.queued.is_some_and(|deep| deep || !scan.deep) {
-            return;
-        }
-        directory.queued = Some(scan.deep);
-        watched.silent += usize::from(!scan.report);
-        self.pending.push_back(scan);
-    }
-
-    /// Reads events until there are none, or other work must have its turn. Returns whether there are none.
-    pub fn read(&mut self) -> Result<bool, Errno> {
-        let is_drained = self.read_for_a_turn()?;
-        self.open_dubious();
-        if is_drained {
-            self.all_read();
-        }
-        Ok(is_drained)
-    }
-
-    fn read_for_a_turn(&mut self) -> Result<bool, Errno> {
-        let mut bytes = [0; READ_BYTES];
-        let (mut reads, began) = (0, Instant::now());
-        while reads < READS && began.elapsed() < TURN {
-            match nix::unistd::read(&*self.inotify_fd, &mut bytes) {
-                Ok(0) | Err(Errno::EAGAIN) => return Ok(true),
-                Ok(length) => {
-                    self.later_since = None;
-                    for event in parse(&bytes[..length]) {
-                        self.apply(event);
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+    pub(super) fn queue(&mut self, job: Job) {
+        if let Job::Scan(scan) = &job {
+            let Some(watched) = self.watches.get_mut(&scan.watch) else {
+                return;
+            };
+            let Some(directory) = watched.tree.get_mut(scan.place) else {
+                return;
+            };
+            if directory.is_queued || directory.is_known() {
+                return;
             }
-            reads += 1;
+            directory.is_queued = true;
+            watched.silent += usize::from(!scan.report);
         }
-        Ok(false)
+        self.pending.push_back(job);
     }
 
-    /// Opens again, of the directories that were renamed in this turn and what is below them, those that were opened while events
-    /// about their path had still to be read: each may be another directory. Once for a turn: a program can rename a directory with
-    /// all others in it thousands of times meanwhile.
-    fn open_dubious(&mut self) {
+    /// Whether events say all about the names in a directory.
+    pub(super) fn is_known(&self, id: WatchId, place: Place) -> bool {
+        self.watches
+            .get(&id)
+            .and_then(|watched| watched.tree.get(place))
+            .is_some_and(Directory::is_known)
+    }
+
+    pub(super) fn followers(&self, number: i32) -> Vec<(WatchId, Place)> {
+        self.followers.get(&number).cloned().unwrap_or_default()
+    }
+
+    /// The kernel has ended one of its watches.
+    pub(super) fn ignored(&mut self, number: i32) {
+        self.followers.remove(&number);
+    }
+
+    /// After events were read.
+    pub fn end_turn(&mut self, is_drained: bool, now: Instant) {
+        self.leave_out_far();
+        if is_drained {
+            self.release_moves(Some(now), |_| true);
+        }
+        if self.later_since.is_none_or(|since| now - since >= AGAIN) {
+            self.pending.extend(self.later.drain(..));
+        }
+    }
+
+    /// Of the directories that were renamed in this turn, with what is below them, those that are too far down are not watched any
+    /// more. Once for a turn: a program can rename a directory with all others in it thousands of times meanwhile.
+    fn leave_out_far(&mut self) {
         let mut seen = HashSet::new();
         for (watch, top) in std::mem::take(&mut self.moved) {
             let Some(watched) = self.watches.get(&watch) else {
                 continue;
             };
             let below = watched.tree.with_below(top, |place| seen.insert((watch, place)));
-            let (far, near) = watched.tree.apart(below, LONGEST_WAY);
-            for place in far {
+            for place in watched.tree.first_too_far(below, LONGEST_WAY) {
                 self.leave_out(watch, place);
-            }
-            for place in near {
-                if self.recent.contains(&(watch, place)) {
-                    self.scan(watch, place, true, false);
-                }
             }
         }
     }
@@ -271,40 +233,15 @@ impl State {
         }
     }
 
-    fn all_read(&mut self) {
-        self.recent.clear();
-        self.reported = 0;
-        let is_time = self.later_since.is_none_or(|since| since.elapsed() >= AGAIN);
-        let again = if is_time {
-            std::mem::take(&mut self.later)
-        } else {
-            Vec::new()
-        };
-        for scan in again {
-            if let Some(watched) = self.watches.get_mut(&scan.watch) {
-                watched.silent -= usize::from(!scan.report);
-            }
-            self.queue(scan);
-        }
-        for (watch, place) in self.listed.drain(..) {
-            if let Some(watched) = self.watches.get_mut(&watch)
-                && let Some(directory) = watched.tree.get_mut(place)
-            {
-                directory.reported = None;
-            }
-        }
-        self.release_moves(Some(Instant::now()), |_| true);
-    }
-
     /// Tells receivers what is so now: that everything is watched, and what was lost before.
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, now: Instant) {
         for watched in self.watches.values_mut() {
             if watched.silent > 0 {
-                if watched.lost_since.is_some_and(|since| since.elapsed() >= UNTOLD) {
+                if watched.lost_since.is_some_and(|since| now - since >= UNTOLD) {
                     watched.queue.settle();
                     // What comes before all is watched again is covered by another one.
                     watched.queue.lose();
-                    watched.lost_since = Some(Instant::now());
+                    watched.lost_since = Some(now);
                 }
                 continue;
             }
@@ -317,17 +254,31 @@ impl State {
         }
     }
 
-    /// The kernel has lost events: which, nobody knows. All directories are opened again, and then the receivers get an overflow.
-    pub(super) fn overflow(&mut self) {
+    /// The kernel has lost events: which, nobody knows.
+    pub(super) fn overflow(&mut self, now: Instant) {
         self.held.clear();
         let watches: Vec<_> = self.watches.keys().copied().collect();
         for id in watches {
-            if let Some(watched) = self.watches.get_mut(&id) {
-                watched.queue.lose();
-                watched.lost_since.get_or_insert_with(Instant::now);
-            }
-            self.scan(id, ROOT, false, true);
+            self.lose(id, ROOT, now);
         }
+    }
+
+    /// Opens a directory, and all below it, again. Then the receiver gets an overflow.
+    pub(super) fn lose(&mut self, id: WatchId, top: Place, now: Instant) {
+        let Some(watched) = self.watches.get_mut(&id) else {
+            return;
+        };
+        watched.queue.lose();
+        watched.lost_since.get_or_insert(now);
+        for place in watched.tree.with_below(top, |_| true) {
+            if let Some(directory) = watched.tree.get_mut(place) {
+                directory.contents = Contents::Unknown;
+                directory.is_held = false;
+                directory.arrived = None;
+                directory.unsure.clear();
+            }
+        }
+        self.scan(id, top, false);
     }
 
     /// Ceases to watch a directory and all below it.
@@ -358,15 +309,29 @@ impl State {
             followers.retain(|follower| *follower != (id, place));
             if followers.is_empty() {
                 self.followers.remove(&number);
-                sys::remove(self.inotify_fd.as_fd(), number);
+                self.dropped.push(number);
             }
         }
+    }
+
+    /// The kernel watches something that nobody may follow.
+    pub(super) fn drop_unfollowed(&mut self, number: i32) {
+        if !self.followers.contains_key(&number) {
+            self.dropped.push(number);
+        }
+    }
+
+    /// The kernel's watches that nobody follows any more.
+    pub fn take_dropped(&mut self) -> Vec<i32> {
+        let mut dropped = std::mem::take(&mut self.dropped);
+        dropped.retain(|number| !self.followers.contains_key(number));
+        dropped
     }
 
     /// Adds a directory to a tree, if the bound allows.
     pub(super) fn add_place(&mut self, id: WatchId, parent: Place, name: &[u8]) -> Option<Place> {
         let watched = self.watches.get_mut(&id)?;
-        if self.places >= self.most {
+        if self.places >= self.most || watched.tree.get(parent).is_none() {
             return None;
         }
         self.places += 1;

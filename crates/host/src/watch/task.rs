@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use agent_vm_protocol::message::FileStep;
 use tokio::io::Interest;
@@ -9,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
+use super::inotify::Inotify;
 use super::registry::Command;
 use super::state::State;
 use crate::error::Error;
@@ -58,7 +60,9 @@ async fn follow(
     inotify_fd: &Arc<OwnedFd>,
     registered: &AsyncFd<Arc<OwnedFd>>,
 ) -> Result<(), Error> {
-    let mut state = Box::new(State::new(Arc::clone(inotify_fd), most()));
+    let most = most();
+    let mut state = Box::new(State::new(most));
+    let mut inotify = Inotify::new(Arc::clone(inotify_fd));
     loop {
         let mut ready = None;
         let mut received = Vec::new();
@@ -91,7 +95,7 @@ async fn follow(
         };
         let is_drained;
         let ending = Arc::clone(shared);
-        (state, is_drained) = shared
+        (state, inotify, is_drained) = shared
             .as_guest(move || {
                 // Its directories disappear before its exit is reported.
                 if ending.is_ending() {
@@ -104,13 +108,14 @@ async fn follow(
                     }
                 }
                 if let Some(batch) = batch {
-                    state.finish(batch);
+                    let found = batch.look(&inotify, most)?;
+                    state.begin(found, inotify.position(), Instant::now());
                 }
-                let is_drained = state
-                    .read()
+                let is_drained = inotify
+                    .read(&mut state)
                     .map_err(|errno| Error::system(&errno.into(), "read"))?;
-                state.settle();
-                Ok((state, is_drained))
+                state.settle(Instant::now());
+                Ok((state, inotify, is_drained))
             })
             .await?;
         if let Some(mut ready) = ready

@@ -1,12 +1,44 @@
 //! The watched directories of one watch, each as a name and its parent, never as a whole path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+
+use super::raw::RawEvent;
 
 /// The number of a directory in its tree.
 pub type Place = u64;
 
 /// The file or directory that the watch is about.
 pub const ROOT: Place = 0;
+
+/// What is known of the names in a directory.
+#[derive(Debug, Default)]
+pub enum Contents {
+    /// Nothing: its events are ignored.
+    #[default]
+    Unknown,
+    /// It is being opened and listed. The names that events since then were about: whether there is something and, if so, whether
+    /// it is a directory.
+    Looking(HashMap<Vec<u8>, Option<bool>>),
+    /// What the events say.
+    Known,
+}
+
+/// A name that something has got by a rename.
+#[derive(Debug)]
+pub struct Arrived {
+    pub name: Vec<u8>,
+    /// Where it comes from, if that is known.
+    pub from: Option<(Place, Vec<u8>)>,
+}
+
+/// How far it is known whether something is at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsure {
+    /// It must be looked up.
+    Queued,
+    /// It is being looked up.
+    Looking,
+}
 
 /// A directory of the tree.
 #[derive(Debug, Default)]
@@ -16,12 +48,54 @@ pub struct Directory {
     children: HashMap<Vec<u8>, Place>,
     /// The kernel's number of its watch, if it is watched.
     pub number: Option<i32>,
-    /// Whether it must be opened and, if so, whether directories in it that are watched already are opened as well.
-    pub queued: Option<bool>,
-    /// The name that something has got by a rename from where nothing is watched, if no other name has changed since then.
-    pub arrived: Option<Vec<u8>>,
-    /// The names that a listing has reported although the kernel may report them as well.
-    pub reported: Option<HashSet<Vec<u8>>>,
+    pub contents: Contents,
+    /// Whether it will be opened.
+    pub is_queued: bool,
+    /// Whether it has no path: the first half of a rename has been read.
+    pub is_held: bool,
+    /// The number of the last rename of it.
+    pub renamed: u64,
+    /// What has arrived, if no name in it has changed since then.
+    pub arrived: Option<Arrived>,
+    /// The names at which something may be that was not reported. An event about a name says what is there.
+    pub unsure: HashMap<Vec<u8>, Unsure>,
+}
+
+impl Directory {
+    pub fn is_known(&self) -> bool {
+        matches!(self.contents, Contents::Known)
+    }
+
+    /// Begins to open and list it.
+    pub fn begin(&mut self) {
+        self.contents = Contents::Looking(HashMap::new());
+        self.arrived = None;
+        self.unsure.clear();
+    }
+
+    /// Remembers what an event says about a name while the directory is opened and listed. An event that
+    /// `is_before_listing` may be the end of a change that began before the directory was watched; the listing shows that change.
+    pub fn remember(&mut self, event: RawEvent<'_>, is_before_listing: bool) {
+        let Contents::Looking(names) = &mut self.contents else {
+            return;
+        };
+        let name = event.name.to_vec();
+        let arrived = self.arrived.take();
+        if event.is(libc::IN_MOVED_TO) {
+            let name = name.clone();
+            self.arrived = Some(Arrived { name, from: None });
+        }
+        if is_before_listing {
+            return;
+        }
+        self.unsure.remove(&name);
+        if event.is(libc::IN_MOVED_FROM) && arrived.is_some_and(|arrived| arrived.name == name) {
+            // It may be exchanged, and something is there still.
+            self.unsure.insert(name.clone(), Unsure::Queued);
+        }
+        let is_there = event.is(libc::IN_CREATE | libc::IN_MOVED_TO);
+        names.insert(name, is_there.then(|| event.is(libc::IN_ISDIR)));
+    }
 }
 
 /// The directories.
@@ -60,6 +134,13 @@ impl Tree {
 
     pub fn name(&self, place: Place) -> &[u8] {
         self.get(place).map_or(&[], |directory| &directory.name)
+    }
+
+    /// The parent of a directory, and its name there.
+    pub fn named(&self, place: Place) -> (Place, Vec<u8>) {
+        self.get(place).map_or((ROOT, Vec::new()), |directory| {
+            (directory.parent, directory.name.clone())
+        })
     }
 
     /// Adds a directory of a name that is free.
@@ -129,6 +210,22 @@ impl Tree {
         self.upwards(place).any(|each| each == above)
     }
 
+    /// Whether the path of a directory has been right ever since, with `renames` renames before that: all above it are known,
+    /// and none on the way was renamed.
+    pub fn is_steady(&self, place: Place, renames: u64) -> bool {
+        let is_old = |each| {
+            self.get(each)
+                .is_some_and(|directory| !directory.is_held && directory.renamed <= renames)
+        };
+        self.is_reached(place) && self.upwards(place).all(is_old)
+    }
+
+    /// Whether all directories above this one are known.
+    pub fn is_reached(&self, place: Place) -> bool {
+        let mut above = self.upwards(place).skip(1);
+        above.all(|each| self.get(each).is_some_and(Directory::is_known))
+    }
+
     /// The relative path from the root.
     pub fn way(&self, place: Place) -> Vec<u8> {
         let mut names: Vec<_> = self
@@ -164,23 +261,21 @@ impl Tree {
     }
 
     /// Of directories that come after those above them, the ones whose relative path has more than `most` bytes, without what is
-    /// below one of these; and the others.
-    pub fn apart(&self, places: Vec<Place>, most: usize) -> (Vec<Place>, Vec<Place>) {
+    /// below one of these.
+    pub fn first_too_far(&self, places: Vec<Place>, most: usize) -> Vec<Place> {
         let mut lengths: HashMap<Place, usize> = HashMap::new();
-        let (mut far, mut near) = (Vec::new(), Vec::new());
+        let mut far = Vec::new();
         for place in places {
             let parent = self.get(place).map_or(ROOT, |directory| directory.parent);
             let above = lengths.get(&parent).copied();
             let above = above.unwrap_or_else(|| self.way_length(parent, most));
             let length = longer(above, self.name(place));
             lengths.insert(place, length);
-            if length <= most {
-                near.push(place);
-            } else if above <= most {
+            if length > most && above <= most {
                 far.push(place);
             }
         }
-        (far, near)
+        far
     }
 
     fn upwards(&self, place: Place) -> impl Iterator<Item = Place> {
@@ -206,15 +301,15 @@ mod tests {
         let b = tree.add(a, b"bb");
         let c = tree.add(b, b"cc");
         let d = tree.add(c, b"dd");
-        let other = tree.add(b, b"o");
+        tree.add(b, b"o");
         assert_eq!((tree.way_length(d, 100), tree.way(d).len()), (11, 11));
         assert_eq!((tree.first_far(d, 11), tree.first_far(d, 10)), (None, Some(d)));
         assert_eq!((tree.first_far(d, 7), tree.first_far(d, 4)), (Some(c), Some(b)));
         let below = tree.with_below(b, |_| true);
-        assert_eq!(tree.apart(below.clone(), 7), (vec![c], vec![b, other]));
-        assert_eq!(tree.apart(below.clone(), 4), (vec![b], vec![]));
+        assert_eq!(tree.first_too_far(below.clone(), 7), [c]);
+        assert_eq!(tree.first_too_far(below.clone(), 4), [b]);
         // The directory above is too long already: it is reported itself.
-        assert_eq!(tree.apart(below, 1), (vec![], vec![]));
+        assert!(tree.first_too_far(below, 1).is_empty());
         assert!(tree.way_length(d, 3) > 3 && tree.way_length(ROOT, 3) == 0);
     }
 

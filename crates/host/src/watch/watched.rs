@@ -22,6 +22,20 @@ pub struct WatchFilesRequest {
     pub exclude: HashSet<String>,
 }
 
+/// What a watch is about, as far as opening needs it.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    pub is_directory: bool,
+    pub recursive: bool,
+    pub exclude: Arc<HashSet<String>>,
+}
+
+impl Kind {
+    pub fn excludes(&self, name: &[u8]) -> bool {
+        !self.exclude.is_empty() && self.exclude.contains(&*String::from_utf8_lossy(name))
+    }
+}
+
 /// The number of a watch; no other one of its VM has it.
 pub type WatchId = u64;
 
@@ -32,9 +46,7 @@ pub struct Watched {
     shown: String,
     /// The path without links, which all directories are opened by.
     pub real: Vec<u8>,
-    pub recursive: bool,
-    pub is_directory: bool,
-    exclude: HashSet<String>,
+    pub kind: Kind,
     pub tree: Tree,
     /// The file, until it is watched.
     pub first_fd: Option<OwnedFd>,
@@ -46,15 +58,14 @@ pub struct Watched {
     pub lost_since: Option<Instant>,
     /// Receives whether everything is watched.
     pub ready: Option<oneshot::Sender<Result<(), Error>>>,
-    /// The places of the last rename, if nothing else has happened to names since then.
-    pub last_rename: Option<[(Place, Vec<u8>); 2]>,
 }
 
 impl Watched {
     pub fn new(
         request: WatchFilesRequest,
         real: Vec<u8>,
-        (file_fd, is_directory): (OwnedFd, bool),
+        first_fd: Option<OwnedFd>,
+        is_directory: bool,
         queue: Arc<Queue>,
         ready: oneshot::Sender<Result<(), Error>>,
     ) -> Self {
@@ -62,16 +73,17 @@ impl Watched {
             queue,
             shown: request.path.trim_end_matches('/').to_owned(),
             real,
-            recursive: request.recursive && is_directory,
-            is_directory,
-            exclude: request.exclude,
+            kind: Kind {
+                is_directory,
+                recursive: request.recursive && is_directory,
+                exclude: Arc::new(request.exclude),
+            },
             tree: Tree::new(),
-            first_fd: Some(file_fd),
+            first_fd,
             identity: None,
             silent: 0,
             lost_since: None,
             ready: Some(ready),
-            last_rename: None,
         }
     }
 
@@ -91,10 +103,6 @@ impl Watched {
             }
         }
         if path.is_empty() { "/".into() } else { path.into() }
-    }
-
-    pub fn excludes(&self, name: &[u8]) -> bool {
-        !self.exclude.is_empty() && self.exclude.contains(&*String::from_utf8_lossy(name))
     }
 
     pub fn created(&self, place: Place, name: &[u8]) {
