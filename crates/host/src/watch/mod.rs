@@ -18,6 +18,8 @@ mod moves;
 mod queue;
 mod raw;
 mod registry;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod sys;
 mod task;

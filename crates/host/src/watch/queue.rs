@@ -205,7 +205,7 @@ impl Queue {
         }
     }
 
-    fn take_now(&self) -> Option<Result<Option<Vec<WatchEvent>>, Error>> {
+    pub(super) fn take_now(&self) -> Option<Result<Option<Vec<WatchEvent>>, Error>> {
         let mut content = self.content.lock();
         let content = &mut *content;
         if content.events.is_empty() {
