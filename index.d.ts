@@ -225,6 +225,9 @@ export interface AgentVmOptions {
    * Host directories and files to show inside, at most 100. A missing or unreadable `hostPath` rejects with ENOENT, ENOTDIR or
    * EACCES and has `path` set to it. Default: none.
    *
+   * Links on the way to `hostPath` are followed, but none below a directory that a VM of this server can write to, where a program
+   * may have put it (ENOTDIR). The same holds for `home`.
+   *
    * The owner of `hostPath` is the VM's `user` inside, as for `home`. On a file system that cannot map owners, a read-only mount
    * gives what the host gives to others. A root server without CAP_SYS_ADMIN, or in a user namespace of its container, cannot
    * show any: ISOLATION_UNAVAILABLE.

@@ -24,6 +24,7 @@ const checkFile = require("./lib/file-arguments");
 const fileStreams = require("./lib/file-streams");
 const files = require("./lib/files");
 const { VmProcess, VmShell } = require("./lib/handles");
+const { withShown } = require("./lib/host-path");
 const { MessageKind } = require("./lib/native");
 const { bootRequest } = require("./lib/options/boot-request");
 const { checkOptions } = require("./lib/options/create");
@@ -113,8 +114,10 @@ class AgentVm extends FollowedEmitter {
     const vm = new AgentVm(constructing, checked);
     try {
       vm.#unclaim = await claim(vm, checked, shown.mounts);
-      const request = bootRequest(checked, await serverNode(), shown);
-      vm.#enforcement = Object.freeze(await vm.#calls.askJson("boot", request));
+      vm.#enforcement = await withShown(checked, async (opened) => {
+        const request = bootRequest(opened, await serverNode(), shown);
+        return Object.freeze(await vm.#calls.askJson("boot", request));
+      });
     } catch (error) {
       vm.#calls.gone = true;
       vm.#unclaim();

@@ -4,6 +4,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
+const { AgentVm } = require("../..");
 const { temporaryDirectory } = require("../fixture/directory");
 const { rejection } = require("../fixture/promises");
 const { boot, output } = require("../fixture/vm");
@@ -82,4 +83,68 @@ test("a program that exchanges a directory for a link all the time leads no copy
   expect(await output(vm, "cat up/f 2>/dev/null || true")).not.toContain("outside");
   codes = [...codes].filter((code) => code !== undefined);
   expect(["ENOENT", "ENOTDIR"]).toEqual(expect.arrayContaining(codes));
+});
+
+test("no link that a VM can have made is followed when another VM, or the next one, shows what is there", async () => {
+  await output(
+    vm,
+    `ln -s '${outside}' /shared/link && ln -s '${outside}/f' /shared/file && ln -s '${outside}' /shared/real/d/up`,
+  );
+  const byLink = path.join(temporaryDirectory(), "link");
+  fs.symlinkSync(path.join(shared, "link"), byLink);
+  const inside = (...names) => path.join(shared, ...names);
+  const before = fs.readdirSync("/proc/self/fd").length;
+  for (const hostPath of [
+    inside("link"),
+    inside("link/."),
+    inside("file"),
+    inside("real/d/up"),
+    byLink,
+    inside("link/f"),
+  ]) {
+    for (const options of [
+      { mounts: [{ path: "/x", hostPath }] },
+      { mounts: [{ path: "/x", hostPath, readOnly: false }] },
+      { home: hostPath },
+      // The one that it can write to is its own.
+      {
+        mounts: [
+          { path: "/w", hostPath: shared, readOnly: false },
+          { path: "/x", hostPath },
+        ],
+      },
+    ]) {
+      const error = await rejection(AgentVm.create(options));
+      expect(error).toMatchObject({ code: "ENOTDIR", path: hostPath, message: expect.stringContaining(hostPath) });
+    }
+  }
+  expect(fs.readdirSync("/proc/self/fd").length).toBeLessThan(before + 8);
+  fs.rmSync(inside("real/d/up"));
+});
+
+test("a directory in one that a VM can write to is shown like any other", async () => {
+  await output(vm, "mkdir -p /shared/real/d/.git && echo one > /shared/real/f && echo two > /shared/real/d/g");
+  const hostPath = path.join(shared, "real/d");
+  const other = await boot({
+    mounts: [
+      { path: "/d", hostPath, readOnly: false, protect: [".git/hooks/", "g"] },
+      { path: "/f", hostPath: path.join(shared, "real/f") },
+    ],
+  });
+  const script = "cat /d/g /f && echo new > /d/new; echo x > /d/g; ls /d/.git";
+  expect(await output(other, script)).toBe("two\none\nhooks\n");
+  expect(read(hostPath, "new")).toBe("new\n");
+  await other.dispose();
+  expect(fs.readdirSync(path.join(hostPath, ".git"))).toEqual([]);
+  const home = await boot({ home: path.join(shared, "real") });
+  expect(await output(home, "cat ~/f")).toBe("one\n");
+  const none = path.join(shared, "none");
+  expect(await rejection(AgentVm.create({ mounts: [{ path: "/x", hostPath: none }] }))).toMatchObject({
+    code: "ENOENT",
+    path: none,
+  });
+  expect(await rejection(AgentVm.create({ home: path.join(hostPath, "g") }))).toMatchObject({
+    code: "ENOTDIR",
+    path: path.join(hostPath, "g"),
+  });
 });
