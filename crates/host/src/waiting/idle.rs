@@ -139,7 +139,8 @@ async fn until_idle(shared: &Arc<Shared>, id: ShellId) -> Result<(), Error> {
             if shell.state == TerminalState::Hidden {
                 return Err(Error::IsolationUnavailable {
                     cause: "The kernel does not let the server see what the VM's programs wait for".into(),
-                    remedy: "Give the server CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 0 or 1"
+                    remedy: "Give the server CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 0 or 1; with a range of ids \
+                             under an ordinary user, run the program as `user`"
                         .into(),
                 });
             }
