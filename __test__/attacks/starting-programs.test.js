@@ -4,7 +4,7 @@
 // `fs.suid_dumpable` to 1, at which the kernel lets a user trace a process that has become that user.
 
 const fs = require("node:fs");
-const { afterFile } = require("../fixture/cleanup");
+const { afterTest } = require("../fixture/cleanup");
 const { until } = require("../fixture/promises");
 const { hasRange } = require("../fixture/subordinate");
 const { boot } = require("../fixture/vm");
@@ -12,17 +12,25 @@ const { boot } = require("../fixture/vm");
 const SETTING = "/proc/sys/fs/suid_dumpable";
 const STARTS = 60;
 
-// Only the host's root may set it, and not in every container.
-beforeAll(() => {
-  if (process.getuid() !== 0) return;
-  const before = fs.readFileSync(SETTING, "utf8");
+const setting = fs.readFileSync(SETTING, "utf8").trim();
+
+/** The values to try. Only the host's root may set them, and not in every container. */
+function values() {
+  if (process.getuid() !== 0) return [setting];
   try {
-    fs.writeFileSync(SETTING, "1");
+    fs.writeFileSync(SETTING, setting);
+    return ["0", "1"];
   } catch (error) {
     if (!["EROFS", "EACCES", "EPERM"].includes(error.code)) throw error;
+    return [setting];
   }
-  afterFile(() => fs.readFileSync(SETTING, "utf8") === before || fs.writeFileSync(SETTING, before));
-});
+}
+
+function set(value) {
+  if (value === setting) return;
+  afterTest(() => fs.writeFileSync(SETTING, setting));
+  fs.writeFileSync(SETTING, value);
+}
 
 /** Says when it first tries to reach a process that has not executed yet, and prints what it has reached when its input ends. */
 const WATCH = `
@@ -83,18 +91,22 @@ async function reaches(vm, attacker, others) {
   return JSON.parse(printed.slice(printed.indexOf("[")));
 }
 
-test("with a single id, nothing of a process that becomes a program of the other name is reached before it is one", async () => {
-  const vm = await boot({ ids: "single", user: "user" });
-  expect(await reaches(vm, "root", ["user"])).toEqual([]);
-});
-
-if (hasRange()) {
-  test("with a range of ids, nothing of a process that becomes a program of another user is reached before it is one", async () => {
-    const vm = await boot({ ids: "range", user: "user" });
-    const users = ["root", "user", "33:33"];
-    for (const attacker of users) {
-      const others = users.filter((user) => user !== attacker);
-      expect([attacker, await reaches(vm, attacker, others)]).toEqual([attacker, []]);
-    }
+describe.each(values())("with fs.suid_dumpable at %s", (value) => {
+  test("with a single id, nothing of a process that becomes a program of the other name is reached before it is one", async () => {
+    set(value);
+    const vm = await boot({ ids: "single", user: "user" });
+    expect(await reaches(vm, "root", ["user"])).toEqual([]);
   });
-}
+
+  if (hasRange()) {
+    test("with a range of ids, nothing of a process that becomes a program of another user is reached before it is one", async () => {
+      set(value);
+      const vm = await boot({ ids: "range", user: "user" });
+      const users = ["root", "user", "33:33"];
+      for (const attacker of users) {
+        const others = users.filter((user) => user !== attacker);
+        expect([attacker, await reaches(vm, attacker, others)]).toEqual([attacker, []]);
+      }
+    });
+  }
+});

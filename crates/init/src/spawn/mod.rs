@@ -16,6 +16,7 @@ mod report;
 mod starting;
 pub mod sys;
 mod terminal;
+mod traceable;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -35,6 +36,7 @@ pub use self::cgroup::Cgroup;
 pub use self::report::Report;
 pub use self::starting::{Launched, Starting};
 use self::sys::{Child, ChildError, Plan, Step};
+pub use self::traceable::SuidDumpable;
 use crate::sys::errno_of;
 
 /// The id of `user`.
@@ -70,6 +72,8 @@ pub struct Spawner {
     sibling: bool,
     /// Whether children get copies of init's memory.
     copies: bool,
+    /// The setting at which they need none.
+    shares_at: Option<SuidDumpable>,
 }
 
 /// A program that runs or may start to.
@@ -112,7 +116,17 @@ impl Spawner {
             open_files: (open_files, open_files),
             sibling: false,
             copies: bound || users,
+            shares_at: None,
         })
+    }
+
+    /// Lets children share init's memory although they take other ids, while the host's setting keeps it hidden. Not with a bound on
+    /// the memory of programs.
+    pub fn sharing_at(self, setting: Option<SuidDumpable>) -> Self {
+        Self {
+            shares_at: setting,
+            ..self
+        }
     }
 
     /// Starts programs with `env` from now on.
@@ -141,7 +155,8 @@ impl Spawner {
         patience: Duration,
     ) -> Result<Started, Failure> {
         let (host_fds, mut child_fds) = stdio(request.stdio)?;
-        let launched = if self.copies {
+        let shares = self.shares_at.as_ref().is_some_and(SuidDumpable::is_off);
+        let launched = if self.copies && !shares {
             self.launch_copy(request, directory_fd, &child_fds, cgroup, mark, patience)?
         } else {
             match self.launch(request, directory_fd, &child_fds, cgroup, mark, None, patience)? {

@@ -29,7 +29,7 @@ use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
 use crate::meter::Meter;
 use crate::process_table::{Process, ProcessTable};
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, SuidDumpable};
 use crate::sys::Waited;
 use crate::{signal, sys};
 
@@ -111,6 +111,8 @@ impl Vm {
         let families = Families::new(booted.cgrouping, salt)
             .map_err(|errno| BootError::of(BootStep::MarkPrograms, errno))?;
         let mut table = ProcessTable::new(booted.proc_fd, pid_namespace);
+        let shares = boot.inner_ids == Some(InnerIds::Range) && boot.cgroups.memory.is_none();
+        let spawner = spawner.sharing_at(shares.then(|| SuidDumpable::open(table.proc_fd())).flatten());
         let mut mediator = Mediator::default();
         let own_mounts = booted.asks.map_or_else(OwnMounts::all, |asks| {
             mediator.add_sources(vec![asks.listener_fd]);

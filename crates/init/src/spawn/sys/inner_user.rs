@@ -27,9 +27,9 @@ impl InnerUser {
     /// Enters the namespace, and becomes the user. What the program then has is decided by the kernel: root has what is in
     /// the bounding set, other users have nothing.
     ///
-    /// The caller's memory is a copy of init's. A change of ids makes it traceable where the host has set `fs.suid_dumpable`
-    /// to 1. So it is hidden again before the child gives up the capabilities: until then only a process with all
-    /// capabilities in this namespace could trace it, and there is none.
+    /// The caller's memory is a copy of init's, or init's own while the host has `fs.suid_dumpable` at 0. A change of ids makes it
+    /// traceable where that is 1. So it is hidden again before the child gives up the capabilities: until then only a process
+    /// with all capabilities in this namespace could trace it, and there is none.
     pub fn enter(&self) -> Result<(), (Step, c_int)> {
         enter(self.fd)?;
         let prctl = |option: c_int, value: usize| {
