@@ -25,6 +25,7 @@ delegated_tests=(
 # The tests of what differs for a server whose user has ids to give.
 subordinate_tests=(
     __test__/id-range. __test__/root-range. __test__/root-inside. __test__/attacks/root-range. __test__/attacks/groups.
+    __test__/attacks/starting-programs.
 )
 
 fail() {
