@@ -97,7 +97,8 @@ impl Spawner {
     /// kill the child in its cgroup, and kills all who share its memory, wherever they are, unless the parent waits (`vfork(2)`).
     ///
     /// Programs are root in the user namespace `inner_fd`, or anybody if it has a range of ids, which is `users`. Then a child gets
-    /// a copy, too: where it takes another id, the kernel resets whether its memory may be traced (`fs.suid_dumpable`).
+    /// a copy, too, unless [`sharing_at`](Self::sharing_at) lets it share: where it takes another id, the kernel resets whether its
+    /// memory may be traced (`fs.suid_dumpable`).
     pub fn new(
         env: Vec<(String, String)>,
         open_files: u64,
