@@ -366,8 +366,8 @@ export interface AgentVmOptions {
    * Gives the VM a root that calls can run programs as, and says which ids it has. "single": root and `user` are one id of the host,
    * so nothing keeps them apart. Root has no capability, and changes of owners and ids do nothing and report success.
    * "range": every user is an id of its own, root has the capabilities that act on these, and set-user-id programs of a `rootfs` work.
-   * Rejects with ISOLATION_UNAVAILABLE where the host has no 65,536 ids to give (`doctor`, "id range"), or together with `home`,
-   * `mounts`, `software` or network "host". Default: a range if possible, else "single", if `user` needs it; else no root.
+   * Rejects with ISOLATION_UNAVAILABLE where the host has no 65,536 ids to give (`doctor`, "id range"), and where the server is an
+   * ordinary user, together with `home` or writable `mounts`. Default: a range if possible, else "single", if `user` needs it; else no root.
    * `vm.enforcement.ids` reports it.
    */
   ids?: RootIds;
@@ -1852,7 +1852,7 @@ export interface VmStat {
   ino: number;
   /** The number of hard links. */
   nlink: number;
-  /** The owner's id inside: 1000 is `user`; 65,534 is every user without an id there. */
+  /** The owner's id as the VM's default user sees it: 1000 is `user`, 0 is root; 65,534 is every user without an id there. */
   uid: number;
   /** The group's id inside, in the same way. */
   gid: number;

@@ -31,6 +31,10 @@ const LEVELS = {
     const mounts = [{ path: "/mnt/shared", hostPath: host, readOnly: false }];
     return { options: { mounts }, inside: "/mnt/shared", host, own: "/home/user" };
   },
+  "a home on the host, as root": () => {
+    const host = directoryForFile();
+    return { options: { home: host, user: "root" }, inside: "/home/user", host, own: "/tmp" };
+  },
   "a VM without namespaces": () => ({ options: { isolation: "landlock" } }),
 };
 

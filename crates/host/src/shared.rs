@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::boot::{Enforcement, HostSide, Isolation, Machine, Users};
+use crate::boot::{Enforcement, GuestIds, HostSide, Isolation, Machine, Users};
 use crate::bounds::CallBounds;
 use crate::context::Contexts;
 use crate::control::Control;
@@ -52,8 +52,8 @@ pub(crate) struct Shared {
     pub proc_fd: Arc<OwnedFd>,
     /// Reads the processes in it.
     pub process_look: Arc<ProcessLook>,
-    /// The id of the VM's user on the host, if it differs from the server's.
-    pub guest_id: Option<u32>,
+    /// The ids on the host of the user that calls about files act as, if they differ from the server's.
+    pub guest: Option<GuestIds>,
     /// Init's pid in the VM's `/proc`.
     pub init: i32,
     /// What the host holds for a VM until the VM has ended.
@@ -93,6 +93,7 @@ impl Shared {
             helpers,
             users,
             enforcement,
+            guest,
             host,
             ..
         } = machine;
@@ -122,7 +123,7 @@ impl Shared {
             idle: IdleWatch::default(),
             enforcement,
             proc_fd,
-            guest_id: host.guest_id(),
+            guest,
             init,
             host_side: Mutex::new(Some(host)),
             disposing: AtomicBool::new(false),

@@ -284,6 +284,43 @@ pub fn raise_capabilities() -> Result<(), Errno> {
     Ok(())
 }
 
+/// Sets the effective and the permitted capabilities, and empties the inheritable ones. Bits that the kernel does not know have no
+/// effect.
+pub fn set_capabilities(effective: u64, permitted: u64) -> Result<(), Errno> {
+    /// `_LINUX_CAPABILITY_VERSION_3`.
+    const VERSION_3: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION_3, 0];
+    let (low, high) = (|set: u64| set as u32, |set: u64| (set >> 32) as u32);
+    let data = [
+        low(effective),
+        low(permitted),
+        0,
+        high(effective),
+        high(permitted),
+        0,
+    ];
+    // SAFETY: version 3 reads a header of two and data of six 32-bit words.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
+    Ok(())
+}
+
+/// Enters a user namespace, for a process under [`seccomp::confine`] that enters such namespaces.
+pub fn enter_user_namespace(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes integers only; the call has two arguments and ignores further ones.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_setns,
+            fd.as_raw_fd(),
+            libc::CLONE_NEWUSER,
+            0,
+            0,
+            0,
+            seccomp::key(),
+        )
+    })?;
+    Ok(())
+}
+
 /// The flags that govern capabilities, for a process that never gets one. `SECBIT_KEEP_CAPS` stays unlocked: without
 /// capabilities there is nothing to keep, and programs such as ping set it.
 pub const LOCKED_SECUREBITS: c_int = libc::SECBIT_NOROOT

@@ -102,6 +102,7 @@ fn requests() -> Vec<Request> {
                 }],
             },
             inner_ids: Some(InnerIds::Single),
+            user: ProgramUser::Root,
         })),
         Request::Spawn(Box::new(Spawn {
             call: 1,

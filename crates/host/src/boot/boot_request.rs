@@ -4,7 +4,7 @@ use std::mem;
 use std::os::fd::OwnedFd;
 
 use agent_vm_protocol::message::{
-    Boot, Cgroups, Isolation, MemoryCount, Network as InitNetwork, Request, ShownCgroup,
+    Boot, Cgroups, Isolation, MemoryCount, Network as InitNetwork, ProgramUser, Request, ShownCgroup,
 };
 
 use super::cgroup::{CgroupDirectory, Version, VmCgroups};
@@ -19,11 +19,13 @@ use super::{directories, hardware};
 use crate::proxy;
 
 /// The request for a VM with these options. The entries of the root move into it from `view`, and the descriptors that
-/// it names are added to `fds`. `id` is the host id of the VM's user if it is not the server's own. A prebooted VM gets
+/// it names are added to `fds`. `id` is the host id of the VM's user if it is not the server's own, and `user` the one that
+/// calls about files act as. A prebooted VM gets
 /// its environment later.
 pub fn boot_request(
     options: &Options,
     id: Option<u32>,
+    user: ProgramUser,
     view: &mut View,
     cgroups: &VmCgroups,
     prebooted: bool,
@@ -60,6 +62,7 @@ pub fn boot_request(
         limits: options.limits.clone(),
         cgroups: share(cgroups, fds)?,
         inner_ids: ids(options).map(Ids::inner),
+        user,
     })))
 }
 

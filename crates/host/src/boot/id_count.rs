@@ -1,6 +1,7 @@
 //! How many ids a VM gets, and what it cannot have together with many.
 
-use super::options::{Network, Options, WantedIds};
+use super::options::{Options, WantedIds};
+use super::user::is_root;
 
 /// How many ids a VM has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,19 +14,27 @@ pub enum IdCount {
     Best,
 }
 
-/// What a VM cannot have together with 65,536 ids: with it, files of the host could be changed by programs of several users.
+/// What a VM of an ordinary user's server cannot have together with 65,536 ids. Root inside could give files in such a directory to
+/// every id of the VM. A root server maps the directory's owner alone, so that the kernel refuses this; an ordinary user may not
+/// map the owners of the host's file systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("ids \"range\" cannot be combined with {0} yet")]
+#[error(
+    "ids \"range\" cannot be combined with {0} where the server is an ordinary user: files of several owners would appear on the host"
+)]
 pub struct NotWithRange(&'static str);
 
 impl NotWithRange {
-    fn of(options: &Options) -> Option<Self> {
-        if options.home.is_some() {
+    fn of(options: &Options, is_root: bool) -> Option<Self> {
+        if is_root {
+            None
+        } else if options.home.is_some() {
             Some(Self("`home`"))
-        } else if !options.mounts.is_empty() {
-            Some(Self("`mounts` or `software`"))
-        } else if matches!(options.network, Network::Host) {
-            Some(Self("network \"host\""))
+        } else if options
+            .mounts
+            .iter()
+            .any(|mount| !mount.read_only && !mount.software)
+        {
+            Some(Self("writable `mounts`"))
         } else {
             None
         }
@@ -38,14 +47,14 @@ impl IdCount {
         match options.ids {
             None | Some(WantedIds::Single) => Self::One,
             Some(WantedIds::Range) => Self::Block,
-            Some(WantedIds::Best) if NotWithRange::of(options).is_some() => Self::One,
+            Some(WantedIds::Best) if NotWithRange::of(options, is_root()).is_some() => Self::One,
             Some(WantedIds::Best) => Self::Best,
         }
     }
 
     /// Fails if a range was asked for together with what excludes it.
     pub fn check(options: &Options) -> Result<(), NotWithRange> {
-        match (options.ids, NotWithRange::of(options)) {
+        match (options.ids, NotWithRange::of(options, is_root())) {
             (Some(WantedIds::Range), Some(what)) => Err(what),
             _ => Ok(()),
         }

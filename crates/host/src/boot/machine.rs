@@ -20,6 +20,7 @@ use super::launched::Launched;
 use super::options::{Options, WantedIds};
 use super::private_directory::PrivateDirectory;
 use super::ready::Ready;
+use super::user::GuestIds;
 use super::users::{Ids, Users, default_person};
 use super::view::View;
 use super::vm_ids::VmIds;
@@ -39,6 +40,8 @@ pub struct Machine {
     pub listener: Option<OwnedFd>,
     /// Its users.
     pub users: Users,
+    /// The ids of the user that calls about files act as, if they are not the server's own.
+    pub guest: Option<GuestIds>,
     /// The home of `user`.
     home: String,
     /// The directory that is its root, if the server chose one.
@@ -66,6 +69,7 @@ impl Machine {
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, launched.ids.first_leased(), &mut fds)?;
         let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
+        let (of_files, guest) = users.of_files(guest_id, launched.ids.first_leased());
         let guarded = std::mem::take(&mut view.guarded);
         let program = Program::of(options);
         let keeper = Keeper::start(&program, guarded, &mut view.root, launched.init.pidfd())?;
@@ -74,6 +78,7 @@ impl Machine {
         let request = boot_request(
             options,
             guest_id,
+            of_files,
             &mut view,
             &launched.cgroups,
             prebooted,
@@ -105,10 +110,11 @@ impl Machine {
             rootfs: view.rootfs,
             enforcement: Enforcement::of(options.isolation, &cgroups, users.ids()),
             users,
+            guest,
             host: HostSide {
                 init,
                 cgroups,
-                ids,
+                _ids: ids,
                 _directory: view.directory,
                 _keeper: keeper,
             },
@@ -149,7 +155,7 @@ pub struct HostSide {
     // Dropped in this order: first the processes, then what they held.
     pub(super) init: InitProcess,
     cgroups: VmCgroups,
-    ids: VmIds,
+    _ids: VmIds,
     _directory: Option<PrivateDirectory>,
     _keeper: Option<Keeper>,
 }
@@ -159,12 +165,6 @@ impl HostSide {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.init.pid
-    }
-
-    /// The host id of the VM's user, if it is not the server's own.
-    #[must_use]
-    pub fn guest_id(&self) -> Option<u32> {
-        self.ids.of_user()
     }
 
     /// What counts for its cgroups.

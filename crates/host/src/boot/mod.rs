@@ -77,6 +77,7 @@ pub use machine::{HostSide, Machine};
 pub use options::{HostFiles, Mount, Network, Options, Resources, WantedIds};
 pub use remedy::Remedy;
 pub use server_node::ServerNode;
+pub use user::GuestIds;
 pub use user::is_root;
 pub use users::{Ids, UserError, Users};
 

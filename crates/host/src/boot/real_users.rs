@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agent_vm_protocol::message::ProgramUser;
+use agent_vm_protocol::message::{ProgramUser, UserNumbers};
 
 use super::account::{Account, UserError};
 use super::directories::Rootfs;
@@ -71,6 +71,11 @@ impl RealUsers {
         }
         account.home = found.home.unwrap_or_else(|| NO_HOME.to_owned());
         Ok((user, Cow::Owned(account)))
+    }
+
+    /// What the kernel knows the VM's default user by.
+    pub fn default_numbers(&self) -> UserNumbers {
+        self.default.numbers.clone()
     }
 
     /// The home of the VM's default user.

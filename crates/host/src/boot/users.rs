@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agent_vm_protocol::message::{InnerIds, ProgramUser};
+use agent_vm_protocol::message::{InnerIds, ProgramUser, UserNumbers};
 
 use super::account::Account;
 use super::directories::Rootfs;
@@ -10,6 +10,7 @@ use super::environment::{Person, environment};
 use super::options::{Options, WantedIds};
 use super::own_paths::{HOME, ROOT_HOME};
 use super::real_users::RealUsers;
+use super::user::GuestIds;
 
 pub use super::account::UserError;
 
@@ -127,6 +128,22 @@ impl Users {
         }
     }
 
+    /// The user that calls about files act as, and the ids of that user on the host, if they are not the server's own. `id` is the host
+    /// id of `user` in the same way, and `first` the first of 65,536 leased ids. It is the VM's default user; but threads of an ordinary
+    /// user's server can be no other user of a range than `user`, whose id is the server's.
+    #[must_use]
+    pub fn of_files(&self, id: Option<u32>, first: Option<u32>) -> (ProgramUser, Option<GuestIds>) {
+        match (&self.real, first) {
+            (Some(real), Some(first)) => {
+                let numbers = real.default_numbers();
+                let ids = on_host(&numbers, first);
+                (ProgramUser::Numbers(numbers), Some(ids))
+            }
+            (Some(_), None) => (ProgramUser::User, None),
+            (None, _) => (self.default.clone(), id.map(GuestIds::same)),
+        }
+    }
+
     /// The ids of its root, if it has one.
     #[must_use]
     pub fn ids(&self) -> Option<Ids> {
@@ -141,6 +158,21 @@ impl Users {
     }
 }
 
+/// The ids on the host of the default user of a VM with these options. `id` is that of `user` if it is not the server's own, and
+/// `first` the first of 65,536 leased ids.
+pub fn guest_ids(
+    options: &Options,
+    rootfs: Option<&Rootfs>,
+    id: Option<u32>,
+    first: Option<u32>,
+) -> Result<Option<GuestIds>, UserError> {
+    let Some(first) = first else {
+        return Ok(id.map(GuestIds::same));
+    };
+    let default = RealUsers::of(options, rootfs, HOME)?.default_numbers();
+    Ok(Some(on_host(&default, first)))
+}
+
 /// The VM's default user, whose variables every program gets unless it runs as somebody else.
 pub fn default_person(options: &Options, rootfs: Option<&Rootfs>, home: &str) -> Result<Person, UserError> {
     let ids = ids(options);
@@ -152,6 +184,14 @@ pub fn default_person(options: &Options, rootfs: Option<&Rootfs>, home: &str) ->
         ProgramUser::Root => root(rootfs),
         _ => user(home),
     })
+}
+
+/// The ids on the host of a user of a VM that has 65,536 ids from `first` on.
+fn on_host(user: &UserNumbers, first: u32) -> GuestIds {
+    GuestIds {
+        uid: first + user.uid,
+        gid: first + user.gid,
+    }
 }
 
 fn user(home: &str) -> Person {

@@ -11,6 +11,7 @@ use super::keeper::Guarded;
 use super::options::Options;
 use super::own_paths::HOME;
 use super::private_directory::PrivateDirectory;
+use super::users;
 use super::{accounts, explain, host_files, root};
 
 /// A VM's view of the file system.
@@ -56,8 +57,10 @@ impl View {
                     view.rootfs = Some(rootfs);
                     view.rootfs_source = Some(opened.into_source(id, first, fds)?);
                 }
+                // The default user's, where the VM has real ones.
+                let ids = users::guest_ids(options, view.rootfs.as_ref(), id, first)?;
                 let node = match &options.node {
-                    Some(node) if view.rootfs.is_none() => directories::node_entries(node, id, fds)?,
+                    Some(node) if view.rootfs.is_none() => directories::node_entries(node, ids, fds)?,
                     _ => Vec::new(),
                 };
                 let files = if view.rootfs.is_none() {
@@ -65,7 +68,7 @@ impl View {
                 } else {
                     Vec::new()
                 };
-                let shown = directories::entries(options, id, fds, &mut view.guarded)?;
+                let shown = directories::entries(options, ids, fds, &mut view.guarded)?;
                 view.root = root::entries(options, view.rootfs.as_ref(), files, node, shown);
             }
             (Isolation::Landlock, _) => {

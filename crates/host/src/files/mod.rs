@@ -196,9 +196,9 @@ impl Shared {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let id = self.guest_id;
+        let ids = self.guest;
         let work = move || {
-            let guest = sys::AsGuest::enter(id).map_err(|error| Error::system(&error, "setfsuid"))?;
+            let guest = sys::AsGuest::enter(ids).map_err(|error| Error::system(&error, "setfsuid"))?;
             let result = work();
             guest.restore();
             result

@@ -8,6 +8,8 @@ use std::ptr;
 
 use parking_lot::Mutex;
 
+use crate::boot::GuestIds;
+
 /// The header that `capget(2)` takes.
 #[repr(C)]
 struct Header {
@@ -46,8 +48,8 @@ struct Owner {
 }
 
 impl AsGuest {
-    /// Changes this thread. `id` is the id of the VM's user on the host, if it differs from the server's.
-    pub fn enter(id: Option<u32>) -> io::Result<Self> {
+    /// Changes this thread. `ids` are those of the VM's user on the host, if they differ from the server's.
+    pub fn enter(ids: Option<GuestIds>) -> io::Result<Self> {
         let capabilities = capabilities()?;
         let mut guest = Self {
             capabilities,
@@ -55,7 +57,7 @@ impl AsGuest {
             dumpable: None,
             _this_thread: PhantomData,
         };
-        match guest.change(id) {
+        match guest.change(ids) {
             Ok(()) => Ok(guest),
             Err(error) => {
                 guest.restore();
@@ -64,8 +66,8 @@ impl AsGuest {
         }
     }
 
-    fn change(&mut self, id: Option<u32>) -> io::Result<()> {
-        if let Some(id) = id {
+    fn change(&mut self, ids: Option<GuestIds>) -> io::Result<()> {
+        if let Some(GuestIds { uid, gid }) = ids {
             self.dumpable = Some(Dumpable::keep());
             let owner = self.owner.insert(Owner {
                 uid: fsuid(u32::MAX),
@@ -77,9 +79,9 @@ impl AsGuest {
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => owner.groups.clear(),
                 other => other?,
             }
-            fsgid(id);
-            fsuid(id);
-            if fsuid(u32::MAX) != id || fsgid(u32::MAX) != id {
+            fsgid(gid);
+            fsuid(uid);
+            if fsuid(u32::MAX) != uid || fsgid(u32::MAX) != gid {
                 return Err(io::Error::from_raw_os_error(libc::EPERM));
             }
         }
@@ -232,7 +234,7 @@ mod tests {
         let before = status();
         // SAFETY: passes no pointers.
         let is_root = unsafe { libc::geteuid() } == 0;
-        let id = is_root.then_some(1_999_999_999);
+        let id = is_root.then_some(GuestIds::same(1_999_999_999));
         let guest = AsGuest::enter(id).unwrap();
         let meanwhile = status();
         assert!(meanwhile.iter().any(|line| line == "CapEff:\t0000000000000000"));

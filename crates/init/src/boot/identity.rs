@@ -24,17 +24,17 @@ pub fn take(id: Option<u32>) -> Result<(), BootError> {
     change(id)
 }
 
-/// Root's id, in a VM whose users are real.
-pub const ROOT: u32 = 0;
+/// Root's uid and gid, in a VM whose users are real.
+pub const ROOT: (u32, u32) = (0, 0);
 
 /// The id of `user`.
 pub const USER: u32 = 1000;
 
-/// From now on, files are made as the VM's user with that id. All capabilities stay.
-pub fn use_files_as(id: u32) -> Result<(), BootError> {
+/// From now on, files are made as the VM's user with that uid and gid. All capabilities stay.
+pub fn use_files_as((uid, gid): (u32, u32)) -> Result<(), BootError> {
     // Without this bit, a change from root would clear the capabilities for files.
     sys::set_securebits(libc::SECBIT_NO_SETUID_FIXUP).at(BootStep::KeepCapabilities)?;
-    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     setfsgid(gid);
     setfsuid(uid);
     // These calls return the id before, and no error. An invalid id changes nothing.

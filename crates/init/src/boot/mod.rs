@@ -149,7 +149,7 @@ fn namespaces(
     }
     root::enter(&root)?;
     if has_users {
-        identity::use_files_as(USER)?;
+        identity::use_files_as((USER, USER))?;
         identity::leave_groups()?;
     }
     protect::refuse_other_ways(&root.protected, own_proc_fd.as_fd())?;
@@ -192,7 +192,14 @@ fn namespaces(
         SetIds::Free
     };
     if has_users {
-        return with_users(set_ids, own_proc_fd, listener_fd, private_fd, inner_fd);
+        let asks = with_users(boot.network, set_ids, own_mounts)?;
+        return Ok(Sandbox {
+            proc_fd: own_proc_fd,
+            listener_fd,
+            asks,
+            private_fd,
+            inner_fd,
+        });
     }
     // Last, because each of these removes something that the steps above need.
     identity::renounce()?;
@@ -201,7 +208,7 @@ fn namespaces(
     // which resets this.
     prctl::set_dumpable(false).at(BootStep::HideInit)?;
     if boot.network == Network::Host {
-        abstract_sockets::fence()?;
+        abstract_sockets::fence(true)?;
     }
     let asks = confine(set_ids, inner_fd.is_some())?.map(|listener_fd| Asks {
         listener_fd,
@@ -217,31 +224,18 @@ fn namespaces(
 }
 
 /// The last steps for a VM whose users are real. There set-user-id programs work, so init may not set `no_new_privs`, and
-/// installs the filter while it may do so without. Only with [`SetIds::Free`]: the other ways expect that all programs are
-/// one user's.
-fn with_users(
-    set_ids: SetIds,
-    proc_fd: OwnedFd,
-    listener_fd: Option<OwnedFd>,
-    private_fd: OwnedFd,
-    inner_fd: Option<OwnedFd>,
-) -> Result<Sandbox, BootError> {
-    if set_ids != SetIds::Free {
-        return Err(Errno::EPERM).at(BootStep::InstallFilter);
+/// installs the filter, and the domain for a shared network, while it may do so without.
+fn with_users(network: Network, set_ids: SetIds, own_mounts: OwnMounts) -> Result<Option<Asks>, BootError> {
+    if network == Network::Host {
+        abstract_sockets::fence(false)?;
     }
     let asks = confine(set_ids, true)?.map(|listener_fd| Asks {
         listener_fd,
-        own_mounts: OwnMounts::default(),
+        own_mounts,
     });
     identity::renounce()?;
     prctl::set_dumpable(false).at(BootStep::HideInit)?;
-    Ok(Sandbox {
-        proc_fd,
-        listener_fd,
-        asks,
-        private_fd,
-        inner_fd,
-    })
+    Ok(asks)
 }
 
 fn landlock(boot: &Boot) -> Result<LandlockDomain, BootError> {

@@ -6,9 +6,10 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use agent_vm_mount::{attach_mount, attr, new_mount, restrict_mount};
-use agent_vm_protocol::message::{Boot, BootStep, InnerIds, RootEntry};
+use agent_vm_protocol::message::{Boot, BootStep, InnerIds, ProgramUser, RootEntry};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, umount2};
@@ -19,7 +20,7 @@ use super::entry::{make, refused, source_mount};
 use super::error::{At, BootError};
 use super::place::open_path;
 use super::private::Private;
-use super::{cgroups, devices, protect, rootfs};
+use super::{cgroups, devices, identity, protect, rootfs};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
 use crate::mediate::OwnMounts;
@@ -91,6 +92,11 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
                 | RootEntry::Symlink { .. }
                 | RootEntry::Links { .. }
         );
+        // In a directory of the host nobody but its owner makes anything.
+        let as_owner = owner(boot).filter(|_| is_below_mount(entry, &boot.root));
+        if let Some(owner) = as_owner {
+            identity::use_files_as(owner)?;
+        }
         let made = if plain_fd.is_some() {
             rootfs::make_in_plain(root_fd.as_fd(), &mut private, entry, attachments)
         } else if is_mount || !layered {
@@ -99,6 +105,9 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
             Ok(())
         };
         made.map_err(|errno| refused(entry, errno))?;
+        if as_owner.is_some() {
+            identity::use_files_as(identity::ROOT)?;
+        }
     }
     let protected = protect::protect(root_fd.as_fd(), &mut private, &boot.root)?;
     let shm_fd = private.directory(0o1777).at(BootStep::MakePrivateShm)?;
@@ -125,6 +134,23 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         own_mounts,
         private_fd: shm_fd,
         protected,
+    })
+}
+
+/// The uid and gid of who owns shown directories, where users are real.
+fn owner(boot: &Boot) -> Option<(u32, u32)> {
+    match &boot.user {
+        ProgramUser::Numbers(user) => Some((user.uid, user.gid)),
+        ProgramUser::User | ProgramUser::Root => None,
+    }
+}
+
+/// Whether the entry is in a directory of the host that another entry shows.
+fn is_below_mount(entry: &RootEntry, entries: &[RootEntry]) -> bool {
+    let path = Path::new(entry.path());
+    entries.iter().any(|other| {
+        let above = Path::new(other.path());
+        matches!(other, RootEntry::Mount { .. }) && path != above && path.starts_with(above)
     })
 }
 

@@ -13,6 +13,7 @@ use crate::control::Attachments;
 use crate::helper::{self, Helper};
 use crate::landlock_domain::LandlockDomain;
 use crate::mediate::Ground;
+use crate::spawn::UserChange;
 use crate::sys;
 
 /// Carries out the steps, one after another.
@@ -73,11 +74,22 @@ pub enum StepAnswer {
     Failed(Failure),
 }
 
-/// Runs in the helper's process, with the programs' rights to files if init has more.
-pub fn serve(channel: &Channel, domain: Option<&LandlockDomain>, ground: &Ground<'_>) {
+/// Runs in the helper's process, with the programs' rights to files if init has more; as another user if `change` says so.
+pub fn serve(
+    channel: &Channel,
+    domain: Option<&LandlockDomain>,
+    change: Option<&UserChange<'_>>,
+    ground: &Ground<'_>,
+) {
     let mut kept = vec![channel.as_fd()];
     kept.extend(ground.fds());
+    kept.extend(change.map(|change| change.inner_fd));
     if enter(domain, &kept) {
+        if let Some(Err(errno)) = change.map(UserChange::make) {
+            // As somebody else it must not do anything, so each errand then fails.
+            sys::log(&errno);
+            return;
+        }
         helper::serve(channel, |wanted: FileStep, fds| step(&wanted, fds, ground));
     }
 }

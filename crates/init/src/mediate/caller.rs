@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
@@ -57,6 +58,17 @@ impl Caller {
             }
         }
         Err(Errno::ENAMETOOLONG)
+    }
+
+    /// Its `status` in `/proc`.
+    pub fn status(&self) -> Result<String, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, "status", flags, Mode::empty()).map_err(|_| Errno::EPERM)?;
+        let mut text = String::new();
+        File::from(fd)
+            .read_to_string(&mut text)
+            .map_err(|_| Errno::EPERM)?;
+        Ok(text)
     }
 
     fn memory(&self) -> Result<&File, Errno> {

@@ -27,7 +27,11 @@ pub enum Ground<'a> {
         replaced: &'a Replaced,
     },
     /// In a VM with its own root: on the VM's own mounts, and in the host directories that it shows.
-    Root(&'a OwnMounts),
+    Root {
+        own: &'a OwnMounts,
+        /// The user namespace of the VM's users, if they are real.
+        users_fd: Option<BorrowedFd<'a>>,
+    },
 }
 
 impl Ground<'_> {
@@ -38,7 +42,7 @@ impl Ground<'_> {
                 directory_fd,
                 replaced,
             } => replaced.fds().chain([*directory_fd]).collect(),
-            Self::Root(_) => Vec::new(),
+            Self::Root { .. } => Vec::new(),
         }
     }
 
@@ -46,12 +50,34 @@ impl Ground<'_> {
     pub fn replaced(&self) -> Option<&Replaced> {
         match self {
             Self::Directory { replaced, .. } => Some(replaced),
-            Self::Root(_) => None,
+            Self::Root { .. } => None,
         }
     }
 
-    /// Opens the file that a call names with `O_PATH`.
-    pub fn find(&self, caller: &Caller, named: &NamedFile) -> Result<OwnedFd, Errno> {
+    /// The user namespace of the VM's users, if they are real.
+    pub fn users_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Root { users_fd, .. } => *users_fd,
+        }
+    }
+
+    /// Opens what a call names by a descriptor of the caller or relative to its working directory, for [`find`](Self::find).
+    pub fn start(&self, caller: &Caller, named: &NamedFile) -> Result<Option<OwnedFd>, Errno> {
+        match (self, named) {
+            (Self::Root { .. }, NamedFile::Descriptor(number)) => caller.open(Some(*number)).map(Some),
+            // An absolute path does not depend on the directory, and such a call may pass a descriptor that does not exist.
+            (Self::Root { .. }, NamedFile::Path { path, .. }) if path.to_bytes().starts_with(b"/") => {
+                Ok(None)
+            }
+            (Self::Root { .. }, NamedFile::Path { directory, .. }) => caller.open(*directory).map(Some),
+            (Self::Directory { .. }, _) => Ok(None),
+        }
+    }
+
+    /// Opens the file that a call names with `O_PATH`, with the rights that this process has. `start` is what
+    /// [`start`](Self::start) has opened.
+    pub fn find(&self, caller: &Caller, named: &NamedFile, start: Option<OwnedFd>) -> Result<OwnedFd, Errno> {
         match (self, named) {
             (
                 Self::Directory { directory_fd, .. },
@@ -68,15 +94,11 @@ impl Ground<'_> {
                 },
                 NamedFile::Descriptor(number),
             ) => held(*directory_fd, caller, replaced, *number),
-            (
-                Self::Root(_),
-                NamedFile::Path {
-                    directory,
-                    path,
-                    follow,
-                },
-            ) => in_root(caller, *directory, path, *follow),
-            (Self::Root(_), NamedFile::Descriptor(number)) => caller.open(Some(*number)),
+            (Self::Root { .. }, NamedFile::Path { path, follow, .. }) => {
+                let base_fd = start.as_ref().unwrap_or(caller.fd());
+                in_root(base_fd.as_fd(), path, *follow)
+            }
+            (Self::Root { .. }, NamedFile::Descriptor(_)) => start.ok_or(Errno::EBADF),
         }
     }
 
@@ -88,7 +110,7 @@ impl Ground<'_> {
                 replaced,
             } => contains(*directory_fd, replaced, file_fd),
             // The kernel decides by the rights of the VM's user.
-            Self::Root(_) => Ok(()),
+            Self::Root { .. } => Ok(()),
         }
     }
 
@@ -104,7 +126,7 @@ impl Ground<'_> {
             return Ok(());
         }
         match self {
-            Self::Root(own) if own.include(file_fd)? => Ok(()),
+            Self::Root { own, .. } if own.include(file_fd)? => Ok(()),
             _ => Err(Errno::EPERM),
         }
     }
@@ -154,17 +176,11 @@ fn mount_of(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
 
 /// The file that a path names in the VM's root, which is also the caller's, because no program can change its root.
 /// Magic links are not followed, since `/proc/self` would be init's.
-fn in_root(caller: &Caller, directory: Option<i32>, path: &CString, follow: bool) -> Result<OwnedFd, Errno> {
+fn in_root(base_fd: BorrowedFd<'_>, path: &CString, follow: bool) -> Result<OwnedFd, Errno> {
     let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | link;
     let no_magic = ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    // An absolute path does not depend on the directory, and such a call may pass a descriptor that does not exist.
-    let base_fd = if path.to_bytes().starts_with(b"/") {
-        caller.fd()
-    } else {
-        &caller.open(directory)?
-    };
-    openat2(base_fd.as_fd(), path.as_c_str(), flags, Mode::empty(), no_magic).map_err(|errno| match errno {
+    openat2(base_fd, path.as_c_str(), flags, Mode::empty(), no_magic).map_err(|errno| match errno {
         Errno::EAGAIN => Errno::EPERM,
         other => other,
     })

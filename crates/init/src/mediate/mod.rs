@@ -5,7 +5,8 @@
 //!
 //! In a VM that shows host directories, or has the host's network, these are the calls that give a file a mode with a
 //! set-id bit: the VM's own files may have any such mode, the host's files none, except that directories may be
-//! set-group-id.
+//! set-group-id. Where the VM's users are real, the helper changes the mode with the rights of the program's user
+//! ([`rights`]).
 //!
 //! In a VM without namespaces these are all calls that change a file's mode or times. Landlock does not control them
 //! (`landlock(7)`), and a VM whose user is the server's could otherwise change the mode of every file of that user. The
@@ -22,6 +23,7 @@ mod arguments;
 mod caller;
 mod ground;
 mod replaced;
+mod rights;
 mod sys;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::arguments::{AskedCall, Change, Times};
 use self::caller::Caller;
+use self::rights::{AsCaller, CallerRights};
 use crate::helper::{self, Finished, Helper};
 use crate::sys::MEDIATOR_NAME;
 
@@ -180,13 +183,7 @@ impl Mediator {
             let caller_fd = openat(proc_fd, asked.pid.to_string().as_str(), flags, Mode::empty())
                 .map_err(|_| Errno::EPERM)?;
             // Init may not read a program that has made itself untraceable.
-            let memory_fd = openat(
-                &caller_fd,
-                "mem",
-                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            )
-            .ok();
+            let memory_fd = memory(&caller_fd);
             sys::confirm(source.as_fd(), asked)?;
             let source_fd = source.try_clone().map_err(|_| Errno::EAGAIN)?;
             Ok([source_fd, caller_fd].into_iter().chain(memory_fd).collect())
@@ -196,6 +193,12 @@ impl Mediator {
             Err(errno) => refuse(&pending, errno),
         }
     }
+}
+
+/// The memory of the thread with that directory in `/proc`, if this process may read it.
+fn memory(caller_fd: &OwnedFd) -> Option<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    openat(caller_fd, "mem", flags, Mode::empty()).ok()
 }
 
 fn finish(finished: Vec<Finished<UnansweredCall, Answered>>) {
@@ -229,7 +232,14 @@ fn log_unanswered(answered: Result<(), Errno>) {
 fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
     let mut kept = vec![channel.as_fd(), proc_fd];
     kept.extend(ground.fds());
+    kept.extend(ground.users_fd());
     if let Err(errno) = helper::close_all_but(&kept) {
+        crate::sys::log(&errno);
+        return;
+    }
+    if let Some(users_fd) = ground.users_fd()
+        && let Err(errno) = rights::enter(users_fd)
+    {
         crate::sys::log(&errno);
         return;
     }
@@ -239,7 +249,9 @@ fn work(channel: &Channel, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) {
         let (Some(source_fd), Some(caller_fd)) = (fds.next(), fds.next()) else {
             std::process::exit(1);
         };
-        let caller = Caller::new(caller_fd, fds.next());
+        // Where users are real, init may not read all of them. What is read here counts if the thread still waits after that.
+        let memory_fd = fds.next().or_else(|| ground.users_fd().and(memory(&caller_fd)));
+        let caller = Caller::new(caller_fd, memory_fd);
         log_unanswered(answer(&asked, &caller, source_fd.as_fd(), proc_fd, ground));
         (Answered, Vec::new())
     });
@@ -256,7 +268,10 @@ fn answer(
         (Some(open), Some(replaced)) => answer_open(asked, &open, caller, source, replaced),
         // If no file is replaced, no filter asks about these calls.
         (Some(_), None) => sys::reply(source, asked, Some(Errno::EPERM)),
-        (None, _) => sys::reply(source, asked, change(asked, caller, proc_fd, ground).err()),
+        (None, _) => {
+            let error = change(asked, caller, source, proc_fd, ground).err();
+            sys::reply(source, asked, error)
+        }
     }
 }
 
@@ -281,14 +296,35 @@ fn answer_open(
     }
 }
 
-fn change(asked: &Asked, caller: &Caller, proc_fd: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<(), Errno> {
+fn change(
+    asked: &Asked,
+    caller: &Caller,
+    source: BorrowedFd<'_>,
+    proc_fd: BorrowedFd<'_>,
+    ground: &Ground<'_>,
+) -> Result<(), Errno> {
     let request = AskedCall::read(asked, caller)?;
-    let file_fd = ground.find(caller, &request.named)?;
+    let start_fd = ground.start(caller, &request.named)?;
+    // Where users are real, the kernel decides by those of the caller.
+    let rights = match ground.users_fd() {
+        Some(_) => {
+            let rights = CallerRights::read(caller)?;
+            // If the thread still waits, these are its own: another thread that executes a program takes over the number, and
+            // with a set-user-id program gets other rights.
+            sys::confirm(source, asked)?;
+            Some(AsCaller::begin(rights)?)
+        }
+        None => None,
+    };
+    let file_fd = ground.find(caller, &request.named, start_fd)?;
     // Through /proc, the only way to name a file by an `O_PATH` descriptor.
     let name = format!("self/fd/{}", file_fd.as_raw_fd());
     match request.change {
         Change::Mode(mode) => {
             ground.takes(file_fd.as_fd(), mode)?;
+            if let Some(rights) = &rights {
+                rights.keep_set_ids()?;
+            }
             sys::change_mode(proc_fd, &name, mode)
         }
         Change::Times(Times { accessed, modified }) => utimensat(

@@ -2,9 +2,12 @@
 //!
 //! Root has them in the VM's inner user namespace. Mounts, the network, the host name and init belong to the outer one, where
 //! root has none.
+//!
+//! `CAP_SETFCAP` is not among them: packages give programs such as `ping` capabilities that root lacks, and the kernel then refuses to
+//! run these. Where that fails, the packages make the programs set-user-id instead, or leave them as they are.
 
 /// The capabilities, each with its reason.
-pub const OF_ROOT: [(Capability, &str); 12] = [
+pub const OF_ROOT: [(Capability, &str); 11] = [
     (
         Capability::Chown,
         "package managers give files to the users of packages",
@@ -37,10 +40,6 @@ pub const OF_ROOT: [(Capability, &str); 12] = [
         Capability::AuditWrite,
         "programs that log in users check for it; the filter refuses audit sockets",
     ),
-    (
-        Capability::Setfcap,
-        "packages give capabilities of this list to programs such as `ping`",
-    ),
 ];
 
 /// `CAP_*` of `linux/capability.h`.
@@ -58,11 +57,23 @@ pub enum Capability {
     NetBindService = 10,
     SysChroot = 18,
     AuditWrite = 29,
-    Setfcap = 31,
 }
 
 /// All of them as the kernel's mask; each is below 32.
-pub const MASK: u32 = mask();
+const ALL: u32 = mask();
+
+/// What root lacks in a VM that can have a file of the host: with it, a set-id file of the host would keep its mode when root writes
+/// into it.
+const NOT_WITH_HOST_FILES: u32 = 1 << Capability::Fsetid as u32;
+
+/// The capabilities of root as the kernel's mask, in a VM that `has_host_files` or not.
+pub const fn of_root(has_host_files: bool) -> u32 {
+    if has_host_files {
+        ALL & !NOT_WITH_HOST_FILES
+    } else {
+        ALL
+    }
+}
 
 const fn mask() -> u32 {
     let mut mask = 0;
@@ -79,9 +90,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_has_twelve_capabilities_each_with_a_reason() {
-        assert_eq!(MASK, 0xa004_05fb);
-        assert_eq!(MASK.count_ones() as usize, OF_ROOT.len());
+    fn root_has_eleven_capabilities_each_with_a_reason() {
+        assert_eq!(of_root(false), 0x2004_05fb);
+        assert_eq!(of_root(true), 0x2004_05eb);
+        assert_eq!(of_root(false).count_ones() as usize, OF_ROOT.len());
         assert!(OF_ROOT.iter().all(|(_, why)| why.len() > 20));
     }
 }

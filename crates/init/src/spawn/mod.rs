@@ -65,8 +65,8 @@ pub struct Spawner {
     null_fd: OwnedFd,
     /// The user namespace in which programs are root, if there is one.
     inner_fd: Option<OwnedFd>,
-    /// Whether that namespace has a range of ids. Then every program is in it.
-    users: bool,
+    /// The capabilities of root, if that namespace has a range of ids. Then every program is in it.
+    users: Option<u32>,
     env: Vec<(String, String)>,
     open_files: (u64, u64),
     sibling: bool,
@@ -74,6 +74,23 @@ pub struct Spawner {
     copies: bool,
     /// The setting at which they need none.
     shares_at: Option<SuidDumpable>,
+}
+
+/// How a copy of init becomes a user of the VM's inner user namespace.
+#[derive(Debug, Clone, Copy)]
+pub struct UserChange<'a> {
+    /// The namespace.
+    pub inner_fd: BorrowedFd<'a>,
+    user: &'a ProgramUser,
+    of_root: u32,
+}
+
+impl UserChange<'_> {
+    /// Makes this process that user, without any right that a program of that user lacks. It must have no descriptor that such
+    /// a program may not have.
+    pub fn make(&self) -> Result<(), Errno> {
+        sys::become_user(self.inner_fd, self.user, self.of_root)
+    }
 }
 
 /// A program that runs or may start to.
@@ -96,15 +113,15 @@ impl Spawner {
     /// With a `bound` on the memory of programs, a child gets a copy of init's memory. Where memory runs out, the kernel may
     /// kill the child in its cgroup, and kills all who share its memory, wherever they are, unless the parent waits (`vfork(2)`).
     ///
-    /// Programs are root in the user namespace `inner_fd`, or anybody if it has a range of ids, which is `users`. Then a child gets
-    /// a copy, too, unless [`sharing_at`](Self::sharing_at) lets it share: where it takes another id, the kernel resets whether its
-    /// memory may be traced (`fs.suid_dumpable`).
+    /// Programs are root in the user namespace `inner_fd`, or anybody if it has a range of ids: `users` are then root's
+    /// capabilities. A child gets a copy there, too, unless [`sharing_at`](Self::sharing_at) lets it share: where it takes another
+    /// id, the kernel resets whether its memory may be traced (`fs.suid_dumpable`).
     pub fn new(
         env: Vec<(String, String)>,
         open_files: u64,
         bound: bool,
         inner_fd: Option<OwnedFd>,
-        users: bool,
+        users: Option<u32>,
     ) -> io::Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let open_files = open_files.min(below(hard));
@@ -116,7 +133,7 @@ impl Spawner {
             env,
             open_files: (open_files, open_files),
             sibling: false,
-            copies: bound || users,
+            copies: bound || users.is_some(),
             shares_at: None,
         })
     }
@@ -138,6 +155,26 @@ impl Spawner {
     /// Starts siblings of the caller from now on: their parent is the caller's parent.
     pub fn start_siblings(&mut self) {
         self.sibling = true;
+    }
+
+    /// The user namespace of the VM's users, if they are real.
+    pub fn users_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.users.and(self.inner_fd.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// How another process becomes `user`; `None` if it is that already.
+    pub fn way_to_become<'a>(&'a self, user: &'a ProgramUser) -> Option<UserChange<'a>> {
+        let inner_fd = self.inner_fd.as_ref()?.as_fd();
+        let is_here = match user {
+            ProgramUser::User => true,
+            ProgramUser::Root => false,
+            ProgramUser::Numbers(user) => user.uid == USER,
+        };
+        (!is_here).then_some(UserChange {
+            inner_fd,
+            user,
+            of_root: self.users.unwrap_or_default(),
+        })
     }
 
     /// The descriptor that it needs.
@@ -280,7 +317,7 @@ impl Spawner {
         }
 
         let inner_fd = self.inner_fd.as_ref().map(AsFd::as_fd);
-        let (inner_fd, user) = match (&request.user, inner_fd, self.users) {
+        let (inner_fd, user) = match (&request.user, inner_fd, self.users.is_some()) {
             (ProgramUser::User, _, false) => (None, None),
             (ProgramUser::Root, Some(fd), false) => (Some(fd), None),
             (ProgramUser::User, Some(fd), true) => (Some(fd), Some(default_user())),
@@ -306,6 +343,7 @@ impl Spawner {
             mark: None,
             inner_fd,
             user,
+            of_root: self.users.unwrap_or_default(),
             cwd,
             terminal: matches!(request.stdio, Stdio::Terminal { .. }),
             subreaper: matches!(request.stdio, Stdio::Context),

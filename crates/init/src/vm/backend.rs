@@ -1,7 +1,9 @@
 //! Chooses what starts programs and opens files: init, or its deputy.
 
+use agent_vm_protocol::message::ProgramUser;
+
 use crate::deputy::Deputy;
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, UserChange};
 
 /// What starts programs and opens files.
 #[derive(Debug)]
@@ -18,6 +20,14 @@ impl Backend {
         match self {
             Self::Init(_) => None,
             Self::Deputy(deputy) => Some(deputy),
+        }
+    }
+
+    /// How a copy of init becomes `user`; `None` if it is that already.
+    pub(super) fn way_to_become<'a>(&'a self, user: &'a ProgramUser) -> Option<UserChange<'a>> {
+        match self {
+            Self::Init(spawner) => spawner.way_to_become(user),
+            Self::Deputy(_) => None,
         }
     }
 

@@ -37,7 +37,10 @@ impl Vm {
     pub(super) fn advance_files(&mut self, control: &mut Control) -> Result<(), ControlError> {
         let domain = self.backend.deputy().map(Deputy::domain);
         let ground = ground(&self.backend, &self.own_mounts);
-        let finished = self.files.advance(|channel| serve(channel, domain, &ground));
+        let change = self.backend.way_to_become(&self.user);
+        let finished = self
+            .files
+            .advance(|channel| serve(channel, domain, change.as_ref(), &ground));
         self.introduce_helpers(control)?;
         for (ticket, answered) in finished {
             let call = ticket.call;

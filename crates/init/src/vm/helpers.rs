@@ -51,7 +51,10 @@ impl Vm {
 /// Where the files are whose attributes the helpers may change.
 pub(super) fn ground<'a>(backend: &'a Backend, own_mounts: &'a OwnMounts) -> Ground<'a> {
     match backend {
-        Backend::Init(_) => Ground::Root(own_mounts),
+        Backend::Init(spawner) => Ground::Root {
+            own: own_mounts,
+            users_fd: spawner.users_fd(),
+        },
         Backend::Deputy(deputy) => Ground::Directory {
             directory_fd: deputy.domain().directory(),
             replaced: deputy.domain().replaced(),

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, BootStep, InnerIds, Isolation, Reply};
+use agent_vm_protocol::message::{Boot, BootStep, InnerIds, Isolation, ProgramUser, Reply};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -29,7 +29,7 @@ use crate::jobs::Jobs;
 use crate::mediate::{Mediator, OwnMounts};
 use crate::meter::Meter;
 use crate::process_table::{Process, ProcessTable};
-use crate::spawn::{Spawner, SuidDumpable};
+use crate::spawn::{Spawner, SuidDumpable, capabilities};
 use crate::sys::Waited;
 use crate::{signal, sys};
 
@@ -67,6 +67,8 @@ pub struct Vm {
     directory: Option<String>,
     /// Carries out steps on files.
     files: FileHelper,
+    /// The user that does these steps.
+    user: ProgramUser,
     /// Opens working directories for which init might have to wait.
     directories: QueuedStarts,
     /// The starts whose programs may not run yet.
@@ -99,12 +101,15 @@ impl Vm {
         let pid_namespace = has_pid_namespace(boot.isolation);
         let env = boot.env.unwrap_or_default();
         let env_bytes = queued_starts::env_size(&env);
+        // Where the kernel asks about modes, programs can have files of the host.
+        let users =
+            (boot.inner_ids == Some(InnerIds::Range)).then(|| capabilities::of_root(booted.asks.is_some()));
         let spawner = Spawner::new(
             env,
             boot.limits.open_files,
             boot.cgroups.memory.is_some(),
             booted.inner_fd,
-            boot.inner_ids == Some(InnerIds::Range),
+            users,
         )
         .map_err(|error| BootError::new(BootStep::PrepareSpawning, &error))?;
         let salt = sys::random().map_err(|errno| BootError::of(BootStep::DrawRandom, errno))?;
@@ -138,6 +143,7 @@ impl Vm {
             pid_namespace,
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
+            user: boot.user,
             directories: QueuedStarts::new(),
             waiting_starts: WaitingStarts::default(),
             env_bytes,

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Cgroups, Isolation, Limits, Network, Reply, Request};
+use agent_vm_protocol::message::{Boot, Cgroups, Isolation, Limits, Network, ProgramUser, Reply, Request};
 use agent_vm_protocol::{Channel, Frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, sendmsg};
@@ -126,5 +126,6 @@ pub fn boot() -> Request {
         },
         cgroups: Cgroups::default(),
         inner_ids: None,
+        user: ProgramUser::User,
     }))
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attached, ReadOnlyPlace};
+use super::{Attached, ProgramUser, ReadOnlyPlace};
 
 /// How another init is started. Errors after the start are reported as [`Reply::BootFailed`](super::Reply::BootFailed)
 /// on the new init's socket.
@@ -71,6 +71,8 @@ pub struct Boot {
     /// The ids of the inner user namespace, in which programs can be root; `None` without one. Only with
     /// [`Isolation::Namespaces`].
     pub inner_ids: Option<InnerIds>,
+    /// The user that steps on files are done as, and that owns the writable directories of the host.
+    pub user: ProgramUser,
 }
 
 /// The ids that exist in a VM's inner user namespace: a child of the VM's own user namespace. Init stays outside of it.

@@ -9,17 +9,18 @@ use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
 use crate::boot::own_paths::NODE;
 use crate::boot::server_node::ServerNode;
+use crate::boot::user::GuestIds;
 
-/// The root's entries for it: links if `/usr` contains it, otherwise read-only binds. `id` and `fds` are as for
+/// The root's entries for it: links if `/usr` contains it, otherwise read-only binds. `ids` and `fds` are as for
 /// [`entries`](super::entries).
 pub fn node_entries(
     node: &ServerNode,
-    id: Option<u32>,
+    ids: Option<GuestIds>,
     fds: &mut Vec<OwnedFd>,
 ) -> Result<Vec<RootEntry>, DirectoryError> {
-    let mut entries = vec![show(&node.executable, &format!("{NODE}/bin/node"), id, fds)?];
+    let mut entries = vec![show(&node.executable, &format!("{NODE}/bin/node"), ids, fds)?];
     if let Some(npm) = &node.npm {
-        entries.push(show(npm, &format!("{NODE}/lib/node_modules/npm"), id, fds)?);
+        entries.push(show(npm, &format!("{NODE}/lib/node_modules/npm"), ids, fds)?);
         for (command, script) in [("npm", "npm-cli.js"), ("npx", "npx-cli.js")] {
             entries.push(RootEntry::Symlink {
                 path: format!("{NODE}/bin/{command}"),
@@ -33,7 +34,7 @@ pub fn node_entries(
 fn show(
     source: &Path,
     path: &str,
-    id: Option<u32>,
+    ids: Option<GuestIds>,
     fds: &mut Vec<OwnedFd>,
 ) -> Result<RootEntry, DirectoryError> {
     let path = path.to_owned();
@@ -43,19 +44,23 @@ fn show(
     } else {
         Ok(RootEntry::Bind {
             path,
-            source: installed(source, id, fds)?,
+            source: installed(source, ids, fds)?,
             read_only: true,
         })
     }
 }
 
 /// A part of the server's installation, to show read-only. A root server opens it for init, because init may not be
-/// allowed to search the directories above it: version managers put Node.js into root's home. `id` and `fds` are as for
+/// allowed to search the directories above it: version managers put Node.js into root's home. `ids` and `fds` are as for
 /// [`node_entries`].
-fn installed(path: &Path, id: Option<u32>, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DirectoryError> {
+fn installed(
+    path: &Path,
+    ids: Option<GuestIds>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<BindSource, DirectoryError> {
     let opened = Opened::at(path, Wanted::Anything)?;
-    if id.is_none() || !opened.is_open_to_others() {
-        return opened.into_source(id, Access::Read, fds);
+    if ids.is_none() || !opened.is_open_to_others() {
+        return opened.into_source(ids, Access::Read, fds);
     }
     // Then the owner does not matter, and mapping owners would cost a user namespace.
     match opened.clone_mount(true) {

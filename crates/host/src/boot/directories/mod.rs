@@ -1,6 +1,6 @@
 //! Host directories in a VM: opened here with the server's rights and no more, and sent to init as mounts.
 //!
-//! The owner of a directory is the VM's user inside. A root server maps the owner to the VM's user with an idmapped
+//! The owner of a directory is the VM's default user inside. A root server maps the owner to that user with an idmapped
 //! mount. Everything else in the directory then belongs to no user of the VM: it is readable as it is for others, and
 //! never writable. An ordinary user's server needs no map, because its own id is the VM's user.
 //!
@@ -26,6 +26,7 @@ use nix::errno::Errno;
 use super::keeper::Guarded;
 use super::options::{Mount, Options};
 use super::own_paths::HOME;
+use super::user::GuestIds;
 use opened::{Access, Opened, Wanted};
 
 pub use error::DirectoryError;
@@ -34,11 +35,11 @@ pub use rights::{Lack, ShowsOwners, probe};
 pub use rootfs::Rootfs;
 
 /// Opens the directories that `options` names and returns the entries that show them, upper ones first. Adds the
-/// descriptors of the entries to `fds`, and the directories with protected places to `guarded`. `id` is the host id of the
-/// VM's user if it is not the server's own.
+/// descriptors of the entries to `fds`, and the directories with protected places to `guarded`. `ids` are those of
+/// the VM's default user on the host, if they are not the server's own.
 pub fn entries(
     options: &Options,
-    id: Option<u32>,
+    ids: Option<GuestIds>,
     fds: &mut Vec<OwnedFd>,
     guarded: &mut Vec<Guarded>,
 ) -> Result<Vec<RootEntry>, DirectoryError> {
@@ -78,11 +79,11 @@ pub fn entries(
                 mount: mount.path.clone(),
                 path: mount.host_path.clone(),
                 fd: opened.duplicate()?,
-                owner: id.map(|_| opened.owner()),
+                owner: ids.map(|_| opened.owner()),
                 places: mount.protect.clone(),
             });
         }
-        let source = opened.into_source(id, access, fds)?;
+        let source = opened.into_source(ids, access, fds)?;
         entries.push(RootEntry::Mount {
             path: mount.path.clone(),
             source,

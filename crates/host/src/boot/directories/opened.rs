@@ -18,6 +18,7 @@ use super::error::DirectoryError;
 use super::rights::{Lack, is_in_first_namespace};
 use super::sys;
 use crate::boot::ids::BLOCK;
+use crate::boot::user::GuestIds;
 
 /// What must be at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,16 +114,16 @@ impl<'a> Opened<'a> {
         Ok(Self { path, fd, stat })
     }
 
-    /// Converts it for init; the VM's user is `id`, or the server's own id. Adds the descriptors to attach to `fds`.
+    /// Converts it for init; the VM's default user has these `ids`, or the server's own. Adds the descriptors to attach to `fds`.
     pub fn into_source(
         self,
-        id: Option<u32>,
+        ids: Option<GuestIds>,
         access: Access,
         fds: &mut Vec<OwnedFd>,
     ) -> Result<BindSource, DirectoryError> {
         let index = fds.len() as Attached;
-        if let Some(id) = id {
-            fds.push(self.mount(id, access)?);
+        if let Some(ids) = ids {
+            fds.push(self.mount(ids, access)?);
             Ok(BindSource::Mount(index))
         } else {
             let path = self.real_path()?;
@@ -190,8 +191,8 @@ impl<'a> Opened<'a> {
         })
     }
 
-    /// A detached mount of it in which the owner is `id`.
-    fn mount(&self, id: u32, access: Access) -> Result<OwnedFd, DirectoryError> {
+    /// A detached mount of it in which the owner has these `ids`.
+    fn mount(&self, GuestIds { uid, gid }: GuestIds, access: Access) -> Result<OwnedFd, DirectoryError> {
         let cannot = |syscall| {
             move |source| DirectoryError::Open {
                 path: self.path.to_owned(),
@@ -206,21 +207,21 @@ impl<'a> Opened<'a> {
             });
         }
         let mount_fd = self.clone_mount(!matches!(access, Access::Layer { .. }))?;
-        // With `id` mapped to itself, the VM's user owns nothing in the mount, because no file has that owner.
+        // With `uid` mapped to itself, the VM's user owns nothing in the mount, because no file has that owner.
         let owner = match access {
-            Access::ReadAsOthers => id,
+            Access::ReadAsOthers => uid,
             Access::Read | Access::Write | Access::Layer { .. } => self.stat.st_uid,
         };
-        let mut uid_map = format!("{owner} {id} 1\n");
+        let mut uid_map = format!("{owner} {uid} 1\n");
         // The kernel lets nobody write to a file whose group is not mapped. In a read-only mount no group is mapped
-        // (except `id`, which no file has). So the host's FIFOs and sockets in it, for which a read-only mount has no
+        // (except `gid`, which no file has). So the host's FIFOs and sockets in it, for which a read-only mount has no
         // effect, cannot be written or connected to. A layer is covered by another file system, whose sockets and FIFOs
         // belong to it.
         let group = match access {
-            Access::Read | Access::ReadAsOthers => id,
+            Access::Read | Access::ReadAsOthers => gid,
             Access::Write | Access::Layer { .. } => self.stat.st_gid,
         };
-        let mut gid_map = format!("{group} {id} 1\n");
+        let mut gid_map = format!("{group} {gid} 1\n");
         if let Access::Layer { first: Some(first) } = access {
             uid_map = format!("0 {first} {BLOCK}\n");
             uid_map.clone_into(&mut gid_map);

@@ -11,6 +11,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
 
 use super::super::own_paths::{ADDED_FOR_ROOT, APT_SETTINGS, SHADOWS};
+use super::super::user::GuestIds;
 use super::error::DirectoryError;
 use super::opened::{Access, Opened, Wanted};
 
@@ -50,7 +51,8 @@ impl OpenedRootfs<'_> {
         first: Option<u32>,
         fds: &mut Vec<OwnedFd>,
     ) -> Result<BindSource, DirectoryError> {
-        self.0.into_source(id, Access::Layer { first }, fds)
+        self.0
+            .into_source(id.map(GuestIds::same), Access::Layer { first }, fds)
     }
 }
 

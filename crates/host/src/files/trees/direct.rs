@@ -1,7 +1,7 @@
 //! Opens and makes files of the VM without init, where the kernel decides for the host as it would for init.
 //!
 //! A message to init for each small directory takes longer than the files in it. Init has opened the directory, in the VM's view; the
-//! thread has the ids of the VM's user and no capability ([`AsGuest`](crate::files::sys::AsGuest)); and each name is one of that
+//! thread has the ids of the user that calls act as and no capability ([`AsGuest`](crate::files::sys::AsGuest)); and each name is one of that
 //! directory, on its mount, and no link. Everything else is left to init: other mounts, file systems that are interfaces of the kernel,
 //! whatever fails, and all files where a Landlock domain decides, which the host is not in.
 //!
@@ -32,7 +32,7 @@ use crate::vm::Vm;
 /// Whether the host may do so in this VM.
 pub fn is_possible(vm: &Vm) -> bool {
     let shared = vm.shared();
-    shared.isolation == Isolation::Namespaces && (shared.guest_id.is_some() || has_guests_groups(shared))
+    shared.isolation == Isolation::Namespaces && (shared.guest.is_some() || has_guests_groups(shared))
 }
 
 /// Whether the groups of this process, an ordinary user's, are those of the VM's user. With a single id all programs keep them, and

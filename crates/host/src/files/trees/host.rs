@@ -22,6 +22,7 @@ use super::temporary::{Temporary, TemporaryNames};
 use super::trail::{Reach, failed};
 use super::walk::{Entered, Sorter, Source};
 use super::workers::Workers;
+use crate::boot::GuestIds;
 use crate::error::Error;
 use crate::files::entries::Amount;
 use crate::guest_threads::GuestThreads;
@@ -30,14 +31,14 @@ use crate::guest_threads::GuestThreads;
 pub struct Host {
     workers: Workers,
     /// The id of the VM's user on the host, if it differs from the server's.
-    guest: Option<u32>,
+    guest: Option<GuestIds>,
     /// The path of the top, for errors.
     path: Arc<str>,
     temporary: Arc<TemporaryNames>,
 }
 
 impl Host {
-    pub fn new(threads: GuestThreads, guest: Option<u32>, path: &str) -> io::Result<Self> {
+    pub fn new(threads: GuestThreads, guest: Option<GuestIds>, path: &str) -> io::Result<Self> {
         Ok(Self {
             workers: Workers::Own(threads),
             guest,

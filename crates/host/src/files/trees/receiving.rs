@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::temporary::{Temporary, TemporaryNames};
 use super::trail::failed;
 use super::{TURN, named};
+use crate::boot::GuestIds;
 use crate::error::Error;
 use crate::files::content::{Copying, Keep};
 use crate::files::sys::AsGuest;
@@ -27,7 +28,7 @@ pub struct Receiving {
     open: VecDeque<Incomplete>,
     copied: Vec<Incomplete>,
     names: Arc<TemporaryNames>,
-    guest: Option<u32>,
+    guest: Option<GuestIds>,
     progress: Progress,
 }
 
@@ -39,12 +40,12 @@ struct Incomplete {
 }
 
 impl Receiving {
-    /// Entries of a VM whose user has the id `guest`, if it differs from the server's.
+    /// Entries of a VM whose default user has the ids `guest`, if they differ from the server's.
     pub fn new(
         directory: Arc<OwnedFd>,
         entries: Vec<Entry>,
         names: Arc<TemporaryNames>,
-        guest: Option<u32>,
+        guest: Option<GuestIds>,
         progress: Progress,
     ) -> Self {
         Self {

@@ -64,7 +64,7 @@ impl Vm {
     fn sides(&self, request: &TransferRequest) -> Result<(Host, Inside), Error> {
         let shared = self.shared();
         let threads = shared.bounds.guest_threads.clone();
-        let host = Host::new(threads, shared.guest_id, &request.host_path)
+        let host = Host::new(threads, shared.guest, &request.host_path)
             .map_err(|error| Error::system(&error, "open"))?;
         Ok((host, Inside::new(self.clone(), &request.path)))
     }

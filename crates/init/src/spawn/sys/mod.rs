@@ -13,7 +13,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use agent_vm_protocol::message::UserNumbers;
+use agent_vm_protocol::message::{ProgramUser, UserNumbers};
 use agent_vm_vfork::sys::{Borrower, ChildOptions, Stack, copy};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -57,6 +57,8 @@ pub struct Plan<'a> {
     pub inner_fd: Option<BorrowedFd<'a>>,
     /// The user of the inner namespace that it becomes, if the namespace has a range of ids.
     pub user: Option<UserNumbers>,
+    /// The capabilities of root in such a namespace.
+    pub of_root: u32,
     /// The working directory, if that user must open it; it is resolved in `directory_fd`.
     pub cwd: Option<CString>,
     /// Whether standard input is the session's terminal.
@@ -118,6 +120,18 @@ pub fn start_copy(
     }
 }
 
+/// Makes this process what a program of `user` is, in the inner user namespace `inner_fd`, whose root has the capabilities `of_root`.
+/// It must have no descriptor that `user` may not have.
+pub fn become_user(inner_fd: BorrowedFd<'_>, user: &ProgramUser, of_root: u32) -> Result<(), Errno> {
+    let fd = inner_fd.as_raw_fd();
+    let became = match user {
+        ProgramUser::User => return Ok(()),
+        ProgramUser::Root => InnerRoot::single(fd).enter(),
+        ProgramUser::Numbers(user) => InnerUser::new(fd, user.clone(), of_root).enter_alone(),
+    };
+    became.map_err(|(_, errno)| Errno::from_raw(errno))
+}
+
 fn failed(step: Step) -> impl FnOnce(Errno) -> ChildError {
     move |errno| ChildError { step, errno }
 }
@@ -154,7 +168,9 @@ fn prepare(
         },
         mark: plan.mark,
         root: (inner.is_some() && plan.user.is_none()).then(|| InnerRoot::single(placed.inner)),
-        user: plan.user.map(|user| InnerUser::new(placed.inner, user)),
+        user: plan
+            .user
+            .map(|user| InnerUser::new(placed.inner, user, plan.of_root)),
         cwd: plan.cwd,
         terminal: plan.terminal,
         subreaper: plan.subreaper,
@@ -226,6 +242,7 @@ mod tests {
             mark: None,
             inner_fd: None,
             user: None,
+            of_root: 0,
             cwd: None,
             terminal: false,
             subreaper: false,
