@@ -11,10 +11,12 @@ export type AgentVmErrorCode =
   | "INVALID_ARGUMENT" // an argument has the wrong type or value; the message names the argument and what is allowed
   | "ISOLATION_UNAVAILABLE" // this host cannot isolate as requested, or the native binary is missing; the message names the cause and the remedy
   | "VM_DISPOSED" // the VM was disposed, or its init has died
+  | "VM_BUSY" // something runs or is open in the VM, and the call needs one in which nothing does
   | "VM_PAUSED" // the VM is paused, and the call would start or use a program; `resume` first
   | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
   | "CONTEXT_NOT_FOUND" // the message is "Context not found: context-9"
+  | "SNAPSHOT_NOT_FOUND" // no snapshot of this server has that id: none was made with it, or it was removed
   | "STDIN_CLOSED" // standard input was closed, or its process has exited
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
   | "COMMAND_FAILED" // a command that was run with `check: true` failed; the error's `result` has how, and its output
@@ -355,6 +357,12 @@ export interface AgentVmOptions {
    * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` except "none" are INVALID_ARGUMENT.
    */
   isolation?: IsolationLevel;
+  /**
+   * A snapshot, or the id of one, with which the VM begins: it has all that the snapshot's VM could write and had written. The
+   * options of that VM hold for this one too, except those that are given here. An unknown id rejects with SNAPSHOT_NOT_FOUND,
+   * another `rootfs` than the snapshot's with INVALID_ARGUMENT. Needs isolation "namespaces".
+   */
+  from?: Snapshot | string;
   /**
    * The user that programs run as by default, and in whose home they start: "user" (the default), or "root", which gives the VM a
    * root (docs/root.md). Also by number, "0" or "1000". With a range of ids also a name of the root's table of users, or numbers of
@@ -977,6 +985,42 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
    */
   waitForIdle(shellId: string, options?: WaitOptions): Promise<void>;
 
+  // snapshots
+  /** The snapshots of this server. They are in memory, and end with the server's process. */
+  static readonly snapshots: {
+    /** All snapshots, the oldest first. */
+    list(): Promise<Snapshot[]>;
+    /**
+     * Forgets a snapshot. Its memory is free when no VM and no other snapshot descends from it. An unknown id rejects with
+     * SNAPSHOT_NOT_FOUND.
+     */
+    remove(snapshot: Snapshot | string): Promise<void>;
+  };
+  /**
+   * Keeps what the VM has written: everything in its private directories (`/home/user`, `/tmp`, `/var/tmp`, `directories`, and
+   * root's home) and, with a `rootfs`, everywhere. Not what is in `/run` and `/dev/shm`, in `home` and `mounts` of the host, and no
+   * processes. It costs about as much as a boot, however much was written: the VM goes on as a new one over what it has written, with
+   * new limits on disk space for what it writes from then on.
+   *
+   * Nothing may run in the VM, also nothing that a command has left; no stream, archive or watch may be open; there may be no contexts,
+   * and no other call that has not settled, else VM_BUSY. Calls made meanwhile wait. Needs isolation "namespaces" and Linux 6.15
+   * or later, else ISOLATION_UNAVAILABLE. A VM descends from at most 64 snapshots and forks, and a server keeps at most 10,000
+   * snapshots, else LIMIT_EXCEEDED. If it rejects, the VM is as it was.
+   */
+  snapshot(options?: SnapshotOptions): Promise<Snapshot>;
+  /**
+   * Makes the VM what a snapshot is, of this VM or of another one with the same `rootfs` and ids. What was written since is lost. With
+   * `kill`, whatever runs is killed, with `reason: "disposed"`, and calls that wait for it reject with VM_DISPOSED; without, nothing may run, as
+   * for `snapshot`. If it rejects, the VM is as it was.
+   */
+  rollback(snapshot: Snapshot | string, options?: RollbackOptions): Promise<void>;
+  /**
+   * Makes `count` VMs (1 to 1,000, default 1) with the options of this one that begin with what this one has written, and resolves to
+   * them. What they write is theirs alone. It is a snapshot that is not listed, with the same conditions; if a fork cannot be made, all
+   * are disposed of.
+   */
+  fork(count?: number): Promise<AgentVm[]>;
+
   // lifetime
   /**
    * How many spawned processes and shells run, and how many execs are pending; not what they left in the background. An actor
@@ -1015,6 +1059,30 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
  * user in its user namespace), or the size of the tmpfs that private files are in.
  */
 export type Enforcement = "cgroup1" | "cgroup2" | "rlimit" | "tmpfs";
+
+/** What a VM had written at some time. */
+export interface Snapshot {
+  /** Its id, which no other snapshot has or had. */
+  readonly id: string;
+  /** The id of the snapshot that its VM descended from, which may have been removed; null for none. */
+  readonly parent: string | null;
+  /** The name that was given to it; null for none. */
+  readonly name: string | null;
+  /** The bytes of memory for what was written since `parent`. */
+  readonly bytes: number;
+  /** When it was made, in milliseconds since 1970. */
+  readonly createdAt: number;
+}
+/** Options of `snapshot`. */
+export interface SnapshotOptions {
+  /** A name for people: 1 to 255 characters, without control characters. Names need not differ. */
+  name?: string;
+}
+/** Options of `rollback`. */
+export interface RollbackOptions {
+  /** Whether to kill what runs in the VM. Default false. */
+  kill?: boolean;
+}
 
 /** What a host can isolate. */
 export interface DoctorReport {

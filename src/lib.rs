@@ -18,6 +18,7 @@ mod number;
 mod pause;
 mod run;
 mod screens;
+mod snapshots;
 mod sys;
 mod turn;
 mod value;

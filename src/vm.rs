@@ -42,13 +42,19 @@ impl NativeVm {
         }
     }
 
-    /// Boots the VM. Resolves to the mechanism that enforces each limit, as JSON.
+    /// Boots the VM, which begins with the snapshot with the id `from`, if there is one. Resolves to the mechanism that
+    /// enforces each limit, as JSON.
     #[napi(ts_return_type = "Answer<Json<AgentVm[\"enforcement\"]>>")]
-    pub fn boot(&self, call: f64, request: BootRequest) -> Result<Answer> {
+    pub fn boot(
+        &self,
+        call: f64,
+        request: BootRequest,
+        #[napi(ts_arg_type = "string | undefined")] from: Option<String>,
+    ) -> Result<Answer> {
         let (options, replay_bytes) = request.into_host()?;
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
         Ok(on_blocking_thread(move || {
-            let booted = slot.boot(&options, replay_bytes, Arc::new(bridge.clone()));
+            let booted = slot.boot(options, replay_bytes, Arc::new(bridge.clone()), from);
             bridge.settle(call, booted.map(wire::enforcement));
         }))
     }
@@ -151,7 +157,7 @@ pub fn known(result: HostResult<Value>) -> Value {
     })
 }
 
-fn on_blocking_thread(work: impl FnOnce() + Send + 'static) -> Answer {
+pub(crate) fn on_blocking_thread(work: impl FnOnce() + Send + 'static) -> Answer {
     match runtime::handle() {
         Ok(runtime) => {
             drop(runtime.spawn_blocking(work));

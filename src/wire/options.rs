@@ -10,7 +10,7 @@ use agent_vm_host::boot::{
     HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode, WantedIds,
 };
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
-use agent_vm_host::{Command, EndRequest, Limits, MorePipes, PipeDirection, Timeout};
+use agent_vm_host::{Command, EndRequest, Layers, Limits, MorePipes, PipeDirection, Timeout};
 use napi::Status;
 use napi_derive::napi;
 
@@ -288,6 +288,7 @@ impl BootRequest {
                 memory_bytes: self.limits.memory_bytes.map(|bytes| bytes as u64),
                 cpus: self.limits.cpus,
             },
+            layers: Layers::default(),
             log: self.log,
             ids: self.ids.map(WantedIds::from),
             user: self.user,

@@ -108,6 +108,11 @@ impl Control {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Goes on with the numbers of another one, in place of which it serves. None was given yet.
+    pub fn continue_after(&self, earlier: &Self) {
+        self.next.store(earlier.call(), Ordering::Relaxed);
+    }
+
     /// Sends a request that starts a program; `on_start` is called exactly once.
     pub fn start(&self, call: Call, request: &Request, on_start: OnStart) {
         if let Err((error, waiting)) = self.send(call, request, Vec::new(), PendingCall::Start(on_start)) {
@@ -318,6 +323,7 @@ impl Control {
             | Reply::Opened { call }
             | Reply::Attributes { call, .. }
             | Reply::Measured { call, .. }
+            | Reply::Layer { call, .. }
             | Reply::Path { call, .. }
             | Reply::Removed { call, .. }
             | Reply::Several { call, .. }

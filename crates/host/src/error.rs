@@ -22,6 +22,12 @@ pub enum Error {
     /// The VM was disposed or has ended by itself.
     #[error("The VM is gone: it was disposed, or its init has died")]
     Disposed,
+    /// Something runs or is open in the VM, and the call needs one in which nothing does.
+    #[error("{0}")]
+    Busy(String),
+    /// No snapshot has this id: none was made with it, or it was removed.
+    #[error("Snapshot not found: {0}")]
+    SnapshotNotFound(String),
     /// The VM is paused, so no program starts.
     #[error("The VM is paused: no program starts before resume()")]
     Paused,
@@ -107,6 +113,8 @@ impl Error {
             Self::InvalidArgument(_) => "INVALID_ARGUMENT".into(),
             Self::IsolationUnavailable { .. } => "ISOLATION_UNAVAILABLE".into(),
             Self::Disposed => "VM_DISPOSED".into(),
+            Self::Busy(_) => "VM_BUSY".into(),
+            Self::SnapshotNotFound(_) => "SNAPSHOT_NOT_FOUND".into(),
             Self::Paused => "VM_PAUSED".into(),
             Self::ProcessNotFound(_) => "PROCESS_NOT_FOUND".into(),
             Self::ShellNotFound(_) => "SHELL_NOT_FOUND".into(),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::boot::CgroupMeters;
+use crate::usage::Usage;
 
 /// What is kept of earlier readings of a VM.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Meter {
     /// Held during a reading, so that any number of calls uses one thread.
     pub reading: tokio::sync::Mutex<()>,
     pub cpu_us: AtomicU64,
+    /// The processor time of the VMs whose place this one has taken.
+    pub earlier_cpu_us: AtomicU64,
     pub peak_processes: AtomicU64,
     pub peak_memory_bytes: AtomicU64,
 }
@@ -22,9 +25,21 @@ impl Meter {
             cgroups,
             reading: tokio::sync::Mutex::default(),
             cpu_us: AtomicU64::new(0),
+            earlier_cpu_us: AtomicU64::new(0),
             peak_processes: AtomicU64::new(0),
             peak_memory_bytes: AtomicU64::new(0),
         }
+    }
+}
+
+impl Meter {
+    /// Counts on where a VM was whose place this one has taken.
+    pub fn count_on(&self, used: Option<Usage>) {
+        let Some(used) = used else { return };
+        self.earlier_cpu_us
+            .fetch_add(used.cpu_ms.saturating_mul(1000), Ordering::Relaxed);
+        raise(&self.peak_processes, used.peak_processes);
+        raise(&self.peak_memory_bytes, used.peak_memory_bytes);
     }
 }
 

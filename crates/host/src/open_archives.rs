@@ -57,6 +57,11 @@ impl OpenArchives {
         found.ok_or_else(|| Error::InvalidArgument("the archive of this stream is closed".to_owned()))
     }
 
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.lock().is_empty()
+    }
+
     /// Refuses one more if there are too many.
     pub fn check(&self) -> Result<(), Error> {
         room_for_one(self.open.lock().len())

@@ -53,6 +53,11 @@ impl OpenFiles {
         }
     }
 
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.files.lock().is_empty()
+    }
+
     /// An open file.
     pub fn get(&self, number: u64) -> Result<Arc<OpenedFile>, Error> {
         let files = self.files.lock();

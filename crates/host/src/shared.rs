@@ -1,6 +1,7 @@
 //! The state that a VM's calls and tasks share.
 
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -79,13 +80,15 @@ impl Drop for RunningGuard {
 }
 
 impl Shared {
-    /// The state of a VM that has just booted. Must be called within the runtime.
+    /// The state of a VM that has just booted. It counts on where `earlier` counts, whose place it takes, if it does. Must be
+    /// called within the runtime.
     pub fn new(
         machine: Machine,
         isolation: Isolation,
         network: NetworkSight,
         replay_bytes: usize,
         events: Arc<dyn Events>,
+        earlier: Option<&Self>,
     ) -> io::Result<Self> {
         let Machine {
             channel,
@@ -106,9 +109,12 @@ impl Shared {
             users,
             events,
             replay_bytes,
-            io_counters: Arc::default(),
-            leftovers: Arc::new(Leftovers::new()),
-            traffic: Arc::default(),
+            io_counters: earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.io_counters)),
+            leftovers: earlier.map_or_else(
+                || Arc::new(Leftovers::new()),
+                |earlier| Arc::clone(&earlier.leftovers),
+            ),
+            traffic: earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.traffic)),
             meter: Meter::new(host.meters()),
             processes: Mutex::default(),
             shells: Mutex::default(),
@@ -135,6 +141,17 @@ impl Shared {
         })
     }
 
+    /// Takes over what is known of the ended processes and shells of `earlier`, in which nothing runs any more. Nothing has
+    /// run in this one yet.
+    pub fn take_over(&self, earlier: &Self) {
+        self.control.continue_after(&earlier.control);
+        let next = earlier.next_shell.load(Ordering::Relaxed);
+        self.next_shell.store(next, Ordering::Relaxed);
+        *self.processes.lock() = mem::take(&mut *earlier.processes.lock());
+        *self.shells.lock() = mem::take(&mut *earlier.shells.lock());
+        *self.replay_budget.lock() = mem::take(&mut *earlier.replay_budget.lock());
+    }
+
     /// Counts a process or shell as running until the returned guard is dropped.
     pub fn running(self: &Arc<Self>) -> RunningGuard {
         self.running.send_modify(|count| *count += 1);
@@ -146,6 +163,11 @@ impl Shared {
         let mut running = self.running.subscribe();
         // An error would mean that `self` is gone.
         drop(running.wait_for(|count| *count == 0).await);
+    }
+
+    /// Whether nothing counts as running.
+    pub fn runs_nothing(&self) -> bool {
+        *self.running.borrow() == 0
     }
 
     /// A new name for a shell.

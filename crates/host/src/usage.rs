@@ -6,6 +6,7 @@
 //! Both are lower bounds at any moment, so the larger one counts, and it never decreases.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use agent_vm_protocol::message::{Disk, Measures, Reply, Request};
 
@@ -90,7 +91,9 @@ impl Vm {
         Usage {
             processes: living.processes,
             peak_processes: raise(&meter.peak_processes, living.processes.max(measures.most_running)),
-            cpu_ms: raise(&meter.cpu_us, counted_us.max(in_cgroup_us)) / 1000,
+            cpu_ms: (meter.earlier_cpu_us.load(Ordering::Relaxed)
+                + raise(&meter.cpu_us, counted_us.max(in_cgroup_us)))
+                / 1000,
             memory_bytes: living.memory_bytes,
             peak_memory_bytes: raise(&meter.peak_memory_bytes, largest),
             io: self.io_stats(),

@@ -56,6 +56,7 @@ pub fn boot_request(
         },
         env,
         rootfs: view.rootfs_source.take(),
+        layers: mem::take(&mut view.layers),
         landlock: view.landlock.take(),
         hardware,
         root: mem::take(&mut view.root),

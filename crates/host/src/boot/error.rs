@@ -42,6 +42,9 @@ pub enum BootError {
     /// A root is possible only in a separate user namespace.
     #[error("a root needs a user namespace of the VM's own, which isolation \"namespaces\" alone gives")]
     NoUserNamespace,
+    /// Layers are possible only in a root of the VM's own.
+    #[error("a snapshot needs a root of the VM's own, which isolation \"namespaces\" alone gives")]
+    NoLayers,
     /// The VM cannot have a range of ids.
     #[error(transparent)]
     NotWithRange(#[from] NotWithRange),
@@ -63,6 +66,9 @@ pub enum BootError {
     /// The VM's ids could not be taken.
     #[error("the kernel refused the VM's ids")]
     Maps(#[source] io::Error),
+    /// The layers below the VM could not be given to it.
+    #[error("the kernel refused to give the VM the layers below it")]
+    Layers(#[source] io::Error),
     /// The directory for a VM without a root of its own could not be made.
     #[error("no directory for the VM's files")]
     PrivateDirectory(#[source] io::Error),

@@ -40,6 +40,7 @@ mod init_process;
 mod keeper;
 mod landlock;
 mod launched;
+mod layers;
 mod machine;
 mod options;
 pub mod own_paths;
@@ -107,6 +108,9 @@ fn check(options: &Options) -> Result<(), BootError> {
     }
     if options.isolation == Isolation::Landlock {
         landlock::check()?;
+    }
+    if options.isolation != Isolation::Namespaces && !options.layers.is_empty() {
+        return Err(BootError::NoLayers);
     }
     if options.isolation != Isolation::Namespaces && options.ids.is_some() {
         return Err(BootError::NoUserNamespace);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agent_vm_layers::Layers;
 use agent_vm_protocol::message::{Isolation, Limits, ProtectedPlace};
 
 use super::server_node::ServerNode;
@@ -53,6 +54,8 @@ pub struct Options {
     pub log: Option<String>,
     /// The ids for a root; `None` for a VM without one.
     pub ids: Option<WantedIds>,
+    /// What it begins with.
+    pub layers: Layers,
     /// The user that programs run as by default: a name or a number; `None` for `user`.
     pub user: Option<String>,
 }

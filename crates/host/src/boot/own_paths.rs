@@ -56,10 +56,13 @@ pub const SOFTWARE: &str = "/opt/agent-vm/software";
 /// The directories of which the host's settings and data are shown, in addition to the programs.
 pub const HOST_FILES: [&str; 4] = ["/etc", "/var/lib", "/var/cache", "/opt"];
 
+/// What exists only while the VM runs.
+pub const RUN: &str = "/run";
+
 /// Private writable directories, with their permission bits.
 pub const PRIVATE_DIRECTORIES: [(&str, u32); 4] = [
     (HOME, 0o755),
     ("/tmp", 0o1777),
-    ("/run", 0o755),
+    (RUN, 0o755),
     ("/var/tmp", 0o1777),
 ];

@@ -211,6 +211,11 @@ impl From<BootError> for Error {
                 "Leave the container CAP_KILL, or run the server as an ordinary user",
             ),
             BootError::NoNetworkNamespace => unavailable(text, "Choose that isolation, or another network"),
+            BootError::Layers(source) => unavailable(
+                with(source),
+                "Leave the server CAP_SYS_ADMIN, or run it as an ordinary user; layers need Linux 6.15 or later",
+            ),
+            BootError::NoLayers => unavailable(text, "Choose that isolation"),
             BootError::NoUserNamespace => {
                 unavailable(text, "Choose that isolation, or leave `user` and `ids` out")
             }

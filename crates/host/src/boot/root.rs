@@ -12,7 +12,7 @@ use agent_vm_protocol::message::{BindSource, RootEntry};
 use super::directories::{Rootfs, depth};
 use super::host_files::ShownTree;
 use super::options::Options;
-use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, ROOT_HOME, SOFTWARE_BINS, USR};
+use super::own_paths::{HOME, PRIVATE_DIRECTORIES, PROGRAM_DIRECTORIES, ROOT_HOME, RUN, SOFTWARE_BINS, USR};
 use super::server_node::ServerNode;
 use super::{etc, explain, packages};
 
@@ -61,6 +61,7 @@ pub fn entries(
             mode,
             asked: false,
             of_user: path == HOME,
+            kept: path != RUN,
         })
         .chain(roots_home(options, rootfs))
         .chain(locks(options))
@@ -69,6 +70,7 @@ pub fn entries(
             mode: 0o755,
             asked: true,
             of_user: true,
+            kept: true,
         }))
         .chain(shown)
         .collect();
@@ -124,6 +126,7 @@ fn roots_home(options: &Options, rootfs: Option<&Rootfs>) -> Option<RootEntry> {
         mode: 0o700,
         asked: false,
         of_user: false,
+        kept: true,
     })
 }
 

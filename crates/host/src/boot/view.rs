@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{BindSource, Isolation, LandlockFiles, RootEntry};
+use agent_vm_protocol::message::{BindSource, Isolation, LandlockFiles, Layers, RootEntry};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
@@ -22,6 +22,8 @@ pub struct View {
     pub rootfs_source: Option<BindSource>,
     /// The entries that make the root.
     pub root: Vec<RootEntry>,
+    /// What it begins with.
+    pub layers: Layers,
     /// The files that programs may use, if Landlock restricts them.
     pub landlock: Option<LandlockFiles>,
     /// The directories with protected places.
@@ -45,6 +47,7 @@ impl View {
             rootfs: None,
             rootfs_source: None,
             root: Vec::new(),
+            layers: Layers::default(),
             landlock: None,
             guarded: Vec::new(),
             directory: None,

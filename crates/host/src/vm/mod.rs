@@ -3,6 +3,7 @@
 
 mod end;
 mod slot;
+mod snapshot;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,7 @@ use crate::runtime;
 use crate::shared::Shared;
 
 pub use slot::VmSlot;
+pub use snapshot::snapshots;
 
 /// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
 #[derive(Clone)]
@@ -86,6 +88,16 @@ pub struct IoStats {
 impl Vm {
     /// Boots a VM. Blocks for about a millisecond, so it must not be called on a thread that others wait for.
     pub fn boot(options: &Options, replay_bytes: usize, events: Arc<dyn Events>) -> Result<Self, Error> {
+        Self::boot_after(options, replay_bytes, events, None)
+    }
+
+    /// Boots a VM that will take the place of `earlier`, if there is one.
+    fn boot_after(
+        options: &Options,
+        replay_bytes: usize,
+        events: Arc<dyn Events>,
+        earlier: Option<&Self>,
+    ) -> Result<Self, Error> {
         let begun = Instant::now();
         let mut machine =
             boot::boot(options).inspect_err(|error| tracing::warn!(?error, "a VM did not boot"))?;
@@ -105,6 +117,7 @@ impl Vm {
             network,
             replay_bytes,
             Arc::clone(&events),
+            earlier.map(|earlier| &**earlier.shared()),
         );
         let shared = Arc::new(shared.map_err(failed)?);
         let proxy = match (listener, &options.network) {

@@ -1,15 +1,19 @@
 //! Holds a VM for a caller that asks for it before it boots, and may keep the slot after the VM has ended.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use agent_vm_layers::{Layer, Snapshot};
 use parking_lot::Mutex;
 
 use super::Vm;
+use super::snapshot::{self, snapshots};
 use crate::abort::Abort;
 use crate::boot::{Enforcement, Options};
 use crate::error::Error;
 use crate::events::{Event, Events};
+use crate::runtime;
 
 /// Empty until its VM has booted, and again after that VM's exit event was emitted: the VM's descriptors are closed
 /// then, even if the slot still exists. Also stores how to abort the VM's calls. Cheap to clone.
@@ -29,46 +33,208 @@ struct SlotContent {
     vm: Option<Vm>,
     /// Whether the VM's exit event was emitted, which may happen before `boot` returns.
     has_ended: bool,
+    /// How its VM was booted.
+    origin: Option<Arc<Origin>>,
+    /// Set when another VM takes its place.
+    replaced: Option<Arc<AtomicBool>>,
+}
+
+/// How a VM was booted, so that another one can take its place.
+struct Origin {
+    options: Options,
+    replay_bytes: usize,
+    events: Arc<dyn Events>,
+    /// The snapshot that it began with.
+    snapshot: Option<String>,
+}
+
+impl Origin {
+    /// That of a VM over a snapshot that is else like this one.
+    fn over(&self, snapshot: &Snapshot) -> Self {
+        Self {
+            options: Options {
+                layers: snapshot.layers.clone(),
+                ..self.options.clone()
+            },
+            replay_bytes: self.replay_bytes,
+            events: Arc::clone(&self.events),
+            snapshot: snapshot.as_parent().map(str::to_owned),
+        }
+    }
 }
 
 /// Forwards events, and empties the slot after the last one.
 struct SlotEvents {
     events: Arc<dyn Events>,
     slot: Weak<SlotState>,
+    /// Whether another VM has taken the place of the one whose events these are. Its end is then no event.
+    replaced: Arc<AtomicBool>,
 }
 
 impl Events for SlotEvents {
     fn emit(&self, event: Event) {
         let is_last = matches!(event, Event::Exit { .. });
+        if is_last && self.replaced.load(Ordering::Relaxed) {
+            return;
+        }
         self.events.emit(event);
         if is_last && let Some(slot) = self.slot.upgrade() {
-            let vm = {
+            let ended = {
                 let mut content = slot.content.lock();
                 content.has_ended = true;
-                content.vm.take()
+                (content.vm.take(), content.origin.take())
             };
             // Dropped without holding the lock.
-            drop(vm);
+            drop(ended);
         }
     }
 }
 
+/// A VM that is not in the slot yet.
+struct Booted {
+    vm: Vm,
+    replaced: Arc<AtomicBool>,
+}
+
+impl SlotContent {
+    /// The end of the VM in the slot is no event from now on.
+    fn mark_replaced(&self) {
+        if let Some(replaced) = &self.replaced {
+            replaced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a VM into the slot. Returns what was there, to be dropped without the lock.
+    fn put(&mut self, booted: Booted, origin: Origin) -> (Option<Vm>, Option<Arc<Origin>>) {
+        self.mark_replaced();
+        self.replaced = Some(booted.replaced);
+        (self.vm.replace(booted.vm), self.origin.replace(Arc::new(origin)))
+    }
+}
+
 impl VmSlot {
-    /// Boots a VM into the slot, like [`Vm::boot`].
+    /// Boots a VM into the slot, like [`Vm::boot`]. It begins with the snapshot with the id `from`, if there is one.
     pub fn boot(
         &self,
-        options: &Options,
+        mut options: Options,
         replay_bytes: usize,
         events: Arc<dyn Events>,
+        from: Option<String>,
     ) -> Result<Enforcement, Error> {
-        let slot = Arc::downgrade(&self.shared);
-        let vm = Vm::boot(options, replay_bytes, Arc::new(SlotEvents { events, slot }))?;
-        let enforcement = vm.enforcement();
+        let from = from.map(|id| snapshot::find(&id)).transpose()?;
+        if let Some(snapshot) = &from {
+            options.layers = snapshot.layers.clone();
+        }
+        let origin = Origin {
+            options,
+            replay_bytes,
+            events,
+            snapshot: from.and_then(|snapshot| snapshot.as_parent().map(str::to_owned)),
+        };
+        let vm = self.boot_one(&origin, None)?;
+        let enforcement = vm.vm.enforcement();
         let mut content = self.shared.content.lock();
         if !content.has_ended {
-            content.vm = Some(vm);
+            content.put(vm, origin);
         }
         Ok(enforcement)
+    }
+
+    fn boot_one(&self, origin: &Origin, earlier: Option<&Vm>) -> Result<Booted, Error> {
+        let replaced = Arc::<AtomicBool>::default();
+        let events = SlotEvents {
+            events: Arc::clone(&origin.events),
+            slot: Arc::downgrade(&self.shared),
+            replaced: Arc::clone(&replaced),
+        };
+        let vm = Vm::boot_after(&origin.options, origin.replay_bytes, Arc::new(events), earlier)?;
+        Ok(Booted { vm, replaced })
+    }
+
+    /// Makes a snapshot of the VM, in which nothing may run, and has a VM that begins with it take its place. The caller
+    /// makes no other call of the VM until this one is over. Blocks for about a millisecond.
+    pub fn snapshot(&self, name: Option<String>, hidden: bool) -> Result<Arc<Snapshot>, Error> {
+        let (vm, origin) = self.current()?;
+        vm.require_idle("snapshot")?;
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        let below = &origin.options.layers;
+        let frozen = runtime.block_on(vm.freeze_layer(below))?;
+        let is_new = frozen.is_some();
+        let layers = frozen.unwrap_or_else(|| below.clone());
+        let newest = layers.iter().next().filter(|_| is_new);
+        let bytes = newest.map_or(0, Layer::bytes);
+        let snapshot = snapshots()
+            .add(origin.snapshot.clone(), name, hidden, layers, bytes)
+            .map_err(|error| Error::LimitExceeded(error.to_string()))?;
+        if !is_new {
+            let mut content = self.shared.content.lock();
+            content.origin = Some(Arc::new(origin.over(&snapshot)));
+            return Ok(snapshot);
+        }
+        match self.replace(&vm, &origin, &snapshot, false) {
+            Ok(()) => Ok(snapshot),
+            Err(error) => {
+                // The VM goes on as it was, and may write to what would have been a layer.
+                snapshots().remove(&snapshot.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has a VM that begins with the snapshot with that id take the VM's place. What runs in the VM is killed if `kill`;
+    /// else nothing may run in it. The caller makes no other call of the VM until this one is over.
+    pub fn roll_back(&self, id: &str, kill: bool) -> Result<(), Error> {
+        let (vm, origin) = self.current()?;
+        let snapshot = snapshot::find(id)?;
+        if !kill {
+            vm.require_idle("rollback")?;
+        }
+        self.replace(&vm, &origin, &snapshot, kill)
+    }
+
+    fn current(&self) -> Result<(Vm, Arc<Origin>), Error> {
+        let content = self.shared.content.lock();
+        content
+            .vm
+            .clone()
+            .zip(content.origin.clone())
+            .ok_or(Error::Disposed)
+    }
+
+    /// Boots a VM like the one in the slot that begins with `snapshot`, and puts it there. Waits for the end of the other one
+    /// if something `ends` with it.
+    fn replace(&self, earlier: &Vm, origin: &Origin, snapshot: &Snapshot, ends: bool) -> Result<(), Error> {
+        let origin = origin.over(snapshot);
+        let Booted { vm, replaced } = self.boot_one(&origin, Some(earlier))?;
+        let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        if ends {
+            // Only now that there is another one. Its processes report their ends.
+            self.shared.content.lock().mark_replaced();
+            let used = runtime.block_on(earlier.usage()).ok();
+            runtime.block_on(earlier.dispose());
+            vm.shared().meter.count_on(used);
+        }
+        vm.shared().take_over(earlier.shared());
+        let weak = Arc::downgrade(vm.shared());
+        let was_there = {
+            let mut content = self.shared.content.lock();
+            if content.has_ended {
+                return Err(Error::Disposed);
+            }
+            content.put(Booted { vm, replaced }, origin)
+        };
+        if !ends {
+            let earlier = earlier.clone();
+            // It ends when it has told what it used.
+            drop(runtime.spawn(async move {
+                let used = earlier.usage().await.ok();
+                if let Some(shared) = weak.upgrade() {
+                    shared.meter.count_on(used);
+                }
+            }));
+        }
+        drop(was_there);
+        Ok(())
     }
 
     /// The VM.

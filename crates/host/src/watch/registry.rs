@@ -37,6 +37,11 @@ struct WatchesContent {
 }
 
 impl Watches {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.content.lock().queues.is_empty()
+    }
+
     /// Takes a place for a watch.
     pub(super) fn reserve(&self, path: &str) -> Result<(WatchId, Arc<Queue>), Error> {
         let mut content = self.content.lock();

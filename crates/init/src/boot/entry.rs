@@ -73,9 +73,15 @@ pub fn make(
             }
             attach_mount(&mount_fd, &target_fd)
         }
-        RootEntry::Private { mode, of_user, .. } => {
-            let mount_fd = if *of_user {
-                private.directory_of_user(*mode)?
+        RootEntry::Private {
+            path,
+            mode,
+            of_user,
+            kept,
+            ..
+        } => {
+            let mount_fd = if *kept {
+                private.kept_directory(path, *mode, *of_user)?
             } else {
                 private.directory(*mode)?
             };

@@ -36,6 +36,7 @@ use identity::{ROOT, USER};
 
 pub use error::BootError;
 pub use hold::HeldFiles;
+pub use private::OwnLayer;
 
 use crate::control::Attachments;
 use crate::family::Cgrouping;
@@ -57,6 +58,8 @@ pub struct Booted {
     pub asks: Option<Asks>,
     /// A directory of the file system that all private directories share, if the VM has one.
     pub private_fd: Option<OwnedFd>,
+    /// That file system as a layer for other VMs, if the kernel can do that.
+    pub layer: Option<OwnLayer>,
     /// How families get their cgroups.
     pub cgrouping: Cgrouping,
     /// The domain for the deputy and all programs, if there are no namespaces.
@@ -81,6 +84,7 @@ struct Sandbox {
     listener_fd: Option<OwnedFd>,
     asks: Option<Asks>,
     private_fd: OwnedFd,
+    layer: Option<OwnLayer>,
     inner_fd: Option<OwnedFd>,
 }
 
@@ -92,7 +96,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(BootStep::StartSession),
     }
-    let (mut own_proc_fd, mut private_fd) = (None, None);
+    let (mut own_proc_fd, mut private_fd, mut layer) = (None, None, None);
     let (mut listener_fd, mut asks, mut domain, mut inner_fd) = (None, None, None, None);
     // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
@@ -100,7 +104,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         Isolation::Namespaces => {
             let sandbox = namespaces(boot, attachments, &cgrouping)?;
             (own_proc_fd, private_fd) = (Some(sandbox.proc_fd), Some(sandbox.private_fd));
-            (listener_fd, asks) = (sandbox.listener_fd, sandbox.asks);
+            (listener_fd, asks, layer) = (sandbox.listener_fd, sandbox.asks, sandbox.layer);
             inner_fd = sandbox.inner_fd;
         }
         Isolation::Landlock => domain = Some(landlock(boot)?),
@@ -117,6 +121,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         listener_fd,
         asks,
         private_fd,
+        layer,
         cgrouping,
         domain,
         inner_fd,
@@ -154,7 +159,7 @@ fn namespaces(
     }
     protect::refuse_other_ways(&root.protected, own_proc_fd.as_fd())?;
     cgroups::check(cgrouping)?;
-    let private_fd = root.private_fd;
+    let (private_fd, layer) = (root.private_fd, root.layer);
     drop(root.fd);
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 
@@ -198,6 +203,7 @@ fn namespaces(
             listener_fd,
             asks,
             private_fd,
+            layer,
             inner_fd,
         });
     }
@@ -219,6 +225,7 @@ fn namespaces(
         listener_fd,
         asks,
         private_fd,
+        layer,
         inner_fd,
     })
 }

@@ -19,7 +19,7 @@ use nix::unistd::{chdir, fchdir, pivot_root};
 use super::entry::{make, refused, source_mount};
 use super::error::{At, BootError};
 use super::place::open_path;
-use super::private::Private;
+use super::private::{OwnLayer, Private};
 use super::{cgroups, devices, identity, protect, rootfs};
 use crate::control::Attachments;
 use crate::family::Cgrouping;
@@ -38,6 +38,8 @@ pub struct Root {
     pub own_mounts: OwnMounts,
     /// A directory of the file system that all its private directories share.
     pub private_fd: OwnedFd,
+    /// That file system as a layer for other VMs; `None` before Linux 6.15.
+    pub layer: Option<OwnLayer>,
     /// The places in writable mounts that are read-only.
     pub protected: protect::Places,
 }
@@ -58,7 +60,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     // kernel wait for all processors again.
     let mut private = Private::mount(boot.limits.disk_bytes, boot.inner_ids == Some(InnerIds::Range))?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
-    attach_mount(private.stage_fd(), &host_proc_fd).at(BootStep::AttachPrivate)?;
+    private.attach(&host_proc_fd, &boot.layers, attachments)?;
     for directory_fd in cgroups::directories(cgrouping) {
         let place_fd = private.stage(0o700).at(BootStep::AttachCgroup)?;
         attach_mount(directory_fd, &place_fd).at(BootStep::AttachCgroup)?;
@@ -124,7 +126,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     } else {
         devices::make(root_fd.as_fd(), shm_fd.as_fd(), boot.limits.terminals)?;
     }
-    let mut own_mounts = private.into_shown();
+    let (mut own_mounts, layer) = private.into_parts().at(BootStep::LookAtPrivate)?;
     if layered {
         own_mounts.add(root_fd.as_fd()).at(BootStep::LookAtRoot)?;
     }
@@ -133,6 +135,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
         layered,
         own_mounts,
         private_fd: shm_fd,
+        layer,
         protected,
     })
 }

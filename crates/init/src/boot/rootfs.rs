@@ -14,14 +14,15 @@ use agent_vm_mount::{attach_mount, attr, clone_mount, new_mount, restrict_mount}
 use agent_vm_protocol::message::{BindSource, BootStep, RootEntry};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
-use nix::sys::stat::{Mode, SFlag};
-use nix::unistd::{fchdir, symlinkat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchdir, fchownat, symlinkat};
 
 use super::entry::{make, refused};
 use super::error::{At, BootError};
-use super::place::{FILE, RootPlace, SCRIPT, directory, file_flags, kind, open_path};
-use super::private::Private;
+use super::place::{FILE, RootPlace, SCRIPT, c_string, directory, file_flags, kind, open_path};
+use super::private::{Private, ROOT};
 use crate::control::Attachments;
 
 /// Directories on which the VM mounts, even if the host directory lacks them.
@@ -37,10 +38,10 @@ pub fn layer(
 ) -> Result<Option<OwnedFd>, BootError> {
     let attributes = attr::NOSUID | attr::NODEV | attr::RDONLY;
     restrict_mount(lower_fd.as_fd(), attributes, false).at(BootStep::RestrictRootfs)?;
-    let layer_fd = private.stage(0o700).at(BootStep::MakeLayer)?;
-    let place = |name| directory(layer_fd.as_fd(), name).at(BootStep::MakeLayerDirectories);
-    let (lower_place_fd, upper_fd) = (place(c"lower")?, place(c"upper")?);
-    place(c"work")?;
+    let layers_fd = private.roots_place()?;
+    let lower_place_fd = directory(layers_fd.as_fd(), c"rootfs").at(BootStep::MakeLayer)?;
+    let upper_fd = private.place(ROOT)?;
+    private.place(c"root-work")?;
     // The kernel takes a layer by path, and only from this mount namespace.
     attach_mount(lower_fd, &lower_place_fd).at(BootStep::AttachRootfs)?;
     for name in MOUNT_POINTS {
@@ -48,15 +49,30 @@ pub fn layer(
     }
     // Such a directory is inside a private directory, which is mounted over the root.
     let is_prepared = |entry: &&RootEntry| !matches!(entry, RootEntry::Directory { .. });
+    let earlier = private.earlier_roots();
     for entry in entries.iter().filter(is_prepared) {
+        // What an earlier VM has made of it stays.
+        if earlier
+            .iter()
+            .any(|(_, root_fd)| has(root_fd.as_fd(), entry.path()))
+        {
+            continue;
+        }
         prepare(upper_fd.as_fd(), lower_fd.as_fd(), entry, attachments)
             .map_err(|errno| refused(entry, errno))?;
     }
-    fchdir(&layer_fd).at(BootStep::ChangeToLayer)?;
+    if let Some((_, newest_fd)) = private.earlier_roots().first() {
+        // The root directory is as its newest layer has it.
+        copy_attributes(newest_fd.as_fd(), upper_fd.as_fd()).at(BootStep::FillLayer)?;
+    }
+    fchdir(&layers_fd).at(BootStep::ChangeToLayer)?;
+    let earlier = private.earlier_roots().iter();
+    let lower = earlier.map(|(name, _)| name.as_str()).chain(["rootfs"]);
+    let lower = c_string(&lower.collect::<Vec<_>>().join(":")).at(BootStep::ChangeToLayer)?;
     let options = [
-        (c"lowerdir", c"lower"),
-        (c"upperdir", c"upper"),
-        (c"workdir", c"work"),
+        (c"lowerdir", lower.as_c_str()),
+        (c"upperdir", c"../root"),
+        (c"workdir", c"../root-work"),
         // Overlays in a user namespace must use these attributes for whiteouts and the like.
         (c"userxattr", c""),
     ];
@@ -72,6 +88,28 @@ pub fn layer(
             Ok(None)
         }
     }
+}
+
+/// Gives a directory the owner, mode and times of another one.
+fn copy_attributes(from_fd: BorrowedFd<'_>, to_fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let found = fstat(from_fd)?;
+    let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+    fchownat(to_fd, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
+    let here_fd = openat(to_fd, c".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    fchmod(&here_fd, Mode::from_bits_truncate(found.st_mode))?;
+    let times = [
+        TimeSpec::new(found.st_atime, found.st_atime_nsec),
+        TimeSpec::new(found.st_mtime, found.st_mtime_nsec),
+    ];
+    futimens(&here_fd, &times[0], &times[1])
+}
+
+/// Whether an earlier layer has something at `path`, if only a link on the way to it or a mark that it was removed.
+fn has(root_fd: BorrowedFd<'_>, path: &str) -> bool {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    !matches!(openat2(root_fd, path, how), Err(Errno::ENOENT))
 }
 
 /// Puts the files that an entry needs into the layer.

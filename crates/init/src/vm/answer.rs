@@ -93,6 +93,23 @@ impl Vm {
                 let measures = self.meter.read();
                 return control.send(&Reply::Measured { call, measures }, Vec::new());
             }
+            Request::TakeLayer { call } => {
+                let taken = match &self.layer {
+                    Some(layer) => layer.share().map(|fd| (fd, layer.is_unchanged())),
+                    None => Err(Errno::EOPNOTSUPP),
+                };
+                match taken {
+                    Ok((fd, unchanged)) => return control.send(&Reply::Layer { call, unchanged }, vec![fd]),
+                    Err(errno) => (
+                        call,
+                        Err(Failure {
+                            errno: errno as i32,
+                            syscall: "open_tree".into(),
+                            path: None,
+                        }),
+                    ),
+                }
+            }
             Request::File { call, step } => (call, self.begin_step(call, &step, attachments).map(|()| false)),
         };
         match result {

@@ -20,7 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
-use crate::boot::{BootError, Booted};
+use crate::boot::{BootError, Booted, OwnLayer};
 use crate::control::{Backlog, Control, ControlError};
 use crate::deputy::Deputy;
 use crate::family::Families;
@@ -65,6 +65,8 @@ pub struct Vm {
     pid_namespace: bool,
     /// The directory of the VM's files on the host, if it has one there.
     directory: Option<String>,
+    /// The file system with everything that the VM has written.
+    layer: Option<OwnLayer>,
     /// Carries out steps on files.
     files: FileHelper,
     /// The user that does these steps.
@@ -141,6 +143,7 @@ impl Vm {
             held_starts: HeldStarts::default(),
             table,
             pid_namespace,
+            layer: booted.layer,
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
             user: boot.user,

@@ -55,6 +55,8 @@ pub struct Boot {
     /// A host directory that is the root, below the entries of `root`. It is never written to: changes go to a layer of
     /// the VM if the kernel can lay an overlay over it, and are refused otherwise.
     pub rootfs: Option<BindSource>,
+    /// What the VM begins with; only with [`Isolation::Namespaces`].
+    pub layers: Layers,
     /// The files that programs may use; with [`Isolation::Landlock`], and only then.
     pub landlock: Option<LandlockFiles>,
     /// The content of `/sys`; with [`Isolation::Namespaces`], and only then.
@@ -82,6 +84,15 @@ pub enum InnerIds {
     Single,
     /// All 65,536 of the VM, each the same as outside of the inner namespace. Every program of the VM is in it.
     Range,
+}
+
+/// What earlier VMs wrote, and this VM begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// Mounts from [`Reply::Layer`](super::Reply::Layer), the newest first.
+    pub mounts: Vec<Attached>,
+    /// Whether other VMs use these mounts too, so that init clones them.
+    pub shared: bool,
 }
 
 /// The description of the processors from [`Reply::HardwareDescribed`](super::Reply::HardwareDescribed).
@@ -276,6 +287,8 @@ pub enum RootEntry {
         asked: bool,
         /// Whether it is `user`'s, in a VM whose users are real. There the others are root's.
         of_user: bool,
+        /// Whether its content is part of the VM's layer.
+        kept: bool,
     },
 }
 

@@ -19,8 +19,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use boot::{
-    BindSource, Boot, CgroupSetting, Cgroups, Hardware, InnerIds, Isolation, LandlockFiles, Launch, Limits,
-    MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
+    BindSource, Boot, CgroupSetting, Cgroups, Hardware, InnerIds, Isolation, LandlockFiles, Launch, Layers,
+    Limits, MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
 pub use file::{
     Attributes, Change, Existing, FileStep, NewEntry, OpenMode, Time, WriteMode, is_kernel_interface,
@@ -126,6 +126,12 @@ pub enum Request {
         /// This request's number.
         call: Call,
     },
+    /// Send the VM's layer: everything that it has written since its boot, where a boot keeps it. Answered with
+    /// [`Reply::Layer`], or EOPNOTSUPP where the kernel cannot clone a mount that is attached nowhere (before Linux 6.15).
+    TakeLayer {
+        /// This request's number.
+        call: Call,
+    },
     /// Carry out one step on the VM's files as the VM's user. Answered with the variant that [`FileStep`] names.
     File {
         /// This request's number.
@@ -178,6 +184,7 @@ impl Request {
             Self::StopStart { .. } => "stop a start",
             Self::Connect { .. } => "connect",
             Self::Measure { .. } => "measure",
+            Self::TakeLayer { .. } => "take the layer",
             Self::File { .. } => "file",
         }
     }
@@ -242,6 +249,14 @@ pub enum Reply {
     Done {
         /// The request's number.
         call: Call,
+    },
+    /// The VM's layer. Attached: a mount of it that was never attached anywhere, which VMs can clone. The VM can still
+    /// write to it.
+    Layer {
+        /// The request's number.
+        call: Call,
+        /// Whether it is certain that nothing was written to it, so that the layers below it are all of the VM.
+        unchanged: bool,
     },
     /// The first names of a [`FileStep::RemoveFiles`] do not exist any more.
     Removed {

@@ -94,6 +94,15 @@ pub enum BootStep {
     #[error("attach the private files")]
     AttachPrivate,
 
+    #[error("make the directories of private files")]
+    MakePrivatePlaces,
+    #[error("look at the private files")]
+    LookAtPrivate,
+    #[error("attach the layers below")]
+    AttachLayers,
+    #[error("lay a layer over those below")]
+    StackLayers,
+
     // Steps for a root that the caller brings.
     #[error("open the rootfs")]
     OpenRootfs,

@@ -1,0 +1,182 @@
+//! The snapshots of a server.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::layer::Layers;
+
+/// The maximum number of snapshots that a server keeps.
+pub const MOST_SNAPSHOTS: usize = 10_000;
+
+/// Why a snapshot was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// There are as many as there may be.
+    #[error("a server keeps at most {MOST_SNAPSHOTS} snapshots; remove some")]
+    TooMany,
+    /// The kernel gave it no id.
+    #[error("the kernel gives no id")]
+    Id(#[source] io::Error),
+}
+
+/// What a VM had written at some time.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its id, which no other snapshot has or had.
+    pub id: String,
+    /// The snapshot that its VM descended from, if any.
+    pub parent: Option<String>,
+    /// What its maker calls it.
+    pub name: Option<String>,
+    /// Whether it is no snapshot for callers, but between a VM and its forks.
+    pub hidden: bool,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// What a VM that begins with it has below it.
+    pub layers: Layers,
+    /// The bytes of memory for what was written since its parent.
+    pub bytes: u64,
+}
+
+impl Snapshot {
+    /// What a VM that begins with it descends from, for callers.
+    #[must_use]
+    pub fn as_parent(&self) -> Option<&str> {
+        if self.hidden {
+            self.parent.as_deref()
+        } else {
+            Some(&self.id)
+        }
+    }
+}
+
+/// The snapshots of a server, in the order in which they were made.
+#[derive(Debug, Default)]
+pub struct Snapshots(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By the number of each.
+    all: BTreeMap<u64, Arc<Snapshot>>,
+    next: u64,
+}
+
+impl Snapshots {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Kept {
+            all: BTreeMap::new(),
+            next: 0,
+        }))
+    }
+
+    /// Keeps a new one.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if there are too many.
+    pub fn add(
+        &self,
+        parent: Option<String>,
+        name: Option<String>,
+        hidden: bool,
+        layers: Layers,
+        bytes: u64,
+    ) -> Result<Arc<Snapshot>, SnapshotError> {
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(SnapshotError::Id)?;
+        let mut kept = self.0.lock();
+        if kept.all.len() >= MOST_SNAPSHOTS {
+            return Err(SnapshotError::TooMany);
+        }
+        let snapshot = Arc::new(Snapshot {
+            id: id.trim_end().to_owned(),
+            parent,
+            name,
+            hidden,
+            created_at: SystemTime::now(),
+            layers,
+            bytes,
+        });
+        let number = kept.next;
+        kept.next += 1;
+        kept.all.insert(number, Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// That with this id.
+    pub fn get(&self, id: &str) -> Option<Arc<Snapshot>> {
+        self.0
+            .lock()
+            .all
+            .values()
+            .find(|snapshot| snapshot.id == id)
+            .cloned()
+    }
+
+    /// All that are not hidden, the oldest first.
+    pub fn list(&self) -> Vec<Arc<Snapshot>> {
+        let kept = self.0.lock();
+        kept.all
+            .values()
+            .filter(|snapshot| !snapshot.hidden)
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets that with this id. Its layers exist as long as a VM or another snapshot needs them. Returns whether there was
+    /// one.
+    pub fn remove(&self, id: &str) -> bool {
+        let removed = {
+            let mut kept = self.0.lock();
+            let number = kept
+                .all
+                .iter()
+                .find(|(_, snapshot)| snapshot.id == id)
+                .map(|(&number, _)| number);
+            number.and_then(|number| kept.all.remove(&number))
+        };
+        // Dropped without the lock: to free the memory of its files may take a while.
+        removed.is_some()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_are_kept_in_order_until_they_are_removed() {
+        let snapshots = Snapshots::new();
+        let one = snapshots
+            .add(None, Some("one".into()), false, Layers::default(), 0)
+            .unwrap();
+        let two = snapshots
+            .add(Some(one.id.clone()), None, false, Layers::default(), 0)
+            .unwrap();
+        let hidden = snapshots
+            .add(Some(two.id.clone()), None, true, Layers::default(), 0)
+            .unwrap();
+        assert_eq!(hidden.as_parent(), Some(&*two.id));
+        assert_eq!(two.as_parent(), Some(&*two.id));
+        assert_ne!(one.id, two.id);
+        let ids = |snapshots: &Snapshots| {
+            snapshots
+                .list()
+                .iter()
+                .map(|one| one.id.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&snapshots), [one.id.clone(), two.id.clone()]);
+        assert_eq!(snapshots.get(&two.id).unwrap().parent.as_deref(), Some(&*one.id));
+        assert!(snapshots.remove(&one.id));
+        assert!(!snapshots.remove(&one.id));
+        assert!(snapshots.get(&one.id).is_none());
+        assert_eq!(ids(&snapshots), [two.id.clone()]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Calls of the native class about snapshots.
+
+use std::time::UNIX_EPOCH;
+
+use agent_vm_host::{Snapshot, snapshots};
+use napi_derive::napi;
+use serde_json::json;
+
+use crate::value::Value;
+use crate::vm::{Answer, NativeVm, known, on_blocking_thread};
+
+#[napi]
+impl NativeVm {
+    /// Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM that begins with it takes the VM's place. No other call of
+    /// the VM may be made meanwhile. Resolves to the snapshot, as JSON.
+    #[napi(ts_return_type = "Answer<Json<Snapshot>>")]
+    pub fn snapshot(
+        &self,
+        call: f64,
+        #[napi(ts_arg_type = "string | undefined")] name: Option<String>,
+        hidden: bool,
+    ) -> Answer {
+        let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
+        on_blocking_thread(move || {
+            let made = slot.snapshot(name, hidden);
+            bridge.settle(call, made.map(|snapshot| Value::json(&described(&snapshot))));
+        })
+    }
+
+    /// Has a VM that begins with that snapshot take the VM's place, in the same way; with `kill` whatever runs.
+    #[napi(ts_return_type = "Answer<void>")]
+    pub fn roll_back(&self, call: f64, id: String, kill: bool) -> Answer {
+        let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
+        on_blocking_thread(move || {
+            bridge.settle(call, slot.roll_back(&id, kill).map(|()| Value::Undefined));
+        })
+    }
+
+    /// The snapshots of this server, the oldest first, as JSON.
+    #[napi(ts_return_type = "Answer<Json<Snapshot[]>>")]
+    pub fn list_snapshots(&self, _call: f64) -> Value {
+        let all = snapshots().list();
+        let all: Vec<_> = all.iter().map(|snapshot| described(snapshot)).collect();
+        known(Ok(Value::json(&json!(all))))
+    }
+
+    /// Forgets the snapshot with that id. Resolves to whether there was one, when the memory of its files is free, unless a
+    /// VM or another snapshot needs them.
+    #[napi(ts_return_type = "Answer<boolean>")]
+    pub fn remove_snapshot(&self, call: f64, id: String) -> Answer {
+        let bridge = self.bridge.clone();
+        on_blocking_thread(move || bridge.settle(call, Ok(Value::Bool(snapshots().remove(&id)))))
+    }
+}
+
+fn described(snapshot: &Snapshot) -> serde_json::Value {
+    let created = snapshot.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    json!({
+        "id": snapshot.id,
+        "parent": snapshot.parent,
+        "name": snapshot.name,
+        "bytes": snapshot.bytes,
+        "createdAt": created.as_millis() as u64,
+    })
+}
