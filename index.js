@@ -36,6 +36,7 @@ const { treesOf } = require("./lib/process-table");
 const { Processes } = require("./lib/processes");
 const { readScreen, waitForScreen } = require("./lib/screen");
 const { Shells } = require("./lib/shells");
+const snapshots = require("./lib/snapshots");
 const { Stats } = require("./lib/stats");
 const trees = require("./lib/trees");
 const watches = require("./lib/watches");
@@ -75,18 +76,28 @@ class AgentVm extends FollowedEmitter {
   #followsShells = false;
   /** Releases what the VM has reserved on the host. */
   #unclaim = () => {};
+  #options;
+
+  /** @type {(typeof Contract)["snapshots"]} */
+  static snapshots = Object.freeze({
+    list: async () => snapshots.list(new Calls(() => {})),
+    remove: async (snapshot) => snapshots.remove(new Calls(() => {}), snapshot),
+  });
 
   /**
    * @param {typeof constructing} token
    * @param {import("./lib/options/create").CheckedOptions} options
    */
-  constructor(token, { isolation = defaults.isolation, env = [] } = { __proto__: null }) {
+  constructor(token, options = { __proto__: null }) {
     super();
+    const { isolation = defaults.isolation, env = [] } = options;
     if (token !== constructing) throw invalid("An AgentVm is made with `await AgentVm.create()`, not with `new`");
     // A server may add many listeners, so Node.js must not warn of a leak.
     this.setMaxListeners(0);
+    this.#options = options;
     this.#isolation = isolation;
     this.#calls = new Calls((event) => this.#on(event));
+    this.#calls.onReplaced = () => this.#follow();
     this.#processes = new Processes(this.#calls);
     this.#shells = new Shells(this.#calls, env);
     this.#ports = new Ports(this.#calls);
@@ -109,14 +120,20 @@ class AgentVm extends FollowedEmitter {
 
   /** @param {unknown} options */
   static async #create(options) {
-    const checked = checkOptions(options);
+    return AgentVm.#boot(checkOptions(options));
+  }
+
+  /** @param {import("./lib/options/create").CheckedOptions} options */
+  static async #boot({ from, ...options }) {
+    /** @type {typeof options} */
+    const checked = { ...options, __proto__: null };
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked);
     try {
       vm.#unclaim = await claim(vm, checked, shown.mounts);
       vm.#enforcement = await withShown(checked, async (opened) => {
         const request = bootRequest(opened, await serverNode(), shown);
-        return Object.freeze(await vm.#calls.askJson("boot", request));
+        return Object.freeze(await vm.#calls.askJson("boot", request, from));
       });
     } catch (error) {
       vm.#calls.gone = true;
@@ -652,6 +669,24 @@ class AgentVm extends FollowedEmitter {
     await this.#calls.waitJson("waitForIdle", signal, id, timeout);
   }
 
+  // ---- snapshots
+
+  /** @type {Contract["snapshot"]} */
+  async snapshot(options) {
+    return snapshots.takeSnapshot(this.#calls, this.#options, options);
+  }
+
+  /** @type {Contract["rollback"]} */
+  async rollback(snapshot, options) {
+    await snapshots.rollBack(this.#calls, this.#options, snapshot, options);
+  }
+
+  /** @type {Contract["fork"]} */
+  async fork(count) {
+    const options = this.#options;
+    return snapshots.fork(this.#calls, options, count, (from) => AgentVm.#boot({ ...options, from, __proto__: null }));
+  }
+
   // ---- lifetime
 
   /** @type {Contract["pause"]} */
@@ -723,6 +758,12 @@ class AgentVm extends FollowedEmitter {
     if (follows !== this.#followsPorts) this.#calls.attempt("followPorts", (this.#followsPorts = follows));
     const waits = this.listenerCount("shellWaiting") > 0;
     if (waits !== this.#followsShells) this.#calls.attempt("followShells", (this.#followsShells = waits));
+  }
+
+  /** Asks another VM, which has taken the place of the one before, for these events. */
+  #follow() {
+    this.#followsPorts = this.#followsShells = false;
+    this[listenersChanged]?.();
   }
 
   /** @param {Event} event */

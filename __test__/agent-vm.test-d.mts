@@ -38,6 +38,7 @@ import type {
   ResourceUsage,
   ReadScreenOptions,
   ShellInfo,
+  Snapshot,
   ShellReplay,
   ShellScreen,
   Software,
@@ -179,6 +180,19 @@ await vm.spawn("sh", [], { descriptors: { 3: "output" } }).then(({ descriptors }
 await vm.spawn("sh", [], { descriptors: { 2: "output" } });
 // @ts-expect-error -- no such direction
 await vm.spawn("sh", [], { descriptors: { 3: "pipe" } });
+const taken: Snapshot = await vm.snapshot({ name: "x" });
+const { id, parent, bytes: written }: { id: string; parent: string | null; bytes: number } = taken;
+await vm.rollback(taken).then((nothing): void => nothing);
+await vm.rollback(id, { kill: written > 0 && parent === null });
+await vm.fork(3).then((forks): AgentVm[] => forks);
+await AgentVm.create({ from: taken });
+await AgentVm.create({ from: id });
+await AgentVm.snapshots.list().then(([one]): Snapshot | undefined => one);
+await AgentVm.snapshots.remove(taken);
+// @ts-expect-error -- a name is text
+await vm.snapshot({ name: 1 });
+// @ts-expect-error -- a snapshot does not change
+taken.name = "y";
 await vm.pause().then((nothing): void => nothing);
 await vm.resume().then((nothing): void => nothing);
 await vm.getHandle(1).then(({ descriptors }): Readable | Writable | undefined => descriptors[3]);

@@ -102,6 +102,8 @@ const withText = {
       ...["exists", "delete", "createReadStream", "createWriteStream"],
     ].map((name) => [name, [[PATH]]]),
   ),
+  snapshot: [[{ name: HALF }]],
+  rollback: [[HALF]],
   writeFile: [[PATH, ""]],
   appendFile: [[PATH, ""]],
   chmod: [[PATH, 0o600]],
@@ -141,6 +143,7 @@ const WITHOUT_TEXT = new Set([
     "fetch",
     "pause",
     "resume",
+    "fork",
     "dispose",
     "on",
     "off",
@@ -176,6 +179,7 @@ test.each([
   [{ host: { etc: [HALF] } }],
   [{ host: { hide: [`/usr/share/${HALF}`] } }],
   [{ hostname: HALF }],
+  [{ from: HALF }],
 ])("create refuses half a surrogate pair in %j", async (options) => {
   expect(await rejection(AgentVm.create(options))).toMatchObject(refused);
 });

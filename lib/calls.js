@@ -7,7 +7,7 @@ const { AsyncLocalStorage } = require("node:async_hooks");
 const timers = require("node:timers");
 
 const { follow } = require("./abort");
-const { aborted, disposed, systemError } = require("./error");
+const { AgentVmError, aborted, disposed, systemError } = require("./error");
 const { MessageKind, NativeVm, endTurn } = require("./native");
 const { execResult, nativeError, parse } = require("./wire");
 
@@ -104,6 +104,8 @@ function inContext(callback) {
 class Calls {
   /** Whether the VM was disposed or ended by itself. */
   gone = false;
+  /** Called when another VM has taken the place of this one. */
+  onReplaced = () => {};
   #native;
   #onEvent;
   #next = 1;
@@ -113,6 +115,11 @@ class Calls {
   #running = 0;
   /** @type {(() => void) | undefined} */
   #onEnd;
+  /**
+   * Settles when a call is over during which the addon gets no other call of this VM.
+   * @type {Promise<void> | undefined}
+   */
+  #exclusive;
 
   /**
    * `onEvent` is called with each event. An error that it throws becomes an uncaught exception.
@@ -352,6 +359,7 @@ class Calls {
    * @returns {Promise<AnyExecResult>}
    */
   #exec(begin, signal, onStdout, onStderr) {
+    if (this.#exclusive) return this.#exclusive.then(() => this.#exec(begin, signal, onStdout, onStderr));
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = begin(call);
@@ -373,6 +381,32 @@ class Calls {
       this.#await(call, exec);
       exec.forget = this.#watch(signal, call);
     });
+  }
+
+  /**
+   * Makes a call during which the addon gets no other call that does not answer at once: such calls wait. Rejects with VM_BUSY if one
+   * made before has not settled, unless `regardless`.
+   * @template {"snapshot" | "rollBack"} M
+   * @param {M} method
+   * @param {boolean} regardless
+   * @param {ValuesOf<M>} values
+   * @returns {Promise<ResultOf<M>>}
+   */
+  async exclusive(method, regardless, ...values) {
+    while (this.#exclusive !== undefined) await this.#exclusive;
+    this.requireVm();
+    if (this.#pending.size > 0 && !regardless) {
+      throw new AgentVmError("VM_BUSY", `${method} waits for no other call: one of this VM has not settled`);
+    }
+    const call = this.#call(method, undefined, values);
+    const over = () => {
+      this.#exclusive = undefined;
+    };
+    this.#exclusive = call.then(() => {
+      over();
+      this.onReplaced();
+    }, over);
+    return call;
   }
 
   /** The number of pending execs, and of running things that `start` started. */
@@ -424,6 +458,7 @@ class Calls {
    * @returns {Promise<ResultOf<M>>}
    */
   #call(method, onValue, values, list, signal) {
+    if (this.#exclusive) return this.#exclusive.then(() => this.#call(method, onValue, values, list, signal));
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#answer(call, method, values);

@@ -2,8 +2,9 @@ import { createRequire } from "node:module";
 
 const { AgentVm } = createRequire(import.meta.url)("../../index.js");
 
-export async function open(options) {
-  const vm = await AgentVm.create(options);
+/** A new VM, or a fork of one. */
+export async function open({ forkOf, ...options } = {}) {
+  const vm = forkOf === undefined ? await AgentVm.create(options) : (await forkOf.fork())[0];
   const onData = new Map();
   vm.on("processOutput", ({ pid, data }) => onData.get(pid)?.(data));
   vm.on("shellData", ({ shellId, data }) => onData.get(shellId)?.(data));

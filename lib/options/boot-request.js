@@ -3,6 +3,7 @@
 
 const defaults = require("../defaults");
 const { init, log } = require("../native");
+const { idsOf } = require("./ids");
 const { requireShowable } = require("./levels");
 
 /** @import { BootRequest, HostFilesRequest, LimitRequest } from "../../src/addon" */
@@ -21,7 +22,7 @@ const NOTHING = { __proto__: null, mounts: [], bins: [] };
  */
 function bootRequest(options, node, shown = NOTHING) {
   const { rootfs, home, host, env = [], hostname = defaults.hostname, isolation = defaults.isolation } = options;
-  const { user, ids = needsRoot(user) ? "best" : undefined } = options;
+  const { user } = options;
   const { mounts = [], directories = [], network = defaults.network(isolation) } = options;
   requireShowable(isolation, shown);
   return {
@@ -41,17 +42,9 @@ function bootRequest(options, node, shown = NOTHING) {
     env,
     limits: limitsOf(options.limits),
     log,
-    ids,
+    ids: idsOf(options),
     user,
   };
-}
-
-/**
- * Whether a VM must have a root for this default user: all but `user`.
- * @param {string | undefined} user
- */
-function needsRoot(user) {
-  return user !== undefined && !["user", "1000", "1000:1000"].includes(user);
 }
 
 /**

@@ -10,6 +10,7 @@ const { hostPath, mounts } = require("./mounts");
 const { network } = require("./network");
 const { requireUncovered } = require("./protect");
 const { packagesOf } = require("./software");
+const { optionsOf, requireFitting, snapshotId } = require("../snapshots");
 
 /** @import { Check, Checked } from "../arguments" */
 
@@ -69,19 +70,37 @@ const OPTIONS = {
     }),
   isolation: check.oneOf("namespaces", "landlock", "none"),
   user: check.user,
+  from: snapshotId,
   ids: check.oneOf("single", "range"),
 };
 
 /**
- * The options that were given, in the form that the addon takes.
+ * The options that were given, in the form that the addon takes; with `from`, also those of the VM that the snapshot was made of.
  * @param {unknown} options
  */
 function checkOptions(options) {
-  const checked = check.members("options", options, OPTIONS);
+  const given = check.members("options", options, OPTIONS);
+  const { from } = given;
+  /** @type {CheckedOptions} */
+  const checked = from === undefined ? given : over(optionsOf(from), given);
   requirePossible(checked);
   requireApart(checked);
   requireUncovered(checked);
   return checked;
+}
+
+/**
+ * The options of a VM over a snapshot.
+ * @param {CheckedOptions} ofSnapshot Those of the VM that the snapshot was made of.
+ * @param {CheckedOptions} given
+ * @returns {CheckedOptions}
+ */
+function over(ofSnapshot, given) {
+  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  /** @type {CheckedOptions} */
+  const both = { ...ofSnapshot, ...defined, __proto__: null };
+  requireFitting(both, ofSnapshot);
+  return both;
 }
 
 module.exports = { checkOptions };
