@@ -61,7 +61,7 @@ mod vm_ids;
 mod zygote;
 
 use launched::{Launched, Specification};
-use prebooted::{Preboot, Prebooted};
+use prebooted::{LIKE_THE_LAST, OVER_LAYERS, Preboot, Prebooted};
 
 pub use agent_vm_protocol::message::{Isolation, ProtectedPlace};
 pub use cgroup::{
@@ -86,7 +86,10 @@ pub use users::{Ids, UserError, Users};
 /// program has run in it yet.
 pub fn boot(options: &Options) -> Result<Machine, BootError> {
     check(options)?;
-    match prebooted::take(&Preboot::of(options)).filter(Prebooted::is_alive) {
+    let taken = LIKE_THE_LAST
+        .take(&Preboot::of(options))
+        .or_else(|| take_bare(options));
+    match taken {
         Some(Prebooted::Booted(mut machine)) => {
             machine.adopt(options)?;
             Ok(*machine)
@@ -94,6 +97,13 @@ pub fn boot(options: &Options) -> Result<Machine, BootError> {
         Some(Prebooted::Launched(launched)) => Machine::boot(*launched, options),
         None => boot_anew(options),
     }
+}
+
+fn take_bare(options: &Options) -> Option<Prebooted> {
+    if options.layers.is_empty() {
+        return None;
+    }
+    OVER_LAYERS.take(&Preboot::bare(options))
 }
 
 /// Makes a VM without a prebooted one.
@@ -127,6 +137,9 @@ fn check(options: &Options) -> Result<(), BootError> {
 pub fn prepare_next(options: &Options) {
     // At the other levels, the long part of a boot depends on its options.
     if options.isolation == Isolation::Namespaces {
-        prebooted::prepare(Preboot::of(options));
+        LIKE_THE_LAST.prepare(Preboot::of(options));
+    }
+    if !options.layers.is_empty() {
+        OVER_LAYERS.prepare(Preboot::bare(options));
     }
 }

@@ -1,4 +1,4 @@
-//! The prebooted VM. Most of a boot does not depend on what the VM is for.
+//! The prebooted VMs. Most of a boot does not depend on what the VM is for.
 //!
 //! When a VM has booted, the next one is made in the background, as far as its options can be predicted, and the next
 //! boot takes it. If no boot takes it within [`LINGER`], it is ended, so that a server which makes no more VMs keeps
@@ -63,6 +63,18 @@ impl Preboot {
     }
 }
 
+impl Preboot {
+    /// An init for any VM with such namespaces, ids and limits.
+    pub fn bare(options: &Options) -> Self {
+        Self {
+            launch: Specification::of(options),
+            generation: 0,
+            rootfs: None,
+            whole: None,
+        }
+    }
+}
+
 /// A prebooted VM, as far as it has been made.
 #[derive(Debug)]
 pub enum Prebooted {
@@ -90,7 +102,7 @@ impl Prebooted {
     }
 
     /// Whether its init runs: any process of the server's user may have killed it.
-    pub fn is_alive(&self) -> bool {
+    fn is_alive(&self) -> bool {
         match self {
             Self::Launched(launched) => launched.init.is_alive(),
             Self::Booted(machine) => machine.host.init.is_alive(),
@@ -101,11 +113,17 @@ impl Prebooted {
 /// How long a prebooted VM is kept.
 const LINGER: Duration = Duration::from_secs(5);
 
-static STATE: Mutex<PrebootState> = Mutex::new(PrebootState {
-    stage: Stage::None,
-    generation: 0,
-});
-static STARTED: Condvar = Condvar::new();
+/// The VM for the next boot like the last one.
+pub static LIKE_THE_LAST: Place = Place::new();
+
+/// An init for the next boot over layers, which nobody can foresee: a snapshot adds one, a rollback goes back to others.
+pub static OVER_LAYERS: Place = Place::new();
+
+/// The place of a prebooted VM.
+pub struct Place {
+    state: Mutex<PrebootState>,
+    started: Condvar,
+}
 
 struct PrebootState {
     stage: Stage,
@@ -123,67 +141,79 @@ enum Stage {
     Ready(Preboot, Box<Prebooted>),
 }
 
-/// Takes the prebooted VM, if it was made, or is being made, for `wanted`.
-pub fn take(wanted: &Preboot) -> Option<Prebooted> {
-    let mut state = STATE.lock();
-    if matches!(&state.stage, Stage::Starting(starting) if starting == wanted) {
-        state.stage = Stage::Awaited;
-        while matches!(&state.stage, Stage::Awaited) {
-            STARTED.wait(&mut state);
+impl Place {
+    const fn new() -> Self {
+        Self {
+            state: Mutex::new(PrebootState {
+                stage: Stage::None,
+                generation: 0,
+            }),
+            started: Condvar::new(),
         }
     }
-    match &state.stage {
-        Stage::Ready(ready, _) if ready == wanted => {}
-        _ => return None,
-    }
-    match std::mem::replace(&mut state.stage, Stage::None) {
-        Stage::Ready(_, prebooted) => Some(*prebooted),
-        _ => None,
-    }
-}
 
-/// Preboots a VM in the background, unless there is one or one is being made.
-pub fn prepare(preboot: Preboot) {
-    // Without a runtime, the boot has failed too.
-    let Ok(runtime) = runtime::handle() else { return };
-    let mut state = STATE.lock();
-    let replaced = match &state.stage {
-        Stage::Queued | Stage::Starting(_) | Stage::Awaited => return,
-        Stage::Ready(ready, _) if *ready == preboot => return,
-        _ => std::mem::replace(&mut state.stage, Stage::Queued),
-    };
-    state.generation += 1;
-    let generation = state.generation;
-    drop(state);
-    drop(runtime.spawn_blocking(move || {
-        drop(replaced);
-        STATE.lock().stage = Stage::Starting(preboot.clone());
-        // The next boot gets the same error and reports it.
-        let prebooted = Prebooted::make(&preboot).ok();
-        let prebooted = prebooted.filter(|made| made.is_of(preboot.rootfs.as_ref()));
-        let made = prebooted.is_some();
-        STATE.lock().stage = prebooted.map_or(Stage::None, |prebooted| {
-            Stage::Ready(preboot, Box::new(prebooted))
-        });
-        STARTED.notify_all();
-        if made {
-            drop(runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
-                drop(tokio::task::spawn_blocking(move || end(generation)).await);
-            }));
+    /// Takes the prebooted VM, if it was made, or is being made, for `wanted`, and lives.
+    pub fn take(&self, wanted: &Preboot) -> Option<Prebooted> {
+        let mut state = self.state.lock();
+        if matches!(&state.stage, Stage::Starting(starting) if starting == wanted) {
+            state.stage = Stage::Awaited;
+            while matches!(&state.stage, Stage::Awaited) {
+                self.started.wait(&mut state);
+            }
         }
-    }));
-}
-
-/// Ends the prebooted VM of that generation, if no boot has taken it.
-fn end(generation: u64) {
-    let mut state = STATE.lock();
-    // With another number, this VM was taken, and the current one is newer.
-    if state.generation != generation || !matches!(state.stage, Stage::Ready(..)) {
-        return;
+        match &state.stage {
+            Stage::Ready(ready, _) if ready == wanted => {}
+            _ => return None,
+        }
+        match std::mem::replace(&mut state.stage, Stage::None) {
+            Stage::Ready(_, prebooted) => Some(*prebooted).filter(Prebooted::is_alive),
+            _ => None,
+        }
     }
-    let unused = std::mem::replace(&mut state.stage, Stage::None);
-    // Without the lock, because ending it takes 0.2 ms.
-    drop(state);
-    drop(unused);
+
+    /// Preboots a VM in the background, unless there is one or one is being made.
+    pub fn prepare(&'static self, preboot: Preboot) {
+        // Without a runtime, the boot has failed too.
+        let Ok(runtime) = runtime::handle() else { return };
+        let mut state = self.state.lock();
+        let replaced = match &state.stage {
+            Stage::Queued | Stage::Starting(_) | Stage::Awaited => return,
+            Stage::Ready(ready, _) if *ready == preboot => return,
+            _ => std::mem::replace(&mut state.stage, Stage::Queued),
+        };
+        state.generation += 1;
+        let generation = state.generation;
+        drop(state);
+        drop(runtime.spawn_blocking(move || {
+            drop(replaced);
+            self.state.lock().stage = Stage::Starting(preboot.clone());
+            // The next boot gets the same error and reports it.
+            let prebooted = Prebooted::make(&preboot).ok();
+            let prebooted = prebooted.filter(|made| made.is_of(preboot.rootfs.as_ref()));
+            let made = prebooted.is_some();
+            self.state.lock().stage = prebooted.map_or(Stage::None, |prebooted| {
+                Stage::Ready(preboot, Box::new(prebooted))
+            });
+            self.started.notify_all();
+            if made {
+                drop(runtime.spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    drop(tokio::task::spawn_blocking(move || self.end(generation)).await);
+                }));
+            }
+        }));
+    }
+
+    /// Ends the prebooted VM of that generation, if no boot has taken it.
+    fn end(&self, generation: u64) {
+        let mut state = self.state.lock();
+        // With another number, this VM was taken, and the current one is newer.
+        if state.generation != generation || !matches!(state.stage, Stage::Ready(..)) {
+            return;
+        }
+        let unused = std::mem::replace(&mut state.stage, Stage::None);
+        // Without the lock, because ending it takes 0.2 ms.
+        drop(state);
+        drop(unused);
+    }
 }

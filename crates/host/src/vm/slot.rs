@@ -35,8 +35,8 @@ struct SlotContent {
     has_ended: bool,
     /// How its VM was booted.
     origin: Option<Arc<Origin>>,
-    /// Set when another VM takes its place.
-    replaced: Option<Arc<AtomicBool>>,
+    /// Whether its VM is the one whose end is the slot's: false once another one has taken its place.
+    counts: Option<Arc<AtomicBool>>,
 }
 
 /// How a VM was booted, so that another one can take its place.
@@ -67,14 +67,15 @@ impl Origin {
 struct SlotEvents {
     events: Arc<dyn Events>,
     slot: Weak<SlotState>,
-    /// Whether another VM has taken the place of the one whose events these are. Its end is then no event.
-    replaced: Arc<AtomicBool>,
+    /// Whether the end of the VM whose events these are is an event: not before it is in the slot, nor after another one has
+    /// taken its place.
+    counts: Arc<AtomicBool>,
 }
 
 impl Events for SlotEvents {
     fn emit(&self, event: Event) {
         let is_last = matches!(event, Event::Exit { .. });
-        if is_last && self.replaced.load(Ordering::Relaxed) {
+        if is_last && !self.counts.load(Ordering::Relaxed) {
             return;
         }
         self.events.emit(event);
@@ -93,21 +94,21 @@ impl Events for SlotEvents {
 /// A VM that is not in the slot yet.
 struct Booted {
     vm: Vm,
-    replaced: Arc<AtomicBool>,
+    counts: Arc<AtomicBool>,
 }
 
 impl SlotContent {
     /// The end of the VM in the slot is no event from now on.
-    fn mark_replaced(&self) {
-        if let Some(replaced) = &self.replaced {
-            replaced.store(true, Ordering::Relaxed);
+    fn discount(&self) {
+        if let Some(counts) = &self.counts {
+            counts.store(false, Ordering::Relaxed);
         }
     }
 
     /// Puts a VM into the slot. Returns what was there, to be dropped without the lock.
     fn put(&mut self, booted: Booted, origin: Origin) -> (Option<Vm>, Option<Arc<Origin>>) {
-        self.mark_replaced();
-        self.replaced = Some(booted.replaced);
+        self.discount();
+        self.counts = Some(booted.counts);
         (self.vm.replace(booted.vm), self.origin.replace(Arc::new(origin)))
     }
 }
@@ -131,7 +132,7 @@ impl VmSlot {
             events,
             snapshot: from.and_then(|snapshot| snapshot.as_parent().map(str::to_owned)),
         };
-        let vm = self.boot_one(&origin, None)?;
+        let vm = self.boot_one(&origin, None, true)?;
         let enforcement = vm.vm.enforcement();
         let mut content = self.shared.content.lock();
         if !content.has_ended {
@@ -140,15 +141,15 @@ impl VmSlot {
         Ok(enforcement)
     }
 
-    fn boot_one(&self, origin: &Origin, earlier: Option<&Vm>) -> Result<Booted, Error> {
-        let replaced = Arc::<AtomicBool>::default();
+    fn boot_one(&self, origin: &Origin, earlier: Option<&Vm>, counts: bool) -> Result<Booted, Error> {
+        let counts = Arc::new(AtomicBool::new(counts));
         let events = SlotEvents {
             events: Arc::clone(&origin.events),
             slot: Arc::downgrade(&self.shared),
-            replaced: Arc::clone(&replaced),
+            counts: Arc::clone(&counts),
         };
         let vm = Vm::boot_after(&origin.options, origin.replay_bytes, Arc::new(events), earlier)?;
-        Ok(Booted { vm, replaced })
+        Ok(Booted { vm, counts })
     }
 
     /// Makes a snapshot of the VM, in which nothing may run, and has a VM that begins with it take its place. The caller
@@ -205,11 +206,17 @@ impl VmSlot {
     /// if something `ends` with it.
     fn replace(&self, earlier: &Vm, origin: &Origin, snapshot: &Snapshot, ends: bool) -> Result<(), Error> {
         let origin = origin.over(snapshot);
-        let Booted { vm, replaced } = self.boot_one(&origin, Some(earlier))?;
+        let Booted { vm, counts } = self.boot_one(&origin, Some(earlier), false)?;
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
+        // In this order: if it ends now or later, that is an event.
+        counts.store(true, Ordering::SeqCst);
+        if vm.shared().is_ending() {
+            counts.store(false, Ordering::SeqCst);
+            return Err(Error::Disposed);
+        }
         if ends {
             // Only now that there is another one. Its processes report their ends.
-            self.shared.content.lock().mark_replaced();
+            self.shared.content.lock().discount();
             let used = runtime.block_on(earlier.usage()).ok();
             runtime.block_on(earlier.dispose());
             vm.shared().meter.count_on(used);
@@ -221,7 +228,7 @@ impl VmSlot {
             if content.has_ended {
                 return Err(Error::Disposed);
             }
-            content.put(Booted { vm, replaced }, origin)
+            content.put(Booted { vm, counts }, origin)
         };
         if !ends {
             let earlier = earlier.clone();

@@ -62,7 +62,7 @@ pub fn layer(
             .map_err(|errno| refused(entry, errno))?;
     }
     if let Some((_, newest_fd)) = private.earlier_roots().first() {
-        // The root directory is as its newest layer has it.
+        // The overlay shows these of the topmost layer.
         copy_attributes(newest_fd.as_fd(), upper_fd.as_fd()).at(BootStep::FillLayer)?;
     }
     fchdir(&layers_fd).at(BootStep::ChangeToLayer)?;
