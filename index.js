@@ -14,7 +14,7 @@ const { Calls } = require("./lib/calls");
 const { contextInfo, contextOf, execInContext } = require("./lib/contexts");
 const defaults = require("./lib/defaults");
 const diagnostics = require("./lib/diagnostics");
-const { AgentVmError, invalid, aborted } = require("./lib/error");
+const { AgentVmError, invalid, aborted, disposed } = require("./lib/error");
 const { emitEvent } = require("./lib/events");
 const { requireSuccess } = require("./lib/command-failed");
 const { exec, execText } = require("./lib/exec");
@@ -77,6 +77,11 @@ class AgentVm extends FollowedEmitter {
   /** Releases what the VM has reserved on the host. */
   #unclaim = () => {};
   #options;
+  /**
+   * Does `work` with the boot request for a VM like this one.
+   * @type {import("./lib/snapshots").WithRequest}
+   */
+  #withRequest = () => Promise.reject(disposed());
 
   /** @type {(typeof Contract)["snapshots"]} */
   static snapshots = Object.freeze({
@@ -129,12 +134,11 @@ class AgentVm extends FollowedEmitter {
     const checked = { ...options, __proto__: null };
     const { commands, ...shown } = await needsOf(checked.software ?? []);
     const vm = new AgentVm(constructing, checked);
+    vm.#withRequest = (work) =>
+      withShown(checked, async (opened) => work(bootRequest(opened, await serverNode(), shown)));
     try {
       vm.#unclaim = await claim(vm, checked, shown.mounts);
-      vm.#enforcement = await withShown(checked, async (opened) => {
-        const request = bootRequest(opened, await serverNode(), shown);
-        return Object.freeze(await vm.#calls.askJson("boot", request, from));
-      });
+      vm.#enforcement = Object.freeze(await vm.#withRequest((request) => vm.#calls.askJson("boot", request, from)));
     } catch (error) {
       vm.#calls.gone = true;
       vm.#unclaim();
@@ -673,18 +677,20 @@ class AgentVm extends FollowedEmitter {
 
   /** @type {Contract["snapshot"]} */
   async snapshot(options) {
-    return snapshots.takeSnapshot(this.#calls, this.#options, options);
+    return snapshots.takeSnapshot(this.#calls, this.#options, this.#withRequest, options);
   }
 
   /** @type {Contract["rollback"]} */
   async rollback(snapshot, options) {
-    await snapshots.rollBack(this.#calls, this.#options, snapshot, options);
+    await snapshots.rollBack(this.#calls, this.#options, this.#withRequest, snapshot, options);
   }
 
   /** @type {Contract["fork"]} */
   async fork(count) {
     const options = this.#options;
-    return snapshots.fork(this.#calls, options, count, (from) => AgentVm.#boot({ ...options, from, __proto__: null }));
+    /** @param {string} from */
+    const create = (from) => AgentVm.#boot({ ...options, from, __proto__: null });
+    return snapshots.fork(this.#calls, options, this.#withRequest, count, create);
   }
 
   // ---- lifetime

@@ -253,6 +253,31 @@ test("a root that the caller brought is kept with what was written to it", async
   await AgentVm.snapshots.remove(from);
 });
 
+test("what a VM shows of the host is shown again, and is not part of a snapshot", async () => {
+  const [home, shared, outside] = [temporaryDirectory(), temporaryDirectory(), temporaryDirectory()];
+  fs.mkdirSync(`${shared}/below`);
+  fs.writeFileSync(`${outside}/secret`, "secret");
+  const mounts = [{ path: "/srv/shared", hostPath: shared, readOnly: false, protect: ["kept"] }];
+  const vm = await boot({ home, mounts });
+  // A directory that the VM can write to is held while it is opened; a VM that takes its place opens it again.
+  const below = await boot({ mounts: [{ path: "/srv/below", hostPath: `${shared}/below` }] });
+  await output(vm, "echo host > ~/f; echo host > /srv/shared/f; echo vm > /tmp/f");
+  const from = await vm.snapshot();
+  await below.exec("echo x > /tmp/x");
+  const belowFrom = await below.snapshot();
+  expect(await output(below, "ls -a /srv/below | wc -l; cat /tmp/x")).toBe("2\nx\n");
+  await output(vm, "echo later > ~/f; echo later > /srv/shared/f; echo later > /tmp/f");
+  await vm.rollback(from);
+  expect(await output(vm, "cat ~/f /srv/shared/f /tmp/f")).toBe("later\nlater\nvm\n");
+  expect((await vm.exec("echo x > /srv/shared/kept")).exitCode).not.toBe(0);
+  await output(vm, "rmdir /srv/shared/below");
+  fs.symlinkSync(outside, `${shared}/below`);
+  const refused = [await rejection(below.rollback(belowFrom)), await rejection(AgentVm.create({ from: belowFrom }))];
+  expect(refused.map(({ code }) => code)).toEqual(["ENOTDIR", "ENOTDIR"]);
+  expect(await output(below, "cat /tmp/x")).toBe("x\n");
+  for (const one of [from, belowFrom]) await AgentVm.snapshots.remove(one);
+});
+
 test("a snapshot of a VM that has written nothing costs nothing, and the least change is a change", async () => {
   const rootfs = muslRoot(temporaryDirectory());
   const vm = await boot({ rootfs, user: "root", ids: "single" });

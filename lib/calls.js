@@ -384,29 +384,32 @@ class Calls {
   }
 
   /**
-   * Makes a call during which the addon gets no other call that does not answer at once: such calls wait. Rejects with VM_BUSY if one
-   * made before has not settled, unless `regardless`.
+   * Makes a call during which the addon gets no other call that does not answer at once: such calls wait from now on. Rejects with VM_BUSY if a call made before has not settled, unless `regardless`.
    * @template {"snapshot" | "rollBack"} M
+   * @template T
    * @param {M} method
    * @param {boolean} regardless
-   * @param {ValuesOf<M>} values
-   * @returns {Promise<ResultOf<M>>}
+   * @param {(send: (...values: ValuesOf<M>) => Promise<ResultOf<M>>) => Promise<T>} work Sends the call.
+   * @returns {Promise<T>}
    */
-  async exclusive(method, regardless, ...values) {
+  async exclusive(method, regardless, work) {
     while (this.#exclusive !== undefined) await this.#exclusive;
     this.requireVm();
     if (this.#pending.size > 0 && !regardless) {
       throw new AgentVmError("VM_BUSY", `${method} waits for no other call: one of this VM has not settled`);
     }
-    const call = this.#call(method, undefined, values);
-    const over = () => {
-      this.#exclusive = undefined;
-    };
-    this.#exclusive = call.then(() => {
-      over();
+    let over = () => {};
+    this.#exclusive = new Promise((resolve) => {
+      over = resolve;
+    });
+    try {
+      const result = await work((...values) => this.#send(method, undefined, values));
       this.onReplaced();
-    }, over);
-    return call;
+      return result;
+    } finally {
+      this.#exclusive = undefined;
+      over();
+    }
   }
 
   /** The number of pending execs, and of running things that `start` started. */
@@ -459,6 +462,19 @@ class Calls {
    */
   #call(method, onValue, values, list, signal) {
     if (this.#exclusive) return this.#exclusive.then(() => this.#call(method, onValue, values, list, signal));
+    return this.#send(method, onValue, values, list, signal);
+  }
+
+  /**
+   * @template {Method} M
+   * @param {M} method
+   * @param {((value: ResultOf<M>) => void) | undefined} onValue
+   * @param {ValuesOf<M>} values
+   * @param {{ push(entry: unknown): unknown }} [list]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<ResultOf<M>>}
+   */
+  #send(method, onValue, values, list, signal) {
     return new Promise((resolve, reject) => {
       const call = this.#next++;
       const answer = this.#answer(call, method, values);

@@ -10,6 +10,9 @@ const { parse } = require("./wire");
 /** @import { Calls } from "./calls" */
 /** @import { CheckedOptions } from "./options/create" */
 /** @import { Snapshot } from "../index" */
+/** @import { BootRequest } from "../src/addon" */
+
+/** @typedef {<T>(work: (request: import("./members").Bare<BootRequest>) => Promise<T>) => Promise<T>} WithRequest */
 
 /** The most VMs that one call forks. */
 const MOST_FORKS = 1000;
@@ -79,23 +82,28 @@ function requireFitting(vm, ofSnapshot) {
 /**
  * @param {Calls} calls
  * @param {CheckedOptions} vm The options of the VM.
+ * @param {WithRequest} withRequest
  * @param {unknown} options
  * @returns {Promise<Snapshot>}
  */
-async function takeSnapshot(calls, vm, options) {
+async function takeSnapshot(calls, vm, withRequest, options) {
   const { name } = check.members("options", options, { __proto__: null, name: snapshotName });
-  return take(calls, vm, name, false);
+  return take(calls, vm, withRequest, name, false);
 }
 
 /**
  * @param {Calls} calls
  * @param {CheckedOptions} vm
+ * @param {WithRequest} withRequest
  * @param {string | undefined} name
  * @param {boolean} hidden
  */
-async function take(calls, vm, name, hidden) {
+async function take(calls, vm, withRequest, name, hidden) {
+  const answer = await calls.exclusive("snapshot", false, (send) =>
+    withRequest((request) => send(request, name, hidden)),
+  );
   /** @type {Snapshot} */
-  const snapshot = parse(await calls.exclusive("snapshot", false, name, hidden));
+  const snapshot = parse(answer);
   made.set(snapshot.id, vm);
   return Object.freeze(snapshot);
 }
@@ -108,14 +116,15 @@ async function list(calls) {
 /**
  * @param {Calls} calls
  * @param {CheckedOptions} vm
+ * @param {WithRequest} withRequest
  * @param {unknown} snapshot
  * @param {unknown} options
  */
-async function rollBack(calls, vm, snapshot, options) {
+async function rollBack(calls, vm, withRequest, snapshot, options) {
   const id = snapshotId("snapshot", snapshot);
   const { kill = false } = check.members("options", options, { __proto__: null, kill: check.boolean });
   requireFitting(vm, optionsOf(id));
-  await calls.exclusive("rollBack", kill, id, kill);
+  await calls.exclusive("rollBack", kill, (send) => withRequest((request) => send(request, id, kill)));
 }
 
 /**
@@ -123,12 +132,13 @@ async function rollBack(calls, vm, snapshot, options) {
  * @template {{ dispose(): Promise<void> }} V
  * @param {Calls} calls
  * @param {CheckedOptions} vm
+ * @param {WithRequest} withRequest
  * @param {unknown} count
  * @param {(id: string) => Promise<V>} create
  */
-async function fork(calls, vm, count, create) {
+async function fork(calls, vm, withRequest, count, create) {
   const wanted = count === undefined ? 1 : check.integer(1, MOST_FORKS)("count", count);
-  const { id } = await take(calls, vm, undefined, true);
+  const { id } = await take(calls, vm, withRequest, undefined, true);
   /** @type {V[]} */
   const forks = [];
   try {

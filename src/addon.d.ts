@@ -168,12 +168,12 @@ export declare class NativeVm {
    */
   readScreen(call: number, abortable: boolean, shell: string, after?: number | undefined | null, resizes?: number | undefined | null): Answer<ExitValues | undefined>
   /**
-   * Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM that begins with it takes the VM's place. No other call of
+   * Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM for `request` that begins with it takes the VM's place. No other call of
    * the VM may be made meanwhile. Resolves to the snapshot, as JSON.
    */
-  snapshot(call: number, name: string | undefined, hidden: boolean): Answer<Json<Snapshot>>
+  snapshot(call: number, request: BootRequest, name: string | undefined, hidden: boolean): Answer<Json<Snapshot>>
   /** Has a VM that begins with that snapshot take the VM's place, in the same way; with `kill` whatever runs. */
-  rollBack(call: number, id: string, kill: boolean): Answer<void>
+  rollBack(call: number, request: BootRequest, id: string, kill: boolean): Answer<void>
   /** The snapshots of this server, the oldest first, as JSON. */
   listSnapshots(call: number): Answer<Json<Snapshot[]>>
   /**

@@ -3,37 +3,43 @@
 use std::time::UNIX_EPOCH;
 
 use agent_vm_host::{Snapshot, snapshots};
+use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::value::Value;
 use crate::vm::{Answer, NativeVm, known, on_blocking_thread};
+use crate::wire::BootRequest;
 
 #[napi]
 impl NativeVm {
-    /// Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM that begins with it takes the VM's place. No other call of
+    /// Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM for `request` that begins with it takes the VM's place. No other call of
     /// the VM may be made meanwhile. Resolves to the snapshot, as JSON.
     #[napi(ts_return_type = "Answer<Json<Snapshot>>")]
     pub fn snapshot(
         &self,
         call: f64,
+        request: BootRequest,
         #[napi(ts_arg_type = "string | undefined")] name: Option<String>,
         hidden: bool,
-    ) -> Answer {
+    ) -> Result<Answer> {
+        let (options, replay_bytes) = request.into_host()?;
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
-        on_blocking_thread(move || {
-            let made = slot.snapshot(name, hidden);
+        Ok(on_blocking_thread(move || {
+            let made = slot.snapshot(options, replay_bytes, name, hidden);
             bridge.settle(call, made.map(|snapshot| Value::json(&described(&snapshot))));
-        })
+        }))
     }
 
     /// Has a VM that begins with that snapshot take the VM's place, in the same way; with `kill` whatever runs.
     #[napi(ts_return_type = "Answer<void>")]
-    pub fn roll_back(&self, call: f64, id: String, kill: bool) -> Answer {
+    pub fn roll_back(&self, call: f64, request: BootRequest, id: String, kill: bool) -> Result<Answer> {
+        let (options, replay_bytes) = request.into_host()?;
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
-        on_blocking_thread(move || {
-            bridge.settle(call, slot.roll_back(&id, kill).map(|()| Value::Undefined));
-        })
+        Ok(on_blocking_thread(move || {
+            let done = slot.roll_back(options, replay_bytes, &id, kill);
+            bridge.settle(call, done.map(|()| Value::Undefined));
+        }))
     }
 
     /// The snapshots of this server, the oldest first, as JSON.

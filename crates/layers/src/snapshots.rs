@@ -76,24 +76,23 @@ impl Snapshots {
         }))
     }
 
-    /// Keeps a new one.
+    /// Makes one that nobody can find before it is [kept](Self::keep).
     ///
     /// # Errors
     /// [`SnapshotError`] if there are too many.
-    pub fn add(
+    pub fn make(
         &self,
         parent: Option<String>,
         name: Option<String>,
         hidden: bool,
         layers: Layers,
         bytes: u64,
-    ) -> Result<Arc<Snapshot>, SnapshotError> {
-        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(SnapshotError::Id)?;
-        let mut kept = self.0.lock();
-        if kept.all.len() >= MOST_SNAPSHOTS {
+    ) -> Result<Snapshot, SnapshotError> {
+        if self.0.lock().all.len() >= MOST_SNAPSHOTS {
             return Err(SnapshotError::TooMany);
         }
-        let snapshot = Arc::new(Snapshot {
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(SnapshotError::Id)?;
+        Ok(Snapshot {
             id: id.trim_end().to_owned(),
             parent,
             name,
@@ -101,11 +100,17 @@ impl Snapshots {
             created_at: SystemTime::now(),
             layers,
             bytes,
-        });
+        })
+    }
+
+    /// Keeps one. Those that are made at the same time may be more than the most by their number.
+    pub fn keep(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let snapshot = Arc::new(snapshot);
+        let mut kept = self.0.lock();
         let number = kept.next;
         kept.next += 1;
         kept.all.insert(number, Arc::clone(&snapshot));
-        Ok(snapshot)
+        snapshot
     }
 
     /// That with this id.
@@ -153,30 +158,32 @@ mod tests {
     #[test]
     fn snapshots_are_kept_in_order_until_they_are_removed() {
         let snapshots = Snapshots::new();
-        let one = snapshots
-            .add(None, Some("one".into()), false, Layers::default(), 0)
-            .unwrap();
-        let two = snapshots
-            .add(Some(one.id.clone()), None, false, Layers::default(), 0)
-            .unwrap();
-        let hidden = snapshots
-            .add(Some(two.id.clone()), None, true, Layers::default(), 0)
-            .unwrap();
+        let add = |parent: Option<&Snapshot>, hidden| {
+            let parent = parent.map(|parent| parent.id.clone());
+            let made = snapshots
+                .make(parent, None, hidden, Layers::default(), 0)
+                .unwrap();
+            assert!(snapshots.get(&made.id).is_none());
+            snapshots.keep(made)
+        };
+        let one = add(None, false);
+        let two = add(Some(&one), false);
+        let hidden = add(Some(&two), true);
+        assert_ne!(one.id, two.id);
         assert_eq!(hidden.as_parent(), Some(&*two.id));
         assert_eq!(two.as_parent(), Some(&*two.id));
-        assert_ne!(one.id, two.id);
-        let ids = |snapshots: &Snapshots| {
-            snapshots
-                .list()
-                .iter()
-                .map(|one| one.id.clone())
-                .collect::<Vec<_>>()
+        let ids = || {
+            let all = snapshots.list();
+            all.iter().map(|one| one.id.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(ids(&snapshots), [one.id.clone(), two.id.clone()]);
-        assert_eq!(snapshots.get(&two.id).unwrap().parent.as_deref(), Some(&*one.id));
+        assert_eq!(ids(), [one.id.clone(), two.id.clone()]);
+        assert_eq!(
+            snapshots.get(&hidden.id).unwrap().parent.as_deref(),
+            Some(&*two.id)
+        );
         assert!(snapshots.remove(&one.id));
         assert!(!snapshots.remove(&one.id));
         assert!(snapshots.get(&one.id).is_none());
-        assert_eq!(ids(&snapshots), [two.id.clone()]);
+        assert_eq!(ids(), [two.id.clone()]);
     }
 }

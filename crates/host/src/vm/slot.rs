@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use agent_vm_layers::{Layer, Snapshot};
+use agent_vm_layers::{Layer, Layers, Snapshot};
 use parking_lot::Mutex;
 
 use super::Vm;
@@ -39,25 +39,21 @@ struct SlotContent {
     counts: Option<Arc<AtomicBool>>,
 }
 
-/// How a VM was booted, so that another one can take its place.
+/// What another VM must know to take the place of the one in the slot.
 struct Origin {
-    options: Options,
-    replay_bytes: usize,
     events: Arc<dyn Events>,
-    /// The snapshot that it began with.
+    /// The layers below the VM.
+    layers: Layers,
+    /// The snapshot that it descends from.
     snapshot: Option<String>,
 }
 
 impl Origin {
-    /// That of a VM over a snapshot that is else like this one.
+    /// That of a VM over a snapshot which takes the place of this one.
     fn over(&self, snapshot: &Snapshot) -> Self {
         Self {
-            options: Options {
-                layers: snapshot.layers.clone(),
-                ..self.options.clone()
-            },
-            replay_bytes: self.replay_bytes,
             events: Arc::clone(&self.events),
+            layers: snapshot.layers.clone(),
             snapshot: snapshot.as_parent().map(str::to_owned),
         }
     }
@@ -123,74 +119,86 @@ impl VmSlot {
         from: Option<String>,
     ) -> Result<Enforcement, Error> {
         let from = from.map(|id| snapshot::find(&id)).transpose()?;
-        if let Some(snapshot) = &from {
-            options.layers = snapshot.layers.clone();
-        }
         let origin = Origin {
-            options,
-            replay_bytes,
             events,
+            layers: from
+                .as_ref()
+                .map(|snapshot| snapshot.layers.clone())
+                .unwrap_or_default(),
             snapshot: from.and_then(|snapshot| snapshot.as_parent().map(str::to_owned)),
         };
-        let vm = self.boot_one(&origin, None, true)?;
-        let enforcement = vm.vm.enforcement();
+        options.layers = origin.layers.clone();
+        let booted = self.boot_one(&options, replay_bytes, &origin.events, None, true)?;
+        let enforcement = booted.vm.enforcement();
         let mut content = self.shared.content.lock();
         if !content.has_ended {
-            content.put(vm, origin);
+            content.put(booted, origin);
         }
         Ok(enforcement)
     }
 
-    fn boot_one(&self, origin: &Origin, earlier: Option<&Vm>, counts: bool) -> Result<Booted, Error> {
+    fn boot_one(
+        &self,
+        options: &Options,
+        replay_bytes: usize,
+        events: &Arc<dyn Events>,
+        earlier: Option<&Vm>,
+        counts: bool,
+    ) -> Result<Booted, Error> {
         let counts = Arc::new(AtomicBool::new(counts));
         let events = SlotEvents {
-            events: Arc::clone(&origin.events),
+            events: Arc::clone(events),
             slot: Arc::downgrade(&self.shared),
             counts: Arc::clone(&counts),
         };
-        let vm = Vm::boot_after(&origin.options, origin.replay_bytes, Arc::new(events), earlier)?;
+        let vm = Vm::boot_after(options, replay_bytes, Arc::new(events), earlier)?;
         Ok(Booted { vm, counts })
     }
 
-    /// Makes a snapshot of the VM, in which nothing may run, and has a VM that begins with it take its place. The caller
-    /// makes no other call of the VM until this one is over. Blocks for about a millisecond.
-    pub fn snapshot(&self, name: Option<String>, hidden: bool) -> Result<Arc<Snapshot>, Error> {
+    /// Makes a snapshot of the VM, in which nothing may run, and has a VM with these options that begins with it take its
+    /// place. The caller makes no other call of the VM until this one is over. Blocks for about a millisecond.
+    pub fn snapshot(
+        &self,
+        options: Options,
+        replay_bytes: usize,
+        name: Option<String>,
+        hidden: bool,
+    ) -> Result<Arc<Snapshot>, Error> {
         let (vm, origin) = self.current()?;
         vm.require_idle("snapshot")?;
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-        let below = &origin.options.layers;
-        let frozen = runtime.block_on(vm.freeze_layer(below))?;
+        let frozen = runtime.block_on(vm.freeze_layer(&origin.layers))?;
         let is_new = frozen.is_some();
-        let layers = frozen.unwrap_or_else(|| below.clone());
+        let layers = frozen.unwrap_or_else(|| origin.layers.clone());
         let newest = layers.iter().next().filter(|_| is_new);
         let bytes = newest.map_or(0, Layer::bytes);
         let snapshot = snapshots()
-            .add(origin.snapshot.clone(), name, hidden, layers, bytes)
+            .make(origin.snapshot.clone(), name, hidden, layers, bytes)
             .map_err(|error| Error::LimitExceeded(error.to_string()))?;
-        if !is_new {
-            let mut content = self.shared.content.lock();
-            content.origin = Some(Arc::new(origin.over(&snapshot)));
-            return Ok(snapshot);
+        if is_new {
+            self.replace(options, replay_bytes, &vm, origin.over(&snapshot), false)?;
+        } else {
+            self.shared.content.lock().origin = Some(Arc::new(origin.over(&snapshot)));
         }
-        match self.replace(&vm, &origin, &snapshot, false) {
-            Ok(()) => Ok(snapshot),
-            Err(error) => {
-                // The VM goes on as it was, and may write to what would have been a layer.
-                snapshots().remove(&snapshot.id);
-                Err(error)
-            }
-        }
+        // Only now that nothing writes to its newest layer any more.
+        Ok(snapshots().keep(snapshot))
     }
 
-    /// Has a VM that begins with the snapshot with that id take the VM's place. What runs in the VM is killed if `kill`;
-    /// else nothing may run in it. The caller makes no other call of the VM until this one is over.
-    pub fn roll_back(&self, id: &str, kill: bool) -> Result<(), Error> {
+    /// Has a VM with these options that begins with the snapshot with that id take the VM's place. What runs in the VM is
+    /// killed if `kill`; else nothing may run in it. The caller makes no other call of the VM until this one is over.
+    pub fn roll_back(
+        &self,
+        options: Options,
+        replay_bytes: usize,
+        id: &str,
+        kill: bool,
+    ) -> Result<(), Error> {
         let (vm, origin) = self.current()?;
         let snapshot = snapshot::find(id)?;
         if !kill {
             vm.require_idle("rollback")?;
         }
-        self.replace(&vm, &origin, &snapshot, kill)
+        self.replace(options, replay_bytes, &vm, origin.over(&snapshot), kill)
     }
 
     fn current(&self) -> Result<(Vm, Arc<Origin>), Error> {
@@ -202,11 +210,19 @@ impl VmSlot {
             .ok_or(Error::Disposed)
     }
 
-    /// Boots a VM like the one in the slot that begins with `snapshot`, and puts it there. Waits for the end of the other one
-    /// if something `ends` with it.
-    fn replace(&self, earlier: &Vm, origin: &Origin, snapshot: &Snapshot, ends: bool) -> Result<(), Error> {
-        let origin = origin.over(snapshot);
-        let Booted { vm, counts } = self.boot_one(&origin, Some(earlier), false)?;
+    /// Boots a VM over the layers of `origin`, and puts it into the slot. Waits for the end of the `earlier` one if something
+    /// `ends` with it.
+    fn replace(
+        &self,
+        mut options: Options,
+        replay_bytes: usize,
+        earlier: &Vm,
+        origin: Origin,
+        ends: bool,
+    ) -> Result<(), Error> {
+        options.layers = origin.layers.clone();
+        let Booted { vm, counts } =
+            self.boot_one(&options, replay_bytes, &origin.events, Some(earlier), false)?;
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
         // In this order: if it ends now or later, that is an event.
         counts.store(true, Ordering::SeqCst);
