@@ -44,6 +44,7 @@ impl NativeVm {
 
     /// The snapshots of this server, the oldest first, as JSON.
     #[napi(ts_return_type = "Answer<Json<Snapshot[]>>")]
+    #[allow(clippy::unused_self, reason = "it is called like the others")]
     pub fn list_snapshots(&self, _call: f64) -> Value {
         let all = snapshots().list();
         let all: Vec<_> = all.iter().map(|snapshot| described(snapshot)).collect();

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::boot::CgroupMeters;
-use crate::usage::Usage;
 
 /// What is kept of earlier readings of a VM.
 #[derive(Debug)]
@@ -34,12 +33,11 @@ impl Meter {
 
 impl Meter {
     /// Counts on where a VM was whose place this one has taken.
-    pub fn count_on(&self, used: Option<Usage>) {
-        let Some(used) = used else { return };
+    pub fn count_on(&self, cpu_ms: u64, peak_processes: u64, peak_memory_bytes: u64) {
         self.earlier_cpu_us
-            .fetch_add(used.cpu_ms.saturating_mul(1000), Ordering::Relaxed);
-        raise(&self.peak_processes, used.peak_processes);
-        raise(&self.peak_memory_bytes, used.peak_memory_bytes);
+            .fetch_add(cpu_ms.saturating_mul(1000), Ordering::Relaxed);
+        raise(&self.peak_processes, peak_processes);
+        raise(&self.peak_memory_bytes, peak_memory_bytes);
     }
 }
 

@@ -198,6 +198,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::AwaitEnd { call, .. }
         | Request::Connect { call, .. }
         | Request::Measure { call }
+        | Request::TakeLayer { call }
         | Request::File { call, .. } => *call,
     }
 }
@@ -383,6 +384,7 @@ fn options(seed: u64) -> Options {
         },
         resources: Resources::default(),
         log: None,
+        layers: agent_vm_host::Layers::default(),
         ids: None,
         user: None,
     }

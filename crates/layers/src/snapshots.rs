@@ -184,6 +184,6 @@ mod tests {
         assert!(snapshots.remove(&one.id));
         assert!(!snapshots.remove(&one.id));
         assert!(snapshots.get(&one.id).is_none());
-        assert_eq!(ids(), [two.id.clone()]);
+        assert_eq!(ids(), std::slice::from_ref(&two.id));
     }
 }

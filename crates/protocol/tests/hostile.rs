@@ -10,9 +10,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use agent_vm_protocol::channel::{INLINE_BYTES, MAX_BYTES, MAX_DESCRIPTORS, decode};
 use agent_vm_protocol::message::{
     Attributes, BindSource, Boot, BootStep, CgroupSetting, Cgroups, Existing, Exit, Failure, FileStep,
-    Hardware, InnerIds, Isolation, KnownProcess, Launch, Limits, MapIds, MapProgram, MemoryCount, Network,
-    OpenMode, OwnMap, ProgramUser, Reply, Request, RootEntry, ShownCgroup, Spawn, Stdio, Target, Usage,
-    WriteMode,
+    Hardware, InnerIds, Isolation, KnownProcess, Launch, Layers, Limits, MapIds, MapProgram, MemoryCount,
+    Network, OpenMode, OwnMap, ProgramUser, Reply, Request, RootEntry, ShownCgroup, Spawn, Stdio, Target,
+    Usage, WriteMode,
 };
 use agent_vm_protocol::{Channel, Frame, ReceiveError};
 use nix::fcntl::OFlag;
@@ -60,6 +60,10 @@ fn requests() -> Vec<Request> {
             take_id: Some(1000),
             rootfs: None,
             network: Network::Host,
+            layers: Layers {
+                mounts: vec![5, 6],
+                shared: true,
+            },
             landlock: None,
             hardware: Some(Hardware {
                 mount: 4,

@@ -233,9 +233,12 @@ impl VmSlot {
         if ends {
             // Only now that there is another one. Its processes report their ends.
             self.shared.content.lock().discount();
-            let used = runtime.block_on(earlier.usage()).ok();
+            let used = runtime.block_on(earlier.usage());
             runtime.block_on(earlier.dispose());
-            vm.shared().meter.count_on(used);
+            if let Ok(used) = used {
+                let meter = &vm.shared().meter;
+                meter.count_on(used.cpu_ms, used.peak_processes, used.peak_memory_bytes);
+            }
         }
         vm.shared().take_over(earlier.shared());
         let weak = Arc::downgrade(vm.shared());
@@ -250,9 +253,10 @@ impl VmSlot {
             let earlier = earlier.clone();
             // It ends when it has told what it used.
             drop(runtime.spawn(async move {
-                let used = earlier.usage().await.ok();
-                if let Some(shared) = weak.upgrade() {
-                    shared.meter.count_on(used);
+                let used = earlier.usage().await;
+                if let (Ok(used), Some(shared)) = (used, weak.upgrade()) {
+                    let meter = &shared.meter;
+                    meter.count_on(used.cpu_ms, used.peak_processes, used.peak_memory_bytes);
                 }
             }));
         }

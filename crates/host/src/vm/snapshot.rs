@@ -28,7 +28,7 @@ pub(super) fn find(id: &str) -> Result<Arc<Snapshot>, Error> {
         .ok_or_else(|| Error::SnapshotNotFound(id.to_owned()))
 }
 
-pub(super) fn too_many(error: &TooManyLayers) -> Error {
+fn too_many(error: TooManyLayers) -> Error {
     Error::LimitExceeded(error.to_string())
 }
 
@@ -96,9 +96,9 @@ impl Vm {
         if unchanged {
             return Ok(None);
         }
-        below.require_room().map_err(|error| too_many(&error))?;
+        below.require_room().map_err(too_many)?;
         let mount_fd = fds.into_iter().next().ok_or_else(Error::missing_descriptor)?;
         let layer = Layer::in_memory(mount_fd).map_err(|errno| Error::system(&errno.into(), "fstatfs"))?;
-        below.below(layer).map(Some).map_err(|error| too_many(&error))
+        below.below(layer).map(Some).map_err(too_many)
     }
 }

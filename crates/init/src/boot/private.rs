@@ -139,7 +139,7 @@ impl Private {
         let mut lower = Vec::new();
         if !layers.mounts.is_empty() {
             self.shows_changes = true;
-            let (below_fd, roots_fd) = (self.place(c"below")?, self.place(ROOTS)?);
+            let (below_fd, earlier_fd) = (self.place(c"below")?, self.place(ROOTS)?);
             for (number, &index) in layers.mounts.iter().enumerate() {
                 let mount_fd = attachments
                     .take(index)
@@ -159,7 +159,7 @@ impl Private {
                 if attach(KEPT, &below_fd).at(BootStep::AttachLayers)?.is_some() {
                     lower.push(number.to_string());
                 }
-                let root_fd = attach(ROOT, &roots_fd).at(BootStep::AttachLayers)?;
+                let root_fd = attach(ROOT, &earlier_fd).at(BootStep::AttachLayers)?;
                 self.roots
                     .extend(root_fd.map(|root_fd| (number.to_string(), root_fd)));
             }

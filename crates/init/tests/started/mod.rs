@@ -7,7 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use agent_vm_protocol::message::{Boot, Cgroups, Isolation, Limits, Network, ProgramUser, Reply, Request};
+use agent_vm_protocol::message::{
+    Boot, Cgroups, Isolation, Layers, Limits, Network, ProgramUser, Reply, Request,
+};
 use agent_vm_protocol::{Channel, Frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, sendmsg};
@@ -114,6 +116,7 @@ pub fn boot() -> Request {
         take_id: None,
         network: Network::Host,
         rootfs: None,
+        layers: Layers::default(),
         landlock: None,
         hardware: None,
         root: Vec::new(),
