@@ -50,7 +50,7 @@ async function inHostDirectory(path, create, work) {
  * @param {(options: CheckedOptions) => Promise<T>} work
  */
 async function withShown(options, work) {
-  const { home, mounts = [] } = options;
+  const { home, rootfs, mounts = [] } = options;
   /** @type {[path: string, handle: FileHandle][]} */
   const held = [];
   /** @param {string} path */
@@ -67,6 +67,7 @@ async function withShown(options, work) {
     /** @type {CheckedOptions} */
     const shown = { __proto__: null, ...options };
     if (home !== undefined) shown.home = await hold(home);
+    if (rootfs !== undefined) shown.rootfs = await hold(rootfs);
     if (mounts.length > 0) {
       const opened = mounts.map(async (mount) => ({
         __proto__: /** @type {null} */ (null),

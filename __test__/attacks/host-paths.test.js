@@ -7,6 +7,7 @@ const path = require("node:path");
 const { AgentVm } = require("../..");
 const { temporaryDirectory } = require("../fixture/directory");
 const { rejection } = require("../fixture/promises");
+const { muslRoot } = require("../fixture/roots");
 const { boot, output } = require("../fixture/vm");
 
 const read = (...names) => fs.readFileSync(path.join(...names), "utf8");
@@ -106,6 +107,7 @@ test("no link that a VM can have made is followed when another VM, or the next o
       { mounts: [{ path: "/x", hostPath }] },
       { mounts: [{ path: "/x", hostPath, readOnly: false }] },
       { home: hostPath },
+      { rootfs: hostPath },
       // The one that it can write to is its own.
       {
         mounts: [
@@ -147,4 +149,24 @@ test("a directory in one that a VM can write to is shown like any other", async 
     code: "ENOTDIR",
     path: path.join(hostPath, "g"),
   });
+});
+
+test("a root in a directory that a VM can write to is what was there, and no link leads to another", async () => {
+  const rootfs = path.join(shared, "root");
+  muslRoot(rootfs);
+  const once = async () => {
+    const other = await boot({ rootfs });
+    const said = await output(other, "hello; cat /mark 2>/dev/null || true");
+    await other.dispose();
+    return said;
+  };
+  // The third may be one that was made ahead.
+  for (let round = 0; round < 3; round++) expect(await once()).toBe("hello from musl\n");
+  const elsewhere = muslRoot(temporaryDirectory());
+  fs.writeFileSync(path.join(elsewhere, "mark"), "another\n");
+  await output(vm, `mv /shared/root /shared/old && ln -s '${elsewhere}' /shared/root`);
+  const error = await rejection(AgentVm.create({ rootfs }));
+  expect(error).toMatchObject({ code: "ENOTDIR", path: rootfs, message: expect.stringContaining(rootfs) });
+  await output(vm, "rm /shared/root && mv /shared/old /shared/root");
+  expect(await once()).toBe("hello from musl\n");
 });
