@@ -144,15 +144,21 @@ async function fork(calls, vm, withRequest, count, create) {
   try {
     let begun = 0;
     const work = async () => {
-      while (begun < wanted) {
-        const index = begun++;
-        forks[index] = await create(id);
+      try {
+        while (begun < wanted) {
+          const index = begun++;
+          forks[index] = await create(id);
+        }
+      } catch (error) {
+        // No more of them.
+        begun = wanted;
+        throw error;
       }
     };
     const done = await Promise.allSettled(Array.from({ length: Math.min(wanted, AT_ONCE) }, work));
     const failed = done.find((one) => one.status === "rejected");
     if (failed === undefined) return forks;
-    await Promise.all(forks.map((one) => one?.dispose()));
+    await Promise.all(forks.map((one) => one.dispose()));
     throw failed.reason;
   } finally {
     // The forks need its layers, and keep them.
