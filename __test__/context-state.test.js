@@ -194,7 +194,8 @@ test("getContext and listContexts report directory, environment and what runs", 
   const waiting = first("echo waited");
   const seen = await until(async () => {
     const info = await own.getContext(first.id);
-    return info.processes.length === 2 && info;
+    // A process that is just being executed has its name before its arguments.
+    return info.processes.length === 2 && info.processes.every(({ args }) => args[0] === "1000") && info;
   });
   expect(seen).toMatchObject({
     contextId: first.id,
