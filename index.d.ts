@@ -999,19 +999,25 @@ export class AgentVm extends EventEmitter<AgentVmEvents> {
   /**
    * Keeps what the VM has written: everything in its private directories (`/home/user`, `/tmp`, `/var/tmp`, `directories`, and
    * root's home) and, with a `rootfs`, everywhere. Not what is in `/run` and `/dev/shm`, in `home` and `mounts` of the host, and no
-   * processes. It costs about as much as a boot, however much was written: the VM goes on as a new one over what it has written, with
-   * new limits on disk space for what it writes from then on.
+   * processes. Contexts are kept as their working directory and environment.
    *
-   * Nothing may run in the VM, also nothing that a command has left; no stream, archive or watch may be open; there may be no contexts,
-   * and no other call that has not settled, else VM_BUSY. Calls made meanwhile wait. Needs isolation "namespaces" and Linux 6.15
-   * or later, else ISOLATION_UNAVAILABLE. A VM descends from at most 64 snapshots and forks, and a server keeps at most 10,000
-   * snapshots, else LIMIT_EXCEEDED. If it rejects, the VM is as it was.
+   * With nothing running it costs about as much as a boot, however much was written: the VM goes on as a new one over what it has
+   * written, with new limits on disk space for what it writes from then on. If something runs, the VM stays as it is: everything in it
+   * is frozen while what it has written since it began is copied, about a second for each GiB, and then goes on. Where a VM cannot be
+   * paused (`pause`), a snapshot while programs run rejects with ISOLATION_UNAVAILABLE; contexts in which nothing runs are no obstacle.
+   *
+   * Rejects with VM_BUSY while a call that changes files has not settled, or a stream or archive is open. Calls made meanwhile wait.
+   * Needs isolation "namespaces" and Linux 6.15 or later, else ISOLATION_UNAVAILABLE. A server keeps at most 10,000 snapshots, else
+   * LIMIT_EXCEEDED. If it rejects, the VM is as it was.
    */
   snapshot(options?: SnapshotOptions): Promise<Snapshot>;
   /**
    * Makes the VM what a snapshot is, of this VM or of another one with the same `rootfs` and ids. What was written since is lost. With
-   * `kill`, whatever runs is killed, with `reason: "disposed"`, and calls that wait for it reject with VM_DISPOSED; without, nothing may run, as
-   * for `snapshot`. If it rejects, the VM is as it was.
+   * `kill`, whatever runs is killed, with `reason: "disposed"`, and calls that wait for it reject with VM_DISPOSED; without it, VM_BUSY
+   * if something runs or is open, a context or a watch among it, or another call has not settled.
+   *
+   * Contexts are those of the snapshot, under their names; the first command of each starts a shell again (`contextRestarted`). The
+   * same holds for VMs that begin with it. If it rejects, the VM is as it was.
    */
   rollback(snapshot: Snapshot | string, options?: RollbackOptions): Promise<void>;
   /**

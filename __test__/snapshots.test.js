@@ -98,8 +98,8 @@ test("calls made meanwhile wait, and reach the VM over the snapshot", async () =
     vm.snapshot().catch(({ code }) => code),
   ]);
   expect(made[1].stdout).toBe("kept");
-  // The first call that may not wait for another one finds one under way, or follows it.
-  expect(["VM_BUSY", "object"]).toContain(typeof made[3] === "object" ? "object" : made[3]);
+  // The second one comes before the command, or while it runs, when not every VM can be frozen.
+  expect(["ISOLATION_UNAVAILABLE", "object"]).toContain(typeof made[3] === "object" ? "object" : made[3]);
   expect(await output(vm, "cat f")).toBe("keptmore\n");
 });
 
@@ -152,47 +152,47 @@ test("forks begin with what was written, and their VM goes on", async () => {
   await AgentVm.snapshots.remove(snapshot);
 });
 
-test("nothing may run or be open; what is refused leaves the VM as it was", async () => {
+test("a rollback needs a VM in which nothing runs, and no snapshot is made while files are open", async () => {
   const vm = await boot();
   await vm.writeFile("/home/user/f", "x");
   const from = await vm.snapshot();
-  const refused = async () => [(await rejection(vm.snapshot())).code, (await rejection(vm.rollback(from))).code];
-  const busy = ["VM_BUSY", "VM_BUSY"];
+  const refused = async () => (await rejection(vm.rollback(from))).code;
 
   const { pid } = await vm.spawn("sleep", ["600"]);
-  expect(await refused()).toEqual(busy);
-  expect((await rejection(vm.fork(2))).code).toBe("VM_BUSY");
+  expect(await refused()).toBe("VM_BUSY");
   await vm.killProcess(pid);
   await vm.waitProcess(pid);
 
   const { background } = await vm.exec("sleep 600 > /dev/null 2>&1 &");
-  expect(await refused()).toEqual(busy);
+  expect(await refused()).toBe("VM_BUSY");
   await vm.killProcess(background[0].pid);
   await until(async () => (await vm.allProcesses()).length === 0);
 
   const running = vm.exec("sleep 0.5; echo done");
-  expect(await refused()).toEqual(busy);
+  expect(await refused()).toBe("VM_BUSY");
   expect((await running).stdout).toBe("done\n");
 
   const { shellId } = await vm.openShell({ command: "cat" });
-  expect(await refused()).toEqual(busy);
+  expect(await refused()).toBe("VM_BUSY");
   await vm.closeShell(shellId);
 
   const { contextId } = await vm.createContext();
-  expect(await refused()).toEqual(busy);
+  expect(await refused()).toBe("VM_BUSY");
   await vm.deleteContext(contextId);
-
-  const stream = vm.createReadStream("/home/user/f");
-  await new Promise((resolve) => stream.once("readable", resolve));
-  expect(await refused()).toEqual(busy);
-  stream.destroy();
 
   const watcher = vm.watch("/home/user");
   await watcher.ready;
-  expect(await refused()).toEqual(busy);
+  expect(await refused()).toBe("VM_BUSY");
   await watcher.return();
 
-  await vm.writeFile("/home/user/f", "y");
+  const stream = vm.createReadStream("/home/user/f");
+  await new Promise((resolve) => stream.once("readable", resolve));
+  expect([await refused(), (await rejection(vm.snapshot())).code]).toEqual(["VM_BUSY", "VM_BUSY"]);
+  stream.destroy();
+
+  const writing = vm.writeFile("/home/user/f", Buffer.alloc(1 << 24));
+  expect((await rejection(vm.fork(2))).code).toBe("VM_BUSY");
+  await writing;
   await vm.rollback(from);
   expect(await output(vm, "cat f")).toBe("x");
   await AgentVm.snapshots.remove(from);
@@ -337,7 +337,7 @@ test("arguments that cannot be are refused", async () => {
   expect((await rejection(none.snapshot())).code).toBe("ISOLATION_UNAVAILABLE");
 });
 
-test("a VM descends from 64 snapshots at most, and removed ones give everything back", async () => {
+test("removed snapshots give everything back", async () => {
   const open = () => fs.readdirSync("/proc/self/fd").length;
   const vm = await boot();
   await vm.exec("true");
@@ -347,9 +347,6 @@ test("a VM descends from 64 snapshots at most, and removed ones give everything 
     await vm.writeFile("/home/user/n", `${number}`);
     made.push(await vm.snapshot());
   }
-  await vm.writeFile("/home/user/n", "more");
-  expect((await rejection(vm.snapshot())).code).toBe("LIMIT_EXCEEDED");
-  expect(await output(vm, "cat n")).toBe("more");
   await vm.rollback(made[0]);
   expect(await output(vm, "cat n")).toBe("0");
   for (const snapshot of made) await AgentVm.snapshots.remove(snapshot);

@@ -33,12 +33,35 @@ const {
 /** The kinds of messages after which the addon may wait with the next one until this turn of the event loop is over. */
 const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutput, Piece, ShellWaiting, Ports]);
 
+/**
+ * The calls that change files by themselves, and not by a program.
+ * @type {Set<string>}
+ */
+const WRITE = new Set([
+  "appendFile",
+  "chmod",
+  "copy",
+  "mkdir",
+  "openArchive",
+  "openToWrite",
+  "remove",
+  "rename",
+  "symlink",
+  "truncate",
+  "uploadDirectory",
+  "utimes",
+  "writeArchive",
+  "writeFile",
+  "writeOpened",
+]);
+
 /** @typedef {(data: Uint8Array) => void} OnData */
 
 /**
  * A call that has not settled. `forget` stops following its AbortSignal.
  * @typedef {object} Pending
  * @property {false} isExec
+ * @property {boolean} writes Whether it changes files by itself.
  * @property {(value: never) => void} resolve
  * @property {(error: Error) => void} reject
  * @property {AbortSignal | undefined} signal
@@ -50,6 +73,7 @@ const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutp
 /**
  * @typedef {object} PendingExec
  * @property {true} isExec
+ * @property {false} writes
  * @property {(result: AnyExecResult) => void} resolve
  * @property {(error: Error) => void} reject
  * @property {AbortSignal | undefined} signal
@@ -312,7 +336,16 @@ class Calls {
       queueMicrotask(settled);
     } else {
       const [resolve, reject, none] = [settled, settled, undefined];
-      this.#await(call, { resolve, reject, isExec: false, signal: none, onValue: none, list: none, forget: none });
+      this.#await(call, {
+        resolve,
+        reject,
+        isExec: false,
+        writes: false,
+        signal: none,
+        onValue: none,
+        list: none,
+        forget: none,
+      });
     }
     return () => {
       canceled = true;
@@ -372,6 +405,7 @@ class Calls {
         resolve,
         reject,
         isExec: true,
+        writes: false,
         signal,
         onStdout: inContext(onStdout),
         onStderr: inContext(onStderr),
@@ -384,18 +418,21 @@ class Calls {
   }
 
   /**
-   * Makes a call during which the addon gets no other call that does not answer at once: such calls wait from now on. Rejects with VM_BUSY if a call made before has not settled, unless `regardless`.
+   * Makes a call during which the addon gets no other call that does not answer at once: such calls wait from now on. `work` sends
+   * it. Rejects with VM_BUSY if one of those made before has not settled, unless it `allows` "any", or those that "read": whatever
+   * does not change files by itself. `work` learns whether there are some.
    * @template {"snapshot" | "rollBack"} M
    * @template T
    * @param {M} method
-   * @param {boolean} regardless
-   * @param {(send: (...values: ValuesOf<M>) => Promise<ResultOf<M>>) => Promise<T>} work Sends the call.
+   * @param {"none" | "read" | "any"} allows
+   * @param {(send: (...values: ValuesOf<M>) => Promise<ResultOf<M>>, pending: boolean) => Promise<T>} work
    * @returns {Promise<T>}
    */
-  async exclusive(method, regardless, work) {
+  async exclusive(method, allows, work) {
     while (this.#exclusive !== undefined) await this.#exclusive;
     this.requireVm();
-    if (this.#pending.size > 0 && !regardless) {
+    const pending = [...this.#pending.values()];
+    if (allows !== "any" && pending.some((one) => allows === "none" || one.writes)) {
       throw new AgentVmError("VM_BUSY", `${method} waits for no other call: one of this VM has not settled`);
     }
     let over = () => {};
@@ -403,7 +440,7 @@ class Calls {
       over = resolve;
     });
     try {
-      const result = await work((...values) => this.#send(method, undefined, values));
+      const result = await work((...values) => this.#send(method, undefined, values), pending.length > 0);
       this.onReplaced();
       return result;
     } finally {
@@ -484,8 +521,9 @@ class Calls {
         else resolve(answer[1]);
         return;
       }
+      const writes = WRITE.has(method);
       /** @type {Pending} */
-      const pending = { resolve, reject, isExec: false, signal, onValue, list, forget: undefined };
+      const pending = { resolve, reject, isExec: false, writes, signal, onValue, list, forget: undefined };
       this.#await(call, pending);
       pending.forget = this.#watch(signal, call);
     });

@@ -99,8 +99,8 @@ async function takeSnapshot(calls, vm, withRequest, options) {
  * @param {boolean} hidden
  */
 async function take(calls, vm, withRequest, name, hidden) {
-  const answer = await calls.exclusive("snapshot", false, (send) =>
-    withRequest((request) => send(request, name, hidden)),
+  const answer = await calls.exclusive("snapshot", "read", (send, pending) =>
+    withRequest((request) => send(request, name, hidden, pending)),
   );
   /** @type {Snapshot} */
   const snapshot = parse(answer);
@@ -124,7 +124,7 @@ async function rollBack(calls, vm, withRequest, snapshot, options) {
   const id = snapshotId("snapshot", snapshot);
   const { kill = false } = check.members("options", options, { __proto__: null, kill: check.boolean });
   requireFitting(vm, optionsOf(id));
-  await calls.exclusive("rollBack", kill, (send) => withRequest((request) => send(request, id, kill)));
+  await calls.exclusive("rollBack", kill ? "any" : "none", (send) => withRequest((request) => send(request, id, kill)));
 }
 
 /**

@@ -168,10 +168,11 @@ export declare class NativeVm {
    */
   readScreen(call: number, abortable: boolean, shell: string, after?: number | undefined | null, resizes?: number | undefined | null): Answer<ExitValues | undefined>
   /**
-   * Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM for `request` that begins with it takes the VM's place. No other call of
-   * the VM may be made meanwhile. Resolves to the snapshot, as JSON.
+   * Makes a snapshot of the VM, hidden from `listSnapshots` or not. If nothing runs in the VM and no calls are `pending`, a VM
+   * for `request` that begins with it takes the VM's place. No other call of the VM may be made meanwhile. Resolves to the snapshot,
+   * as JSON.
    */
-  snapshot(call: number, request: BootRequest, name: string | undefined, hidden: boolean): Answer<Json<Snapshot>>
+  snapshot(call: number, request: BootRequest, name: string | undefined, hidden: boolean, pending: boolean): Answer<Json<Snapshot>>
   /** Has a VM that begins with that snapshot take the VM's place, in the same way; with `kill` whatever runs. */
   rollBack(call: number, request: BootRequest, id: string, kill: boolean): Answer<void>
   /** The snapshots of this server, the oldest first, as JSON. */

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use agent_vm_host::{Snapshot, snapshots};
+use agent_vm_host::{VmSnapshot, snapshots};
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use serde_json::json;
@@ -13,8 +13,9 @@ use crate::wire::BootRequest;
 
 #[napi]
 impl NativeVm {
-    /// Makes a snapshot of the VM, hidden from `listSnapshots` or not. Nothing may run in the VM; a VM for `request` that begins with it takes the VM's place. No other call of
-    /// the VM may be made meanwhile. Resolves to the snapshot, as JSON.
+    /// Makes a snapshot of the VM, hidden from `listSnapshots` or not. If nothing runs in the VM and no calls are `pending`, a VM
+    /// for `request` that begins with it takes the VM's place. No other call of the VM may be made meanwhile. Resolves to the snapshot,
+    /// as JSON.
     #[napi(ts_return_type = "Answer<Json<Snapshot>>")]
     pub fn snapshot(
         &self,
@@ -22,11 +23,12 @@ impl NativeVm {
         request: BootRequest,
         #[napi(ts_arg_type = "string | undefined")] name: Option<String>,
         hidden: bool,
+        pending: bool,
     ) -> Result<Answer> {
         let (options, replay_bytes) = request.into_host()?;
         let (bridge, slot) = (self.bridge.clone(), self.slot.clone());
         Ok(on_blocking_thread(move || {
-            let made = slot.snapshot(options, replay_bytes, name, hidden);
+            let made = slot.snapshot(options, replay_bytes, name, hidden, pending);
             bridge.settle(call, made.map(|snapshot| Value::json(&described(&snapshot))));
         }))
     }
@@ -60,7 +62,7 @@ impl NativeVm {
     }
 }
 
-fn described(snapshot: &Snapshot) -> serde_json::Value {
+fn described(snapshot: &VmSnapshot) -> serde_json::Value {
     let created = snapshot.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     json!({
         "id": snapshot.id,

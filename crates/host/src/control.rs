@@ -350,6 +350,7 @@ impl Control {
             | Reply::NotKept { .. }
             | Reply::IdsMapped
             | Reply::IdsNotMapped { .. }
+            | Reply::Merged
             | Reply::Ready { .. }
             | Reply::BootFailed { .. } => return Err(Unasked),
         }

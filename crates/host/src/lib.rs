@@ -48,7 +48,7 @@ mod waiting;
 mod watch;
 
 pub use abort::Abort;
-pub use agent_vm_layers::{Layers, Snapshot};
+pub use agent_vm_layers::Layers;
 pub use agent_vm_protocol::message::{Attributes, Disk, Limits};
 pub use agent_vm_protocol::message::{MorePipes, PipeDirection};
 pub use context::ContextId;
@@ -75,5 +75,5 @@ pub use screen::{ScreenView, View};
 pub use shell_id::ShellId;
 pub use totals::Totals;
 pub use usage::Usage;
-pub use vm::{IoStats, Vm, VmSlot, snapshots};
+pub use vm::{IoStats, Vm, VmSlot, VmSnapshot, snapshots};
 pub use watch::{WatchEvent, WatchFilesRequest};

@@ -185,6 +185,7 @@ fn number_of(request: &Request) -> u64 {
         | Request::HandOut
         | Request::Keep(_)
         | Request::MapIds(_)
+        | Request::MergeLayers(_)
         | Request::Boot(_)
         | Request::Adopt { .. }
         | Request::StopAwaiting { .. }

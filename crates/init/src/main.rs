@@ -20,6 +20,7 @@ mod landlock_domain;
 mod launch;
 mod map_ids;
 mod mediate;
+mod merge;
 mod meter;
 mod network;
 mod process_table;
@@ -131,6 +132,11 @@ fn await_boot(mut control: Control) -> Result<Option<(Control, Box<Boot>, Attach
             }
             Request::MapIds(wanted) => {
                 control.send(&map_ids::run(&wanted), Vec::new())?;
+                return Ok(control.drain().map(|()| None)?);
+            }
+            Request::MergeLayers(wanted) => {
+                let merged = merge::run(&wanted, attachments).map_err(|error| refuse(&mut control, error))?;
+                control.send(&Reply::Merged, vec![merged])?;
                 return Ok(control.drain().map(|()| None)?);
             }
             _ => return Err(Fatal::NotBoot),

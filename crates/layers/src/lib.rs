@@ -8,5 +8,5 @@ mod layer;
 mod release;
 mod snapshots;
 
-pub use layer::{Layer, Layers, MOST_LAYERS, TooManyLayers};
-pub use snapshots::{MOST_SNAPSHOTS, Snapshot, SnapshotError, Snapshots};
+pub use layer::{Layer, Layers};
+pub use snapshots::{MOST_SNAPSHOTS, NewSnapshot, Snapshot, SnapshotError, Snapshots};

@@ -24,9 +24,9 @@ pub enum SnapshotError {
     Id(#[source] io::Error),
 }
 
-/// What a VM had written at some time.
+/// What a VM had written at some time, and what else the server knew of it.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct Snapshot<T = ()> {
     /// Its id, which no other snapshot has or had.
     pub id: String,
     /// The snapshot that its VM descended from, if any.
@@ -41,9 +41,28 @@ pub struct Snapshot {
     pub layers: Layers,
     /// The bytes of memory for what was written since its parent.
     pub bytes: u64,
+    /// What else a VM that begins with it gets.
+    pub state: T,
 }
 
-impl Snapshot {
+/// A snapshot to be made.
+#[derive(Debug, Default)]
+pub struct NewSnapshot<T = ()> {
+    /// The snapshot that its VM descended from, if any.
+    pub parent: Option<String>,
+    /// What its maker calls it.
+    pub name: Option<String>,
+    /// Whether it is no snapshot for callers.
+    pub hidden: bool,
+    /// What a VM that begins with it has below it.
+    pub layers: Layers,
+    /// The bytes of memory for what was written since its parent.
+    pub bytes: u64,
+    /// What else such a VM gets.
+    pub state: T,
+}
+
+impl<T> Snapshot<T> {
     /// What a VM that begins with it descends from, for callers.
     #[must_use]
     pub fn as_parent(&self) -> Option<&str> {
@@ -56,17 +75,23 @@ impl Snapshot {
 }
 
 /// The snapshots of a server, in the order in which they were made.
-#[derive(Debug, Default)]
-pub struct Snapshots(Mutex<Kept>);
+#[derive(Debug)]
+pub struct Snapshots<T = ()>(Mutex<Kept<T>>);
 
-#[derive(Debug, Default)]
-struct Kept {
+#[derive(Debug)]
+struct Kept<T> {
     /// By the number of each.
-    all: BTreeMap<u64, Arc<Snapshot>>,
+    all: BTreeMap<u64, Arc<Snapshot<T>>>,
     next: u64,
 }
 
-impl Snapshots {
+impl<T> Default for Snapshots<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Snapshots<T> {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
@@ -80,31 +105,25 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError`] if there are too many.
-    pub fn make(
-        &self,
-        parent: Option<String>,
-        name: Option<String>,
-        hidden: bool,
-        layers: Layers,
-        bytes: u64,
-    ) -> Result<Snapshot, SnapshotError> {
+    pub fn make(&self, new: NewSnapshot<T>) -> Result<Snapshot<T>, SnapshotError> {
         if self.0.lock().all.len() >= MOST_SNAPSHOTS {
             return Err(SnapshotError::TooMany);
         }
         let id = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(SnapshotError::Id)?;
         Ok(Snapshot {
             id: id.trim_end().to_owned(),
-            parent,
-            name,
-            hidden,
+            parent: new.parent,
+            name: new.name,
+            hidden: new.hidden,
             created_at: SystemTime::now(),
-            layers,
-            bytes,
+            layers: new.layers,
+            bytes: new.bytes,
+            state: new.state,
         })
     }
 
     /// Keeps one. Those that are made at the same time may be more than the most by their number.
-    pub fn keep(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+    pub fn keep(&self, snapshot: Snapshot<T>) -> Arc<Snapshot<T>> {
         let snapshot = Arc::new(snapshot);
         let mut kept = self.0.lock();
         let number = kept.next;
@@ -114,7 +133,7 @@ impl Snapshots {
     }
 
     /// That with this id.
-    pub fn get(&self, id: &str) -> Option<Arc<Snapshot>> {
+    pub fn get(&self, id: &str) -> Option<Arc<Snapshot<T>>> {
         self.0
             .lock()
             .all
@@ -124,7 +143,7 @@ impl Snapshots {
     }
 
     /// All that are not hidden, the oldest first.
-    pub fn list(&self) -> Vec<Arc<Snapshot>> {
+    pub fn list(&self) -> Vec<Arc<Snapshot<T>>> {
         let kept = self.0.lock();
         kept.all
             .values()
@@ -157,12 +176,15 @@ mod tests {
 
     #[test]
     fn snapshots_are_kept_in_order_until_they_are_removed() {
-        let snapshots = Snapshots::new();
+        let snapshots = Snapshots::<()>::new();
         let add = |parent: Option<&Snapshot>, hidden| {
             let parent = parent.map(|parent| parent.id.clone());
-            let made = snapshots
-                .make(parent, None, hidden, Layers::default(), 0)
-                .unwrap();
+            let new = NewSnapshot {
+                parent,
+                hidden,
+                ..NewSnapshot::default()
+            };
+            let made = snapshots.make(new).unwrap();
             assert!(snapshots.get(&made.id).is_none());
             snapshots.keep(made)
         };

@@ -22,7 +22,12 @@ pub fn send(channel: &Channel, request: &Request, fds: Vec<OwnedFd>) -> Result<(
 
 /// Waits for a reply. If init reports an error, returns it.
 pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError> {
-    let deadline = Instant::now() + DEADLINE;
+    await_reply_within(channel, DEADLINE)
+}
+
+/// The same for a request that may take as long as `patience`.
+pub fn await_reply_within(channel: &Channel, patience: Duration) -> Result<(Reply, Vec<OwnedFd>), BootError> {
+    let deadline = Instant::now() + patience;
     let mut buffer = Vec::new();
     loop {
         match channel.receive::<Reply>(&mut buffer) {
@@ -34,7 +39,7 @@ pub fn await_reply(channel: &Channel) -> Result<(Reply, Vec<OwnedFd>), BootError
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(BootError::Deadline(DEADLINE));
+            return Err(BootError::Deadline(patience));
         }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];

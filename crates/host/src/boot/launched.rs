@@ -62,6 +62,14 @@ impl Specification {
         }
     }
 
+    /// The specification for a process that merges layers of VMs with these options, which have many ids or one.
+    pub fn of_merger(options: &Options, are_many: bool) -> Self {
+        Self {
+            ids: if are_many { IdCount::Block } else { IdCount::One },
+            ..Self::of_holder(options)
+        }
+    }
+
     /// The specification for a process that has as many ids as it can, for which namespaces beside its user namespace do
     /// not matter.
     fn of_block(options: &Options) -> Self {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent_vm_layers::{Layer, Layers};
+use agent_vm_layers::Layer;
 use agent_vm_mount::{attr, clone_mount, restrict_and_map};
 use agent_vm_protocol::message::{self, Attached};
 use nix::errno::Errno;
@@ -17,13 +17,14 @@ use super::vm_ids::VmIds;
 /// Adds the mounts to `fds`. A server that gives each VM ids of its own maps the owners of the layers' files onto those of
 /// the VM whose init has this pid: id N of an earlier VM is id N of this one. Where all VMs have the same ids, init uses
 /// the mounts as they are.
-pub fn attach(
-    layers: &Layers,
+pub fn attach<'a>(
+    layers: impl IntoIterator<Item = &'a Layer>,
     ids: &VmIds,
     pid: i32,
     fds: &mut Vec<OwnedFd>,
 ) -> Result<message::Layers, BootError> {
-    if layers.is_empty() {
+    let mut layers = layers.into_iter().peekable();
+    if layers.peek().is_none() {
         return Ok(message::Layers::default());
     }
     let user_namespace = match ids {
@@ -31,7 +32,7 @@ pub fn attach(
         VmIds::Own | VmIds::Subordinate(_) => None,
     };
     let mut mounts = Vec::new();
-    for layer in layers.iter() {
+    for layer in layers {
         let mount_fd = match &user_namespace {
             Some(user_namespace) => mapped(layer, user_namespace.as_fd()),
             None => layer.mount().and_then(|mount_fd| {

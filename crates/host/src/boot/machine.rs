@@ -68,7 +68,7 @@ impl Machine {
         let options = &*settled(options, launched.ids.are_many());
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, launched.ids.first_leased(), &mut fds)?;
-        view.layers = layers::attach(&options.layers, &launched.ids, launched.init.pid, &mut fds)?;
+        view.layers = layers::attach(options.layers.iter(), &launched.ids, launched.init.pid, &mut fds)?;
         let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
         let (of_files, guest) = users.of_files(guest_id, launched.ids.first_leased());
         let guarded = std::mem::take(&mut view.guarded);

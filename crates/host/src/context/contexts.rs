@@ -10,8 +10,9 @@ use tokio::sync::{Semaphore, watch};
 use super::environment::Environment;
 use super::exports::ExportsKnown;
 use super::id::ContextId;
-use super::session::Session;
+use super::session::{ContextStart, SavedSession, Session};
 use super::view::ContextView;
+use super::vm_side::VmSide;
 use crate::error::Error;
 
 /// The most contexts of one VM. Each has a process in the VM, and seven descriptors of the server.
@@ -29,6 +30,8 @@ pub struct Context {
     pub id: ContextId,
     /// Its shell. A command that runs holds it; others wait for it, in order.
     pub session: Arc<tokio::sync::Mutex<Session>>,
+    /// How it began.
+    start: Arc<ContextStart>,
     /// What is known of it while a command runs.
     pub view: Mutex<ContextView>,
     /// What is known of its shell's exported variables.
@@ -40,6 +43,33 @@ pub struct Context {
 }
 
 impl Context {
+    fn new(id: ContextId, session: Session) -> Self {
+        let view = Mutex::default();
+        session.show(&view);
+        Self {
+            id,
+            start: session.start_of(),
+            exports: session.exports(),
+            session: Arc::new(tokio::sync::Mutex::new(session)),
+            view,
+            resets: watch::Sender::new(0),
+            places: Arc::new(Semaphore::new(MOST_COMMANDS)),
+        }
+    }
+
+    /// What of it outlives the VM.
+    fn saved(&self) -> SavedSession {
+        let view = self.view.lock();
+        SavedSession {
+            start: Arc::clone(&self.start),
+            program: view.shell.clone(),
+            cwd: view.cwd.clone(),
+            exports: self.exports.borrow().text.clone(),
+            first_names: Arc::clone(&view.first_names),
+            status: view.status,
+        }
+    }
+
     /// Waits until the exported variables are those after the last command, but not for long: a shell that is stopped does not say.
     pub async fn exports_answered(&self) {
         let mut known = self.exports.subscribe();
@@ -61,6 +91,13 @@ impl Context {
     }
 }
 
+/// Contexts without their VM.
+#[derive(Debug, Clone, Default)]
+pub struct SavedContexts {
+    all: Vec<(ContextId, SavedSession)>,
+    made: u64,
+}
+
 /// All contexts of a VM.
 #[derive(Default)]
 pub struct Contexts {
@@ -80,17 +117,34 @@ impl Contexts {
             return Err(Error::LimitExceeded(text));
         }
         self.made += 1;
-        let id = ContextId::new(self.made);
-        let context = Arc::new(Context {
-            id,
-            exports: session.exports(),
-            session: Arc::new(tokio::sync::Mutex::new(session)),
-            view: Mutex::default(),
-            resets: watch::Sender::new(0),
-            places: Arc::new(Semaphore::new(MOST_COMMANDS)),
-        });
-        self.known.insert(id, Arc::clone(&context));
+        let context = Arc::new(Context::new(ContextId::new(self.made), session));
+        self.known.insert(context.id, Arc::clone(&context));
         Ok(context)
+    }
+
+    /// What of them outlives the VM.
+    pub fn saved(&self) -> SavedContexts {
+        let each = self.known.iter().map(|(&id, context)| (id, context.saved()));
+        SavedContexts {
+            all: each.collect(),
+            made: self.made,
+        }
+    }
+
+    /// Those of another VM, instead of any that there are. A new one gets none of their names, nor of those that `earlier` has had.
+    pub fn restore(&mut self, saved: &SavedContexts, earlier: u64, side: impl Fn(&ContextStart) -> VmSide) {
+        self.made = saved.made.max(earlier);
+        self.known.clear();
+        for (id, saved) in &saved.all {
+            let session = Session::again(side(&saved.start), saved);
+            let context = Context::new(*id, session);
+            self.known.insert(*id, Arc::new(context));
+        }
+    }
+
+    /// How many were made.
+    pub fn made(&self) -> u64 {
+        self.made
     }
 
     /// The context of that name.

@@ -36,10 +36,10 @@ mod sys;
 mod view;
 mod vm_side;
 
-pub use contexts::{Context, Contexts, MOST_COMMANDS};
+pub use contexts::{Context, Contexts, MOST_COMMANDS, SavedContexts};
 pub use descendants::below_all;
 pub use id::ContextId;
 pub use interrupt::{CommandBounds, Why};
-pub use session::{EndOutcome, Origin, Session};
+pub use session::{ContextStart, EndOutcome, Origin, Session};
 pub use shell::Begun;
 pub use vm_side::VmSide;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agent_vm_protocol::message::{Call, Exit};
+use agent_vm_protocol::message::{Call, Exit, ProgramUser};
 
 use super::command_end::CommandOutcome;
 use super::environment::Environment;
@@ -47,6 +47,34 @@ pub struct Origin {
     pub env: Vec<(String, String)>,
 }
 
+/// How a context begins, and as whom.
+#[derive(Debug)]
+pub struct ContextStart {
+    /// The options.
+    pub origin: Origin,
+    /// Where a program starts that is given no working directory.
+    pub home: String,
+    /// The user that its programs run as.
+    pub user: ProgramUser,
+}
+
+/// What of a context outlives its VM.
+#[derive(Debug, Clone)]
+pub struct SavedSession {
+    /// How it begins.
+    pub start: Arc<ContextStart>,
+    /// The program of its shell.
+    pub program: String,
+    /// Its working directory.
+    pub cwd: String,
+    /// Its exported variables.
+    pub exports: Option<Environment>,
+    /// Those of a new shell.
+    pub first_names: Arc<BTreeSet<String>>,
+    /// The status of its last command.
+    pub status: i32,
+}
+
 /// A context's shell and what it will begin with again.
 pub struct Session {
     vm: Arc<VmSide>,
@@ -60,7 +88,7 @@ pub struct Session {
     cwd: Option<String>,
     exports: Arc<ExportsKnown>,
     /// The exported variables of a new shell.
-    first_names: BTreeSet<String>,
+    first_names: Arc<BTreeSet<String>>,
     earlier_families: Vec<Call>,
 }
 
@@ -102,8 +130,38 @@ impl Session {
             lost: false,
             status: 0,
             exports: Arc::new(ExportsKnown::new(Exports::default())),
-            first_names: BTreeSet::new(),
+            first_names: Arc::default(),
             earlier_families: Vec::new(),
+        })
+    }
+
+    /// A context of a VM that takes the place of another one, or begins with what that had written. Its next command has a new shell,
+    /// with the working directory and the exported variables of the last one.
+    pub fn again(vm: VmSide, saved: &SavedSession) -> Self {
+        let exports = Exports {
+            text: saved.exports.clone(),
+            asked: false,
+        };
+        Self {
+            vm: Arc::new(vm),
+            origin: saved.start.origin.clone(),
+            program: Some(saved.program.clone()).filter(|program| !program.is_empty()),
+            shell: None,
+            lost: saved.exports.is_some(),
+            status: saved.status,
+            cwd: Some(saved.cwd.clone()),
+            exports: Arc::new(ExportsKnown::new(exports)),
+            first_names: Arc::clone(&saved.first_names),
+            earlier_families: Vec::new(),
+        }
+    }
+
+    /// How it began.
+    pub fn start_of(&self) -> Arc<ContextStart> {
+        Arc::new(ContextStart {
+            origin: self.origin.clone(),
+            home: self.vm.home.clone(),
+            user: self.vm.user.clone(),
         })
     }
 
@@ -163,7 +221,7 @@ impl Session {
                 .as_ref()
                 .map(Environment::variables)
                 .unwrap_or_default();
-            self.first_names = variables.into_iter().map(|(name, _)| name).collect();
+            self.first_names = Arc::new(variables.into_iter().map(|(name, _)| name).collect());
             self.status = 0;
         }
         Ok(())
@@ -312,10 +370,13 @@ impl Session {
         self.show(view);
     }
 
-    fn show(&self, view: &Mutex<ContextView>) {
+    /// Has calls see it without waiting for its commands.
+    pub fn show(&self, view: &Mutex<ContextView>) {
         let mut view = view.lock();
         view.shell = self.program.clone().unwrap_or_default();
         view.pid = self.shell.as_ref().map(|shell| shell.pid);
         view.cwd = self.cwd.clone().unwrap_or_else(|| self.vm.home.clone());
+        view.status = self.status;
+        view.first_names = Arc::clone(&self.first_names);
     }
 }

@@ -1,5 +1,8 @@
 //! What calls see of a context without waiting for its commands.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 /// What is known of a context while a command runs.
 #[derive(Debug, Clone, Default)]
 pub struct ContextView {
@@ -11,6 +14,10 @@ pub struct ContextView {
     pub cwd: String,
     /// The command that runs.
     pub command: Option<String>,
+    /// The status of the last one.
+    pub status: i32,
+    /// The exported variables of its shell when it began.
+    pub first_names: Arc<BTreeSet<String>>,
     /// Whether it was deleted.
     pub deleted: bool,
 }

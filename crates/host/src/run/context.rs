@@ -12,7 +12,8 @@ use super::command_result::{ExecResult, OnOutput, OnResult};
 use super::printed::{Collector, KeptBytes};
 use crate::abort::Abort;
 use crate::context::{
-    Begun, CommandBounds, Context, ContextId, EndOutcome, Origin, Session, VmSide, Why, below_all,
+    Begun, CommandBounds, Context, ContextId, ContextStart, EndOutcome, Origin, SavedContexts, Session,
+    VmSide, Why, below_all,
 };
 use crate::credit::Credit;
 use crate::error::Error;
@@ -201,6 +202,27 @@ impl Vm {
         context.resets.send_modify(|resets| *resets += 1);
         context.session.lock().await.reset(&context.view).await;
         Ok(())
+    }
+
+    /// What of its contexts outlives it. Waits until their shells have said what they export, but not for long.
+    pub(crate) async fn saved_contexts(&self) -> SavedContexts {
+        let contexts = self.shared().contexts.lock().all();
+        let answered = contexts
+            .into_iter()
+            .map(|context| async move { context.exports_answered().await });
+        answered.collect::<tokio::task::JoinSet<()>>().join_all().await;
+        self.shared().contexts.lock().saved()
+    }
+
+    /// Gives it these contexts. If it takes the place of another VM, that had made `earlier` contexts.
+    pub(crate) fn restore_contexts(&self, saved: &SavedContexts, earlier: u64) {
+        let shared = self.shared();
+        let side = |start: &ContextStart| VmSide {
+            home: start.home.clone(),
+            user: start.user.clone(),
+            ..vm_side(shared)
+        };
+        shared.contexts.lock().restore(saved, earlier, side);
     }
 
     fn context(&self, name: &str) -> Result<Arc<Context>, Error> {

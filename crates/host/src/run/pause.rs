@@ -53,6 +53,31 @@ impl Vm {
         }
     }
 
+    /// Freezes everything that runs until that is dropped or [thawed](Frozen::thaw), for work of the server.
+    pub(crate) async fn freeze_meanwhile(&self) -> Result<Frozen<'_>, Error> {
+        let asking = self.shared().pausing.asking.lock().await;
+        let frozen = Frozen {
+            vm: self,
+            _asking: asking,
+            is_over: false,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let mut look = FIRST_LOOK;
+        loop {
+            let error = match self.ask_to_freeze(true).await {
+                Ok(()) => return Ok(frozen),
+                Err(error) => error,
+            };
+            if !is_not_yet(&error) || Instant::now() > deadline {
+                let error = self.explained(error);
+                drop(frozen.thaw().await);
+                return Err(error);
+            }
+            tokio::time::sleep(look).await;
+            look = (look * 2).min(LONGEST_LOOK);
+        }
+    }
+
     /// The error of a call that needs a program of the VM, while it is paused.
     pub(crate) fn require_running(&self) -> Result<(), Error> {
         self.turns(|turns| match turns.wish {
@@ -109,6 +134,30 @@ impl Vm {
             };
         }
         self.or_ended::<()>(Err(error)).err().unwrap_or(Error::Disposed)
+    }
+}
+
+/// Everything in a VM stands still while this exists.
+#[must_use]
+pub(crate) struct Frozen<'a> {
+    vm: &'a Vm,
+    /// Nobody else freezes or thaws meanwhile.
+    _asking: tokio::sync::MutexGuard<'a, ()>,
+    is_over: bool,
+}
+
+impl Frozen<'_> {
+    /// Lets everything run again, unless the VM is paused.
+    pub async fn thaw(mut self) -> Result<(), Error> {
+        self.is_over = true;
+        if self.vm.turns(|turns| matches!(turns.wish, Wish::Freeze)) {
+            return Ok(());
+        }
+        match self.vm.ask_to_freeze(false).await {
+            // What has no cgroups was not frozen.
+            Ok(()) | Err(Error::IsolationUnavailable { .. }) => Ok(()),
+            Err(error) => self.vm.or_ended(Err(error)),
+        }
     }
 }
 

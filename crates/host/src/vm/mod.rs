@@ -23,7 +23,7 @@ use crate::runtime;
 use crate::shared::Shared;
 
 pub use slot::VmSlot;
-pub use snapshot::snapshots;
+pub use snapshot::{VmSnapshot, snapshots};
 
 /// A VM. Cheap to clone; when the last clone is dropped, the VM is killed.
 #[derive(Clone)]

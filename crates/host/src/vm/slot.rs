@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use agent_vm_layers::{Layer, Layers, Snapshot};
+use agent_vm_layers::{Layers, NewSnapshot};
 use parking_lot::Mutex;
 
 use super::Vm;
-use super::snapshot::{self, snapshots};
+use super::snapshot::{self, Running, VmSnapshot, Written, snapshots};
 use crate::abort::Abort;
 use crate::boot::{Enforcement, Options};
 use crate::error::Error;
@@ -50,7 +50,7 @@ struct Origin {
 
 impl Origin {
     /// That of a VM over a snapshot which takes the place of this one.
-    fn over(&self, snapshot: &Snapshot) -> Self {
+    fn over(&self, snapshot: &VmSnapshot) -> Self {
         Self {
             events: Arc::clone(&self.events),
             layers: snapshot.layers.clone(),
@@ -125,10 +125,15 @@ impl VmSlot {
                 .as_ref()
                 .map(|snapshot| snapshot.layers.clone())
                 .unwrap_or_default(),
-            snapshot: from.and_then(|snapshot| snapshot.as_parent().map(str::to_owned)),
+            snapshot: from
+                .as_ref()
+                .and_then(|snapshot| snapshot.as_parent().map(str::to_owned)),
         };
         options.layers = origin.layers.clone();
         let booted = self.boot_one(&options, replay_bytes, &origin.events, None, true)?;
+        if let Some(snapshot) = from {
+            booted.vm.restore_contexts(&snapshot.state, 0);
+        }
         let enforcement = booted.vm.enforcement();
         let mut content = self.shared.content.lock();
         if !content.has_ended {
@@ -155,30 +160,68 @@ impl VmSlot {
         Ok(Booted { vm, counts })
     }
 
-    /// Makes a snapshot of the VM, in which nothing may run, and has a VM with these options that begins with it take its
-    /// place. The caller makes no other call of the VM until this one is over. Blocks for about a millisecond.
+    /// Makes a snapshot of the VM. If nothing runs in it, a VM with these options that begins with the snapshot takes its place,
+    /// unless calls are `pending` that need the one that is there. The caller makes no other call of the VM until this one is over.
+    /// Blocks for about a millisecond, or for as long as it takes to copy what the VM has written.
     pub fn snapshot(
         &self,
         options: Options,
         replay_bytes: usize,
         name: Option<String>,
         hidden: bool,
-    ) -> Result<Arc<Snapshot>, Error> {
+        pending: bool,
+    ) -> Result<Arc<VmSnapshot>, Error> {
         let (vm, origin) = self.current()?;
-        vm.require_idle("snapshot")?;
+        vm.require_closed_files("snapshot")?;
+        let running = vm.what_runs()?;
+        let is_paused = vm.require_running().is_err();
+        let stays = pending || is_paused || !matches!(running, Running::Nothing);
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
-        let frozen = runtime.block_on(vm.freeze_layer(&origin.layers))?;
-        let is_new = frozen.is_some();
-        let layers = frozen.unwrap_or_else(|| origin.layers.clone());
-        let newest = layers.iter().next().filter(|_| is_new);
-        let bytes = newest.map_or(0, Layer::bytes);
+        let state = runtime.block_on(vm.saved_contexts());
+        let written = runtime.block_on(async {
+            if !stays {
+                return vm.freeze_layer(&options, &origin.layers).await;
+            }
+            let is_still = match running {
+                Running::Nothing => true,
+                // Their next command may be among the pending calls.
+                Running::Contexts => !pending,
+                Running::Other(_) => false,
+            };
+            if is_still && !is_paused {
+                // Nothing changes files.
+                return vm.copy_layer(&options, &origin.layers).await;
+            }
+            let frozen = vm.freeze_meanwhile().await?;
+            let written = vm.copy_layer(&options, &origin.layers).await;
+            frozen.thaw().await?;
+            written
+        })?;
+        let is_new = written.is_some();
+        let Written { layers, bytes } = written.unwrap_or_else(|| Written {
+            layers: origin.layers.clone(),
+            bytes: 0,
+        });
+        let new = NewSnapshot {
+            parent: origin.snapshot.clone(),
+            name,
+            hidden,
+            layers,
+            bytes,
+            state,
+        };
         let snapshot = snapshots()
-            .make(origin.snapshot.clone(), name, hidden, layers, bytes)
+            .make(new)
             .map_err(|error| Error::LimitExceeded(error.to_string()))?;
-        if is_new {
-            self.replace(options, replay_bytes, &vm, origin.over(&snapshot), false)?;
+        if is_new && !stays {
+            self.replace(options, replay_bytes, &vm, &snapshot, &origin, false)?;
         } else {
-            self.shared.content.lock().origin = Some(Arc::new(origin.over(&snapshot)));
+            let snapshot = snapshot.as_parent().map(str::to_owned);
+            self.shared.content.lock().origin = Some(Arc::new(Origin {
+                events: Arc::clone(&origin.events),
+                layers: origin.layers.clone(),
+                snapshot,
+            }));
         }
         // Only now that nothing writes to its newest layer any more.
         Ok(snapshots().keep(snapshot))
@@ -198,7 +241,7 @@ impl VmSlot {
         if !kill {
             vm.require_idle("rollback")?;
         }
-        self.replace(options, replay_bytes, &vm, origin.over(&snapshot), kill)
+        self.replace(options, replay_bytes, &vm, &snapshot, &origin, kill)
     }
 
     fn current(&self) -> Result<(Vm, Arc<Origin>), Error> {
@@ -210,16 +253,18 @@ impl VmSlot {
             .ok_or(Error::Disposed)
     }
 
-    /// Boots a VM over the layers of `origin`, and puts it into the slot. Waits for the end of the `earlier` one if something
+    /// Boots a VM that begins with the snapshot, and puts it into the slot. Waits for the end of the `earlier` one if something
     /// `ends` with it.
     fn replace(
         &self,
         mut options: Options,
         replay_bytes: usize,
         earlier: &Vm,
-        origin: Origin,
+        snapshot: &VmSnapshot,
+        before: &Origin,
         ends: bool,
     ) -> Result<(), Error> {
+        let origin = before.over(snapshot);
         options.layers = origin.layers.clone();
         let Booted { vm, counts } =
             self.boot_one(&options, replay_bytes, &origin.events, Some(earlier), false)?;
@@ -241,6 +286,8 @@ impl VmSlot {
             }
         }
         vm.shared().take_over(earlier.shared());
+        let made = earlier.shared().contexts.lock().made();
+        vm.restore_contexts(&snapshot.state, made);
         let weak = Arc::downgrade(vm.shared());
         let was_there = {
             let mut content = self.shared.content.lock();

@@ -11,7 +11,7 @@ mod entry;
 mod error;
 pub mod hardware;
 mod hold;
-mod identity;
+pub mod identity;
 mod inner;
 mod place;
 mod private;
@@ -31,12 +31,11 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid};
 
-use error::At;
 use identity::{ROOT, USER};
 
-pub use error::BootError;
+pub use error::{At, BootError};
 pub use hold::HeldFiles;
-pub use private::OwnLayer;
+pub use private::{OwnLayer, PARTS};
 
 use crate::control::Attachments;
 use crate::family::Cgrouping;

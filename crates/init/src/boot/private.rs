@@ -26,6 +26,9 @@ const KEPT: &CStr = c"kept";
 /// What was written to a root that the caller brought.
 pub const ROOT: &CStr = c"root";
 
+/// The directories of a layer.
+pub const PARTS: [&CStr; 2] = [KEPT, ROOT];
+
 /// For the overlay over the [`KEPT`] of earlier layers.
 const WORK: &CStr = c"work";
 

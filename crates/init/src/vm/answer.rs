@@ -33,6 +33,7 @@ impl Vm {
             | Request::HandOut
             | Request::Keep(_)
             | Request::MapIds(_)
+            | Request::MergeLayers(_)
             | Request::Boot(_) => {
                 return Err(ControlError::Closed);
             }

@@ -10,6 +10,7 @@ mod hold;
 mod keep;
 mod map_ids;
 mod measures;
+mod merge;
 mod pipes;
 mod program;
 mod step;
@@ -29,6 +30,7 @@ pub use hold::{Bytes, HeldEntry, Hold};
 pub use keep::{Keep, KeptDirectory, ProtectedPlace, ReadOnlyPlace, Unprotectable};
 pub use map_ids::{MapIds, MapProgram};
 pub use measures::{Disk, Measures};
+pub use merge::MergeLayers;
 pub use pipes::{MorePipes, PIPE_NUMBERS, PipeDirection};
 pub use program::{Exit, Interrupt, KnownProcess, ProgramUser, Spawn, Stdio, Usage, UserNumbers};
 pub use step::BootStep;
@@ -158,6 +160,9 @@ pub enum Request {
     /// Map the ids of a process; instead of a [`Request::Boot`], in the host's own namespaces. Answered with
     /// [`Reply::IdsMapped`] or [`Reply::IdsNotMapped`], and then the process ends.
     MapIds(MapIds),
+    /// Make one layer of several; instead of a [`Request::Boot`], to an init in its own user and mount namespaces. Answered with
+    /// [`Reply::Merged`] or [`Reply::BootFailed`], and then init ends.
+    MergeLayers(MergeLayers),
 }
 
 impl Request {
@@ -171,6 +176,7 @@ impl Request {
             Self::HandOut => "hand out",
             Self::Keep(_) => "keep",
             Self::MapIds(_) => "map ids",
+            Self::MergeLayers(_) => "merge layers",
             Self::Boot(_) => "boot",
             Self::Adopt { .. } => "adopt",
             Self::Freeze { .. } => "freeze",
@@ -359,6 +365,8 @@ pub enum Reply {
     },
     /// All programs have succeeded.
     IdsMapped,
+    /// Attached: the mount of the new layer, which nothing else has.
+    Merged,
     /// A program could not be run, or failed.
     IdsNotMapped {
         /// Its number in [`MapIds::programs`].

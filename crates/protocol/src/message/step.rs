@@ -252,6 +252,12 @@ pub enum BootStep {
     CloneHeld,
     #[error("hide the holder from tracing")]
     HideHolder,
+    #[error("hide the process that merges layers from tracing")]
+    HideMerger,
+    #[error("mount a file system for merged layers")]
+    MountMerged,
+    #[error("merge layers")]
+    MergeLayers,
 
     // Steps for one of several files.
     #[error("cover /proc/{0}")]
