@@ -26,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         format!("no seccomp policy for {target}; seccomp/policy/mod.rs has x86_64 and aarch64")
     })?;
 
-    let directory = env::var("OUT_DIR")?;
+    let mut programs = vec![(
+        "seccomp_filter_emulated_root.rs",
+        compile::compile_addition(machine, &emulated_root::CALLS, policy::errno::SUCCESS)?,
+    )];
     for (name, table) in [
         ("seccomp_filter_free.rs", policy::for_all(Modes::Free)),
         ("seccomp_filter_asked.rs", policy::for_all(Modes::Asked)),
@@ -35,11 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             policy::for_all(Modes::AskedElsewhere),
         ),
         ("seccomp_filter_shared_host.rs", shared_host::table()),
-        ("seccomp_filter_emulated_root.rs", emulated_root::table()),
     ] {
+        programs.push((name, compile::compile(machine, &table)?));
+    }
+
+    let directory = env::var("OUT_DIR")?;
+    for (name, program) in programs {
         let mut source = String::from("[\n");
-        for instruction in compile::compile(machine, &table)? {
-            let seccompiler::sock_filter { code, jt, jf, k } = instruction;
+        for seccompiler::sock_filter { code, jt, jf, k } in program {
             writeln!(
                 source,
                 "    libc::sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},"

@@ -5,7 +5,7 @@
 //! architecture. The search saves 0.2 ms of every boot: when a filter is installed, the kernel runs it for each number
 //! to find out which calls it always allows (Linux 5.11).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ops::Range;
 
@@ -72,6 +72,67 @@ pub fn compile(machine: Machine, table: &Table) -> Result<BpfProgram, Box<dyn Er
     ];
     program.extend(search(&runs(machine, table)?));
     Ok(program)
+}
+
+/// The program for `machine` that answers `calls` with `errno` and allows everything else. It may only be installed in addition to one
+/// that [`compile`] made, which refuses what is unknown or foreign: the kernel takes the stricter of two answers.
+///
+/// It is installed at each start, and the kernel takes longer for each instruction. So all of its jumps lead to the same two answers.
+pub fn compile_addition(
+    machine: Machine,
+    calls: &[&[Call]],
+    errno: u32,
+) -> Result<BpfProgram, Box<dyn Error>> {
+    let numbers: BTreeSet<u32> = calls
+        .iter()
+        .flat_map(|calls| *calls)
+        .filter_map(|call| call.number(machine))
+        .collect();
+    // Where ranges begin: in turn of calls that are answered, and of others.
+    let mut bounds = Vec::new();
+    for number in &numbers {
+        if bounds.last() == Some(number) {
+            bounds.pop();
+        } else {
+            bounds.push(*number);
+        }
+        bounds.push(number + 1);
+    }
+    let mut program = vec![statement(LOAD_WORD, NUMBER_OFFSET)];
+    branch(&bounds, 0, program.len() + bounds.len(), &mut program)?;
+    program.extend([ALLOW, refuse(errno)]);
+    Ok(program)
+}
+
+/// A binary search for the number in the accumulator between `bounds`, of which `below` others are lower. The two answers are at
+/// `answers` and after it: with an even number of bounds below it, a call is allowed.
+fn branch(
+    bounds: &[u32],
+    below: usize,
+    answers: usize,
+    program: &mut BpfProgram,
+) -> Result<(), Box<dyn Error>> {
+    let (low, [middle, high @ ..]) = bounds.split_at(bounds.len() / 2) else {
+        return Ok(());
+    };
+    let here = program.len();
+    let distance = |bounds: &[u32], below: usize, next: usize| {
+        let target = if bounds.is_empty() {
+            answers + below % 2
+        } else {
+            next
+        };
+        u8::try_from(target - here - 1)
+    };
+    let below_high = below + low.len() + 1;
+    program.push(sock_filter {
+        code: JUMP_IF_AT_LEAST,
+        jt: distance(high, below_high, here + 1 + low.len())?,
+        jf: distance(low, below, here + 1)?,
+        k: *middle,
+    });
+    branch(low, below, answers, program)?;
+    branch(high, below_high, answers, program)
 }
 
 /// The code for ranges of numbers, by the first number of each range. The last range, for which the code is ENOSYS,
