@@ -16,6 +16,7 @@ export type AgentVmErrorCode =
   | "PROCESS_NOT_FOUND" // the message is "Process not found: 99999"
   | "SHELL_NOT_FOUND" // the message is "Shell not found: shell-9"
   | "CONTEXT_NOT_FOUND" // the message is "Context not found: context-9"
+  | "DISK_IN_USE" // a VM has the named disk, of this server or of another one
   | "SNAPSHOT_NOT_FOUND" // no snapshot of this server has that id: none was made with it, or it was removed
   | "STDIN_CLOSED" // standard input was closed, or its process has exited
   | "LIMIT_EXCEEDED" // a limit refused the call; the message names the limit and its value
@@ -124,8 +125,11 @@ export interface VmLimits {
    * open, so a program with the server's limit could block every VM of an ordinary user's server.
    */
   openFiles?: number;
-  /** Bytes of private files. They are in one tmpfs, and so in memory. Default 1 GiB. At the limit programs get ENOSPC. */
-  diskBytes?: number;
+  /**
+   * Bytes of private files. They are in one tmpfs, and so in memory. Default 1 GiB. At the limit programs get ENOSPC. null, and
+   * only null, for a `disk` in a directory of the host, which has no bound.
+   */
+  diskBytes?: number | null;
   /**
    * Terminals that are open at the same time: those of `openShell` and those that programs open. From 1 to 4,096; default 64.
    * At the limit programs and `openShell` get ENOSPC. All VMs, containers and the host share the kernel's pool, of which 3,072
@@ -357,6 +361,12 @@ export interface AgentVmOptions {
    * `hostname`, `limits.diskBytes`, `limits.terminals` and any `network` except "none" are INVALID_ARGUMENT.
    */
   isolation?: IsolationLevel;
+  /**
+   * Where the files are that the VM writes: "memory" (default), bounded by `limits.diskBytes`, or a directory of the host, for work
+   * that does not fit there. Everything that a snapshot would keep is on the disk; `/run` and `/dev/shm` stay in memory, 1 GiB at most.
+   * See `DiskOptions`.
+   */
+  disk?: "memory" | DiskOptions;
   /**
    * A snapshot, or the id of one, with which the VM begins: it has all that the snapshot's VM could write and had written. The
    * options of that VM hold for this one too, except those that are given here. An unknown id rejects with SNAPSHOT_NOT_FOUND,
@@ -1079,6 +1089,28 @@ export interface Snapshot {
   /** When it was made, in milliseconds since 1970. */
   readonly createdAt: number;
 }
+/**
+ * A directory of the host for the files of VMs, each in a directory of its own. It must exist, belong to the server's user, be writable
+ * by nobody else (else INVALID_ARGUMENT), be nowhere where a VM can write, and be on a file system on which the kernel can lay
+ * overlays (ext4, XFS, Btrfs). Where the server is root, that must also be able to map owners (not NFS), else ISOLATION_UNAVAILABLE.
+ *
+ * The server cannot bound what is written there: `limits.diskBytes` must be null, which says that you accept that, else
+ * ISOLATION_UNAVAILABLE. The same code refuses snapshots and forks of such a VM and, where the server is an ordinary user, `ids: "range"`.
+ * Needs isolation "namespaces".
+ */
+export interface DiskOptions {
+  /** Its path on the host. */
+  directory: string;
+  /**
+   * The disk's name: 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_". It is made if it does not
+   * exist, and stays when its VM ends, for the next VM with this name; that has the same `rootfs` and as many ids, else INVALID_ARGUMENT. One VM
+   * has it at a time: for another one, of whatever server on this machine, `create` rejects with DISK_IN_USE. To remove it, remove
+   * `directory/name` while no VM has it. Without a name, the disk is removed with its VM; if the server was killed, by the next VM
+   * without a name in this directory.
+   */
+  name?: string;
+}
+
 /** Options of `snapshot`. */
 export interface SnapshotOptions {
   /** A name for people: 1 to 255 characters, without control characters. Names need not differ. */

@@ -198,6 +198,16 @@ function integer(minimum, maximum) {
   };
 }
 
+/**
+ * What `check` takes, and null.
+ * @template T
+ * @param {Check<T>} check
+ * @returns {Check<T | null>}
+ */
+function orNull(check) {
+  return (name, value) => (value === null ? null : check(name, value));
+}
+
 const pid = integer(1, 0x7fffffff);
 const size = integer(1, 65535);
 const position = integer(0, Number.MAX_SAFE_INTEGER);
@@ -378,6 +388,7 @@ module.exports = {
   oneOf,
   env,
   integer,
+  orNull,
   recursive,
   walk,
   port,

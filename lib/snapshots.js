@@ -3,6 +3,7 @@
 // they were made of, and the calls.
 
 const check = require("./arguments");
+const { requireMemory } = require("./options/disk");
 const { idsOf } = require("./options/ids");
 const { AgentVmError, invalid } = require("./error");
 const { parse } = require("./wire");
@@ -99,6 +100,7 @@ async function takeSnapshot(calls, vm, withRequest, options) {
  * @param {boolean} hidden
  */
 async function take(calls, vm, withRequest, name, hidden) {
+  requireMemory(hidden ? "fork" : "snapshot", vm);
   const answer = await calls.exclusive("snapshot", "read", (send, pending) =>
     withRequest((request) => send(request, name, hidden, pending)),
   );
@@ -123,7 +125,9 @@ async function list(calls) {
 async function rollBack(calls, vm, withRequest, snapshot, options) {
   const id = snapshotId("snapshot", snapshot);
   const { kill = false } = check.members("options", options, { __proto__: null, kill: check.boolean });
-  requireFitting(vm, optionsOf(id));
+  const ofSnapshot = optionsOf(id);
+  requireMemory("rollback", vm);
+  requireFitting(vm, ofSnapshot);
   await calls.exclusive("rollBack", kill ? "any" : "none", (send) => withRequest((request) => send(request, id, kill)));
 }
 

@@ -182,6 +182,9 @@ export function agentOs<CP = undefined>(config: AgentOsConfig<CP> = {}): AgentOs
   if (options.persist && options.home !== undefined) {
     throw new TypeError("options.home is one directory for every actor, options.persist one each: give one of them");
   }
+  if (typeof options.disk === "object" && options.disk.name !== undefined) {
+    throw new TypeError("options.disk.name is one disk for every actor, and one VM has a disk at a time: leave it out");
+  }
   if (options.persist && !isAbsolute(String(options.persist.directory))) {
     throw new TypeError(`options.persist.directory must be an absolute path, not ${String(options.persist.directory)}`);
   }

@@ -24,6 +24,7 @@ export const parts = [
       "docs/screen.md": "Screens",
       "docs/waiting.md": "Waiting",
       "docs/files.md": "Files",
+      "docs/disk.md": "Disk",
       "docs/snapshots.md": "Snapshots and forks",
       "docs/host-files.md": "Host files",
       "docs/root.md": "Root, users and packages",

@@ -258,6 +258,8 @@ export interface BootRequest {
   rootfs?: string | undefined
   /** The host directory that becomes the home. */
   home?: string | undefined
+  /** The host directory for its own files, if they are not in memory. */
+  disk?: DiskRequest | undefined
   /** The host directories that the VM shows. */
   mounts: readonly MountRequest[]
   /** Paths of empty directories to create. */
@@ -314,6 +316,14 @@ export interface CopyOptions {
   force: boolean
   errorOnExist: boolean
   preserveTimestamps: boolean
+}
+
+/** Where a VM's own files are on the host. */
+export interface DiskRequest {
+  /** The directory of the disks. */
+  directory: string
+  /** The name of one that is kept. */
+  name?: string | undefined
 }
 
 /** Ends a turn of the event loop. Must be called once after every turn in which output was emitted. */

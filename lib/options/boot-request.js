@@ -22,7 +22,7 @@ const NOTHING = { __proto__: null, mounts: [], bins: [] };
  */
 function bootRequest(options, node, shown = NOTHING) {
   const { rootfs, home, host, env = [], hostname = defaults.hostname, isolation = defaults.isolation } = options;
-  const { user } = options;
+  const { user, disk } = options;
   const { mounts = [], directories = [], network = defaults.network(isolation) } = options;
   requireShowable(isolation, shown);
   return {
@@ -33,6 +33,7 @@ function bootRequest(options, node, shown = NOTHING) {
     hostname,
     rootfs,
     home,
+    disk,
     mounts: [...mounts, ...shown.mounts],
     directories,
     host: hostFilesOf(host),
@@ -52,7 +53,8 @@ function bootRequest(options, node, shown = NOTHING) {
  * @returns {Bare<LimitRequest>}
  */
 function limitsOf(given) {
-  return { __proto__: null, memoryBytes: undefined, cpus: undefined, ...defaults.limits, ...given };
+  const diskBytes = given?.diskBytes ?? defaults.limits.diskBytes;
+  return { __proto__: null, memoryBytes: undefined, cpus: undefined, ...defaults.limits, ...given, diskBytes };
 }
 
 /**

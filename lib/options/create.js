@@ -4,6 +4,7 @@
 const check = require("../arguments");
 const { invalid } = require("../error");
 const { directories, requireApart } = require("./directories");
+const { disk, requireBound } = require("./disk");
 const { hostFiles } = require("./host-files");
 const { requirePossible } = require("./levels");
 const { hostPath, mounts } = require("./mounts");
@@ -46,6 +47,7 @@ const OPTIONS = {
   __proto__: /** @type {null} */ (null),
   rootfs: hostPath,
   mounts,
+  disk,
   directories,
   home: hostPath,
   host: hostFiles,
@@ -64,7 +66,7 @@ const OPTIONS = {
       cpus: cores,
       pids: check.integer(2, 4_194_304),
       openFiles: check.integer(16, 1_048_576),
-      diskBytes: check.integer(1_048_576, Number.MAX_SAFE_INTEGER),
+      diskBytes: check.orNull(check.integer(1_048_576, Number.MAX_SAFE_INTEGER)),
       terminals: check.integer(1, 4096),
       replayBytes: check.integer(0, 1_073_741_824),
     }),
@@ -84,6 +86,7 @@ function checkOptions(options) {
   /** @type {CheckedOptions} */
   const checked = from === undefined ? given : over(optionsOf(from), given);
   requirePossible(checked);
+  requireBound(checked);
   requireApart(checked);
   requireUncovered(checked);
   return checked;

@@ -10,6 +10,7 @@ const { member } = require("../members");
 const LANDLOCK = {
   __proto__: null,
   rootfs: "the VM sees the host's own root, since nothing can be mounted",
+  disk: "the VM's files are in the server's directory for temporary files",
   mounts: "the VM sees the host's own root, since nothing can be mounted",
   directories: "the VM sees the host's own root, since nothing can be mounted",
   home: "the VM's home is a private directory, since nothing can be mounted",
@@ -73,6 +74,7 @@ function requireUnderNone(options) {
     );
   }
   if (rootfs !== undefined) throw unmounted("rootfs", "none");
+  if (options.disk !== undefined) throw unmounted("disk", "none");
   if (host !== undefined) throw unmounted("host", "none");
   if (mounts.length > 0) throw unmounted("mounts", "none");
   if (directories.length > 0) throw unmounted("directories", "none");

@@ -14,8 +14,8 @@ const { within } = require("./paths");
 /** @import { MountRequest } from "../../src/addon" */
 
 /**
- * For each VM: the directories it can write to, and the software it shows.
- * @type {Map<symbol, { writable: string[], software: string[] }>}
+ * For each VM: the directories it can write to, those of its disks, and the software it shows.
+ * @type {Map<symbol, { writable: string[], disks: string[], software: string[] }>}
  */
 const used = new Map();
 
@@ -28,21 +28,25 @@ const collected = new FinalizationRegistry((/** @type {symbol} */ key) => used.d
  * @param {CheckedOptions} options
  * @param {readonly MountRequest[]} software
  */
-async function claim(vm, { home, mounts = [] }, software) {
+async function claim(vm, { home, mounts = [], disk }, software) {
   const writable = mounts.filter((mount) => !mount.readOnly).map((mount) => mount.hostPath);
   if (home !== undefined) writable.push(home);
-  if (writable.length === 0 && software.length === 0) return () => {};
+  const disks = disk === undefined ? [] : [disk.directory];
+  if (writable.length === 0 && software.length === 0 && disks.length === 0) return () => {};
   const claimed = {
     __proto__: /** @type {null} */ (null),
     // If the path does not exist, the boot reports that with a better error.
     writable: await Promise.all(writable.map((path) => realpath(path).catch(() => path))),
+    disks: await Promise.all(disks.map((path) => realpath(path).catch(() => path))),
     software: software.map((mount) => mount.hostPath),
   };
   // No await from here on, so that the checked state still holds.
-  refuseOverlap(claimed.software, claimed.writable, "this VM");
-  for (const other of used.values()) {
-    refuseOverlap(claimed.software, other.writable, "another VM of this server");
-    refuseOverlap(other.software, claimed.writable, "this VM");
+  for (const other of [claimed, ...used.values()]) {
+    const whose = other === claimed ? "this VM" : "another VM of this server";
+    refuseOverlap(claimed.software, [...other.writable, ...other.disks], whose);
+    refuseOverlap(other.software, [...claimed.writable, ...claimed.disks], "this VM");
+    refuseOpenDisks(claimed.disks, other.writable, whose);
+    refuseOpenDisks(other.disks, claimed.writable, "this VM");
   }
   const key = Symbol("claim");
   used.set(key, claimed);
@@ -69,9 +73,26 @@ function refuseOverlap(software, writable, whose) {
   }
 }
 
+/**
+ * A VM that could write to the directory of the disks could change those of others, and lead this server elsewhere.
+ * @param {readonly string[]} disks
+ * @param {readonly string[]} writable
+ * @param {string} whose
+ */
+function refuseOpenDisks(disks, writable, whose) {
+  for (const directory of disks) {
+    const open = writable.find((path) => within(directory, path) || within(path, directory));
+    if (open === undefined) continue;
+    throw invalid(
+      `disk.directory must not be where a VM can write: ${directory} has the disks, and ${open} is a writable mount or the home of ` +
+        `${whose}. Keep the disks elsewhere`,
+    );
+  }
+}
+
 /** The directories that VMs of this server can write to. */
 function writableDirectories() {
-  return [...used.values()].flatMap(({ writable }) => writable);
+  return [...used.values()].flatMap(({ writable, disks }) => [...writable, ...disks]);
 }
 
 module.exports = { claim, writableDirectories };

@@ -7,7 +7,8 @@ use std::net::{AddrParseError, IpAddr};
 use std::time::Duration;
 
 use agent_vm_host::boot::{
-    HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode, WantedIds,
+    DiskOptions, HostFiles, Isolation, Mount, Network, Options, ProtectedPlace, Resources, ServerNode,
+    WantedIds,
 };
 use agent_vm_host::proxy::{AddressRange, Destination, Rule};
 use agent_vm_host::{Command, EndRequest, Layers, Limits, MorePipes, PipeDirection, Timeout};
@@ -35,6 +36,9 @@ pub struct BootRequest {
     /// The host directory that becomes the home.
     #[napi(ts_type = "string | undefined")]
     pub home: Option<String>,
+    /// The host directory for its own files, if they are not in memory.
+    #[napi(ts_type = "DiskRequest | undefined")]
+    pub disk: Option<DiskRequest>,
     /// The host directories that the VM shows.
     #[napi(ts_type = "readonly MountRequest[]")]
     pub mounts: Vec<MountRequest>,
@@ -100,6 +104,16 @@ pub enum NetworkName {
     Public,
     /// The listed destinations.
     List,
+}
+
+/// Where a VM's own files are on the host.
+#[napi(object, object_to_js = false)]
+pub struct DiskRequest {
+    /// The directory of the disks.
+    pub directory: String,
+    /// The name of one that is kept.
+    #[napi(ts_type = "string | undefined")]
+    pub name: Option<String>,
 }
 
 /// A host directory that the VM shows.
@@ -203,6 +217,15 @@ fn place(path: String) -> ProtectedPlace {
     }
 }
 
+impl From<DiskRequest> for DiskOptions {
+    fn from(disk: DiskRequest) -> Self {
+        Self {
+            directory: disk.directory.into(),
+            name: disk.name,
+        }
+    }
+}
+
 impl From<MountRequest> for Mount {
     fn from(mount: MountRequest) -> Self {
         Self {
@@ -269,6 +292,7 @@ impl BootRequest {
             hostname: self.hostname,
             rootfs: self.rootfs.map(Into::into),
             home: self.home.map(Into::into),
+            disk: self.disk.map(Into::into),
             mounts: self.mounts.into_iter().map(Into::into).collect(),
             directories: self.directories,
             host_files: HostFiles {

@@ -25,6 +25,9 @@ pub enum Error {
     /// Something runs or is open in the VM, and the call needs one in which nothing does.
     #[error("{0}")]
     Busy(String),
+    /// The disk belongs to another VM.
+    #[error("{0}")]
+    DiskInUse(String),
     /// No snapshot has this id: none was made with it, or it was removed.
     #[error("Snapshot not found: {0}")]
     SnapshotNotFound(String),
@@ -114,6 +117,7 @@ impl Error {
             Self::IsolationUnavailable { .. } => "ISOLATION_UNAVAILABLE".into(),
             Self::Disposed => "VM_DISPOSED".into(),
             Self::Busy(_) => "VM_BUSY".into(),
+            Self::DiskInUse(_) => "DISK_IN_USE".into(),
             Self::SnapshotNotFound(_) => "SNAPSHOT_NOT_FOUND".into(),
             Self::Paused => "VM_PAUSED".into(),
             Self::ProcessNotFound(_) => "PROCESS_NOT_FOUND".into(),

@@ -374,6 +374,7 @@ fn options(seed: u64) -> Options {
         host_files: agent_vm_host::boot::HostFiles::default(),
         bins: Vec::new(),
         home: None,
+        disk: None,
         mounts: Vec::new(),
         network: Network::None,
         env: Vec::new(),

@@ -60,6 +60,7 @@ fn requests() -> Vec<Request> {
             take_id: Some(1000),
             rootfs: None,
             network: Network::Host,
+            disk: None,
             layers: Layers {
                 mounts: vec![5, 6],
                 shared: true,

@@ -57,6 +57,7 @@ pub fn boot_request(
         env,
         rootfs: view.rootfs_source.take(),
         layers: mem::take(&mut view.layers),
+        disk: view.disk.take(),
         landlock: view.landlock.take(),
         hardware,
         root: mem::take(&mut view.root),

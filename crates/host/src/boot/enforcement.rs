@@ -3,6 +3,7 @@
 use agent_vm_protocol::message::Isolation;
 
 use super::cgroup::{Version, VmCgroups};
+use super::options::Options;
 use super::users::Ids;
 
 /// What enforces a limit.
@@ -58,7 +59,8 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
-    pub(super) fn of(isolation: Isolation, cgroups: &VmCgroups, ids: Option<Ids>) -> Self {
+    pub(super) fn of(options: &Options, cgroups: &VmCgroups, ids: Option<Ids>) -> Self {
+        let isolation = options.isolation;
         let whole = isolation == Isolation::Namespaces;
         let counted = isolation != Isolation::None;
         Self {
@@ -68,7 +70,7 @@ impl Enforcement {
             // the server is not root, these include the server's.
             pids: counted.then_some(Mechanism::Rlimit),
             open_files: Some(Mechanism::Rlimit),
-            disk: whole.then_some(Mechanism::Tmpfs),
+            disk: (whole && options.disk.is_none()).then_some(Mechanism::Tmpfs),
             ids,
         }
     }

@@ -9,6 +9,7 @@ use agent_vm_protocol::message::{BootStep, Unprotectable};
 
 use super::cgroup::CgroupError;
 use super::directories::DirectoryError;
+use super::disk::DiskError;
 use super::host_files::HostFileError;
 use super::id_count::NotWithRange;
 use super::ids::IdError;
@@ -78,6 +79,9 @@ pub enum BootError {
     /// A host directory cannot be shown.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The VM's disk cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A place in a mount cannot be protected.
     #[error("{} {why}", path.display())]
     Protect {

@@ -10,6 +10,7 @@ use agent_vm_protocol::message::{Isolation, Request};
 use super::boot_request::boot_request;
 use super::cgroup::{CgroupMeters, VmCgroups};
 use super::directories::Rootfs;
+use super::disk::{Disk, DiskIds};
 use super::enforcement::Enforcement;
 use super::environment::environment;
 use super::error::BootError;
@@ -69,12 +70,24 @@ impl Machine {
         let mut fds = Vec::new();
         let mut view = View::of(options, guest_id, launched.ids.first_leased(), &mut fds)?;
         view.layers = layers::attach(options.layers.iter(), &launched.ids, launched.init.pid, &mut fds)?;
+        let disk_ids = DiskIds {
+            user: guest_id,
+            first: launched.ids.first_leased(),
+            are_many: launched.ids.are_many(),
+        };
+        let disk = match &options.disk {
+            Some(disk) => Some(Disk::take(disk, options.rootfs.as_deref(), disk_ids)?),
+            None => None,
+        };
+        if let Some(disk) = &disk {
+            view.disk = Some(disk.source(disk_ids, &mut fds)?);
+        }
         let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
         let (of_files, guest) = users.of_files(guest_id, launched.ids.first_leased());
         let guarded = std::mem::take(&mut view.guarded);
         let program = Program::of(options);
         let keeper = Keeper::start(&program, guarded, &mut view.root, launched.init.pidfd())?;
-        // If a step fails, init ends before its directory is removed, and the placeholders of its mounts.
+        // If a step fails, init ends before its directory and its disk are removed, and the placeholders of its mounts.
         let launched = launched;
         let request = boot_request(
             options,
@@ -109,13 +122,14 @@ impl Machine {
             listener: ready.listener,
             home: view.home,
             rootfs: view.rootfs,
-            enforcement: Enforcement::of(options.isolation, &cgroups, users.ids()),
+            enforcement: Enforcement::of(options, &cgroups, users.ids()),
             users,
             guest,
             host: HostSide {
                 init,
                 cgroups,
                 _ids: ids,
+                _disk: disk,
                 _directory: view.directory,
                 _keeper: keeper,
             },
@@ -157,6 +171,7 @@ pub struct HostSide {
     pub(super) init: InitProcess,
     cgroups: VmCgroups,
     _ids: VmIds,
+    _disk: Option<Disk>,
     _directory: Option<PrivateDirectory>,
     _keeper: Option<Keeper>,
 }

@@ -23,6 +23,7 @@ mod accounts;
 mod boot_request;
 mod cgroup;
 mod directories;
+mod disk;
 mod enforcement;
 mod environment;
 mod error;
@@ -70,6 +71,7 @@ pub use cgroup::{
     serves,
 };
 pub use directories::{Lack, ShowsOwners, probe as probe_directories};
+pub use disk::DiskError;
 pub use enforcement::{Enforcement, Mechanism};
 pub use error::BootError;
 pub use hindrance::Hindrance;
@@ -77,7 +79,7 @@ pub use host_files::look_ahead;
 pub use launched::probe_block;
 pub use machine::{HostSide, Machine};
 pub use merger::merge;
-pub use options::{HostFiles, Mount, Network, Options, Resources, WantedIds};
+pub use options::{DiskOptions, HostFiles, Mount, Network, Options, Resources, WantedIds};
 pub use remedy::Remedy;
 pub use server_node::ServerNode;
 pub use user::GuestIds;

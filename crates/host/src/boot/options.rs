@@ -36,6 +36,8 @@ pub struct Options {
     pub home: Option<PathBuf>,
     /// Other host directories and files that are shown.
     pub mounts: Vec<Mount>,
+    /// Where the VM's own files are; `None` for memory.
+    pub disk: Option<DiskOptions>,
     /// Private directories in addition to the usual ones: absolute, normalized paths.
     pub directories: Vec<String>,
     /// The host settings and data that are shown in addition to the default, or hidden.
@@ -58,6 +60,15 @@ pub struct Options {
     pub layers: Layers,
     /// The user that programs run as by default: a name or a number; `None` for `user`.
     pub user: Option<String>,
+}
+
+/// Where a VM's own files are on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// The directory of the disks.
+    pub directory: PathBuf,
+    /// The name of the disk, which is kept when its VM ends; `None` for one that ends with its VM.
+    pub name: Option<String>,
 }
 
 /// The ids that the caller asks for, for a VM's root.

@@ -43,6 +43,7 @@ impl Preboot {
         let of_the_host = matches!(options.network, Network::Host)
             || is_refused
             || options.home.is_some()
+            || options.disk.is_some()
             || !options.host_files.etc.is_empty()
             || !options.mounts.is_empty();
         let whole = options.isolation == Isolation::Namespaces && !of_the_host;

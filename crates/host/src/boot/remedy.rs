@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::cgroup::{CgroupError, Unavailable};
 use super::directories::{DirectoryError, Lack};
+use super::disk::DiskError;
 use super::error::BootError;
 use super::hindrance::Hindrance;
 use super::host_files::HostFileError;
@@ -155,6 +156,7 @@ impl From<BootError> for Error {
             },
             BootError::Image { source, path } => at(source, "open", path.display().to_string()),
             BootError::Directory(error) => of_directory(error),
+            BootError::Disk(error) => of_disk(error),
             BootError::HostFile(error) => of_host_file(error),
             BootError::SetUp {
                 step: BootStep::Mount(path) | BootStep::Protect(path),
@@ -260,6 +262,25 @@ impl BootError {
             Error::IsolationUnavailable { cause, remedy } => (cause, remedy),
             other => (other.to_string(), remedy.into()),
         }
+    }
+}
+
+fn of_disk(error: &DiskError) -> Error {
+    let text = error.to_string();
+    match error {
+        DiskError::Directory(error) => of_directory(error),
+        DiskError::InUse { .. } => Error::DiskInUse(text),
+        DiskError::System {
+            path,
+            syscall,
+            source,
+        } => at(source, syscall, path.display().to_string()),
+        DiskError::Shared { path } => Error::InvalidArgument(format!(
+            "disk.directory must belong to the server's user, and nobody else may write to it: {}",
+            path.display()
+        )),
+        DiskError::Other { .. } => Error::InvalidArgument(text),
+        DiskError::Range => unavailable(text, "Leave one of the two out, or use ids \"single\""),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct View {
     pub rootfs_source: Option<BindSource>,
     /// The entries that make the root.
     pub root: Vec<RootEntry>,
+    /// Where its own files are, if not in memory.
+    pub disk: Option<BindSource>,
     /// What it begins with.
     pub layers: Layers,
     /// The files that programs may use, if Landlock restricts them.
@@ -47,6 +49,7 @@ impl View {
             rootfs: None,
             rootfs_source: None,
             root: Vec::new(),
+            disk: None,
             layers: Layers::default(),
             landlock: None,
             guarded: Vec::new(),

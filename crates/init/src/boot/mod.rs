@@ -102,7 +102,8 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     match boot.isolation {
         Isolation::Namespaces => {
             let sandbox = namespaces(boot, attachments, &cgrouping)?;
-            (own_proc_fd, private_fd) = (Some(sandbox.proc_fd), Some(sandbox.private_fd));
+            own_proc_fd = Some(sandbox.proc_fd);
+            private_fd = Some(sandbox.private_fd).filter(|_| boot.disk.is_none());
             (listener_fd, asks, layer) = (sandbox.listener_fd, sandbox.asks, sandbox.layer);
             inner_fd = sandbox.inner_fd;
         }

@@ -80,10 +80,13 @@ impl State {
     }
 }
 
-/// The tmpfs that contains every private directory, so that they share its size.
+/// The tmpfs that contains every private directory, so that they share its size; those that are kept are on the host's disk where the
+/// VM has one.
 pub struct Private {
     /// The tmpfs, which is attached while the root is made.
     stage_fd: OwnedFd,
+    /// The directory on the disk, which is attached then, too.
+    disk_fd: Option<OwnedFd>,
     /// The same tmpfs as a mount that was never attached, which other VMs can clone; `None` before Linux 6.15.
     layer_fd: Option<OwnedFd>,
     /// The private directories that are kept: [`KEPT`], or an overlay of it over those of earlier layers.
@@ -102,8 +105,8 @@ pub struct Private {
 }
 
 impl Private {
-    /// Makes it, with room for `bytes`.
-    pub fn mount(bytes: u64, users: bool) -> Result<Self, BootError> {
+    /// Makes it, with room for `bytes`. What is kept is in the directory `disk_fd`, a detached mount, if there is one.
+    pub fn mount(bytes: u64, disk_fd: Option<OwnedFd>, users: bool) -> Result<Self, BootError> {
         let size = c_string(&bytes.to_string()).at(BootStep::SizePrivate)?;
         // An empty file costs the kernel about 1 KiB that `size` does not count; this limits that too.
         let inodes = c_string(&(bytes / 4096).clamp(1024, 1 << 20).to_string()).at(BootStep::SizePrivate)?;
@@ -118,9 +121,14 @@ impl Private {
             Ok(stage_fd) => (stage_fd, Some(mount_fd)),
             Err(_) => (mount_fd, None),
         };
+        if let Some(disk_fd) = &disk_fd {
+            restrict_mount(disk_fd.as_fd(), attr::NOSUID | attr::NODEV, false).at(BootStep::MountPrivate)?;
+        }
         Ok(Self {
             stage_fd,
-            layer_fd,
+            // Nothing that is kept is in the tmpfs then.
+            layer_fd: layer_fd.filter(|_| disk_fd.is_none()),
+            disk_fd,
             kept_fd: None,
             roots: Vec::new(),
             made: 0,
@@ -138,7 +146,11 @@ impl Private {
         attachments: &mut Attachments,
     ) -> Result<(), BootError> {
         attach_mount(&self.stage_fd, place_fd).at(BootStep::AttachPrivate)?;
-        let kept_fd = directory(self.stage_fd.as_fd(), KEPT).at(BootStep::MakePrivatePlaces)?;
+        if let Some(disk_fd) = &self.disk_fd {
+            let place_fd = directory(self.stage_fd.as_fd(), c"disk").at(BootStep::AttachPrivate)?;
+            attach_mount(disk_fd, &place_fd).at(BootStep::AttachPrivate)?;
+        }
+        let kept_fd = self.place(KEPT)?;
         let mut lower = Vec::new();
         if !layers.mounts.is_empty() {
             self.shows_changes = true;
@@ -209,9 +221,10 @@ impl Private {
         self.place(ROOTS)
     }
 
-    /// A directory of the tmpfs, made if it is missing.
+    /// A directory for what is kept, or beside it, made if it is missing.
     pub fn place(&self, name: &CStr) -> Result<OwnedFd, BootError> {
-        directory(self.stage_fd.as_fd(), name).at(BootStep::MakePrivatePlaces)
+        let fd = self.disk_fd.as_ref().unwrap_or(&self.stage_fd);
+        directory(fd.as_fd(), name).at(BootStep::MakePrivatePlaces)
     }
 
     /// The directories of it that programs see, and the layer that other VMs can begin with. Nothing is put into it by

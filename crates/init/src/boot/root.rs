@@ -58,7 +58,12 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     // The tmpfs must be attached so that its directories can be bound. It is attached on the host's /proc, which
     // nothing below needs any more, and is detached with the host's root. Unmounting it separately would make the
     // kernel wait for all processors again.
-    let mut private = Private::mount(boot.limits.disk_bytes, boot.inner_ids == Some(InnerIds::Range))?;
+    let disk_fd = match &boot.disk {
+        Some(source) => Some(source_mount(source, false, attachments).at(BootStep::OpenDisk)?),
+        None => None,
+    };
+    let has_users = boot.inner_ids == Some(InnerIds::Range);
+    let mut private = Private::mount(boot.limits.disk_bytes, disk_fd, has_users)?;
     let host_proc_fd = open_path(AT_FDCWD, c"/proc").at(BootStep::OpenHostProc)?;
     private.attach(&host_proc_fd, &boot.layers, attachments)?;
     for directory_fd in cgroups::directories(cgrouping) {

@@ -52,9 +52,10 @@ pub fn layer(
     let earlier = private.earlier_roots();
     for entry in entries.iter().filter(is_prepared) {
         // What an earlier VM has made of it stays.
-        if earlier
-            .iter()
-            .any(|(_, root_fd)| has(root_fd.as_fd(), entry.path()))
+        let roots = earlier.iter().map(|(_, root_fd)| root_fd).chain([&upper_fd]);
+        if roots
+            .into_iter()
+            .any(|root_fd| has(root_fd.as_fd(), entry.path()))
         {
             continue;
         }

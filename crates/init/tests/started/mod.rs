@@ -116,6 +116,7 @@ pub fn boot() -> Request {
         take_id: None,
         network: Network::Host,
         rootfs: None,
+        disk: None,
         layers: Layers::default(),
         landlock: None,
         hardware: None,

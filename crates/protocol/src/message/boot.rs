@@ -57,6 +57,8 @@ pub struct Boot {
     pub rootfs: Option<BindSource>,
     /// What the VM begins with; only with [`Isolation::Namespaces`].
     pub layers: Layers,
+    /// A directory of the host for the VM's own files, if they are not in memory; only with [`Isolation::Namespaces`].
+    pub disk: Option<BindSource>,
     /// The files that programs may use; with [`Isolation::Landlock`], and only then.
     pub landlock: Option<LandlockFiles>,
     /// The content of `/sys`; with [`Isolation::Namespaces`], and only then.

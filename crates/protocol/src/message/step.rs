@@ -100,6 +100,8 @@ pub enum BootStep {
     LookAtPrivate,
     #[error("attach the layers below")]
     AttachLayers,
+    #[error("open the VM's disk")]
+    OpenDisk,
     #[error("lay a layer over those below")]
     StackLayers,
 

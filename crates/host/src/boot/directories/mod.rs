@@ -114,6 +114,17 @@ pub fn confined(path: &Path, fd: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::
     }
 }
 
+/// The directory of a VM's own files on the disk; the descriptors that belong to it are added to `fds`. `ids` and `first` are those of
+/// the VM's user and of 65,536 leased ones.
+pub fn disk_source(
+    path: &Path,
+    ids: Option<GuestIds>,
+    first: Option<u32>,
+    fds: &mut Vec<OwnedFd>,
+) -> Result<BindSource, DirectoryError> {
+    Opened::at(path, Wanted::Software)?.into_source(ids, Access::Disk { first }, fds)
+}
+
 fn read_only(place: &ProtectedPlace) -> ReadOnlyPlace {
     ReadOnlyPlace {
         path: place.path.clone(),

@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::error::DirectoryError;
 use super::rights::{Lack, is_in_first_namespace};
 use super::sys;
-use crate::boot::ids::BLOCK;
+use crate::boot::ids::{BLOCK, DISK_IDS};
 use crate::boot::user::GuestIds;
 
 /// What must be at a path.
@@ -44,6 +44,11 @@ pub(super) enum Access {
     Write,
     /// The lower layer of an overlay.
     Layer {
+        /// Where the ids of its files are mapped to, all 65,536 of them; otherwise its owner is.
+        first: Option<u32>,
+    },
+    /// Writing, by the VM's own files alone.
+    Disk {
         /// Where the ids of its files are mapped to, all 65,536 of them; otherwise its owner is.
         first: Option<u32>,
     },
@@ -206,11 +211,11 @@ impl<'a> Opened<'a> {
                 lack: Lack::FileSystems,
             });
         }
-        let mount_fd = self.clone_mount(!matches!(access, Access::Layer { .. }))?;
+        let mount_fd = self.clone_mount(!matches!(access, Access::Layer { .. } | Access::Disk { .. }))?;
         // With `uid` mapped to itself, the VM's user owns nothing in the mount, because no file has that owner.
         let owner = match access {
             Access::ReadAsOthers => uid,
-            Access::Read | Access::Write | Access::Layer { .. } => self.stat.st_uid,
+            Access::Read | Access::Write | Access::Layer { .. } | Access::Disk { .. } => self.stat.st_uid,
         };
         let mut uid_map = format!("{owner} {uid} 1\n");
         // The kernel lets nobody write to a file whose group is not mapped. In a read-only mount no group is mapped
@@ -219,15 +224,19 @@ impl<'a> Opened<'a> {
         // belong to it.
         let group = match access {
             Access::Read | Access::ReadAsOthers => gid,
-            Access::Write | Access::Layer { .. } => self.stat.st_gid,
+            Access::Write | Access::Layer { .. } | Access::Disk { .. } => self.stat.st_gid,
         };
         let mut gid_map = format!("{group} {gid} 1\n");
         if let Access::Layer { first: Some(first) } = access {
             uid_map = format!("0 {first} {BLOCK}\n");
             uid_map.clone_into(&mut gid_map);
         }
+        if let Access::Disk { first: Some(first) } = access {
+            uid_map = format!("{} {first} {BLOCK}\n", DISK_IDS.start);
+            uid_map.clone_into(&mut gid_map);
+        }
         let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;
-        let read_only = access != Access::Write;
+        let read_only = !matches!(access, Access::Write | Access::Disk { .. });
         let attributes = attr::NOSUID | attr::NODEV | if read_only { attr::RDONLY } else { 0 };
         match restrict_and_map(mount_fd.as_fd(), attributes, namespace_fd.as_fd()) {
             Ok(()) => {}

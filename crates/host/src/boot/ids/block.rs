@@ -12,6 +12,9 @@ pub const NOBODY: u32 = 65_534;
 /// directories assign (<https://systemd.io/UIDS-GIDS/>; sssd maps ids up to 2,000,200,000), by their numbers. That is room for 2,016 VMs.
 const PREFERRED: Range<u32> = 0x7800..0x7fe0;
 
+/// The ids that own the files of VMs on disks: the block after those.
+pub const DISK: Range<u32> = 0x7fe0_0000..0x7fe1_0000;
+
 /// How many ids at the top of a smaller range are taken alone.
 pub const SINGLE_IDS: u32 = 8192;
 
@@ -64,6 +67,7 @@ mod tests {
         // sssd's ids end below, and systemd's foreign ids begin above.
         assert!(ids(blocks.start).start > 2_000_200_000);
         assert!(ids(blocks.end - 1).end <= 0x7ffe_0000);
+        assert_eq!(ids(blocks.end), DISK);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use self::lock_file::LockFile;
 use super::sys;
 use super::user::USER_ID;
 
-pub use self::block::LENGTH as BLOCK;
+pub use self::block::{DISK as DISK_IDS, LENGTH as BLOCK};
 pub use self::subordinate::{NoSubordinate, Subordinate};
 
 /// Ids beyond every range that distributions, systemd-nspawn, subuid allocation or directories assign
