@@ -13,10 +13,14 @@ const { sleep, until } = require("../fixture/promises");
 const { nodeScript } = require("../fixture/server-process");
 const { boot } = require("../fixture/vm");
 
-/** Python that holds the lock of `file`, and says so. */
+/**
+ * Python that holds the lock of `file`, and says so. Everybody may write to the file: with a range of ids, file calls of an ordinary
+ * user's server act as `user`, also where programs are root's.
+ */
 const holder = (file) => `
 import os, sys
 fd = os.open(${JSON.stringify(file)}, os.O_CREAT | os.O_RDWR)
+os.fchmod(fd, 0o666)
 block = bytes(256 << 20)
 for _ in range(4 * os.cpu_count()):
     if os.fork() == 0:

@@ -167,6 +167,50 @@ print(json.dumps({"taken": taken, "effective": effective}))`,
     expect(found).toEqual({ taken: [], effective: "00000000200405fb" });
   });
 
+  test("many users of one VM get together no more than one user does of what the kernel counts by user", async () => {
+    const one = await boot({ ids: "range", user: "root", limits: { pids: 40 } });
+    const found = await python(
+      one,
+      `import signal
+libc = ctypes.CDLL(None, use_errno=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+def instances(): return libc.inotify_init1(0) >= 0
+def signals(): return libc.sigqueue(os.getpid(), signal.SIGRTMIN, None) == 0
+def queues():
+    name = f"/agent-vm-test-{os.getpid()}-{os.urandom(8).hex()}".encode()
+    made = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, None)
+    if made >= 0: libc.mq_unlink(name)
+    return made >= 0
+def processes():
+    try: return os.fork() > 0 or signal.pause()
+    except OSError: return False
+def taken(take):
+    total, users = 0, []
+    for uid in range(2000, 2008):
+        r, w = os.pipe()
+        try: pid = os.fork()
+        except OSError: break
+        if pid == 0:
+            os.setpgid(0, 0); os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+            count = 0
+            while count < 20_000 and take(): count += 1
+            os.write(w, count.to_bytes(4, "little"))
+            signal.pause()
+        users.append(pid)
+        total += int.from_bytes(os.read(r, 4), "little")
+        os.close(r); os.close(w)
+    for pid in users:
+        os.killpg(pid, signal.SIGKILL); os.waitpid(pid, 0)
+    return total
+print(json.dumps({take.__name__: taken(take) for take in (instances, signals, queues, processes)}))`,
+    );
+    const most = { instances: 128, signals: 4096, queues: 16, processes: 40 };
+    for (const [kind, count] of Object.entries(most)) {
+      expect(found[kind]).toBeGreaterThan(0);
+      expect(found[kind]).toBeLessThanOrEqual(count);
+    }
+  });
+
   test("the host's programs and what init shows stay read-only", async () => {
     const { stdout } = await vm.exec(
       "for path in /usr /bin /lib /sys /sys/fs/cgroup /dev; do (touch $path/x || chmod 777 $path || chown 5 $path) 2>/dev/null && echo $path; done; mount -o remount,rw /usr 2>/dev/null && echo remounted; true",
