@@ -67,12 +67,16 @@ remove_delegated() {
 clean_up() {
     local status=$?
     [ -z "$delegated" ] || remove_delegated || status=1
-    [ -z "$added_user" ] || userdel "$added_user" || status=1
+    if [ -n "$added_user" ]; then
+        # A user with processes is not removed.
+        pkill -KILL -u "$uid"
+        userdel "$added_user" || status=1
+    fi
     rm -rf "$work"
     exit "$status"
 }
 trap clean_up EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
 
 # Makes a delegated cgroup v2 directory, as the kernel's documentation describes (admin-guide/cgroup-v2, "Delegation"),
 # and in it one for the server. Sets `delegated`.
@@ -101,10 +105,14 @@ delegate() {
 
 # Adds the user with subordinate ids. `useradd` may give them or not, which /etc/login.defs says.
 add_subordinate() {
-    local table option
-    getent passwd "$uid" >/dev/null && fail "uid $uid exists: remove the user $(id -un "$uid")"
-    useradd --no-create-home --user-group --uid "$uid" agent-vm-subordinate || exit 1
-    added_user=agent-vm-subordinate
+    local table option name=agent-vm-subordinate
+    # A run that was killed has left it.
+    if [ "$(id -un "$uid" 2>/dev/null)" != "$name" ]; then
+        getent passwd "$uid" >/dev/null && fail "uid $uid exists: remove the user $(id -un "$uid")"
+        added_user=$name
+        useradd --no-create-home --user-group --uid "$uid" "$name" || exit 1
+    fi
+    added_user=$name
     for table in subuid subgid; do
         option=--add-${table}s
         grep -q "^$added_user:" "/etc/$table" || usermod "$option" 1200000000-1200065535 "$added_user" || exit 1

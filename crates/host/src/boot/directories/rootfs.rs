@@ -161,9 +161,46 @@ fn table(root_fd: BorrowedFd<'_>, path: &str) -> String {
     let mut bytes = Vec::new();
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => match file.take(MAX_TABLE).read_to_end(&mut bytes) {
-            Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(_) => lines(&bytes, MAX_TABLE),
             Err(_) => String::new(),
         },
         _ => String::new(),
+    }
+}
+
+/// The lines of a table of which at most so many bytes were read. One that was cut there is left out: its last member would be
+/// another user. So is one whose name is no text, or looks like one that is none: no user has such a name.
+fn lines(bytes: &[u8], most: u64) -> String {
+    let is_cut = bytes.len() as u64 >= most;
+    let end = match bytes.iter().rposition(|&byte| byte == b'\n') {
+        Some(last) if is_cut => last + 1,
+        None if is_cut => 0,
+        _ => bytes.len(),
+    };
+    let named = |line: &&[u8]| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        std::str::from_utf8(name).is_ok_and(|name| !name.contains(char::REPLACEMENT_CHARACTER))
+    };
+    let kept = bytes[..end].split_inclusive(|&byte| byte == b'\n').filter(named);
+    kept.map(String::from_utf8_lossy).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+
+    #[test]
+    fn a_line_that_was_cut_is_left_out() {
+        let text = b"wheel:x:10:ann\nstaff:x:50:bobby\n";
+        assert_eq!(lines(text, 100), "wheel:x:10:ann\nstaff:x:50:bobby\n");
+        assert_eq!(lines(&text[..28], 28), "wheel:x:10:ann\n");
+        assert_eq!(lines(b"staff:x:50:bob", 100), "staff:x:50:bob");
+        assert_eq!(lines(b"staff:x:50:bob", 14), "");
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_nobodys() {
+        let text = b"\xff:x:0:0::/:/bin/sh\n\xef\xbf\xbd:x:1:1::/:/bin/sh\nann:x:2:2:M\xfcller:/:/bin/sh\n";
+        assert_eq!(lines(text, 100), "ann:x:2:2:M\u{fffd}ller:/:/bin/sh\n");
     }
 }
