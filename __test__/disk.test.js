@@ -77,6 +77,25 @@ test("one VM has a named disk, of this server and of others", async () => {
   expect(await output(next, "cat f")).toBe("x\n");
 });
 
+test("a disk is free only when nothing of its VM runs any more, also after a server that was killed", async () => {
+  const directory = disks();
+  const seen = [];
+  for (let round = 0; round < 5; round++) {
+    const writers = "for n in 1 2 3 4 5 6 7 8 9; do (while :; do echo x > n$n; done) & done; echo ready; exit";
+    const killed = server(on(directory, `d${round}`), `${writers} > /tmp/out; sleep 0.1; cat /tmp/out`);
+    expect(await killed.line()).toBe("ready");
+    killed.child.kill("SIGKILL");
+    let vm;
+    await until(async () => {
+      vm = await boot(on(directory, `d${round}`)).catch(({ code }) => seen.push(code) && undefined);
+      return vm !== undefined;
+    });
+    await output(vm, "rm -f n*; sleep 0.1");
+    expect(await output(vm, "ls")).toBe("");
+  }
+  expect(seen.filter((code) => code !== "DISK_IN_USE")).toEqual([]);
+});
+
 test("a disk without a name ends with its VM, or with the next one if the server was killed", async () => {
   const directory = disks();
   const vm = await boot(on(directory));

@@ -111,6 +111,14 @@ if (ROOT) {
     const [home, mounted] = [temporaryDirectory(), temporaryDirectory()];
     const mounts = [{ path: "/data/set", hostPath: mounted, readOnly: true }];
     expectConfined((await busy({ home, mounts })).pid, { directories: 3 });
+    const disk = { directory: temporaryDirectory(), name: "one" };
+    const { pid } = await busy({ disk, limits: { diskBytes: null } });
+    expectConfined(pid, { directories: 3 });
+    // The lock of its disk, which shows nothing and takes nothing.
+    const files = held(pid).filter(({ name }) => name.startsWith(disk.directory));
+    expect(files.map(({ name }) => name)).toEqual([`${disk.directory}/one/lock`]);
+    const [flags] = /(?<=^flags:\s+)\d+$/m.exec(fs.readFileSync(`/proc/${pid}/fdinfo/${files[0].number}`, "utf8"));
+    expect(parseInt(flags, 8) & 0o3).toBe(fs.constants.O_RDONLY);
     expect(outside().size).toBeGreaterThan(8);
   });
 

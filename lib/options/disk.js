@@ -17,7 +17,7 @@ function diskName(name, value) {
   const text = check.text(name, value);
   if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(text)) {
     throw invalid(
-      `${name} must be 1 to 128 letters, digits, ".", "_" and "-", and begin with none of the last two, not ${check.show(value)}`,
+      `${name} must be 1 to 128 letters, digits, ".", "_" and "-", and begin with a letter, a digit or "_", not ${check.show(value)}`,
     );
   }
   return text;

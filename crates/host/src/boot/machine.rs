@@ -80,7 +80,7 @@ impl Machine {
             None => None,
         };
         if let Some(disk) = &disk {
-            view.disk = Some(disk.source(disk_ids, &mut fds)?);
+            view.disk = Some(disk.for_init(disk_ids, &mut fds)?);
         }
         let users = Users::of(options, view.rootfs.as_ref(), &view.home)?;
         let (of_files, guest) = users.of_files(guest_id, launched.ids.first_leased());

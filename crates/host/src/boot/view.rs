@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use agent_vm_protocol::message::{BindSource, Isolation, LandlockFiles, Layers, RootEntry};
+use agent_vm_protocol::message::{BindSource, Isolation, LandlockFiles, Layers, OwnDisk, RootEntry};
 use nix::unistd::{getegid, geteuid};
 
 use super::directories::{self, Rootfs};
@@ -23,7 +23,7 @@ pub struct View {
     /// The entries that make the root.
     pub root: Vec<RootEntry>,
     /// Where its own files are, if not in memory.
-    pub disk: Option<BindSource>,
+    pub disk: Option<OwnDisk>,
     /// What it begins with.
     pub layers: Layers,
     /// The files that programs may use, if Landlock restricts them.

@@ -59,6 +59,8 @@ pub struct Booted {
     pub private_fd: Option<OwnedFd>,
     /// That file system as a layer for other VMs, if the kernel can do that.
     pub layer: Option<OwnLayer>,
+    /// The lock of the VM's disk, if it has one.
+    pub disk_lock_fd: Option<OwnedFd>,
     /// How families get their cgroups.
     pub cgrouping: Cgrouping,
     /// The domain for the deputy and all programs, if there are no namespaces.
@@ -97,6 +99,13 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
     }
     let (mut own_proc_fd, mut private_fd, mut layer) = (None, None, None);
     let (mut listener_fd, mut asks, mut domain, mut inner_fd) = (None, None, None, None);
+    let disk_lock_fd = match &boot.disk {
+        Some(disk) => {
+            let lock_fd = attachments.take(disk.lock).ok_or(Errno::EBADF);
+            Some(lock_fd.at(BootStep::OpenDisk)?)
+        }
+        None => None,
+    };
     // While the host's mounts still exist.
     let cgrouping = cgroups::take(boot, attachments)?;
     match boot.isolation {
@@ -122,6 +131,7 @@ pub fn boot(boot: &Boot, attachments: &mut Attachments) -> Result<Booted, BootEr
         asks,
         private_fd,
         layer,
+        disk_lock_fd,
         cgrouping,
         domain,
         inner_fd,

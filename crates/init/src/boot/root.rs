@@ -59,7 +59,7 @@ pub fn build(boot: &Boot, attachments: &mut Attachments, cgrouping: &Cgrouping) 
     // nothing below needs any more, and is detached with the host's root. Unmounting it separately would make the
     // kernel wait for all processors again.
     let disk_fd = match &boot.disk {
-        Some(source) => Some(source_mount(source, false, attachments).at(BootStep::OpenDisk)?),
+        Some(disk) => Some(source_mount(&disk.files, false, attachments).at(BootStep::OpenDisk)?),
         None => None,
     };
     let has_users = boot.inner_ids == Some(InnerIds::Range);

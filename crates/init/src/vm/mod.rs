@@ -10,7 +10,7 @@ mod reap;
 mod spawn;
 mod waiting_starts;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ const TURN: usize = 128;
 /// How long the socket is not used when too many descriptors are in transit.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a VM without a pid namespace may take to kill what it started when the host has gone.
+/// How long a VM may take to kill what it started when the host has gone, where the kernel does not do that in time.
 const LAST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Whether a VM of this kind has its own pid namespace, which the kernel ends with init.
@@ -67,6 +67,8 @@ pub struct Vm {
     directory: Option<String>,
     /// The file system with everything that the VM has written.
     layer: Option<OwnLayer>,
+    /// The lock of the VM's disk, if it has one.
+    disk_lock_fd: Option<OwnedFd>,
     /// Carries out steps on files.
     files: FileHelper,
     /// The user that does these steps.
@@ -144,6 +146,7 @@ impl Vm {
             table,
             pid_namespace,
             layer: booted.layer,
+            disk_lock_fd: booted.disk_lock_fd,
             directory: boot.landlock.map(|files| files.directory),
             files: FileHelper::new(sys::FILES_NAME),
             user: boot.user,
@@ -168,7 +171,9 @@ impl Vm {
         self.files.dismiss();
         self.directories.dismiss();
         self.mediator.dismiss();
-        if !self.pid_namespace {
+        // Where a pid namespace ends with init, the kernel kills the others only when it has closed init's descriptors, and then
+        // another VM could have the disk already.
+        if !self.pid_namespace || self.disk_lock_fd.is_some() {
             // Its channel closes, so it kills what it can reach before it exits too.
             if let Some(deputy) = self.backend.deputy_mut() {
                 deputy.dismiss();
@@ -295,7 +300,7 @@ impl Vm {
         let _ = self.families.prepare();
     }
 
-    /// Does what the kernel does where a pid namespace ends.
+    /// Does what the kernel does when a pid namespace ends.
     fn kill_descendants(&mut self) {
         let deadline = Instant::now() + LAST_DEADLINE;
         loop {

@@ -58,7 +58,7 @@ pub struct Boot {
     /// What the VM begins with; only with [`Isolation::Namespaces`].
     pub layers: Layers,
     /// A directory of the host for the VM's own files, if they are not in memory; only with [`Isolation::Namespaces`].
-    pub disk: Option<BindSource>,
+    pub disk: Option<OwnDisk>,
     /// The files that programs may use; with [`Isolation::Landlock`], and only then.
     pub landlock: Option<LandlockFiles>,
     /// The content of `/sys`; with [`Isolation::Namespaces`], and only then.
@@ -86,6 +86,15 @@ pub enum InnerIds {
     Single,
     /// All 65,536 of the VM, each the same as outside of the inner namespace. Every program of the VM is in it.
     Range,
+}
+
+/// A directory of the host for the VM's own files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDisk {
+    /// The directory.
+    pub files: BindSource,
+    /// The lock that says that a VM has it. The host may be killed; so init has it, too, until nothing runs in the VM.
+    pub lock: Attached,
 }
 
 /// What earlier VMs wrote, and this VM begins with.

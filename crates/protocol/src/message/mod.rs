@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use boot::{
     BindSource, Boot, CgroupSetting, Cgroups, Hardware, InnerIds, Isolation, LandlockFiles, Launch, Layers,
-    Limits, MemoryCount, Network, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
+    Limits, MemoryCount, Network, OwnDisk, OwnMap, ReplacedFile, RootEntry, ShownCgroup,
 };
 pub use file::{
     Attributes, Change, Existing, FileStep, NewEntry, OpenMode, Time, WriteMode, is_kernel_interface,

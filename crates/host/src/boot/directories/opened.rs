@@ -227,12 +227,13 @@ impl<'a> Opened<'a> {
             Access::Write | Access::Layer { .. } | Access::Disk { .. } => self.stat.st_gid,
         };
         let mut gid_map = format!("{group} {gid} 1\n");
-        if let Access::Layer { first: Some(first) } = access {
-            uid_map = format!("0 {first} {BLOCK}\n");
-            uid_map.clone_into(&mut gid_map);
-        }
-        if let Access::Disk { first: Some(first) } = access {
-            uid_map = format!("{} {first} {BLOCK}\n", DISK_IDS.start);
+        let all = match access {
+            Access::Layer { first: Some(first) } => Some((0, first)),
+            Access::Disk { first: Some(first) } => Some((DISK_IDS.start, first)),
+            _ => None,
+        };
+        if let Some((on_disk, first)) = all {
+            uid_map = format!("{on_disk} {first} {BLOCK}\n");
             uid_map.clone_into(&mut gid_map);
         }
         let namespace_fd = sys::user_namespace(&uid_map, &gid_map).map_err(cannot("clone"))?;

@@ -1,20 +1,23 @@
 //! A VM's files on the host's disk.
 //!
 //! A directory of the server's user has a directory for each disk, which only that user may enter. In it are a lock, held while a VM
-//! has the disk, and the VM's files. Under a root server these belong to ids that no VM and no user of the host has: the VM's ids
+//! has the disk, by this process and by init, and the VM's files. Under a root server these belong to ids that no VM and no user of the host has: the VM's ids
 //! are mapped to them, so that the disk is the same under other ids another time, and root of a VM is not root on the disk.
 
 mod error;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use agent_vm_protocol::message::BindSource;
+use agent_vm_protocol::message::{Attached, OwnDisk};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
@@ -64,11 +67,9 @@ pub struct DiskIds {
 /// A disk that a VM has. Dropping it, after the VM's end, gives it back, and removes one without a name.
 #[derive(Debug)]
 pub struct Disk {
-    store: PathBuf,
     path: PathBuf,
     is_named: bool,
-    /// `None` only while it is dropped.
-    lock: Option<Flock<File>>,
+    lock: Flock<OwnedFd>,
 }
 
 fn failed<'a>(path: &'a Path, syscall: &'static str) -> impl FnOnce(io::Error) -> DiskError + 'a {
@@ -113,10 +114,9 @@ impl Disk {
         directory(&path)?;
         match lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self {
-                store: store.to_owned(),
                 path,
                 is_named: true,
-                lock: Some(lock),
+                lock,
             }),
             Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Err(DiskError::InUse {
                 directory: store.to_owned(),
@@ -126,21 +126,31 @@ impl Disk {
         }
     }
 
-    /// Makes one without a name, and removes those that servers have left which were killed.
+    /// Makes one without a name, and removes in the background what servers have left that were killed.
     fn make(store: &Path) -> Result<Self, DiskError> {
         let making = store.join(MAKING);
-        let _making = lock(&making, FlockArg::LockExclusive).map_err(failed(&making, "flock"))?;
-        remove_left(store);
+        let making_lock = lock(&making, FlockArg::LockExclusive).map_err(failed(&making, "flock"))?;
+        let left = left(store);
+        let made = Self::make_alone(store);
+        // Before the others are dropped, which takes it.
+        drop(making_lock);
+        if !left.is_empty() {
+            let remover = thread::Builder::new().name("agent-vm-disks".to_owned());
+            // Without a thread they are removed here.
+            drop(remover.spawn(move || drop(left)));
+        }
+        made
+    }
+
+    fn make_alone(store: &Path) -> Result<Self, DiskError> {
         let template = store.join(format!("{UNNAMED}XXXXXX"));
         let path =
             nix::unistd::mkdtemp(&template).map_err(|errno| failed(&template, "mkdtemp")(errno.into()))?;
-        let taken = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock).map_err(failed(&path, "flock"));
-        let lock = taken.inspect_err(|_| drop(fs::remove_dir(&path)))?;
+        let taken = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock);
         Ok(Self {
-            store: store.to_owned(),
+            lock: taken.map_err(failed(&path, "flock"))?,
             path,
             is_named: false,
-            lock: Some(lock),
         })
     }
 
@@ -188,10 +198,19 @@ impl Disk {
         lchown(&files, Some(owner), Some(owner)).map_err(failed(&files, "lchown"))
     }
 
-    /// The VM's files, for init; the descriptors that belong to it are added to `fds`.
-    pub fn source(&self, ids: DiskIds, fds: &mut Vec<OwnedFd>) -> Result<BindSource, DiskError> {
+    /// What init needs of it; the descriptors that belong to that are added to `fds`.
+    pub fn for_init(&self, ids: DiskIds, fds: &mut Vec<OwnedFd>) -> Result<OwnDisk, DiskError> {
         let user = ids.user.map(|id| GuestIds { uid: id, gid: id });
-        Ok(disk_source(&self.path.join(FILES), user, ids.first, fds)?)
+        let files = disk_source(&self.path.join(FILES), user, ids.first, fds)?;
+        let lock = fds.len() as Attached;
+        let path = self.path.join(LOCK);
+        fds.push(
+            self.lock
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(failed(&path, "dup"))?,
+        );
+        Ok(OwnDisk { files, lock })
     }
 }
 
@@ -200,31 +219,34 @@ impl Drop for Disk {
         if self.is_named {
             return;
         }
-        // So that no other server finds it half removed with its lock free.
-        let making = lock(&self.store.join(MAKING), FlockArg::LockExclusive);
-        if let Err(error) = agent_vm_remove_tree::remove_all(&self.path) {
+        let removed = agent_vm_remove_tree::remove_all(&self.path.join(FILES)).and_then(|()| {
+            // Only this must not happen while another VM looks for what was left: it would make the lock again.
+            let making = self.path.with_file_name(MAKING);
+            let _making = lock(&making, FlockArg::LockExclusive);
+            agent_vm_remove_tree::remove_all(&self.path)
+        });
+        if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "a VM's disk was left behind");
         }
-        drop((self.lock.take(), making));
     }
 }
 
-/// Removes disks without a name that no VM has.
-fn remove_left(store: &Path) {
-    let Ok(found) = fs::read_dir(store) else { return };
-    for entry in found.flatten() {
-        let is_unnamed = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(UNNAMED));
+/// The disks without a name that no VM has: servers that were killed have left them.
+fn left(store: &Path) -> Vec<Disk> {
+    let Ok(found) = fs::read_dir(store) else {
+        return Vec::new();
+    };
+    let is_unnamed = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(UNNAMED.as_bytes());
+    let disks = found.flatten().filter(is_unnamed).filter_map(|entry| {
         let path = entry.path();
-        if is_unnamed
-            && let Ok(_lock) = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock)
-            && let Err(error) = agent_vm_remove_tree::remove_all(&path)
-        {
-            tracing::warn!(path = %path.display(), %error, "a disk that a server has left cannot be removed");
-        }
-    }
+        let lock = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock).ok()?;
+        Some(Disk {
+            path,
+            is_named: false,
+            lock,
+        })
+    });
+    disks.collect()
 }
 
 /// Makes a directory, unless there is one. Nothing else may be there, not even a link to one.
@@ -242,13 +264,9 @@ fn directory(path: &Path) -> Result<(), DiskError> {
     }
 }
 
-fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<File>> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path)?;
-    Flock::lock(file, how).map_err(|(_, errno)| errno.into())
+/// Locks a file, which is made if it does not exist. It is open for reading alone: init has it, too.
+fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<OwnedFd>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    Flock::lock(fd, how).map_err(|(_, errno)| errno.into())
 }
