@@ -177,6 +177,24 @@ test(
   }),
 );
 
+test("watches see what comes after a snapshot, and are no obstacle to one", async () => {
+  const vm = await boot();
+  const watcher = vm.watch("/home/user");
+  await watcher.ready;
+  await vm.writeFile("/home/user/before", "x");
+  const from = await vm.snapshot();
+  await vm.writeFile("/home/user/after", "x");
+  const paths = [];
+  for await (const { path } of watcher) {
+    paths.push(path);
+    if (path === "/home/user/after") break;
+  }
+  expect(paths).toContain("/home/user/before");
+  const one = disposeAfter(await AgentVm.create({ from }));
+  expect(await output(one, "ls")).toBe("before\n");
+  await AgentVm.snapshots.remove(from);
+});
+
 test("a working directory that is gone is replaced by the home", async () => {
   const vm = await boot();
   const { contextId } = await vm.createContext();

@@ -325,11 +325,19 @@ test("arguments that cannot be are refused", async () => {
     await rejection(vm.rollback("x", { kill: 1 })),
     await rejection(vm.fork(0)),
     await rejection(vm.fork(1001)),
+    await rejection(vm.fork(-1)),
+    await rejection(vm.fork(1.5)),
+    await rejection(vm.fork(NaN)),
+    await rejection(vm.fork("2")),
+    await rejection(vm.snapshot({ name: "x".repeat(2 ** 20) })),
+    await rejection(vm.snapshot({ name: "a\0b" })),
+    await rejection(vm.rollback({ id: { toString: () => "x" } })),
     await rejection(AgentVm.create({ from: 1 })),
     await rejection(AgentVm.create({ from: {} })),
   ];
   expect(errors.map(({ code }) => code)).toEqual(errors.map(() => "INVALID_ARGUMENT"));
-  expect((await rejection(vm.rollback("x"))).code).toBe("SNAPSHOT_NOT_FOUND");
+  const unknown = [await rejection(vm.rollback("x")), await rejection(vm.rollback({ id: "__proto__" }))];
+  expect(unknown.map(({ code }) => code)).toEqual(["SNAPSHOT_NOT_FOUND", "SNAPSHOT_NOT_FOUND"]);
   await vm.dispose();
   const gone = [await rejection(vm.snapshot()), await rejection(vm.fork())];
   expect(gone.map(({ code }) => code)).toEqual(["VM_DISPOSED", "VM_DISPOSED"]);

@@ -35,9 +35,9 @@ const HAS_CREDIT = new Set([ProcessOutput, DescriptorOutput, ShellData, ExecOutp
 
 /**
  * The calls that change files by themselves, and not by a program.
- * @type {Set<string>}
+ * @type {Method[]}
  */
-const WRITE = new Set([
+const CHANGING = [
   "appendFile",
   "chmod",
   "copy",
@@ -53,7 +53,9 @@ const WRITE = new Set([
   "writeArchive",
   "writeFile",
   "writeOpened",
-]);
+];
+/** @type {ReadonlySet<string>} */
+const WRITE = new Set(CHANGING);
 
 /** @typedef {(data: Uint8Array) => void} OnData */
 

@@ -19,7 +19,7 @@ cd "$(dirname "$0")/.." || exit 1
 delegated_tests=(
     __test__/attacks/ __test__/bombs. __test__/cgroups. __test__/limits- __test__/stats. __test__/doctor. __test__/prebooted.
     __test__/exec __test__/context- __test__/process- __test__/spawn- __test__/shell- __test__/dispose __test__/faults- __test__/server-ends.
-    __test__/init- __test__/identity. __test__/isolation. __test__/soak.
+    __test__/init- __test__/identity. __test__/isolation. __test__/soak. __test__/snapshots. __test__/snapshots-running. __test__/disk.
 )
 
 # The tests of what differs for a server whose user has ids to give.

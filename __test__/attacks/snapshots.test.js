@@ -5,6 +5,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 const { AgentVm } = require("../..");
 const { temporaryDirectory } = require("../fixture/directory");
+const { until } = require("../fixture/promises");
 const { muslRoot } = require("../fixture/roots");
 const { boot, disposeAfter, output } = require("../fixture/vm");
 
@@ -12,6 +13,7 @@ const { boot, disposeAfter, output } = require("../fixture/vm");
 const PLANT = `
 import os
 targets = [b"/etc/hidden", b"/root/secret", b"../../../secret", b"secret", b"/secret", b"y", b"x", b""]
+planted = 0
 names = ["redirect", "metacopy", "opaque", "origin", "impure", "whiteout", "upper", "nlink", "xattr", "protattr", "uuid"]
 for top in ["/home/user", "/tmp", "/var/tmp"]:
     for name in names:
@@ -21,11 +23,13 @@ for top in ["/home/user", "/tmp", "/var/tmp"]:
             open(f"{directory}/inside", "w").write("own\\n")
             open(file, "w").write("own\\n")
             for each in [directory, file]:
-                try:
-                    os.setxattr(each, f"user.overlay.{name}", value)
-                except OSError:
-                    pass
-print("planted")`;
+                for kind in ["user", "trusted"]:
+                    try:
+                        os.setxattr(each, f"{kind}.overlay.{name}", value)
+                        planted += 1
+                    except OSError:
+                        pass
+print(planted)`;
 
 /** What can be read afterwards that is not the program's own. */
 const LOOK = `
@@ -43,7 +47,8 @@ print("looked")`;
 
 test("attributes of overlays lead to no file of another layer", async () => {
   const vm = await boot();
-  expect(await output(vm, `python3 -c '${PLANT}'`)).toBe("planted\n");
+  // All of them: nothing is below yet, so no overlay has these names for itself.
+  expect(await output(vm, `python3 -c '${PLANT}'`)).toBe(`${3 * 11 * 8 * 2}\n`);
   const first = await vm.snapshot();
   await output(
     vm,
@@ -63,10 +68,15 @@ test("attributes of overlays lead to no file of another layer", async () => {
 test("whiteouts that root inside makes hide files of its own VM alone", async () => {
   const rootfs = muslRoot(temporaryDirectory());
   const vm = await boot({ rootfs, user: "root", ids: "single" });
-  await vm.exec("mknod /etc/passwd.new c 0 0; rm /etc/passwd; mknod /etc/passwd c 0 0; mv /etc/release /etc/moved");
+  await output(
+    vm,
+    "rm /etc/passwd; mv /etc/release /etc/moved; mknod /etc/hidden c 0 0 || true; mkdir /tmp/d; mknod /tmp/d/x c 0 0 || true",
+  );
   const from = await vm.snapshot();
   const one = disposeAfter(await AgentVm.create({ from }));
-  await one.exec("ls /etc");
+  expect(
+    await output(one, "cat /etc/moved; ls /etc/passwd /etc/release /etc/hidden /tmp/d/x 2>/dev/null || true"),
+  ).toBe("of musl\n");
   const other = await boot({ rootfs, user: "root", ids: "single" });
   expect(await output(other, "cat /etc/release; ls /etc/passwd")).toBe("of musl\n/etc/passwd\n");
   expect(fs.readFileSync(path.join(rootfs, "etc/release"), "utf8")).toBe("of musl\n");
@@ -94,4 +104,44 @@ while True:
   const one = disposeAfter(await AgentVm.create({ from }));
   expect(await output(one, "cat f; ls; stat -c %a f")).toBe("kept\nf\ng\n644\n");
   await AgentVm.snapshots.remove(from);
+});
+
+test("what is open while a running VM is kept changes nothing of the snapshot", async () => {
+  const { checks } = await AgentVm.doctor();
+  const freezes = checks.find(({ name }) => name === "cgroup").ok;
+  const vm = await boot();
+  const { pid } = await vm.spawn("python3", [
+    "-c",
+    `
+import mmap, os, socket
+file = open("mapped", "w+b"); file.truncate(8); view = mmap.mmap(file.fileno(), 8)
+appended = open("appended", "a"); directory = os.open(".", os.O_RDONLY)
+# A descriptor that is on its way, and so in no process.
+near, far = socket.socketpair(); socket.send_fds(near, [b"x"], [os.open("sent", os.O_CREAT | os.O_WRONLY)])
+number = 0
+while True:
+    number += 1
+    view[:] = b"%08d" % number
+    appended.write("x"); appended.flush()
+    if number % 1000 == 0:
+        _, fds, _, _ = socket.recv_fds(far, 1, 1); os.write(fds[0], b"x"); socket.send_fds(near, [b"x"], fds); os.close(fds[0])
+        os.close(os.open(f"made-{number}", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+`,
+  ]);
+  await until(async () => (await vm.readdir("/home/user")).includes("made-1000"));
+  /** Whether VMs that begin with the snapshot see the same for ever, while the program goes on. */
+  const compare = async (from) => {
+    const look = "cat mapped; wc -c appended sent; ls";
+    const one = disposeAfter(await AgentVm.create({ from }));
+    const before = await output(one, look);
+    const writes = String(await vm.readFile("/home/user/mapped"));
+    await until(async () => String(await vm.readFile("/home/user/mapped")) !== writes);
+    const other = disposeAfter(await AgentVm.create({ from }));
+    const after = [await output(one, look), await output(other, look)];
+    await AgentVm.snapshots.remove(from);
+    return after.every((found) => found === before) ? "the same" : [before, ...after];
+  };
+  const found = await vm.snapshot().then(compare, ({ code }) => code);
+  expect(found).toEqual(freezes ? "the same" : "ISOLATION_UNAVAILABLE");
+  await vm.killProcess(pid);
 });

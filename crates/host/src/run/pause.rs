@@ -53,13 +53,12 @@ impl Vm {
         }
     }
 
-    /// Freezes everything that runs until that is dropped or [thawed](Frozen::thaw), for work of the server.
+    /// Freezes everything that runs until it is [thawed](Frozen::thaw), for work of the server.
     pub(crate) async fn freeze_meanwhile(&self) -> Result<Frozen<'_>, Error> {
         let asking = self.shared().pausing.asking.lock().await;
         let frozen = Frozen {
             vm: self,
             _asking: asking,
-            is_over: false,
         };
         let deadline = Instant::now() + PATIENCE;
         let mut look = FIRST_LOOK;
@@ -137,19 +136,17 @@ impl Vm {
     }
 }
 
-/// Everything in a VM stands still while this exists.
+/// Everything in a VM stands still until this is thawed.
 #[must_use]
 pub(crate) struct Frozen<'a> {
     vm: &'a Vm,
     /// Nobody else freezes or thaws meanwhile.
     _asking: tokio::sync::MutexGuard<'a, ()>,
-    is_over: bool,
 }
 
 impl Frozen<'_> {
     /// Lets everything run again, unless the VM is paused.
-    pub async fn thaw(mut self) -> Result<(), Error> {
-        self.is_over = true;
+    pub async fn thaw(self) -> Result<(), Error> {
         if self.vm.turns(|turns| matches!(turns.wish, Wish::Freeze)) {
             return Ok(());
         }

@@ -179,21 +179,17 @@ impl VmSlot {
         let runtime = runtime::handle().map_err(|error| Error::system(&error, "epoll_create"))?;
         let state = runtime.block_on(vm.saved_contexts());
         let written = runtime.block_on(async {
-            if !stays {
-                return vm.freeze_layer(&options, &origin.layers).await;
-            }
             let is_still = match running {
                 Running::Nothing => true,
-                // Their next command may be among the pending calls.
-                Running::Contexts => !pending,
-                Running::Other(_) => false,
+                // The next command of a context may be among the pending calls.
+                Running::Still(_) => !pending,
+                Running::Programs(_) => false,
             };
             if is_still && !is_paused {
-                // Nothing changes files.
-                return vm.copy_layer(&options, &origin.layers).await;
+                return vm.written(&options, &origin.layers, stays).await;
             }
             let frozen = vm.freeze_meanwhile().await?;
-            let written = vm.copy_layer(&options, &origin.layers).await;
+            let written = vm.written(&options, &origin.layers, true).await;
             frozen.thaw().await?;
             written
         })?;

@@ -33,14 +33,14 @@ pub(super) fn find(id: &str) -> Result<Arc<VmSnapshot>, Error> {
         .ok_or_else(|| Error::SnapshotNotFound(id.to_owned()))
 }
 
-/// What runs in a VM.
+/// What must not lose its VM.
 pub(super) enum Running {
     /// Nothing.
     Nothing,
-    /// Shells of contexts that wait for commands, and nothing else.
-    Contexts,
-    /// More.
-    Other(&'static str),
+    /// Something that changes no files: contexts that wait for commands, watches.
+    Still(&'static str),
+    /// Programs.
+    Programs(&'static str),
 }
 
 /// What a VM has written.
@@ -83,74 +83,60 @@ impl Vm {
         self.require_running()?;
         match self.what_runs()? {
             Running::Nothing => Ok(()),
-            Running::Contexts => Err(busy(
-                call,
-                "nothing runs",
-                "it has contexts, whose shells run: delete them",
-            )),
-            Running::Other(what) => Err(busy(call, "nothing runs", what)),
+            Running::Still(what) | Running::Programs(what) => Err(busy(call, "nothing runs", what)),
         }
     }
 
-    /// What runs in the VM, or must not lose it.
+    /// What runs in the VM.
     pub(super) fn what_runs(&self) -> Result<Running, Error> {
         let shared = self.shared();
         if !shared.runs_nothing() {
-            return Ok(Running::Other("programs or shells run in it"));
-        }
-        if !shared.bounds.watches.is_empty() {
-            return Ok(Running::Other("its files are being watched"));
+            return Ok(Running::Programs("programs or shells run in it"));
         }
         let contexts = shared.contexts.lock().all();
         let mut shells = 0;
         for context in &contexts {
             let view = context.view.lock();
             if view.command.is_some() {
-                return Ok(Running::Other("a command runs in a context"));
+                return Ok(Running::Programs("a command runs in a context"));
             }
             shells += u64::from(view.pid.is_some());
         }
         let found = totals(&shared.proc_fd, shared.init, &shared.control.helpers(), true)
             .map_err(|error| Error::system(&error, "openat"))?
             .ok_or(Error::Disposed)?;
-        if found.processes > shells {
-            return Ok(Running::Other(
-                "processes that ended commands have left run in it: allProcesses() lists them",
-            ));
-        }
-        Ok(if contexts.is_empty() {
-            Running::Nothing
+        Ok(if found.processes > shells {
+            Running::Programs("processes that ended commands have left run in it: allProcesses() lists them")
+        } else if !contexts.is_empty() {
+            Running::Still("it has contexts, whose shells run: delete them")
+        } else if !shared.bounds.watches.is_empty() {
+            Running::Still("its files are being watched")
         } else {
-            Running::Contexts
+            Running::Nothing
         })
     }
 
-    /// The layers of a VM that begins with `below` and everything that this one has written, to which nothing may write from
-    /// now on; `None` if it has certainly written nothing.
-    pub(super) async fn freeze_layer(
+    /// What a VM begins with that begins with `below` and everything that this one has written; `None` if it has certainly written
+    /// nothing. Nothing may write to it meanwhile, nor, unless it is a `copy`, from then on.
+    pub(super) async fn written(
         &self,
         options: &Options,
         below: &Layers,
+        copy: bool,
     ) -> Result<Option<Written>, Error> {
-        match self.take_layer().await? {
-            None => Ok(None),
-            Some(layer) => self.lay(options, below, layer).map(Some),
+        let Some(mut layer) = self.take_layer().await? else {
+            return Ok(None);
+        };
+        if copy {
+            layer = self.merge(options, [&layer])?;
         }
-    }
-
-    /// The same with a copy of what this VM has written, which may run on if nothing changes files meanwhile.
-    pub(super) async fn copy_layer(
-        &self,
-        options: &Options,
-        below: &Layers,
-    ) -> Result<Option<Written>, Error> {
-        match self.take_layer().await? {
-            None => Ok(None),
-            Some(layer) => {
-                let copy = self.merge(options, [&layer])?;
-                self.lay(options, below, copy).map(Some)
-            }
+        let bytes = layer.bytes();
+        let mut layers = below.below(layer);
+        if let Some(places) = layers.to_merge() {
+            let merged = self.merge(options, layers.part(places.clone()))?;
+            layers = layers.with(merged, &places);
         }
+        Ok(Some(Written { layers, bytes }))
     }
 
     /// What the VM has written, if it is not certain that it has written nothing.
@@ -179,17 +165,7 @@ impl Vm {
         Ok(Some(layer))
     }
 
-    /// Puts the layer above `below`. If there are too many then, some become one.
-    fn lay(&self, options: &Options, below: &Layers, layer: Layer) -> Result<Written, Error> {
-        let bytes = layer.bytes();
-        let mut layers = below.below(layer);
-        if let Some(places) = layers.to_merge() {
-            let merged = self.merge(options, layers.part(places.clone()))?;
-            layers = layers.with(merged, &places);
-        }
-        Ok(Written { layers, bytes })
-    }
-
+    /// One layer that shows what these show.
     fn merge<'a>(
         &self,
         options: &Options,
